@@ -1,0 +1,48 @@
+"""Every exception privfed raises on purpose.
+
+PrivFedError
+├── ConfigError (also ValueError)   a setting or an input file is wrong; the message says what to change
+├── DecodeError                     bytes are truncated, extended or not in our format
+├── AuthenticationError             a signature, a sender or a decryption does not verify
+├── ContextMismatchError            bytes belong to another key, parameter set, job or round
+├── ReplayError                     a message, a total or a pool of zeros is used a second time
+├── QuorumError                     too few distinct parties are in a round
+├── CapacityError                   the parameters cannot hold the values; says which bound and the remedy
+└── BudgetExceededError             a round would spend more privacy than was granted
+"""
+
+
+class PrivFedError(Exception):
+    """Base of everything privfed raises on purpose."""
+
+
+class ConfigError(PrivFedError, ValueError):
+    """A setting or an input file is wrong; the message says what to change."""
+
+
+class DecodeError(PrivFedError):
+    """Bytes are truncated, extended or not in our format."""
+
+
+class AuthenticationError(PrivFedError):
+    """A signature, a sender or a decryption does not verify; says nothing else on purpose."""
+
+
+class ContextMismatchError(PrivFedError):
+    """Bytes belong to another key, parameter set, job or round."""
+
+
+class ReplayError(PrivFedError):
+    """A message, a total or a pool of zeros is used a second time."""
+
+
+class QuorumError(PrivFedError):
+    """Too few distinct parties are in a round."""
+
+
+class CapacityError(PrivFedError):
+    """The parameters cannot hold the values; the message names the bound and the remedy."""
+
+
+class BudgetExceededError(PrivFedError):
+    """A round would spend more privacy than was granted."""
