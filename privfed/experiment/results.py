@@ -1,0 +1,160 @@
+"""What an experiment leaves behind: one `Run` an arm and seed, and the `Results` file around them.
+
+The JSON form is documented field by field in docs/results.md and versioned by SCHEMA_VERSION.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ArmDescription:
+    """One arm as a reader needs it: what it is and who could see what."""
+
+    arm: str  # the command-line name, such as "federated-he"
+    label: str  # for pictures and tables, such as "federated, encrypted"
+    parties: str  # "guest", "host", … or "all"
+    aggregation: str  # "none", "pooled", "float", "reference" or a scheme of privfed.secagg
+    privacy: str  # "none" or the mechanism in words
+    who_sees: str  # one sentence
+
+
+@dataclass(frozen=True)
+class PrivacyCost:
+    """An ε that is never without what it means."""
+
+    epsilon: float  # spent by the worst-placed unit
+    target_epsilon: float  # asked
+    delta: float
+    adjacency: str
+    privacy_unit: str
+    sampling: str
+    accountant: str
+    noise_multiplier: float
+    l2_clip_norm: float
+    sampling_rate: tuple[float, ...]  # one a party
+    steps: tuple[int, ...]  # one a party
+    epsilon_single_row: float  # what a unit with one row at one party spends
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What private set intersection said about one split before training."""
+
+    split: str
+    seed: int
+    protocol: str
+    party_rows: tuple[int, ...]
+    shared_ids: int
+    unseen_test_ids: int  # test IDs in no party's training rows
+    psi_bytes: int
+    psi_seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm on one split with one seed. Losses and accuracies are means over rows in [0, 1]."""
+
+    arm: str
+    split: str
+    seed: int
+    epsilon: float | None  # asked; `privacy` has the spent one with all it means
+    rounds: int
+    train_rows: int
+    test_rows: int
+    train_loss_first: float
+    train_loss_last: float
+    train_accuracy_first: float
+    train_accuracy_last: float
+    test_loss_last: float
+    test_accuracy: float
+    test_auc: float | None  # None where the test rows hold one class only
+    seen_accuracy: float | None  # test rows whose ID this arm trained on; None where there are none
+    seen_n: int
+    unseen_accuracy: float | None  # test rows whose ID no party trained on, each ID once
+    unseen_n: int
+    unseen_correct: int
+    unseen_majority_correct: int  # rows of those on which the majority class would be right
+    majority_accuracy: float  # of the training rows' majority class, on this arm's test rows
+    weights_sha256: str  # of the final model's float32 parameters in order
+    upload_bytes_per_round: float  # all parties together
+    download_bytes_per_round: float  # all parties together
+    encryption_seconds_per_round: float  # everything plaintext averaging would not do
+    wall_seconds: float
+    seconds: dict[str, float]  # by phase: train, encrypt, aggregate, decrypt, evaluate
+    history: dict[str, list[Any]] = field(default_factory=dict)
+    # history, one entry a round: train_loss, train_accuracy, test_loss, test_accuracy, test_auc,
+    # upload_bytes, download_bytes, weights_sha256, seconds_<phase>
+    privacy: PrivacyCost | None = None
+    model: str | None = None  # file name beside results.json
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One arm on one split over all seeds; intervals are 95 %."""
+
+    arm: str
+    split: str
+    epsilon: float | None
+    seeds: int
+    test_accuracy_mean: float
+    test_accuracy_ci95: tuple[float, float] | None  # Student's t over seeds; None for one seed
+    test_auc_mean: float | None
+    train_loss_first_mean: float
+    train_loss_last_mean: float
+    train_accuracy_first_mean: float
+    train_accuracy_last_mean: float
+    test_loss_last_mean: float
+    seen_accuracy: float | None
+    seen_n: int
+    unseen_accuracy: float | None  # pooled over seeds
+    unseen_ci95: tuple[float, float] | None  # Wilson's score interval on the pooled count
+    unseen_n: int
+    unseen_majority: float | None  # the majority class on the same rows
+    majority_accuracy: float
+    upload_bytes_per_round: float
+    download_bytes_per_round: float
+    encryption_seconds_per_round: float
+    wall_seconds_mean: float
+
+
+@dataclass(frozen=True)
+class Results:
+    """The whole file. `provenance` says versions, command, seeds, data source and hash, machine."""
+
+    provenance: dict[str, Any]
+    arms: list[ArmDescription]
+    overlaps: list[Overlap]
+    runs: list[Run]
+    summaries: list[Summary]
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """Serialise; refuses NaN, which JSON cannot carry."""
+        return json.dumps(_plain(self), indent=1, allow_nan=False)
+
+    def write(self, path: Path) -> None:
+        """Write atomically: a reader sees the old file or the new one."""
+        partial = path.with_suffix(".partial")
+        partial.write_text(self.to_json(), encoding="utf-8")
+        partial.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
