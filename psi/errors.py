@@ -1,0 +1,68 @@
+"""Every exception psi raises on purpose.
+
+PSIError
+├── ConfigError (also ValueError)  a setting or an input table is wrong; says what to change
+│   └── DuplicateIDError           an ID occurs more than once under the policy "error"
+└── ProtocolError                  what the other side sent is not acceptable
+    ├── DecodeError                bytes are truncated, extended or not in our format
+    ├── VersionError               the other side speaks another version of the protocol
+    ├── StateError                 a message or a call out of turn, a second time, or too late
+    ├── TranscriptError            bytes of another session (a replay), or changed on the way
+    ├── ParameterMismatchError     the two sides chose different settings
+    ├── SizeLimitError             the other side's set is larger than this side allows
+    ├── InvalidPointError          no canonical encoding of an element other than the identity
+    ├── RepeatedElementError       the same point or tag twice, or our own sent back to us
+    └── KeyConfirmationError       the two sides do not hold the same session key
+"""
+
+
+class PSIError(Exception):
+    """Base of everything psi raises on purpose."""
+
+
+class ConfigError(PSIError, ValueError):
+    """A setting or an input table is wrong; the message says what to change."""
+
+
+class DuplicateIDError(ConfigError):
+    """An ID occurs more than once under the policy "error"; names rows, never IDs."""
+
+
+class ProtocolError(PSIError):
+    """What the other side sent is not acceptable."""
+
+
+class DecodeError(ProtocolError):
+    """Bytes are truncated, extended or not in our format."""
+
+
+class VersionError(ProtocolError):
+    """The other side speaks another version of the protocol."""
+
+
+class StateError(ProtocolError):
+    """A message or a call out of turn, a second time, or after a failure."""
+
+
+class TranscriptError(ProtocolError):
+    """Bytes belong to another session (a replay) or were changed on the way."""
+
+
+class ParameterMismatchError(ProtocolError):
+    """The two sides chose different settings."""
+
+
+class SizeLimitError(ProtocolError):
+    """The other side's set is larger than this side allows."""
+
+
+class InvalidPointError(ProtocolError):
+    """Bytes that are not the canonical encoding of a group element other than the identity."""
+
+
+class RepeatedElementError(ProtocolError):
+    """The same point or tag twice, or one of our own sent back to us."""
+
+
+class KeyConfirmationError(ProtocolError):
+    """The two sides do not hold the same session key; says nothing else on purpose."""

@@ -1,0 +1,146 @@
+"""From a row's ID to the bytes that are matched: text, missing values, composites, duplicates.
+
+IDs are compared as text: the integer 7, the float 7.0 of a column with gaps, and the "7" of a
+CSV file are one ID. Bytes are compared as bytes and never equal text. An ID of several columns
+is encoded with the length of each part, so that ("ab", "c") and ("a", "bc") differ.
+"""
+
+import datetime
+import decimal
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi.errors import ConfigError, DuplicateIDError
+
+__all__ = ["Duplicates", "KeyIndex", "index_keys"]
+
+Duplicates: TypeAlias = Literal["error", "first", "all"]
+Rows: TypeAlias = NDArray[np.intp]
+
+
+@dataclass(frozen=True, repr=False)
+class KeyIndex:
+    """The distinct IDs of a table and the rows of each.
+
+    Attributes:
+        keys: Distinct encoded IDs, in order of first appearance.
+        rows: The row numbers of all kept rows, those of one key adjacent and ascending.
+        starts: Shape (len(keys) + 1,): the rows of key k are rows[starts[k]:starts[k + 1]].
+    """
+
+    keys: list[bytes]
+    rows: Rows
+    starts: Rows
+
+    def counts(self) -> Rows:
+        """How many rows each key has."""
+        return np.diff(self.starts)
+
+    def __repr__(self) -> str:
+        return f"KeyIndex({len(self.keys)} keys, {len(self.rows)} rows)"
+
+
+def index_keys(
+    columns: Sequence[Iterable[object]],
+    *,
+    duplicates: Duplicates,
+    normalise: Callable[[str], str] | None = None,
+    name: str = "table",
+) -> KeyIndex:
+    """Encode and group the IDs of a table.
+
+    Args:
+        columns: One iterable of values a key column, equally long.
+        duplicates: "error" refuses a repeated ID, "first" keeps the first row of each, "all"
+            keeps every row.
+        normalise: Applied to the text of each value; None compares exactly.
+        name: What to call the table in errors.
+
+    Raises:
+        ConfigError: A value is of a type that is no ID, or columns differ in length.
+        DuplicateIDError: An ID is repeated under "error".
+    """
+    if duplicates not in ("error", "first", "all"):
+        raise ConfigError('duplicates is "error", "first" or "all"')
+    number_of: dict[bytes, int] = {}
+    row_list: list[int] = []
+    key_list: list[int] = []
+    try:
+        for row, values in enumerate(zip(*columns, strict=True)):
+            key = _encode(values, normalise, name, row)
+            if key is not None:
+                row_list.append(row)
+                key_list.append(number_of.setdefault(key, len(number_of)))
+    except ValueError as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{name}: the ID columns differ in length") from error
+    rows, numbers = np.array(row_list, np.intp), np.array(key_list, np.intp)
+    order = np.argsort(numbers, kind="stable")
+    rows, numbers = rows[order], numbers[order]
+    starts = np.searchsorted(numbers, np.arange(len(number_of) + 1)).astype(np.intp)
+    if len(rows) > len(number_of):
+        if duplicates == "error":
+            repeated = int(np.flatnonzero(np.diff(starts) > 1)[0])
+            first, second = (int(row) for row in rows[starts[repeated] : starts[repeated] + 2])
+            raise DuplicateIDError(
+                f"{name}: {len(rows) - len(number_of)} rows repeat an ID (rows {first} and "
+                f'{second}, counted from 0, are the first pair): choose duplicates="first" or '
+                '"all"'
+            )
+        if duplicates == "first":
+            rows, starts = rows[starts[:-1]], np.arange(len(number_of) + 1, dtype=np.intp)
+    return KeyIndex(list(number_of), rows, starts)
+
+
+def _encode(
+    values: tuple[object, ...], normalise: Callable[[str], str] | None, name: str, row: int
+) -> bytes | None:
+    parts = []
+    for value in values:
+        if isinstance(value, bytes):
+            kind, content = b"b", value
+        else:
+            text = value if isinstance(value, str) else _text(value, name, row)
+            if text is not None and normalise is not None:
+                text = normalise(text)
+            if not text:  # missing, or nothing left of it
+                return None
+            try:
+                kind, content = b"t", text.encode()
+            except UnicodeEncodeError as error:
+                raise ConfigError(f"{name}: the ID in row {row} is not valid Unicode") from error
+        parts.append(kind + len(content).to_bytes(8, "big") + content)
+    return b"".join(parts)
+
+
+def _text(value: object, name: str, row: int) -> str | None:
+    """The text of a value that is not text; None if it is missing."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float | decimal.Decimal):
+        number = decimal.Decimal(value)
+        if number.is_nan():
+            return None
+        # Beyond 2^53 a float no longer names one integer; infinity ends here too.
+        if abs(number) <= 2**53 and number == int(number):
+            return str(int(number))
+    elif isinstance(value, int | uuid.UUID) and not isinstance(value, bool):
+        return str(value)
+    elif isinstance(value, datetime.datetime):
+        # A column of dates comes out of most readers as midnights.
+        midnight = value.time() == datetime.time.min and value.tzinfo is None
+        return value.date().isoformat() if midnight else value.isoformat()
+    elif isinstance(value, datetime.date):
+        return value.isoformat()
+    raise ConfigError(
+        f"{name}: the ID in row {row} is a {type(value).__name__} that is no whole number: "
+        "convert the column to text or integers first"
+    )

@@ -1,0 +1,110 @@
+"""Our own framing: a header of fixed length, a body of announced length, a seal.
+
+    magic 4 | version 1 | type 1 | zero 2 | session 16 | count 8 | body length 8 | body | seal 32
+
+Integers are big-endian. The seal is SHA-256 over the seal of the message before, the header and
+the body, so it names everything that both sides said so far: a message that is changed, cut,
+repeated, or of another session does not verify. It is no signature (a hostile peer can compute
+it): who the peer is, the transport says; that it holds the session's key, the confirmations do.
+"""
+
+import enum
+import hashlib
+import hmac
+import struct
+from dataclasses import dataclass
+
+from psi.errors import DecodeError, StateError, TranscriptError, VersionError
+
+__all__ = ["SESSION_BYTES", "VERSION", "Message", "MessageType", "Transcript"]
+
+VERSION = 1
+SESSION_BYTES = 16
+_MAGIC = b"PSI\x00"
+_HEADER = struct.Struct(f">4sBBH{SESSION_BYTES}sQQ")
+_SEAL_BYTES = 32
+
+
+class MessageType(enum.IntEnum):
+    """What a message is, in the order in which a session sends them."""
+
+    RECEIVER_HELLO = 1
+    SENDER_HELLO = 2
+    POINTS = 3
+    ANSWER = 4
+    FINISH = 5
+    CLOSE = 6
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message whose seal verified and whose body has the announced length."""
+
+    count: int
+    body: memoryview
+
+
+class Transcript:
+    """The running hash of one session; seals what is sent and opens what is received."""
+
+    def __init__(self, protocol: str) -> None:
+        """Start a session of the named protocol."""
+        self._session = bytes(SESSION_BYTES)
+        self._chain = hashlib.sha256(b"psi transcript, " + protocol.encode()).digest()
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes that name everything sent and received so far."""
+        return self._chain
+
+    def begin_session(self) -> bytes:
+        """Fix the session once both hellos are in; returns its 32-byte identity."""
+        identity = hashlib.sha256(b"psi session, " + self._chain).digest()
+        self._session = identity[:SESSION_BYTES]
+        return identity
+
+    def seal(self, kind: MessageType, count: int, body: bytes) -> bytes:
+        """Frame a body and take it into the transcript."""
+        header = _HEADER.pack(_MAGIC, VERSION, kind, 0, self._session, count, len(body))
+        self._chain = self._next(header, body)
+        return b"".join((header, body, self._chain))
+
+    def open(self, kind: MessageType, data: bytes) -> Message:
+        """Measure and verify a received message and take it into the transcript.
+
+        Raises:
+            DecodeError: It is cut, extended or not ours.
+            VersionError: It is of another version.
+            StateError: It is of a type that is not due.
+            TranscriptError: It is of another session, or was changed.
+        """
+        if len(data) < _HEADER.size + _SEAL_BYTES:
+            raise DecodeError(f"a message of {len(data)} bytes is shorter than an empty one")
+        view = memoryview(data)
+        magic, version, found, zero, session, count, length = _HEADER.unpack_from(view)
+        if magic != _MAGIC:
+            raise DecodeError("the bytes are not a psi message: is the other side psi?")
+        if version != VERSION:
+            raise VersionError(
+                f"the other side speaks version {version}, this side {VERSION}: "
+                "install the same psi on both sides"
+            )
+        if length != len(data) - _HEADER.size - _SEAL_BYTES or zero:
+            raise DecodeError("the message does not have the announced length: cut or extended")
+        if found != kind:
+            raise StateError(f"expected message {kind.name}, got type {found}")
+        if session != self._session:
+            raise TranscriptError("the message belongs to another session")
+        header = view[: _HEADER.size]
+        body = view[_HEADER.size : _HEADER.size + length]
+        chain = self._next(header, body)
+        if not hmac.compare_digest(chain, view[-_SEAL_BYTES:]):
+            raise TranscriptError("the message was changed, or belongs to another session")
+        self._chain = chain
+        return Message(count, body)
+
+    def _next(self, header: bytes | memoryview, body: bytes | memoryview) -> bytes:
+        chain = hashlib.sha256(self._chain)
+        chain.update(header)
+        chain.update(body)
+        return chain.digest()
