@@ -1,1 +1,35 @@
-"""Room under construction."""
+"""Tables in, encoded rows and each party's share of them out. docs/data.md says the rest."""
+
+from privfed.data.cleaning import Change, CleaningReport
+from privfed.data.codebook import DRESSES
+from privfed.data.dataset import Dataset
+from privfed.data.dresses import load_dresses
+from privfed.data.encoding import Encoder, Encoding, read_new_rows
+from privfed.data.partition import Align, PartyRows, Split, split_parties
+from privfed.data.sales import SalesTable, parse_sales, read_sales
+from privfed.data.schema import CategoricalColumn, NumericColumn, Schema
+from privfed.data.sources import load_dataset
+from privfed.data.surrogate import surrogate_tables
+
+__all__ = [
+    "DRESSES",
+    "Align",
+    "CategoricalColumn",
+    "Change",
+    "CleaningReport",
+    "Dataset",
+    "Encoder",
+    "Encoding",
+    "NumericColumn",
+    "PartyRows",
+    "SalesTable",
+    "Schema",
+    "Split",
+    "load_dataset",
+    "load_dresses",
+    "parse_sales",
+    "read_new_rows",
+    "read_sales",
+    "split_parties",
+    "surrogate_tables",
+]

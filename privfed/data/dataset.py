@@ -1,0 +1,118 @@
+"""What the rest of the project sees of data: encoded rows, their labels and their IDs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from privfed.data.cleaning import CleaningReport, clean, clean_ids, clean_labels, report
+from privfed.data.encoding import Encoder
+from privfed.errors import ConfigError
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A cleaned and encoded table, in its source's row order. Its repr shows no row.
+
+    Attributes:
+        name: "dresses", "digits", "breast-cancer" or the stem of the file's name.
+        source: Where it comes from, for people.
+        is_surrogate: Whether it was made up by `privfed.data.surrogate`.
+        sha256: Of the bytes read; of the canonical CSV where there was no file.
+        ids: (n,) the rows' IDs, which may repeat; None where the source has none.
+        features: (n, encoder.num_features) float32.
+        labels: (n,) class numbers from 0.
+        class_names: One name a class.
+        encoder: What made the features, for new rows.
+        cleaning: What was changed; None where there was nothing to clean.
+    """
+
+    name: str
+    source: str
+    is_surrogate: bool
+    sha256: str
+    ids: NDArray[np.str_] | None = field(repr=False)
+    features: NDArray[np.float32] = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    class_names: tuple[str, ...]
+    encoder: Encoder = field(repr=False)
+    cleaning: CleaningReport | None = field(repr=False)
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.labels)
+
+    def require_ids(self, purpose: str) -> NDArray[np.str_]:
+        """Give the IDs to what cannot do without.
+
+        Args:
+            purpose: What needs them, as the beginning of the message.
+
+        Raises:
+            ConfigError: The source has none.
+        """
+        if self.ids is not None:
+            return self.ids
+        if self.encoder.schema.id_column is not None:
+            raise ConfigError(
+                f"{purpose} needs Dress_IDs, and this copy of the data carries none (OpenML's "
+                "leaves them out): download “Attribute DataSet” from "
+                "https://archive.ics.uci.edu/dataset/289 and give its path"
+            )
+        raise ConfigError(f"{purpose} needs row IDs: name the table's ID column with --id")
+
+
+def assemble(
+    raw: pd.DataFrame,
+    encoder: Encoder,
+    *,
+    name: str,
+    source: str,
+    sha256: str,
+    classes: Sequence[str],
+    class_names: Sequence[str],
+    where: str,
+    is_surrogate: bool = False,
+) -> Dataset:
+    """Clean and encode a table as its source wrote it.
+
+    Args:
+        raw: Text cells under the source's own headers.
+        encoder: The public schema and encoding.
+        name: See `Dataset`.
+        source: See `Dataset`.
+        sha256: See `Dataset`.
+        classes: What a label cell of class 0, 1, … says.
+        class_names: What the classes are called.
+        where: What to call the table in a message.
+        is_surrogate: See `Dataset`.
+
+    Raises:
+        ConfigError: Columns, IDs or labels are not as the schema needs them.
+    """
+    schema = encoder.schema
+    if schema.label_column is None:
+        raise ConfigError("a table to learn from needs a label column: name it with --label")
+    renamed = schema.match_headers(list(raw.columns), label=True, where=where)
+    raw = raw.rename(columns=renamed)
+    ids = None
+    if schema.id_column in raw.columns:
+        ids = clean_ids(list(raw[schema.id_column]), str(schema.id_column))
+    labels = clean_labels(list(raw[schema.label_column]), classes, schema.label_column)
+    cleaned = clean(raw, schema)
+    return Dataset(
+        name=name,
+        source=source,
+        is_surrogate=is_surrogate,
+        sha256=sha256,
+        ids=ids,
+        features=encoder.features(cleaned),
+        labels=labels,
+        class_names=tuple(class_names),
+        encoder=encoder,
+        cleaning=report(cleaned, renamed, ids, labels),
+    )

@@ -1,0 +1,54 @@
+"""UCI's Dresses_Attribute_Sales, from a file, from OpenML or as the embedded surrogate.
+
+Muhammad Usman and Adeel Ahmed, UCI Machine Learning Repository,
+https://archive.ics.uci.edu/dataset/289, CC BY 4.0.
+"""
+
+from __future__ import annotations
+
+import os
+
+from privfed.data import openml
+from privfed.data.codebook import CLASS_NAMES, DRESSES
+from privfed.data.dataset import Dataset, assemble
+from privfed.data.encoding import Encoder, Encoding
+from privfed.data.files import frame_sha256, read_table
+from privfed.data.surrogate import SURROGATE, surrogate_tables
+
+
+def load_dresses(
+    data: str | os.PathLike[str] = SURROGATE, *, encoding: Encoding = "codes"
+) -> Dataset:
+    """Load the dress data.
+
+    Args:
+        data: The path of UCI's “Attribute DataSet” as CSV or XLSX, dirt and all; "openml"; or
+            "surrogate".
+        encoding: "codes" (12 features, the paper's) or "onehot".
+
+    Returns:
+        500 rows as UCI ships them; none is dropped, whatever is in it. OpenML's have no IDs.
+
+    Raises:
+        ConfigError: The source cannot be read or is not the dress data.
+    """
+    if data == SURROGATE:
+        raw, source = surrogate_tables()[0], "embedded surrogate (not real data)"
+        sha256 = frame_sha256(raw)
+    elif data == "openml":
+        raw, source = openml.fetch_dresses(), f"OpenML data set {openml.DRESSES_DATA_ID}"
+        sha256 = frame_sha256(raw)
+    else:
+        table = read_table(data)
+        raw, source, sha256 = table.frame, f"UCI Dresses_Attribute_Sales, {data}", table.sha256
+    return assemble(
+        raw,
+        Encoder(DRESSES, encoding),
+        name="dresses",
+        source=source,
+        sha256=sha256,
+        classes=("0", "1"),
+        class_names=CLASS_NAMES,
+        where=str(data),
+        is_surrogate=data == SURROGATE,
+    )

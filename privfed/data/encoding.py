@@ -1,0 +1,196 @@
+"""Cleaned rows → features, by a schema that was public before anyone trained."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from privfed.data.cleaning import Cleaned, clean
+from privfed.data.files import read_table
+from privfed.data.schema import CategoricalColumn, Column, NumericColumn, Schema, shown
+from privfed.errors import ConfigError, DecodeError
+
+Encoding = Literal["codes", "onehot"]
+
+_FORMAT, _VERSION = "privfed-encoder", 1
+_MAX_JSON_CHARACTERS = 2**26
+# In `codes` a missing number is told by one outside the scaled range [0, 1].
+_MISSING_NUMBER = -1.0
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Turns raw rows into features; fitted on nobody's rows, so every party has the same one.
+
+    `codes` gives one feature a column (the paper's encoding): text columns their integer code,
+    numeric ones their number scaled to [0, 1] by the public range, -1 where missing. A column
+    with `raw_codes` keeps its number, and `missing_as` where missing.
+
+    `onehot` gives a text column one feature for each code, missing and other included, and a
+    numeric one its scaled number, followed by a 0/1 "is missing" where the column is optional.
+
+    Attributes:
+        schema: The public code table.
+        encoding: "codes" or "onehot".
+
+    Raises:
+        ConfigError: On construction, the encoding is unknown.
+    """
+
+    schema: Schema
+    encoding: Encoding = "codes"
+
+    def __post_init__(self) -> None:
+        if self.encoding not in get_args(Encoding):
+            raise ConfigError(f"unknown encoding {shown(self.encoding)}: use codes or onehot")
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The feature columns in order."""
+        return self.schema.columns
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """One name a feature, such as "Rating" or "Season=summer"."""
+        names: list[str] = []
+        for column in self.columns:
+            if self.encoding == "codes":
+                names.append(column.name)
+            elif isinstance(column, CategoricalColumn):
+                codes = range(column.num_codes)
+                names += [f"{column.name}={column.meaning(code)}" for code in codes]
+            else:
+                names += [column.name] + [f"{column.name}=missing"] * column.optional
+        return tuple(names)
+
+    @property
+    def num_features(self) -> int:
+        """The width of a row of features, whatever rows are given."""
+        return len(self.feature_names)
+
+    def encode(self, raw: pd.DataFrame) -> tuple[NDArray[np.float32], list[tuple[int, str, str]]]:
+        """Clean and encode raw rows.
+
+        Args:
+            raw: Text cells; headers as the schema reads them, ID and label columns optional.
+
+        Returns:
+            The features, (n, num_features) float32, and (row, column, value) for each value that
+            the code table does not know or that is outside its public range; rows count from 0.
+
+        Raises:
+            ConfigError: A column is absent or unknown, or a needed number is.
+        """
+        names = self.schema.match_headers(list(raw.columns), label=False, where="the table")
+        cleaned = clean(raw.rename(columns=names), self.schema)
+        return self.features(cleaned), list(cleaned.unseen)
+
+    def features(self, cleaned: Cleaned) -> NDArray[np.float32]:
+        """Encode rows that this encoder's schema has cleaned, to (n, num_features) float32."""
+        parts = [
+            self._categorical(values, column)
+            if isinstance(column, CategoricalColumn)
+            else self._numeric(values, column)
+            for values, column in zip(cleaned.values.T, self.columns, strict=True)
+        ]
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def _categorical(
+        self, codes: NDArray[np.float64], column: CategoricalColumn
+    ) -> NDArray[np.float64]:
+        if self.encoding == "codes":
+            return codes[:, None]
+        return np.eye(column.num_codes)[codes.astype(np.intp)]
+
+    def _numeric(self, numbers: NDArray[np.float64], column: NumericColumn) -> NDArray[np.float64]:
+        missing = np.isnan(numbers)
+        span = column.high - column.low
+        scaled = (numbers - column.low) / span if span > 0 else np.zeros_like(numbers)
+        if self.encoding == "onehot":
+            known = np.where(missing, 0.0, scaled)[:, None]
+            return np.hstack([known, missing[:, None]]) if column.optional else known
+        absent = _MISSING_NUMBER if column.missing_as is None else column.missing_as
+        return np.where(missing, absent, numbers if column.raw_codes else scaled)[:, None]
+
+    def to_json(self) -> str:
+        """Serialise, exactly: `from_json` gives an equal encoder."""
+        plain = {"format": _FORMAT, "version": _VERSION, "encoding": self.encoding}
+        return json.dumps(plain | {"schema": asdict(self.schema)}, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Encoder:
+        """Read what `to_json` wrote.
+
+        Raises:
+            DecodeError: The text is not that.
+        """
+        if len(text) > _MAX_JSON_CHARACTERS:
+            raise DecodeError(f"an encoder of {len(text)} characters: {_MAX_JSON_CHARACTERS} max")
+        try:
+            found = json.loads(text)
+            if (found["format"], found["version"]) != (_FORMAT, _VERSION):
+                raise ValueError("another format or version")
+            return cls(_schema(found["schema"]), found["encoding"])
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            raise DecodeError(
+                f"not an encoder of {_FORMAT} version {_VERSION} ({type(error).__name__}): "
+                "take the file that training wrote"
+            ) from None
+
+
+def read_new_rows(path: str | os.PathLike[str], encoder: Encoder) -> pd.DataFrame:
+    """Read rows without a label, to be judged by a trained model.
+
+    Args:
+        path: A CSV or XLSX file with the encoder's columns; ID and label columns may be there.
+        encoder: The encoder that the model was trained with.
+
+    Returns:
+        (n, columns) text cells under the schema's names: first the ID, where the file has it,
+        then the feature columns, then the label, where the file has it.
+
+    Raises:
+        ConfigError: The file cannot be read, or its columns are not the encoder's.
+    """
+    frame, schema = read_table(path).frame, encoder.schema
+    names = schema.match_headers(list(frame.columns), label=False, where=str(Path(path)))
+    frame = frame.rename(columns=names)
+    order = [schema.id_column, *(column.name for column in schema.columns), schema.label_column]
+    return frame[[name for name in order if name in frame.columns]]
+
+
+def _schema(plain: dict[str, Any]) -> Schema:
+    columns = tuple(_column(column) for column in plain["columns"])
+    optional_text = (str, NoneType)
+    kinds = {"id_column": optional_text, "label_column": optional_text, "folded": bool}
+    fields = _typed({**plain, "columns": columns}, kinds | {"columns": tuple, "aliases": dict})
+    return Schema(**fields)
+
+
+def _column(plain: dict[str, Any]) -> Column:
+    if "categories" not in plain:
+        number, flag = (int, float), bool
+        kinds = {"name": str, "low": number, "high": number, "optional": flag, "raw_codes": flag}
+        return NumericColumn(**_typed(plain, kinds | {"missing_as": (int, float, NoneType)}))
+    kinds = {"name": str, "categories": list, "spellings": dict, "ordinal": bool}
+    fields = _typed(plain, kinds)
+    if not all(isinstance(name, str) for name in fields["categories"]):
+        raise TypeError("a category is not text")
+    return CategoricalColumn(**{**fields, "categories": tuple(fields["categories"])})
+
+
+def _typed(plain: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
+    """Let exactly these fields with these types through."""
+    if plain.keys() != kinds.keys():
+        raise KeyError("fields")
+    if not all(isinstance(plain[name], kind) for name, kind in kinds.items()):
+        raise TypeError("a field's type")
+    return plain

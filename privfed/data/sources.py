@@ -1,0 +1,59 @@
+"""One way in to every kind of data."""
+
+from __future__ import annotations
+
+import os
+
+from privfed.data.dataset import Dataset
+from privfed.data.dresses import load_dresses
+from privfed.data.encoding import Encoding
+from privfed.data.packaged import PACKAGED, load_packaged
+from privfed.data.schema import shown
+from privfed.data.surrogate import SURROGATE
+from privfed.data.tables import load_table
+from privfed.errors import ConfigError
+
+
+def load_dataset(
+    dataset: str = "dresses",
+    data: str | os.PathLike[str] = SURROGATE,
+    *,
+    encoding: Encoding = "codes",
+    label: str | None = None,
+    id_column: str | None = None,
+) -> Dataset:
+    """Load a data set by name.
+
+    Args:
+        dataset: "dresses"; "digits" or "breast-cancer", which need no data; or "table", a user's
+            own file.
+        data: For dresses a path, "openml" or "surrogate"; for a table its path.
+        encoding: "codes" or "onehot".
+        label: The label column of a user's own table.
+        id_column: The ID column of a user's own table.
+
+    Returns:
+        The cleaned and encoded rows; none is ever dropped.
+
+    Raises:
+        ConfigError: A name is unknown, an argument does not belong to this data set, or the source
+            is not usable; the message is one line that says what to do.
+    """
+    if dataset == "table":
+        if data in (SURROGATE, "openml"):
+            raise ConfigError("a table of your own needs its path: --data FILE.csv --label COLUMN")
+        return load_table(data, label=label, id_column=id_column, encoding=encoding)
+    if label is not None or id_column is not None:
+        raise ConfigError(
+            f"--label and --id belong to a table of your own, not to {shown(dataset)}: leave them "
+            "out, or choose the data set “table”"
+        )
+    if dataset == "dresses":
+        return load_dresses(data, encoding=encoding)
+    if dataset in PACKAGED:
+        if data != SURROGATE:
+            raise ConfigError(f"{dataset} ships inside scikit-learn: leave --data out")
+        return load_packaged(dataset, encoding=encoding)
+    raise ConfigError(
+        f"unknown data set {shown(dataset)}: use dresses, {', '.join(PACKAGED)} or table"
+    )

@@ -1,0 +1,121 @@
+"""A user's own CSV or XLSX file, with its label column named."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from privfed.data.dataset import Dataset, assemble
+from privfed.data.encoding import Encoder, Encoding
+from privfed.data.files import read_table
+from privfed.data.schema import (
+    MISSING_WORDS,
+    CategoricalColumn,
+    Column,
+    NumericColumn,
+    Schema,
+    fold,
+    parse_number,
+    shown,
+)
+from privfed.errors import ConfigError
+
+MAX_CATEGORIES = 1000  # more texts than this are names or sentences, not categories
+MAX_CLASSES = 100
+
+
+def load_table(
+    path: str | os.PathLike[str],
+    *,
+    label: str | None,
+    id_column: str | None = None,
+    encoding: Encoding = "codes",
+) -> Dataset:
+    """Load a table whose columns nobody described beforehand.
+
+    The schema is made from the whole file: a column whose every value is a number is numeric, with
+    the file's least and greatest value as its range; every other one is text, with the file's
+    values as its categories in alphabetical order. **That schema counts as public**: who may not
+    tell the other parties which values occur must agree on a schema with them beforehand.
+
+    Args:
+        path: CSV or XLSX.
+        label: The label column; any two or more values (at most 100), which become the classes in
+            order, numbers by size.
+        id_column: The ID column, if the table has one. It is never a feature.
+        encoding: "codes" or "onehot".
+
+    Raises:
+        ConfigError: The file cannot be read, a named column is absent, the label has one value
+            only or too many, or a text column has more than 1000 values.
+    """
+    table = read_table(path)
+    headers = list(table.frame.columns)
+    if label is None:
+        raise ConfigError(f"say which column is the label: --label, one of {_names(headers)}")
+    for option, column in (("--label", label), ("--id", id_column)):
+        if column is not None and column not in headers:
+            raise ConfigError(
+                f"{path} has no column {shown(column)}: give {option} one of {_names(headers)}"
+            )
+    if label == id_column:
+        raise ConfigError(f"column {shown(label)} cannot be both --label and --id: name two")
+    features = [header for header in headers if header not in (label, id_column)]
+    if not features:
+        raise ConfigError(f"{path} has no column beside label and ID: add what to learn from")
+    columns = tuple(_column(name, list(table.frame[name])) for name in features)
+    classes = _classes(table.frame[label], label)
+    return assemble(
+        table.frame,
+        Encoder(Schema(columns, id_column=id_column, label_column=label), encoding),
+        name=Path(path).stem,
+        source=f"own table, {path}",
+        sha256=table.sha256,
+        classes=classes,
+        class_names=classes,
+        where=str(path),
+    )
+
+
+def _column(name: str, cells: list[str]) -> Column:
+    """Describe a column by the values in it."""
+    values = {cell for cell in cells if fold(cell) not in MISSING_WORDS}
+    numbers = [parse_number(value) for value in values]
+    if values and not any(map(math.isnan, numbers)):
+        return NumericColumn(name, min(numbers), max(numbers))
+    if len(values) > MAX_CATEGORIES:
+        raise ConfigError(
+            f"column {shown(name)} has {len(values)} different texts, at most {MAX_CATEGORIES} can "
+            "be categories: remove the column, or name it with --id if it is the rows' ID"
+        )
+    return CategoricalColumn(name, tuple(sorted(values - {"other"})))
+
+
+def _classes(cells: pd.Series[str], label: str) -> list[str]:
+    """List a label column's values: numbers by size, else alphabetically."""
+    counts = Counter(cells)
+    for row, cell in enumerate(cells, start=1):
+        if fold(cell) in MISSING_WORDS:
+            raise ConfigError(
+                f"column {shown(label)} has no label in data row {row}: complete or remove the row"
+            )
+    if len(counts) > MAX_CLASSES:
+        raise ConfigError(
+            f"column {shown(label)} has {len(counts)} different values, at most {MAX_CLASSES} can "
+            "be classes: name a column of classes with --label"
+        )
+
+    def order(cell: str) -> tuple[bool, float, str]:
+        number = parse_number(cell)
+        is_word = math.isnan(number)
+        return is_word, 0.0 if is_word else number, cell
+
+    return sorted(counts, key=order)
+
+
+def _names(headers: list[str]) -> str:
+    return ", ".join(map(shown, headers[:12])) + (" …" if len(headers) > 12 else "")
