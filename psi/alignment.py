@@ -1,6 +1,6 @@
 """Align two tables in one process: both roles of the protocol, run against each other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from psi.ecdh import PROTOCOL, Parameters, Receiver, Sender
 from psi.keys import Duplicates, KeyIndex, index_keys
-from psi.tables import key_columns
+from psi.normalise import Normalise, normalisers
+from psi.tables import key_columns, key_names
 
 __all__ = ["Alignment", "align"]
 
@@ -38,19 +39,22 @@ def align(
     *,
     on: str | Sequence[str] | None = None,
     duplicates: Duplicates = "error",
-    normalise: Callable[[str], str] | None = None,
+    normalise: Normalise = None,
 ) -> Alignment:
     """Find the rows of two tables that have the same ID, by running the real protocol.
 
     Missing IDs (None, NaN, empty text; one part of a composite ID suffices) match nothing.
 
     Args:
-        left: A list, array, Series, data frame, Arrow table, mapping of columns or CSV path.
+        left: A list, array, Series, data frame, Arrow table, mapping of columns, or the path of
+            a CSV or Parquet file.
         right: The same; the two need not be of one type.
         on: The column or columns that hold the ID, where the inputs are tables.
         duplicates: What to do with an ID that a table repeats: "error" refuses, "first" keeps
             its first row, "all" gives every pair of its rows.
-        normalise: Applied to the text of each value on both sides; None compares exactly.
+        normalise: How to make messy IDs comparable, on both sides: steps as in
+            "nfkc,case,space" (see `psi.normalise`), steps by column as in {"mail": "email"}, or
+            a function from text to text; None compares exactly.
 
     Returns:
         The matching rows, ordered by left row, then right row.
@@ -59,9 +63,10 @@ def align(
         ConfigError: An input is no table, lacks a column, or holds values that are no IDs.
         DuplicateIDError: An ID is repeated under "error".
     """
+    functions = normalisers(normalise, key_names(on))
     left_index, right_index = (
         index_keys(
-            key_columns(table, on, name), duplicates=duplicates, normalise=normalise, name=name
+            key_columns(table, on, name), duplicates=duplicates, normalise=functions, name=name
         )
         for table, name in ((left, "left"), (right, "right"))
     )

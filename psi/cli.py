@@ -1,19 +1,19 @@
-"""The command `psi`: align two files; errors in one line, exit status 2."""
+"""The command `psi`: errors in one line, exit status 2."""
 
-import csv
-import io
-import os
 import sys
-import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
 
 from psi.errors import ConfigError, PSIError
 
+if TYPE_CHECKING:
+    from psi.keys import Duplicates
+
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+_messages = Console(stderr=True, highlight=False)
 
 
 @app.callback()
@@ -23,27 +23,40 @@ def _psi() -> None:
 
 @app.command()
 def align(
-    left: Annotated[Path, typer.Argument(help="A CSV file with a header.")],
+    left: Annotated[Path, typer.Argument(help="A CSV or Parquet file.")],
     right: Annotated[Path, typer.Argument(help="Another one.")],
     on: Annotated[list[str], typer.Option(help="Column of the ID; repeat it for several.")],
-    out: Annotated[Path | None, typer.Option(help="Write here instead of to the terminal.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet file to write; the terminal without it.")
+    ] = None,
     duplicates: Annotated[str, typer.Option(help="error, first or all.")] = "error",
+    normalise: Annotated[
+        list[str] | None,
+        typer.Option(help="Steps as in nfkc,case,space; for one column as in mail=email."),
+    ] = None,
+    rows: Annotated[bool, typer.Option("--rows", help="Row numbers, not the rows.")] = False,
 ) -> None:
-    """Align two files in this process: pairs of row numbers, counted from 0 after the header."""
-    from psi.alignment import align as align_tables  # numpy waits until there is work
+    """Put the rows of two files side by side whose IDs both have, and no other row."""
+    # numpy and the rest wait until there is work, so that --help does not.
+    from psi.alignment import align as align_tables
+    from psi.files import joined, read_table, taken, write_table
 
-    if duplicates not in ("error", "first", "all"):
-        raise ConfigError("--duplicates is error, first or all")
-    found = align_tables(left, right, on=on, duplicates=duplicates)  # type: ignore[arg-type]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["left_row", "right_row"])
-    writer.writerows(zip(found.left_rows.tolist(), found.right_rows.tolist(), strict=True))
-    if out is None:
-        sys.stdout.write(text.getvalue())
+    tables = read_table(left), read_table(right)
+    found = align_tables(
+        *tables,
+        on=on,
+        duplicates=cast("Duplicates", duplicates),
+        normalise=_steps(normalise or []),
+    )
+    if rows:
+        columns = {
+            "left_row": found.left_rows.tolist(),
+            "right_row": found.right_rows.tolist(),
+        }
     else:
-        _write_whole(out, text.getvalue())
-    Console(stderr=True).print(
+        columns = joined(taken(tables[0], found.left_rows), taken(tables[1], found.right_rows), on)
+    write_table(out, columns)
+    _messages.print(
         f"{len(found.left_rows)} matching rows by {found.protocol}, "
         f"{found.bytes_exchanged} bytes exchanged"
     )
@@ -53,19 +66,16 @@ def main() -> None:
     """Run the command; the console script's entry point."""
     try:
         app()
-    except (PSIError, OSError) as error:
-        message = " ".join(str(error).split())
-        print(f"psi: {message}", file=sys.stderr)
+    except PSIError as error:
+        print(f"psi: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file that appears complete or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+def _steps(options: list[str]) -> str | dict[str, str]:
+    """Turn `--normalise case` or `--normalise mail=email --normalise tel=phone:DE` around."""
+    named = [option.rpartition("=") for option in options]
+    if all(equals for _, equals, _ in named):
+        return {column: steps for column, _, steps in named}
+    if len(options) > 1:
+        raise ConfigError("--normalise is given once for all columns, or as column=steps for each")
+    return options[0]

@@ -49,7 +49,7 @@ def index_keys(
     columns: Sequence[Iterable[object]],
     *,
     duplicates: Duplicates,
-    normalise: Callable[[str], str] | None = None,
+    normalise: Sequence[Callable[[str], str]],
     name: str = "table",
 ) -> KeyIndex:
     """Encode and group the IDs of a table.
@@ -58,7 +58,7 @@ def index_keys(
         columns: One iterable of values a key column, equally long.
         duplicates: "error" refuses a repeated ID, "first" keeps the first row of each, "all"
             keeps every row.
-        normalise: Applied to the text of each value; None compares exactly.
+        normalise: One function a key column, applied to the text of each value.
         name: What to call the table in errors.
 
     Raises:
@@ -99,16 +99,15 @@ def index_keys(
 
 
 def _encode(
-    values: tuple[object, ...], normalise: Callable[[str], str] | None, name: str, row: int
+    values: tuple[object, ...], normalise: Sequence[Callable[[str], str]], name: str, row: int
 ) -> bytes | None:
     parts = []
-    for value in values:
+    for value, function in zip(values, normalise, strict=True):
         if isinstance(value, bytes):
             kind, content = b"b", value
         else:
-            text = value if isinstance(value, str) else _text(value, name, row)
-            if text is not None and normalise is not None:
-                text = normalise(text)
+            raw = value if isinstance(value, str) else _text(value, name, row)
+            text = function(raw) if raw else None
             if not text:  # missing, or nothing left of it
                 return None
             try:

@@ -4,10 +4,13 @@ import datetime
 import decimal
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -103,6 +106,10 @@ UUID = uuid.UUID("12345678-1234-5678-1234-567812345678")
         pd.Series(["3", "5"]),
         pd.Series(["3", "5"]).astype("category"),
         pd.Index([3, 5]),
+        pa.array([3, 5]),
+        pa.chunked_array([["3"], ["5"]]),
+        pa.array(["3", "5"]).dictionary_encode(),
+        range(3, 6, 2),
     ],
 )
 def test_one_column_of_any_container(left: Any) -> None:
@@ -159,6 +166,35 @@ def test_data_frames() -> None:
     left = pd.DataFrame({"ID": [1, 2, 3], "x": 0.5}, index=[7, 7, 7])
     right = pd.DataFrame({"y": "?", "ID": ["3", "1", None]})
     assert pairs(psi.align(left, right, on="ID")) == [(0, 1), (2, 0)]
+
+
+class Stream:
+    """Holds a table and shows nothing of it but the Arrow stream."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+def test_arrow_tables_and_files(tmp_path: Path) -> None:
+    table = pa.table({"ID": [3, None, 1], "day": [DATE, DATE, DATE]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    (tmp_path / "t.csv").write_text("day,ID\n2024-05-17,1\n2024-05-17,\n2024-05-18,3\n")
+    batch = table.to_batches()[0]
+    for left in (table, batch, Stream(table), table.to_pandas(), tmp_path / "t.parquet"):
+        for right in (tmp_path / "t.csv", str(tmp_path / "t.csv")):
+            assert pairs(psi.align(left, right, on=["ID", "day"])) == [(2, 0)]
+
+
+def test_normalise_by_name() -> None:
+    left = {"mail": ["A@X.org ", "b@x.org"], "name": ["Anna", "Bo"]}
+    right = {"mail": ["a@x.org", "b@x.org"], "name": ["Anna", "bo"]}
+    found = psi.align(left, right, on=["mail", "name"], normalise={"mail": "email"})
+    assert pairs(found) == [(0, 0)]
+    found = psi.align(left, right, on=["mail", "name"], normalise="case,space")
+    assert pairs(found) == [(0, 0), (1, 1)]
 
 
 def test_normalise() -> None:

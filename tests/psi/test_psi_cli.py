@@ -4,10 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 LEFT = "ID,colour\n3,red\n1,green\n2,blue\n"
 RIGHT = "price,ID\n10,2\n20,3\n30,9\n"
+JOINED = "ID,colour,price\n3,red,20\n2,blue,10\n"
+ROWS = "left_row,right_row\n0,1\n2,0\n"
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -26,7 +30,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 def test_rows_on_the_terminal(files: tuple[Path, Path]) -> None:
     done = command("align", *files, "--on", "ID")
     assert done.returncode == 0
-    assert done.stdout == "left_row,right_row\n0,1\n2,0\n"
+    assert done.stdout == JOINED
     assert "2 matching rows" in done.stderr
 
 
@@ -34,7 +38,50 @@ def test_rows_in_a_file(files: tuple[Path, Path], tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     done = command("align", *files, "--on", "ID", "--out", out)
     assert (done.returncode, done.stdout) == (0, "")
-    assert out.read_text() == "left_row,right_row\n0,1\n2,0\n"
+    assert out.read_text() == JOINED
+    assert sorted(tmp_path.iterdir()) == sorted([*files, out])  # nothing temporary is left
+
+
+def test_row_numbers(files: tuple[Path, Path]) -> None:
+    assert command("align", *files, "--on", "ID", "--rows").stdout == ROWS
+
+
+def test_composite_and_normalised_ids(tmp_path: Path) -> None:
+    left, right = tmp_path / "a.csv", tmp_path / "b.csv"
+    left.write_text("mail,tel,n\nAnna@Example.org,030 901820,1\nb@x.de,,2\n")
+    right.write_text("tel;mail;m\n+49 30 90 18 20; anna@example.org;3\n")
+    named = ["--normalise", "mail=email", "--normalise", "tel=phone:DE"]
+    done = command("align", left, right, "--on", "mail", "--on", "tel", *named)
+    assert done.stdout == "mail,tel,n,m\nAnna@Example.org,030 901820,1,3\n"
+
+
+def test_parquet_in_and_out(files: tuple[Path, Path], tmp_path: Path) -> None:
+    right, out = tmp_path / "b.parquet", tmp_path / "out.parquet"
+    pq.write_table(pa.table({"ID": [2, 3, None], "price": [1.5, 2.5, 3.5]}), right)
+    done = command("align", files[0], right, "--on", "ID", "--out", out)
+    assert done.returncode == 0
+    assert pq.read_table(out).to_pylist() == [
+        {"ID": "3", "colour": "red", "price": 2.5},
+        {"ID": "2", "colour": "blue", "price": 1.5},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--normalise", "upper"], "unknown normalisation 'upper'"),
+        (["--normalise", "name=case"], "no column of the ID"),
+        (["--normalise", "case", "--normalise", "space"], "given once"),
+        (["--duplicates", "some"], "duplicates is"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    files: tuple[Path, Path], options: list[str], words: str
+) -> None:
+    done = command("align", *files, "--on", "ID", *options)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
