@@ -116,7 +116,7 @@ def clean(raw: pd.DataFrame, schema: Schema) -> Cleaned:
     changes: list[Change] = []
     unseen: list[tuple[int, str, str]] = []
     for i, column in enumerate(schema.columns):
-        cells = [str(cell) for cell in raw[column.name]]
+        cells = ["" if pd.isna(cell) else str(cell) for cell in raw[column.name]]
         counts = Counter(cells)
         # A spelling means the same in every row, so each is looked up once.
         if isinstance(column, CategoricalColumn):

@@ -80,7 +80,8 @@ class Encoder:
         """Clean and encode raw rows.
 
         Args:
-            raw: Text cells; headers as the schema reads them, ID and label columns optional.
+            raw: Text cells (None and NaN are empty ones); headers as the schema reads them, ID and
+                label columns optional.
 
         Returns:
             The features, (n, num_features) float32, and (row, column, value) for each value that
@@ -101,16 +102,14 @@ class Encoder:
             else self._numeric(values, column)
             for values, column in zip(cleaned.values.T, self.columns, strict=True)
         ]
-        return np.concatenate(parts, axis=1).astype(np.float32)
+        return np.concatenate([part.astype(np.float32) for part in parts], axis=1)
 
-    def _categorical(
-        self, codes: NDArray[np.float64], column: CategoricalColumn
-    ) -> NDArray[np.float64]:
+    def _categorical(self, codes: NDArray[Any], column: CategoricalColumn) -> NDArray[Any]:
         if self.encoding == "codes":
             return codes[:, None]
-        return np.eye(column.num_codes)[codes.astype(np.intp)]
+        return np.eye(column.num_codes, dtype=np.float32)[codes.astype(np.intp)]
 
-    def _numeric(self, numbers: NDArray[np.float64], column: NumericColumn) -> NDArray[np.float64]:
+    def _numeric(self, numbers: NDArray[Any], column: NumericColumn) -> NDArray[Any]:
         missing = np.isnan(numbers)
         span = column.high - column.low
         scaled = (numbers - column.low) / span if span > 0 else np.zeros_like(numbers)
@@ -139,7 +138,7 @@ class Encoder:
             if (found["format"], found["version"]) != (_FORMAT, _VERSION):
                 raise ValueError("another format or version")
             return cls(_schema(found["schema"]), found["encoding"])
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise DecodeError(
                 f"not an encoder of {_FORMAT} version {_VERSION} ({type(error).__name__}): "
                 "take the file that training wrote"
@@ -172,6 +171,8 @@ def _schema(plain: dict[str, Any]) -> Schema:
     optional_text = (str, NoneType)
     kinds = {"id_column": optional_text, "label_column": optional_text, "folded": bool}
     fields = _typed({**plain, "columns": columns}, kinds | {"columns": tuple, "aliases": dict})
+    if not all(isinstance(name, str) for name in fields["aliases"].values()):
+        raise TypeError("an alias is not text")
     return Schema(**fields)
 
 

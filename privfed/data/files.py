@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import os
+import stat
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,17 +70,22 @@ def frame_sha256(frame: pd.DataFrame) -> str:
 
 def _read_bytes(source: Path) -> bytes:
     try:
-        size = source.stat().st_size
-        if source.is_dir():
-            raise ConfigError(f"{source} is a directory: give the CSV or XLSX file itself")
-        if size > MAX_FILE_BYTES:
-            raise ConfigError(f"{source} has {size} bytes; at most {MAX_FILE_BYTES} are read")
-        content = source.read_bytes()
+        mode = source.stat().st_mode
+        content = b""
+        if stat.S_ISREG(mode):  # a pipe or a device could go on for ever
+            with source.open("rb") as file:
+                content = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError(f"{source} does not exist: check the path") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a usable path"
-        raise ConfigError(f"{shown(source)} cannot be read ({reason}): check the path") from None
+        reason = getattr(error, "strerror", None) or "not a path"
+        path = repr(str(source))[-200:]
+        raise ConfigError(f"{path} cannot be read ({reason}): check path and rights") from None
+    if not stat.S_ISREG(mode):
+        kind = "directory" if stat.S_ISDIR(mode) else "pipe or device"
+        raise ConfigError(f"{source} is a {kind}: give the CSV or XLSX file itself")
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"{source} is too large: at most {MAX_FILE_BYTES} bytes are read")
     if not content.strip():
         raise ConfigError(f"{source} is empty: give a CSV or XLSX file with a header and rows")
     return content

@@ -106,7 +106,8 @@ class NumericColumn:
     raw_codes: bool = False
 
     def __post_init__(self) -> None:
-        if not (self.low <= self.high and math.isfinite(self.high - self.low)):
+        finite = math.isfinite(self.high - self.low) and math.isfinite(self.missing_as or 0.0)
+        if not finite or self.low > self.high:
             raise ConfigError(
                 f"column {shown(self.name)} has the range {self.low} to {self.high}: "
                 "give a finite least and greatest value"
@@ -202,17 +203,19 @@ class Schema:
         names = {self.normal(name): name for name in [*features, *extra]}
         names |= {self.normal(alias): name for alias, name in self.aliases.items()}
         matched: dict[str, str] = {}
+        found: set[str] = set()
         unknown = []
         for header in headers:
             name = names.get(self.normal(header))
             if name is None:
                 unknown.append(header)
-            elif name in matched.values():
+            elif name in found:
                 raise ConfigError(f"{where} has the column {name} twice: remove one of them")
             else:
                 matched[header] = name
+                found.add(name)
         needed = [*features, self.label_column] if label and self.label_column else features
-        absent = [name for name in needed if name not in matched.values()]
+        absent = [name for name in needed if name not in found]
         if absent == [self.label_column]:
             raise ConfigError(
                 f"{where} has no label column {self.label_column}: training needs the outcome of "
