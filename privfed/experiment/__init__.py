@@ -1,1 +1,30 @@
-"""Room under construction."""
+"""Benchmarks as data: arms, settings, the runs they make and the files these leave."""
+
+from privfed.experiment.arms import Arm, choose_arms
+from privfed.experiment.exposure import Aligner
+from privfed.experiment.model_file import Prediction, SavedModel, load_model, predict, save_model
+from privfed.experiment.results import ArmDescription, Overlap, PrivacyCost, Results, Run, Summary
+from privfed.experiment.runner import Job, jobs, party_names, run_benchmark
+from privfed.experiment.settings import Settings
+
+__all__ = [
+    "Aligner",
+    "Arm",
+    "ArmDescription",
+    "Job",
+    "Overlap",
+    "PrivacyCost",
+    "Prediction",
+    "Results",
+    "Run",
+    "SavedModel",
+    "Settings",
+    "Summary",
+    "choose_arms",
+    "jobs",
+    "load_model",
+    "party_names",
+    "predict",
+    "run_benchmark",
+    "save_model",
+]

@@ -1,0 +1,125 @@
+"""A trained model with the encoder it was trained on, in one file without pickle."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from privfed.data import Encoder, read_new_rows
+from privfed.errors import ConfigError, PrivFedError
+from privfed.training import Arrays, log_probabilities, paper_network, set_arrays
+
+_FORMAT = "privfed model 1"
+_MAX_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """The network's arrays, what turns raw rows into features, and what the classes are called.
+
+    `trained_on` says in words what data, arm and privacy stand behind it.
+    """
+
+    arrays: Arrays
+    encoder: Encoder
+    class_names: tuple[str, ...]
+    trained_on: str
+
+    def network(self) -> nn.Module:
+        """Build the network with these weights."""
+        model = paper_network(self.encoder.num_features, len(self.class_names))
+        set_arrays(model, self.arrays)
+        return model
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """For each new row its ID if it has one, the class, the probability of each class in [0, 1].
+
+    `unseen` names (row, column, value) that the code table has never seen.
+    """
+
+    ids: tuple[str, ...] | None
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    unseen: tuple[tuple[int, str, str], ...]
+
+
+def save_model(path: Path, model: SavedModel) -> None:
+    """Write the model; a reader sees the old file or the new one."""
+    header = {
+        "format": _FORMAT,
+        "encoder": model.encoder.to_json(),
+        "class_names": list(model.class_names),
+        "trained_on": model.trained_on,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, header=np.array(json.dumps(header)), **model.arrays)  # type: ignore[arg-type]
+    partial.replace(path)
+
+
+def load_model(path: Path) -> SavedModel:
+    """Read what `save_model` wrote.
+
+    Raises:
+        ConfigError: the file is missing, or not a model of this version.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{path} is larger than any model of privfed: give a model file")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(str(arrays.pop("header")))
+        if header["format"] != _FORMAT:
+            raise ValueError
+        model = SavedModel(
+            arrays,
+            Encoder.from_json(header["encoder"]),
+            tuple(header["class_names"]),
+            str(header["trained_on"]),
+        )
+        model.network()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"there is no model at {path}: give the .npz that `privfed benchmark` left in its "
+            "output folder"
+        ) from None
+    except ConfigError:
+        raise
+    except (
+        OSError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, PrivFedError,
+    ):  # fmt: skip
+        raise ConfigError(
+            f"{path} is not a model that this version of privfed wrote: give the .npz that "
+            "`privfed benchmark` left in its output folder"
+        ) from None
+    return model
+
+
+def predict(model: SavedModel, path: Path) -> Prediction:
+    """Judge the rows of a CSV or XLSX file that has the columns the model was trained on.
+
+    Raises:
+        ConfigError: the file is missing, empty or has other columns.
+    """
+    raw = read_new_rows(path, model.encoder)
+    features, unseen = model.encoder.encode(raw)
+    network = model.network()
+    network.eval()
+    with torch.inference_mode():
+        probabilities = log_probabilities(network(torch.from_numpy(features))).exp().numpy()
+    id_column = model.encoder.schema.id_column
+    return Prediction(
+        ids=tuple(map(str, raw[id_column])) if id_column in raw.columns else None,
+        classes=tuple(model.class_names[i] for i in probabilities.argmax(axis=1)),
+        probabilities=probabilities,
+        unseen=tuple(unseen),
+    )

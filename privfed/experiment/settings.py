@@ -1,0 +1,61 @@
+"""What a benchmark is asked to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from privfed.errors import ConfigError
+
+SPLITS = ("overlapping", "disjoint", "deduplicated")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A benchmark's settings; everything that a run's outcome depends on beside data and seed.
+
+    Attributes:
+        splits: of "overlapping", "disjoint", "deduplicated".
+        parties: how many, at least 2.
+        arms: names of arms; None for all.
+        rounds: federated rounds of one local epoch; epochs for who trains alone.
+        private_rounds: rounds of the private arms: a few, since noise grows with their number.
+        seeds: how many seeds: 0, 1, 2 …
+        epsilons: the ε of the private arms, one run each.
+        delta: their δ.
+        expected_batch_size: rows expected in their Poisson batches.
+        l2_clip_norm: their bound on one row's gradient.
+        private_learning_rate: their Adam's.
+
+    Raises:
+        ConfigError: a setting is out of range; the message says what to do.
+    """
+
+    splits: Sequence[str] = ("overlapping",)
+    parties: int = 2
+    arms: Sequence[str] | None = None
+    rounds: int = 500
+    private_rounds: int = 20
+    seeds: int = 5
+    epsilons: Sequence[float] = (1.0, 3.0, 8.0)
+    delta: float = 1e-5
+    expected_batch_size: int = 64
+    l2_clip_norm: float = 1.0
+    private_learning_rate: float = 2e-3
+
+    def __post_init__(self) -> None:
+        for split in self.splits:
+            if split not in SPLITS:
+                raise ConfigError(f"unknown split {split!r}: choose from {', '.join(SPLITS)}")
+        if self.parties < 2:
+            raise ConfigError(f"--parties must be at least 2, not {self.parties}")
+        if self.rounds < 1 or self.private_rounds < 1:
+            raise ConfigError("--rounds must be at least 1")
+        if self.seeds < 1:
+            raise ConfigError(f"--seeds must be at least 1, not {self.seeds}")
+        for epsilon in self.epsilons:
+            if not (epsilon > 0 and math.isfinite(epsilon)):
+                raise ConfigError(f"--epsilon must hold positive numbers, not {epsilon:g}")
+        if not 0 < self.delta < 1:
+            raise ConfigError(f"--delta must lie between 0 and 1, not {self.delta:g}")

@@ -1,0 +1,69 @@
+"""Finished runs on disk, so that an interrupted benchmark goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from privfed.errors import ConfigError
+from privfed.experiment.results import PrivacyCost, Run
+
+
+class RunStore:
+    """One JSON file a finished run, named by all that the run depends on.
+
+    Args:
+        directory: the benchmark's output folder; made if absent.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._runs = directory / "runs"
+        try:
+            self._runs.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._runs):
+                pass
+        except OSError as error:
+            reason = error.strerror or "an error"
+            raise ConfigError(
+                f"cannot write to {directory} ({reason}): choose another folder with --out"
+            ) from None
+
+    def load(self, key: dict[str, Any]) -> Run | None:
+        """Give the finished run of `key`; None if there is none, or its file is damaged."""
+        try:
+            stored = json.loads(self._path(key).read_text(encoding="utf-8"))
+            if stored["key"] != _canonical(key):
+                return None
+            run = stored["run"]
+            if run["privacy"] is not None:
+                privacy = run["privacy"]
+                privacy["sampling_rate"] = tuple(privacy["sampling_rate"])
+                privacy["steps"] = tuple(privacy["steps"])
+                run["privacy"] = PrivacyCost(**privacy)
+            return Run(**run)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def save(self, key: dict[str, Any], run: Run) -> None:
+        """Keep a finished run; a reader sees it whole or not at all."""
+        text = json.dumps({"key": _canonical(key), "run": dataclasses.asdict(run)})
+        path = self._path(key)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+
+    def _path(self, key: dict[str, Any]) -> Path:
+        digest = hashlib.sha256(json.dumps(_canonical(key), sort_keys=True).encode()).hexdigest()
+        return self._runs / f"{key['split']}-{key['arm']}-seed{key['seed']}-{digest[:12]}.json"
+
+
+def _canonical(key: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(key, sort_keys=True))

@@ -1,0 +1,69 @@
+"""Training at one party, on rows that never leave it."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from privfed.training.model import cross_entropy
+
+LEARNING_RATE = 1e-3
+BATCH_SIZE = 32
+_BETAS = (0.9, 0.999)
+
+
+class LocalTrainer(Protocol):
+    """One party's training: changes the model in place."""
+
+    def train_epoch(self, model: nn.Module, seed: int) -> None:
+        """Train one local epoch; `seed` fixes batches and dropout where nothing needs secrecy."""
+
+
+class AdamTrainer:
+    """Plain Adam on mini-batches; its moments stay at the party from round to round, as in Keras.
+
+    Args:
+        features: (n, d) float32 training rows of this party.
+        labels: (n,) int64.
+        batch_size: rows in a batch; the last one may be smaller.
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, batch_size: int = BATCH_SIZE) -> None:
+        self._features, self._labels, self._batch_size = features, labels, batch_size
+        self._optimizer: torch.optim.Adam | None = None
+
+    def train_epoch(self, model: nn.Module, seed: int) -> None:
+        """Run one epoch of shuffled batches."""
+        self._optimizer = carry_on(self._optimizer, model)
+        torch.manual_seed(seed)
+        model.train()
+        for batch in torch.split(torch.randperm(len(self._features)), self._batch_size):
+            self._optimizer.zero_grad()
+            loss = cross_entropy(model(self._features[batch]), self._labels[batch])
+            torch.autograd.backward(loss)
+            self._optimizer.step()
+
+
+def carry_on(
+    previous: torch.optim.Adam | None, model: nn.Module, learning_rate: float = LEARNING_RATE
+) -> torch.optim.Adam:
+    """Make an Adam for this round's copy of the model, with the moments of the previous round."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=_BETAS)
+    if previous is not None:
+        optimizer.load_state_dict(previous.state_dict())
+    return optimizer
+
+
+def adam_reach(steps: int, learning_rate: float = LEARNING_RATE) -> float:
+    """Bound how far `steps` steps of Adam can move any parameter, whatever the data.
+
+    A step is at most learning_rate·|m̂|/√v̂. By Cauchy-Schwarz on the two moving averages,
+    |m|/√v ≤ (1-β₁)/√(1-β₂) / √(1-β₁²/β₂), and the bias corrections only shrink it. So a clip range
+    that parties agree on beforehand can hold every update; one part in a hundred covers rounding.
+    """
+    beta1, beta2 = _BETAS
+    per_step = (1 - beta1) / math.sqrt((1 - beta2) * (1 - beta1**2 / beta2))
+    return 1.01 * steps * learning_rate * per_step

@@ -1,0 +1,69 @@
+"""The paper's network, its loss, and its parameters as named arrays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+Arrays = dict[str, NDArray[np.float32]]
+"""A model's parameters, or an update of them, by name in the model's order."""
+
+
+def paper_network(num_features: int, num_classes: int) -> nn.Sequential:
+    """Build dense → 128 ReLU, dropout 0.2, → 32 ReLU, → `num_classes` scores before the sigmoid.
+
+    With 12 features and 2 classes it has the paper's 1664 + 4128 + 66 = 5858 parameters. torch's
+    global generator draws the initial weights: seed it first.
+    """
+    return nn.Sequential(
+        nn.Linear(num_features, 128),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(128, 32),
+        nn.ReLU(),
+        nn.Linear(32, num_classes),
+    )
+
+
+def log_probabilities(scores: Tensor) -> Tensor:
+    """Turn scores (n, classes) into log class probabilities: the output sigmoids, normalised.
+
+    Keras's categorical cross-entropy divides the outputs of a sigmoid layer by their sum; that is a
+    softmax of log-sigmoids.
+    """
+    return functional.log_softmax(functional.logsigmoid(scores), dim=1)
+
+
+def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of `scores` (n, classes) before the sigmoid against `labels` (n,)."""
+    return functional.nll_loss(log_probabilities(scores), labels)
+
+
+def get_arrays(model: nn.Module) -> Arrays:
+    """Copy the parameters out."""
+    return {
+        name: cast(NDArray[np.float32], parameter.detach().numpy().copy())
+        for name, parameter in model.named_parameters()
+    }
+
+
+def set_arrays(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    """Copy the parameters in; names and shapes must be the model's own."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(torch.from_numpy(arrays[name]))
+
+
+def weights_sha256(arrays: Mapping[str, NDArray[np.float32]]) -> str:
+    """Hash the float32 bytes of all arrays in order: equal if and only if the models are."""
+    digest = hashlib.sha256()
+    for array in arrays.values():
+        digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    return digest.hexdigest()
