@@ -1,0 +1,183 @@
+"""The parties' shared secret key: 32 random bytes from which everything else is derived.
+
+SEAL's ternary key is drawn by SEAL's own generator from a seed that HKDF-SHA256 (RFC 5869)
+derives, so a key is short, moves easily and is the same on every machine with the pinned
+TenSEAL. Whoever holds it decrypts: the server never gets it.
+"""
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from privfed.errors import AuthenticationError, ConfigError, DecodeError
+
+ROOT_BYTES = 32
+ID_BYTES = 16
+CONTEXT_BYTES = 32
+
+_PLAIN, _LOCKED = b"PFSECRET\x01\x00", b"PFSECRET\x01\x01"
+_SALT_BYTES, _NONCE_BYTES, _TAG_BYTES = 16, 12, 16
+_SCRYPT_N = 2**15  # 32 MiB and about 0.1 s a guess (RFC 7914)
+
+
+def derive(secret: bytes, purpose: bytes, length: int) -> bytes:
+    """Return ``length`` bytes that HKDF-SHA256 derives from ``secret`` for one ``purpose``."""
+    return HKDF(SHA256(), length, salt=None, info=b"privfed/1/" + purpose).derive(secret)
+
+
+class SecretKey:
+    """A secret shared by the parties of one parameter set. Never printed, never pickled.
+
+    Args:
+        root: 32 bytes from the operating system.
+        context: the 32-byte fingerprint of the parameters that the key belongs to.
+
+    Raises:
+        DecodeError: a length is wrong.
+    """
+
+    __slots__ = ("__weakref__", "_root", "context", "id")
+
+    def __init__(self, root: bytes, context: bytes) -> None:
+        if len(root) != ROOT_BYTES or len(context) != CONTEXT_BYTES:
+            raise DecodeError("a secret key is 32 bytes and the 32-byte fingerprint of its use")
+        self._root = bytes(root)
+        self.context = bytes(context)
+        self.id = self.derive(b"key id", ID_BYTES)
+
+    @classmethod
+    def generate(cls, context: bytes) -> "SecretKey":
+        """Return a fresh key for the parameters with this fingerprint."""
+        return cls(os.urandom(ROOT_BYTES), context)
+
+    def derive(self, purpose: bytes, length: int) -> bytes:
+        """Return ``length`` secret bytes for one ``purpose`` (bound to the parameters)."""
+        return derive(self._root, purpose + b"/" + self.context, length)
+
+    def to_bytes(self) -> bytes:
+        """Return the secret itself, for a channel that hides it (see ``secagg.seal_key``)."""
+        return _PLAIN + self.context + self._root
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "SecretKey":
+        """Read what ``to_bytes`` wrote.
+
+        Raises:
+            DecodeError: the bytes are not a secret key.
+        """
+        if len(data) != len(_PLAIN) + CONTEXT_BYTES + ROOT_BYTES or not data.startswith(_PLAIN):
+            raise DecodeError("these bytes are not a privfed secret key")
+        return cls(data[-ROOT_BYTES:], data[len(_PLAIN) : -ROOT_BYTES])
+
+    def save(self, path: Path, passphrase: str | None = None) -> None:
+        """Write the key to a new file of mode 0600, under a passphrase where one is given.
+
+        Raises:
+            ConfigError: the file is there already, or cannot be written.
+        """
+        write_secret(path, lock(self.to_bytes(), passphrase))
+
+    @classmethod
+    def load(cls, path: Path, passphrase: str | None = None) -> "SecretKey":
+        """Read a key file.
+
+        Raises:
+            ConfigError: the file cannot be read, others may read it, or it needs a passphrase.
+            AuthenticationError: the passphrase is wrong or the file was altered.
+            DecodeError: the file is no key.
+        """
+        return cls.from_bytes(unlock(read_secret(path), passphrase))
+
+    def __repr__(self) -> str:
+        return f"SecretKey(id={self.id.hex()})"
+
+    def __eq__(self, other: object) -> bool:
+        # The id is a digest of the root and the context: comparing it leaks nothing.
+        return isinstance(other, SecretKey) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise ConfigError("a secret key is not pickled or copied; save() it to a file")
+
+
+def is_secret(data: bytes) -> bool:
+    """Return whether ``data`` starts like a saved secret (locked or not)."""
+    return data.startswith(_PLAIN[:8])
+
+
+def lock(secret: bytes, passphrase: str | None) -> bytes:
+    """Return ``secret`` under ``passphrase`` (scrypt, ChaCha20-Poly1305), or as it is for None."""
+    if passphrase is None:
+        return secret
+    if not passphrase:
+        raise ConfigError("the passphrase is empty; give one, or none at all")
+    salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
+    sealed = ChaCha20Poly1305(_stretch(passphrase, salt)).encrypt(nonce, secret, _LOCKED)
+    return _LOCKED + salt + nonce + sealed
+
+
+def unlock(data: bytes, passphrase: str | None) -> bytes:
+    """Undo ``lock``.
+
+    Raises:
+        ConfigError: a passphrase is missing.
+        AuthenticationError: it is wrong, or the bytes were altered.
+    """
+    if not data.startswith(_LOCKED):
+        return data
+    if passphrase is None:
+        raise ConfigError("this key file is locked; give its passphrase")
+    body = data[len(_LOCKED) :]
+    salt, nonce = body[:_SALT_BYTES], body[_SALT_BYTES : _SALT_BYTES + _NONCE_BYTES]
+    sealed = body[_SALT_BYTES + _NONCE_BYTES :]
+    if len(sealed) < _TAG_BYTES:
+        raise DecodeError("the key file is truncated")
+    try:
+        return ChaCha20Poly1305(_stretch(passphrase, salt)).decrypt(nonce, sealed, _LOCKED)
+    except InvalidTag:
+        raise AuthenticationError("wrong passphrase, or the key file was altered") from None
+
+
+def _stretch(passphrase: str, salt: bytes) -> bytes:
+    return Scrypt(salt=salt, length=32, n=_SCRYPT_N, r=8, p=1).derive(passphrase.encode())
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner reads; never over an existing one.
+
+    Raises:
+        ConfigError: the file is there already, or cannot be written.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{path} is there already; keys are never written over") from None
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_secret(path: Path) -> bytes:
+    """Read a secret file, and refuse one that others may read.
+
+    Raises:
+        ConfigError: it cannot be read, or its mode lets others read it.
+    """
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & 0o077:
+                raise ConfigError(f"others may read {path}; run: chmod 600 {path}")
+            return file.read(1 << 16)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None

@@ -1,0 +1,211 @@
+"""The server's side: adds bytes it cannot read, with public parameters alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from privfed.errors import (
+    AuthenticationError,
+    CapacityError,
+    ConfigError,
+    DecodeError,
+    QuorumError,
+    ReplayError,
+)
+from privfed.secagg import wire
+from privfed.secagg.checks import check_round
+from privfed.secagg.masks import cohort_hash, cohort_of
+from privfed.secagg.parameters import Parameters
+from privfed.secagg.parts import Part, Parts
+from privfed.secagg.reading import Entries, read_sum, split, verified
+from privfed.secagg.schemes import Accumulator
+
+
+@dataclass
+class _Sum:
+    """The sum of one part, with what each sender signed."""
+
+    accumulator: Accumulator
+    entries: Entries = field(default_factory=dict)
+
+
+@dataclass
+class _Message:
+    """An upload or partial sum whose signatures were checked."""
+
+    part: Part
+    prefix: wire.Prefix
+    entries: Entries  # sender: signed entry, seeds
+    body: memoryview
+
+
+class Aggregator:
+    """Adds the uploads of one round.
+
+    Args:
+        params: what all parties agreed on; no secret is needed, and none is taken.
+        round_id: the round.
+        cohort: with masks, the roster places of this round's parties (None: all).
+
+    Raises:
+        ConfigError: an argument is not what it says.
+    """
+
+    def __init__(
+        self, params: Parameters, round_id: int, cohort: Sequence[int] | None = None
+    ) -> None:
+        if not isinstance(params, Parameters):
+            raise ConfigError("an Aggregator takes the public parameters and no secret")
+        self._params = params
+        self._round_id = check_round(round_id)
+        self._cohort = cohort_of(params, cohort) if params.masks else None
+        self._cohort_hash = cohort_hash(params, cohort)
+        self._parts = Parts(params)
+        self._common: wire.Prefix | None = None
+        self._sums: dict[int, _Sum] = {}
+        self._closed = False
+
+    @property
+    def senders(self) -> tuple[str, ...]:
+        """Ids of the parties in the sum so far, in the roster's order."""
+        places = {place for each in self._sums.values() for place in each.entries}
+        return tuple(self._params.roster[place].id for place in sorted(places))
+
+    def add(self, message: bytes) -> None:
+        """Add one party's upload, some parts of one, or another aggregator's partial sum.
+
+        All of ``message`` is checked before any of it is added.
+
+        Raises:
+            DecodeError: it is truncated, extended or no message (or a secret key).
+            ContextMismatchError: it belongs to other parameters, key, round, cohort or history.
+            AuthenticationError: the sender is not on the roster or did not sign it.
+            ReplayError: the sender is in the sum already, or the total was taken.
+            CapacityError: more than ``max_clients`` parties.
+        """
+        if not isinstance(message, bytes | bytearray | memoryview):
+            raise ConfigError("an Aggregator adds bytes from an Encryptor, and takes no secret")
+        if self._closed:
+            raise ReplayError("the total was taken: this round is closed")
+        checked = list(self._messages(memoryview(message)))
+        self._check_new(checked)
+        for each in checked:
+            self._common = self._common or each.prefix
+            self._accumulate(each)
+
+    def _messages(self, data: memoryview) -> Iterator[_Message]:
+        common = self._common
+        while True:
+            prefix = wire.Prefix.read(data)
+            wanted = replace(
+                common or prefix,
+                scheme=self._params.scheme,
+                fingerprint=self._params.fingerprint,
+                round_id=self._round_id,
+                cohort=self._cohort_hash,
+            )
+            wire.expect(prefix, wanted)
+            common, part = common or prefix, self._parts.of(prefix)
+            if prefix.kind == wire.Kind.UPLOAD:
+                message, data = self._upload(prefix, part, data)
+            elif prefix.kind == wire.Kind.PARTIAL:
+                message, data = self._partial(prefix, part, data)
+            else:
+                raise DecodeError("an aggregator adds uploads and partial sums, nothing else")
+            yield message
+            if not data:
+                return
+
+    def _upload(
+        self, prefix: wire.Prefix, part: Part, data: memoryview
+    ) -> tuple[_Message, memoryview]:
+        message, rest = split(data, self._parts.upload_bytes(part))
+        raw = message[wire.PREFIX_BYTES : wire.PREFIX_BYTES + wire.ENTRY_BYTES]
+        body = message[wire.PREFIX_BYTES + wire.ENTRY_BYTES :]
+        seeds = body[: self._parts.scheme.seed_bytes(part.values)]
+        payload = body[len(seeds) :]
+        entry = verified(self._params, prefix, raw)
+        if wire.digest(seeds) != entry.seeds_hash or wire.digest(payload) != entry.payload_hash:
+            raise AuthenticationError("a signature does not verify")
+        entries = {entry.sender: (bytes(raw), bytes(seeds))}
+        return _Message(part, prefix, entries, payload), rest
+
+    def _partial(
+        self, prefix: wire.Prefix, part: Part, data: memoryview
+    ) -> tuple[_Message, memoryview]:
+        entries, body, rest = read_sum(self._parts, prefix, part, data)
+        return _Message(part, prefix, entries, body), rest
+
+    def _check_new(self, messages: list[_Message]) -> None:
+        """Refuse a sender twice in one part, or more senders than the sums can hold."""
+        new: dict[int, set[int]] = {}
+        for each in messages:
+            place = each.part.index
+            known = self._sums[place].entries.keys() if place in self._sums else set()
+            seen = new.setdefault(place, set(known))
+            if seen & each.entries.keys():
+                raise ReplayError("a sender is in this round's sum already")
+            seen |= each.entries.keys()
+            if len(seen) > self._params.max_clients:
+                raise CapacityError(f"more than max_clients={self._params.max_clients} parties")
+            if self._cohort is not None and not each.entries.keys() <= set(self._cohort):
+                raise AuthenticationError("a sender is not in the round's cohort")
+
+    def _accumulate(self, message: _Message) -> None:
+        place = message.part.index
+        if place not in self._sums:
+            self._sums[place] = _Sum(self._parts.scheme.accumulator(message.part.values))
+        into = self._sums[place]
+        into.entries.update(message.entries)
+        if message.prefix.kind == wire.Kind.UPLOAD:
+            [(_, seeds)] = message.entries.values()
+            into.accumulator.add(seeds, message.body)
+        else:
+            into.accumulator.merge(message.body)
+
+    def partial(self) -> bytes:
+        """Return the sum so far for an aggregator further up; only the root cuts bits.
+
+        Raises:
+            QuorumError: a party sent only some of its parts, or nobody sent anything.
+        """
+        return b"".join(self._written(wire.Kind.PARTIAL, least=1))
+
+    def total(self) -> bytes:
+        """Return the round's total for the decryptors, and close the round.
+
+        Raises:
+            QuorumError: too few parties, one that sent only some of its parts, or, with masks, a
+                cohort that is not complete: run the round anew.
+        """
+        return b"".join(self.total_blocks())
+
+    def total_blocks(self) -> Iterator[bytes]:
+        """Yield the total in parts of a few megabytes; see ``total``."""
+        return self._written(wire.Kind.TOTAL, least=self._params.min_clients)
+
+    def _written(self, kind: wire.Kind, least: int) -> Iterator[bytes]:
+        groups = {frozenset(each.entries) for each in self._sums.values()}
+        if len(groups) > 1 or (groups and len(self._sums) != len(self._parts)):
+            raise QuorumError("a party sent only some of its parts: run the round anew")
+        senders = next(iter(groups), frozenset())
+        if len(senders) < least:
+            raise QuorumError(f"{len(senders)} parties sent; the round needs {least}")
+        if kind == wire.Kind.TOTAL:
+            if self._cohort is not None and senders != set(self._cohort):
+                raise QuorumError("with masks every party of the cohort must send: run it anew")
+            self._closed = True
+        return self._sum_messages(kind)
+
+    def _sum_messages(self, kind: wire.Kind) -> Iterator[bytes]:
+        if self._common is None:  # unreachable: there are senders
+            raise QuorumError("nobody sent anything")
+        carried = self._parts.scheme.download == "seeds"
+        for part in self._parts.all:
+            each = self._sums[part.index]
+            prefix = replace(self._common, kind=kind, part=part.index)
+            pieces = [prefix.to_bytes(), wire.COUNT.pack(len(each.entries))]
+            for _, (entry, seeds) in sorted(each.entries.items()):
+                pieces += [entry, seeds if carried else b""]
+            total = kind == wire.Kind.TOTAL
+            pieces.append(each.accumulator.total() if total else each.accumulator.partial())
+            yield b"".join(pieces)

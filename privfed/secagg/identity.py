@@ -1,0 +1,153 @@
+"""Who a party is: an Ed25519 key that signs and an X25519 key that agrees on masks.
+
+Ed25519 is RFC 8032, X25519 RFC 7748. The mask key is signed by the identity key, or a server
+that routes the roster could put its own in its place.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256, Hash
+
+from privfed.errors import AuthenticationError, ConfigError, DecodeError
+from privfed.he.keys import lock, read_secret, unlock, write_secret
+
+KEY_BYTES, SIGNATURE_BYTES = 32, 64
+_MASK_KEY_DOMAIN = b"privfed/1/mask key\x00"
+_FILE = b"PFIDENTITY\x01"
+
+
+@dataclass(frozen=True)
+class PublicIdentity:
+    """What others need to know a party by; goes into the roster.
+
+    Attributes:
+        verify_key: Ed25519 public key, 32 bytes.
+        mask_key: X25519 public key, 32 bytes.
+        mask_signature: the identity's signature of ``mask_key``, 64 bytes.
+
+    Raises:
+        DecodeError: a length is wrong.
+        AuthenticationError: the mask key is not signed by the identity.
+    """
+
+    verify_key: bytes
+    mask_key: bytes
+    mask_signature: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        lengths = (len(self.verify_key), len(self.mask_key), len(self.mask_signature))
+        if lengths != (KEY_BYTES, KEY_BYTES, SIGNATURE_BYTES):
+            raise DecodeError("a public identity is two 32-byte keys and a 64-byte signature")
+        self.verify(self.mask_signature, _MASK_KEY_DOMAIN + self.mask_key)
+
+    @cached_property
+    def id(self) -> str:
+        """Name of the party: the first 16 bytes of SHA-256 of its verify key, in hex."""
+        digest = Hash(SHA256())
+        digest.update(self.verify_key)
+        return digest.finalize()[:16].hex()
+
+    @cached_property
+    def _verifier(self) -> Ed25519PublicKey:
+        return Ed25519PublicKey.from_public_bytes(self.verify_key)
+
+    def verify(self, signature: bytes, message: bytes) -> None:
+        """Check a signature of this party.
+
+        Raises:
+            AuthenticationError: it is not this party's signature of ``message``.
+        """
+        try:
+            self._verifier.verify(signature, message)
+        except InvalidSignature:
+            raise AuthenticationError("a signature does not verify") from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # OpenSSL's object, kept to verify faster, does not travel.
+        return PublicIdentity, (self.verify_key, self.mask_key, self.mask_signature)
+
+    def to_bytes(self) -> bytes:
+        """Return 128 bytes: verify key, mask key, signature of the mask key."""
+        return self.verify_key + self.mask_key + self.mask_signature
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "PublicIdentity":
+        """Read what ``to_bytes`` wrote, and check the mask key's signature."""
+        if len(data) != 2 * KEY_BYTES + SIGNATURE_BYTES:
+            raise DecodeError("a public identity has 128 bytes")
+        return cls(data[:32], data[32:64], data[64:])
+
+
+class Identity:
+    """A party's own two private keys. Never printed, never pickled."""
+
+    __slots__ = ("_mask", "_sign", "public")
+
+    def __init__(self, sign: Ed25519PrivateKey, mask: X25519PrivateKey) -> None:
+        self._sign, self._mask = sign, mask
+        mask_key = mask.public_key().public_bytes_raw()
+        self.public = PublicIdentity(
+            sign.public_key().public_bytes_raw(), mask_key, sign.sign(_MASK_KEY_DOMAIN + mask_key)
+        )
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature of ``message``."""
+        return self._sign.sign(message)
+
+    def agree(self, other: PublicIdentity) -> bytes:
+        """Return the 32-byte X25519 secret shared with ``other``; derive from it, never use it."""
+        return self.agree_ephemeral(other.mask_key)
+
+    def agree_ephemeral(self, ephemeral: bytes) -> bytes:
+        """Return the X25519 secret shared with whoever made the ``ephemeral`` public key.
+
+        Raises:
+            AuthenticationError: the key has low order (RFC 7748, section 6.1).
+        """
+        try:
+            return self._mask.exchange(X25519PublicKey.from_public_bytes(ephemeral))
+        except ValueError:
+            raise AuthenticationError("an X25519 key of low order: no secret with it") from None
+
+    def save(self, path: Path, passphrase: str | None = None) -> None:
+        """Write both private keys to a new file of mode 0600, locked where a passphrase is given.
+
+        Raises:
+            ConfigError: the file is there already, or cannot be written.
+        """
+        data = _FILE + self._sign.private_bytes_raw() + self._mask.private_bytes_raw()
+        write_secret(path, lock(data, passphrase))
+
+    @classmethod
+    def load(cls, path: Path, passphrase: str | None = None) -> "Identity":
+        """Read an identity file.
+
+        Raises:
+            ConfigError: it cannot be read, others may read it, or it needs a passphrase.
+            AuthenticationError: the passphrase is wrong or the file was altered.
+            DecodeError: the file is no identity.
+        """
+        data = unlock(read_secret(path), passphrase)
+        if len(data) != len(_FILE) + 2 * KEY_BYTES or not data.startswith(_FILE):
+            raise DecodeError(f"{path} is no privfed identity")
+        sign, mask = data[-2 * KEY_BYTES : -KEY_BYTES], data[-KEY_BYTES:]
+        return cls(
+            Ed25519PrivateKey.from_private_bytes(sign), X25519PrivateKey.from_private_bytes(mask)
+        )
+
+    def __repr__(self) -> str:
+        return f"Identity(id={self.public.id})"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise ConfigError("an identity is not pickled or copied; save() it to a file")
+
+
+def generate_identity() -> Identity:
+    """Return a fresh identity from the operating system's randomness."""
+    return Identity(Ed25519PrivateKey.generate(), X25519PrivateKey.generate())

@@ -1,0 +1,118 @@
+"""Which arrays an update holds, in which order and shape."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from privfed.errors import ConfigError
+
+MAX_VALUES = 1_000_000_000
+
+
+def _numpy(array: Any) -> npt.NDArray[Any]:
+    """Return a numpy view of an array or of a torch tensor, without importing torch."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+        if str(array.dtype) == "torch.bfloat16":  # numpy has none
+            array = array.float()
+        array = array.numpy()
+    return np.asarray(array)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Names and shapes of the floating-point arrays of an update, in the order they travel.
+
+    Attributes:
+        entries: (name, shape) of each array.
+        skipped: names of arrays that don't travel: integer or boolean buffers, such as
+            BatchNorm's step counters, whose average means nothing. Each party keeps its own.
+
+    Raises:
+        ConfigError: a name repeats, a shape is negative, or no value is left.
+    """
+
+    entries: tuple[tuple[str, tuple[int, ...]], ...]
+    skipped: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [name for name, _ in self.entries] + list(self.skipped)
+        if len(set(names)) != len(names):
+            raise ConfigError("an array's name repeats in the layout")
+        if any(side < 0 for _, shape in self.entries for side in shape):
+            raise ConfigError("an array's shape has a negative side")
+        if not 0 < self.size <= MAX_VALUES:
+            raise ConfigError(f"an update has 1 to {MAX_VALUES} values, not {self.size}")
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Any]) -> "Layout":
+        """Return the layout of a dict of numpy arrays or of a torch state_dict.
+
+        Raises:
+            ConfigError: there is no value in it, or an array holds neither floats nor integers.
+        """
+        entries, skipped = [], []
+        for name, array in arrays.items():
+            values = _numpy(array)
+            if values.dtype.kind == "f":
+                entries.append((str(name), values.shape))
+            elif values.dtype.kind in "iub":
+                skipped.append(str(name))
+            else:
+                raise ConfigError(f"array {name!r} holds {values.dtype}, not real numbers")
+        return cls(tuple(entries), tuple(skipped))
+
+    @cached_property
+    def size(self) -> int:
+        """Number of values that travel."""
+        return sum(math.prod(shape) for _, shape in self.entries)
+
+    def flat(self, arrays: Mapping[str, Any]) -> list[npt.NDArray[np.floating[Any]]]:
+        """Return the arrays as one-dimensional views in order, after checking names and shapes.
+
+        Raises:
+            ConfigError: they do not fit this layout.
+        """
+        names = {name for name, _ in self.entries}
+        if extra := set(arrays) - names - set(self.skipped):
+            raise ConfigError(f"arrays outside the agreed layout: {sorted(map(str, extra))[:3]}")
+        views = []
+        for name, shape in self.entries:
+            if name not in arrays:
+                raise ConfigError(f"array {name!r} of the agreed layout is missing")
+            values = _numpy(arrays[name])
+            if values.shape != shape or values.dtype.kind != "f":
+                raise ConfigError(
+                    f"array {name!r} is {values.dtype}{list(values.shape)}, "
+                    f"the layout says floats {list(shape)}"
+                )
+            views.append(values.reshape(-1))
+        return views
+
+    def unflatten(self, values: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return ``size`` values as arrays of this layout: views, not copies."""
+        arrays, start = {}, 0
+        for name, shape in self.entries:
+            stop = start + math.prod(shape)
+            arrays[name] = values[start:stop].reshape(shape)
+            start = stop
+        return arrays
+
+
+def runs(
+    views: list[npt.NDArray[np.floating[Any]]], start: int, stop: int
+) -> Iterator[npt.NDArray[np.floating[Any]]]:
+    """Yield the pieces of ``views`` that cover values ``start`` to ``stop`` of their sequence."""
+    for view in views:
+        if start >= stop:
+            return
+        if start < len(view):
+            piece = view[start : min(stop, len(view))]
+            yield piece
+            start, stop = len(view), max(stop, len(view))
+        start, stop = start - len(view), stop - len(view)

@@ -1,0 +1,94 @@
+"""Pairwise masks mod t that cancel in the sum of a whole cohort.
+
+Bonawitz et al. 2017 (ePrint 2017/281), without its secret sharing: a party that drops out fails
+the round, which is run anew with fresh samples and noise. Masks lie under the encryption, so
+that another key holder, alone or with the server, learns the sum and nothing of one party.
+Each pair agrees by X25519 under keys that the identities signed; HKDF-SHA256 binds the secret to
+parameters, shared key, round and cohort; AES-256 in counter mode stretches it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from privfed.errors import ConfigError
+from privfed.he.keys import derive
+from privfed.he.packing import Words
+from privfed.secagg.identity import Identity
+from privfed.secagg.parameters import Parameters
+
+_CHUNK_WORDS = 1 << 15
+_BLOCK_BYTES = 16
+
+
+def cohort_of(params: Parameters, cohort: Sequence[int] | None) -> tuple[int, ...]:
+    """Return the roster places of a round's parties, sorted; the whole roster for None.
+
+    Raises:
+        ConfigError: too few, too many, or a place that is not on the roster.
+    """
+    chosen = tuple(range(len(params.roster))) if cohort is None else tuple(sorted(set(cohort)))
+    if not all(0 <= place < len(params.roster) for place in chosen):
+        raise ConfigError("the cohort names a place that is not on the roster")
+    if not params.min_clients <= len(chosen) <= params.max_clients:
+        raise ConfigError(
+            f"a cohort of {len(chosen)} parties: with masks, name the min_clients="
+            f"{params.min_clients} to max_clients={params.max_clients} parties of the round"
+        )
+    return chosen
+
+
+def cohort_hash(params: Parameters, cohort: Sequence[int] | None) -> bytes:
+    """Return 32 bytes for the cohort that must be complete, or zeros where no masks are used."""
+    if not params.masks:
+        return bytes(32)
+    places = np.array(cohort_of(params, cohort), "<u2").tobytes()
+    return hashlib.sha256(b"privfed/1/cohort\x00" + places).digest()
+
+
+class Masks:
+    """One party's side of the pairwise masks. Holds one shared secret a party."""
+
+    def __init__(self, params: Parameters, identity: Identity) -> None:
+        self._params, self._identity = params, identity
+        self._me = params.index_of(identity.public)
+        self._agreed: dict[int, bytes] = {}
+
+    def _secret(self, peer: int) -> bytes:
+        if peer not in self._agreed:
+            self._agreed[peer] = self._identity.agree(self._params.roster[peer])
+        return self._agreed[peer]
+
+    def words(self, prefix: bytes, cohort: Sequence[int] | None, count: int) -> Words:
+        """Return this party's mask for one part of one round: ``count`` words mod 2^64.
+
+        Args:
+            prefix: bytes that all parties of the round agree on (parameters, key, round, part).
+            cohort: roster places of the parties; this one must be among them.
+            count: number of words.
+
+        Raises:
+            ConfigError: this party is not in the cohort.
+        """
+        places = cohort_of(self._params, cohort)
+        if self._me not in places:
+            raise ConfigError("this party is not in the round's cohort")
+        total = np.zeros(count, np.uint64)
+        zeros = bytes(8 * _CHUNK_WORDS)
+        buffer = bytearray(8 * _CHUNK_WORDS + _BLOCK_BYTES)
+        for peer in places:
+            if peer == self._me:
+                continue
+            key = derive(self._secret(peer), b"mask/" + prefix, 32)
+            stream = Cipher(algorithms.AES(key), modes.CTR(bytes(_BLOCK_BYTES))).encryptor()
+            for start in range(0, count, _CHUNK_WORDS):
+                part = total[start : start + _CHUNK_WORDS]
+                stream.update_into(zeros[: part.nbytes], buffer)
+                words = np.frombuffer(buffer, "<u8", len(part))
+                if self._me < peer:
+                    part += words
+                else:
+                    part -= words
+        return total

@@ -1,0 +1,180 @@
+"""What all parties and the server agree on before the first round; none of it is secret."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from privfed.errors import CapacityError, ConfigError, DecodeError, PrivFedError
+from privfed.he import packing
+from privfed.secagg.identity import PublicIdentity
+from privfed.secagg.layout import Layout
+
+SCHEMES = ("packed", "slots", "ckks", "reference")
+MASKS_FROM_CLIENTS = 3
+MAX_WEIGHT = 2**40
+MAX_ROSTER = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameters:
+    """Public parameters of an aggregation.
+
+    Attributes:
+        job: name of the job; keeps two jobs with the same parties apart.
+        layout: names and shapes of the arrays.
+        clip_range: largest magnitude of one value.
+        bits: precision of one value, 6 to 32: the grid has 2^(bits-1) - 1 steps in the range.
+        max_clients: most parties in one round, 2 to 1024.
+        min_clients: fewest parties in one round, at least 2 and at least ``colluders`` + 2.
+        max_weight: largest weight W of a party, which the server does not learn; None: no weights.
+        scheme: "packed", "slots", "ckks", or "reference" (in the clear).
+        roster: who may send; at least ``max_clients`` parties.
+        out_of_range: "refuse" values past the range, or "clip" them.
+        pairwise_masks: masks under the encryption; None: from three clients up, except under
+            "reference" and "ckks". With masks a round needs all of its cohort.
+        download: "seeds" lets a decryptor rebuild what each client signed; "summed" is smaller
+            to decrypt for many clients, for an honest server or under masks only.
+        colluders: parties t that may work together with the server.
+        tolerance: largest error of the mean that is accepted, as a share of ``clip_range``.
+
+    Raises:
+        ConfigError: a setting is out of its range, with what to change.
+        CapacityError: the scheme cannot hold such sums.
+    """
+
+    job: str
+    layout: Layout
+    clip_range: float
+    bits: int
+    max_clients: int
+    min_clients: int
+    max_weight: int | None
+    scheme: str
+    roster: tuple[PublicIdentity, ...]
+    out_of_range: str = "refuse"
+    pairwise_masks: bool | None = None
+    download: str = "seeds"
+    colluders: int = 0
+    tolerance: float = 0.05
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "roster", tuple(self.roster))
+        if not self.job or len(self.job) > 200:
+            raise ConfigError("job must be a name of 1 to 200 characters")
+        if not (math.isfinite(self.clip_range) and self.clip_range > 0):
+            raise ConfigError(f"clip_range must be positive and finite, not {self.clip_range}")
+        if self.scheme not in SCHEMES:
+            raise ConfigError(f"scheme must be one of {', '.join(SCHEMES)}, not {self.scheme!r}")
+        if self.out_of_range not in ("refuse", "clip"):
+            raise ConfigError(f"out_of_range must be refuse or clip, not {self.out_of_range!r}")
+        if self.download not in ("seeds", "summed"):
+            raise ConfigError(f"download must be seeds or summed, not {self.download!r}")
+        if not 0 < self.tolerance <= 1:
+            raise ConfigError(f"tolerance must be above 0 and at most 1, not {self.tolerance}")
+        if self.max_weight is not None and not 1 <= self.max_weight <= MAX_WEIGHT:
+            raise ConfigError(f"max_weight must be 1 to 2^40, not {self.max_weight}")
+        self._check_parties()
+        if self.max_weight is not None and self.step / 2 > self.tolerance * self.clip_range:
+            raise CapacityError(f"{self.bits} bits cannot reach the tolerance: use more bits")
+        _ = self.packing  # refuses sums that do not fit
+
+    def _check_parties(self) -> None:
+        if self.colluders < 0:
+            raise ConfigError(f"colluders must not be negative, not {self.colluders}")
+        least = max(2, self.colluders + 2)
+        if not least <= self.min_clients <= self.max_clients:
+            raise ConfigError(
+                f"min_clients must be {least} to max_clients={self.max_clients}, "
+                f"not {self.min_clients}: a sum over fewer shows one party's update"
+            )
+        if not self.max_clients <= len(self.roster) <= MAX_ROSTER:
+            raise ConfigError(
+                f"the roster has {len(self.roster)} parties; give max_clients={self.max_clients} "
+                f"to {MAX_ROSTER}"
+            )
+        if len({party.verify_key for party in self.roster}) != len(self.roster):
+            raise ConfigError("a party is on the roster twice")
+
+    @cached_property
+    def packing(self) -> packing.Packing:
+        """Lanes, moduli and cuts for this precision and number of clients."""
+        return packing.choose(self.bits, self.max_clients)
+
+    @property
+    def masks(self) -> bool:
+        """Whether parties add pairwise masks under the encryption."""
+        if self.pairwise_masks is None:
+            return self.max_clients >= MASKS_FROM_CLIENTS and self.scheme in ("packed", "slots")
+        return self.pairwise_masks
+
+    @property
+    def step(self) -> float:
+        """Size of one grid step: the range over 2^(bits-1) - 1."""
+        return self.clip_range / self.packing.limit
+
+    @cached_property
+    def weight_digits(self) -> int:
+        """Values that carry a party's weight, as digits of base 2^(bits-1)."""
+        return -(-self.max_weight.bit_length() // (self.bits - 1)) if self.max_weight else 0
+
+    @property
+    def values(self) -> int:
+        """Integers in one update: weight digits, then the layout's values."""
+        return self.weight_digits + self.layout.size
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical JSON text of these parameters."""
+        described = {field.name: getattr(self, field.name) for field in fields(self)}
+        described["layout"] = [
+            [[name, list(shape)] for name, shape in self.layout.entries],
+            list(self.layout.skipped),
+        ]
+        described["roster"] = [party.to_bytes().hex() for party in self.roster]
+        described["version"] = 1
+        text = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return text.encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Parameters":
+        """Read what ``to_bytes`` wrote.
+
+        Raises:
+            DecodeError: the bytes are not the canonical text of valid parameters.
+        """
+        try:
+            described: dict[str, Any] = json.loads(data)
+            if described.pop("version") != 1:
+                raise DecodeError("parameters of another version of privfed")
+            entries, skipped = described.pop("layout")
+            layout = Layout(tuple((name, tuple(shape)) for name, shape in entries), tuple(skipped))
+            roster = tuple(
+                PublicIdentity.from_bytes(bytes.fromhex(party)) for party in described.pop("roster")
+            )
+            parameters = cls(layout=layout, roster=roster, **described)
+            same = parameters.to_bytes() == data
+        except DecodeError:
+            raise
+        except (PrivFedError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise DecodeError("these bytes are not valid privfed parameters") from None
+        if not same:
+            raise DecodeError("the parameters are not in canonical form")
+        return parameters
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """32 bytes that change with any of these parameters."""
+        return hashlib.sha256(b"privfed/1/parameters\x00" + self.to_bytes()).digest()
+
+    def index_of(self, party: PublicIdentity) -> int:
+        """Return the place of a party on the roster.
+
+        Raises:
+            ConfigError: it is not on the roster.
+        """
+        for index, other in enumerate(self.roster):
+            if other.verify_key == party.verify_key:
+                return index
+        raise ConfigError(f"party {party.id} is not on the roster")

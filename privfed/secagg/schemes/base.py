@@ -1,0 +1,98 @@
+"""What a scheme is: integers of one part in, bytes that add, integers of the sum out.
+
+A scheme knows nothing of parties, rounds or signatures. A scheme in which no decryption key
+exists fits too: its ``keystream`` is then the sum of short shares, one from each party of the
+round, instead of something that a key holder computes alone (see docs/threat-model.md).
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Protocol
+
+from privfed.errors import ReplayError
+from privfed.he.keys import SecretKey
+from privfed.he.packing import Integers, Words
+
+
+@dataclass(eq=False)
+class Zero:
+    """Randomness of one part, made ahead: good for one message, in the process that made it.
+
+    Used twice, it would show the difference of two messages.
+    """
+
+    words: Words | None = field(repr=False)
+    seeds: bytes = field(repr=False)
+    process: int = field(default_factory=os.getpid)
+
+    def take(self) -> Words:
+        """Return the words, once.
+
+        Raises:
+            ReplayError: they were used already, or made in another process.
+        """
+        words, self.words = self.words, None
+        if words is None:
+            raise ReplayError("an encryption of zero is used once; prepare() another")
+        if self.process != os.getpid():
+            raise ReplayError("encryptions of zero stay in the process that made them")
+        return words
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise ReplayError("encryptions of zero are not pickled or copied; prepare() others")
+
+
+class Accumulator(Protocol):
+    """Adds the payloads of one part; needs no key."""
+
+    def add(self, seeds: bytes, payload: memoryview) -> None:
+        """Add one party's payload, whose length was checked."""
+
+    def merge(self, partial: memoryview) -> None:
+        """Add another accumulator's partial sum, whose length was checked."""
+
+    def partial(self) -> bytes:
+        """Return the sum so far, uncut, for ``merge``."""
+
+    def total(self) -> bytes:
+        """Return the sum as a decryptor reads it."""
+
+
+class Scheme(Protocol):
+    """Sizes and operations of one scheme; ``values`` counts the integers of a part."""
+
+    values_per_part: int
+    download: str
+
+    def seed_bytes(self, values: int) -> int:
+        """Return the bytes of seeds that go with a payload."""
+
+    def payload_bytes(self, values: int) -> int:
+        """Return the bytes of one party's payload."""
+
+    def partial_bytes(self, values: int) -> int:
+        """Return the bytes of a partial sum."""
+
+    def total_bytes(self, values: int) -> int:
+        """Return the bytes of the total."""
+
+    def words(self, values: int) -> int:
+        """Return how many words of mask a part takes."""
+
+    def prepare(self, key: SecretKey, values: int) -> Zero:
+        """Return what can be computed before the message is known."""
+
+    def seal(self, key: SecretKey, zero: Zero, values: Integers, mask: Words | None) -> bytes:
+        """Return the payload that hides ``values`` (plus ``mask``, mod t)."""
+
+    def accumulator(self, values: int) -> Accumulator:
+        """Return an empty sum."""
+
+    def keystream(self, key: SecretKey, seeds: Sequence[bytes], values: int) -> Any:
+        """Return what of the decryption depends on the senders' seeds alone."""
+
+    def open(
+        self, key: SecretKey, keystream: Any, total: memoryview, values: int, clients: int
+    ) -> Integers | None:
+        """Return the integer sums, or None where the total does not decrypt."""

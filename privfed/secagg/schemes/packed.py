@@ -1,0 +1,179 @@
+"""Exact BFV sums at about the size of plaintext; the server needs numpy alone.
+
+A party's payload is c0 = zero + round(q*m/t), cut of the low bits that carry only noise; c1
+travels as one 64-byte seed a block of 4096 coefficients. The server adds c0 mod q. Decrypting
+needs sum(c1)*s, which depends on the seeds alone: in the "seeds" mode the decryptor rebuilds it
+from what the senders signed, so a total that is not exactly their sum decrypts to noise.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from privfed.he import planes, rlwe
+from privfed.he.keys import SecretKey
+from privfed.he.packing import MODULUS_BITS, RING_DEGREE, Integers, Packing, Words, pack, unpack
+from privfed.secagg.schemes.base import Zero
+
+_BLOCKS_PER_PART = 256
+_SEED_BYTES = 64
+
+
+class Packed:
+    """BFV with coefficient lanes, seeded encryptions of zero made ahead, and our own framing."""
+
+    def __init__(self, packing: Packing, download: str) -> None:
+        self._packing = packing
+        self.download = download
+        room = _BLOCKS_PER_PART * RING_DEGREE - packing.check_coefficients
+        self.values_per_part = room * packing.lanes
+
+    def words(self, values: int) -> int:
+        """Return the coefficients of a part."""
+        return self._packing.coefficients(values)
+
+    def _blocks(self, values: int) -> int:
+        return -(-self.words(values) // RING_DEGREE)
+
+    def seed_bytes(self, values: int) -> int:
+        """Return 64 bytes a block."""
+        return _SEED_BYTES * self._blocks(values)
+
+    def payload_bytes(self, values: int) -> int:
+        """Return the bytes of the cut coefficients."""
+        return planes.size_bytes(self.words(values), self._packing.upload_bits)
+
+    def _c1_bytes(self, values: int) -> int:
+        if self.download == "seeds":
+            return 0
+        return planes.size_bytes(self._blocks(values) * RING_DEGREE, MODULUS_BITS)
+
+    def partial_bytes(self, values: int) -> int:
+        """Return the bytes of uncut sums."""
+        return planes.size_bytes(self.words(values), MODULUS_BITS) + self._c1_bytes(values)
+
+    def total_bytes(self, values: int) -> int:
+        """Return the bytes of cut sums, and of the summed c1 in the "summed" mode."""
+        cut = planes.size_bytes(self.words(values), self._packing.download_bits)
+        return cut + self._c1_bytes(values)
+
+    def prepare(self, key: SecretKey, values: int) -> Zero:
+        """Return fresh encryptions of zero for one part."""
+        from privfed.he import _seal
+
+        words, seeds = _seal.zeros(_seal.cached_key(key), self._blocks(values))
+        return Zero(words[: self.words(values)], seeds)
+
+    def seal(self, key: SecretKey, zero: Zero, values: Integers, mask: Words | None) -> bytes:
+        """Return the cut c0 that hides ``values``."""
+        c0, packing = zero.take(), self._packing
+        messages = pack(values, packing)
+        if mask is not None:
+            messages += mask
+            messages &= np.uint64(2**packing.plain_bits - 1)
+        c0 += rlwe.scale_up(messages, packing.plain_bits)
+        rlwe.reduce_once(c0)
+        return planes.encode(rlwe.cut(c0, packing.upload_cut), packing.upload_bits)
+
+    def accumulator(self, values: int) -> "PackedSum":
+        """Return an empty sum."""
+        blocks = self._blocks(values) if self.download == "summed" else 0
+        return PackedSum(self.words(values), blocks, self._packing)
+
+    def keystream(self, key: SecretKey, seeds: Sequence[bytes], values: int) -> Words | None:
+        """Return sum(c1)*s mod q where the seeds are known."""
+        if self.download == "summed":
+            return None
+        from privfed.he import _seal
+
+        return _seal.products(_seal.cached_key(key), list(_columns(seeds)))[: self.words(values)]
+
+    def open(
+        self, key: SecretKey, keystream: Words | None, total: memoryview, values: int, clients: int
+    ) -> Integers | None:
+        """Return the integer sums, or None where noise or checks say that it is no honest sum."""
+        packing, count = self._packing, self.words(values)
+        split = planes.size_bytes(count, packing.download_bits)
+        phase = rlwe.uncut(
+            planes.decode(total[:split], count, packing.download_bits), packing.download_cut
+        )
+        if keystream is None:
+            keystream = self._from_summed(key, total[split:], values)
+        phase += keystream
+        rlwe.reduce(phase)
+        messages, noise = rlwe.scale_down(phase, packing.plain_bits)
+        if noise.max() > packing.noise_bound:
+            return None
+        return unpack(messages, values, packing)
+
+    def _from_summed(self, key: SecretKey, data: memoryview, values: int) -> Words:
+        from privfed.he import _seal
+
+        c1 = rlwe.reduce(planes.decode(data, self._blocks(values) * RING_DEGREE, MODULUS_BITS))
+        reader = _seal.Reader(_seal.cached_key(key))
+        blocks = c1.reshape(-1, RING_DEGREE)
+        read = [reader.product(_seal.from_second_half(block)) for block in blocks]
+        return np.concatenate(read)[: self.words(values)]
+
+
+def _columns(seeds: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Yield, block after block, the seeds of all senders."""
+    for start in range(0, len(seeds[0]), _SEED_BYTES):
+        yield [each[start : start + _SEED_BYTES] for each in seeds]
+
+
+class PackedSum:
+    """A sum of c0 mod q (and of c1 where the decryptor is not to expand the seeds)."""
+
+    def __init__(self, words: int, blocks: int, packing: Packing) -> None:
+        self._packing = packing
+        self._c0 = np.zeros(words, np.uint64)
+        self._c1 = np.zeros(blocks * RING_DEGREE, np.uint64)
+        self._additions = 0
+
+    def _add_c0(self, words: Words) -> None:
+        # Unreduced sums of 64-bit words overflow after 63 additions: reduce before they do.
+        if self._additions == rlwe.SAFE_ADDITIONS:
+            rlwe.reduce(self._c0)
+            self._additions = 0
+        self._c0 += words
+        self._additions += 1
+
+    def add(self, seeds: bytes, payload: memoryview) -> None:
+        """Add one party's payload."""
+        packing = self._packing
+        words = planes.decode(payload, len(self._c0), packing.upload_bits)
+        self._add_c0(rlwe.uncut(words, packing.upload_cut))
+        if len(self._c1):
+            from privfed.he import _seal  # only this mode expands seeds at the server
+
+            for block, column in enumerate(_columns([seeds])):
+                self._add_c1(block, _seal.second_half(_seal.expand_sum(column)))
+
+    def _add_c1(self, block: int, words: Words) -> None:
+        part = self._c1[block * RING_DEGREE : (block + 1) * RING_DEGREE]
+        part += words
+        rlwe.reduce_once(part)
+
+    def merge(self, partial: memoryview) -> None:
+        """Add another sum."""
+        split = planes.size_bytes(len(self._c0), MODULUS_BITS)
+        self._add_c0(planes.decode(partial[:split], len(self._c0), MODULUS_BITS))
+        if len(self._c1):
+            self._c1 += planes.decode(partial[split:], len(self._c1), MODULUS_BITS)
+            rlwe.reduce(self._c1)
+
+    def partial(self) -> bytes:
+        """Return the uncut sum."""
+        rlwe.reduce(self._c0)
+        self._additions = 1
+        c1 = planes.encode(self._c1, MODULUS_BITS) if len(self._c1) else b""
+        return planes.encode(self._c0, MODULUS_BITS) + c1
+
+    def total(self) -> bytes:
+        """Return the sum, cut for the decryptor."""
+        rlwe.reduce(self._c0)
+        self._additions = 1
+        packing = self._packing
+        c0 = planes.encode(rlwe.cut(self._c0, packing.download_cut), packing.download_bits)
+        return c0 + (planes.encode(self._c1, MODULUS_BITS) if len(self._c1) else b"")

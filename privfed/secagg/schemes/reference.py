@@ -1,0 +1,86 @@
+"""The same integers in the same lanes, added in the clear: what the other schemes must equal."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from privfed.he import planes
+from privfed.he.keys import SecretKey
+from privfed.he.packing import Integers, Packing, Words, pack, unpack
+from privfed.secagg.schemes.base import Zero
+
+_VALUES_PER_PART = 2**20
+
+
+class Reference:
+    """Plaintext: the server sees every update. For tests, simulation and comparison."""
+
+    values_per_part = _VALUES_PER_PART
+    download = "seeds"
+
+    def __init__(self, packing: Packing) -> None:
+        self._packing = packing
+
+    def seed_bytes(self, values: int) -> int:
+        """Return 0: nothing is random."""
+        return 0
+
+    def words(self, values: int) -> int:
+        """Return how many words of mask a part takes."""
+        return self._packing.coefficients(values)
+
+    def payload_bytes(self, values: int) -> int:
+        """Return the bytes of the coefficients mod t."""
+        return planes.size_bytes(self.words(values), self._packing.plain_bits)
+
+    partial_bytes = total_bytes = payload_bytes
+
+    def prepare(self, key: SecretKey, values: int) -> Zero:
+        """Return a zero that hides nothing."""
+        return Zero(np.zeros(self.words(values), np.uint64), b"")
+
+    def seal(self, key: SecretKey, zero: Zero, values: Integers, mask: Words | None) -> bytes:
+        """Return the coefficients themselves."""
+        coefficients = zero.take()
+        coefficients += pack(values, self._packing)
+        if mask is not None:
+            coefficients += mask
+        coefficients &= np.uint64(2**self._packing.plain_bits - 1)
+        return planes.encode(coefficients, self._packing.plain_bits)
+
+    def accumulator(self, values: int) -> "ReferenceSum":
+        """Return an empty sum."""
+        return ReferenceSum(self.words(values), self._packing.plain_bits)
+
+    def keystream(self, key: SecretKey, seeds: Sequence[bytes], values: int) -> None:
+        """Return nothing: there is no key."""
+
+    def open(
+        self, key: SecretKey, keystream: None, total: memoryview, values: int, clients: int
+    ) -> Integers | None:
+        """Return the integer sums, or None where the checks are not zero."""
+        words = planes.decode(total, self.words(values), self._packing.plain_bits)
+        return unpack(words, values, self._packing)
+
+
+class ReferenceSum:
+    """A sum mod t of coefficients in the clear."""
+
+    def __init__(self, words: int, plain_bits: int) -> None:
+        self._sum = np.zeros(words, np.uint64)
+        self._plain_bits = plain_bits
+
+    def add(self, seeds: bytes, payload: memoryview) -> None:
+        """Add one party's coefficients."""
+        self.merge(payload)
+
+    def merge(self, partial: memoryview) -> None:
+        """Add another sum."""
+        self._sum += planes.decode(partial, len(self._sum), self._plain_bits)
+        self._sum &= np.uint64(2**self._plain_bits - 1)
+
+    def partial(self) -> bytes:
+        """Return the sum."""
+        return planes.encode(self._sum, self._plain_bits)
+
+    total = partial

@@ -1,0 +1,107 @@
+"""What a party remembers across rounds and restarts: the last round, the transcript, failures."""
+
+import contextlib
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from privfed.errors import ConfigError, ReplayError
+
+MAX_FAILURES = 3
+
+
+@dataclass
+class Record:
+    """The state itself, as JSON in the file."""
+
+    owner: str
+    last_round: int = -1
+    transcript: str = ""
+    failures: int = 0
+
+
+class Journal:
+    """A record on disk that only moves forward, or in memory for simulation in one process.
+
+    Args:
+        path: file of the record; created where it does not exist, locked while in use.
+        role: who keeps it.
+        context: bytes that tie it to one parameter set and key.
+
+    Raises:
+        ConfigError: the file cannot be used, is in use, or belongs to something else.
+    """
+
+    def __init__(self, path: Path | None, role: bytes, context: bytes) -> None:
+        self._path = path
+        self.record = Record(owner=f"{role.decode()}:{context.hex()}")
+        if path is not None:
+            self._lock = _locked(path)
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
+        if not path.exists():
+            self._write()
+            return
+        try:
+            record = Record(**json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            raise ConfigError(f"{path} is no state file; give another path") from None
+        if record.owner != self.record.owner:
+            raise ConfigError(f"{path} is the state of another key or role; give another path")
+        self.record = record
+
+    def advance(self, round_id: int) -> None:
+        """Use up a round before anything of it is shown.
+
+        Raises:
+            ReplayError: the round, or a later one, was used already.
+        """
+        if round_id <= self.record.last_round:
+            raise ReplayError(
+                f"round {round_id} is not after round {self.record.last_round}: "
+                "each round is used once, in rising order"
+            )
+        self.record.last_round = round_id
+        self._write()
+
+    def finish(self, transcript: bytes) -> None:
+        """Remember the transcript of the round."""
+        self.record.transcript = transcript.hex()
+        self.record.failures = 0
+        self._write()
+
+    def fail(self) -> None:
+        """Count a failed decryption."""
+        self.record.failures += 1
+        self._write()
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        fresh = self._path.with_name(self._path.name + ".new")
+        try:
+            with fresh.open("w") as file:
+                json.dump(asdict(self.record), file)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._path)
+            folder = os.open(self._path.parent, os.O_RDONLY)
+            with contextlib.closing(os.fdopen(folder)):
+                os.fsync(folder)
+        except OSError as error:
+            raise ConfigError(f"cannot write {self._path}: {error.strerror}") from None
+
+
+def _locked(path: Path) -> object:
+    """Return an open lock file next to ``path``; the lock lasts as long as the object."""
+    try:
+        lock = path.with_name(path.name + ".lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigError(f"{path} is in use by another process or object") from None
+    except OSError as error:
+        raise ConfigError(f"cannot use {path}: {error.strerror}") from None
+    return lock

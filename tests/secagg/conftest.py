@@ -1,0 +1,1 @@
+"""Makes ``secagg_parties`` importable for the suites below this folder."""

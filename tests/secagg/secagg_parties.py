@@ -1,0 +1,105 @@
+"""Parties for the tests: small updates, one key, one roster."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from privfed import secagg
+
+DRESS_SHAPES = {
+    "0.weight": (128, 12),
+    "0.bias": (128,),
+    "1.weight": (32, 128),
+    "1.bias": (32,),
+    "2.weight": (2, 32),
+    "2.bias": (2,),
+}
+
+
+@cache
+def identities(count):
+    """The same identities for every test of a run: making them is no part of a test."""
+    return tuple(secagg.generate_identity() for _ in range(count))
+
+
+def updates(count, shapes, clip_range=0.05, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            name: rng.uniform(-clip_range, clip_range, shape).astype(np.float32)
+            for name, shape in shapes.items()
+        }
+        for _ in range(count)
+    ]
+
+
+def parameters(clients=3, shapes=None, **changes):
+    shapes = shapes or {"w": (7, 5), "b": (5,)}
+    settings = {
+        "job": "test",
+        "layout": secagg.Layout(tuple((name, tuple(shape)) for name, shape in shapes.items())),
+        "clip_range": 0.05,
+        "bits": 16,
+        "max_clients": clients,
+        "min_clients": 2,
+        "max_weight": 1024,
+        "scheme": "packed",
+        "roster": tuple(party.public for party in identities(clients)),
+        "pairwise_masks": False,
+    }
+    return secagg.Parameters(**(settings | changes))
+
+
+@dataclass
+class Round:
+    """The parties of one parameter set."""
+
+    params: secagg.Parameters
+    key: secagg.SecretKey
+    encryptors: list
+    decryptor: secagg.Decryptor
+
+    @classmethod
+    def of(cls, params):
+        key = secagg.generate_keys(params)
+        known = {party.public: party for party in identities(len(params.roster))}
+        encryptors = [secagg.Encryptor(params, key, known[public]) for public in params.roster]
+        return cls(params, key, encryptors, secagg.Decryptor(params, key))
+
+    def uploads(self, sent, weights=None, round_id=1, **more):
+        weights = weights or [None] * len(sent)
+        return [
+            encryptor.encrypt(update, weight=weight, round_id=round_id, **more)
+            for encryptor, update, weight in zip(self.encryptors, sent, weights, strict=False)
+        ]
+
+    def total(self, uploads, round_id=1):
+        aggregator = secagg.Aggregator(self.params, round_id)
+        for upload in uploads:
+            aggregator.add(upload)
+        return aggregator.total()
+
+    def run(self, sent, weights=None, round_id=1, **more):
+        uploads = self.uploads(sent, weights, round_id, **more)
+        return self.decryptor.decrypt(self.total(uploads, round_id), round_id)
+
+
+def expected_mean(params, sent, weights=None):
+    """The mean of the quantised updates, by numpy's integers and the definition of the grid."""
+    limit = 2 ** (params.bits - 1) - 1
+    step = params.clip_range / limit
+    shares = [1.0] * len(sent) if weights is None else [w / params.max_weight for w in weights]
+    mean = {}
+    for name in sent[0]:
+        integers = sum(
+            np.clip(np.rint(update[name].astype(float) * (share / step)), -limit, limit).astype(
+                np.int64
+            )
+            for update, share in zip(sent, shares, strict=True)
+        )
+        factor = step / len(sent)
+        if weights is not None:
+            factor = step * (params.max_weight / sum(weights))
+        mean[name] = (integers * factor).astype(np.float32)
+    return mean
