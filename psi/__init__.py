@@ -1,7 +1,7 @@
 """Private set intersection: align rows without revealing the others."""
 
 from psi.alignment import Alignment, align
-from psi.ecdh import Parameters, Receiver, Sender
+from psi.ecdh import Receiver, Sender
 from psi.errors import (
     ConfigError,
     DecodeError,
@@ -17,6 +17,7 @@ from psi.errors import (
     TranscriptError,
     VersionError,
 )
+from psi.session import Parameters
 
 __all__ = [
     "Alignment",

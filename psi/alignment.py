@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psi.ecdh import PROTOCOL, Parameters, Receiver, Sender
-from psi.keys import Duplicates, KeyIndex, index_keys
+from psi.ecdh import PROTOCOL, Receiver, Sender
+from psi.keys import Duplicates, index_keys
 from psi.normalise import Normalise, normalisers
+from psi.session import Parameters
 from psi.tables import key_columns, key_names
 
 __all__ = ["Alignment", "align"]
@@ -70,11 +71,23 @@ def align(
         )
         for table, name in ((left, "left"), (right, "right"))
     )
-    parameters = Parameters(output="both")
-    receiver = Receiver(left_index.keys, parameters, max_peer_items=len(right_index.keys))
-    sender = Sender(right_index.keys, parameters, max_peer_items=len(left_index.keys))
+    every = duplicates == "all"
+    parameters = Parameters(multiplicities=every)
+    receiver = Receiver(
+        left_index.keys,
+        parameters,
+        counts=left_index.counts() if every else None,
+        max_peer_items=len(right_index.keys),
+    )
+    sender = Sender(
+        right_index.keys,
+        parameters,
+        counts=right_index.counts() if every else None,
+        max_peer_items=len(left_index.keys),
+    )
     bytes_exchanged = _run(receiver, sender)
-    left_rows, right_rows = _pairs(left_index, receiver.matches, right_index, sender.matches)
+    left_rows = left_index.aligned_rows(receiver.matches, receiver.peer_counts, leads=True)
+    right_rows = right_index.aligned_rows(sender.matches, sender.peer_counts, leads=False)
     order = np.lexsort((right_rows, left_rows))
     return Alignment(left_rows[order], right_rows[order], bytes_exchanged, PROTOCOL)
 
@@ -88,23 +101,3 @@ def _run(receiver: Receiver, sender: Sender) -> int:
         message = (sender if to_sender else receiver).receive(message)
         to_sender = not to_sender
     return bytes_exchanged
-
-
-def _pairs(
-    left: KeyIndex,
-    left_keys: NDArray[np.intp] | None,
-    right: KeyIndex,
-    right_keys: NDArray[np.intp] | None,
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """All pairs of rows of the matched keys, which the two sides list in a common order."""
-    assert left_keys is not None  # noqa: S101 - both sides get the result
-    assert right_keys is not None  # noqa: S101
-    right_counts = right.counts()[right_keys]
-    pairs = left.counts()[left_keys] * right_counts
-    match = np.repeat(np.arange(len(pairs)), pairs)
-    place = np.arange(len(match)) - np.repeat(np.cumsum(pairs) - pairs, pairs)
-    left_place, right_place = np.divmod(place, right_counts[match])
-    return (
-        left.rows[left.starts[left_keys][match] + left_place],
-        right.rows[right.starts[right_keys][match] + right_place],
-    )

@@ -39,7 +39,27 @@ class KeyIndex:
 
     def counts(self) -> Rows:
         """How many rows each key has."""
-        return np.diff(self.starts)
+        return self.starts[1:] - self.starts[:-1]
+
+    def aligned_rows(self, matches: Rows, peer_counts: Rows | None, *, leads: bool) -> Rows:
+        """The rows of matched keys such that both sides' i-th rows belong together.
+
+        A key with m rows here and n there gives m·n pairs, ordered by the row of the side that
+        leads, then by that of the other.
+
+        Args:
+            matches: Indices of keys, in the order common to both sides.
+            peer_counts: How many rows the other side has of each; None for the own rows of each
+                key once, whatever the other side has.
+            leads: True on exactly one side, the same in both calls.
+        """
+        own = self.counts()[matches]
+        pairs = own if peer_counts is None else own * peer_counts
+        match = np.repeat(np.arange(len(matches)), pairs)
+        place = np.arange(len(match)) - np.repeat(np.cumsum(pairs) - pairs, pairs)
+        if peer_counts is not None:
+            place = place // peer_counts[match] if leads else place % own[match]
+        return self.rows[self.starts[matches][match] + place]
 
     def __repr__(self) -> str:
         return f"KeyIndex({len(self.keys)} keys, {len(self.rows)} rows)"

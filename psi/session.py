@@ -1,0 +1,258 @@
+"""What every protocol's two state machines have in common: settings, hellos, confirmations.
+
+A session begins with both hellos. They carry each side's fingerprint of the settings, its set's
+size and a nonce, and all of it (with protocol, version and roles) is hashed into the session's
+identity, from which a protocol takes its domain separation: nothing of one session means anything
+in another. Later messages are confirmed by a MAC under a key that only the two ends of the
+session can compute, over the whole transcript. So a peer with another key, setting or view of
+the session is an error, never an empty intersection.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal, Never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi.errors import (
+    ConfigError,
+    DecodeError,
+    KeyConfirmationError,
+    ParameterMismatchError,
+    SizeLimitError,
+    StateError,
+)
+from psi.messages import Message, MessageType, Transcript
+
+__all__ = ["MAC_BYTES", "MAX_PEER_ITEMS", "Parameters", "Party", "expect_shape", "tag_bytes"]
+
+MAX_PEER_ITEMS = 1 << 24
+MAC_BYTES = 32
+_NONCE_BYTES = 32
+_FALSE_MATCH_BITS = 40
+_COUNT = np.dtype(">u4")
+_MAX_PAIRS = 1 << 27  # what hostile counts may make this side allocate: 2 GiB of row numbers
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What both sides must choose alike; its fingerprint is compared before anything is sent.
+
+    Attributes:
+        output: Who gets the result: "both", or only the "receiver".
+        key_format: How rows become items (columns, normalisation), in words of the caller's
+            choosing; compared as text.
+        multiplicities: Whether both sides tell how often each matched item occurs.
+    """
+
+    output: Literal["both", "receiver"] = "both"
+    key_format: str = ""
+    multiplicities: bool = False
+
+    def __post_init__(self) -> None:
+        if self.output not in ("both", "receiver"):
+            raise ConfigError('output is "both" or "receiver"')
+        if self.multiplicities and self.output != "both":
+            raise ConfigError('multiplicities need the result on both sides: output="both"')
+
+    def fingerprint(self) -> bytes:
+        """32 bytes that are equal exactly if all settings are."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).digest()
+
+
+def tag_bytes(n_receiver: int, n_sender: int) -> int:
+    """Length of a tag such that some pair of different items collides with at most 2^-40.
+
+    There are n_receiver · n_sender pairs (one element more a side, which confirms the key), so a
+    tag has at least 40 + log2 of their number bits.
+    """
+    pair_bits = ((n_receiver + 1) * (n_sender + 1)).bit_length()
+    return -(-(_FALSE_MATCH_BITS + pair_bits) // 8)
+
+
+def expect_shape(message: Message, count: int, length_bytes: int) -> None:
+    """Refuse a message of another count or length than the hellos imply, before parsing it."""
+    if message.count != count:
+        raise DecodeError(f"the message announces {message.count} elements instead of {count}")
+    if len(message.body) != length_bytes:
+        raise DecodeError(f"the message has {len(message.body)} bytes instead of {length_bytes}")
+
+
+class Party:
+    """One side of a session: takes messages in turn, fails for good, forgets its secrets."""
+
+    protocol: ClassVar[str]
+    _own_hello: ClassVar[MessageType]
+    _peer_hello: ClassVar[MessageType]
+
+    def __init__(
+        self,
+        items: Sequence[bytes],
+        parameters: Parameters | None = None,
+        *,
+        counts: NDArray[np.intp] | None = None,
+        max_peer_items: int = MAX_PEER_ITEMS,
+    ) -> None:
+        """Prepare one session.
+
+        Args:
+            items: This side's set: distinct byte strings.
+            parameters: What both sides must choose alike.
+            counts: Shape (len(items),): how often each occurs; given with `multiplicities`.
+            max_peer_items: The largest set the other side may bring.
+
+        Raises:
+            ConfigError: Items repeat, or counts are not those of the items.
+        """
+        if len(set(items)) != len(items):
+            raise ConfigError("items repeat: pass each one once")
+        self._parameters = parameters or Parameters()
+        if (counts is not None) != self._parameters.multiplicities:
+            raise ConfigError("counts go with multiplicities: give both or neither")
+        if counts is not None and (np.shape(counts) != (len(items),) or np.any(counts < 1)):
+            raise ConfigError("counts are positive, one an item")
+        self._items = items
+        self._counts = counts
+        self._max_peer_items = max_peer_items
+        self._transcript = Transcript(self.protocol)
+        self._identity = b""
+        self._mac_key = b""
+        self._found: NDArray[np.intp] | None = None
+        self._peer_counts: NDArray[np.intp] | None = None
+        self._expect: Callable[[bytes], bytes | None] | None = None
+        self._done = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the session ended well."""
+        return self._done
+
+    @property
+    def matches(self) -> NDArray[np.intp]:
+        """Indices into this side's items that the other side has too.
+
+        Both sides list them in the same order, which depends only on the session's key.
+
+        Raises:
+            StateError: The session is not done, or the settings give this side no result.
+        """
+        self._require_done()
+        if self._found is None:
+            raise StateError("the settings give the result to the receiver only")
+        return self._found
+
+    @property
+    def peer_counts(self) -> NDArray[np.intp] | None:
+        """How often the other side has each of `matches`; None without `multiplicities`.
+
+        Raises:
+            StateError: The session is not done.
+        """
+        self._require_done()
+        return self._peer_counts
+
+    def receive(self, message: bytes) -> bytes | None:
+        """Take the other side's next message; returns the answer to send, or None at the end.
+
+        Raises:
+            ProtocolError: The message is not acceptable. The session is over: its secrets are
+                gone and it answers nothing any more.
+        """
+        expect, self._expect = self._expect, None
+        if expect is None:
+            raise StateError("this session takes no message now: start a new one")
+        try:
+            return expect(message)
+        except BaseException:
+            self._forget()
+            raise
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self._items)} items)"
+
+    def __reduce__(self) -> Never:
+        raise TypeError("a session holds secrets and is not pickled")
+
+    def _require_done(self) -> None:
+        if not self._done:
+            raise StateError("the session is not done: there is no result")
+
+    def _end(self) -> None:
+        self._forget()
+        self._done = True
+
+    def _forget(self) -> None:
+        """Drop every secret of the session."""
+        self._mac_key = b""
+
+    # -- hellos -------------------------------------------------------------------------------
+
+    def _hello(self) -> bytes:
+        body = self._parameters.fingerprint() + secrets.token_bytes(_NONCE_BYTES)
+        return self._transcript.seal(self._own_hello, len(self._items), body)
+
+    def _take_hello(self, data: bytes) -> None:
+        hello = self._transcript.open(self._peer_hello, data)
+        own = self._parameters.fingerprint()
+        expect_shape(hello, hello.count, len(own) + _NONCE_BYTES)
+        if hello.body[: len(own)] != own:
+            raise ParameterMismatchError(
+                f"the other side chose other settings than this side's {self._parameters}: "
+                "agree on output, columns and normalisation and start again"
+            )
+        if hello.count > self._max_peer_items:
+            raise SizeLimitError(
+                f"the other side brings {hello.count} items, this side allows "
+                f"{self._max_peer_items}: raise max_peer_items if that is expected"
+            )
+        self._n_peer = hello.count
+        self._tag_bytes = tag_bytes(len(self._items), self._n_peer)
+
+    # -- confirmations ------------------------------------------------------------------------
+
+    def _confirmed(self, kind: MessageType, count: int, content: bytes) -> bytes:
+        mac = self._mac(self._own_hello, self._transcript.digest, count, content)
+        return self._transcript.seal(kind, count, mac + content)
+
+    def _check(self, before: bytes, message: Message) -> None:
+        content = message.body[MAC_BYTES:]
+        expected = self._mac(self._peer_hello, before, message.count, content)
+        if not hmac.compare_digest(expected, message.body[:MAC_BYTES]):
+            raise KeyConfirmationError("the other side does not hold this session's key")
+
+    def _mac(
+        self, role: MessageType, before: bytes, count: int, content: bytes | memoryview
+    ) -> bytes:
+        mac = hmac.new(self._mac_key, bytes([role]) + before, hashlib.sha256)
+        mac.update(count.to_bytes(8, "big"))
+        mac.update(content)
+        return mac.digest()
+
+    # -- how often a match occurs -------------------------------------------------------------
+
+    def _counts_length(self, matches: int) -> int:
+        return _COUNT.itemsize * matches if self._parameters.multiplicities else 0
+
+    def _own_counts(self) -> bytes:
+        """How often this side has each match; nothing without `multiplicities`."""
+        if self._counts is None or self._found is None:
+            return b""
+        return self._counts[self._found].astype(_COUNT).tobytes()
+
+    def _take_counts(self, data: memoryview) -> None:
+        if self._counts is None or self._found is None:
+            return
+        peer = np.frombuffer(data, _COUNT).astype(np.intp)
+        if np.any(peer < 1):
+            raise DecodeError("the other side says that it has a match zero times")
+        # In floating point, because hostile counts overflow integers.
+        if np.dot(self._counts[self._found].astype(float), peer.astype(float)) > _MAX_PAIRS:
+            raise SizeLimitError(
+                f"repeated IDs make more than {_MAX_PAIRS} pairs of rows: drop duplicates first"
+            )
+        self._peer_counts = peer
