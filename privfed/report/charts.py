@@ -1,0 +1,293 @@
+"""The kinds of chart that the report draws, on plain numbers; what is drawn is pictures.py's.
+
+A panel is 420 units wide, so that its 11-unit text can be read on a telephone and beside a second
+panel on a desk. Colours come from the palette that is passed in: sentinels for the page, real
+ones for a PNG.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    FixedFormatter,
+    FixedLocator,
+    MaxNLocator,
+    NullLocator,
+    PercentFormatter,
+)
+
+from privfed.report.view import Curve
+from privfed.report.words import present
+
+WIDTH = 420.0
+_INCH = 72.0
+
+Palette = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar, or several stacked end to end, with the words at its end."""
+
+    parts: tuple[tuple[float, str], ...]  # length and colour name; several parts are stacked
+    text: str
+    interval: tuple[float, float] | None = None
+    hollow: bool = False
+
+    @property
+    def length(self) -> float:
+        """Where the bar ends."""
+        return sum(length for length, _ in self.parts)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Bars under one name; `mark` is a dashed stroke across them, such as the majority class."""
+
+    label: str
+    bars: tuple[Bar, ...]
+    mark: float | None = None
+
+
+@dataclass(frozen=True)
+class Spend:
+    """One private arm: an accuracy, and the ε of the worst-placed unit and of a single row."""
+
+    label: str
+    epsilon: float
+    epsilon_single_row: float | None
+    accuracy: float
+    interval: tuple[float, float] | None
+    colour: str
+
+
+def bar_chart(
+    groups: Sequence[Group],
+    palette: Palette,
+    limit: float,
+    *,
+    percent: bool,
+    text_share: float,
+    heading: tuple[str, str] | None = None,
+) -> Figure:
+    """Horizontal bars, each group's name above them.
+
+    Args:
+        groups: From top to bottom; at least one.
+        palette: Colour names to colours.
+        limit: The greatest value of the axis, above 0.
+        percent: Whether the axis is a fraction shown as a percentage.
+        text_share: Share of the width kept for the words at the ends of the bars, in (0, 1).
+        heading: A title and a line under it, where the picture stands alone.
+
+    Returns:
+        The figure.
+    """
+    bar, name, gap = 13.0, 18.0, 13.0
+    tops: list[float] = []
+    y = 0.0
+    for group in groups:
+        tops.append(y)
+        y += name + bar * len(group.bars) + gap
+    axis = 20.0 if percent else 4.0
+    top = 46.0 if heading else 0.0
+    figure, axes = _panel(y - gap + axis + top, left=2, bottom=axis, right=2, top=top)
+    for words, (points, down, colour) in zip(
+        heading or (), ((13, 12, "ink"), (10, 28, "muted")), strict=False
+    ):
+        figure.text(
+            2 / WIDTH,
+            1 - down / (y - gap + axis + top),
+            words,
+            color=palette[colour],
+            fontsize=points,
+        )
+    axes.set_ylim(y - gap, 0)
+    axes.set_xlim(0, limit / (1 - text_share))
+    for above, group in zip(tops, groups, strict=True):
+        axes.text(0, above + name - 6, group.label, color=palette["ink"], fontsize=11)
+        for nth, item in enumerate(group.bars):
+            middle = above + name + bar * (nth + 0.5)
+            _bar(axes, item, middle, bar - 3, palette)
+            axes.text(
+                limit * 1.035, middle, item.text, color=palette["ink"], va="center_baseline",
+                fontsize=10.5,
+            )  # fmt: skip
+        if present(group.mark):
+            ends = [above + name - 3, above + name + bar * len(group.bars)]
+            _stroke(axes, [group.mark] * 2, ends, palette, dashes=(0, (2, 1.5)))
+    _bare(axes)
+    if percent:
+        axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.tick_params(axis="x", length=0, colors=palette["muted"], labelsize=10, pad=5)
+        axes.get_xticklabels()[0].set_horizontalalignment("left")  # or it is cut at the edge
+        axes.grid(axis="x", color=palette["rule"], lw=0.8)
+        axes.set_axisbelow(True)
+    else:
+        axes.xaxis.set_major_locator(NullLocator())
+    return figure
+
+
+def _bar(axes: Axes, item: Bar, y: float, height: float, palette: Palette) -> None:
+    start = 0.0
+    for length, colour in item.parts:
+        if not present(length):
+            continue
+        fill, edge = palette["paper" if item.hollow else colour], palette[colour]
+        axes.barh(
+            y, length, height - item.hollow, start,
+            facecolor=fill, edgecolor=edge, linewidth=1.2 if item.hollow else 0,
+        )  # fmt: skip
+        start += length
+    if item.interval is not None and all(present(bound) for bound in item.interval):
+        _stroke(axes, list(item.interval), [y, y], palette, dashes="solid")
+
+
+def _stroke(
+    axes: Axes,
+    x: list[float],
+    y: list[float],
+    palette: Palette,
+    *,
+    dashes: str | tuple[int, tuple[float, float]],
+) -> None:
+    """A line in ink with an edge of paper, so that it shows on a bar and beside it."""
+    axes.plot(x, y, color=palette["paper"], lw=3.4, solid_capstyle="butt")
+    axes.plot(x, y, color=palette["ink"], lw=1.4, ls=dashes, solid_capstyle="butt")
+
+
+def curve_chart(
+    curves: Sequence[tuple[int, Curve]], palette: Palette, *, percent: bool, band: bool
+) -> Figure:
+    """Quantities by round.
+
+    Args:
+        curves: Each with the number of its entry in the key, which its elements carry as class
+            `series-<number>`.
+        palette: Colour names to colours.
+        percent: Whether the quantity is a fraction shown as a percentage.
+        band: Whether to shade from the lowest to the highest seed.
+
+    Returns:
+        The figure.
+    """
+    figure, axes = _panel(236, left=40, bottom=32, right=8, top=8)
+    for number, curve in curves:
+        colour, gid = palette[curve.line.colour], f"series-{number}"
+        if band:
+            axes.fill_between(
+                curve.rounds, curve.low, curve.high, color=colour, alpha=0.1, lw=0, gid=gid
+            )
+        width = 2.2 if curve.line.role == "reference" else 1.5
+        style = (0, curve.line.dash) if curve.line.dash else "solid"
+        marker = "o" if len(curve.rounds) == 1 else None
+        axes.plot(
+            curve.rounds, curve.mean, color=colour, lw=width, ls=style, gid=gid,
+            marker=marker, ms=4, dash_capstyle="butt",
+        )  # fmt: skip
+    _bare(axes)
+    axes.margins(x=0.01)
+    axes.grid(axis="y", color=palette["rule"], lw=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, colors=palette["muted"], labelsize=10, pad=5)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    if percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    elif axes.get_ylim()[0] < axes.get_ylim()[1] / 2:
+        axes.set_ylim(bottom=0)
+    axes.set_xlabel("round", color=palette["muted"], fontsize=10, labelpad=3)
+    return figure
+
+
+def epsilon_chart(
+    spends: Sequence[Spend],
+    references: Sequence[tuple[str, float, str]],
+    palette: Palette,
+    limits: tuple[float, float],
+) -> Figure:
+    """Accuracy against ε, on a logarithmic ε.
+
+    Args:
+        spends: The private arms; at least one, every ε above 0.
+        references: At most two levels to draw across: words, accuracy, colour name.
+        palette: Colour names to colours.
+        limits: Of the accuracies shown, so that charts beside each other share them.
+
+    Returns:
+        The figure: a full dot at the ε of the worst-placed unit, a ring at that of a single row.
+    """
+    figure, axes = _panel(270, left=40, bottom=36, right=8, top=10)
+    axes.set_xscale("log")
+    for spend in spends:
+        _spend(axes, spend, palette)
+    epsilons = [e for s in spends for e in (s.epsilon, s.epsilon_single_row) if e is not None]
+    low, high = min(epsilons) / 1.3, max(epsilons) * 1.4
+    # The levels' words stand to the left of every dot: no line crosses them.
+    axes.set_xlim(low / (high / low) ** 0.75, high)
+    axes.set_ylim(*limits)
+    for nth, (words, level, colour_name) in enumerate(sorted(references, key=lambda r: -r[1])):
+        axes.axhline(level, color=palette[colour_name], lw=1.4, ls=(0, (4, 2)), zorder=1)
+        axes.annotate(
+            words, (0, level), xycoords=("axes fraction", "data"),
+            xytext=(0, 5 if nth == 0 else -13), textcoords="offset points",
+            color=palette["muted"], fontsize=10,
+        )  # fmt: skip
+    _bare(axes)
+    axes.grid(axis="y", color=palette["rule"], lw=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, colors=palette["muted"], labelsize=10, pad=5)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    ticks = _log_ticks(low, high)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("ε spent", color=palette["muted"], fontsize=10, labelpad=4, x=0.72)
+    return figure
+
+
+def _spend(axes: Axes, spend: Spend, palette: Palette) -> None:
+    colour, level = palette[spend.colour], spend.accuracy
+    if spend.interval is not None:
+        axes.plot([spend.epsilon] * 2, spend.interval, color=colour, lw=1.6)
+    if spend.epsilon_single_row is not None:
+        ends = [spend.epsilon_single_row, spend.epsilon]
+        axes.plot(ends, [level] * 2, color=colour, lw=1.2, ls=(0, (1, 1.5)))
+        axes.plot(ends[:1], [level], "o", ms=7, mfc=palette["paper"], mec=colour, mew=1.6)
+    axes.plot([spend.epsilon], [level], "o", ms=8, mfc=colour, mec=colour)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if high / low < 200 else (1,)
+    return [s * 10.0**e for e in exponents for s in steps if low <= s * 10.0**e <= high]
+
+
+def _panel(
+    height: float, *, left: float, bottom: float, right: float, top: float
+) -> tuple[Figure, Axes]:
+    """A figure of WIDTH by `height` units with one set of axes inside the given margins."""
+    figure = Figure(figsize=(WIDTH / _INCH, height / _INCH), dpi=_INCH)
+    axes = figure.add_axes(
+        (
+            left / WIDTH,
+            bottom / height,
+            1 - (left + right) / WIDTH,
+            1 - (bottom + top) / height,
+        )
+    )
+    axes.patch.set_visible(False)
+    return figure, axes
+
+
+def _bare(axes: Axes) -> None:
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.yaxis.set_major_locator(NullLocator())

@@ -1,0 +1,144 @@
+"""Whether federated learning gained anything over the best party alone, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from scipy.special import stdtrit
+
+from privfed.report.view import Line, View
+from privfed.report.words import present
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Federated minus the best party alone on one split; accuracies are fractions."""
+
+    split: str
+    federated: Line
+    alone: Line
+    federated_accuracy: float
+    alone_accuracy: float
+    difference: float
+    interval: tuple[float, float]  # 95 %
+    seeds: int
+
+    @property
+    def verdict(self) -> str:
+        """What the interval says: "gain", "loss", or "none" where it holds zero."""
+        low, high = self.interval
+        return "gain" if low > 0 else "loss" if high < 0 else "none"
+
+
+def gain(view: View, split: str) -> Gain | None:
+    """Compare federated learning with the best party alone.
+
+    With two seeds or more the interval is Student's t on the seeds' differences. With one it is
+    the normal approximation to the difference of two proportions, which counts the test rows and
+    knows nothing of how training varies. That the best party is chosen by its mean makes a gain
+    harder to claim, not easier.
+
+    Args:
+        view: The results.
+        split: The split.
+
+    Returns:
+        The comparison; None where either side is missing.
+    """
+    federated, alone = view.federated(split), view.best_alone(split)
+    if federated is None or alone is None:
+        return None
+    ours, theirs = (
+        {run.seed: run for run in view.runs(split, line) if present(run.test_accuracy)}
+        for line in (federated, alone)
+    )
+    pairs = [(run, theirs[seed]) for seed, run in ours.items() if seed in theirs]
+    if not pairs:
+        return None
+    differences = [a.test_accuracy - b.test_accuracy for a, b in pairs]
+    mean = math.fsum(differences) / len(pairs)
+    if len(pairs) > 1:
+        variance = math.fsum((d - mean) ** 2 for d in differences) / (len(pairs) - 1)
+        half = float(stdtrit(len(pairs) - 1, 0.975)) * math.sqrt(variance / len(pairs))
+    else:
+        half = 1.96 * math.sqrt(
+            sum(r.test_accuracy * (1 - r.test_accuracy) / max(r.test_rows, 1) for r in pairs[0])
+        )
+    return Gain(
+        split,
+        federated,
+        alone,
+        math.fsum(a.test_accuracy for a, _ in pairs) / len(pairs),
+        math.fsum(b.test_accuracy for _, b in pairs) / len(pairs),
+        mean,
+        (mean - half, mean + half),
+        len(pairs),
+    )
+
+
+def unseen_verdict(view: View, split: str, line: Line) -> str | None:
+    """Where an arm's interval on unseen rows lies: "above", "below" or "around" the majority.
+
+    Args:
+        view: The results.
+        split: The split.
+        line: The arm.
+
+    Returns:
+        The verdict; None where no row was unseen.
+    """
+    summary = view.summary(split, line)
+    interval, majority = summary.unseen_ci95, summary.unseen_majority
+    if interval is None or majority is None or not all(map(present, (*interval, majority))):
+        return None
+    low, high = interval
+    return "above" if low > majority else "below" if high < majority else "around"
+
+
+@dataclass(frozen=True)
+class Match:
+    """How often an encrypted arm's weights equal those of the same integers in the clear."""
+
+    encrypted: Line
+    runs: int
+    equal_runs: int  # every round of these is equal, and the final weights are
+    rounds: int
+    equal_rounds: int
+
+
+def matches(view: View) -> list[Match]:
+    """Compare each encrypted arm with the reference by the SHA-256 of its weights.
+
+    Args:
+        view: The results.
+
+    Returns:
+        One match an encrypted arm, over all splits and seeds; none where no pair was run.
+    """
+    found: dict[str, Match] = {}
+    for split in view.splits:
+        for reference in view.lines(split, "reference")[:1]:
+            clear = {run.seed: run for run in view.runs(split, reference)}
+            for line in view.lines(split, "encrypted"):
+                total = found.get(line.arm, Match(line, 0, 0, 0, 0))
+                for run in view.runs(split, line):
+                    if run.seed not in clear:
+                        continue
+                    ours = run.history.get("weights_sha256") or [run.weights_sha256]
+                    theirs = clear[run.seed].history.get("weights_sha256") or [
+                        clear[run.seed].weights_sha256
+                    ]
+                    rounds = max(len(ours), len(theirs))
+                    equal = sum(a == b for a, b in zip(ours, theirs, strict=False))
+                    last = run.weights_sha256 == clear[run.seed].weights_sha256
+                    total = Match(
+                        line,
+                        total.runs + 1,
+                        total.equal_runs + (last and equal == rounds),
+                        total.rounds + rounds,
+                        total.equal_rounds + equal,
+                    )
+                if total.runs:
+                    found[line.arm] = total
+    return list(found.values())

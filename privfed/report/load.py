@@ -1,0 +1,143 @@
+"""Reads a results.json back, strictly: what the schema does not know is refused, not guessed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any, NoReturn
+
+from privfed.errors import ConfigError
+from privfed.experiment.results import SCHEMA_VERSION, Results
+from privfed.report.view import View
+
+MAX_BYTES = 256_000_000  # ten times the full benchmark; measured before anything is parsed
+
+_AGAIN = "write it again with `privfed benchmark`"
+
+
+def load_results(path: Path) -> Results:
+    """Read what `Results.write` wrote.
+
+    Args:
+        path: A results.json, or the folder that holds one.
+
+    Returns:
+        The results. A null where the schema has a plain number is a number that was not finite
+        when it was written, and comes back as NaN.
+
+    Raises:
+        ConfigError: If there is no such file, it is not JSON, of another schema version, or holds
+            a field too few, too many or of the wrong kind; the message names the field.
+    """
+    path = path / "results.json" if path.is_dir() else path
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path} is larger than {MAX_BYTES} bytes: not a results file")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} does not exist; give the folder that `privfed benchmark` wrote"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    try:
+        document = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path} is not valid JSON ({error}); {_AGAIN}") from error
+    try:
+        return results_from(document)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def results_from(document: Any) -> Results:
+    """Build `Results` from parsed JSON.
+
+    Args:
+        document: What `json.loads` gave.
+
+    Returns:
+        The results, as `load_results` describes them.
+
+    Raises:
+        ConfigError: As `load_results`.
+    """
+    if not isinstance(document, dict) or "schema_version" not in document:
+        raise ConfigError(f"this is not a results file: it has no schema_version; {_AGAIN}")
+    version = document["schema_version"]
+    if type(version) is not int or version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"schema version {version!r} is not {SCHEMA_VERSION}, that of this privfed; {_AGAIN}"
+        )
+    results = typing.cast(Results, _read(Results, document, "results"))
+    for number, run in enumerate(results.runs):
+        _check_history(run.history, f"runs[{number}].history")
+    View(results)  # refuses an arm that is not described
+    return results
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    """`value` as the annotation `kind` wants it, or a ConfigError that names `where`."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (types.UnionType, typing.Union):  # X | None is the only union of the schema
+        inner = next(a for a in arguments if a is not type(None))
+        return None if value is None else _read(inner, value, where)
+    if dataclasses.is_dataclass(kind):
+        return _read_dataclass(kind, value, where)
+    if kind is float:
+        if value is None:
+            return float("nan")
+        if type(value) in (int, float):
+            return float(value)
+        _wrong(where, "a number", value)
+    if origin is dict:
+        if isinstance(value, dict):
+            return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+        _wrong(where, "an object", value)
+    if origin in (list, tuple):
+        if not isinstance(value, list):
+            _wrong(where, "a list", value)
+        fixed = origin is tuple and arguments[-1] is not Ellipsis
+        if fixed and len(value) != len(arguments):
+            _wrong(where, f"a list of {len(arguments)}", value)
+        return origin(_read(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if type(value) is not kind:  # int or str; a bool is neither
+        _wrong(where, {int: "a whole number", str: "a string"}[kind], value)
+    return value
+
+
+def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        _wrong(where, "an object", value)
+    hints = typing.get_type_hints(kind)
+    if missing := hints.keys() - value.keys():
+        raise ConfigError(f"{where} lacks {', '.join(sorted(missing))}; {_AGAIN}")
+    if unknown := value.keys() - hints.keys():
+        raise ConfigError(f"{where} has unknown fields: {', '.join(sorted(unknown))}; {_AGAIN}")
+    return kind(
+        **{name: _read(hint, value[name], f"{where}.{name}") for name, hint in hints.items()}
+    )
+
+
+def _check_history(history: dict[str, list[Any]], where: str) -> None:
+    for name, column in history.items():
+        wanted = str if name == "weights_sha256" else (int, float)
+        for number, entry in enumerate(column):
+            if entry is not None and (isinstance(entry, bool) or not isinstance(entry, wanted)):
+                kind = "a string" if wanted is str else "a number"
+                _wrong(f"{where}.{name}[{number}]", kind, entry)
+
+
+def _wrong(where: str, wanted: str, value: Any) -> NoReturn:
+    shown = json.dumps(value)
+    shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
+    raise ConfigError(f"{where} should be {wanted}, not {shown}; {_AGAIN}")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

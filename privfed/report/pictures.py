@@ -1,0 +1,347 @@
+"""What the report draws: each function chooses the numbers for one chart and puts them in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from privfed.report.charts import (
+    Bar,
+    Group,
+    Palette,
+    Spend,
+    bar_chart,
+    curve_chart,
+    epsilon_chart,
+)
+from privfed.report.palette import SENTINEL
+from privfed.report.paper import PAPER
+from privfed.report.svg import drawing, inline
+from privfed.report.view import Curve, Line, View
+from privfed.report.words import count, percent, percent_range, present
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a picture's key."""
+
+    label: str
+    colour: str
+    kind: str = "bar"  # bar, hollow, line or mark
+    dash: str = ""  # of a line, as SVG wants it
+    number: int | None = None  # of the series that pointing at the entry picks out
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart for the page, under its heading."""
+
+    heading: str
+    svg: Markup
+
+
+def picture(
+    name: str, heading: str, title: str, description: str, draw: Callable[[Palette], Figure]
+) -> Picture:
+    """`heading` stands above the picture, where its section says the rest of `title`."""
+    with drawing():
+        return Picture(heading, inline(draw(SENTINEL), name, title, description))
+
+
+def groups_in_words(groups: Sequence[Group]) -> str:
+    """The words beside each bar, for those who cannot see it."""
+    return " ".join(f"{g.label}: {', '.join(bar.text for bar in g.bars)}." for g in groups)
+
+
+# The paper's Figure 9
+
+PAPER_KEY = (Key("this run, in the arm’s colour", "federated"), Key("the paper", "quiet", "hollow"))
+
+
+def paper_lines(view: View, split: str) -> list[tuple[str, Line]]:
+    """The arms that the paper has too, each with the name of its row in `PAPER`."""
+    found: list[tuple[str, Line | None]] = [
+        (line.arm, line) for line in view.lines(split, "alone") if line.arm in PAPER
+    ]
+    found.append(("federated", view.federated(split)))
+    found += [("overall", line) for line in view.lines(split, "pooled")[:1]]
+    return [(name, line) for name, line in found if line is not None]
+
+
+def paper_groups(view: View, split: str) -> list[Group]:
+    """Test accuracies, ours above the paper's."""
+    groups = []
+    for name, line in paper_lines(view, split):
+        summary, theirs = view.summary(split, line), PAPER[name].test_accuracy
+        ours = Bar(
+            ((summary.test_accuracy_mean, line.colour),),
+            percent(summary.test_accuracy_mean),
+            summary.test_accuracy_ci95,
+        )
+        groups.append(
+            Group(PAPER[name].table.capitalize(), (
+                ours, Bar(((theirs, "quiet"),), f"{percent(theirs)} paper", hollow=True)
+            ))
+        )  # fmt: skip
+    return groups
+
+
+def paper_bars(view: View, split: str) -> Picture:
+    """The paper's Figure 9 beside this run."""
+    groups = paper_groups(view, split)
+    heading = "Test accuracy, this run and the paper’s Figure 9"
+    return _accuracy_bars("fig-paper", heading, heading, groups)
+
+
+# Seen and unseen rows
+
+SEEN_KEY = (
+    Key("rows that the arm trained on", "quiet"),
+    Key("rows that nobody trained on, with 95 % interval", "accent"),
+    Key("majority class on those", "ink", "mark"),
+)
+
+
+def seen_bars(view: View, split: str) -> Picture:
+    """Accuracy on test rows that were trained on and on those that were not, arm by arm."""
+    groups = []
+    for line in view.lines(split):
+        summary = view.summary(split, line)
+        bars = (
+            _share(summary.seen_accuracy, summary.seen_n, "quiet", None),
+            _share(summary.unseen_accuracy, summary.unseen_n, "accent", summary.unseen_ci95),
+        )
+        groups.append(Group(line.label, bars, summary.unseen_majority))
+    title = f"Accuracy on seen and unseen test rows, {split} split"
+    return _accuracy_bars(f"fig-seen-{_slug(view, split)}", _on(split), title, groups)
+
+
+def _share(
+    accuracy: float | None, rows: int, colour: str, interval: tuple[float, float] | None
+) -> Bar:
+    if not present(accuracy):
+        return Bar(((0.0, colour),), "no such rows")
+    text = f"{percent(accuracy)} of {count(rows, 'row')}"
+    return Bar(((accuracy, colour),), text, interval)
+
+
+# The splits side by side
+
+SPLIT_KEY = (
+    Key("best party alone", "guest"),
+    Key("federated", "federated"),
+    Key("pooled", "overall"),
+    Key("federated, rows nobody trained on", "federated", "hollow"),
+    Key("majority class on those", "ink", "mark"),
+)
+
+
+def split_groups(view: View) -> list[Group]:
+    """For each split the best party alone, federated, pooled, and federated on unseen rows."""
+    groups = []
+    for split in view.splits:
+        bars, mark = [], None
+        chosen = [view.best_alone(split), view.federated(split), *view.lines(split, "pooled")[:1]]
+        for line, colour in zip(chosen, ("guest", "federated", "overall"), strict=False):
+            if line is None:
+                continue
+            summary = view.summary(split, line)
+            mean, what = summary.test_accuracy_mean, _short(line)
+            text = f"{percent(mean)} {what}"
+            bars.append(Bar(((mean, colour),), text, summary.test_accuracy_ci95))
+            if line is view.federated(split) and summary.unseen_accuracy is not None:
+                unseen = (
+                    ((summary.unseen_accuracy, "federated"),),
+                    f"{percent(summary.unseen_accuracy)} unseen",
+                    summary.unseen_ci95,
+                )
+                bars.append(Bar(*unseen, hollow=True))
+                mark = summary.unseen_majority
+        if bars:
+            groups.append(Group(split.capitalize(), tuple(bars), mark))
+    return groups
+
+
+def _short(line: Line) -> str:
+    if line.role == "alone":
+        return f"{line.arm} alone"
+    return "pooled" if line.role == "pooled" else "federated"
+
+
+def split_bars(view: View) -> Picture:
+    """The splits side by side."""
+    heading = "Test accuracy, split by split"
+    return _accuracy_bars("fig-splits", heading, heading, split_groups(view))
+
+
+def _accuracy_bars(name: str, heading: str, title: str, groups: Sequence[Group]) -> Picture:
+    return picture(
+        name,
+        heading,
+        title,
+        groups_in_words(groups),
+        lambda palette: bar_chart(groups, palette, 1.0, percent=True, text_share=0.3),
+    )
+
+
+# Learning curves
+
+_QUANTITIES = (
+    ("train_loss", "Training loss", False),
+    ("test_loss", "Test loss", False),
+    ("train_accuracy", "Training accuracy", True),
+    ("test_accuracy", "Test accuracy", True),
+)
+
+
+@dataclass(frozen=True)
+class CurveSheet:
+    """Four panels whose arms ran for comparable numbers of rounds, and their key."""
+
+    pictures: tuple[Picture, ...]
+    key: tuple[Key, ...]
+    seeds: int
+
+
+def curve_sheets(view: View, split: str) -> list[CurveSheet]:
+    """The learning curves of a split, arms of few rounds apart from those of many."""
+    lines = view.lines(split)
+    rounds = {
+        line: max((run.rounds for run in view.runs(split, line)), default=0) for line in lines
+    }
+    most = max(rounds.values(), default=0)
+    # An arm of a quarter of the rounds or fewer would be a stub at the left edge.
+    sheets = [
+        [x for x in lines if rounds[x] * 4 > most],
+        [x for x in lines if rounds[x] * 4 <= most],
+    ]
+    return [
+        sheet
+        for nth, members in enumerate(sheets)
+        if members and (sheet := _curve_sheet(view, split, nth, members)).pictures
+    ]
+
+
+def _curve_sheet(view: View, split: str, nth: int, lines: Sequence[Line]) -> CurveSheet:
+    pictures = []
+    for quantity, heading, fraction in _QUANTITIES:
+        curves = [
+            (number, curve)
+            for number, line in enumerate(lines)
+            if (curve := view.curve(split, line, quantity)) is not None
+        ]
+        if curves:
+            name = f"fig-{quantity.replace('_', '-')}-{_slug(view, split)}-{nth}"
+            pictures.append(_curves(name, heading, f"{heading}, {split} split", curves, fraction))
+    key = tuple(
+        Key(line.label, line.colour, "line", " ".join(f"{1.8 * d:g}" for d in line.dash), number)
+        for number, line in enumerate(lines)
+    )
+    seeds = max(len(view.runs(split, line)) for line in lines)
+    return CurveSheet(tuple(pictures), key, seeds)
+
+
+def _curves(
+    name: str, heading: str, title: str, curves: Sequence[tuple[int, Curve]], fraction: bool
+) -> Picture:
+    show = percent if fraction else "{:.3f}".format
+    words = " ".join(
+        f"{c.line.label}: {show(c.mean[0])} to {show(c.mean[-1])} over "
+        f"{count(int(c.rounds[-1]), 'round')}."
+        for _, c in curves
+    )
+    return picture(
+        name,
+        heading,
+        f"{title}, by round",
+        words,
+        lambda palette: curve_chart(curves, palette, percent=fraction, band=True),
+    )
+
+
+# Privacy
+
+EPSILON_KEY = (
+    Key("ε of the worst-placed unit", "private-2", "dot"),
+    Key("ε of a unit with one row at one party", "private-2", "ring"),
+)
+
+
+def epsilon_pictures(view: View) -> list[Picture]:
+    """Accuracy against ε, a picture for each split with a private arm whose cost is known."""
+    drawn = [
+        (split, spends, _references(view, split))
+        for split in view.splits
+        if (spends := _spends(view, split))
+    ]
+    levels = [
+        value
+        for _, spends, references in drawn
+        for value in (
+            *(level for _, level, _ in references),
+            *(bound for s in spends for bound in (s.accuracy, *(s.interval or ()))),
+        )
+    ]
+    if not levels:
+        return []
+    limits = max(0.0, min(levels) - 0.05), min(1.05, max(levels) + 0.06)
+    return [_epsilon(view, *parts, limits) for parts in drawn]
+
+
+def _epsilon(
+    view: View,
+    split: str,
+    spends: Sequence[Spend],
+    references: Sequence[tuple[str, float, str]],
+    limits: tuple[float, float],
+) -> Picture:
+    words = [f"{s.label}: {percent(s.accuracy)} ({percent_range(s.interval)})." for s in spends]
+    words += [f"{text}." for text, _, _ in references]
+    return picture(
+        f"fig-epsilon-{_slug(view, split)}",
+        _on(split),
+        f"Test accuracy against ε, {split} split",
+        " ".join(words),
+        lambda palette: epsilon_chart(spends, references, palette, limits),
+    )
+
+
+def _spends(view: View, split: str) -> list[Spend]:
+    spends = []
+    for line in view.lines(split, "private"):
+        summary, costs = view.summary(split, line), view.costs(split, line)
+        if not costs or not present(summary.test_accuracy_mean) or not costs[0].epsilon > 0:
+            continue
+        single = costs[0].epsilon_single_row
+        spends.append(
+            Spend(
+                line.label,
+                costs[0].epsilon,
+                single if present(single) and single > 0 else None,
+                summary.test_accuracy_mean,
+                summary.test_accuracy_ci95,
+                line.colour,
+            )
+        )
+    return spends
+
+
+def _references(view: View, split: str) -> list[tuple[str, float, str]]:
+    found = []
+    if (plain := view.federated(split)) is not None:
+        level = view.summary(split, plain).test_accuracy_mean
+        found.append((f"without privacy, {percent(level)}", level, plain.colour))
+    majority = view.summary(split, view.lines(split, "private")[0]).majority_accuracy
+    found.append((f"majority class, {percent(majority)}", majority, "quiet"))
+    return [reference for reference in found if present(reference[1])]
+
+
+def _on(split: str) -> str:
+    return f"{split.capitalize()} split"
+
+
+def _slug(view: View, split: str) -> str:
+    return f"s{view.splits.index(split)}"  # a split's name may hold what an id may not

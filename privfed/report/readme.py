@@ -1,0 +1,101 @@
+"""The picture and the table that the README shows, made from a results.json like all else."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from privfed.errors import ConfigError
+from privfed.experiment.results import Results
+from privfed.report.charts import bar_chart
+from privfed.report.palette import LIGHT
+from privfed.report.pictures import split_groups
+from privfed.report.svg import drawing
+from privfed.report.view import View
+from privfed.report.words import count, percent, present
+
+_DPI = 160
+
+
+def readme_table(results: Results) -> str:
+    """The main split's figures as a Markdown table.
+
+    Args:
+        results: What `load_results` or an experiment gives.
+
+    Returns:
+        Lines of Markdown without a final line break.
+
+    Raises:
+        ConfigError: If the results hold an arm that they do not describe.
+    """
+    view = View(results)
+    head = ["arm"]
+    for split in view.splits:
+        head += [f"{split}: test accuracy", "unseen rows (95 %)"]
+    lines = list(dict.fromkeys(line for split in view.splits for line in view.lines(split)))
+    rows = []
+    for line in lines:
+        cells = [line.label.replace("|", r"\|")]
+        for split in view.splits:
+            if line not in view.lines(split):
+                cells += ["–", "–"]
+                continue
+            s = view.summary(split, line)
+            cells.append(percent(s.test_accuracy_mean))
+            cells.append(_with_interval(s.unseen_accuracy, s.unseen_ci95))
+        rows.append(cells)
+    majority = _majority_row(view)
+    return "\n".join(
+        _markdown(cells) for cells in (head, ["---", *["---:"] * (len(head) - 1)], *rows, *majority)
+    ).replace("\u00a0", " ")
+
+
+def _with_interval(share: float | None, interval: tuple[float, float] | None) -> str:
+    if interval is None or not all(map(present, interval)):
+        return percent(share)
+    return f"{percent(share)} ({interval[0] * 100:.0f}–{interval[1] * 100:.0f})"
+
+
+def _majority_row(view: View) -> list[list[str]]:
+    cells = ["majority class"]
+    for split in view.splits:
+        s = view.summary(split, view.federated(split) or view.lines(split)[0])
+        cells += [percent(s.majority_accuracy), percent(s.unseen_majority)]
+    return [cells] if view.splits else []
+
+
+def _markdown(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def readme_picture(results: Results, path: Path) -> None:
+    """Draw the splits side by side as a PNG on white paper.
+
+    Args:
+        results: What `load_results` or an experiment gives.
+        path: The PNG to write.
+
+    Raises:
+        ConfigError: If there is nothing to draw, or the file cannot be written.
+    """
+    view = View(results)
+    groups = split_groups(view)
+    if not groups:
+        raise ConfigError("the results hold no accuracy to draw; run the benchmark to its end")
+    with drawing():
+        seeds = count(len(view.seeds), "seed")
+        heading = (
+            f"Test accuracy, {view.dataset}{' (surrogate)' if view.is_surrogate else ''}, {seeds}",
+            "unseen: rows that nobody trained on; dashed: the majority class on those; lines: 95 %",
+        )
+        figure = bar_chart(groups, LIGHT, 1.0, percent=True, text_share=0.3, heading=heading)
+        buffer = io.BytesIO()
+        figure.savefig(
+            buffer, format="png", dpi=_DPI, facecolor="white", bbox_inches="tight", pad_inches=0.25
+        )
+    try:
+        path.write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error

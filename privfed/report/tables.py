@@ -1,0 +1,216 @@
+"""The report's tables as plain cells, for the page, the terminal and the README alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from privfed.report.paper import PAPER, PaperArm
+from privfed.report.pictures import paper_lines
+from privfed.report.view import Line, View
+from privfed.report.words import (
+    MISSING,
+    compact,
+    decimal,
+    duration,
+    percent,
+    percent_range,
+    present,
+    size,
+    span,
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; the first `words` columns hold words, the others numbers."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    words: int = 1
+
+
+def summary_table(view: View, split: str) -> Table:
+    """The figures of one split that matter most, an arm a row."""
+    rows = []
+    for line in view.lines(split):
+        s = view.summary(split, line)
+        rows.append(
+            (
+                line.label,
+                percent(s.test_accuracy_mean),
+                percent_range(s.test_accuracy_ci95),
+                decimal(s.test_auc_mean),
+                percent(s.majority_accuracy),
+                percent(s.seen_accuracy),
+                percent(s.unseen_accuracy),
+                f"{s.unseen_n}" if s.unseen_n else MISSING,
+                percent(s.unseen_majority),
+                _bytes(s.upload_bytes_per_round),
+                duration(s.encryption_seconds_per_round or None),
+            )
+        )
+    head = (
+        "Arm", "Test accuracy", "95 %", "AUC", "Majority", "Seen", "Unseen", "n",
+        "Majority, unseen", "Up a round", "Encryption a round",
+    )  # fmt: skip
+    return Table(head, tuple(rows))
+
+
+def _bytes(value: float) -> str:
+    return size(value) if value else MISSING
+
+
+def paper_table(view: View, split: str) -> Table:
+    """Tables 2 to 5 of the paper, each arm's row under ours; fractions, as it prints them."""
+    rows: list[tuple[str, ...]] = []
+    for name, line in paper_lines(view, split):
+        s, theirs = view.summary(split, line), PAPER[name]
+        ours = PaperArm(
+            theirs.table,
+            s.train_loss_first_mean,
+            s.train_loss_last_mean,
+            s.train_accuracy_first_mean,
+            s.train_accuracy_last_mean,
+            s.test_loss_last_mean,
+            s.test_accuracy_mean,
+        )
+        rows += [_paper_row("this run", ours), _paper_row("paper", theirs)]
+    head = ("Learning", "Whose", "Training loss", "Training accuracy", "Test loss", "Test accuracy")
+    return Table(head, tuple(rows), words=2)
+
+
+def _paper_row(whose: str, arm: PaperArm) -> tuple[str, ...]:
+    def way(first: float, last: float) -> str:
+        return f"{decimal(first, 4)} → {decimal(last, 4)}"
+
+    return (
+        arm.table.capitalize(),
+        whose,
+        way(arm.train_loss_first, arm.train_loss_last),
+        way(arm.train_accuracy_first, arm.train_accuracy_last),
+        decimal(arm.test_loss, 4),
+        decimal(arm.test_accuracy, 4),
+    )
+
+
+def split_table(view: View) -> Table:
+    """Test accuracy, and that on unseen rows, an arm a row and a split a pair of columns."""
+    lines: list[Line] = list(dict.fromkeys(x for split in view.splits for x in view.lines(split)))
+    rows = []
+    for line in lines:
+        cells = [line.label]
+        for split in view.splits:
+            if line in view.lines(split):
+                s = view.summary(split, line)
+                cells += [percent(s.test_accuracy_mean), percent(s.unseen_accuracy)]
+            else:
+                cells += [MISSING, MISSING]
+        rows.append(tuple(cells))
+    head = ["Arm"]
+    for split in view.splits:
+        head += [split.capitalize(), "unseen"]
+    return Table(tuple(head), tuple(rows))
+
+
+def overlap_table(view: View) -> Table:
+    """What private set intersection found, a split a row, ranges over the seeds."""
+    rows = []
+    for split in dict.fromkeys(overlap.split for overlap in view.results.overlaps):
+        found = [overlap for overlap in view.results.overlaps if overlap.split == split]
+        sizes = [
+            span([o.party_rows[i] for o in found if i < len(o.party_rows)])
+            for i in range(max(len(o.party_rows) for o in found))
+        ]
+        rows.append(
+            (
+                split.capitalize(),
+                ", ".join(dict.fromkeys(o.protocol for o in found)),
+                str(len({o.seed for o in found})),
+                " + ".join(sizes),
+                span([o.shared_ids for o in found]),
+                span([o.unseen_test_ids for o in found]),
+                size(max(o.psi_bytes for o in found)),
+                duration(max(o.psi_seconds for o in found)),
+            )
+        )
+    head = (
+        "Split", "Protocol", "Seeds", "Rows of the parties", f"Shared {view.id_name}s",
+        f"Unseen test {view.id_name}s", "Bytes sent", "Time",
+    )  # fmt: skip
+    return Table(head, tuple(rows), words=2)
+
+
+def privacy_table(view: View, split: str) -> Table:
+    """What each private arm spent and on what terms; of several seeds, the dearest."""
+    rows = []
+    for line in view.lines(split, "private"):
+        costs = view.costs(split, line)
+        if not costs:
+            continue
+        c = costs[0]
+        rows.append(
+            (
+                compact(c.target_epsilon),
+                compact(c.epsilon),
+                compact(c.epsilon_single_row),
+                compact(c.delta),
+                compact(c.noise_multiplier),
+                compact(c.l2_clip_norm),
+                _each(c.sampling_rate),
+                _each(c.steps),
+                percent(view.summary(split, line).test_accuracy_mean),
+                percent_range(view.summary(split, line).test_accuracy_ci95),
+            )
+        )
+    head = (
+        "ε asked", "ε, worst-placed", "ε, single row", "δ", "Noise multiplier", "Clip norm",
+        "Sampling rate", "Steps", "Test accuracy", "95 %",
+    )  # fmt: skip
+    return Table(head, tuple(rows), words=0)
+
+
+def privacy_terms(view: View, split: str) -> list[tuple[str, str]]:
+    """The terms that every ε of a split is stated on: unit, adjacency, sampling, accountant, δ."""
+    costs = [c for line in view.lines(split, "private") for c in view.costs(split, line)]
+    fields = (
+        ("Privacy unit", [c.privacy_unit for c in costs]),
+        ("Adjacency", [c.adjacency for c in costs]),
+        ("Sampling", [c.sampling for c in costs]),
+        ("Accountant", [c.accountant for c in costs]),
+        ("δ", [compact(c.delta) for c in costs]),
+    )
+    return [(name, "; ".join(dict.fromkeys(values))) for name, values in fields if values]
+
+
+def _each(values: Sequence[float]) -> str:
+    """One number a party, or one for all where they agree."""
+    shown = list(dict.fromkeys(compact(value) for value in values))
+    return shown[0] if len(shown) == 1 else ", ".join(compact(value) for value in values)
+
+
+def runs_table(view: View, split: str) -> Table:
+    """Every run of a split, seed by seed."""
+    rows = []
+    for line in view.lines(split):
+        for run in view.runs(split, line):
+            rows.append(
+                (
+                    line.label,
+                    str(run.seed),
+                    str(run.rounds),
+                    f"{run.train_rows} / {run.test_rows}",
+                    decimal(run.train_loss_last),
+                    decimal(run.test_loss_last),
+                    percent(run.test_accuracy),
+                    percent(run.seen_accuracy),
+                    percent(run.unseen_accuracy),
+                    duration(run.wall_seconds) if present(run.wall_seconds) else MISSING,
+                    run.weights_sha256[:12],
+                )
+            )
+    head = (
+        "Arm", "Seed", "Rounds", "Rows, train / test", "Training loss", "Test loss",
+        "Test accuracy", "Seen", "Unseen", "Time", "SHA-256 of the weights",
+    )  # fmt: skip
+    return Table(head, tuple(rows))

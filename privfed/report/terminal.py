@@ -1,0 +1,61 @@
+"""The table that a benchmark ends with in the terminal."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from privfed.experiment.results import Results
+from privfed.report.view import View
+from privfed.report.words import MISSING, duration, percent, present, size
+
+
+def terminal_table(results: Results) -> Table:
+    """The figures that matter most, an arm a row, a split a block; fits 80 columns.
+
+    Args:
+        results: What `load_results` or an experiment gives.
+
+    Returns:
+        A table for `rich.console.Console.print`; `findings` gives the words to print under it.
+
+    Raises:
+        ConfigError: If the results hold an arm that they do not describe.
+    """
+    view = View(results)
+    seeds = max((summary.seeds for summary in results.summaries), default=0)
+    table = Table(
+        title=f"{view.dataset}{' (surrogate)' if view.is_surrogate else ''}, test accuracy",
+        caption=(
+            f"{'± half a 95 % interval; ' if seeds > 1 else ''}"
+            "seen: the arm trained on that ID; unseen: no party did; "
+            "majority: its class on the unseen"
+        ),
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("arm", overflow="fold")
+    for name in ("test", "seen", "unseen", "majority", "up", "encrypt"):
+        table.add_column(name, justify="right", overflow="fold")
+    for split in view.splits:
+        table.add_section()
+        table.add_row(f"[bold]{escape(split)}[/bold]")
+        for line in view.lines(split):
+            s = view.summary(split, line)
+            spent = s.encryption_seconds_per_round
+            table.add_row(
+                escape(line.label),
+                _with_half(s.test_accuracy_mean, s.test_accuracy_ci95),
+                percent(s.seen_accuracy),
+                percent(s.unseen_accuracy),
+                percent(s.unseen_majority),
+                size(s.upload_bytes_per_round) if s.upload_bytes_per_round else MISSING,
+                duration(spent) if spent and present(spent) else MISSING,
+            )
+    return table
+
+
+def _with_half(mean: float, interval: tuple[float, float] | None) -> str:
+    if interval is None or not all(map(present, (mean, *interval))):
+        return percent(mean)
+    return f"{mean * 100:.1f} ± {(interval[1] - interval[0]) * 50:.1f}\u00a0%"

@@ -1,0 +1,94 @@
+"""Numbers as a reader wants them: one place for digits, units and the dash of a missing value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypeGuard
+
+MISSING = "–"
+_NBSP = "\u00a0"
+
+
+def present(value: float | None) -> TypeGuard[float]:
+    """True for a finite number; a results file carries None for what could not be measured."""
+    return value is not None and math.isfinite(value)
+
+
+def percent(value: float | None) -> str:
+    """A fraction in [0, 1] as a percentage with one decimal."""
+    return f"{value * 100:.1f}{_NBSP}%" if present(value) else MISSING
+
+
+def percent_range(interval: Sequence[float] | None) -> str:
+    """An interval of fractions as percentages."""
+    if interval is None or not all(present(bound) for bound in interval):
+        return MISSING
+    low, high = interval
+    return f"{low * 100:.1f} to {high * 100:.1f}{_NBSP}%"
+
+
+def points(difference: float) -> str:
+    """The size of a difference of two fractions in percentage points, without its sign."""
+    text = f"{abs(difference) * 100:.1f}"
+    return f"{text}{_NBSP}point{'' if text == '1.0' else 's'}"
+
+
+def decimal(value: float | None, digits: int = 3) -> str:
+    """A plain number with a fixed count of decimals."""
+    return f"{value:.{digits}f}" if present(value) else MISSING
+
+
+def compact(value: float | None) -> str:
+    """A number with up to four significant digits, such as an ε or a δ."""
+    if not present(value):
+        return MISSING
+    if value != 0 and abs(value) < 1e-3:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:.4g}"
+
+
+def size(count: float | None) -> str:
+    """Bytes in decimal units: 1 kB is 1000 bytes."""
+    if not present(count):
+        return MISSING
+    for unit, factor in (("MB", 1e6), ("kB", 1e3)):
+        if count >= factor:
+            scaled = count / factor
+            return f"{scaled:.{0 if scaled >= 100 else 1}f}{_NBSP}{unit}"
+    return f"{count:.0f}{_NBSP}B"
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the unit that keeps it readable."""
+    if not present(seconds):
+        return MISSING
+    if seconds == 0:
+        return f"0{_NBSP}s"
+    if seconds < 1:
+        digits = 0 if seconds >= 0.1 else 1 if seconds >= 0.001 else 2
+        return f"{seconds * 1e3:.{digits}f}{_NBSP}ms"
+    if seconds < 120:
+        return f"{seconds:.1f}{_NBSP}s"
+    return f"{seconds / 60:.1f}{_NBSP}min"
+
+
+def count(number: int, noun: str) -> str:
+    """A count with its noun: "1 seed", "5 seeds"."""
+    return f"{number:,}{_NBSP}{noun if number == 1 else noun + 's'}"
+
+
+def listing(items: Sequence[str]) -> str:
+    """A list in words: "a, b and c"."""
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def span(values: Sequence[int]) -> str:
+    """The range of some counts: "346 to 351", or "351" where they agree; a dash for none."""
+    if not values:
+        return MISSING
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}"
