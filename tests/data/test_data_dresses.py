@@ -16,7 +16,7 @@ WriteCSV = Callable[..., Path]
 
 def column_of(dataset: Dataset, name: str) -> list[float]:
     position = [column.name for column in dataset.encoder.columns].index(name)
-    return dataset.features[:, position].tolist()
+    return [float(value) for value in dataset.features[:, position]]
 
 
 def code(name: str, category: str) -> int:

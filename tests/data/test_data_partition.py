@@ -20,7 +20,8 @@ SURROGATE = load_dataset()
 
 def align(left: NDArray[np.str_], right: NDArray[np.str_]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Stand in for private set intersection, with its contract: all pairs of equal IDs."""
-    return np.nonzero(left[:, None] == right[None, :])
+    pairs = np.argwhere(left[:, None] == right[None, :])
+    return pairs[:, 0], pairs[:, 1]
 
 
 def ids(dataset: Dataset, party: PartyRows) -> set[str]:
@@ -118,6 +119,12 @@ def test_a_seed_fixes_the_split(kind: Any) -> None:
     )
     assert all(map(same, one, again))
     assert not any(map(same, one, other))
+
+
+def test_the_seed_moves_the_draw_within_a_party_too() -> None:
+    guests = [split_parties(SURROGATE, "overlapping", seed=seed)[0] for seed in (7, 8)]
+    left, right = (np.searchsorted(guest.rows, guest.test) for guest in guests)
+    assert not np.array_equal(left, right)
 
 
 def test_rows_without_ids_are_dealt_by_row() -> None:

@@ -38,16 +38,16 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def recorded_openml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None) -> None:
     """Lay the recorded answers where scikit-learn caches them."""
     places = {
-        "description.json": "api/v1/json/data/23381",
-        "features.json": "api/v1/json/data/features/23381",
-        "qualities.json": "api/v1/json/data/qualities/23381",
-        "data.arff": "data/v1/download/1798816/dresses-sales.arff",
+        "api/v1/json/data/23381": "description.json",
+        "api/v1/json/data/features/23381": "features.json",
+        "api/v1/json/data/qualities/23381": "qualities.json",
+        "data/v1/download/1798816": "data.arff",  # where scikit-learn 1.6 looks
+        "data/v1/download/1798816/dresses-sales.arff": "data.arff",
     }
-    for name, place in places.items():
-        for host in ("openml.org", "api.openml.org"):  # older releases cache by host
-            path = tmp_path / "openml" / host / f"{place}.gz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(gzip.compress((VECTORS / name).read_bytes()))
+    for place, name in places.items():
+        path = tmp_path / "openml" / "openml.org" / f"{place}.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress((VECTORS / name).read_bytes()))
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
 
 
@@ -125,6 +125,7 @@ def test_packaged_data_is_scaled_by_public_ranges_that_hold(
     assert dataset.ids is not None
     assert dataset.ids.tolist() == [str(i) for i in range(shape[0])]
     assert dataset.cleaning is None
+    assert np.array_equal(load_dataset(name, encoding="onehot").features, dataset.features)
 
 
 def test_new_rows_of_packaged_data(write_csv: WriteCSV) -> None:
