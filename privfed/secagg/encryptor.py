@@ -161,4 +161,6 @@ class Encryptor:
             return None
         # The transcript stays out: parties that disagree on it are told so, not left with noise.
         agreed = replace(prefix, part=part.index, previous=bytes(wire.HASH_BYTES))
-        return self._masks.words(agreed.to_bytes(), cohort, self._parts.scheme.words(part.values))
+        scheme = self._parts.scheme
+        count = scheme.words(part.values)
+        return self._masks.words(agreed.to_bytes(), cohort, count, scheme.mask_modulus)

@@ -8,7 +8,7 @@ parameters, shared key, round and cohort; AES-256 in counter mode stretches it.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -61,13 +61,14 @@ class Masks:
             self._agreed[peer] = self._identity.agree(self._params.roster[peer])
         return self._agreed[peer]
 
-    def words(self, prefix: bytes, cohort: Sequence[int] | None, count: int) -> Words:
-        """Return this party's mask for one part of one round: ``count`` words mod 2^64.
+    def words(self, prefix: bytes, cohort: Sequence[int] | None, count: int, modulus: int) -> Words:
+        """Return this party's mask for one part of one round: ``count`` words below ``modulus``.
 
         Args:
             prefix: bytes that all parties of the round agree on (parameters, key, round, part).
             cohort: roster places of the parties; this one must be among them.
             count: number of words.
+            modulus: t, at most 2^63; the words of a whole cohort sum to 0 mod t.
 
         Raises:
             ConfigError: this party is not in the cohort.
@@ -76,19 +77,33 @@ class Masks:
         if self._me not in places:
             raise ConfigError("this party is not in the round's cohort")
         total = np.zeros(count, np.uint64)
-        zeros = bytes(8 * _CHUNK_WORDS)
-        buffer = bytearray(8 * _CHUNK_WORDS + _BLOCK_BYTES)
         for peer in places:
             if peer == self._me:
                 continue
             key = derive(self._secret(peer), b"mask/" + prefix, 32)
-            stream = Cipher(algorithms.AES(key), modes.CTR(bytes(_BLOCK_BYTES))).encryptor()
-            for start in range(0, count, _CHUNK_WORDS):
-                part = total[start : start + _CHUNK_WORDS]
-                stream.update_into(zeros[: part.nbytes], buffer)
-                words = np.frombuffer(buffer, "<u8", len(part))
+            start = 0
+            for words in _uniform(key, count, modulus):
+                part = total[start : start + len(words)]
                 if self._me < peer:
                     part += words
                 else:
-                    part -= words
+                    part += np.uint64(modulus) - words
+                part %= np.uint64(modulus)
+                start += len(words)
         return total
+
+
+def _uniform(key: bytes, count: int, modulus: int) -> Iterator[Words]:
+    """Yield ``count`` words in all, uniform below ``modulus``, that ``key`` stands for."""
+    stream = Cipher(algorithms.AES(key), modes.CTR(bytes(_BLOCK_BYTES))).encryptor()
+    zeros = bytes(8 * _CHUNK_WORDS)
+    buffer = bytearray(8 * _CHUNK_WORDS + _BLOCK_BYTES)
+    low = np.uint64((1 << (modulus - 1).bit_length()) - 1)
+    while count:
+        size = min(count, _CHUNK_WORDS)
+        stream.update_into(zeros[: 8 * size], buffer)
+        words = np.frombuffer(buffer, "<u8", size) & low
+        if modulus & (modulus - 1):
+            words = words[words < modulus]  # rejected, not reduced: no value is more likely
+        yield words
+        count -= len(words)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from privfed.errors import CapacityError, ConfigError, DecodeError, PrivFedError
-from privfed.he import packing
+from privfed.he import packing, seal
 from privfed.secagg.identity import PublicIdentity
 from privfed.secagg.layout import Layout
 
@@ -30,13 +30,16 @@ class Parameters:
         max_clients: most parties in one round, 2 to 1024.
         min_clients: fewest parties in one round, at least 2 and at least ``colluders`` + 2.
         max_weight: largest weight W of a party, which the server does not learn; None: no weights.
-        scheme: "packed", "slots", "ckks", or "reference" (in the clear).
+        scheme: "packed", "slots", "ckks", "reference" (in the clear), or "auto": packed where
+            SEAL's byte layout is the known one, else slots; it reads as the chosen one after.
         roster: who may send; at least ``max_clients`` parties.
         out_of_range: "refuse" values past the range, or "clip" them.
-        pairwise_masks: masks under the encryption; None: from three clients up, except under
-            "reference" and "ckks". With masks a round needs all of its cohort.
-        download: "seeds" lets a decryptor rebuild what each client signed; "summed" is smaller
-            to decrypt for many clients, for an honest server or under masks only.
+        pairwise_masks: masks under the encryption; None: from three clients up, and wherever
+            ``download`` is "summed", under "packed" and "slots". With masks a round needs all of
+            its cohort.
+        download: "seeds" lets a decryptor rebuild what each client signed ("packed" only);
+            "summed" is faster to decrypt for many clients, for an honest server or under masks
+            only; None: "seeds" where possible.
         colluders: parties t that may work together with the server.
         tolerance: largest error of the mean that is accepted, as a share of ``clip_range``.
 
@@ -52,11 +55,11 @@ class Parameters:
     max_clients: int
     min_clients: int
     max_weight: int | None
-    scheme: str
     roster: tuple[PublicIdentity, ...]
+    scheme: str = "auto"
     out_of_range: str = "refuse"
     pairwise_masks: bool | None = None
-    download: str = "seeds"
+    download: str | None = None
     colluders: int = 0
     tolerance: float = 0.05
 
@@ -66,12 +69,18 @@ class Parameters:
             raise ConfigError("job must be a name of 1 to 200 characters")
         if not (math.isfinite(self.clip_range) and self.clip_range > 0):
             raise ConfigError(f"clip_range must be positive and finite, not {self.clip_range}")
+        if self.scheme == "auto":
+            object.__setattr__(self, "scheme", "packed" if seal.is_known() else "slots")
         if self.scheme not in SCHEMES:
             raise ConfigError(f"scheme must be one of {', '.join(SCHEMES)}, not {self.scheme!r}")
         if self.out_of_range not in ("refuse", "clip"):
             raise ConfigError(f"out_of_range must be refuse or clip, not {self.out_of_range!r}")
-        if self.download not in ("seeds", "summed"):
+        if self.download not in (None, "seeds", "summed"):
             raise ConfigError(f"download must be seeds or summed, not {self.download!r}")
+        if self.download == "seeds" and self.scheme in ("slots", "ckks"):
+            raise ConfigError(f"download='seeds' needs scheme='packed', not {self.scheme!r}")
+        if self.pairwise_masks and self.scheme == "ckks":
+            raise ConfigError("masks need exact sums: use scheme='packed' or 'slots'")
         if not 0 < self.tolerance <= 1:
             raise ConfigError(f"tolerance must be above 0 and at most 1, not {self.tolerance}")
         if self.max_weight is not None and not 1 <= self.max_weight <= MAX_WEIGHT:
@@ -101,14 +110,23 @@ class Parameters:
     @cached_property
     def packing(self) -> packing.Packing:
         """Lanes, moduli and cuts for this precision and number of clients."""
+        if self.scheme == "slots":
+            return packing.choose_slots(self.bits, self.max_clients)
         return packing.choose(self.bits, self.max_clients)
+
+    @property
+    def download_mode(self) -> str:
+        """What totals carry: "seeds" or "summed"."""
+        return self.download or ("seeds" if self.scheme in ("packed", "reference") else "summed")
 
     @property
     def masks(self) -> bool:
         """Whether parties add pairwise masks under the encryption."""
-        if self.pairwise_masks is None:
-            return self.max_clients >= MASKS_FROM_CLIENTS and self.scheme in ("packed", "slots")
-        return self.pairwise_masks
+        if self.pairwise_masks is not None:
+            return self.pairwise_masks
+        if self.scheme not in ("packed", "slots"):
+            return False
+        return self.max_clients >= MASKS_FROM_CLIENTS or self.download_mode == "summed"
 
     @property
     def step(self) -> float:

@@ -64,6 +64,7 @@ class Scheme(Protocol):
 
     values_per_part: int
     download: str
+    mask_modulus: int
 
     def seed_bytes(self, values: int) -> int:
         """Return the bytes of seeds that go with a payload."""

@@ -24,6 +24,7 @@ class Packed:
 
     def __init__(self, packing: Packing, download: str) -> None:
         self._packing = packing
+        self.mask_modulus = 2**packing.plain_bits
         self.download = download
         room = _BLOCKS_PER_PART * RING_DEGREE - packing.check_coefficients
         self.values_per_part = room * packing.lanes
@@ -59,9 +60,9 @@ class Packed:
 
     def prepare(self, key: SecretKey, values: int) -> Zero:
         """Return fresh encryptions of zero for one part."""
-        from privfed.he import _seal
+        from privfed.he.seal import zeros as seal
 
-        words, seeds = _seal.zeros(_seal.cached_key(key), self._blocks(values))
+        words, seeds = seal.zeros(seal.cached_key(key), self._blocks(values))
         return Zero(words[: self.words(values)], seeds)
 
     def seal(self, key: SecretKey, zero: Zero, values: Integers, mask: Words | None) -> bytes:
@@ -84,9 +85,9 @@ class Packed:
         """Return sum(c1)*s mod q where the seeds are known."""
         if self.download == "summed":
             return None
-        from privfed.he import _seal
+        from privfed.he.seal import zeros as seal
 
-        return _seal.products(_seal.cached_key(key), list(_columns(seeds)))[: self.words(values)]
+        return seal.products(seal.cached_key(key), list(_columns(seeds)))[: self.words(values)]
 
     def open(
         self, key: SecretKey, keystream: Words | None, total: memoryview, values: int, clients: int
@@ -107,12 +108,12 @@ class Packed:
         return unpack(messages, values, packing)
 
     def _from_summed(self, key: SecretKey, data: memoryview, values: int) -> Words:
-        from privfed.he import _seal
+        from privfed.he.seal import zeros as seal
 
         c1 = rlwe.reduce(planes.decode(data, self._blocks(values) * RING_DEGREE, MODULUS_BITS))
-        reader = _seal.Reader(_seal.cached_key(key))
+        reader = seal.Reader(seal.cached_key(key))
         blocks = c1.reshape(-1, RING_DEGREE)
-        read = [reader.product(_seal.from_second_half(block)) for block in blocks]
+        read = [reader.product(seal.from_second_half(block)) for block in blocks]
         return np.concatenate(read)[: self.words(values)]
 
 
@@ -145,10 +146,10 @@ class PackedSum:
         words = planes.decode(payload, len(self._c0), packing.upload_bits)
         self._add_c0(rlwe.uncut(words, packing.upload_cut))
         if len(self._c1):
-            from privfed.he import _seal  # only this mode expands seeds at the server
+            from privfed.he.seal import zeros as seal  # only this mode expands seeds at the server
 
             for block, column in enumerate(_columns([seeds])):
-                self._add_c1(block, _seal.second_half(_seal.expand_sum(column)))
+                self._add_c1(block, seal.second_half(seal.expand_sum(column)))
 
     def _add_c1(self, block: int, words: Words) -> None:
         part = self._c1[block * RING_DEGREE : (block + 1) * RING_DEGREE]

@@ -20,6 +20,7 @@ class Reference:
 
     def __init__(self, packing: Packing) -> None:
         self._packing = packing
+        self.mask_modulus = 2**packing.plain_bits
 
     def seed_bytes(self, values: int) -> int:
         """Return 0: nothing is random."""

@@ -1,4 +1,4 @@
-"""The one room that talks to TenSEAL, and the only one that knows SEAL's byte layout.
+"""Encryptions of zero, seeds and key products: what knows SEAL's byte layout.
 
 ``packed`` needs of SEAL three things that do not depend on any message: fresh encryptions of
 zero whose second half is a 64-byte seed, the expansion of such seeds, and their product with the
@@ -8,24 +8,19 @@ the layout against SEAL's own arithmetic before the first use.
 Nothing here sees bytes of another party except 64-byte seeds.
 """
 
-import contextlib
-import os
 import struct
-import tempfile
-import threading
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from privfed.errors import PrivFedError
 from privfed.he.keys import SecretKey
 from privfed.he.packing import FRESH_NOISE, MODULUS, MODULUS_GAP, RING_DEGREE, Words
 from privfed.he.rlwe import reduce
+from privfed.he.seal.files import SEED_BYTES, LayoutError, context_of, read, seal, seeded_key, write
 
-SEED_BYTES = 64
 _HEADER = struct.Struct("<HBBBBHQ")  # magic, header size, version (2), compression, 0, total size
 _MAGIC = 0xA15E
 _METADATA_BYTES = 73  # parms id 32, NTT flag 1, five 8-byte fields
@@ -33,59 +28,14 @@ _POLY_BYTES = RING_DEGREE * 8
 _READ_BITS = 57  # plain modulus of the context through which products are read: see `Reader`
 
 
-class LayoutError(PrivFedError):
-    """This SEAL lays its objects out in another way; the `slots` scheme does not care."""
-
-
-@cache
-def _seal() -> Any:
-    import tenseal.sealapi as sealapi  # 0.1 s, and the server role never needs it
-
-    return sealapi
-
-
-@cache
-def _zstd() -> Any:
-    import zstandard
-
-    return zstandard.ZstdDecompressor()
-
-
-_local = threading.local()
-
-
-def _file() -> str:
-    """Return the path of a file of this thread's own, in memory where the system can."""
-    if getattr(_local, "process", None) != os.getpid():  # a fork must not share its parent's file
-        if hasattr(os, "memfd_create"):
-            handle = os.memfd_create("privfed", os.MFD_CLOEXEC)
-            _local.path = f"/proc/{os.getpid()}/fd/{handle}"
-        else:
-            handle, _local.path = tempfile.mkstemp()
-            os.close(handle)
-        _local.process = os.getpid()
-    return str(_local.path)
-
-
-@contextlib.contextmanager
-def _emptied(path: str) -> Iterator[str]:
-    try:
-        yield path
-    finally:
-        os.truncate(path, 0)
-
-
 def _saved(thing: Any) -> bytes:
     """Return the bytes of a SEAL object after SEAL's header, decompressed."""
-    with _emptied(_file()) as path:
-        thing.save(path)
-        with open(path, "rb") as file:  # noqa: PTH123  (a memory file has no usable Path)
-            data = file.read()
+    data = read(thing.save)
     magic, size, _, _, compression, _, total = _HEADER.unpack_from(data)
     if (magic, size, total) != (_MAGIC, _HEADER.size, len(data)) or compression not in (0, 2):
         raise LayoutError("SEAL's header is not the one we know")
     body = data[_HEADER.size :]
-    return _zstd().decompress(body, max_output_size=1 << 20) if compression else body
+    return _decompressor().decompress(body, max_output_size=1 << 20) if compression else body
 
 
 def _framed(body: bytes) -> bytes:
@@ -95,59 +45,40 @@ def _framed(body: bytes) -> bytes:
 
 
 @cache
+def _decompressor() -> Any:
+    import zstandard
+
+    return zstandard.ZstdDecompressor()
+
+
+@cache
 def _version() -> tuple[int, int]:
-    with _emptied(_file()) as path:
-        _seal().Plaintext("1").save(path)
-        with open(path, "rb") as file:  # noqa: PTH123
-            header = _HEADER.unpack(file.read(_HEADER.size))
+    header = _HEADER.unpack_from(read(seal().Plaintext("1").save))
     return header[2], header[3]
 
 
 @cache
 def _parameters() -> Any:
-    seal = _seal()
-    parameters = seal.EncryptionParameters(seal.SCHEME_TYPE.BFV)
+    parameters = seal().EncryptionParameters(seal().SCHEME_TYPE.BFV)
     parameters.set_poly_modulus_degree(RING_DEGREE)
-    parameters.set_coeff_modulus([seal.Modulus(MODULUS)])
+    parameters.set_coeff_modulus([seal().Modulus(MODULUS)])
     parameters.set_plain_modulus(1 << _READ_BITS)
     return parameters
 
 
 @cache
 def _context() -> Any:
-    return _context_of(_parameters())
+    return context_of(_parameters())
 
 
-def _context_of(parameters: Any) -> Any:
-    seal = _seal()
-    context = seal.SEALContext(parameters, True, seal.SEC_LEVEL_TYPE.TC128)
-    if not context.parameters_set():
-        raise LayoutError(f"SEAL refuses our parameters: {context.parameters_error_message()}")
-    return context
-
-
-def secret_key(seed: bytes) -> Any:
-    """Return SEAL's ternary secret key drawn by its own generator from a 64-byte ``seed``."""
-    seal = _seal()
-    parameters = seal.EncryptionParameters(_parameters())
-    parameters.set_random_generator(seal.Blake2xbPRNGFactory(list(struct.unpack("<8Q", seed))))
-    drawn = seal.KeyGenerator(_context_of(parameters)).secret_key()
-    # Only the key itself moves to the context whose generator is seeded by the system.
-    key = seal.SecretKey()
-    with _emptied(_file()) as path:
-        drawn.save(path)
-        key.load(_context(), path)
-    return key
-
-
-_keys: "weakref.WeakKeyDictionary[SecretKey, Any]" = weakref.WeakKeyDictionary()
+_keys: weakref.WeakKeyDictionary[SecretKey, Any] = weakref.WeakKeyDictionary()
 
 
 def cached_key(key: SecretKey) -> Any:
     """Return SEAL's form of a shared key, drawn once for as long as the key lives."""
     if key not in _keys:
         self_test()
-        _keys[key] = secret_key(key.derive(b"packed", SEED_BYTES))
+        _keys[key] = seeded_key(_parameters(), key.derive(b"packed", SEED_BYTES))
     return _keys[key]
 
 
@@ -156,7 +87,7 @@ def zeros(key: Any, blocks: int) -> tuple[Words, bytes]:
 
     Randomness is SEAL's own, seeded by the operating system for every block.
     """
-    encryptor = _seal().Encryptor(_context(), key)
+    encryptor = seal().Encryptor(_context(), key)
     words = np.empty(blocks * RING_DEGREE, np.uint64)
     seeds = []
     start = _METADATA_BYTES + _HEADER.size + 8
@@ -172,21 +103,16 @@ def zeros(key: Any, blocks: int) -> tuple[Words, bytes]:
 
 
 def _ciphertext(body: bytes) -> Any:
-    ciphertext = _seal().Ciphertext()
-    path = _file()
-    with _emptied(path):
-        with open(path, "wb") as file:  # noqa: PTH123
-            file.write(_framed(body))
-        ciphertext.load(_context(), path)
+    ciphertext = seal().Ciphertext()
+    write(_framed(body), lambda path: ciphertext.load(_context(), path))
     return ciphertext
 
 
 @cache
 def _metadata() -> bytes:
     """Return what precedes the words of a ciphertext of two polynomials, of either kind."""
-    with _emptied(_file()):
-        key = _seal().KeyGenerator(_context()).secret_key()
-        body = _saved(_seal().Encryptor(_context(), key).encrypt_zero_symmetric())
+    key = seal().KeyGenerator(_context()).secret_key()
+    body = _saved(seal().Encryptor(_context(), key).encrypt_zero_symmetric())
     return body[:_METADATA_BYTES]
 
 
@@ -198,7 +124,7 @@ def _expanded(seed: bytes) -> Any:
 
 def expand_sum(seeds: Iterable[bytes]) -> Any:
     """Return the ciphertext (0, sum of c1) over the c1 that ``seeds`` (of one block) stand for."""
-    evaluator, total = _seal().Evaluator(_context()), None
+    evaluator, total = seal().Evaluator(_context()), None
     for seed in seeds:
         if total is None:
             total = _expanded(seed)
@@ -231,8 +157,8 @@ class Reader:
     """
 
     def __init__(self, key: Any) -> None:
-        self._decryptor = _seal().Decryptor(_context(), key)
-        self._plaintext = _seal().Plaintext()
+        self._decryptor = seal().Decryptor(_context(), key)
+        self._plaintext = seal().Plaintext()
 
     def product(self, ciphertext: Any) -> Words:
         """Return c1 * s mod q of (0, c1): 4096 words, each off by at most 4."""
@@ -258,37 +184,25 @@ def self_test() -> None:
     """Check that SEAL's layout and noise are those this room was written for.
 
     Raises:
-        LayoutError: they are not; use the `slots` scheme.
+        LayoutError: they are not.
     """
     try:
-        key = secret_key(bytes(range(64)))
-        words, seeds = zeros(key, 2)
-        for block in range(2):
-            c0 = words[block * RING_DEGREE : (block + 1) * RING_DEGREE]
-            seed = seeds[block * SEED_BYTES : (block + 1) * SEED_BYTES]
-            doubled = expand_sum([seed, seed])
-            once = from_second_half(second_half(expand_sum([seed])))
-            for times, ciphertext in ((2, doubled), (1, once)):
-                phase = reduce(c0 * np.uint64(times) + Reader(key).product(ciphertext))
-                noise = np.minimum(phase, np.uint64(MODULUS) - phase)
-                if c0.max() >= MODULUS or noise.max() > times * FRESH_NOISE + 4 or not noise.any():
-                    raise LayoutError("SEAL's encryption of zero does not decrypt to zero")
-    except LayoutError:
-        raise
+        _check_zeros(seeded_key(_parameters(), bytes(range(SEED_BYTES))))
     except Exception as error:
-        raise LayoutError(f"SEAL's objects do not load in our layout: {error}") from None
+        raise LayoutError(
+            f"this TenSEAL's SEAL is not the known one ({error}); agree on scheme='slots'"
+        ) from None
 
 
-__all__ = [
-    "SEED_BYTES",
-    "LayoutError",
-    "Reader",
-    "cached_key",
-    "expand_sum",
-    "from_second_half",
-    "products",
-    "second_half",
-    "secret_key",
-    "self_test",
-    "zeros",
-]
+def _check_zeros(key: Any) -> None:
+    words, seeds = zeros(key, 2)
+    for block in range(2):
+        c0 = words[block * RING_DEGREE : (block + 1) * RING_DEGREE]
+        seed = seeds[block * SEED_BYTES : (block + 1) * SEED_BYTES]
+        doubled = expand_sum([seed, seed])
+        once = from_second_half(second_half(expand_sum([seed])))
+        for times, ciphertext in ((2, doubled), (1, once)):
+            phase = reduce(c0 * np.uint64(times) + Reader(key).product(ciphertext))
+            noise = np.minimum(phase, np.uint64(MODULUS) - phase)
+            if c0.max() >= MODULUS or noise.max() > times * FRESH_NOISE + 4 or not noise.any():
+                raise LayoutError("an encryption of zero does not decrypt to zero")

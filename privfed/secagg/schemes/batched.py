@@ -1,0 +1,208 @@
+"""Schemes whose ciphertexts stay SEAL's own opaque bytes: BFV in slots, and CKKS.
+
+``slots`` is the portable fallback of ``packed``: exact, and independent of SEAL's byte layout.
+``ckks`` (Cheon, Kim, Kim, Song 2017, ePrint 2016/421) is for who goes on to multiply; sums are
+right to about 2^-22 of the clip range and rounded to the grid. Its average must not go back to
+the server: a CKKS decryption tells the server that adds the noise, and with it the key (Li and
+Micciancio, ePrint 2020/1533).
+
+The server hands authenticated bytes to SEAL's loader. A total carries no seeds, so a decryptor
+cannot tell whose sum it is: masks (slots only) or an honest server must see to that.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from privfed.errors import DecodeError
+from privfed.he.keys import SecretKey
+from privfed.he.packing import Integers, Packing, Words, pack, unpack
+from privfed.he.seal.batches import Batches, CKKSBatches, SlotBatches
+from privfed.secagg.schemes.base import Zero
+
+_BLOCKS_PER_PART = 64
+_CKKS_CHECKS = 8
+_CKKS_CHECK_BOUND = 2.0**-16
+
+
+@cache
+def _slot_batches(plain_bits: int) -> SlotBatches:
+    return SlotBatches(plain_bits)
+
+
+@cache
+def _ckks_batches() -> CKKSBatches:
+    return CKKSBatches()
+
+
+class _Batched:
+    """What both schemes share; the server's half needs no key."""
+
+    download = "summed"
+    name = ""
+    mask_modulus = 0
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+
+    def words(self, values: int) -> int:
+        """Return the slots of a part."""
+        raise NotImplementedError
+
+    def _blocks(self, values: int) -> int:
+        return -(-self.words(values) // self._batches.slots)
+
+    def seed_bytes(self, values: int) -> int:
+        """Return 0: seeds stay inside the ciphertexts."""
+        return 0
+
+    def payload_bytes(self, values: int) -> int:
+        """Return the bytes of fresh ciphertexts."""
+        return self._blocks(values) * self._batches.upload_cell
+
+    def partial_bytes(self, values: int) -> int:
+        """Return the bytes of summed ciphertexts."""
+        return self._blocks(values) * self._batches.sum_cell
+
+    total_bytes = partial_bytes
+
+    def prepare(self, key: SecretKey, values: int) -> Zero:
+        """Return nothing to speak of: these schemes encrypt when the message is known."""
+        return Zero(np.empty(0, np.uint64), b"")
+
+    def _key(self, key: SecretKey) -> Any:
+        return self._batches.key(key, self.name.encode())
+
+    def _encrypt(self, key: SecretKey, slots: Any) -> bytes:
+        size, secret = self._batches.slots, self._key(key)
+        return b"".join(
+            self._batches.encrypt(secret, slots[start : start + size])
+            for start in range(0, len(slots), size)
+        )
+
+    def accumulator(self, values: int) -> "BatchedSum":
+        """Return an empty sum."""
+        return BatchedSum(self._batches, self._blocks(values))
+
+    def keystream(self, key: SecretKey, seeds: Sequence[bytes], values: int) -> None:
+        """Return nothing: seeds are not known."""
+
+    def _decrypt(self, key: SecretKey, total: memoryview, values: int) -> Any:
+        secret, size = self._key(key), self._batches.sum_cell
+        read = [
+            self._batches.decrypt(secret, total[start : start + size])
+            for start in range(0, len(total), size)
+        ]
+        return np.concatenate(read)[: self.words(values)]
+
+
+class Slots(_Batched):
+    """BFV with a batching prime: exact sums of lanes in 4096 slots a ciphertext."""
+
+    name = "slots"
+
+    def __init__(self, packing: Packing) -> None:
+        batches = _slot_batches(packing.plain_bits)
+        super().__init__(batches)
+        self._packing, self.mask_modulus = packing, batches.plain_modulus
+        room = _BLOCKS_PER_PART * batches.slots - packing.check_coefficients
+        self.values_per_part = room * packing.lanes
+
+    def words(self, values: int) -> int:
+        """Return the slots of a part, checks included."""
+        return self._packing.coefficients(values)
+
+    def seal(self, key: SecretKey, zero: Zero, values: Integers, mask: Words | None) -> bytes:
+        """Return ciphertexts of the lanes mod the prime."""
+        zero.take()
+        # Lanes come as two's complement mod 2^k; the prime wants -x as prime - x.
+        slots, half = pack(values, self._packing), 1 << (self._packing.plain_bits - 1)
+        slots = np.where(slots < half, slots, slots - (2 * half - self.mask_modulus))
+        if mask is not None:
+            slots += mask
+            slots %= np.uint64(self.mask_modulus)
+        return self._encrypt(key, slots)
+
+    def open(
+        self, key: SecretKey, keystream: None, total: memoryview, values: int, clients: int
+    ) -> Integers | None:
+        """Return the integer sums, or None where the checks are not zero."""
+        try:
+            slots = self._decrypt(key, total, values)
+        except DecodeError:
+            return None
+        half = 1 << (self._packing.plain_bits - 1)
+        signed = np.where(
+            slots <= self.mask_modulus // 2, slots, slots + np.uint64(2 * half - self.mask_modulus)
+        )
+        return unpack(signed, values, self._packing)
+
+
+class CKKS(_Batched):
+    """CKKS: one value a slot, as a share of the range."""
+
+    name = "ckks"
+
+    def __init__(self, packing: Packing) -> None:
+        super().__init__(_ckks_batches())
+        self._limit = packing.limit
+        self.values_per_part = _BLOCKS_PER_PART * self._batches.slots - _CKKS_CHECKS
+
+    def words(self, values: int) -> int:
+        """Return the slots of a part, checks included."""
+        return values + _CKKS_CHECKS
+
+    def seal(self, key: SecretKey, zero: Zero, values: Integers, mask: Words | None) -> bytes:
+        """Return ciphertexts of the values as shares of the range."""
+        zero.take()
+        slots = np.zeros(self.words(len(values)))
+        np.divide(values, self._limit, out=slots[: len(values)])
+        return self._encrypt(key, slots)
+
+    def open(
+        self, key: SecretKey, keystream: None, total: memoryview, values: int, clients: int
+    ) -> Integers | None:
+        """Return the sums rounded to the grid, or None where the checks are not near zero."""
+        try:
+            slots = self._decrypt(key, total, values)
+        except DecodeError:
+            return None
+        if not (np.abs(slots[values:]) < _CKKS_CHECK_BOUND).all():
+            return None
+        if not (np.abs(slots[:values]) < clients + 1).all():
+            return None
+        sums: Integers = np.rint(slots[:values] * self._limit).astype(np.int64)
+        return sums
+
+
+class BatchedSum:
+    """Sums of ciphertexts, block by block."""
+
+    def __init__(self, batches: Batches, blocks: int) -> None:
+        self._batches = batches
+        self._totals: list[Any] = [None] * blocks
+
+    def _add(self, payload: memoryview, size: int) -> None:
+        for block, total in enumerate(self._totals):
+            cell = payload[block * size : (block + 1) * size]
+            self._totals[block] = self._batches.add(total, cell)
+
+    def add(self, seeds: bytes, payload: memoryview) -> None:
+        """Add one party's ciphertexts.
+
+        Raises:
+            DecodeError: SEAL does not take them.
+        """
+        self._add(payload, self._batches.upload_cell)
+
+    def merge(self, partial: memoryview) -> None:
+        """Add another sum."""
+        self._add(partial, self._batches.sum_cell)
+
+    def partial(self) -> bytes:
+        """Return the sum."""
+        return b"".join(self._batches.save(total) for total in self._totals)
+
+    total = partial

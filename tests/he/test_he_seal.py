@@ -1,0 +1,120 @@
+"""SEAL's layout, its noise, and what happens where they are not the known ones."""
+
+import numpy as np
+import pytest
+
+from privfed import secagg
+from privfed.errors import ConfigError
+from privfed.he import packing, rlwe
+from privfed.he.keys import SecretKey
+from privfed.he.seal import LayoutError, files, is_known, zeros
+
+
+@pytest.fixture
+def key():
+    return zeros.cached_key(SecretKey.generate(bytes(32)))
+
+
+def signed(words):
+    return np.where(words > packing.MODULUS // 2, words - np.uint64(packing.MODULUS), words).view(
+        np.int64
+    )
+
+
+def test_the_installed_seal_is_the_known_one():
+    assert is_known()
+
+
+def test_noise_of_zeros_is_within_the_bound_and_not_trivial(key):
+    words, seeds = zeros.zeros(key, 20)
+    columns = [[seeds[start : start + 64]] for start in range(0, len(seeds), 64)]
+    noise = signed(rlwe.reduce(words + zeros.products(key, columns)))
+    # SEAL's centred binomial of 42 coins, read off to within 4: variance 10.5 and a little.
+    assert np.abs(noise).max() <= packing.FRESH_NOISE + 4
+    assert 9 < noise.var() < 14
+    assert abs(noise.mean()) < 0.5
+
+
+def test_zeros_never_repeat(key):
+    first, second = zeros.zeros(key, 2), zeros.zeros(key, 2)
+    assert first[1] != second[1]
+    assert len({first[1][:64], first[1][64:], second[1][:64], second[1][64:]}) == 4
+    assert not np.array_equal(first[0][:4096], first[0][4096:])
+
+
+def test_a_packed_upload_is_a_ciphertext_that_seal_decrypts(key):
+    """SEAL's own decryptor, at the true plain modulus, reads what numpy added to a zero."""
+    plain_bits = 39
+    messages = np.random.default_rng(1).integers(0, 2**plain_bits, 4096, np.uint64)
+    words, seed = zeros.zeros(key, 1)
+    c0 = rlwe.reduce_once(words + rlwe.scale_up(messages, plain_bits))
+    c1 = zeros.second_half(zeros.expand_sum([seed]))
+    seal = files.seal()
+    parameters = seal.EncryptionParameters(seal.SCHEME_TYPE.BFV)
+    parameters.set_poly_modulus_degree(4096)
+    parameters.set_coeff_modulus([seal.Modulus(packing.MODULUS)])
+    parameters.set_plain_modulus(2**plain_bits)
+    context = files.context_of(parameters)
+    evaluator, ciphertext = seal.Evaluator(context), seal.Ciphertext()
+    # The key's own context differs in plain modulus only, so its id in the bytes does.
+    own = files.read(seal.Encryptor(context, _moved(key, context)).encrypt_zero_symmetric().save)
+    files.write(own, lambda path: ciphertext.load(context, path))
+    body = bytearray(zeros._saved(ciphertext))
+    body[-2 * 32768 :] = c0.astype("<u8").tobytes() + c1.astype("<u8").tobytes()
+    files.write(zeros._framed(bytes(body)), lambda path: ciphertext.load(context, path))
+    evaluator.add_inplace(ciphertext, ciphertext)
+    plaintext = seal.Plaintext()
+    seal.Decryptor(context, _moved(key, context)).decrypt(ciphertext, plaintext)
+    read = [plaintext.data(place) for place in range(plaintext.coeff_count())]
+    expected = (2 * messages) % np.uint64(2**plain_bits)
+    assert read == expected[: len(read)].tolist()
+
+
+def _moved(key, context):
+    """The same ternary key for a context of another plain modulus."""
+    seal = files.seal()
+    other, drawn = seal.SecretKey(), files.read(key.save)
+    body = zeros._decompressor().decompress(drawn[16:], max_output_size=1 << 20)
+    fresh = seal.KeyGenerator(context).secret_key()
+    head = zeros._saved(fresh)[:32]  # the id of the parameters leads
+    files.write(zeros._framed(head + body[32:]), lambda path: other.load(context, path))
+    return other
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda monkeypatch: monkeypatch.setattr(zeros, "_METADATA_BYTES", 65),
+        lambda monkeypatch: monkeypatch.setattr(zeros, "_MAGIC", 0xA15F),
+        lambda monkeypatch: monkeypatch.setattr(zeros, "FRESH_NOISE", 1),
+        lambda monkeypatch: monkeypatch.setattr(zeros, "_expanded", lambda seed: 1 / 0),
+    ],
+    ids=["metadata", "header", "noise", "crash"],
+)
+def test_another_layout_is_noticed_and_slots_take_over(monkeypatch, broken):
+    broken(monkeypatch)
+    for cached in (zeros.self_test, zeros._metadata):
+        cached.cache_clear()
+    try:
+        assert not is_known()
+        with pytest.raises(LayoutError) as caught:
+            zeros.cached_key(SecretKey.generate(bytes(32)))
+        assert isinstance(caught.value, ConfigError)
+        parties = tuple(secagg.generate_identity().public for _ in range(2))
+        params = secagg.Parameters(
+            job="test",
+            layout=secagg.Layout((("w", (3,)),)),
+            clip_range=1.0,
+            bits=16,
+            max_clients=2,
+            min_clients=2,
+            max_weight=None,
+            roster=parties,
+        )
+        assert params.scheme == "slots"
+        assert params.masks
+    finally:
+        monkeypatch.undo()
+        for cached in (zeros.self_test, zeros._metadata):
+            cached.cache_clear()
+    assert is_known()
