@@ -1,1 +1,58 @@
-"""Room under construction."""
+"""The command `privfed`: every error that is the user's to mend is one line and exit status 2."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from privfed import __version__
+from privfed.cli import benchmark, predict, report
+from privfed.errors import PrivFedError
+from psi import PSIError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Learn together without showing: encrypted aggregation, privacy, benchmarks.",
+)
+app.command("benchmark")(benchmark.benchmark)
+app.command("predict")(predict.predict)
+app.command("report")(report.report)
+
+
+@app.callback(invoke_without_command=True)
+def _privfed(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command; the console script's entry point."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except TyperException as error:
+        if not error.format_message():  # a bare `privfed` has already shown its help
+            sys.exit(2)
+        _fail(error.format_message())
+    except (PrivFedError, PSIError) as error:
+        _fail(" ".join(str(error).split()))
+    except ModuleNotFoundError as error:
+        if error.name is None or importlib.util.find_spec(error.name.partition(".")[0]):
+            raise
+        _fail(f"{error.name} is not installed: pip install 'privfed[train]'")
+    except (typer.Abort, KeyboardInterrupt):
+        print("privfed: interrupted; what had finished is kept", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    print(f"privfed: {message}", file=sys.stderr)
+    sys.exit(2)

@@ -3,6 +3,7 @@
 from privfed.experiment.arms import Arm, choose_arms
 from privfed.experiment.exposure import Aligner
 from privfed.experiment.model_file import Prediction, SavedModel, load_model, predict, save_model
+from privfed.experiment.provenance import provenance
 from privfed.experiment.results import ArmDescription, Overlap, PrivacyCost, Results, Run, Summary
 from privfed.experiment.runner import Job, jobs, party_names, run_benchmark
 from privfed.experiment.settings import Settings
@@ -13,8 +14,8 @@ __all__ = [
     "ArmDescription",
     "Job",
     "Overlap",
-    "PrivacyCost",
     "Prediction",
+    "PrivacyCost",
     "Results",
     "Run",
     "SavedModel",
@@ -25,6 +26,7 @@ __all__ = [
     "load_model",
     "party_names",
     "predict",
+    "provenance",
     "run_benchmark",
     "save_model",
 ]

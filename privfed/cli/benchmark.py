@@ -1,0 +1,156 @@
+"""`privfed benchmark`: what learning together gives, and what hiding it costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from privfed.errors import ConfigError
+
+if TYPE_CHECKING:
+    from privfed.data import Encoding
+    from privfed.experiment import Settings
+
+_QUICK_ROUNDS = 60
+_PRIVATE_ROUNDS = 20
+
+
+def benchmark(
+    data: Annotated[
+        str, typer.Option(help="Path of a CSV or XLSX file, “openml”, or “surrogate”.")
+    ] = "surrogate",
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="dresses (default), digits, breast-cancer; table with --label."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Label column of a table of your own (--data FILE.csv).")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", help="ID column of a table of your own.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="overlapping (as in the paper), disjoint, deduplicated; or several: a,b."
+        ),
+    ] = None,
+    encoding: Annotated[
+        str, typer.Option(help="codes (the paper's integer codes) or onehot.")
+    ] = "codes",
+    arms: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of guest, host, party-3 …, overall, federated-float, federated, "
+            "federated-he, federated-he-dp, separated by commas; all without it."
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Federated rounds of one local epoch (500).")
+    ] = None,
+    private_rounds: Annotated[
+        int | None, typer.Option(help="Rounds of the private arms (20, at most --rounds).")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds: 0, 1, 2 … (5).")] = None,
+    epsilon: Annotated[str, typer.Option(help="ε of the private arms, one run each.")] = "1,3,8",
+    delta: Annotated[float, typer.Option(help="δ of the private arms.")] = 1e-5,
+    parties: Annotated[int, typer.Option(help="How many parties.")] = 2,
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("privfed-report"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"One seed and {_QUICK_ROUNDS} rounds.")
+    ] = False,
+) -> None:
+    """Train alone, pooled, federated, encrypted and private; compare; write a report.
+
+    Writes results.json, report.html and the trained models to the output folder. Interrupted, it
+    keeps what had finished and goes on from there when it is called again in the same way.
+
+    Examples:
+        privfed benchmark --quick
+
+        privfed benchmark --data "Attribute DataSet.csv" --split overlapping,disjoint
+
+        privfed benchmark --dataset digits --parties 10 --arms overall,federated-he,federated-he-dp
+    """
+    from privfed.experiment.settings import Settings  # torch waits until there is work
+
+    total = rounds if rounds is not None else _QUICK_ROUNDS if quick else 500
+    chosen = dataset or ("table" if label else "dresses")
+    settings = Settings(
+        splits=_listed(
+            split or ("overlapping" if chosen == "dresses" and parties == 2 else "disjoint")
+        ),
+        parties=parties,
+        arms=_listed(arms) if arms is not None else None,
+        rounds=total,
+        private_rounds=private_rounds
+        if private_rounds is not None
+        else min(_PRIVATE_ROUNDS, total),
+        seeds=seeds if seeds is not None else 1 if quick else 5,
+        epsilons=[_number(text) for text in _listed(epsilon)],
+        delta=delta,
+    )
+    _run(settings, chosen, data, encoding=encoding, label=label, id_column=id_column, out=out)
+
+
+def _run(
+    settings: Settings,
+    dataset: str,
+    data: str,
+    *,
+    encoding: str,
+    label: str | None,
+    id_column: str | None,
+    out: Path,
+) -> None:
+    from privfed.cli.alignment import PSIAligner
+    from privfed.data import load_dataset
+    from privfed.experiment import jobs, provenance, run_benchmark
+    from privfed.report import findings, terminal_table, write_report
+
+    console, aside = Console(), Console(stderr=True)
+    asked = jobs(settings)
+    rows = load_dataset(
+        dataset, data, encoding=cast("Encoding", encoding), label=label, id_column=id_column
+    )
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} rounds"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=aside,
+        transient=True,
+    ) as progress:
+        task = progress.add_task("preparing", total=sum(job.rounds for job in asked))
+        results = run_benchmark(
+            settings,
+            rows,
+            align=PSIAligner(),
+            directory=out,
+            provenance=provenance(settings, rows),
+            advance=lambda title, done: progress.update(task, description=title, advance=done),
+        )
+        progress.update(task, description="drawing the report")
+        page = write_report(results, out)
+    console.print(f"{rows.name}: {rows.source}", markup=False, highlight=False, soft_wrap=True)
+    console.print(terminal_table(results))
+    for finding in findings(results):
+        console.print(f"[bold]{finding.headline}[/] {finding.text}\n", highlight=False)
+    console.print(f"Report: {page}\nNumbers: {out / 'results.json'}", soft_wrap=True)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"--epsilon takes numbers such as 1,3,8, not {text!r}") from None

@@ -1,0 +1,43 @@
+"""`privfed predict`: put a trained model to use."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def predict(
+    rows: Annotated[
+        Path, typer.Argument(help="CSV or XLSX file with the columns of the training.")
+    ],
+    model: Annotated[
+        Path, typer.Option(help="A model (.npz) from the output folder of privfed benchmark.")
+    ],
+) -> None:
+    """Recommend for new rows: a CSV on standard output, remarks on standard error."""
+    from privfed.experiment import load_model
+    from privfed.experiment import predict as judge
+
+    trained = load_model(model)
+    found = judge(trained, rows)
+    remarks = Console(stderr=True, highlight=False)
+    remarks.print(f"model: {trained.trained_on}", markup=False)
+    for row, column, value in found.unseen:
+        remarks.print(
+            f"row {row + 1}: {column} {value!r} was never seen; taken as unknown", markup=False
+        )
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["id", "prediction", *(f"probability of {name}" for name in trained.class_names)]
+    )
+    for number, (name, chances) in enumerate(zip(found.classes, found.probabilities, strict=True)):
+        own = found.ids[number] if found.ids is not None else str(number + 1)
+        writer.writerow([own, name, *(f"{chance:.4f}" for chance in chances)])
+    sys.stdout.write(text.getvalue())

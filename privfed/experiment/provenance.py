@@ -1,0 +1,70 @@
+"""Where results come from: versions, data, machine, command."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from privfed import __version__
+from privfed.data import Dataset
+from privfed.experiment.settings import Settings
+
+_PACKAGES = (
+    "torch",
+    "opacus",
+    "tenseal",
+    "dp-accounting",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "cryptography",
+    "rbcl",
+)
+
+
+def provenance(settings: Settings, dataset: Dataset) -> dict[str, Any]:
+    """Describe a benchmark's origin as results.json keeps it; names no person and no host."""
+    return {
+        "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": " ".join(["privfed", *sys.argv[1:]]),
+        "privfed_version": __version__,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "machine": {
+            "system": f"{platform.system()} {platform.release()}",
+            "architecture": platform.machine(),
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0)),
+        },
+        "seeds": list(range(settings.seeds)),
+        "data": {
+            "dataset": dataset.name,
+            "source": dataset.source,
+            "is_surrogate": dataset.is_surrogate,
+            "sha256": dataset.sha256,
+            "rows": len(dataset),
+            "distinct_ids": None if dataset.ids is None else len(np.unique(dataset.ids)),
+            "encoding": dataset.encoder.encoding,
+            "cleaning": dataset.cleaning.to_dict() if dataset.cleaning else None,
+        },
+        "settings": dataclasses.asdict(settings),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
