@@ -29,7 +29,7 @@ MAX_BITS = 32
 MIN_BITS = 6
 MAX_CLIENTS = 1024
 
-_SMALLEST_PRIME_BITS = 20  # primes that are 1 mod 2n are rare below
+SLOT_PRIME_GAP = 2**22  # the largest k-bit prime that is 1 mod 2n lies within this of 2^k
 _ENCODE_ROUNDING = 2  # flooring q*m/t once for the message and once for a mask made ahead
 _DECODE_ROUNDING = 8  # key product read to a unit of 2, and floors in numpy: see rlwe.py
 _CHECK_BITS = 128  # zeros that every part carries: a wrong sum looks right with chance 2^-128
@@ -166,13 +166,12 @@ def choose_slots(bits: int, max_clients: int) -> Packing:
     _check_ranges(bits, max_clients)
     radix = _radix(bits, max_clients)
     for lanes in range(MODULUS_BITS // MIN_BITS, 1, -1):
-        plain_bits = (radix**lanes - 1).bit_length() + 1  # a prime of so many bits is larger
+        plain_bits = (radix**lanes + SLOT_PRIME_GAP).bit_length()
         try:
             return Packing(bits, max_clients, lanes, plain_bits, 0, 0)
         except CapacityError:
             continue
-    plain_bits = max((radix - 1).bit_length() + 1, _SMALLEST_PRIME_BITS)
-    return Packing(bits, max_clients, 1, plain_bits, 0, 0)
+    return Packing(bits, max_clients, 1, (radix + SLOT_PRIME_GAP).bit_length(), 0, 0)
 
 
 def _with_largest_download_cut(

@@ -42,7 +42,7 @@ def scale_up(messages: Words, plain_bits: int) -> Words:
 def scale_down(phases: Words, plain_bits: int) -> tuple[Words, Words]:
     """Return (m, |noise|): the messages nearest to ``phases`` mod q, and how far off these are.
 
-    The noise is exact up to 3.
+    The noise is exact up to 3 and a share of 2^-38 of itself.
     """
     shift = np.uint64(MODULUS_BITS - plain_bits)
     # x*t/q = (x + x*gap/2^58 + less than 1) / 2^(58-k), as gap^2 < 2^58.

@@ -32,7 +32,7 @@ def test_noise_of_zeros_is_within_the_bound_and_not_trivial(key):
     # SEAL's centred binomial of 42 coins, read off to within 4: variance 10.5 and a little.
     assert np.abs(noise).max() <= packing.FRESH_NOISE + 4
     assert 9 < noise.var() < 14
-    assert abs(noise.mean()) < 0.5
+    assert abs(noise.mean()) < 1  # reading floors
 
 
 def test_zeros_never_repeat(key):
