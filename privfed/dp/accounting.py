@@ -22,6 +22,8 @@ ACCOUNTANT = "PLD (dp-accounting, connect-the-dots)"
 ADJACENCY = "add or remove one unit"
 _DISCRETISATION = 1e-3  # of the privacy loss; a coarser one gives a larger, still valid ε
 
+_LEAST_NOISE, _MOST_NOISE = 0.1, 2.0**20
+
 Placement = tuple[int, ...]
 """Training rows that one unit has at each party, such as (2, 1)."""
 
@@ -82,36 +84,51 @@ def calibrate_noise_multiplier(
     if not target_epsilon > 0 or not math.isfinite(target_epsilon):
         raise ConfigError(f"epsilon must be a positive number, not {target_epsilon}")
 
-    def least(placement: Placement, low: float, guess: float) -> float:
+    make_accountant = functools.partial(_accountant, search_discretisation(target_epsilon))
+
+    def least(placement: Placement, start: float) -> float:
         event = functools.partial(
             _training, sampling_rates=sampling_rates, steps=steps, placement=placement
         )
-        bracket = dp_accounting.LowerEndpointAndGuess(low, guess)
+
+        def enough(noise_multiplier: float) -> bool:
+            accountant = make_accountant().compose(event(noise_multiplier))
+            return float(accountant.get_epsilon(delta)) <= target_epsilon
+
+        # Little noise makes a long privacy loss and a slow accountant: come from above.
+        high = start
+        while not enough(high):
+            high *= 2
+            if high > _MOST_NOISE:
+                raise ConfigError(
+                    f"no noise multiplier up to {_MOST_NOISE:g} gives epsilon={target_epsilon} at "
+                    f"delta={delta}: ask for a larger epsilon or fewer rounds"
+                )
+        while high > _LEAST_NOISE and enough(high / 2):
+            high /= 2
+        if high <= _LEAST_NOISE:
+            raise ConfigError(
+                f"epsilon={target_epsilon} needs next to no noise: ask for a smaller one"
+            )
         return float(
             dp_accounting.calibrate_dp_mechanism(
-                functools.partial(_accountant, search_discretisation(target_epsilon)),
+                make_accountant,
                 event,
                 target_epsilon,
                 delta,
-                bracket,
-                tol=1e-3 * low,
+                dp_accounting.ExplicitBracketInterval(high / 2, high),
+                tol=1e-3 * high,
             )
         )
 
     def needed(placement: Placement) -> float:
-        # Mixtures cost a hundred times a plain Gaussian, most where the noise is small: the plain
-        # one, at most one row a party, tells where to look.
+        # A mixture costs a hundred times a plain Gaussian; at most one row a party is plain and
+        # tells where to look.
         single = tuple(min(1, rows) for rows in placement)
-        floor = least(single, 0.05, 2.0)
-        return floor if placement == single else least(placement, 0.9 * floor, 2 * floor)
+        floor = least(single, 1.0)
+        return floor if placement == single else least(placement, 2 * floor)
 
-    try:
-        return max(needed(placement) for placement in worst_placements(placements))
-    except (ValueError, dp_accounting.mechanism_calibration.NoBracketIntervalFoundError) as error:
-        raise ConfigError(
-            f"no noise multiplier from 0.05 up gives epsilon={target_epsilon} at delta={delta}: "
-            "ask for another epsilon or another number of rounds"
-        ) from error
+    return max(needed(placement) for placement in worst_placements(placements))
 
 
 def search_discretisation(target_epsilon: float) -> float:
