@@ -26,7 +26,7 @@ class Settings:
         delta: their δ.
         expected_batch_size: rows expected in their Poisson batches.
         l2_clip_norm: their bound on one row's gradient.
-        private_learning_rate: their Adam's.
+        private_learning_rate: their Adam's; digits and breast cancer at seed 100 chose it.
 
     Raises:
         ConfigError: a setting is out of range; the message says what to do.
@@ -42,7 +42,7 @@ class Settings:
     delta: float = 1e-5
     expected_batch_size: int = 64
     l2_clip_norm: float = 1.0
-    private_learning_rate: float = 2e-3
+    private_learning_rate: float = 2e-2
 
     def __post_init__(self) -> None:
         for split in self.splits:
