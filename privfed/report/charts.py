@@ -32,7 +32,7 @@ Palette = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar, or several stacked end to end, with the words at its end."""
+    """One bar, or several stacked end to end, with its words to the right of the axis."""
 
     parts: tuple[tuple[float, str], ...]  # length and colour name; several parts are stacked
     text: str
@@ -82,7 +82,7 @@ def bar_chart(
         palette: Colour names to colours.
         limit: The greatest value of the axis, above 0.
         percent: Whether the axis is a fraction shown as a percentage.
-        text_share: Share of the width kept for the words at the ends of the bars, in (0, 1).
+        text_share: Share of the width kept for the words, in (0, 1).
         heading: A title and a line under it, where the picture stands alone.
 
     Returns:
@@ -111,16 +111,20 @@ def bar_chart(
     axes.set_xlim(0, limit / (1 - text_share))
     for above, group in zip(tops, groups, strict=True):
         axes.text(0, above + name - 6, group.label, color=palette["ink"], fontsize=11)
-        for nth, item in enumerate(group.bars):
-            middle = above + name + bar * (nth + 0.5)
-            _bar(axes, item, middle, bar - 3, palette)
+        rows = [(above + name + bar * (nth + 0.5), item) for nth, item in enumerate(group.bars)]
+        for y_bar, item in rows:
+            _bar(axes, item, y_bar, bar - 3, palette)
             axes.text(
-                limit * 1.035, middle, item.text, color=palette["ink"], va="center_baseline",
+                limit * 1.035, y_bar, item.text, color=palette["ink"], va="center_baseline",
                 fontsize=10.5,
             )  # fmt: skip
         if present(group.mark):
-            ends = [above + name - 3, above + name + bar * len(group.bars)]
+            ends = [above + name - 3, above + name + bar * len(rows)]
             _stroke(axes, [group.mark] * 2, ends, palette, dashes=(0, (2, 1.5)))
+        for y_bar, item in rows:  # over the mark, so that nothing cuts an interval
+            if item.interval is not None and all(map(present, item.interval)):
+                ends = [min(max(bound, 0.0), limit) for bound in item.interval]
+                _stroke(axes, ends, [y_bar] * 2, palette, dashes="solid")
     _bare(axes)
     if percent:
         axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
@@ -145,8 +149,6 @@ def _bar(axes: Axes, item: Bar, y: float, height: float, palette: Palette) -> No
             facecolor=fill, edgecolor=edge, linewidth=1.2 if item.hollow else 0,
         )  # fmt: skip
         start += length
-    if item.interval is not None and all(present(bound) for bound in item.interval):
-        _stroke(axes, list(item.interval), [y, y], palette, dashes="solid")
 
 
 def _stroke(

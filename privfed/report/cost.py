@@ -18,12 +18,9 @@ TRAFFIC_KEY = (
 
 
 def plaintext_bytes(view: View, split: str) -> float | None:
-    """Bytes a round that all parties' updates take as float32: measured, else computed."""
+    """Bytes a round that all parties' updates take as float32, where an arm sent them so."""
     for line in view.lines(split, "float"):
         return view.summary(split, line).upload_bytes_per_round
-    parameters, overlaps = view.fact("model_parameters"), view.results.overlaps
-    if isinstance(parameters, int) and overlaps:
-        return 4.0 * parameters * len(overlaps[0].party_rows)
     return None
 
 

@@ -66,13 +66,15 @@ def _gain(view: View, split: str) -> Finding | None:
         return None
     alone = result.alone.label
     headline = {
-        "gain": f"On the {split} split, learning together gains {points(result.difference)}.",
-        "loss": f"On the {split} split, learning together costs {points(result.difference)}.",
-        "none": f"On the {split} split, learning together gains nothing sure.",
+        "gain": f"learning together gains {points(result.difference)}.",
+        "loss": f"learning together costs {points(result.difference)}.",
+        "none": f"a gain of {points(result.difference)} cannot be told from chance."
+        if result.difference > 0
+        else "learning together gains nothing.",
     }[result.verdict]
     return Finding(
         "gain",
-        headline,
+        f"On the {split} split, {headline}",
         f"Federated learning gets {percent(result.federated_accuracy)} of its test rows right; the "
         f"best party by itself ({alone}) {percent(result.alone_accuracy)}. {_sureness(result)}",
     )
@@ -80,8 +82,9 @@ def _gain(view: View, split: str) -> Finding | None:
 
 def _sureness(result: gains.Gain) -> str:
     interval = f"a 95 % interval of {_signed(result.interval)}"
-    if result.seeds == 1:
-        return f"The difference has {interval}; it counts test rows only, for there is one seed."
+    if result.seeds < gains.FEW_SEEDS:
+        seeds = count(result.seeds, "seed")
+        return f"The difference has {interval}; with {seeds} it counts test rows only."
     return f"Over {result.seeds} seeds the difference has {interval}."
 
 
@@ -239,9 +242,9 @@ def _promise(view: View, split: str, line: Line) -> str:
     cost = costs[0]
     rounds = count(max(run.rounds for run in view.runs(split, line)), "round")
     return (
-        f"They train {rounds}. ε is that of the worst-placed {cost.privacy_unit} at "
-        f"δ\u00a0=\u00a0{compact(cost.delta)} "
-        f"({cost.adjacency}; {cost.sampling}; {cost.accountant})."
+        f"They train {rounds}. ε is that of the worst-placed unit ({cost.privacy_unit}) at "
+        f"δ\u00a0=\u00a0{compact(cost.delta)}; {cost.adjacency}; {cost.sampling}; "
+        f"{cost.accountant}."
     )
 
 
@@ -260,11 +263,11 @@ def _claim(view: View) -> Finding | None:
     if overlapping.verdict != "gain":
         return Finding(
             "claim",
-            "The paper’s pattern did not appear, so this run says nothing about its cause.",
+            "The paper’s pattern does not show here, so this run says nothing about its cause.",
             f"The paper reports a gain of {points(paper)} over its better party after 500 rounds; "
             f"this run trained {_rounds(view, overlapping.federated)}.",
         )
-    for_memory, against = _evidence(view, overlapping.federated)
+    for_memory, against = _evidence(view, overlapping)
     surrogate = (
         " These are surrogate dresses: they show the mechanism, and nothing about real ones."
         if view.is_surrogate
@@ -288,7 +291,7 @@ def _claim(view: View) -> Finding | None:
         return Finding(
             "claim",
             "The gain here is not only memory of shared rows.",
-            f"There is a gain with shared rows, and also {listing(against)}. {private}"
+            f"There is a gain with shared rows; {listing(against)}. {private}"
             "but this run gives no reason to put the paper’s gain down to that; it stays a "
             f"question to that file.{surrogate}",
         )
@@ -303,18 +306,23 @@ def _claim(view: View) -> Finding | None:
     return Finding(
         "claim",
         "A gain with shared rows; whether it is memory, this run cannot tell.",
-        "It takes the disjoint or deduplicated split, or test rows that nobody trained on."
-        + surrogate,
+        "It takes more seeds, the disjoint or deduplicated split, or more test rows that nobody "
+        "trained on." + surrogate,
     )
 
 
-def _evidence(view: View, line: Line) -> tuple[list[str], list[str]]:
-    """What speaks for the gain being memory of shared rows, and what speaks against it."""
+def _evidence(view: View, overlapping: gains.Gain) -> tuple[list[str], list[str]]:
+    """What speaks for the gain being memory of shared rows, and what speaks against it.
+
+    Few rows or seeds tell nothing from chance, and that is no evidence. So what speaks for memory
+    has to lie surely below what the overlapping split shows.
+    """
     for_memory, against = [], []
-    verdict = gains.unseen_verdict(view, "overlapping", line)
+    unseen = view.summary("overlapping", overlapping.federated).unseen_ci95
+    verdict = gains.unseen_verdict(view, "overlapping", overlapping.federated)
     if verdict == "above":
         against.append("unseen rows are told better than by the majority class")
-    elif verdict is not None:
+    elif verdict and unseen and unseen[1] < overlapping.federated_accuracy:
         for_memory.append("unseen rows are told no better than by the majority class")
     others = [
         result
@@ -323,12 +331,10 @@ def _evidence(view: View, line: Line) -> tuple[list[str], list[str]]:
     ]
     if gaining := [r.split for r in others if r.verdict == "gain"]:
         against.append(f"there is a gain on the {_splits(gaining)} too")
-    if others and not gaining:
-        for_memory.append(f"there is no gain on the {_splits([r.split for r in others])}")
-    elif len(gaining) < len(others):
-        for_memory.append(
-            f"none on the {_splits([r.split for r in others if r.verdict != 'gain'])}"
-        )
+    if gone := [
+        r.split for r in others if r.verdict != "gain" and r.interval[1] < overlapping.difference
+    ]:
+        for_memory.append(f"the gain is gone on the {_splits(gone)}")
     return for_memory, against
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scipy.special import stdtrit
 
+from privfed.experiment.results import Run
 from privfed.report.view import Line, View
 from privfed.report.words import present
+
+FEW_SEEDS = 3  # fewer say nothing of how training varies
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,10 @@ class Gain:
 def gain(view: View, split: str) -> Gain | None:
     """Compare federated learning with the best party alone.
 
-    With two seeds or more the interval is Student's t on the seeds' differences. With one it is
-    the normal approximation to the difference of two proportions, which counts the test rows and
-    knows nothing of how training varies. That the best party is chosen by its mean makes a gain
-    harder to claim, not easier.
+    From three seeds on the interval is Student's t on the seeds' differences. With fewer it is the
+    normal approximation to the difference of two proportions over all test rows, which knows
+    nothing of how training varies. That the best party is chosen by its mean makes a gain harder
+    to claim, not easier.
 
     Args:
         view: The results.
@@ -58,13 +62,12 @@ def gain(view: View, split: str) -> Gain | None:
         return None
     differences = [a.test_accuracy - b.test_accuracy for a, b in pairs]
     mean = math.fsum(differences) / len(pairs)
-    if len(pairs) > 1:
+    if len(pairs) >= FEW_SEEDS:
         variance = math.fsum((d - mean) ** 2 for d in differences) / (len(pairs) - 1)
         half = float(stdtrit(len(pairs) - 1, 0.975)) * math.sqrt(variance / len(pairs))
     else:
-        half = 1.96 * math.sqrt(
-            sum(r.test_accuracy * (1 - r.test_accuracy) / max(r.test_rows, 1) for r in pairs[0])
-        )
+        sides = zip(*pairs, strict=True)
+        half = 1.96 * math.sqrt(sum(_variance_of_share(side) for side in sides))
     return Gain(
         split,
         federated,
@@ -75,6 +78,12 @@ def gain(view: View, split: str) -> Gain | None:
         (mean - half, mean + half),
         len(pairs),
     )
+
+
+def _variance_of_share(runs: Sequence[Run]) -> float:
+    rows = max(sum(run.test_rows for run in runs), 1)
+    share = sum(run.test_accuracy * run.test_rows for run in runs) / rows
+    return share * (1 - share) / rows
 
 
 def unseen_verdict(view: View, split: str, line: Line) -> str | None:

@@ -90,7 +90,7 @@ def write_report(results: Results, directory: Path) -> Path:
     try:
         handle, partial = tempfile.mkstemp(dir=directory, prefix=".report-", suffix=".partial")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
                 file.write(page)
             Path(partial).chmod(0o644)  # mkstemp's 0600 would hide it from a web server
             Path(partial).replace(path)

@@ -15,6 +15,8 @@ from privfed.report.view import View
 
 MAX_BYTES = 256_000_000  # ten times the full benchmark; measured before anything is parsed
 
+_LARGEST = 1e15  # no count, byte, second or loss here is larger
+
 _AGAIN = "write it again with `privfed benchmark`"
 
 
@@ -30,7 +32,7 @@ def load_results(path: Path) -> Results:
 
     Raises:
         ConfigError: If there is no such file, it is not JSON, of another schema version, or holds
-            a field too few, too many or of the wrong kind; the message names the field.
+            a field too few, too many, of the wrong kind or out of range, which the message names.
     """
     path = path / "results.json" if path.is_dir() else path
     try:
@@ -93,7 +95,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         if value is None:
             return float("nan")
         if type(value) in (int, float):
-            return float(value)
+            return float(_in_range(value, where))
         _wrong(where, "a number", value)
     if origin is dict:
         if isinstance(value, dict):
@@ -108,7 +110,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         return origin(_read(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if type(value) is not kind:  # int or str; a bool is neither
         _wrong(where, {int: "a whole number", str: "a string"}[kind], value)
-    return value
+    return _in_range(value, where) if kind is int else value
 
 
 def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
@@ -131,6 +133,22 @@ def _check_history(history: dict[str, list[Any]], where: str) -> None:
             if entry is not None and (isinstance(entry, bool) or not isinstance(entry, wanted)):
                 kind = "a string" if wanted is str else "a number"
                 _wrong(f"{where}.{name}[{number}]", kind, entry)
+            if isinstance(entry, int | float):
+                _in_range(entry, f"{where}.{name}[{number}]")
+
+
+def _in_range(value: int | float, where: str) -> int | float:
+    """The value, if a field of that name can have it: what is drawn may rely on it."""
+    name = where.rpartition(".")[2]
+    if "_ci95" in name:  # Student's t knows nothing of 0 and 1
+        least, most = -_LARGEST, _LARGEST
+    elif any(word in name for word in ("accuracy", "auc", "majority")) and "correct" not in name:
+        least, most = 0.0, 1.0
+    else:
+        least, most = 0.0, _LARGEST
+    if not least <= value <= most:
+        _wrong(where, f"between {least:g} and {most:g}", value)
+    return value
 
 
 def _wrong(where: str, wanted: str, value: Any) -> NoReturn:

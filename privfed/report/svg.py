@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,10 @@ def inline(figure: Figure, name: str, title: str, description: str) -> Markup:
         The element: role "img", as wide as its container, no style sheet, no font, no address.
     """
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    with warnings.catch_warnings():
+        # The browser's fonts draw the text; what matplotlib's own font lacks does not matter.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     source = ET.fromstring(_NOT_XML.sub("\ufffd", buffer.getvalue()))  # noqa: S314 - made above
     root = ET.Element(
         "svg",

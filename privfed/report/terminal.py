@@ -7,7 +7,7 @@ from rich.table import Table
 
 from privfed.experiment.results import Results
 from privfed.report.view import View
-from privfed.report.words import MISSING, duration, percent, present, size
+from privfed.report.words import MISSING, duration, present, size
 
 
 def terminal_table(results: Results) -> Table:
@@ -25,16 +25,15 @@ def terminal_table(results: Results) -> Table:
     view = View(results)
     seeds = max((summary.seeds for summary in results.summaries), default=0)
     table = Table(
-        title=f"{view.dataset}{' (surrogate)' if view.is_surrogate else ''}, test accuracy",
+        title=f"{view.dataset}{' (surrogate)' if view.is_surrogate else ''}, accuracies in %",
         caption=(
-            f"{'± half a 95 % interval; ' if seeds > 1 else ''}"
-            "seen: the arm trained on that ID; unseen: no party did; "
-            "majority: its class on the unseen"
+            f"{'±: half a 95 % interval; ' if seeds > 1 else ''}seen: test rows whose ID the arm "
+            "trained on; unseen: no party did; majority: its class on the unseen; up: a round"
         ),
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("arm", overflow="fold")
+    table.add_column("arm", overflow="fold", min_width=max(map(len, view.splits), default=0))
     for name in ("test", "seen", "unseen", "majority", "up", "encrypt"):
         table.add_column(name, justify="right", overflow="fold")
     for split in view.splits:
@@ -46,16 +45,20 @@ def terminal_table(results: Results) -> Table:
             table.add_row(
                 escape(line.label),
                 _with_half(s.test_accuracy_mean, s.test_accuracy_ci95),
-                percent(s.seen_accuracy),
-                percent(s.unseen_accuracy),
-                percent(s.unseen_majority),
+                _hundredths(s.seen_accuracy),
+                _hundredths(s.unseen_accuracy),
+                _hundredths(s.unseen_majority),
                 size(s.upload_bytes_per_round) if s.upload_bytes_per_round else MISSING,
-                duration(spent) if spent and present(spent) else MISSING,
+                duration(spent) if present(spent) and spent else MISSING,
             )
     return table
 
 
 def _with_half(mean: float, interval: tuple[float, float] | None) -> str:
     if interval is None or not all(map(present, (mean, *interval))):
-        return percent(mean)
-    return f"{mean * 100:.1f} ± {(interval[1] - interval[0]) * 50:.1f}\u00a0%"
+        return _hundredths(mean)
+    return f"{_hundredths(mean)} ± {(interval[1] - interval[0]) * 50:.1f}"
+
+
+def _hundredths(value: float | None) -> str:
+    return f"{value * 100:.1f}" if present(value) else MISSING

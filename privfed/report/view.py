@@ -253,7 +253,9 @@ class _Paint:
 def _role(description: ArmDescription, epsilon: float | None) -> str:
     if epsilon is not None or description.privacy != "none":
         return "private"
-    plain = {"none": "alone", "pooled": "pooled", "float": "float", "reference": "reference"}
+    if description.aggregation == "none" and description.parties.startswith("all"):
+        return "pooled"
+    plain = {"none": "alone", "float": "float", "reference": "reference"}
     return plain.get(description.aggregation, "encrypted")
 
 

@@ -19,24 +19,26 @@ from privfed.experiment.results import (
 )
 
 DESCRIPTIONS = {
-    "guest": ("Guest alone", "guest", "none", "none", "Guest sees its own rows."),
-    "host": ("Host alone", "host", "none", "none", "Host sees its own rows."),
-    "party-3": ("Party 3 alone", "party-3", "none", "none", "Party 3 sees its own rows only."),
-    "overall": ("pooled", "all", "pooled", "none", "Whoever trains sees every row."),
+    "guest": ("guest alone", "guest", "none", "none", "Nothing leaves guest."),
+    "host": ("host alone", "host", "none", "none", "Nothing leaves host."),
+    "party-3": ("party-3 alone", "party-3", "none", "none", "Nothing leaves party-3."),
+    "overall": (
+        "all rows pooled", "all, rows pooled", "none", "none", "One place holds all rows.",
+    ),
     "federated-float": (
-        "federated, float", "all", "float", "none", "The server sees each party’s update.",
+        "federated, plain", "all", "float", "none", "The server sees each party's update.",
     ),
     "federated": (
         "federated, quantised", "all", "reference", "none",
-        "The server sees each party’s quantised update.",
+        "The server sees each party's quantised update.",
     ),
     "federated-he": (
-        "federated, encrypted", "all", "packed-bfv", "none",
-        "The server sees ciphertexts; the parties see the sum of the updates.",
+        "federated, encrypted", "all", "packed", "none",
+        "The server holds no key and sees only ciphertexts; the parties see the mean.",
     ),
     "federated-he-dp": (
-        "encrypted + DP", "all", "packed-bfv", "record-level DP-SGD",
-        "The server sees ciphertexts; the parties see a sum that was clipped and noised.",
+        "federated, encrypted, private", "all", "packed", "local DP-SGD at each party",
+        "The server sees only ciphertexts; the parties see a mean that holds noise.",
     ),
 }  # fmt: skip
 
@@ -96,7 +98,7 @@ def _run(
     # The encrypted arm draws what the reference draws, so their weights are equal.
     same = "federated" if arm == "federated-he" else arm
     generator = np.random.default_rng([seed, *f"{same} {split} {epsilon}".encode()])
-    alone = DESCRIPTIONS[arm][2] == "none"
+    alone = DESCRIPTIONS[arm][1] == arm
     test, seen, unseen = levels["alone" if alone else "all"]
     if epsilon is not None:
         rounds = max(1, rounds // 20)
@@ -179,9 +181,9 @@ def _privacy(epsilon: float, rounds: int, split: str) -> PrivacyCost:
         epsilon=epsilon * 0.998,
         target_epsilon=epsilon,
         delta=1e-5,
-        adjacency="add or remove one Dress_ID",
-        privacy_unit="Dress_ID",
-        sampling="Poisson",
+        adjacency="add or remove one unit",
+        privacy_unit="all rows of one ID at all parties",
+        sampling="Poisson, secret coins at each party",
         accountant="PLD",
         noise_multiplier=6.4 / epsilon,
         l2_clip_norm=1.0,
@@ -202,30 +204,34 @@ def _overlap(split: str, seed: int) -> Overlap:
 def _provenance(
     dataset: str, is_surrogate: bool, seeds: list[int], rounds: int, splits: list[str]
 ) -> dict[str, Any]:
-    source = "embedded surrogate" if is_surrogate else "Attribute DataSet.csv"
+    real = "UCI Dresses_Attribute_Sales" if dataset == "dresses" else "scikit-learn"
+    source = "embedded surrogate" if is_surrogate else real
     return {
+        "created_utc": "2025-01-01T00:00:00+00:00",
         "command": "privfed benchmark --split overlapping,disjoint,deduplicated --seeds 5",
-        "dataset": dataset,
-        "source": source,
-        "sha256": hashlib.sha256(source.encode()).hexdigest(),
-        "is_surrogate": is_surrogate,
-        "encoding": "codes",
-        "splits": splits,
+        "privfed_version": "0.1.0",
+        "versions": {"python": "3.11.9", "torch": "2.13.0"},
+        "machine": {"system": "Linux", "architecture": "x86_64", "cores": 2},
         "seeds": seeds,
-        "rounds": rounds,
-        "model_parameters": 5858,
-        "versions": {"privfed": "0.1.0", "python": "3.11.9", "torch": "2.13.0"},
-        "machine": {"cpu": "x86-64", "cores": 2, "system": "Linux"},
-        "cleaning": {
+        "data": {
+            "dataset": dataset,
+            "source": source,
+            "is_surrogate": is_surrogate,
+            "sha256": hashlib.sha256(source.encode()).hexdigest(),
             "rows": 500,
-            "missing": {"Season": 2, "Material": 128},
-            "changes": [
-                {"column": "Price", "spelling": "low", "meaning": "Low", "code": 1, "rows": 45},
-                {"column": "SleeveLength", "spelling": "sleevless", "meaning": "sleeveless",
-                 "code": 7, "rows": 3},
-            ],
-            "repeated_ids": 25,
+            "distinct_ids": 475,
+            "encoding": "codes",
+            "cleaning": {
+                "dropped_rows": 0,
+                "missing": {"Season": 2, "Material": 128},
+                "changes": [
+                    {"column": "Price", "spelling": "Low", "meaning": "low", "rows": 45},
+                    {"column": "SleeveLength", "spelling": "sleevless", "meaning": "sleeveless",
+                     "rows": 3},
+                ],
+            },
         },
+        "settings": {"splits": splits, "rounds": rounds, "arms": None},
     }  # fmt: skip
 
 

@@ -1,0 +1,143 @@
+"""results.json comes back as it was, and what is not results.json is refused in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_samples import sample
+
+from privfed.errors import ConfigError
+from privfed.experiment.results import Results
+from privfed.report import load_results, render_html
+from privfed.report.load import MAX_BYTES, results_from
+
+SMALL = sample(seeds=2, rounds=40, splits=("overlapping", "disjoint"), epsilons=(1.0, 8.0))
+DOCUMENT = json.dumps(json.loads(SMALL.to_json()))
+
+
+def document() -> Any:
+    return json.loads(DOCUMENT)
+
+
+def test_what_was_written_comes_back(tmp_path: Path) -> None:
+    SMALL.write(tmp_path / "results.json")
+    assert load_results(tmp_path / "results.json") == SMALL
+    assert load_results(tmp_path) == SMALL
+
+
+def test_a_number_that_was_not_finite_comes_back_as_nan() -> None:
+    run = dataclasses.replace(SMALL.runs[0], test_loss_last=math.inf, test_auc=None)
+    back = results_from(json.loads(dataclasses.replace(SMALL, runs=[run]).to_json()))
+    assert math.isnan(back.runs[0].test_loss_last)
+    assert back.runs[0].test_auc is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d.pop("schema_version"), "no schema_version"),
+        (lambda d: d.update(schema_version=2), "schema version 2 is not 1"),
+        (lambda d: d.update(schema_version=True), "schema version True is not 1"),
+        (lambda d: d.pop("runs"), "results lacks runs"),
+        (lambda d: d.update(extra=1), "unknown fields: extra"),
+        (lambda d: d["runs"][3].pop("seed"), r"results.runs\[3\] lacks seed"),
+        (lambda d: d["runs"][3].update(seed=1.5), r"runs\[3\].seed should be a whole number"),
+        (lambda d: d["runs"][3].update(seed=True), r"runs\[3\].seed should be a whole number"),
+        (lambda d: d["runs"][3].update(test_accuracy="0.5"), "should be a number, not"),
+        (lambda d: d["runs"][3].update(arm=None), "should be a string, not null"),
+        (lambda d: d["runs"][3].update(history=[]), "should be an object"),
+        (lambda d: d["runs"][3]["history"].update(test_loss=["x"]), r"test_loss\[0\] should be a"),
+        (lambda d: d["runs"][3].update(arm="nobody"), "'nobody'"),
+        (lambda d: d["summaries"][0].update(test_accuracy_ci95=[0.1]), "should be a list of 2"),
+        (lambda d: d["overlaps"][0].update(party_rows=[1, "2"]), r"party_rows\[1\]"),
+        (lambda d: d["runs"][0].update(test_accuracy=1.01), "should be between 0 and 1, not 1.01"),
+        (lambda d: d["runs"][0].update(rounds=-1), r"runs\[0\].rounds should be between 0 and"),
+        (
+            lambda d: d["runs"][0]["history"].update(test_auc=[2]),
+            r"test_auc\[0\] should be between",
+        ),
+        (lambda d: d.update(arms={}), "results.arms should be a list"),
+    ],
+)
+def test_a_wrong_field_is_named(change: Any, words: str) -> None:
+    changed = document()
+    change(changed)
+    with pytest.raises(ConfigError, match=words):
+        results_from(changed)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not valid JSON"),
+        (b'{"schema_version": NaN}', "NaN is not a JSON number"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"[]", "not a results file"),
+    ],
+)
+def test_what_is_no_results_file_is_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "results.json").write_bytes(content)
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_results(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give the folder that `privfed benchmark` wrote"):
+        load_results(tmp_path / "nowhere")
+
+
+def test_a_huge_file_is_measured_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "results.json").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)  # sparse: takes no room
+    with pytest.raises(ConfigError, match="larger than"):
+        load_results(tmp_path)
+
+
+def _leaves(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    paths = []
+    for key, value in items:
+        deeper = isinstance(value, dict | list) and value
+        paths += _leaves(value, (*path, key)) if deeper else [(*path, key)]
+    return paths
+
+
+TINY = json.dumps(
+    json.loads(
+        sample(
+            seeds=1, rounds=2, splits=("overlapping",), epsilons=(1.0,),
+            arms=("guest", "federated", "federated-he", "federated-he-dp"),
+        ).to_json()
+    )
+)  # fmt: skip
+LEAVES = _leaves(json.loads(TINY))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(LEAVES), JSON)
+def test_any_changed_leaf_is_refused_or_can_be_drawn(path: tuple[Any, ...], value: Any) -> None:
+    changed = json.loads(TINY)
+    parent = changed
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = value
+    try:
+        results = results_from(changed)
+    except ConfigError:
+        return
+    assert isinstance(results, Results)
+    assert "</html>" in render_html(results)
