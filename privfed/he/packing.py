@@ -32,7 +32,6 @@ MAX_CLIENTS = 1024
 SLOT_PRIME_GAP = 2**22  # the largest k-bit prime that is 1 mod 2n lies within this of 2^k
 _ENCODE_ROUNDING = 2  # flooring q*m/t once for the message and once for a mask made ahead
 _DECODE_ROUNDING = 8  # key product read to a unit of 2, and floors in numpy: see rlwe.py
-_CHECK_BITS = 128  # zeros that every part carries: a wrong sum looks right with chance 2^-128
 
 Integers = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -102,14 +101,9 @@ class Packing:
         """Bits of one downloaded coefficient."""
         return MODULUS_BITS - self.download_cut
 
-    @property
-    def check_coefficients(self) -> int:
-        """Coefficients that every part carries as zeros, so that a wrong sum is noticed."""
-        return -(-_CHECK_BITS // self.plain_bits)
-
     def coefficients(self, values: int) -> int:
-        """Coefficients that ``values`` values take, checks included."""
-        return -(-values // self.lanes) + self.check_coefficients
+        """Coefficients that ``values`` values take."""
+        return -(-values // self.lanes)
 
 
 def _check_ranges(bits: int, max_clients: int) -> None:
@@ -186,31 +180,28 @@ def _with_largest_download_cut(
 
 
 def pack(values: Integers, packing: Packing) -> Words:
-    """Return the coefficients mod t that carry ``values``, lane by lane, checks at the end.
+    """Return the coefficients mod t that carry ``values``, lane by lane.
 
     Lane l holds the l-th contiguous run of values. Packing is linear: what it returns for a sum
     is the sum of what it returns, mod t, even for values outside the range.
     """
-    rows = -(-len(values) // packing.lanes)
-    out = np.zeros(packing.coefficients(len(values)), np.uint64)
-    body = out[:rows]
+    rows = packing.coefficients(len(values))
+    out = np.zeros(rows, np.uint64)
     for lane in reversed(range(packing.lanes)):
-        body *= np.uint64(packing.radix)
+        out *= np.uint64(packing.radix)
         run = values[lane * rows : (lane + 1) * rows].view(np.uint64)
-        body[: len(run)] += run  # two's complement: the sum is right mod 2^64, hence mod t
-    body &= np.uint64(2**packing.plain_bits - 1)
+        out[: len(run)] += run  # two's complement: the sum is right mod 2^64, hence mod t
+    out &= np.uint64(2**packing.plain_bits - 1)
     return out
 
 
 def unpack(coefficients: Words, count: int, packing: Packing) -> Integers | None:
-    """Return the ``count`` sums in ``coefficients`` (mod t), or None where a check fails."""
-    rows = -(-count // packing.lanes)
-    if coefficients[rows:].any():
-        return None
+    """Return the ``count`` sums in ``coefficients`` (mod t), or None where they hold no sums."""
+    rows = packing.coefficients(count)
     mask, radix = np.uint64(2**packing.plain_bits - 1), np.uint64(packing.radix)
     half = packing.radix // 2
     offset = sum(half * packing.radix**lane for lane in range(packing.lanes))
-    rest = (coefficients[:rows] + np.uint64(offset % 2**64)) & mask
+    rest = (coefficients + np.uint64(offset % 2**64)) & mask
     out = np.empty(rows * packing.lanes, np.int64)
     for lane in range(packing.lanes):
         rest, digit = np.divmod(rest, radix)

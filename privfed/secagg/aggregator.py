@@ -121,7 +121,7 @@ class Aggregator:
         message, rest = split(data, self._parts.upload_bytes(part))
         raw = message[wire.PREFIX_BYTES : wire.PREFIX_BYTES + wire.ENTRY_BYTES]
         body = message[wire.PREFIX_BYTES + wire.ENTRY_BYTES :]
-        seeds = body[: self._parts.scheme.seed_bytes(part.values)]
+        seeds = body[: self._parts.scheme.seed_bytes(part.sealed)]
         payload = body[len(seeds) :]
         entry = verified(self._params, prefix, raw)
         if wire.digest(seeds) != entry.seeds_hash or wire.digest(payload) != entry.payload_hash:
@@ -144,7 +144,7 @@ class Aggregator:
             seen = new.setdefault(place, set(known))
             if seen & each.entries.keys():
                 raise ReplayError("a sender is in this round's sum already")
-            seen |= each.entries.keys()
+            seen.update(each.entries)
             if len(seen) > self._params.max_clients:
                 raise CapacityError(f"more than max_clients={self._params.max_clients} parties")
             if self._cohort is not None and not each.entries.keys() <= set(self._cohort):
@@ -153,7 +153,7 @@ class Aggregator:
     def _accumulate(self, message: _Message) -> None:
         place = message.part.index
         if place not in self._sums:
-            self._sums[place] = _Sum(self._parts.scheme.accumulator(message.part.values))
+            self._sums[place] = _Sum(self._parts.scheme.accumulator(message.part.sealed))
         into = self._sums[place]
         into.entries.update(message.entries)
         if message.prefix.kind == wire.Kind.UPLOAD:

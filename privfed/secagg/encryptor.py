@@ -1,23 +1,24 @@
 """A party's side: an update in, signed bytes that only the sum opens out."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from privfed.errors import ConfigError, ReplayError
 from privfed.he.keys import SecretKey
-from privfed.he.packing import Words
 from privfed.secagg import wire
 from privfed.secagg.checks import check_key, check_round
 from privfed.secagg.identity import Identity
 from privfed.secagg.masks import Masks, cohort_hash
 from privfed.secagg.parameters import Parameters
-from privfed.secagg.parts import Part, Parts
-from privfed.secagg.quantize import Quantizer
+from privfed.secagg.parts import Parts
+from privfed.secagg.quantize import Quantizer, Update
 from privfed.secagg.schemes import Zero
 from privfed.secagg.state import Journal
+
+Zeros = tuple[Zero, ...]  # one a part
 
 
 class Encryptor:
@@ -45,8 +46,8 @@ class Encryptor:
         self._quantizer = Quantizer(params)
         self._masks = Masks(params, identity) if params.masks else None
         self._journal = Journal(state, b"encryptor", params.fingerprint + key.id)
-        self._pool: list[tuple[Zero, ...]] = []
-        self._announced: dict[int, tuple[Zero, ...]] = {}
+        self._pool: list[Zeros] = []  # for any round
+        self._bound: dict[bytes, Zeros] = {}  # masked, or announced, for one round and cohort
         self._process = os.getpid()
 
     def __repr__(self) -> str:
@@ -58,16 +59,75 @@ class Encryptor:
     @property
     def prepared(self) -> int:
         """Number of updates for which encryptions of zero lie ready."""
-        return len(self._pool)
+        return len(self._pool) + len(self._bound)
 
-    def prepare(self, count: int = 1) -> None:
-        """Make the encryptions of zero for ``count`` more updates, while there is time."""
+    def prepare(
+        self, count: int = 1, round_id: int | None = None, cohort: Sequence[int] | None = None
+    ) -> None:
+        """Make the encryptions of zero for ``count`` more updates, while there is time.
+
+        Args:
+            count: number of updates.
+            round_id: where the round is known, the first of ``count`` rounds; then their masks
+                are made too.
+            cohort: with masks, the roster places of those rounds' parties (None: all).
+
+        Raises:
+            ReplayError: a round was sent already.
+        """
         self._check_process()
-        for _ in range(count):
-            self._pool.append(tuple(self._zero(part) for part in self._parts.all))
+        for ahead in range(count):
+            if round_id is None:
+                self._pool.append(tuple(self._zeros()))
+            else:
+                self._bind(self._prefix(round_id + ahead, b"", cohort), cohort)
 
-    def _zero(self, part: Part) -> Zero:
-        return self._parts.scheme.prepare(self._key, part.values)
+    def announce(self, round_id: int, cohort: Sequence[int] | None = None) -> bytes:
+        """Return this party's signed seeds of a round, for ``Decryptor.prepare``.
+
+        Seeds are public; sent early, they let a key holder do most of its work before the sum
+        arrives. Under schemes without seeds the announcement is empty but valid.
+        """
+        self._check_process()
+        common = self._prefix(round_id, b"", cohort)
+        zeros = self._bind(common, cohort)
+        pieces = []
+        for part in self._parts.all:
+            prefix = replace(common, kind=wire.Kind.ANNOUNCEMENT, part=part.index)
+            seeds = zeros[part.index].seeds
+            entry = wire.Entry.sign(self._identity, self._sender, prefix, seeds, b"")
+            pieces += [prefix.to_bytes(), entry.to_bytes(), seeds]
+        return b"".join(pieces)
+
+    def _bind(self, common: wire.Prefix, cohort: Sequence[int] | None) -> Zeros:
+        """Return the zeros set aside for a round, masked; sets some aside where there are none."""
+        self._journal.check(common.round_id)
+        name = _name(common)
+        if name not in self._bound:
+            self._bound[name] = tuple(self._masked(self._fresh(), common, cohort))
+        return self._bound[name]
+
+    def _fresh(self) -> Iterable[Zero]:
+        """Return zeros from the pool, or else ones that are made as they are taken."""
+        return self._pool.pop(0) if self._pool else self._zeros()
+
+    def _zeros(self) -> Iterator[Zero]:
+        for part in self._parts.all:
+            yield self._parts.scheme.prepare(self._key, part.sealed)
+
+    def _masked(
+        self, zeros: Iterable[Zero], common: wire.Prefix, cohort: Sequence[int] | None
+    ) -> Iterator[Zero]:
+        """Yield zeros with the masks of a round added, where the parameters ask for masks."""
+        scheme = self._parts.scheme
+        for part, zero in zip(self._parts.all, zeros, strict=True):
+            if self._masks is not None:
+                # The transcript stays out: parties that disagree on it get an error, not noise.
+                agreed = replace(common, part=part.index, previous=bytes(wire.HASH_BYTES))
+                count = scheme.words(part.sealed)
+                name = agreed.to_bytes(wire.Kind.UPLOAD)
+                scheme.mask(zero, self._masks.words(name, cohort, count, scheme.mask_modulus))
+            yield zero
 
     def _check_process(self) -> None:
         if self._process != os.getpid():
@@ -117,28 +177,28 @@ class Encryptor:
         """
         self._check_process()
         common = self._prefix(round_id, previous, cohort)
+        if self._masks is not None:
+            self._masks.check(cohort)
         update = self._quantizer.check(arrays, weight)
-        masks = [self._mask(common, part, cohort) for part in self._parts.all[:1]]
         self._journal.advance(common.round_id)
-        zeros = self._announced.pop(common.round_id, None) or (
-            self._pool.pop(0) if self._pool else None
-        )
-        return self._messages(common, update, zeros, masks, cohort)
+        return self._messages(common, update, self._take(common, cohort))
+
+    def _take(self, common: wire.Prefix, cohort: Sequence[int] | None) -> Iterator[Zero]:
+        """Return the zeros of a round, and forget those set aside for it under other cohorts."""
+        zeros = self._bound.get(_name(common))
+        self._bound = {
+            name: kept for name, kept in self._bound.items() if name[:8] > _name(common)[:8]
+        }
+        return self._masked(self._fresh(), common, cohort) if zeros is None else iter(zeros)
 
     def _messages(
-        self,
-        common: wire.Prefix,
-        update: Any,
-        zeros: tuple[Zero, ...] | None,
-        masks: list[Words | None],
-        cohort: Sequence[int] | None,
+        self, common: wire.Prefix, update: Update, zeros: Iterator[Zero]
     ) -> Iterator[bytes]:
-        for part in self._parts.all:
+        for part, zero in zip(self._parts.all, zeros, strict=True):
             prefix = replace(common, part=part.index)
-            mask = masks.pop() if masks else self._mask(prefix, part, cohort)
-            zero = zeros[part.index] if zeros else self._zero(part)
             values = self._quantizer.integers(update, part.start, part.stop)
-            payload = self._parts.scheme.seal(self._key, zero, values, mask)
+            tagged = self._parts.tagged(self._key, common.round_id, part, values)
+            payload = self._parts.scheme.seal(self._key, zero, tagged)
             entry = wire.Entry.sign(self._identity, self._sender, prefix, zero.seeds, payload)
             yield b"".join((prefix.to_bytes(), entry.to_bytes(), zero.seeds, payload))
 
@@ -156,11 +216,7 @@ class Encryptor:
             cohort=cohort_hash(self._params, cohort),
         )
 
-    def _mask(self, prefix: wire.Prefix, part: Part, cohort: Sequence[int] | None) -> Words | None:
-        if self._masks is None:
-            return None
-        # The transcript stays out: parties that disagree on it are told so, not left with noise.
-        agreed = replace(prefix, part=part.index, previous=bytes(wire.HASH_BYTES))
-        scheme = self._parts.scheme
-        count = scheme.words(part.values)
-        return self._masks.words(agreed.to_bytes(), cohort, count, scheme.mask_modulus)
+
+def _name(common: wire.Prefix) -> bytes:
+    """Return a name for a round and its cohort that sorts by round."""
+    return common.round_id.to_bytes(8, "big") + common.cohort

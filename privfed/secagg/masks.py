@@ -61,6 +61,17 @@ class Masks:
             self._agreed[peer] = self._identity.agree(self._params.roster[peer])
         return self._agreed[peer]
 
+    def check(self, cohort: Sequence[int] | None) -> tuple[int, ...]:
+        """Return the cohort's places.
+
+        Raises:
+            ConfigError: it is no cohort, or this party is not in it.
+        """
+        places = cohort_of(self._params, cohort)
+        if self._me not in places:
+            raise ConfigError("this party is not in the round's cohort")
+        return places
+
     def words(self, prefix: bytes, cohort: Sequence[int] | None, count: int, modulus: int) -> Words:
         """Return this party's mask for one part of one round: ``count`` words below ``modulus``.
 
@@ -73,9 +84,7 @@ class Masks:
         Raises:
             ConfigError: this party is not in the cohort.
         """
-        places = cohort_of(self._params, cohort)
-        if self._me not in places:
-            raise ConfigError("this party is not in the round's cohort")
+        places = self.check(cohort)
         total = np.zeros(count, np.uint64)
         for peer in places:
             if peer == self._me:

@@ -2,24 +2,32 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from privfed.errors import DecodeError
+from privfed.he.keys import SecretKey
+from privfed.he.packing import Integers
 from privfed.secagg import wire
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.schemes import Scheme, scheme_of
+from privfed.secagg.tags import Tags
 
 
 @dataclass(frozen=True)
 class Part:
-    """Integers ``start`` to ``stop`` of the update (weight digits first)."""
+    """Integers ``start`` to ``stop`` of the update (weight digits first), and their tags.
+
+    Attributes:
+        index: place of the part, from 0.
+        start: first integer of the update in it.
+        stop: one past the last.
+        sealed: integers that travel: those of the update, then their tags.
+    """
 
     index: int
     start: int
     stop: int
-
-    @property
-    def values(self) -> int:
-        """Number of integers in the part."""
-        return self.stop - self.start
+    sealed: int
 
 
 class Parts:
@@ -28,10 +36,14 @@ class Parts:
     def __init__(self, params: Parameters) -> None:
         self.params = params
         self.scheme: Scheme = scheme_of(params)
-        size = self.scheme.values_per_part
+        packing = params.packing
+        self._tags = Tags(params.bits, packing.limit * packing.max_clients)
+        extra = self._tags.count if self.scheme.exact else 0
+        size = self.scheme.values_per_part - extra
+        stops = [min(start + size, params.values) for start in range(0, params.values, size)]
         self.all = tuple(
-            Part(index, start, min(start + size, params.values))
-            for index, start in enumerate(range(0, params.values, size))
+            Part(index, index * size, stop, stop - index * size + extra)
+            for index, stop in enumerate(stops)
         )
 
     def __len__(self) -> int:
@@ -47,22 +59,43 @@ class Parts:
             raise DecodeError("the message is about a part that the update does not have")
         return self.all[prefix.part]
 
+    def tagged(self, key: SecretKey, round_id: int, part: Part, values: Integers) -> Integers:
+        """Return the part's integers with their tags behind them."""
+        if not self.scheme.exact:
+            return values
+        tags = self._tags.integers(key, _name(round_id, part), values)
+        return np.concatenate([values, tags])
+
+    def untagged(
+        self, key: SecretKey, round_id: int, part: Part, sums: Integers
+    ) -> Integers | None:
+        """Return summed integers without their tags, or None where a tag is wrong."""
+        if not self.scheme.exact:
+            return sums
+        values, tags = sums[: -self._tags.count], sums[-self._tags.count :]
+        good = self._tags.verify(key, _name(round_id, part), values, tags)
+        return values if good else None
+
     def upload_bytes(self, part: Part) -> int:
         """Return the length of one party's message about a part."""
-        body = self.scheme.seed_bytes(part.values) + self.scheme.payload_bytes(part.values)
+        body = self.scheme.seed_bytes(part.sealed) + self.scheme.payload_bytes(part.sealed)
         return wire.PREFIX_BYTES + wire.ENTRY_BYTES + body
 
     def announcement_bytes(self, part: Part) -> int:
         """Return the length of the announcement of a part's seeds."""
-        return wire.PREFIX_BYTES + wire.ENTRY_BYTES + self.scheme.seed_bytes(part.values)
+        return wire.PREFIX_BYTES + wire.ENTRY_BYTES + self.scheme.seed_bytes(part.sealed)
 
     def carried_seed_bytes(self, part: Part) -> int:
         """Return the bytes of seeds that sums carry for each sender."""
-        return self.scheme.seed_bytes(part.values) if self.scheme.download == "seeds" else 0
+        return self.scheme.seed_bytes(part.sealed) if self.scheme.download == "seeds" else 0
 
     def sum_bytes(self, part: Part, senders: int, kind: wire.Kind) -> int:
         """Return the length of a total or partial sum of a part over ``senders`` senders."""
         size = self.scheme.total_bytes if kind == wire.Kind.TOTAL else self.scheme.partial_bytes
         each = wire.ENTRY_BYTES + self.carried_seed_bytes(part)
         head = wire.PREFIX_BYTES + wire.COUNT.size
-        return head + senders * each + size(part.values)
+        return head + senders * each + size(part.sealed)
+
+
+def _name(round_id: int, part: Part) -> bytes:
+    return round_id.to_bytes(8, "little") + part.index.to_bytes(4, "little")

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from privfed.errors import ConfigError, ReplayError
+from privfed.errors import AuthenticationError, ConfigError, ReplayError
 
 MAX_FAILURES = 3
 
@@ -53,8 +53,8 @@ class Journal:
             raise ConfigError(f"{path} is the state of another key or role; give another path")
         self.record = record
 
-    def advance(self, round_id: int) -> None:
-        """Use up a round before anything of it is shown.
+    def check(self, round_id: int) -> None:
+        """Refuse a round that is not after the last one.
 
         Raises:
             ReplayError: the round, or a later one, was used already.
@@ -64,17 +64,35 @@ class Journal:
                 f"round {round_id} is not after round {self.record.last_round}: "
                 "each round is used once, in rising order"
             )
+
+    def advance(self, round_id: int) -> None:
+        """Use up a round before anything of it is shown.
+
+        Raises:
+            ReplayError: the round, or a later one, was used already.
+        """
+        self.check(round_id)
         self.record.last_round = round_id
         self._write()
 
     def finish(self, transcript: bytes) -> None:
         """Remember the transcript of the round."""
         self.record.transcript = transcript.hex()
-        self.record.failures = 0
         self._write()
 
+    def check_key(self) -> None:
+        """Refuse a key under which too many decryptions failed.
+
+        Raises:
+            AuthenticationError: the key is retired.
+        """
+        if self.record.failures >= MAX_FAILURES:
+            raise AuthenticationError(
+                f"{MAX_FAILURES} totals did not decrypt: the key is retired, rotate it"
+            )
+
     def fail(self) -> None:
-        """Count a failed decryption."""
+        """Count a failed decryption; a success does not make up for it."""
         self.record.failures += 1
         self._write()
 

@@ -74,8 +74,8 @@ def test_the_bound_is_where_decryption_ends(sign):
     chosen = choose(16, 10)
     worst = chosen.noise_bound - chosen.noise_capacity
     assert worst <= 0
-    _, read = open_worst(chosen, sign, excess=-worst + 40)
-    assert read is None
+    sent, read = open_worst(chosen, sign, excess=-worst + 40)
+    assert read is None or not np.array_equal(read, sent)
 
 
 def unchecked(bits, clients, lanes, plain_bits, upload_cut, download_cut):
@@ -102,8 +102,8 @@ def test_the_download_cut_counts_also_where_it_equals_the_uploads(clients):
     assert clients * (FRESH_NOISE + 1 + half(cut)) + half(cut) >= capacity
     with pytest.raises(CapacityError, match="noise"):
         Packing(16, clients, lanes, plain_bits, cut, cut)
-    _, read = open_worst(unchecked(16, clients, lanes, plain_bits, cut, cut), 1)
-    assert read is None
+    sent, read = open_worst(unchecked(16, clients, lanes, plain_bits, cut, cut), 1)
+    assert not np.array_equal(read, sent)
 
 
 @pytest.mark.parametrize("clients", [62, 63, 64, 65, 100, 127, 128, 1000])

@@ -39,6 +39,13 @@ class Zero:
             raise ReplayError("encryptions of zero stay in the process that made them")
         return words
 
+    def add(self, words: Words) -> Words:
+        """Return the words with others added to them, which stay here, unreduced."""
+        if self.words is None:
+            raise ReplayError("an encryption of zero is used once; prepare() another")
+        self.words += words
+        return self.words
+
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise ReplayError("encryptions of zero are not pickled or copied; prepare() others")
 
@@ -60,11 +67,19 @@ class Accumulator(Protocol):
 
 
 class Scheme(Protocol):
-    """Sizes and operations of one scheme; ``values`` counts the integers of a part."""
+    """Sizes and operations of one scheme; ``values`` counts the integers of a part.
+
+    Attributes:
+        values_per_part: most integers in a part.
+        download: "seeds" where totals carry the senders' seeds, else "summed".
+        mask_modulus: t, modulo which masks and messages add; 0 where masks are impossible.
+        exact: whether sums are exact, so that tags over them verify.
+    """
 
     values_per_part: int
     download: str
     mask_modulus: int
+    exact: bool
 
     def seed_bytes(self, values: int) -> int:
         """Return the bytes of seeds that go with a payload."""
@@ -84,8 +99,11 @@ class Scheme(Protocol):
     def prepare(self, key: SecretKey, values: int) -> Zero:
         """Return what can be computed before the message is known."""
 
-    def seal(self, key: SecretKey, zero: Zero, values: Integers, mask: Words | None) -> bytes:
-        """Return the payload that hides ``values`` (plus ``mask``, mod t)."""
+    def mask(self, zero: Zero, mask: Words) -> None:
+        """Add a mask mod t to what the zero will hide; possible before the message is known."""
+
+    def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
+        """Return the payload that hides ``values``, and the mask where there is one."""
 
     def accumulator(self, values: int) -> Accumulator:
         """Return an empty sum."""

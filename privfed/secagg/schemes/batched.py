@@ -43,6 +43,7 @@ class _Batched:
     download = "summed"
     name = ""
     mask_modulus = 0
+    exact = True
 
     def __init__(self, batches: Batches) -> None:
         self._batches = batches
@@ -70,7 +71,11 @@ class _Batched:
 
     def prepare(self, key: SecretKey, values: int) -> Zero:
         """Return nothing to speak of: these schemes encrypt when the message is known."""
-        return Zero(np.empty(0, np.uint64), b"")
+        return Zero(np.zeros(self.words(values) if self.mask_modulus else 0, np.uint64), b"")
+
+    def mask(self, zero: Zero, mask: Words) -> None:
+        """Keep the mask until the message comes."""
+        zero.add(mask)
 
     def _key(self, key: SecretKey) -> Any:
         return self._batches.key(key, self.name.encode())
@@ -107,28 +112,26 @@ class Slots(_Batched):
         batches = _slot_batches(packing.plain_bits)
         super().__init__(batches)
         self._packing, self.mask_modulus = packing, batches.plain_modulus
-        room = _BLOCKS_PER_PART * batches.slots - packing.check_coefficients
-        self.values_per_part = room * packing.lanes
+        self.values_per_part = _BLOCKS_PER_PART * batches.slots * packing.lanes
 
     def words(self, values: int) -> int:
-        """Return the slots of a part, checks included."""
+        """Return the slots of a part."""
         return self._packing.coefficients(values)
 
-    def seal(self, key: SecretKey, zero: Zero, values: Integers, mask: Words | None) -> bytes:
+    def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
         """Return ciphertexts of the lanes mod the prime."""
-        zero.take()
+        mask = zero.take()
         # Lanes come as two's complement mod 2^k; the prime wants -x as prime - x.
         slots, half = pack(values, self._packing), 1 << (self._packing.plain_bits - 1)
         slots = np.where(slots < half, slots, slots - (2 * half - self.mask_modulus))
-        if mask is not None:
-            slots += mask
-            slots %= np.uint64(self.mask_modulus)
+        slots += mask
+        slots %= np.uint64(self.mask_modulus)
         return self._encrypt(key, slots)
 
     def open(
         self, key: SecretKey, keystream: None, total: memoryview, values: int, clients: int
     ) -> Integers | None:
-        """Return the integer sums, or None where the checks are not zero."""
+        """Return the integer sums, or None where the slots hold none."""
         try:
             slots = self._decrypt(key, total, values)
         except DecodeError:
@@ -144,6 +147,7 @@ class CKKS(_Batched):
     """CKKS: one value a slot, as a share of the range."""
 
     name = "ckks"
+    exact = False
 
     def __init__(self, packing: Packing) -> None:
         super().__init__(_ckks_batches())
@@ -154,7 +158,7 @@ class CKKS(_Batched):
         """Return the slots of a part, checks included."""
         return values + _CKKS_CHECKS
 
-    def seal(self, key: SecretKey, zero: Zero, values: Integers, mask: Words | None) -> bytes:
+    def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
         """Return ciphertexts of the values as shares of the range."""
         zero.take()
         slots = np.zeros(self.words(len(values)))

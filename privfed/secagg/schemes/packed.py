@@ -22,12 +22,13 @@ _SEED_BYTES = 64
 class Packed:
     """BFV with coefficient lanes, seeded encryptions of zero made ahead, and our own framing."""
 
+    exact = True
+
     def __init__(self, packing: Packing, download: str) -> None:
         self._packing = packing
         self.mask_modulus = 2**packing.plain_bits
         self.download = download
-        room = _BLOCKS_PER_PART * RING_DEGREE - packing.check_coefficients
-        self.values_per_part = room * packing.lanes
+        self.values_per_part = _BLOCKS_PER_PART * RING_DEGREE * packing.lanes
 
     def words(self, values: int) -> int:
         """Return the coefficients of a part."""
@@ -65,14 +66,14 @@ class Packed:
         words, seeds = seal.zeros(seal.cached_key(key), self._blocks(values))
         return Zero(words[: self.words(values)], seeds)
 
-    def seal(self, key: SecretKey, zero: Zero, values: Integers, mask: Words | None) -> bytes:
+    def mask(self, zero: Zero, mask: Words) -> None:
+        """Add round(q*mask/t); where mask and message pass t together, q falls away mod q."""
+        rlwe.reduce_once(zero.add(rlwe.scale_up(mask, self._packing.plain_bits)))
+
+    def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
         """Return the cut c0 that hides ``values``."""
         c0, packing = zero.take(), self._packing
-        messages = pack(values, packing)
-        if mask is not None:
-            messages += mask
-            messages &= np.uint64(2**packing.plain_bits - 1)
-        c0 += rlwe.scale_up(messages, packing.plain_bits)
+        c0 += rlwe.scale_up(pack(values, packing), packing.plain_bits)
         rlwe.reduce_once(c0)
         return planes.encode(rlwe.cut(c0, packing.upload_cut), packing.upload_bits)
 
@@ -92,7 +93,7 @@ class Packed:
     def open(
         self, key: SecretKey, keystream: Words | None, total: memoryview, values: int, clients: int
     ) -> Integers | None:
-        """Return the integer sums, or None where noise or checks say that it is no honest sum."""
+        """Return the integer sums, or None where the noise says that it is no honest sum."""
         packing, count = self._packing, self.words(values)
         split = planes.size_bytes(count, packing.download_bits)
         phase = rlwe.uncut(

@@ -17,6 +17,7 @@ class Reference:
 
     values_per_part = _VALUES_PER_PART
     download = "seeds"
+    exact = True
 
     def __init__(self, packing: Packing) -> None:
         self._packing = packing
@@ -40,12 +41,14 @@ class Reference:
         """Return a zero that hides nothing."""
         return Zero(np.zeros(self.words(values), np.uint64), b"")
 
-    def seal(self, key: SecretKey, zero: Zero, values: Integers, mask: Words | None) -> bytes:
+    def mask(self, zero: Zero, mask: Words) -> None:
+        """Add a mask mod t."""
+        zero.add(mask)
+
+    def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
         """Return the coefficients themselves."""
         coefficients = zero.take()
         coefficients += pack(values, self._packing)
-        if mask is not None:
-            coefficients += mask
         coefficients &= np.uint64(2**self._packing.plain_bits - 1)
         return planes.encode(coefficients, self._packing.plain_bits)
 
@@ -59,7 +62,7 @@ class Reference:
     def open(
         self, key: SecretKey, keystream: None, total: memoryview, values: int, clients: int
     ) -> Integers | None:
-        """Return the integer sums, or None where the checks are not zero."""
+        """Return the integer sums, or None where the lanes hold none."""
         words = planes.decode(total, self.words(values), self._packing.plain_bits)
         return unpack(words, values, self._packing)
 

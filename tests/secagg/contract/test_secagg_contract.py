@@ -26,6 +26,7 @@ from privfed.errors import (
     ReplayError,
 )
 
+REFUSALS = (DecodeError, ContextMismatchError, AuthenticationError, QuorumError, ReplayError)
 SCHEMES = ["reference", "packed", "slots", "ckks"]
 
 
@@ -216,25 +217,29 @@ def test_messages_of_another_round_key_or_job(scheme):
 def test_truncated_extended_or_altered(scheme, of):
     parties = Round.of(parameters(scheme=scheme))
     uploads = parties.uploads(updates(3, {"w": (7, 5), "b": (5,)}), [1, 2, 3])
-    if of == "upload":
-        good, read = uploads[0], secagg.Aggregator(parties.params, 1).add
-    else:
-        good = parties.total(uploads)
+    good = uploads[0] if of == "upload" else parties.total(uploads)
 
-        def read(data):
-            parties.decryptor.decrypt(data, 1)
+    def read(data):
+        if of == "upload":
+            secagg.Aggregator(parties.params, 1).add(data)
+            return {}
+        return secagg.Decryptor(parties.params, parties.key).decrypt(data, 1).mean
 
+    honest = read(good)
     for bad in (b"", good[:10], good[:-1], good + b"\0", good[:200]):
         with pytest.raises(DecodeError):
             read(bad)
-    places = range(len(good)) if of == "upload" else range(len(good) - 40)
-    for place in places[:: max(1, len(places) // 150)]:
+    accepted = 0
+    for place in range(0, len(good), max(1, len(good) // 150)):
         bad = bytearray(good)
         bad[place] ^= 1 << (place % 8)
-        with pytest.raises(
-            (DecodeError, ContextMismatchError, AuthenticationError, QuorumError, ReplayError)
-        ):
-            read(bytes(bad))
+        try:
+            # The low bits of an encrypted sum are noise: there a flip may change nothing.
+            assert same(read(bytes(bad)), honest)
+        except REFUSALS:
+            continue
+        accepted += 1
+    assert accepted == 0 or (of == "total" and scheme in ("packed", "slots"))
 
 
 def test_strangers(scheme):

@@ -1,0 +1,92 @@
+"""A tag that adds like the values it protects, so that a server cannot change a sum unnoticed.
+
+BFV lets anybody add a number to an encrypted sum. Every party therefore encrypts, beside its
+integers v, a linear hash of them under a secret that the server does not know; the hashes of the
+parties add up to the hash of the sum (a homomorphic MAC in the sense of Agrawal and Boneh, ACNS
+2009, hidden by the encryption). The hash is bilinear: v in rows of 4096 columns, r^T v c mod
+2^61 - 1, with c of 20 bits and r of 61. By Schwartz and Zippel a changed v keeps its hash with
+chance at most 2^-20 + 2^-61; four independent ones make it 2^-79 an attempt, and a key is retired
+after a few failures. Secrets are fresh for each round and part.
+
+A party that holds the key can compute tags too: against the server with a party's help there is
+no such protection (docs/threat-model.md).
+"""
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from privfed.he.keys import SecretKey
+from privfed.he.packing import Integers
+
+_PRIME = 2**61 - 1
+_TAGS = 4
+_TAG_BITS = 61
+_COLUMNS = 4096
+_SECRET_BITS = 20  # a limb of 20 bits times 20 bits times 4096 columns is exact in float64
+_LIMB = np.int64(2**_SECRET_BITS - 1)
+
+
+class Tags:
+    """Tags of one precision, as integers that travel like values.
+
+    Args:
+        bits: precision of a value; a tag travels as digits of base 2^(bits-1).
+        largest_sum: largest magnitude of a summed value.
+    """
+
+    def __init__(self, bits: int, largest_sum: int) -> None:
+        self._base_bits = bits - 1
+        self._digits = -(-_TAG_BITS // self._base_bits)
+        self._limbs = -(-(largest_sum.bit_length() + 1) // _SECRET_BITS)
+        self.count = _TAGS * self._digits
+
+    def integers(self, key: SecretKey, name: bytes, values: Integers) -> Integers:
+        """Return ``count`` integers for one party's values; ``name`` is the round's and part's."""
+        mask = 2**self._base_bits - 1
+        return np.array(
+            [
+                tag >> (place * self._base_bits) & mask
+                for tag in self._hash(key, name, values)
+                for place in range(self._digits)
+            ],
+            np.int64,
+        )
+
+    def verify(self, key: SecretKey, name: bytes, sums: Integers, tags: Integers) -> bool:
+        """Return whether summed ``tags`` are those of ``sums``."""
+        summed = [
+            sum(int(digit) << (place * self._base_bits) for place, digit in enumerate(digits))
+            for digits in tags.reshape(_TAGS, self._digits)
+        ]
+        wanted = self._hash(key, name, sums)
+        return all((tag - want) % _PRIME == 0 for tag, want in zip(summed, wanted, strict=True))
+
+    def _hash(self, key: SecretKey, name: bytes, values: Integers) -> list[int]:
+        whole, rest = divmod(len(values), _COLUMNS)
+        columns, rows = _secrets(key.derive(b"tag/" + name, 32), whole + 1)
+        hashes = [0] * _TAGS
+        for limb in range(self._limbs):
+            # Limbs but the last are the low bits as they stand in two's complement.
+            part = values >> (limb * _SECRET_BITS) if limb else values
+            if limb < self._limbs - 1:
+                part = part & _LIMB
+            wide = part.astype(np.float64)
+            products = np.empty((whole + 1, _TAGS))
+            full = wide[: whole * _COLUMNS].reshape(whole, _COLUMNS)
+            np.matmul(full, columns, out=products[:whole])
+            products[whole] = wide[whole * _COLUMNS :] @ columns[:rest]
+            for row, numbers in zip(rows, products.tolist(), strict=True):
+                for place in range(_TAGS):
+                    scaled = int(numbers[place]) << (limb * _SECRET_BITS)
+                    hashes[place] += int(row[place]) * scaled
+        return [number % _PRIME for number in hashes]
+
+
+def _secrets(key: bytes, rows: int) -> tuple[npt.NDArray[np.float64], list[list[int]]]:
+    """Return c as 4096 x 4 numbers below 2^20 and r as rows x 4 numbers below 2^61."""
+    stream = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+    low = np.frombuffer(stream.update(bytes(4 * _COLUMNS * _TAGS)), "<u4")
+    high = np.frombuffer(stream.update(bytes(8 * rows * _TAGS)), "<u8")
+    columns = (low & np.uint32(2**_SECRET_BITS - 1)).astype(np.float64)
+    return columns.reshape(_COLUMNS, _TAGS), (high >> np.uint64(3)).reshape(rows, _TAGS).tolist()
