@@ -4,17 +4,20 @@ from psi.alignment import Alignment, align
 from psi.ecdh import Receiver, Sender
 from psi.errors import (
     ConfigError,
+    DeadlineError,
     DecodeError,
     DuplicateIDError,
     InvalidPointError,
     KeyConfirmationError,
     ParameterMismatchError,
+    PeerRefusedError,
     ProtocolError,
     PSIError,
     RepeatedElementError,
     SizeLimitError,
     StateError,
     TranscriptError,
+    TransportError,
     VersionError,
 )
 from psi.session import Parameters
@@ -22,6 +25,7 @@ from psi.session import Parameters
 __all__ = [
     "Alignment",
     "ConfigError",
+    "DeadlineError",
     "DecodeError",
     "DuplicateIDError",
     "InvalidPointError",
@@ -29,6 +33,7 @@ __all__ = [
     "PSIError",
     "ParameterMismatchError",
     "Parameters",
+    "PeerRefusedError",
     "ProtocolError",
     "Receiver",
     "RepeatedElementError",
@@ -36,6 +41,7 @@ __all__ = [
     "SizeLimitError",
     "StateError",
     "TranscriptError",
+    "TransportError",
     "VersionError",
     "align",
 ]

@@ -1,19 +1,59 @@
-"""The command `psi`: errors in one line, exit status 2."""
+"""The command `psi`: errors in one line; exit status 2 for bad input, 1 for a failed session."""
 
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 import typer
 from rich.console import Console
 
 from psi.errors import ConfigError, PSIError
 
+# numpy, gRPC and the rest are imported where there is work for them, so that --help is quick.
 if TYPE_CHECKING:
     from psi.keys import Duplicates
+    from psi.links import Link
+    from psi.session import Progress
+    from psi.twoparty import Result, Side, TableSession
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-_messages = Console(stderr=True, highlight=False)
+_messages = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_Table: TypeAlias = Annotated[Path, typer.Argument(help="A CSV or Parquet file.")]
+_On: TypeAlias = Annotated[
+    list[str], typer.Option("--on", help="Column of the ID; repeat it for several.")
+]
+_Out: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--out", help="CSV or Parquet file to write; the terminal without it."),
+]
+_Policy: TypeAlias = Annotated[str, typer.Option("--duplicates", help="error, first or all.")]
+_Steps: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--normalise", help="Steps as in nfkc,case,space; for one column as in mail=email."
+    ),
+]
+_Rows: TypeAlias = Annotated[bool, typer.Option("--rows", help="Row numbers, not the rows.")]
+_Identity: TypeAlias = Annotated[
+    Path, typer.Option("--identity", help="NAME of this side's NAME.key and NAME.crt.")
+]
+_Peer: TypeAlias = Annotated[
+    Path, typer.Option("--peer", help="The other side's certificate, as it gave it to you.")
+]
+_Whose: TypeAlias = Annotated[
+    str, typer.Option("--result", help="Who gets the result: both, serve or join.")
+]
+_Limit: TypeAlias = Annotated[
+    int, typer.Option("--max-peer-items", help="The largest set the other side may bring.")
+]
+_Timeout: TypeAlias = Annotated[
+    float, typer.Option("--timeout", help="Seconds that the session may take.")
+]
 
 
 @app.callback()
@@ -23,24 +63,19 @@ def _psi() -> None:
 
 @app.command()
 def align(
-    left: Annotated[Path, typer.Argument(help="A CSV or Parquet file.")],
-    right: Annotated[Path, typer.Argument(help="Another one.")],
-    on: Annotated[list[str], typer.Option(help="Column of the ID; repeat it for several.")],
-    out: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet file to write; the terminal without it.")
-    ] = None,
-    duplicates: Annotated[str, typer.Option(help="error, first or all.")] = "error",
-    normalise: Annotated[
-        list[str] | None,
-        typer.Option(help="Steps as in nfkc,case,space; for one column as in mail=email."),
-    ] = None,
-    rows: Annotated[bool, typer.Option("--rows", help="Row numbers, not the rows.")] = False,
+    left: _Table,
+    right: _Table,
+    on: _On,
+    out: _Out = None,
+    duplicates: _Policy = "error",
+    normalise: _Steps = None,
+    rows: _Rows = False,
 ) -> None:
     """Put the rows of two files side by side whose IDs both have, and no other row."""
-    # numpy and the rest wait until there is work, so that --help does not.
     from psi.alignment import align as align_tables
     from psi.files import joined, read_table, taken, write_table
 
+    _check_place(out)
     tables = read_table(left), read_table(right)
     found = align_tables(
         *tables,
@@ -62,13 +97,181 @@ def align(
     )
 
 
+@app.command()
+def keygen(
+    name: Annotated[Path, typer.Argument(help="Writes NAME.key and NAME.crt.")],
+    days: Annotated[int, typer.Option(help="How long the certificate is valid.")] = 365,
+) -> None:
+    """Make the key and the certificate by which the other side knows this one."""
+    from psi.certificates import create_identity
+
+    print(f"SHA-256 {create_identity(name, days=days)}")
+    _messages.print(
+        f"keep {name}.key; give {name}.crt to the other side and compare the fingerprint by "
+        "telephone"
+    )
+
+
+@app.command()
+def serve(
+    table: _Table,
+    on: _On,
+    identity: _Identity,
+    peer: _Peer,
+    listen: Annotated[str, typer.Option(help="HOST:PORT to listen on.")] = "0.0.0.0:7787",
+    out: _Out = None,
+    duplicates: _Policy = "error",
+    normalise: _Steps = None,
+    rows: _Rows = False,
+    result: _Whose = "both",
+    max_peer_items: _Limit = 1 << 24,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the other side.")] = 600,
+    timeout: _Timeout = 3600,
+) -> None:
+    """Wait for one other side, find the IDs that both have, and stop."""
+    with _progress() as progress:
+        loaded, session = _prepare(
+            "serve", table, on, duplicates, normalise, result, max_peer_items, out, progress
+        )
+        link = _transport().serve(
+            session.party,
+            terms=f"--result {result}",
+            address=listen,
+            **_credentials(identity, peer),
+            wait_seconds=wait,
+            timeout_seconds=timeout,
+            on_listening=lambda port: _messages.print(f"listening on port {port}"),
+            progress=progress,
+        )
+    _deliver(loaded, session, link, out, rows)
+
+
+@app.command()
+def join(
+    table: _Table,
+    address: Annotated[str, typer.Argument(help="HOST:PORT of the side that serves.")],
+    on: _On,
+    identity: _Identity,
+    peer: _Peer,
+    out: _Out = None,
+    duplicates: _Policy = "error",
+    normalise: _Steps = None,
+    rows: _Rows = False,
+    result: _Whose = "both",
+    max_peer_items: _Limit = 1 << 24,
+    wait: Annotated[float, typer.Option(help="Seconds to try to connect.")] = 60,
+    timeout: _Timeout = 3600,
+) -> None:
+    """Connect to a side that serves and find the IDs that both have."""
+    with _progress() as progress:
+        loaded, session = _prepare(
+            "join", table, on, duplicates, normalise, result, max_peer_items, out, progress
+        )
+        link = _transport().join(
+            session.party,
+            terms=f"--result {result}",
+            address=address,
+            **_credentials(identity, peer),
+            wait_seconds=wait,
+            timeout_seconds=timeout,
+            progress=progress,
+        )
+    _deliver(loaded, session, link, out, rows)
+
+
 def main() -> None:
     """Run the command; the console script's entry point."""
     try:
         app()
     except PSIError as error:
         print(f"psi: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, ConfigError) else 1)
+
+
+def _prepare(
+    side: "Side",
+    table: Path,
+    on: list[str],
+    duplicates: str,
+    normalise: list[str] | None,
+    result: str,
+    max_peer_items: int,
+    out: Path | None,
+    progress: "Progress",
+) -> tuple[Any, "TableSession"]:
+    from psi.files import read_table
+    from psi.twoparty import TableSession
+
+    _check_place(out)
+    loaded = read_table(table)
+    session = TableSession.prepare(
+        loaded,
+        side=side,
+        on=on,
+        duplicates=cast("Duplicates", duplicates),
+        normalise=_steps(normalise or []),
+        result=cast("Result", result),
+        max_peer_items=max_peer_items,
+        progress=progress,
+    )
+    if out is not None and not session.gets_result:
+        raise ConfigError(f"the side that {side}s gets no result: leave out --out")
+    return loaded, session
+
+
+def _deliver(
+    loaded: Any, session: "TableSession", link: "Link", out: Path | None, numbers: bool
+) -> None:
+    """Write this side's rows, now that both sides are done."""
+    from psi.files import taken, write_table
+
+    found = "no result at this side"
+    if session.gets_result:
+        rows = session.rows()
+        write_table(out, {"row": rows.tolist()} if numbers else taken(loaded, rows))
+        found = f"{len(rows)} matching rows"
+    _messages.print(
+        f"{found} by {session.party.protocol}, {link.bytes_sent} bytes sent, "
+        f"{link.bytes_received} received"
+    )
+
+
+def _credentials(identity: Path, peer: Path) -> dict[str, Any]:
+    from psi.certificates import Identity, load_certificate
+
+    return {"identity": Identity.load(identity), "peer_certificate": load_certificate(peer)}
+
+
+def _transport() -> ModuleType:
+    # gRPC's own reports of failed handshakes would come on top of our one line.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        from psi import transport
+    except ImportError as error:
+        raise ConfigError(
+            "two parties need the package grpcio: pip install 'privfed[psi-network]'"
+        ) from error
+    return transport
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator["Progress"]:
+    """A bar on the terminal for whatever goes on at the moment."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    bar = Progress(*columns, console=_messages, transient=True, disable=not _messages.is_terminal)
+    with bar:
+        task = bar.add_task("waiting", total=None)
+        yield lambda stage, done, total: bar.update(
+            task, description=stage, completed=done, total=total
+        )
+
+
+def _check_place(out: Path | None) -> None:
+    """Complain now about a place that cannot be written, not after the session."""
+    if out is not None and not (out.parent.is_dir() and os.access(out.parent, os.W_OK)):
+        raise ConfigError(f"{out} cannot be written: choose a folder that exists and is yours")
 
 
 def _steps(options: list[str]) -> str | dict[str, str]:

@@ -32,11 +32,12 @@ from numpy.typing import NDArray
 from psi.errors import DecodeError, KeyConfirmationError, RepeatedElementError, StateError
 from psi.groups import POINT_BYTES, Points, Scalar, hash_to_group, multiply, points_from_bytes
 from psi.messages import MessageType
-from psi.session import MAC_BYTES, MAX_PEER_ITEMS, Parameters, Party, expect_shape
+from psi.session import MAC_BYTES, MAX_PEER_ITEMS, Parameters, Party, Progress, expect_shape
 
 __all__ = ["PROTOCOL", "Receiver", "Sender"]
 
 PROTOCOL = "ecdh"
+_BATCH = 1 << 12
 
 
 class _ECDHParty(Party):
@@ -53,15 +54,18 @@ class _ECDHParty(Party):
 
     def _blind(self) -> Points:
         """Draw the key and blind C and the items, the items in a fresh random order."""
-        confirmation = hash_to_group([b""], b"psi-ecdh-v1-confirmation-" + self._identity)
         # Ties among 64-bit sort keys are too rare to bias the order noticeably.
         drawn = np.frombuffer(secrets.token_bytes(8 * len(self._items)), np.uint64)
         self._order = np.argsort(drawn, kind="stable")
-        shuffled = (self._items[index] for index in self._order)
-        domain = b"psi-ecdh-v1-HashToGroup-" + self._identity + b"-ristretto255-SHA512"
         self._key = Scalar.random()
-        elements = np.vstack([confirmation, hash_to_group(shuffled, domain)])
-        self._sent = multiply(self._key, elements)
+        confirmation = hash_to_group([b""], b"psi-ecdh-v1-confirmation-" + self._identity)
+        domain = b"psi-ecdh-v1-HashToGroup-" + self._identity + b"-ristretto255-SHA512"
+        blinded = [multiply(self._key, confirmation)]
+        for start in range(0, len(self._items), _BATCH):
+            self._progress("blinding own IDs", start, len(self._items))
+            batch = (self._items[index] for index in self._order[start : start + _BATCH])
+            blinded.append(multiply(self._key, hash_to_group(batch, domain)))
+        self._sent = np.vstack(blinded)
         return self._sent
 
     def _blind_again(self, data: memoryview) -> None:
@@ -73,7 +77,12 @@ class _ECDHParty(Party):
         if not distinct.isdisjoint(_rows(self._sent.data, POINT_BYTES)):
             raise RepeatedElementError("the other side sent one of our own points back")
         assert self._key is not None  # noqa: S101 - _blind went before
-        doubly = _rows(multiply(self._key, points_from_bytes(data)).data, POINT_BYTES)
+        points = points_from_bytes(data)
+        doubly: list[bytes] = []
+        for start in range(0, len(points), _BATCH):
+            self._progress("blinding the other side's", start, len(points))
+            product = multiply(self._key, points[start : start + _BATCH])
+            doubly += _rows(product.data, POINT_BYTES)
         self._key = None
         secret = hashlib.sha512(b"psi keys, " + self._identity + doubly[0]).digest()
         self._mac_key = secret[:32]
@@ -102,16 +111,19 @@ class _ECDHParty(Party):
         """The number of matches, where both sides may know it."""
         return len(self._found) if self._both and self._found is not None else 0
 
-    def _points_length(self, count: int) -> int:
-        return POINT_BYTES * (count + 1)
+    def _points_length(self) -> int:
+        """Of what the peer blinded: C and its items."""
+        return POINT_BYTES * (self._peer_items() + 1)
 
-    def _tags_length(self, count: int) -> int:
-        return self._tag_bytes * (count + 1)
+    def _tags_length(self) -> int:
+        """Of what the peer tagged: C and our items."""
+        return self._tag_bytes * (len(self._items) + 1)
 
 
 class Receiver(_ECDHParty):
     """The side that speaks first and always gets the result."""
 
+    speaks_first = True
     _own_hello, _peer_hello = MessageType.RECEIVER_HELLO, MessageType.SENDER_HELLO
     _started = False
 
@@ -137,8 +149,8 @@ class Receiver(_ECDHParty):
     def _on_answer(self, data: bytes) -> bytes:
         before = self._transcript.digest
         answer = self._transcript.open(MessageType.ANSWER, data)
-        points_end = MAC_BYTES + self._points_length(self._n_peer)
-        expect_shape(answer, self._n_peer, points_end + self._tags_length(len(self._items)))
+        points_end = MAC_BYTES + self._points_length()
+        expect_shape(answer, self._peer_items(), points_end + self._tags_length())
         self._blind_again(answer.body[MAC_BYTES:points_end])
         self._check(before, answer)
         self._match(answer.body[points_end:])
@@ -159,6 +171,7 @@ class Receiver(_ECDHParty):
 class Sender(_ECDHParty):
     """The side that answers; it gets the result too if the output is "both"."""
 
+    speaks_first = False
     _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO
 
     def __init__(
@@ -168,9 +181,12 @@ class Sender(_ECDHParty):
         *,
         counts: NDArray[np.intp] | None = None,
         max_peer_items: int = MAX_PEER_ITEMS,
+        progress: Progress | None = None,
     ) -> None:
         """Prepare one session; arguments and errors as for `Receiver`."""
-        super().__init__(items, parameters, counts=counts, max_peer_items=max_peer_items)
+        super().__init__(
+            items, parameters, counts=counts, max_peer_items=max_peer_items, progress=progress
+        )
         self._expect = self._on_hello
 
     def _on_hello(self, data: bytes) -> bytes:
@@ -182,7 +198,7 @@ class Sender(_ECDHParty):
 
     def _on_points(self, data: bytes) -> bytes:
         message = self._transcript.open(MessageType.POINTS, data)
-        expect_shape(message, self._n_peer, self._points_length(self._n_peer))
+        expect_shape(message, self._peer_items(), self._points_length())
         own = self._blind()
         self._blind_again(message.body)
         self._expect = self._on_finish
@@ -192,7 +208,7 @@ class Sender(_ECDHParty):
     def _on_finish(self, data: bytes) -> bytes:
         before = self._transcript.digest
         finish = self._transcript.open(MessageType.FINISH, data)
-        tags_end = MAC_BYTES + (self._tags_length(len(self._items)) if self._both else 0)
+        tags_end = MAC_BYTES + (self._tags_length() if self._both else 0)
         count = min(finish.count, len(self._items)) if self._both else 0
         expect_shape(finish, count, tags_end + self._counts_length(count))
         self._check(before, finish)

@@ -3,6 +3,9 @@
 PSIError
 ├── ConfigError (also ValueError)  a setting or an input table is wrong; says what to change
 │   └── DuplicateIDError           an ID occurs more than once under the policy "error"
+├── TransportError                 the other side is not reached, not proven, gone or too slow
+│   ├── DeadlineError              it took longer than this side allows
+│   └── PeerRefusedError           the other side stopped, and says by which error
 └── ProtocolError                  what the other side sent is not acceptable
     ├── DecodeError                bytes are truncated, extended or not in our format
     ├── VersionError               the other side speaks another version of the protocol
@@ -26,6 +29,18 @@ class ConfigError(PSIError, ValueError):
 
 class DuplicateIDError(ConfigError):
     """An ID occurs more than once under the policy "error"; names rows, never IDs."""
+
+
+class TransportError(PSIError):
+    """The other side is not reached, does not prove who it is, or is gone."""
+
+
+class DeadlineError(TransportError):
+    """Waiting for the other side took longer than this side allows."""
+
+
+class PeerRefusedError(TransportError):
+    """The other side stopped, and says by which error."""
 
 
 class ProtocolError(PSIError):

@@ -39,7 +39,7 @@ class KeyIndex:
 
     def counts(self) -> Rows:
         """How many rows each key has."""
-        return self.starts[1:] - self.starts[:-1]
+        return np.diff(self.starts)
 
     def aligned_rows(self, matches: Rows, peer_counts: Rows | None, *, leads: bool) -> Rows:
         """The rows of matched keys such that both sides' i-th rows belong together.
@@ -59,7 +59,8 @@ class KeyIndex:
         place = np.arange(len(match)) - np.repeat(np.cumsum(pairs) - pairs, pairs)
         if peer_counts is not None:
             place = place // peer_counts[match] if leads else place % own[match]
-        return self.rows[self.starts[matches][match] + place]
+        rows: Rows = self.rows[self.starts[matches][match] + place]
+        return rows
 
     def __repr__(self) -> str:
         return f"KeyIndex({len(self.keys)} keys, {len(self.rows)} rows)"

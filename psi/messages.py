@@ -16,13 +16,24 @@ from dataclasses import dataclass
 
 from psi.errors import DecodeError, StateError, TranscriptError, VersionError
 
-__all__ = ["SESSION_BYTES", "VERSION", "Message", "MessageType", "Transcript"]
+__all__ = [
+    "FRAME_BYTES",
+    "HEADER_BYTES",
+    "VERSION",
+    "Message",
+    "MessageType",
+    "Transcript",
+    "announced_length",
+]
 
 VERSION = 1
-SESSION_BYTES = 16
+_SESSION_BYTES = 16
 _MAGIC = b"PSI\x00"
-_HEADER = struct.Struct(f">4sBBH{SESSION_BYTES}sQQ")
+_NOT_OURS = "the bytes are not a psi message: is the other side psi?"
+_HEADER = struct.Struct(f">4sBBH{_SESSION_BYTES}sQQ")
 _SEAL_BYTES = 32
+HEADER_BYTES = _HEADER.size
+FRAME_BYTES = HEADER_BYTES + _SEAL_BYTES  # a message without its body
 
 
 class MessageType(enum.IntEnum):
@@ -44,12 +55,24 @@ class Message:
     body: memoryview
 
 
+def announced_length(start: bytes | bytearray) -> int:
+    """Length of a whole message by its first HEADER_BYTES bytes, for whoever collects chunks.
+
+    Raises:
+        DecodeError: They are not the beginning of a message.
+    """
+    magic, *_, length = _HEADER.unpack_from(start)
+    if magic != _MAGIC:
+        raise DecodeError(_NOT_OURS)
+    return FRAME_BYTES + int(length)
+
+
 class Transcript:
     """The running hash of one session; seals what is sent and opens what is received."""
 
     def __init__(self, protocol: str) -> None:
         """Start a session of the named protocol."""
-        self._session = bytes(SESSION_BYTES)
+        self._session = bytes(_SESSION_BYTES)
         self._chain = hashlib.sha256(b"psi transcript, " + protocol.encode()).digest()
 
     @property
@@ -60,7 +83,7 @@ class Transcript:
     def begin_session(self) -> bytes:
         """Fix the session once both hellos are in; returns its 32-byte identity."""
         identity = hashlib.sha256(b"psi session, " + self._chain).digest()
-        self._session = identity[:SESSION_BYTES]
+        self._session = identity[:_SESSION_BYTES]
         return identity
 
     def seal(self, kind: MessageType, count: int, body: bytes) -> bytes:
@@ -78,18 +101,18 @@ class Transcript:
             StateError: It is of a type that is not due.
             TranscriptError: It is of another session, or was changed.
         """
-        if len(data) < _HEADER.size + _SEAL_BYTES:
+        if len(data) < FRAME_BYTES:
             raise DecodeError(f"a message of {len(data)} bytes is shorter than an empty one")
         view = memoryview(data)
         magic, version, found, zero, session, count, length = _HEADER.unpack_from(view)
         if magic != _MAGIC:
-            raise DecodeError("the bytes are not a psi message: is the other side psi?")
+            raise DecodeError(_NOT_OURS)
         if version != VERSION:
             raise VersionError(
                 f"the other side speaks version {version}, this side {VERSION}: "
                 "install the same psi on both sides"
             )
-        if length != len(data) - _HEADER.size - _SEAL_BYTES or zero:
+        if length != len(data) - FRAME_BYTES or zero:
             raise DecodeError("the message does not have the announced length: cut or extended")
         if found != kind:
             raise StateError(f"expected message {kind.name}, got type {found}")

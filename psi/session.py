@@ -14,7 +14,7 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, Never
+from typing import ClassVar, Literal, Never, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,24 @@ from psi.errors import (
     SizeLimitError,
     StateError,
 )
-from psi.messages import Message, MessageType, Transcript
+from psi.messages import FRAME_BYTES, Message, MessageType, Transcript
 
-__all__ = ["MAC_BYTES", "MAX_PEER_ITEMS", "Parameters", "Party", "expect_shape", "tag_bytes"]
+__all__ = [
+    "MAC_BYTES",
+    "MAX_PEER_ITEMS",
+    "Parameters",
+    "Party",
+    "Progress",
+    "expect_shape",
+    "tag_bytes",
+]
 
 MAX_PEER_ITEMS = 1 << 24
 MAC_BYTES = 32
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+_FINGERPRINT_BYTES = 32
 _NONCE_BYTES = 32
 _FALSE_MATCH_BITS = 40
 _COUNT = np.dtype(">u4")
@@ -87,6 +99,7 @@ class Party:
     """One side of a session: takes messages in turn, fails for good, forgets its secrets."""
 
     protocol: ClassVar[str]
+    speaks_first: ClassVar[bool]
     _own_hello: ClassVar[MessageType]
     _peer_hello: ClassVar[MessageType]
 
@@ -97,6 +110,7 @@ class Party:
         *,
         counts: NDArray[np.intp] | None = None,
         max_peer_items: int = MAX_PEER_ITEMS,
+        progress: Progress | None = None,
     ) -> None:
         """Prepare one session.
 
@@ -105,6 +119,7 @@ class Party:
             parameters: What both sides must choose alike.
             counts: Shape (len(items),): how often each occurs; given with `multiplicities`.
             max_peer_items: The largest set the other side may bring.
+            progress: Called with a stage, the items done and their number while it works.
 
         Raises:
             ConfigError: Items repeat, or counts are not those of the items.
@@ -119,6 +134,8 @@ class Party:
         self._items = items
         self._counts = counts
         self._max_peer_items = max_peer_items
+        self._progress = progress or (lambda stage, done, total: None)
+        self._n_peer: int | None = None
         self._transcript = Transcript(self.protocol)
         self._identity = b""
         self._mac_key = b""
@@ -126,6 +143,10 @@ class Party:
         self._peer_counts: NDArray[np.intp] | None = None
         self._expect: Callable[[bytes], bytes | None] | None = None
         self._done = False
+
+    def start(self) -> bytes | None:
+        """The session's first message, if this side speaks first."""
+        return None
 
     @property
     def done(self) -> bool:
@@ -155,6 +176,14 @@ class Party:
         """
         self._require_done()
         return self._peer_counts
+
+    @property
+    def longest_message(self) -> int:
+        """What the other side's next message can measure at most, in bytes."""
+        if self._n_peer is None:
+            return FRAME_BYTES + _FINGERPRINT_BYTES + _NONCE_BYTES
+        # A point for each of its items, a tag and a count for each of ours, each one rounded up.
+        return FRAME_BYTES + MAC_BYTES + 32 * (self._n_peer + 1) + 32 * (len(self._items) + 1)
 
     def receive(self, message: bytes) -> bytes | None:
         """Take the other side's next message; returns the answer to send, or None at the end.
@@ -196,11 +225,15 @@ class Party:
         body = self._parameters.fingerprint() + secrets.token_bytes(_NONCE_BYTES)
         return self._transcript.seal(self._own_hello, len(self._items), body)
 
+    def _peer_items(self) -> int:
+        assert self._n_peer is not None  # noqa: S101 - the hellos went before
+        return self._n_peer
+
     def _take_hello(self, data: bytes) -> None:
         hello = self._transcript.open(self._peer_hello, data)
         own = self._parameters.fingerprint()
-        expect_shape(hello, hello.count, len(own) + _NONCE_BYTES)
-        if hello.body[: len(own)] != own:
+        expect_shape(hello, hello.count, _FINGERPRINT_BYTES + _NONCE_BYTES)
+        if hello.body[:_FINGERPRINT_BYTES] != own:
             raise ParameterMismatchError(
                 f"the other side chose other settings than this side's {self._parameters}: "
                 "agree on output, columns and normalisation and start again"
@@ -211,7 +244,7 @@ class Party:
                 f"{self._max_peer_items}: raise max_peer_items if that is expected"
             )
         self._n_peer = hello.count
-        self._tag_bytes = tag_bytes(len(self._items), self._n_peer)
+        self._tag_bytes = tag_bytes(len(self._items), hello.count)
 
     # -- confirmations ------------------------------------------------------------------------
 

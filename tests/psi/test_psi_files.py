@@ -1,5 +1,7 @@
 """Files in and out: the dirt of real CSV files, and files that appear whole or not at all."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import psi
 from psi import ConfigError
+from psi.cli import _transport
 from psi.files import joined, read_table, taken, whole_file, write_table
+from psi.normalise import Normaliser, _phonenumbers
 
 
 @pytest.mark.parametrize(
@@ -77,3 +82,26 @@ def test_columns_of_different_length_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="argument 2 is shorter"):
         write_table(tmp_path / "out.csv", {"a": [1, 2], "b": [1]})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "use"),
+    [
+        ("pyarrow", "psi-tables", lambda folder: read_table(folder / "t.parquet")),
+        ("phonenumbers", "psi-tables", lambda folder: Normaliser.parse("phone:DE")),
+        ("grpc", "psi-network", lambda folder: _transport()),
+    ],
+)
+def test_a_missing_extra_is_named(
+    module: str,
+    extra: str,
+    use: Callable[[Path], object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _phonenumbers.cache_clear()
+    monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.delitem(sys.modules, "psi.transport", raising=False)
+    monkeypatch.delattr(psi, "transport", raising=False)
+    with pytest.raises(ConfigError, match=rf"privfed\[{extra}\]"):
+        use(tmp_path)

@@ -8,6 +8,7 @@ import psi
 EXPORTS = [
     "Alignment",
     "ConfigError",
+    "DeadlineError",
     "DecodeError",
     "DuplicateIDError",
     "InvalidPointError",
@@ -15,6 +16,7 @@ EXPORTS = [
     "PSIError",
     "ParameterMismatchError",
     "Parameters",
+    "PeerRefusedError",
     "ProtocolError",
     "Receiver",
     "RepeatedElementError",
@@ -22,6 +24,7 @@ EXPORTS = [
     "SizeLimitError",
     "StateError",
     "TranscriptError",
+    "TransportError",
     "VersionError",
     "align",
 ]

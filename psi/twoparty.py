@@ -1,0 +1,97 @@
+"""One side's table in a session between two: from its IDs to a party, from matches to its rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi.ecdh import Receiver, Sender
+from psi.errors import ConfigError
+from psi.keys import Duplicates, KeyIndex, index_keys
+from psi.normalise import Normalise, key_format, normalisers
+from psi.session import MAX_PEER_ITEMS, Parameters, Progress
+from psi.tables import key_columns, key_names
+
+__all__ = ["Result", "Side", "TableSession"]
+
+Side: TypeAlias = Literal["serve", "join"]
+Result: TypeAlias = Literal["both", "serve", "join"]
+
+
+@dataclass(frozen=True, repr=False)
+class TableSession:
+    """A table's party in one session.
+
+    Attributes:
+        party: The state machine to carry through.
+        index: The table's distinct IDs and their rows.
+        leads: Whether this side's rows vary slowest among the pairs of a repeated ID.
+        gets_result: Whether this side gets the result.
+    """
+
+    party: Receiver | Sender
+    index: KeyIndex
+    leads: bool
+    gets_result: bool
+
+    @classmethod
+    def prepare(
+        cls,
+        table: Any,
+        *,
+        side: Side,
+        on: str | Sequence[str] | None = None,
+        duplicates: Duplicates = "error",
+        normalise: Normalise = None,
+        result: Result = "both",
+        max_peer_items: int = MAX_PEER_ITEMS,
+        progress: Progress | None = None,
+    ) -> "TableSession":
+        """Encode a table's IDs and get ready to speak.
+
+        Args:
+            table: As for `psi.align`.
+            side: Whether this side serves or joins.
+            on: The column or columns of the ID; their names may differ at the other side.
+            duplicates: As for `psi.align`. Where both get the result, "all" on both sides
+                gives every pair of rows; where one does, its rows once each.
+            normalise: Steps by name, the same at both sides.
+            result: Who gets the result: "both", or the side that serves or joins.
+            max_peer_items: The largest set the other side may bring.
+            progress: Called with a stage, the items done and their number.
+
+        Raises:
+            ConfigError: The table, its IDs or a choice is not acceptable.
+        """
+        if result not in ("both", "serve", "join"):
+            raise ConfigError("the result goes to both, serve or join")
+        functions = normalisers(normalise, key_names(on))
+        columns = key_columns(table, on, "the table")
+        index = index_keys(columns, duplicates=duplicates, normalise=functions, name="the table")
+        every = duplicates == "all" and result == "both"
+        parameters = Parameters(
+            output="both" if result == "both" else "receiver",
+            key_format=key_format(functions),
+            multiplicities=every,
+        )
+        receives = side == ("join" if result == "both" else result)
+        party = (Receiver if receives else Sender)(
+            index.keys,
+            parameters,
+            counts=index.counts() if every else None,
+            max_peer_items=max_peer_items,
+            progress=progress,
+        )
+        return cls(party, index, receives, receives or result == "both")
+
+    def rows(self) -> NDArray[np.intp]:
+        """The matching rows of this side's table; the other side's i-th row has the same ID.
+
+        The order is random, the same at both sides.
+
+        Raises:
+            StateError: The session is not done, or this side gets no result.
+        """
+        return self.index.aligned_rows(self.party.matches, self.party.peer_counts, leads=self.leads)

@@ -1,0 +1,221 @@
+"""Two companies, two processes: results on both sides, and what is left when one of them dies."""
+
+import csv
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import psi.cli
+from psi.certificates import create_identity
+
+ALICE = "ID,colour\n3,red\n1,green\n2,blue\n,none\n"
+BOB = "price;key\n10;2\n20;3\n30;9\n"
+COMMAND = "import psi.cli; psi.cli.main()"
+DIE_AT_MESSAGE = """
+import os, psi.session
+receive, left = psi.session.Party.receive, [{number}]
+def dying(self, message):
+    left[0] -= 1
+    if left[0] < 0:
+        os._exit(9)
+    return receive(self, message)
+psi.session.Party.receive = dying
+"""
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("alice", "bob"):
+        create_identity(folder / name)
+    return folder
+
+
+@dataclass
+class Place:
+    """A folder with both tables, and ways to start each side on it."""
+
+    folder: Path
+    keys: Path
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start(self, *arguments: object, before: str = "") -> subprocess.Popen[str]:
+        call = [sys.executable, "-c", before + COMMAND, *map(str, arguments)]
+        process = subprocess.Popen(
+            call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder
+        )
+        self.running.append(process)
+        return process
+
+    def serve(self, *options: object, before: str = "") -> "Serving":
+        process = self.start(
+            *("serve", "alice.csv", "--on", "ID", "--listen", "127.0.0.1:0"),
+            *("--identity", self.keys / "alice", "--peer", self.keys / "bob.crt"),
+            *options,
+            before=before,
+        )
+        assert process.stderr is not None
+        port = re.fullmatch(r"listening on port (\d+)\n", process.stderr.readline())
+        assert port is not None
+        return Serving(process, f"127.0.0.1:{port[1]}")
+
+    def join(self, address: str, *options: object, before: str = "") -> subprocess.Popen[str]:
+        return self.start(
+            *("join", "bob.csv", address, "--on", "key", "--wait", "10"),
+            *("--identity", self.keys / "bob", "--peer", self.keys / "alice.crt"),
+            *options,
+            before=before,
+        )
+
+    def written(self) -> list[str]:
+        return sorted(path.name for path in self.folder.iterdir())
+
+
+@dataclass
+class Serving:
+    process: subprocess.Popen[str]
+    address: str
+
+
+@pytest.fixture
+def place(tmp_path: Path, keys: Path) -> Iterator[Place]:
+    (tmp_path / "alice.csv").write_text(ALICE)
+    (tmp_path / "bob.csv").write_text(BOB)
+    here = Place(tmp_path, keys)
+    yield here
+    for process in here.running:
+        process.kill()
+        process.communicate()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def failed(process: subprocess.Popen[str], *words: str) -> None:
+    code, out, err = ended(process)
+    assert (code, out) == (1, "")
+    assert err.startswith("psi: ")
+    assert err.count("\n") == 1
+    for word in words:
+        assert word in err
+
+
+def column(path: Path, name: str) -> list[str]:
+    with path.open() as file:
+        return [row[name] for row in csv.DictReader(file)]
+
+
+def test_both_get_their_rows_in_one_order(place: Place) -> None:
+    serving = place.serve("--out", "a.csv")
+    joining = place.join(serving.address, "--out", "b.csv")
+    assert ended(joining)[:2] == (0, "")
+    code, _, err = ended(serving.process)
+    assert code == 0
+    assert "2 matching rows by ecdh" in err
+    left, right = place.folder / "a.csv", place.folder / "b.csv"
+    assert sorted(column(left, "colour")) == ["blue", "red"]
+    assert column(left, "ID") == column(right, "key")
+    price = {"2": "10", "3": "20"}
+    assert column(right, "price") == [price[key] for key in column(left, "ID")]
+
+
+@pytest.mark.parametrize(("result", "serves"), [("serve", True), ("join", False)])
+def test_only_one_gets_the_result(place: Place, result: str, serves: bool) -> None:
+    serving = place.serve("--result", result, "--rows")
+    joining = place.join(serving.address, "--result", result, "--rows")
+    (code, at_bob, err_bob), (other, at_alice, err_alice) = ended(joining), ended(serving.process)
+    assert (code, other) == (0, 0)
+    if serves:
+        assert (sorted(at_alice.split()), at_bob) == (["0", "2", "row"], "")
+        assert "no result at this side" in err_bob
+    else:
+        assert (sorted(at_bob.split()), at_alice) == (["0", "1", "row"], "")
+        assert "no result at this side" in err_alice
+
+
+def test_all_pairs_of_repeated_and_messy_ids(place: Place) -> None:
+    (place.folder / "alice.csv").write_text("ID,n\nA@x.org,1\nb@x.org,2\na@X.org ,3\n")
+    (place.folder / "bob.csv").write_text("key,m\na@x.org,4\nc@x.org,5\na@x.org,6\n")
+    options = ("--duplicates", "all", "--normalise", "email")
+    serving = place.serve(*options, "--out", "a.parquet")
+    joining = place.join(serving.address, *options, "--out", "b.csv")
+    assert ended(joining)[0] == ended(serving.process)[0] == 0
+    left = pq.read_table(place.folder / "a.parquet").column("n").to_pylist()
+    right = column(place.folder / "b.csv", "m")
+    assert sorted(zip(left, right, strict=True)) == [
+        ("1", "4"), ("1", "6"), ("3", "4"), ("3", "6")
+    ]  # fmt: skip
+
+
+def test_other_settings_stop_both(place: Place) -> None:
+    serving = place.serve("--out", "a.csv")
+    joining = place.join(serving.address, "--normalise", "case", "--out", "b.csv")
+    failed(joining, "stopped: ParameterMismatchError")
+    failed(serving.process, "other settings")
+    assert place.written() == ["alice.csv", "bob.csv"]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_joining_side_dies_at_any_message(place: Place, number: int) -> None:
+    serving = place.serve("--out", "a.csv")
+    dying = place.join(serving.address, before=DIE_AT_MESSAGE.format(number=number))
+    assert ended(dying)[0] == 9
+    failed(serving.process, "went away")
+    assert place.written() == ["alice.csv", "bob.csv"]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_serving_side_dies_at_any_message(place: Place, number: int) -> None:
+    dying = place.serve(before=DIE_AT_MESSAGE.format(number=number))
+    joining = place.join(dying.address, "--out", "b.csv")
+    failed(joining, "went away")
+    assert ended(dying.process)[0] == 9
+    assert place.written() == ["alice.csv", "bob.csv"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--out", "absent/a.csv"], "absent/a.csv cannot be written"),
+        (["--out", "a.csv", "--result", "join"], "leave out --out"),
+        (["--result", "everybody"], "both, serve or join"),
+        (["--identity", "nobody"], "nobody.key cannot be read"),
+        (["--peer", "alice.csv"], "holds no certificate"),
+        (["--listen", "256.0.0.1:1"], "cannot listen on 256.0.0.1:1"),
+    ],
+)
+def test_bad_input_is_one_line(
+    place: Place,
+    options: list[str],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(place.folder)
+    call = ["psi", "serve", "alice.csv", "--on", "ID", "--identity", str(place.keys / "alice")]
+    monkeypatch.setattr(sys, "argv", [*call, "--peer", str(place.keys / "bob.crt"), *options])
+    with pytest.raises(SystemExit) as end:
+        psi.cli.main()
+    assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_keygen(tmp_path: Path) -> None:
+    call = [sys.executable, "-c", COMMAND, "keygen", str(tmp_path / "carol")]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"SHA-256 ([0-9a-f]{2}:){31}[0-9a-f]{2}\n", done.stdout)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["carol.crt", "carol.key"]
+    again = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert again.stderr.count("\n") == 1
