@@ -198,14 +198,18 @@ def pack(values: Integers, packing: Packing) -> Words:
 def unpack(coefficients: Words, count: int, packing: Packing) -> Integers | None:
     """Return the ``count`` sums in ``coefficients`` (mod t), or None where they hold no sums."""
     rows = packing.coefficients(count)
-    mask, radix = np.uint64(2**packing.plain_bits - 1), np.uint64(packing.radix)
     half = packing.radix // 2
     offset = sum(half * packing.radix**lane for lane in range(packing.lanes))
-    rest = (coefficients + np.uint64(offset % 2**64)) & mask
+    shifted = (coefficients + np.uint64(offset % 2**64)) & np.uint64(2**packing.plain_bits - 1)
+    # The noise bound leaves 51 bits at most, so that quotients of doubles are exact after floor.
+    rest = shifted.astype(np.float64)
     out = np.empty(rows * packing.lanes, np.int64)
     for lane in range(packing.lanes):
-        rest, digit = np.divmod(rest, radix)
-        np.subtract(digit.view(np.int64), half, out=out[lane * rows : (lane + 1) * rows])
+        above = np.floor(rest / packing.radix)
+        rest -= above * packing.radix
+        rest -= half
+        out[lane * rows : (lane + 1) * rows] = rest
+        rest = above
     if rest.any() or out[count:].any():
         return None
     return out[:count]
