@@ -1,6 +1,6 @@
 """The kinds of chart that the report draws, on plain numbers; what is drawn is pictures.py's.
 
-A panel is 420 units wide, so that its 11-unit text can be read on a telephone and beside a second
+A panel is 380 units wide, so that its 11-unit text can be read on a telephone and beside a second
 panel on a desk. Colours come from the palette that is passed in: sentinels for the page, real
 ones for a PNG.
 """
@@ -24,7 +24,7 @@ from matplotlib.ticker import (
 from privfed.report.view import Curve
 from privfed.report.words import present
 
-WIDTH = 420.0
+WIDTH = 380.0
 _INCH = 72.0
 
 Palette = Mapping[str, str]
@@ -119,7 +119,7 @@ def bar_chart(
                 fontsize=10.5,
             )  # fmt: skip
         if present(group.mark):
-            ends = [above + name - 3, above + name + bar * len(rows)]
+            ends = [above + name, above + name + bar * len(rows)]
             _stroke(axes, [group.mark] * 2, ends, palette, dashes=(0, (2, 1.5)))
         for y_bar, item in rows:  # over the mark, so that nothing cuts an interval
             if item.interval is not None and all(map(present, item.interval)):

@@ -144,7 +144,7 @@ def _other_splits(view: View, main: str) -> Finding | None:
 def _exact(view: View) -> list[Finding]:
     found = []
     for match in gains.matches(view):
-        rounds = f"{count(match.equal_rounds, 'round')} of {count(match.rounds, 'round')}"
+        rounds = f"{match.equal_rounds:,} of {count(match.rounds, 'round')}"
         runs = f"{match.equal_runs} of {count(match.runs, 'run')}"
         if match.equal_runs == match.runs and match.equal_rounds == match.rounds:
             headline = "Encryption changes nothing: the weights are equal, bit for bit."

@@ -82,10 +82,15 @@ def _accuracy(view: View, split: str) -> list[KeyFigure]:
 def _exactness(view: View) -> list[KeyFigure]:
     return [
         KeyFigure(
-            percent(match.equal_rounds / match.rounds).replace(".0", ""),
+            _share(match.equal_rounds, match.rounds),
             "of rounds equal bit for bit, encrypted and in the clear",
             f"{match.equal_rounds:,} of {count(match.rounds, 'round')}",
         )
         for match in gains.matches(view)[:1]
         if match.rounds
     ]
+
+
+def _share(part: int, whole: int) -> str:
+    """A percentage that says 100 only of all of them."""
+    return "100\u00a0%" if part == whole else percent(min(part / whole, 0.999))

@@ -24,7 +24,7 @@ _COLOURS = {
     "guest": ("#0072b2", "#5ab4f0"),
     "host": ("#c4500a", "#f58a4b"),
     "overall": ("#5a5f66", "#c3c8ce"),
-    "float": ("#8a7a00", "#d8c94f"),
+    "float": ("#5e5300", "#eee48f"),
     "federated": ("#0a8560", "#2fbf8f"),
     "encrypted": ("#0a3d2e", "#c9f7e4"),
     "private-1": ("#c06fb4", "#f0bde8"),

@@ -58,7 +58,12 @@ def groups_in_words(groups: Sequence[Group]) -> str:
 
 # The paper's Figure 9
 
-PAPER_KEY = (Key("this run, in the arm’s colour", "federated"), Key("the paper", "quiet", "hollow"))
+INTERVAL = Key("95 % interval", "ink", "line")
+PAPER_KEY = (
+    Key("this run, in the arm’s colour", "federated"),
+    Key("the paper", "quiet", "hollow"),
+    INTERVAL,
+)
 
 
 def paper_lines(view: View, split: str) -> list[tuple[str, Line]]:
@@ -136,6 +141,7 @@ SPLIT_KEY = (
     Key("pooled", "overall"),
     Key("federated, rows nobody trained on", "federated", "hollow"),
     Key("majority class on those", "ink", "mark"),
+    INTERVAL,
 )
 
 

@@ -151,10 +151,6 @@ class View:
         ]
         return sorted(known, key=lambda cost: -cost.epsilon)
 
-    def description(self, arm: str) -> ArmDescription:
-        """What the results say of an arm."""
-        return self._descriptions[arm]
-
     def curve(self, split: str, line: Line, quantity: str) -> Curve | None:
         """A quantity of the history by round, thinned to at most 160 points.
 

@@ -187,6 +187,16 @@ def test_what_the_results_say_is_text_and_not_markup() -> None:
     assert "$x_1$" in page
 
 
+def test_a_hundred_percent_is_said_only_of_all_rounds() -> None:
+    # One round of 3,000 differs: 99.97 %, which must not be rounded up.
+    page = render_html(
+        sample(arms=("federated", "federated-he"), splits=("disjoint",), seeds=1, rounds=3000,
+               unequal=True)
+    )  # fmt: skip
+    assert "<dd>99.9\u00a0%</dd>" in page
+    assert "2,999 of 3,000\u00a0rounds" in page
+
+
 def test_the_same_results_give_the_same_page(pages: dict[str, str]) -> None:
     assert render_html(SHAPES["all"]) == pages["all"]
 
