@@ -10,8 +10,10 @@ from privfed.secagg.aggregator import Aggregator
 from privfed.secagg.decryptor import Decryptor, Result
 from privfed.secagg.encryptor import Encryptor
 from privfed.secagg.identity import Identity, PublicIdentity, generate_identity
+from privfed.secagg.keyring import Keyring
 from privfed.secagg.layout import Layout
 from privfed.secagg.parameters import Parameters
+from privfed.secagg.sealing import open_key, seal_key
 
 
 def generate_keys(params: Parameters) -> SecretKey:
@@ -27,6 +29,7 @@ __all__ = [
     "Decryptor",
     "Encryptor",
     "Identity",
+    "Keyring",
     "Layout",
     "Parameters",
     "PublicIdentity",
@@ -34,4 +37,6 @@ __all__ = [
     "SecretKey",
     "generate_identity",
     "generate_keys",
+    "open_key",
+    "seal_key",
 ]

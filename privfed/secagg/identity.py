@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
+from cryptography.hazmat.primitives.hpke import Suite
 
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
 from privfed.he.keys import lock, read_secret, unlock, write_secret
@@ -52,6 +53,11 @@ class PublicIdentity:
         digest = Hash(SHA256())
         digest.update(self.verify_key)
         return digest.finalize()[:16].hex()
+
+    @cached_property
+    def mask_public(self) -> X25519PublicKey:
+        """The mask key as an object."""
+        return X25519PublicKey.from_public_bytes(self.mask_key)
 
     @cached_property
     def _verifier(self) -> Ed25519PublicKey:
@@ -101,19 +107,23 @@ class Identity:
         return self._sign.sign(message)
 
     def agree(self, other: PublicIdentity) -> bytes:
-        """Return the 32-byte X25519 secret shared with ``other``; derive from it, never use it."""
-        return self.agree_ephemeral(other.mask_key)
-
-    def agree_ephemeral(self, ephemeral: bytes) -> bytes:
-        """Return the X25519 secret shared with whoever made the ``ephemeral`` public key.
+        """Return the 32-byte X25519 secret shared with ``other``; derive from it, never use it.
 
         Raises:
             AuthenticationError: the key has low order (RFC 7748, section 6.1).
         """
         try:
-            return self._mask.exchange(X25519PublicKey.from_public_bytes(ephemeral))
+            return self._mask.exchange(other.mask_public)
         except ValueError:
             raise AuthenticationError("an X25519 key of low order: no secret with it") from None
+
+    def unseal(self, suite: Suite, sealed: bytes, info: bytes) -> bytes:
+        """Return what was sealed to this party's mask key by HPKE.
+
+        Raises:
+            cryptography.exceptions.InvalidTag: it was altered, or sealed to another.
+        """
+        return suite.decrypt(sealed, self._mask, info)
 
     def save(self, path: Path, passphrase: str | None = None) -> None:
         """Write both private keys to a new file of mode 0600, locked where a passphrase is given.

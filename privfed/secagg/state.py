@@ -1,10 +1,9 @@
 """What a party remembers across rounds and restarts: the last round, the transcript, failures."""
 
-import contextlib
 import fcntl
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from privfed.errors import AuthenticationError, ConfigError, ReplayError
@@ -47,6 +46,9 @@ class Journal:
             return
         try:
             record = Record(**json.loads(path.read_text()))
+            if [type(value) for value in astuple(record)] != [str, int, str, int]:
+                raise TypeError
+            bytes.fromhex(record.transcript)
         except (OSError, ValueError, TypeError):
             raise ConfigError(f"{path} is no state file; give another path") from None
         if record.owner != self.record.owner:
@@ -107,8 +109,10 @@ class Journal:
                 os.fsync(file.fileno())
             fresh.replace(self._path)
             folder = os.open(self._path.parent, os.O_RDONLY)
-            with contextlib.closing(os.fdopen(folder)):
-                os.fsync(folder)
+            try:
+                os.fsync(folder)  # the new name must survive a power cut too
+            finally:
+                os.close(folder)
         except OSError as error:
             raise ConfigError(f"cannot write {self._path}: {error.strerror}") from None
 

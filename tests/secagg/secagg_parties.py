@@ -1,7 +1,6 @@
 """Parties for the tests: small updates, one key, one roster."""
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
@@ -17,10 +16,14 @@ DRESS_SHAPES = {
 }
 
 
-@cache
+_made = []
+
+
 def identities(count):
     """The same identities for every test of a run: making them is no part of a test."""
-    return tuple(secagg.generate_identity() for _ in range(count))
+    while len(_made) < count:
+        _made.append(secagg.generate_identity())
+    return tuple(_made[:count])
 
 
 def updates(count, shapes, clip_range=0.05, seed=0):

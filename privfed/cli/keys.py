@@ -1,0 +1,149 @@
+"""`privfed keys`: the life of a party's keys, one folder a party."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from privfed.errors import ConfigError
+
+if TYPE_CHECKING:
+    from privfed.secagg import Keyring, Parameters
+
+app = typer.Typer(no_args_is_help=True, help="Make, hand over, rotate and revoke keys.")
+
+Folder = Annotated[Path, typer.Argument(help="This party's keyring folder.", show_default=False)]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option(help="File whose first line locks the keys; without it they are mode 0600."),
+]
+ParamsFile = Annotated[Path, typer.Option(help="Parameters, as Parameters.to_bytes() wrote them.")]
+Out = Annotated[Path, typer.Option(help="Folder for one sealed key a party.")]
+
+
+@app.command()
+def identity(folder: Folder, passphrase_file: PassphraseFile = None) -> None:
+    """Make this party's identity; prints the public half for the roster."""
+    from privfed.secagg import Keyring
+
+    made = Keyring.create(folder, _passphrase(passphrase_file))
+    print(made.identity.public.to_bytes().hex())
+
+
+@app.command()
+def show(folder: Folder, passphrase_file: PassphraseFile = None) -> None:
+    """Say who this party is and which keys it uses and retired; no secret is shown."""
+    keyring = _open(folder, passphrase_file)
+    print(f"party    {keyring.identity.public.id}")
+    try:
+        print(f"job      {keyring.params.job}")
+        print(f"params   {keyring.params.fingerprint.hex()}")
+        print(f"key      {keyring.current}")
+    except ConfigError as nothing_yet:
+        print(f"key      none ({nothing_yet})")
+    for name in sorted(keyring.retired):
+        print(f"retired  {name}")
+
+
+@app.command()
+def make(
+    folder: Folder, params: ParamsFile, out: Out, passphrase_file: PassphraseFile = None
+) -> None:
+    """Make the parties' shared key, and seal it to each other party on the roster."""
+    keyring = _open(folder, passphrase_file)
+    _hand_out(keyring, keyring.make(_read(params)), out)
+
+
+@app.command()
+def accept(
+    folder: Folder,
+    sealed: Annotated[Path, typer.Argument(help="The key sealed to this party.")],
+    params: ParamsFile,
+    maker: Annotated[
+        str | None, typer.Option(help="Id of the party that must have made it.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Take the shared key that another party made; retires the one it replaces."""
+    keyring, agreed = _open(folder, passphrase_file), _read(params)
+    made_by = None
+    if maker is not None:
+        made_by = next((party for party in agreed.roster if party.id == maker), None)
+        if made_by is None:
+            raise ConfigError(f"party {maker} is not on the roster")
+    print(f"key {keyring.accept(_bytes(sealed), agreed, made_by)}")
+
+
+@app.command()
+def rotate(folder: Folder, out: Out, passphrase_file: PassphraseFile = None) -> None:
+    """Replace the shared key by a new one for the same parties."""
+    keyring = _open(folder, passphrase_file)
+    _hand_out(keyring, keyring.rotate(), out)
+
+
+@app.command()
+def revoke(
+    folder: Folder,
+    party: Annotated[str, typer.Option(help="Id of the party that leaves.")],
+    params_out: Annotated[Path, typer.Option(help="File for the new parameters.")],
+    out: Out,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Take a party off the roster and replace the shared key by one that it does not get."""
+    keyring = _open(folder, passphrase_file)
+    if params_out.exists():
+        raise ConfigError(f"{params_out} is there already; give another file")
+    changed, sealed = keyring.revoke(party)
+    _write(params_out, changed.to_bytes())
+    _hand_out(keyring, sealed, out)
+
+
+def _open(folder: Path, passphrase_file: Path | None) -> Keyring:
+    from privfed.secagg import Keyring
+
+    return Keyring(folder, _passphrase(passphrase_file))
+
+
+def _passphrase(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"cannot read a passphrase from {path}") from None
+    if not lines or not lines[0]:
+        raise ConfigError(f"the first line of {path} is empty; write the passphrase there")
+    return lines[0]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _read(path: Path) -> Parameters:
+    from privfed.secagg import Parameters
+
+    return Parameters.from_bytes(_bytes(path))
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _hand_out(keyring: Keyring, sealed: dict[str, bytes], out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error.strerror}") from None
+    for party, data in sealed.items():
+        _write(out / f"{party}.sealed", data)
+        print(f"{out / party}.sealed")
+    print(f"key {keyring.current}")
