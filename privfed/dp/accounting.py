@@ -9,6 +9,7 @@ Mixture of Gaussians Mechanisms", arXiv 2401.10294). Several parties' steps on o
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -53,14 +54,11 @@ def dp_sgd_epsilon(
     Raises:
         ConfigError: a value outside its range, or lists of different lengths.
     """
-    if not len(sampling_rates) == len(steps) == len(placement):
-        raise ConfigError("give one sampling rate, one number of steps and one row count a party")
     if not noise_multiplier > 0 or not math.isfinite(noise_multiplier):
         raise ConfigError(f"the noise multiplier must be a positive number, not {noise_multiplier}")
-    if not 0 < delta < 1:
-        raise ConfigError(f"delta must lie between 0 and 1, not {delta}")
-    if any(not 0 < rate <= 1 for rate in sampling_rates):
-        raise ConfigError("a Poisson sampling rate must lie in (0, 1]")
+    if not discretisation > 0:
+        raise ConfigError(f"the discretisation must be a positive number, not {discretisation}")
+    _check(sampling_rates, steps, [placement], delta)
     accountant = _accountant(discretisation)
     accountant.compose(_training(noise_multiplier, sampling_rates, steps, placement))
     return float(accountant.get_epsilon(delta))
@@ -79,11 +77,12 @@ def calibrate_noise_multiplier(
     dp-accounting's calibration returns the side of its bracket that keeps the target.
 
     Raises:
-        ConfigError: `target_epsilon` is not positive, or no noise reaches it.
+        ConfigError: `target_epsilon` is not positive or no noise reaches it, or another value is
+            one that `dp_sgd_epsilon` refuses.
     """
     if not target_epsilon > 0 or not math.isfinite(target_epsilon):
         raise ConfigError(f"epsilon must be a positive number, not {target_epsilon}")
-
+    _check(sampling_rates, steps, placements, delta)
     make_accountant = functools.partial(_accountant, search_discretisation(target_epsilon))
 
     def least(placement: Placement, start: float) -> float:
@@ -133,14 +132,16 @@ def calibrate_noise_multiplier(
 
 def search_discretisation(target_epsilon: float) -> float:
     """Keep the grid's share of ε the same for large ones, where a fine grid costs minutes."""
-    return _DISCRETISATION * max(1.0, target_epsilon)
+    return _DISCRETISATION * min(max(1.0, target_epsilon), 100.0)
 
 
 def worst_placements(placements: Sequence[Placement]) -> list[Placement]:
     """Keep the placements that no other one covers in every party; only these can be worst."""
     distinct = sorted(set(placements), reverse=True)
-    if not distinct:
+    if not any(map(any, distinct)):
         raise ConfigError("privacy needs at least one unit with a training row")
+    if len(set(map(len, distinct))) > 1:
+        raise ConfigError("every unit needs one row count a party")
     return [
         candidate
         for candidate in distinct
@@ -149,6 +150,22 @@ def worst_placements(placements: Sequence[Placement]) -> list[Placement]:
             for other in distinct
         )
     ]
+
+
+def _check(
+    sampling_rates: Sequence[float],
+    steps: Sequence[int],
+    placements: Sequence[Placement],
+    delta: float,
+) -> None:
+    if not sampling_rates or {len(steps), *map(len, placements)} - {len(sampling_rates)}:
+        raise ConfigError("give one sampling rate, one number of steps and one row count a party")
+    if any(not 0 < rate <= 1 for rate in sampling_rates):
+        raise ConfigError("a Poisson sampling rate must lie in (0, 1]")
+    if any(not count >= 0 or count % 1 for count in itertools.chain(steps, *placements)):
+        raise ConfigError("steps and rows are whole numbers from 0 up")
+    if not 0 < delta < 1:
+        raise ConfigError(f"delta must lie between 0 and 1, not {delta}")
 
 
 def _accountant(discretisation: float) -> pld.PLDAccountant:

@@ -85,14 +85,14 @@ def plan_dp_sgd(
     Raises:
         ConfigError: a value outside its range, or an ε that no noise reaches.
     """
-    if rounds < 1 or expected_batch_size < 1 or any(count < 1 for count in rows):
+    if rounds < 1 or expected_batch_size < 1 or not rows or min(rows) < 1:
         raise ConfigError("rounds, the batch size and every party's rows must be at least 1")
     if not l2_clip_norm > 0 or not math.isfinite(l2_clip_norm):
         raise ConfigError(f"the clip norm must be a positive number, not {l2_clip_norm}")
-    if delta >= 1 / max(rows):
+    if not 0 < delta < 1 / max(rows):
         raise ConfigError(
-            f"delta={delta} is not below 1/{max(rows)}, one over a party's rows: "
-            "such a delta allows a row to be published; ask for a smaller one"
+            f"delta={delta} is not between 0 and 1/{max(rows)}, one over a party's rows: "
+            "a larger delta allows a row to be published; ask for a smaller one"
         )
     sampling_rates = tuple(min(1.0, expected_batch_size / count) for count in rows)
     steps_per_round = tuple(math.ceil(count / expected_batch_size) for count in rows)

@@ -7,6 +7,7 @@ of its seed), so neither the sampling coins nor the noise of DP-SGD may come fro
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,6 +15,8 @@ from typing import Protocol
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numpy.typing import NDArray
+
+from privfed.errors import ReplayError
 
 
 class NoiseSource(Protocol):
@@ -62,12 +65,23 @@ class _KeyStream:
 
 
 class SecretRandomness(_KeyStream):
-    """Noise and coins under a key from the operating system; two instances never agree."""
+    """Noise and coins under a key from the operating system; two instances never agree.
+
+    Raises:
+        ReplayError: on use, it came here by a fork, whose other side would draw the same.
+    """
 
     simulation = False
 
     def __init__(self) -> None:
         super().__init__(secrets.token_bytes(32))
+        self._process = os.getpid()
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """Draw `count` uniform words."""
+        if self._process != os.getpid():
+            raise ReplayError("this randomness belongs to the process it was forked from")
+        return super().words(count)
 
     def __repr__(self) -> str:
         return "SecretRandomness()"
