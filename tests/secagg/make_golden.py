@@ -1,0 +1,115 @@
+"""Writes tests/vectors/secagg_wire_v1.json. Run it only for a new version of the wire format.
+
+The file holds what this package wrote once, with the secrets of its three made-up parties: a
+later version must read the same messages to the same numbers, or call itself another version.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from privfed import secagg
+from privfed.secagg.identity import Identity
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "secagg_wire_v1.json"
+CASES = {
+    "packed": {"scheme": "packed", "pairwise_masks": False},
+    "packed-masks-summed": {"scheme": "packed", "pairwise_masks": True, "download": "summed"},
+    "packed-no-weights-8-bits": {"scheme": "packed", "bits": 8, "max_weight": None},
+    "reference": {"scheme": "reference"},
+}
+
+
+def identity(seed):
+    """A party whose keys are hashes of a name: for these vectors only."""
+    sign, mask = (hashlib.sha256(f"{seed} {what}".encode()).digest() for what in ("sign", "mask"))
+    return Identity(
+        Ed25519PrivateKey.from_private_bytes(sign), X25519PrivateKey.from_private_bytes(mask)
+    )
+
+
+def parties():
+    return [identity(f"golden party {place}") for place in range(3)]
+
+
+def parameters(**changes):
+    settings = {
+        "job": "golden",
+        "layout": secagg.Layout((("w", (2, 3)), ("b", ())), ("steps",)),
+        "clip_range": 0.5,
+        "bits": 16,
+        "max_clients": 3,
+        "min_clients": 2,
+        "max_weight": 1000,
+        "roster": tuple(party.public for party in parties()),
+    }
+    return secagg.Parameters(**(settings | changes))
+
+
+def update(place):
+    grid = np.array([0.5, -0.5, 0.25, -0.125, 0.0, 0.001])
+    return {"w": (grid * (1 if place else -1)).reshape(2, 3), "b": np.array(0.1 * place)}
+
+
+def recorded(changes):
+    params = parameters(**changes)
+    key = secagg.SecretKey(hashlib.sha256(b"golden key").digest(), params.fingerprint)
+    encryptors = [secagg.Encryptor(params, key, party) for party in parties()]
+    announced = [encryptor.announce(7) for encryptor in encryptors]
+    previous = hashlib.sha256(b"golden transcript").digest()
+    uploads = [
+        encryptor.encrypt(
+            update(place),
+            weight=None if params.max_weight is None else 100 * (place + 1),
+            round_id=7,
+            previous=previous,
+        )
+        for place, encryptor in enumerate(encryptors)
+    ]
+    leaf, root = secagg.Aggregator(params, 7), secagg.Aggregator(params, 7)
+    leaf.add(uploads[0])
+    leaf.add(uploads[1])
+    partial = leaf.partial()
+    root.add(partial)
+    root.add(uploads[2])
+    total = root.total()
+    result = secagg.Decryptor(params, key).decrypt(total, 7)
+    return {
+        "parameters": params.to_bytes().decode(),
+        "fingerprint": params.fingerprint.hex(),
+        "key": key.to_bytes().hex(),
+        "key_id": key.id.hex(),
+        "announcements": [each.hex() for each in announced],
+        "uploads": [each.hex() for each in uploads],
+        "partial": partial.hex(),
+        "total": total.hex(),
+        "mean": {name: array.ravel().tolist() for name, array in result.mean.items()},
+        "total_weight": result.total_weight,
+        "transcript": result.transcript.hex(),
+    }
+
+
+def main():
+    first = parties()[0]
+    params = parameters(pairwise_masks=True, scheme="packed")
+    encryptor = secagg.Encryptor(params, secagg.generate_keys(params), first)
+    mask = encryptor._masks.words(b"golden name", None, 100, 2**39)
+    key = secagg.SecretKey(hashlib.sha256(b"golden key").digest(), params.fingerprint)
+    vectors = {
+        "source": "written by tests/secagg/make_golden.py of privfed 0.1.0 with TenSEAL 0.3.18",
+        "version": 1,
+        "identities": [party.public.to_bytes().hex() for party in parties()],
+        "mask_sha256": hashlib.sha256(mask.astype("<u8").tobytes()).hexdigest(),
+        "sealed_parameters": params.to_bytes().decode(),
+        "sealed_key": secagg.seal_key(key, params, first, parties()[1].public, b"r" * 16).hex(),
+        "cases": {name: recorded(changes) for name, changes in CASES.items()},
+    }
+    VECTORS.write_text(json.dumps(vectors, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
