@@ -101,16 +101,17 @@ def _unseen(view: View, split: str) -> Finding | None:
     summary = view.summary(split, line)
     headline = {
         "above": "better than",
-        "around": "no better than",
+        "around": "not surely better than",
         "below": "worse than",
     }[verdict]
-    headline = f"On rows that nobody trained on, it does {headline} always naming the majority."
+    headline = f"On rows that nobody trained on, it is {headline} always naming the majority."
     text = (
         f"On the {split} split {percent(summary.unseen_accuracy)} of the "
         f"{count(summary.unseen_n, 'test row')} whose {view.id_name} no party had in training are "
         f"right (95 % interval {percent_range(summary.unseen_ci95)}); the majority class would be "
-        f"right on {percent(summary.unseen_majority)} of them."
+        f"right on {percent(summary.unseen_majority)} of them"
     )
+    text += "; so few rows do not tell the two apart." if verdict == "around" else "."
     if present(summary.seen_accuracy):
         text += (
             f" On the {count(summary.seen_n, 'test row')} that it had in training, "
@@ -323,7 +324,7 @@ def _evidence(view: View, overlapping: gains.Gain) -> tuple[list[str], list[str]
     if verdict == "above":
         against.append("unseen rows are told better than by the majority class")
     elif verdict and unseen and unseen[1] < overlapping.federated_accuracy:
-        for_memory.append("unseen rows are told no better than by the majority class")
+        for_memory.append("unseen rows are not surely told better than by the majority class")
     others = [
         result
         for split in ("disjoint", "deduplicated")
