@@ -1,6 +1,7 @@
 """Private set intersection: align rows without revealing the others."""
 
 from psi.alignment import Alignment, align
+from psi.cardinality import CardinalityReceiver, CardinalitySender
 from psi.ecdh import Receiver, Sender
 from psi.errors import (
     ConfigError,
@@ -24,6 +25,8 @@ from psi.session import Parameters
 
 __all__ = [
     "Alignment",
+    "CardinalityReceiver",
+    "CardinalitySender",
     "ConfigError",
     "DeadlineError",
     "DecodeError",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from psi.keys import Duplicates
     from psi.links import Link
     from psi.session import Progress
-    from psi.twoparty import Result, Side, TableSession
+    from psi.twoparty import Learn, Result, Side, TableSession
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -47,6 +47,9 @@ _Peer: TypeAlias = Annotated[
 ]
 _Whose: TypeAlias = Annotated[
     str, typer.Option("--result", help="Who gets the result: both, serve or join.")
+]
+_Learn: TypeAlias = Annotated[
+    str, typer.Option("--learn", help="What the result is: intersection or cardinality.")
 ]
 _Limit: TypeAlias = Annotated[
     int, typer.Option("--max-peer-items", help="The largest set the other side may bring.")
@@ -124,6 +127,7 @@ def serve(
     normalise: _Steps = None,
     rows: _Rows = False,
     result: _Whose = "both",
+    learn: _Learn = "intersection",
     max_peer_items: _Limit = 1 << 24,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the other side.")] = 600,
     timeout: _Timeout = 3600,
@@ -131,11 +135,11 @@ def serve(
     """Wait for one other side, find the IDs that both have, and stop."""
     with _progress() as progress:
         loaded, session = _prepare(
-            "serve", table, on, duplicates, normalise, result, max_peer_items, out, progress
+            "serve", table, on, duplicates, normalise, result, learn, max_peer_items, out, progress
         )
         link = _transport().serve(
             session.party,
-            terms=f"--result {result}",
+            terms=session.terms,
             address=listen,
             **_credentials(identity, peer),
             wait_seconds=wait,
@@ -158,6 +162,7 @@ def join(
     normalise: _Steps = None,
     rows: _Rows = False,
     result: _Whose = "both",
+    learn: _Learn = "intersection",
     max_peer_items: _Limit = 1 << 24,
     wait: Annotated[float, typer.Option(help="Seconds to try to connect.")] = 60,
     timeout: _Timeout = 3600,
@@ -165,11 +170,11 @@ def join(
     """Connect to a side that serves and find the IDs that both have."""
     with _progress() as progress:
         loaded, session = _prepare(
-            "join", table, on, duplicates, normalise, result, max_peer_items, out, progress
+            "join", table, on, duplicates, normalise, result, learn, max_peer_items, out, progress
         )
         link = _transport().join(
             session.party,
-            terms=f"--result {result}",
+            terms=session.terms,
             address=address,
             **_credentials(identity, peer),
             wait_seconds=wait,
@@ -195,6 +200,7 @@ def _prepare(
     duplicates: str,
     normalise: list[str] | None,
     result: str,
+    learn: str,
     max_peer_items: int,
     out: Path | None,
     progress: "Progress",
@@ -211,6 +217,7 @@ def _prepare(
         duplicates=cast("Duplicates", duplicates),
         normalise=_steps(normalise or []),
         result=cast("Result", result),
+        learn=cast("Learn", learn),
         max_peer_items=max_peer_items,
         progress=progress,
     )
@@ -222,14 +229,13 @@ def _prepare(
 def _deliver(
     loaded: Any, session: "TableSession", link: "Link", out: Path | None, numbers: bool
 ) -> None:
-    """Write this side's rows, now that both sides are done."""
-    from psi.files import taken, write_table
+    """Write what this side has learnt, now that both sides are done."""
+    from psi.files import write_table
 
     found = "no result at this side"
     if session.gets_result:
-        rows = session.rows()
-        write_table(out, {"row": rows.tolist()} if numbers else taken(loaded, rows))
-        found = f"{len(rows)} matching rows"
+        columns, found = session.outcome(loaded, numbers=numbers)
+        write_table(out, columns)
     _messages.print(
         f"{found} by {session.party.protocol}, {link.bytes_sent} bytes sent, "
         f"{link.bytes_received} received"

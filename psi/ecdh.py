@@ -34,13 +34,13 @@ from psi.groups import POINT_BYTES, Points, Scalar, hash_to_group, multiply, poi
 from psi.messages import MessageType
 from psi.session import MAC_BYTES, MAX_PEER_ITEMS, Parameters, Party, Progress, expect_shape
 
-__all__ = ["PROTOCOL", "Receiver", "Sender"]
+__all__ = ["PROTOCOL", "ECDHParty", "Receiver", "Sender", "rows_of"]
 
 PROTOCOL = "ecdh"
 _BATCH = 1 << 12
 
 
-class _ECDHParty(Party):
+class ECDHParty(Party):
     """What both roles do: blind, blind again, compare."""
 
     protocol = PROTOCOL
@@ -70,11 +70,11 @@ class _ECDHParty(Party):
 
     def _blind_again(self, data: memoryview) -> None:
         """Blind the peer's points, take the session's keys from C's, tag the rest."""
-        received = _rows(data, POINT_BYTES)
+        received = rows_of(data, POINT_BYTES)
         distinct = set(received)
         if len(distinct) != len(received):
             raise RepeatedElementError("the other side sent the same point twice")
-        if not distinct.isdisjoint(_rows(self._sent.data, POINT_BYTES)):
+        if not distinct.isdisjoint(rows_of(self._sent.data, POINT_BYTES)):
             raise RepeatedElementError("the other side sent one of our own points back")
         assert self._key is not None  # noqa: S101 - _blind went before
         points = points_from_bytes(data)
@@ -82,20 +82,29 @@ class _ECDHParty(Party):
         for start in range(0, len(points), _BATCH):
             self._progress("blinding the other side's", start, len(points))
             product = multiply(self._key, points[start : start + _BATCH])
-            doubly += _rows(product.data, POINT_BYTES)
+            doubly += rows_of(product.data, POINT_BYTES)
         self._key = None
         secret = hashlib.sha512(b"psi keys, " + self._identity + doubly[0]).digest()
         self._mac_key = secret[:32]
         tag = functools.partial(hashlib.blake2b, digest_size=self._tag_bytes, key=secret[32:])
         self._peer_tags = [tag(point).digest() for point in doubly]
 
-    def _match(self, data: memoryview) -> None:
-        """Compare the peer's tags of our points, in the order we sent them, with our own."""
-        own_tags = _rows(data, self._tag_bytes)
+    def _tags_for_peer(self) -> bytes:
+        """What we answer to the peer's points, in the order in which they came."""
+        return b"".join(self._peer_tags)
+
+    def _own_tags(self, data: memoryview) -> list[bytes]:
+        """The peer's tags of our points, C's first, which has to be our own tag of it."""
+        own_tags = rows_of(data, self._tag_bytes)
         if own_tags[0] != self._peer_tags[0]:
             raise KeyConfirmationError("the other side answered with another key")
         if len(set(own_tags)) != len(own_tags):
             raise RepeatedElementError("the other side sent the same tag twice")
+        return own_tags
+
+    def _match(self, data: memoryview) -> None:
+        """Compare the peer's tags of our points, in the order we sent them, with our own."""
+        own_tags = self._own_tags(data)
         common = set(own_tags[1:]).intersection(self._peer_tags[1:])
         # Sorted by tag: an order that both sides know and that says nothing about the items.
         found = sorted((tag, place) for place, tag in enumerate(own_tags[1:]) if tag in common)
@@ -120,7 +129,7 @@ class _ECDHParty(Party):
         return self._tag_bytes * (len(self._items) + 1)
 
 
-class Receiver(_ECDHParty):
+class Receiver(ECDHParty):
     """The side that speaks first and always gets the result."""
 
     speaks_first = True
@@ -155,7 +164,7 @@ class Receiver(_ECDHParty):
         self._check(before, answer)
         self._match(answer.body[points_end:])
         self._expect = self._on_close
-        content = b"".join(self._peer_tags) + self._own_counts() if self._both else b""
+        content = self._tags_for_peer() + self._own_counts() if self._both else b""
         return self._confirmed(MessageType.FINISH, self._announced, content)
 
     def _on_close(self, data: bytes) -> None:
@@ -168,7 +177,7 @@ class Receiver(_ECDHParty):
         self._end()
 
 
-class Sender(_ECDHParty):
+class Sender(ECDHParty):
     """The side that answers; it gets the result too if the output is "both"."""
 
     speaks_first = False
@@ -202,7 +211,7 @@ class Sender(_ECDHParty):
         own = self._blind()
         self._blind_again(message.body)
         self._expect = self._on_finish
-        content = own.tobytes() + b"".join(self._peer_tags)
+        content = own.tobytes() + self._tags_for_peer()
         return self._confirmed(MessageType.ANSWER, len(self._items), content)
 
     def _on_finish(self, data: bytes) -> bytes:
@@ -222,6 +231,7 @@ class Sender(_ECDHParty):
         return close
 
 
-def _rows(data: memoryview, width: int) -> list[bytes]:
+def rows_of(data: memoryview, width: int) -> list[bytes]:
+    """Cut a body into elements of `width` bytes."""
     whole = data.tobytes()
     return [whole[start : start + width] for start in range(0, len(whole), width)]

@@ -7,17 +7,25 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from psi.cardinality import CardinalityReceiver, CardinalitySender
 from psi.ecdh import Receiver, Sender
 from psi.errors import ConfigError
+from psi.files import taken
 from psi.keys import Duplicates, KeyIndex, index_keys
 from psi.normalise import Normalise, key_format, normalisers
 from psi.session import MAX_PEER_ITEMS, Parameters, Progress
 from psi.tables import key_columns, key_names
 
-__all__ = ["Result", "Side", "TableSession"]
+__all__ = ["Learn", "Result", "Side", "TableSession"]
 
 Side: TypeAlias = Literal["serve", "join"]
 Result: TypeAlias = Literal["both", "serve", "join"]
+Learn: TypeAlias = Literal["intersection", "cardinality"]
+
+_PARTIES: dict[Learn, tuple[type[Receiver], type[Sender]]] = {
+    "intersection": (Receiver, Sender),
+    "cardinality": (CardinalityReceiver, CardinalitySender),
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,12 +37,14 @@ class TableSession:
         index: The table's distinct IDs and their rows.
         leads: Whether this side's rows vary slowest among the pairs of a repeated ID.
         gets_result: Whether this side gets the result.
+        terms: What both sides must have agreed, in words.
     """
 
     party: Receiver | Sender
     index: KeyIndex
     leads: bool
     gets_result: bool
+    terms: str
 
     @classmethod
     def prepare(
@@ -46,6 +56,7 @@ class TableSession:
         duplicates: Duplicates = "error",
         normalise: Normalise = None,
         result: Result = "both",
+        learn: Learn = "intersection",
         max_peer_items: int = MAX_PEER_ITEMS,
         progress: Progress | None = None,
     ) -> "TableSession":
@@ -59,6 +70,7 @@ class TableSession:
                 gives every pair of rows; where one does, its rows once each.
             normalise: Steps by name, the same at both sides.
             result: Who gets the result: "both", or the side that serves or joins.
+            learn: What the result is: the matching rows, or only how many IDs match.
             max_peer_items: The largest set the other side may bring.
             progress: Called with a stage, the items done and their number.
 
@@ -67,6 +79,10 @@ class TableSession:
         """
         if result not in ("both", "serve", "join"):
             raise ConfigError("the result goes to both, serve or join")
+        if learn not in _PARTIES:
+            raise ConfigError(f"what is learnt is one of {', '.join(_PARTIES)}")
+        if learn != "intersection" and duplicates == "all":
+            raise ConfigError('pairs of rows are an intersection: choose duplicates="first"')
         functions = normalisers(normalise, key_names(on))
         columns = key_columns(table, on, "the table")
         index = index_keys(columns, duplicates=duplicates, normalise=functions, name="the table")
@@ -77,14 +93,13 @@ class TableSession:
             multiplicities=every,
         )
         receives = side == ("join" if result == "both" else result)
-        party = (Receiver if receives else Sender)(
-            index.keys,
-            parameters,
-            counts=index.counts() if every else None,
-            max_peer_items=max_peer_items,
-            progress=progress,
+        role = _PARTIES[learn][0 if receives else 1]
+        options: dict[str, Any] = {"counts": index.counts()} if every else {}
+        party = role(
+            index.keys, parameters, max_peer_items=max_peer_items, progress=progress, **options
         )
-        return cls(party, index, receives, receives or result == "both")
+        terms = f"--result {result} --learn {learn}"
+        return cls(party, index, receives, receives or result == "both", terms)
 
     def rows(self) -> NDArray[np.intp]:
         """The matching rows of this side's table; the other side's i-th row has the same ID.
@@ -95,3 +110,20 @@ class TableSession:
             StateError: The session is not done, or this side gets no result.
         """
         return self.index.aligned_rows(self.party.matches, self.party.peer_counts, leads=self.leads)
+
+    def outcome(self, table: Any, *, numbers: bool = False) -> tuple[dict[str, Any], str]:
+        """What this side has learnt, as columns to write and in a few words.
+
+        Args:
+            table: The table as `psi.files.read_table` gave it.
+            numbers: Whether matching rows are given by their numbers.
+
+        Raises:
+            StateError: The session is not done, or this side gets no result.
+        """
+        if isinstance(self.party, CardinalityReceiver | CardinalitySender):
+            count = self.party.cardinality
+            return {"cardinality": [count]}, f"{count} matching IDs"
+        rows = self.rows()
+        columns = {"row": rows.tolist()} if numbers else taken(table, rows)
+        return columns, f"{len(rows)} matching rows"

@@ -7,6 +7,8 @@ import psi
 
 EXPORTS = [
     "Alignment",
+    "CardinalityReceiver",
+    "CardinalitySender",
     "ConfigError",
     "DeadlineError",
     "DecodeError",

@@ -141,6 +141,22 @@ def test_only_one_gets_the_result(place: Place, result: str, serves: bool) -> No
         assert "no result at this side" in err_alice
 
 
+def test_only_how_many(place: Place) -> None:
+    serving = place.serve("--learn", "cardinality", "--out", "a.csv")
+    joining = place.join(serving.address, "--learn", "cardinality")
+    code, out, err = ended(joining)
+    assert (code, out) == (0, "cardinality\n2\n")
+    assert "2 matching IDs by ecdh-cardinality" in err
+    assert ended(serving.process)[0] == 0
+    assert (place.folder / "a.csv").read_text() == out
+
+
+def test_another_wish_stops_both(place: Place) -> None:
+    serving = place.serve("--wait", "5")
+    failed(place.join(serving.address, "--learn", "cardinality"), "--learn cardinality: choose")
+    failed(serving.process, "nobody joined")
+
+
 def test_all_pairs_of_repeated_and_messy_ids(place: Place) -> None:
     (place.folder / "alice.csv").write_text("ID,n\nA@x.org,1\nb@x.org,2\na@X.org ,3\n")
     (place.folder / "bob.csv").write_text("key,m\na@x.org,4\nc@x.org,5\na@x.org,6\n")
@@ -187,6 +203,8 @@ def test_the_serving_side_dies_at_any_message(place: Place, number: int) -> None
         (["--out", "absent/a.csv"], "absent/a.csv cannot be written"),
         (["--out", "a.csv", "--result", "join"], "leave out --out"),
         (["--result", "everybody"], "both, serve or join"),
+        (["--learn", "everything"], "one of intersection, cardinality"),
+        (["--learn", "cardinality", "--duplicates", "all"], 'choose duplicates="first"'),
         (["--identity", "nobody"], "nobody.key cannot be read"),
         (["--peer", "alice.csv"], "holds no certificate"),
         (["--listen", "256.0.0.1:1"], "cannot listen on 256.0.0.1:1"),

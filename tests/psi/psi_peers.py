@@ -1,0 +1,228 @@
+"""Hostile peers for any two state machines: what they may send, and what must come of it."""
+
+import hashlib
+import hmac
+import random
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from psi import (
+    DecodeError,
+    ProtocolError,
+    StateError,
+    TranscriptError,
+    VersionError,
+)
+from psi.groups import hash_to_group
+
+HEADER_BYTES, SEAL_BYTES, MAC_BYTES, POINT_BYTES = 40, 32, 32, 32
+Pair = Callable[[], tuple[Any, Any]]
+Change = Callable[[bytearray, list[bytes]], bytes | None]
+
+BAD_POINTS = {
+    "identity": bytes(32),
+    "negative": bytes([1]) + bytes(31),
+    "non-canonical": b"\xed" + b"\xff" * 30 + b"\x7f",
+    "top bit": hash_to_group([b"x"], b"top bit").tobytes()[:31] + b"\xff",
+    # RFC 9496, appendix A.3: non-square x^2.
+    "not on the curve": bytes.fromhex(
+        "26948d35ca62e643e26a83177332e6b6afeb9d08e4268b650f1f5bbd8d81d371"
+    ),
+}
+
+
+def run(receiver: Any, sender: Any) -> list[bytes]:
+    """Carry all messages; returns them in order."""
+    messages, message, to_sender = [], receiver.start(), True
+    while message is not None:
+        messages.append(message)
+        message = (sender if to_sender else receiver).receive(message)
+        to_sender = not to_sender
+    assert receiver.done
+    assert sender.done
+    return messages
+
+
+class Attack:
+    """One session, stopped before message `stop` arrives."""
+
+    def __init__(self, pair: Pair, stop: int) -> None:
+        self.receiver, self.sender = pair()
+        self.stop = stop
+        self.mac_key = b""
+        self.messages = [self.receiver.start()]
+        while len(self.messages) <= stop:
+            self.messages.append(self.side(len(self.messages) - 1).receive(self.messages[-1]))
+            self._look()
+        self.victim, self.peer = self.side(stop), self.side(stop + 1)
+        self.message = self.messages[stop]
+
+    def side(self, number: int) -> Any:
+        """Who takes message `number`."""
+        return (self.sender, self.receiver)[number % 2]
+
+    def _look(self) -> None:
+        self.mac_key = self.receiver._mac_key or self.sender._mac_key or self.mac_key
+
+    def before(self) -> bytes:
+        start = hashlib.sha256(b"psi transcript, " + self.victim.protocol.encode()).digest()
+        return self.messages[self.stop - 1][-SEAL_BYTES:] if self.stop else start
+
+    def sealed(self, body: bytes, *, confirm: bool = False, count: int | None = None) -> bytes:
+        """The message with another body, sealed by a peer that may hold the session's key."""
+        header = self.message[: HEADER_BYTES - 8] + struct.pack(">Q", len(body))
+        if count is not None:
+            header = header[:24] + struct.pack(">Q", count) + header[32:]
+        if confirm:
+            role = bytes([self.peer._own_hello])
+            content = role + self.before() + header[24:32] + body[MAC_BYTES:]
+            body = hmac.digest(self.mac_key, content, "sha256") + body[MAC_BYTES:]
+        return header + body + hashlib.sha256(self.before() + header + body).digest()
+
+    def finish(self, message: bytes) -> None:
+        """Send a message instead of the honest one and go on to the end."""
+        self.peer._transcript._chain = message[-SEAL_BYTES:]
+        answer, takes = self.victim.receive(message), 1
+        while answer is not None:
+            answer = self.side(self.stop + takes).receive(answer)
+            takes += 1
+
+
+def forge(pair: Pair, stop: int, change: Change, *, confirm: bool = False) -> Any:
+    """Let a hostile peer change the body of message `stop`, seal it, and send it."""
+    attack = Attack(pair, stop)
+    body = bytearray(attack.message[HEADER_BYTES:-SEAL_BYTES])
+    changed = change(body, attack.messages)
+    attack.victim.receive(
+        attack.sealed(bytes(body if changed is None else changed), confirm=confirm)
+    )
+    return attack.victim
+
+
+def patch(offset: int, content: bytes) -> Change:
+    """A change that overwrites part of a body."""
+
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        body[offset : offset + len(content)] = content
+
+    return change
+
+
+def copy_within(source: int, target: int, length: int = POINT_BYTES) -> Change:
+    """A change that repeats part of a body."""
+
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        body[target : target + length] = body[source : source + length]
+
+    return change
+
+
+def check_every_protocol_refuses(pair: Pair, confirmed: Sequence[int] = ()) -> None:
+    """What no session may accept at any of its messages, whatever its protocol.
+
+    Args:
+        pair: A fresh receiver and sender.
+        confirmed: The messages that begin with a MAC.
+    """
+    number = len(run(*pair()))
+    for stop in range(number):
+        attack = Attack(pair, stop)
+        attack.finish(attack.sealed(attack.message[HEADER_BYTES:-SEAL_BYTES]))  # the harness works
+        assert attack.victim.done
+        honest = Attack(pair, stop).message
+        changes: list[tuple[Callable[[bytes], bytes], type[Exception]]] = [
+            (lambda m: m[:-1], DecodeError),
+            (lambda m: m + b"\0", DecodeError),
+            (lambda m: m[:20], DecodeError),
+            (lambda m: b"", DecodeError),
+            (lambda m: b"GET / HTTP/1.1\r\n" + bytes(100), DecodeError),
+            (lambda m: m[:4] + b"\2" + m[5:], VersionError),
+            (lambda m: m[:-40] + bytes([m[-40] ^ 1]) + m[-39:], TranscriptError),
+            (lambda m: m[:5] + bytes([m[5] % 3 + 1]) + m[6:], StateError),
+        ]
+        if stop:
+            changes.append((lambda m: honest, TranscriptError))  # noqa: B023 - a replay
+        for change, error in changes:
+            attack = Attack(pair, stop)
+            with pytest.raises(error):
+                attack.victim.receive(change(attack.message))
+            with pytest.raises(StateError):  # a failed session is over, its secrets gone
+                attack.victim.receive(attack.message)
+            assert attack.victim._mac_key == b""
+        if stop > 1:
+            for shorter in (-1, 1):
+                attack = Attack(pair, stop)
+                body = attack.message[HEADER_BYTES:-SEAL_BYTES]
+                body = body[:-1] if shorter < 0 else body + b"\0"
+                with pytest.raises(DecodeError):
+                    attack.victim.receive(attack.sealed(body))
+            attack = Attack(pair, stop)
+            body = attack.message[HEADER_BYTES:-SEAL_BYTES]
+            with pytest.raises(ProtocolError):
+                attack.victim.receive(attack.sealed(body, count=1 << 40))
+        if stop in confirmed:
+            attack = Attack(pair, stop)
+            body = bytearray(attack.message[HEADER_BYTES:-SEAL_BYTES])
+            body[0] ^= 1
+            with pytest.raises(ProtocolError):
+                attack.victim.receive(attack.sealed(bytes(body)))
+
+
+def mutated(draw: random.Random, content: bytes) -> bytes:
+    """One to three small changes of the kinds that break parsers and protocols."""
+    data = bytearray(content)
+    for _ in range(draw.choice((1, 1, 2, 3))):
+        at = draw.randrange(len(data) + 1)
+        block, other = (draw.randrange(0, max(len(data) - 32, 0) + 1, 8) for _ in range(2))
+        match draw.randrange(7):
+            case 0 if data:
+                data[at % len(data)] ^= 1 << draw.randrange(8)
+            case 1:
+                del data[at : at + draw.choice((1, 8, 32))]
+            case 2:
+                data[at:at] = draw.randbytes(draw.choice((1, 8, 32)))
+            case 3:
+                data[block : block + 32] = draw.choice(list(BAD_POINTS.values()))
+            case 4:
+                data[block : block + 32] = data[other : other + 32]
+            case 5:
+                data[block : block + 32] = hash_to_group([bytes([at % 256])], b"fuzz").tobytes()
+            case _:
+                data[at : at + 8] = draw.choice((bytes(8), b"\xff" * 8))
+    return bytes(data)
+
+
+def attack_often(
+    pair: Pair, confirmed: Sequence[int], *, times: int, seed: int, check: Callable[[Any], None]
+) -> None:
+    """Mutate messages as an outsider, a peer that seals, and one that confirms.
+
+    Args:
+        pair: A fresh receiver and sender.
+        confirmed: The messages that begin with a MAC.
+        times: How many attacks.
+        seed: Makes them reproducible.
+        check: Called with a victim whose session ended well although it was attacked.
+    """
+    draw = random.Random(seed)  # noqa: S311 - reproducible attacks
+    number = len(run(*pair()))
+    refused = 0
+    for _ in range(times):
+        attack = Attack(pair, draw.randrange(number))
+        body = mutated(draw, attack.message[HEADER_BYTES:-SEAL_BYTES])
+        kind = draw.choice(("outside", "seal", "confirm"))
+        if kind == "outside":
+            message = mutated(draw, attack.message)
+        else:
+            confirm = kind == "confirm" and attack.stop in confirmed and bool(attack.mac_key)
+            message = attack.sealed(body, confirm=confirm)
+        try:
+            attack.finish(message)
+        except ProtocolError:
+            refused += 1
+        if attack.victim.done:
+            check(attack.victim)
+    assert refused > times // 2
