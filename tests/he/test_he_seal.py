@@ -59,9 +59,9 @@ def test_a_packed_upload_is_a_ciphertext_that_seal_decrypts(key):
     # The key's own context differs in plain modulus only, so its id in the bytes does.
     own = files.read(seal.Encryptor(context, _moved(key, context)).encrypt_zero_symmetric().save)
     files.write(own, lambda path: ciphertext.load(context, path))
-    body = bytearray(zeros._saved(ciphertext))
+    body = bytearray(files.saved(ciphertext))
     body[-2 * 32768 :] = c0.astype("<u8").tobytes() + c1.astype("<u8").tobytes()
-    files.write(zeros._framed(bytes(body)), lambda path: ciphertext.load(context, path))
+    files.write(files.framed(bytes(body)), lambda path: ciphertext.load(context, path))
     evaluator.add_inplace(ciphertext, ciphertext)
     plaintext = seal.Plaintext()
     seal.Decryptor(context, _moved(key, context)).decrypt(ciphertext, plaintext)
@@ -73,11 +73,10 @@ def test_a_packed_upload_is_a_ciphertext_that_seal_decrypts(key):
 def _moved(key, context):
     """The same ternary key for a context of another plain modulus."""
     seal = files.seal()
-    other, drawn = seal.SecretKey(), files.read(key.save)
-    body = zeros._decompressor().decompress(drawn[16:], max_output_size=1 << 20)
+    other, body = seal.SecretKey(), files.saved(key)
     fresh = seal.KeyGenerator(context).secret_key()
-    head = zeros._saved(fresh)[:32]  # the id of the parameters leads
-    files.write(zeros._framed(head + body[32:]), lambda path: other.load(context, path))
+    head = files.saved(fresh)[:32]  # the id of the parameters leads
+    files.write(files.framed(head + body[32:]), lambda path: other.load(context, path))
     return other
 
 
@@ -85,7 +84,7 @@ def _moved(key, context):
     "broken",
     [
         lambda monkeypatch: monkeypatch.setattr(zeros, "_METADATA_BYTES", 65),
-        lambda monkeypatch: monkeypatch.setattr(zeros, "_MAGIC", 0xA15F),
+        lambda monkeypatch: monkeypatch.setattr(files, "_MAGIC", 0xA15F),
         lambda monkeypatch: monkeypatch.setattr(zeros, "FRESH_NOISE", 1),
         lambda monkeypatch: monkeypatch.setattr(zeros, "_expanded", lambda seed: 1 / 0),
     ],

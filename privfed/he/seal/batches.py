@@ -1,12 +1,13 @@
-"""Vectors in SEAL's slots, as opaque bytes: nothing here depends on SEAL's byte layout.
+"""Vectors in SEAL's slots, as bytes whose layout nobody here needs to know.
 
-Bytes from other parties reach SEAL's own loader, which checks them; a caller authenticates them
-first. Their length varies with compression, so each lies in a cell of fixed size.
+SEAL's loader aborts the process on some hostile bytes, so none reach it unless they are built
+like SEAL's own: what does not vary among many fresh ciphertexts is structure, and must be equal;
+only what varies may differ.
 """
 
-import struct
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,39 +16,68 @@ import numpy.typing as npt
 from privfed.errors import DecodeError
 from privfed.he.keys import SecretKey
 from privfed.he.packing import MODULUS, RING_DEGREE, Words
-from privfed.he.seal.files import SEED_BYTES, context_of, read, seal, seeded_key, write
+from privfed.he.seal.files import (
+    SEED_BYTES,
+    context_of,
+    framed,
+    saved,
+    seal,
+    seeded_key,
+    write,
+)
 
 CKKS_DEGREE = 8192
 CKKS_MODULUS_BITS = (60, 40, 60)  # the last prime is SEAL's own; one multiplication is left
 CKKS_SCALE_BITS = 40
 
-_LENGTH = struct.Struct("<I")
+_SAMPLES = 48  # a byte with two random bits looks constant with chance 2^-94
 
 
-def cell_bytes(degree: int, primes: int, polynomials: int) -> int:
-    """Return the size of a cell for a ciphertext of so many polynomials over so many primes."""
-    words = 8 * degree * primes * polynomials
-    return _LENGTH.size + words + words // 128 + 1024  # what incompressible bytes cost zstd
+class Template:
+    """The structure of one kind of SEAL object: its length, and its bytes that never vary."""
+
+    def __init__(self, sample: Callable[[], bytes]) -> None:
+        first = np.frombuffer(sample(), np.uint8)
+        fixed = np.ones(len(first), bool)
+        for _ in range(_SAMPLES):
+            fixed &= np.frombuffer(sample(), np.uint8) == first
+        self.size = len(first)
+        self._places = np.flatnonzero(fixed)
+        self._bytes = first[self._places]
+
+    def check(self, body: bytes | memoryview) -> None:
+        """Refuse bytes that are not built like the samples.
+
+        Raises:
+            DecodeError: they are not.
+        """
+        if len(body) != self.size or not np.array_equal(
+            np.frombuffer(body, np.uint8)[self._places], self._bytes
+        ):
+            raise DecodeError("a payload is no ciphertext of these parameters")
 
 
 class Batches:
     """One SEAL context with its encoder; knows no key."""
 
-    def __init__(self, parameters: Any, slots: int, primes: int) -> None:
+    def __init__(self, parameters: Any, slots: int) -> None:
         self._parameters, self._context = parameters, context_of(parameters)
-        self._primes, self._degree = primes, parameters.poly_modulus_degree()
         self.slots = slots
         self._keys: weakref.WeakKeyDictionary[SecretKey, Any] = weakref.WeakKeyDictionary()
 
-    @property
-    def upload_cell(self) -> int:
-        """Bytes of a fresh ciphertext, whose second polynomial is a seed."""
-        return cell_bytes(self._degree, self._primes, 1)
+    @cached_property
+    def upload(self) -> Template:
+        """Structure of a fresh ciphertext, whose second polynomial is a seed."""
+        return Template(lambda: self.encrypt(self._throwaway, np.zeros(1)))
 
-    @property
-    def sum_cell(self) -> int:
-        """Bytes of a sum."""
-        return cell_bytes(self._degree, self._primes, 2)
+    @cached_property
+    def sum(self) -> Template:
+        """Structure of a sum."""
+        return Template(lambda: saved(self._loaded(self.encrypt(self._throwaway, np.zeros(1)))))
+
+    @cached_property
+    def _throwaway(self) -> Any:
+        return seal().KeyGenerator(self._context).secret_key()
 
     def key(self, key: SecretKey, purpose: bytes) -> Any:
         """Return SEAL's form of a shared key, drawn once for as long as that lives."""
@@ -56,46 +86,45 @@ class Batches:
         return self._keys[key]
 
     def encrypt(self, key: Any, values: npt.NDArray[Any]) -> bytes:
-        """Return one cell that hides up to ``slots`` values."""
+        """Return a fresh ciphertext of up to ``slots`` values, ``upload.size`` bytes."""
         plaintext = seal().Plaintext()
         self._encode(values.tolist(), plaintext)
-        fresh = seal().Encryptor(self._context, key).encrypt_symmetric(plaintext)
-        return _cell(read(fresh.save), self.upload_cell)
+        return saved(seal().Encryptor(self._context, key).encrypt_symmetric(plaintext))
 
-    def add(self, total: Any, cell: memoryview) -> Any:
-        """Return ``total`` (None: nothing yet) plus the ciphertext in a cell.
+    def add(self, total: Any, body: memoryview, template: Template) -> Any:
+        """Return ``total`` (None: nothing yet) plus the ciphertext in ``body``.
 
         Raises:
-            DecodeError: SEAL finds no ciphertext of two polynomials in it.
+            DecodeError: it is not built like ``template``, or SEAL finds no ciphertext in it.
         """
-        loaded = seal().Ciphertext()
-        (length,) = _LENGTH.unpack_from(cell)
-        if length > len(cell) - _LENGTH.size or any(cell[_LENGTH.size + length :]):
-            raise DecodeError("a payload is no ciphertext of these parameters")
-        try:
-            body = cell[_LENGTH.size : _LENGTH.size + length]
-            write(body, lambda path: loaded.load(self._context, path))
-            if loaded.size() != 2 or loaded.parms_id() != self._context.first_parms_id():
-                raise ValueError
-            if total is None:
-                return loaded
-            seal().Evaluator(self._context).add_inplace(total, loaded)
-        except (ValueError, RuntimeError):
-            raise DecodeError("a payload is no ciphertext of these parameters") from None
+        template.check(body)
+        loaded = self._loaded(body)
+        if total is None:
+            return loaded
+        seal().Evaluator(self._context).add_inplace(total, loaded)
         return total
 
-    def save(self, total: Any) -> bytes:
-        """Return a sum as one cell."""
-        return _cell(read(total.save), self.sum_cell)
+    def _loaded(self, body: bytes | memoryview) -> Any:
+        loaded = seal().Ciphertext()
+        try:
+            write(framed(body), lambda path: loaded.load(self._context, path))
+        except (ValueError, RuntimeError):
+            raise DecodeError("a payload is no ciphertext of these parameters") from None
+        return loaded
 
-    def decrypt(self, key: Any, cell: memoryview) -> npt.NDArray[Any]:
+    def save(self, total: Any) -> bytes:
+        """Return a sum, ``sum.size`` bytes."""
+        return saved(total)
+
+    def decrypt(self, key: Any, body: memoryview) -> npt.NDArray[Any]:
         """Return the values in all slots of a sum.
 
         Raises:
-            DecodeError: SEAL finds no ciphertext in the cell.
+            DecodeError: it is no sum.
         """
         plaintext = seal().Plaintext()
-        seal().Decryptor(self._context, key).decrypt(self.add(None, cell), plaintext)
+        total = self.add(None, body, self.sum)
+        seal().Decryptor(self._context, key).decrypt(total, plaintext)
         return self._decode(plaintext)
 
     def _encode(self, values: Sequence[Any], plaintext: Any) -> None:
@@ -103,12 +132,6 @@ class Batches:
 
     def _decode(self, plaintext: Any) -> npt.NDArray[Any]:
         raise NotImplementedError
-
-
-def _cell(blob: bytes, size: int) -> bytes:
-    if len(blob) + _LENGTH.size > size:
-        raise DecodeError("SEAL's ciphertext is larger than its cell")
-    return _LENGTH.pack(len(blob)) + blob + bytes(size - _LENGTH.size - len(blob))
 
 
 class SlotBatches(Batches):
@@ -120,13 +143,13 @@ class SlotBatches(Batches):
         parameters.set_poly_modulus_degree(RING_DEGREE)
         parameters.set_coeff_modulus([seal().Modulus(MODULUS)])
         parameters.set_plain_modulus(prime)
-        super().__init__(parameters, RING_DEGREE, primes=1)
+        super().__init__(parameters, RING_DEGREE)
         self.plain_modulus: int = prime.value()
         self._encoder = seal().BatchEncoder(self._context)
 
     def _encode(self, values: Sequence[Any], plaintext: Any) -> None:
         # A value of the modulus or more would corrupt other slots; callers reduce.
-        self._encoder.encode(values, plaintext)
+        self._encoder.encode([int(value) for value in values], plaintext)
 
     def _decode(self, plaintext: Any) -> Words:
         return np.array(self._encoder.decode_uint64(plaintext), np.uint64)
@@ -141,7 +164,7 @@ class CKKSBatches(Batches):
         parameters.set_coeff_modulus(
             seal().CoeffModulus.Create(CKKS_DEGREE, list(CKKS_MODULUS_BITS))
         )
-        super().__init__(parameters, CKKS_DEGREE // 2, primes=len(CKKS_MODULUS_BITS) - 1)
+        super().__init__(parameters, CKKS_DEGREE // 2)
         self._encoder = seal().CKKSEncoder(self._context)
 
     def _encode(self, values: Sequence[Any], plaintext: Any) -> None:

@@ -8,6 +8,7 @@ import os
 import struct
 import tempfile
 import threading
+import zlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -15,6 +16,10 @@ from typing import Any
 from privfed.errors import ConfigError
 
 SEED_BYTES = 64  # of SEAL's generators
+
+_HEADER = struct.Struct("<HBBBBHQ")  # magic, header size, version (2), compression, 0, total size
+_MAGIC = 0xA15E
+HEADER_BYTES = _HEADER.size
 
 
 class LayoutError(ConfigError):
@@ -50,6 +55,42 @@ def read(save: Callable[[str], object]) -> bytes:
     data = os.pread(_local.handle, os.fstat(_local.handle).st_size, 0)
     os.ftruncate(_local.handle, 0)
     return data
+
+
+def saved(thing: Any) -> bytes:
+    """Return the bytes of a SEAL object after SEAL's header, decompressed.
+
+    Raises:
+        LayoutError: the header is not the one that SEAL writes since its version 3.6.
+    """
+    data = read(thing.save)
+    magic, size, _, _, compression, _, total = _HEADER.unpack_from(data)
+    if (magic, size, total) != (_MAGIC, HEADER_BYTES, len(data)) or compression not in (0, 1, 2):
+        raise LayoutError("SEAL's header is not the one we know")
+    body = data[HEADER_BYTES:]
+    if compression == 2:
+        return bytes(_decompressor().decompress(body, max_output_size=1 << 21))
+    return zlib.decompress(body) if compression else body
+
+
+def framed(body: bytes | memoryview) -> bytes:
+    """Return ``body`` behind SEAL's header, uncompressed."""
+    major, minor = _version()
+    size = HEADER_BYTES + len(body)
+    return _HEADER.pack(_MAGIC, HEADER_BYTES, major, minor, 0, 0, size) + body
+
+
+@cache
+def _decompressor() -> Any:
+    import zstandard
+
+    return zstandard.ZstdDecompressor()
+
+
+@cache
+def _version() -> tuple[int, int]:
+    header = _HEADER.unpack_from(read(seal().Plaintext("1").save))
+    return header[2], header[3]
 
 
 def write(data: bytes | memoryview, load: Callable[[str], object]) -> None:

@@ -19,42 +19,21 @@ import numpy as np
 from privfed.he.keys import SecretKey
 from privfed.he.packing import FRESH_NOISE, MODULUS, MODULUS_GAP, RING_DEGREE, Words
 from privfed.he.rlwe import reduce
-from privfed.he.seal.files import SEED_BYTES, LayoutError, context_of, read, seal, seeded_key, write
+from privfed.he.seal.files import (
+    HEADER_BYTES,
+    SEED_BYTES,
+    LayoutError,
+    context_of,
+    framed,
+    saved,
+    seal,
+    seeded_key,
+    write,
+)
 
-_HEADER = struct.Struct("<HBBBBHQ")  # magic, header size, version (2), compression, 0, total size
-_MAGIC = 0xA15E
 _METADATA_BYTES = 73  # parms id 32, NTT flag 1, five 8-byte fields
 _POLY_BYTES = RING_DEGREE * 8
 _READ_BITS = 57  # plain modulus of the context through which products are read: see `Reader`
-
-
-def _saved(thing: Any) -> bytes:
-    """Return the bytes of a SEAL object after SEAL's header, decompressed."""
-    data = read(thing.save)
-    magic, size, _, _, compression, _, total = _HEADER.unpack_from(data)
-    if (magic, size, total) != (_MAGIC, _HEADER.size, len(data)) or compression not in (0, 2):
-        raise LayoutError("SEAL's header is not the one we know")
-    body = data[_HEADER.size :]
-    return _decompressor().decompress(body, max_output_size=1 << 20) if compression else body
-
-
-def _framed(body: bytes) -> bytes:
-    major, minor = _version()
-    size = _HEADER.size + len(body)
-    return _HEADER.pack(_MAGIC, _HEADER.size, major, minor, 0, 0, size) + body
-
-
-@cache
-def _decompressor() -> Any:
-    import zstandard
-
-    return zstandard.ZstdDecompressor()
-
-
-@cache
-def _version() -> tuple[int, int]:
-    header = _HEADER.unpack_from(read(seal().Plaintext("1").save))
-    return header[2], header[3]
 
 
 @cache
@@ -90,10 +69,10 @@ def zeros(key: Any, blocks: int) -> tuple[Words, bytes]:
     encryptor = seal().Encryptor(_context(), key)
     words = np.empty(blocks * RING_DEGREE, np.uint64)
     seeds = []
-    start = _METADATA_BYTES + _HEADER.size + 8
+    start = _METADATA_BYTES + HEADER_BYTES + 8
     for block in range(blocks):
-        body = _saved(encryptor.encrypt_zero_symmetric())
-        if len(body) != start + _POLY_BYTES + _HEADER.size + 1 + SEED_BYTES:
+        body = saved(encryptor.encrypt_zero_symmetric())
+        if len(body) != start + _POLY_BYTES + HEADER_BYTES + 1 + SEED_BYTES:
             raise LayoutError("SEAL's seeded ciphertext has another length")
         words[block * RING_DEGREE : (block + 1) * RING_DEGREE] = np.frombuffer(
             body, "<u8", RING_DEGREE, start
@@ -104,7 +83,7 @@ def zeros(key: Any, blocks: int) -> tuple[Words, bytes]:
 
 def _ciphertext(body: bytes) -> Any:
     ciphertext = seal().Ciphertext()
-    write(_framed(body), lambda path: ciphertext.load(_context(), path))
+    write(framed(body), lambda path: ciphertext.load(_context(), path))
     return ciphertext
 
 
@@ -112,14 +91,14 @@ def _ciphertext(body: bytes) -> Any:
 def _metadata() -> bytes:
     """Return what precedes the words of a ciphertext of two polynomials, of either kind."""
     key = seal().KeyGenerator(_context()).secret_key()
-    body = _saved(seal().Encryptor(_context(), key).encrypt_zero_symmetric())
+    body = saved(seal().Encryptor(_context(), key).encrypt_zero_symmetric())
     return body[:_METADATA_BYTES]
 
 
 def _expanded(seed: bytes) -> Any:
     """Return the ciphertext (0, c1) whose c1 SEAL expands from ``seed``."""
-    array = _framed(struct.pack("<Q", RING_DEGREE) + bytes(_POLY_BYTES))
-    return _ciphertext(_metadata() + array + _framed(b"\x01" + seed))
+    array = framed(struct.pack("<Q", RING_DEGREE) + bytes(_POLY_BYTES))
+    return _ciphertext(_metadata() + array + framed(b"\x01" + seed))
 
 
 def expand_sum(seeds: Iterable[bytes]) -> Any:
@@ -137,8 +116,8 @@ def expand_sum(seeds: Iterable[bytes]) -> Any:
 
 def second_half(ciphertext: Any) -> Words:
     """Return c1 of a ciphertext: 4096 words mod q."""
-    body = _saved(ciphertext)
-    if len(body) != _METADATA_BYTES + _HEADER.size + 8 + 2 * _POLY_BYTES:
+    body = saved(ciphertext)
+    if len(body) != _METADATA_BYTES + HEADER_BYTES + 8 + 2 * _POLY_BYTES:
         raise LayoutError("SEAL's ciphertext has another length")
     return np.frombuffer(body[-_POLY_BYTES:], "<u8").astype(np.uint64)
 
@@ -146,7 +125,7 @@ def second_half(ciphertext: Any) -> Words:
 def from_second_half(c1: Words) -> Any:
     """Return the ciphertext (0, c1) for 4096 words mod q."""
     words = struct.pack("<Q", 2 * RING_DEGREE) + bytes(_POLY_BYTES) + c1.astype("<u8").tobytes()
-    return _ciphertext(_metadata() + _framed(words))
+    return _ciphertext(_metadata() + framed(words))
 
 
 class Reader:
@@ -163,7 +142,7 @@ class Reader:
     def product(self, ciphertext: Any) -> Words:
         """Return c1 * s mod q of (0, c1): 4096 words, each off by at most 4."""
         self._decryptor.decrypt(ciphertext, self._plaintext)
-        body = _saved(self._plaintext)
+        body = saved(self._plaintext)
         count = self._plaintext.coeff_count()
         read = np.zeros(RING_DEGREE, np.uint64)
         read[:count] = np.frombuffer(body, "<u8", count, len(body) - 8 * count)

@@ -6,7 +6,8 @@ right to about 2^-22 of the clip range and rounded to the grid. Its average must
 the server: a CKKS decryption tells the server that adds the noise, and with it the key (Li and
 Micciancio, ePrint 2020/1533).
 
-The server hands authenticated bytes to SEAL's loader. A total carries no seeds, so a decryptor
+The server hands bytes to SEAL's loader, after authenticating them and comparing their structure
+with that of SEAL's own objects. A total carries no seeds, so a decryptor
 cannot tell whose sum it is: masks (slots only) or an honest server must see to that.
 """
 
@@ -19,7 +20,7 @@ import numpy as np
 from privfed.errors import DecodeError
 from privfed.he.keys import SecretKey
 from privfed.he.packing import Integers, Packing, Words, pack, unpack
-from privfed.he.seal.batches import Batches, CKKSBatches, SlotBatches
+from privfed.he.seal.batches import Batches, CKKSBatches, SlotBatches, Template
 from privfed.secagg.schemes.base import Zero
 
 _BLOCKS_PER_PART = 64
@@ -61,11 +62,11 @@ class _Batched:
 
     def payload_bytes(self, values: int) -> int:
         """Return the bytes of fresh ciphertexts."""
-        return self._blocks(values) * self._batches.upload_cell
+        return self._blocks(values) * self._batches.upload.size
 
     def partial_bytes(self, values: int) -> int:
         """Return the bytes of summed ciphertexts."""
-        return self._blocks(values) * self._batches.sum_cell
+        return self._blocks(values) * self._batches.sum.size
 
     total_bytes = partial_bytes
 
@@ -95,7 +96,7 @@ class _Batched:
         """Return nothing: seeds are not known."""
 
     def _decrypt(self, key: SecretKey, total: memoryview, values: int) -> Any:
-        secret, size = self._key(key), self._batches.sum_cell
+        secret, size = self._key(key), self._batches.sum.size
         read = [
             self._batches.decrypt(secret, total[start : start + size])
             for start in range(0, len(total), size)
@@ -188,10 +189,10 @@ class BatchedSum:
         self._batches = batches
         self._totals: list[Any] = [None] * blocks
 
-    def _add(self, payload: memoryview, size: int) -> None:
+    def _add(self, payload: memoryview, template: Template) -> None:
         for block, total in enumerate(self._totals):
-            cell = payload[block * size : (block + 1) * size]
-            self._totals[block] = self._batches.add(total, cell)
+            body = payload[block * template.size : (block + 1) * template.size]
+            self._totals[block] = self._batches.add(total, body, template)
 
     def add(self, seeds: bytes, payload: memoryview) -> None:
         """Add one party's ciphertexts.
@@ -199,11 +200,11 @@ class BatchedSum:
         Raises:
             DecodeError: SEAL does not take them.
         """
-        self._add(payload, self._batches.upload_cell)
+        self._add(payload, self._batches.upload)
 
     def merge(self, partial: memoryview) -> None:
         """Add another sum."""
-        self._add(partial, self._batches.sum_cell)
+        self._add(partial, self._batches.sum)
 
     def partial(self) -> bytes:
         """Return the sum."""

@@ -1,0 +1,66 @@
+"""SEAL's own ciphertexts as bytes: what reaches its loader, and what does not."""
+
+import numpy as np
+import pytest
+
+from privfed.errors import DecodeError
+from privfed.he import packing
+from privfed.he.keys import SecretKey
+from privfed.he.seal.batches import CKKSBatches, SlotBatches
+
+
+@pytest.fixture(params=["slots", "ckks"])
+def batches(request):
+    return SlotBatches(39) if request.param == "slots" else CKKSBatches()
+
+
+@pytest.fixture
+def key(batches):
+    return batches.key(SecretKey.generate(bytes(32)), b"test")
+
+
+def test_sums_of_slots(batches, key):
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 2**30, (3, batches.slots))
+    total = None
+    for row in values:
+        total = batches.add(total, memoryview(batches.encrypt(key, row)), batches.upload)
+    read = batches.decrypt(key, memoryview(batches.save(total)))
+    if isinstance(batches, SlotBatches):
+        assert np.array_equal(read, values.sum(axis=0))
+    else:
+        assert np.abs(read - values.sum(axis=0)).max() < 2**-10
+
+
+def test_only_what_is_built_like_seals_own_reaches_its_loader(batches, key, monkeypatch):
+    """SEAL's loader aborts the process on some bytes that lie about their own structure."""
+    good = batches.encrypt(key, np.arange(10))
+    structure = [0, 20, 33, 41, 49, 57, 65, 73, 76, 81, 89, len(good) - 66, len(good) - 81]
+    monkeypatch.setattr(batches, "_loaded", lambda _: pytest.fail("reached SEAL"))
+    for place in structure:
+        bad = bytearray(good)
+        bad[place] ^= 1
+        with pytest.raises(DecodeError):
+            batches.add(None, memoryview(bytes(bad)), batches.upload)
+    for bad in (b"", good[:-1], good + b"\0"):
+        with pytest.raises(DecodeError):
+            batches.add(None, memoryview(bad), batches.upload)
+
+
+def test_words_past_the_modulus_are_refused_by_seal():
+    slots = SlotBatches(39)
+    good = slots.encrypt(slots.key(SecretKey.generate(bytes(32)), b"test"), np.arange(10))
+    bad = bytearray(good)
+    bad[97:105] = packing.MODULUS.to_bytes(8, "little")
+    with pytest.raises(DecodeError):
+        slots.add(None, memoryview(bytes(bad)), slots.upload)
+    bad[97:105] = (packing.MODULUS - 1).to_bytes(8, "little")
+    slots.add(None, memoryview(bytes(bad)), slots.upload)
+
+
+def test_another_keys_sum_decrypts_to_something_else(batches, key):
+    values = np.arange(1, 100)
+    total = batches.add(None, memoryview(batches.encrypt(key, values)), batches.upload)
+    other = batches.key(SecretKey.generate(bytes(32)), b"test")
+    read = batches.decrypt(other, memoryview(batches.save(total)))
+    assert not np.allclose(read[:99], values)
