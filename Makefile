@@ -8,7 +8,7 @@ PYTEST_FLAGS ?= -n auto
 .PHONY: demo test lint wheel readme clean
 
 demo: $(READY)  ## the dress benchmark on the embedded data; leaves demo/report.html
-	$(BIN)/privfed benchmark --split overlapping,disjoint,deduplicated --seeds 1 --rounds 250 \
+	$(BIN)/privfed benchmark --split overlapping,disjoint,deduplicated --seeds 1 --rounds 200 \
 		--out demo
 
 test: lint wheel  ## everything that must hold
