@@ -1,13 +1,13 @@
 """Every exception privfed raises on purpose.
 
 PrivFedError
-├── ConfigError (also ValueError)   a setting or an input file is wrong; the message says what to change
+├── ConfigError (also ValueError)   a setting or an input file is wrong; says what to change
 ├── DecodeError                     bytes are truncated, extended or not in our format
 ├── AuthenticationError             a signature, a sender or a decryption does not verify
 ├── ContextMismatchError            bytes belong to another key, parameter set, job or round
 ├── ReplayError                     a message, a total or a pool of zeros is used a second time
 ├── QuorumError                     too few distinct parties are in a round
-├── CapacityError                   the parameters cannot hold the values; says which bound and the remedy
+├── CapacityError                   the parameters cannot hold the values; says the remedy
 └── BudgetExceededError             a round would spend more privacy than was granted
 """
 
