@@ -2,6 +2,9 @@
 
 Abadi et al., "Deep Learning with Differential Privacy", arXiv 1607.00133. Opacus's own noise comes
 from torch's generator, which is none for secrets, so its optimizer gets another source here.
+
+Dropout is off. torch draws its masks by place in the batch, so one row more or fewer would change
+the masks and gradients of the rows behind it, by more than the clip norm that the noise hides.
 """
 
 from __future__ import annotations
@@ -56,7 +59,7 @@ class DPSGDTrainer:
         self._adam: torch.optim.Adam | None = None
 
     def train_epoch(self, model: nn.Module, seed: int) -> None:
-        """Do one round's noisy steps; `seed` fixes dropout only, coins and noise stay secret.
+        """Do one round's noisy steps; nothing depends on `seed`, coins and noise are secret.
 
         Raises:
             ConfigError: a gradient is not a finite number.
@@ -65,13 +68,23 @@ class DPSGDTrainer:
         if self._rounds_left == 0:
             raise PrivFedError(f"the plan's {self._plan.rounds} rounds are spent: make a new plan")
         self._rounds_left -= 1
-        torch.manual_seed(seed)
         self._adam = carry_on(self._adam, model, self._learning_rate)
-        rate = self._plan.sampling_rates[self._party]
         sampled = GradSampleModule(model, loss_reduction="mean")
         sampled.train()
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.eval()
+        try:
+            self._steps(sampled, self._adam)
+        finally:
+            sampled.to_standard_module()  # takes Opacus's hooks off the model again
+            for parameter in model.parameters():
+                vars(parameter).pop("summed_grad", None)  # the clipped sum before the noise
+
+    def _steps(self, sampled: nn.Module, adam: torch.optim.Adam) -> None:
+        rate = self._plan.sampling_rates[self._party]
         optimizer = _SecretNoiseOptimizer(
-            self._adam, self._plan, rate * len(self._features), self._randomness
+            adam, self._plan, rate * len(self._features), self._randomness
         )
         for _ in range(self._plan.steps_per_round[self._party]):
             batch = torch.from_numpy(self._randomness.coins(rate, len(self._features)))
@@ -87,7 +100,6 @@ class DPSGDTrainer:
                 warnings.filterwarnings("ignore", "Full backward hook is firing")
                 torch.autograd.backward(losses / max(1, rows))  # an empty batch: noise alone
             optimizer.step()
-        sampled.to_standard_module()  # takes Opacus's hooks off the model again
 
 
 class _SecretNoiseOptimizer(DPOptimizer):  # type: ignore[misc]

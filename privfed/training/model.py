@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from privfed.errors import ConfigError
+
 Arrays = dict[str, NDArray[np.float32]]
 """A model's parameters, or an update of them, by name in the model's order."""
 
@@ -55,9 +57,18 @@ def get_arrays(model: nn.Module) -> Arrays:
 
 
 def set_arrays(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]]) -> None:
-    """Copy the parameters in; names and shapes must be the model's own."""
+    """Copy the parameters in.
+
+    Raises:
+        ConfigError: names and shapes are not the model's own.
+    """
+    parameters = dict(model.named_parameters())
+    if {name: tuple(p.shape) for name, p in parameters.items()} != {
+        name: array.shape for name, array in arrays.items()
+    }:
+        raise ConfigError("the arrays are those of another model: names or shapes differ")
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in parameters.items():
             parameter.copy_(torch.from_numpy(arrays[name]))
 
 

@@ -1,0 +1,277 @@
+"""DP-SGD against loops written by hand: what is clipped, what is added, what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+from torch.nn import functional
+
+from privfed.dp import DPSGDPlan, SecretRandomness, SeededRandomness
+from privfed.errors import ConfigError, PrivFedError
+from privfed.training import (
+    DPSGDTrainer,
+    evaluate,
+    get_arrays,
+    initial_model,
+    log_probabilities,
+    paper_network,
+    weights_sha256,
+)
+
+N, RATE, CLIP = 40, 0.5, 0.6
+EXPECTED = N * RATE
+
+
+class Chosen:
+    """Coins chosen beforehand, a list for each step; noise from a seed, or none."""
+
+    simulation = True
+
+    def __init__(self, *coins: Sequence[bool], noise: SeededRandomness | None = None) -> None:
+        self._coins, self._noise = list(coins), noise
+
+    def coins(self, probability: float, count: int) -> np.ndarray:
+        assert probability == RATE
+        coins = np.array(self._coins.pop(0))
+        assert coins.shape == (count,)
+        return coins
+
+    def gaussian(self, standard_deviation: float, shape: Sequence[int]) -> np.ndarray:
+        if self._noise is None:
+            return np.zeros(tuple(shape))
+        return self._noise.gaussian(standard_deviation, shape)
+
+
+def plan(steps: int = 1, rounds: int = 2, noise_multiplier: float = 1.5) -> DPSGDPlan:
+    return DPSGDPlan(
+        rounds=rounds,
+        rows=(7, N),
+        sampling_rates=(1.0, RATE),
+        steps_per_round=(1, steps),
+        l2_clip_norm=CLIP,
+        noise_multiplier=noise_multiplier,
+        target_epsilon=1.0,
+        epsilon=1.0,
+        epsilon_single_row=1.0,
+        delta=1e-5,
+        privacy_unit="one row",
+        placements=((0, 1),),
+    )
+
+
+@pytest.fixture
+def rows() -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of many sizes, so that the clip norm binds some and not others."""
+    generator = torch.Generator().manual_seed(1)
+    sizes = torch.linspace(0.02, 4, N)[:, None]
+    x = sizes * torch.randn(N, 12, generator=generator)
+    return x, torch.randint(0, 2, (N,), generator=generator)
+
+
+def fresh() -> nn.Sequential:
+    model = initial_model(lambda: paper_network(12, 2), 3)
+    assert isinstance(model, nn.Sequential)
+    return model
+
+
+def released(model: nn.Module) -> torch.Tensor:
+    """The noisy sum of clipped gradients of the last step, as one vector."""
+    return EXPECTED * torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+def one_by_one(
+    model: nn.Module, x: torch.Tensor, y: torch.Tensor, chosen: np.ndarray
+) -> tuple[torch.Tensor, list[float]]:
+    """The clipped sum by autograd on single rows, without Opacus; and each row's norm."""
+    model.eval()  # no dropout
+    total, norms = torch.zeros(5858), []
+    for i in np.flatnonzero(chosen):
+        loss = functional.nll_loss(log_probabilities(model(x[i : i + 1])), y[i : i + 1])
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        norms.append(float(flat.norm()))
+        total += flat * min(1.0, CLIP / norms[-1])
+    return total, norms
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_clipped_sum_is_that_of_a_loop_over_rows(
+    rows: tuple[torch.Tensor, torch.Tensor], seed: int
+) -> None:
+    chosen = SeededRandomness(seed).coins(RATE, N)
+    wanted, norms = one_by_one(fresh(), *rows, chosen)
+    assert min(norms) < CLIP < max(norms)
+    model = fresh()
+    DPSGDTrainer(*rows, plan(), 1, Chosen(chosen)).train_epoch(model, 0)
+    assert torch.allclose(released(model), wanted, rtol=0, atol=1e-6 * EXPECTED)
+
+
+def test_three_steps_are_adam_on_those_sums(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    coins = [SeededRandomness(step).coins(RATE, N) for step in range(6)]
+    model, by_hand = fresh(), fresh()
+    trainer = DPSGDTrainer(*rows, plan(steps=3), 1, Chosen(*coins), learning_rate=2e-3)
+    for round_id in (1, 2):  # the moments last from round to round
+        trainer.train_epoch(model, round_id)
+    adam = torch.optim.Adam(by_hand.parameters(), lr=2e-3)
+    for chosen in coins:
+        total, _ = one_by_one(by_hand, *rows, chosen)
+        parts = torch.split(total / EXPECTED, [p.numel() for p in by_hand.parameters()])
+        for parameter, part in zip(by_hand.parameters(), parts, strict=True):
+            parameter.grad = part.view_as(parameter).clone()
+        adam.step()
+    for name, array in get_arrays(model).items():
+        assert np.allclose(array, get_arrays(by_hand)[name], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("row", [0, 1, 20, N - 1])
+def test_one_row_more_moves_the_sum_by_at_most_the_clip_norm(
+    rows: tuple[torch.Tensor, torch.Tensor], row: int
+) -> None:
+    """What the whole accounting rests on; dropout by place in the batch would break it."""
+    with_row = np.ones(N, bool)
+    without = with_row.copy()
+    without[row] = False
+    sums = []
+    for coins in (with_row, without):
+        model = fresh()
+        DPSGDTrainer(*rows, plan(), 1, Chosen(coins)).train_epoch(model, 0)
+        sums.append(released(model))
+    assert float((sums[0] - sums[1]).norm()) <= CLIP * (1 + 1e-5)
+
+
+def test_nothing_depends_on_the_public_seed(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    digests = []
+    for seed in (1, 2):
+        model = fresh()
+        DPSGDTrainer(*rows, plan(), 1, SeededRandomness(0)).train_epoch(model, seed)
+        digests.append(weights_sha256(get_arrays(model)))
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("noise_multiplier", [0.5, 3.0])
+def test_the_noise_is_as_wide_as_planned(
+    rows: tuple[torch.Tensor, torch.Tensor], noise_multiplier: float
+) -> None:
+    """σ·C on each value of the sum: Kolmogorov and Smirnov on 5858, fixed seed, alarm 0.001."""
+    chosen = np.arange(N) % 3 == 0
+    clipped, _ = one_by_one(fresh(), *rows, chosen)
+    model, settings = fresh(), plan(noise_multiplier=noise_multiplier)
+    source = Chosen(chosen, noise=SeededRandomness(11))
+    DPSGDTrainer(*rows, settings, 1, source).train_epoch(model, 0)
+    noise = (released(model) - clipped).numpy() / (noise_multiplier * CLIP)
+    assert stats.kstest(noise, "norm").pvalue > 0.001
+    assert noise.std() == pytest.approx(1.0, abs=0.03)  # 3.2 standard deviations of the estimate
+
+
+def test_an_empty_batch_steps_with_noise_alone(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    model, settings = fresh(), plan()
+    before = get_arrays(model)
+    nobody = np.zeros(N, bool)
+    DPSGDTrainer(*rows, settings, 1, Chosen(nobody, noise=SeededRandomness(5))).train_epoch(
+        model, 0
+    )
+    source = SeededRandomness(5)
+    wanted = [
+        source.gaussian(settings.noise_multiplier * CLIP, p.shape).ravel()
+        for p in model.parameters()
+    ]
+    assert np.allclose(released(model), np.concatenate(wanted), rtol=1e-5, atol=1e-6)
+    after = get_arrays(model)
+    assert all(np.all(before[name] != after[name]) for name in before)
+
+
+def test_secret_randomness_drives_it(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Two runs alike in everything else part ways."""
+    digests = set()
+    for _ in range(2):
+        model = fresh()
+        DPSGDTrainer(*rows, plan(), 1, SecretRandomness()).train_epoch(model, 0)
+        digests.add(weights_sha256(get_arrays(model)))
+    assert len(digests) == 2
+
+
+def test_no_trace_of_the_rows_stays_on_the_model(
+    rows: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    """Neither Opacus's hooks nor single gradients nor the clipped sum before the noise."""
+    model = fresh()
+    clean = [sorted(vars(module)) for module in model.modules()]
+    DPSGDTrainer(*rows, plan(steps=2), 1, SeededRandomness(0)).train_epoch(model, 0)
+    assert untouched(model)
+    leftover = {
+        name
+        for module, names in zip(model.modules(), clean, strict=True)
+        for name in set(vars(module)) - set(names)
+    }
+    assert leftover <= {"activations"}
+    assert not any(getattr(module, "activations", None) for module in model.modules())
+    assert evaluate(model, *rows).loss > 0
+    DPSGDTrainer(*rows, plan(), 1, SeededRandomness(0)).train_epoch(model, 0)  # hooks go on again
+
+
+def untouched(model: nn.Module) -> bool:
+    return not any(
+        module._forward_hooks or module._backward_hooks for module in model.modules()
+    ) and not any(vars(parameter) for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_features_that_no_clipping_bounds_are_refused(
+    rows: tuple[torch.Tensor, torch.Tensor], bad: float
+) -> None:
+    x, y = rows
+    x[5, 3] = bad
+    model = fresh()
+    before = weights_sha256(get_arrays(model))
+    with pytest.raises(ConfigError, match="not a finite number"):
+        DPSGDTrainer(x, y, plan(), 1, Chosen(np.ones(N, bool))).train_epoch(model, 0)
+    assert weights_sha256(get_arrays(model)) == before
+    assert untouched(model)
+
+
+@pytest.mark.parametrize("size", [1e10, 1e20, 1e30, 1e38])
+def test_a_huge_row_counts_no_more_than_the_clip_norm(
+    rows: tuple[torch.Tensor, torch.Tensor], size: float
+) -> None:
+    """Its gradient is finite while the square of its norm need not be."""
+    x, y = rows
+    x[0, 3] = size
+    model = fresh()
+    only = np.arange(N) == 0
+    DPSGDTrainer(x, y, plan(), 1, Chosen(only)).train_epoch(model, 0)
+    assert float(released(model).norm()) <= CLIP * (1 + 1e-5)
+
+
+def test_a_plan_of_other_rows_is_refused(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    x, y = rows
+    with pytest.raises(ConfigError, match="counts 7 training rows at party 0, which has 40"):
+        DPSGDTrainer(x, y, plan(), 0, SecretRandomness())
+    with pytest.raises(ConfigError, match="counts 40 training rows at party 1, which has 39"):
+        DPSGDTrainer(x[1:], y[1:], plan(), 1, SecretRandomness())
+
+
+def test_no_round_beyond_the_plan(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    trainer = DPSGDTrainer(*rows, plan(rounds=2), 1, SeededRandomness(0))
+    model = fresh()
+    for _ in range(2):
+        trainer.train_epoch(model, 0)
+    before = weights_sha256(get_arrays(model))
+    with pytest.raises(PrivFedError, match="2 rounds are spent"):
+        trainer.train_epoch(model, 0)
+    assert weights_sha256(get_arrays(model)) == before
+
+
+def test_a_refused_round_is_spent_all_the_same(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Some of its steps may be out already."""
+    x, y = rows
+    x[0, 0] = np.nan
+    trainer = DPSGDTrainer(x, y, plan(rounds=1), 1, Chosen(np.ones(N, bool)))
+    with pytest.raises(ConfigError):
+        trainer.train_epoch(fresh(), 0)
+    with pytest.raises(PrivFedError, match="spent"):
+        trainer.train_epoch(fresh(), 0)
