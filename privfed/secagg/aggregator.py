@@ -157,8 +157,7 @@ class Aggregator:
         into = self._sums[place]
         into.entries.update(message.entries)
         if message.prefix.kind == wire.Kind.UPLOAD:
-            [(_, seeds)] = message.entries.values()
-            into.accumulator.add(seeds, message.body)
+            into.accumulator.add(message.body)
         else:
             into.accumulator.merge(message.body)
 
@@ -199,13 +198,16 @@ class Aggregator:
     def _sum_messages(self, kind: wire.Kind) -> Iterator[bytes]:
         if self._common is None:  # unreachable: there are senders
             raise QuorumError("nobody sent anything")
-        carried = self._parts.scheme.download == "seeds"
         for part in self._parts.all:
             each = self._sums[part.index]
             prefix = replace(self._common, kind=kind, part=part.index)
             pieces = [prefix.to_bytes(), wire.COUNT.pack(len(each.entries))]
-            for _, (entry, seeds) in sorted(each.entries.items()):
-                pieces += [entry, seeds if carried else b""]
-            total = kind == wire.Kind.TOTAL
-            pieces.append(each.accumulator.total() if total else each.accumulator.partial())
+            carried = self._parts.carried_seed_bytes(part, kind)
+            entries = [entry for _, entry in sorted(each.entries.items())]
+            for entry, seeds in entries:
+                pieces += [entry, seeds[:carried]]
+            if kind == wire.Kind.TOTAL:
+                pieces.append(each.accumulator.total([seeds for _, seeds in entries]))
+            else:
+                pieces.append(each.accumulator.partial())
             yield b"".join(pieces)

@@ -85,14 +85,16 @@ class Parts:
         """Return the length of the announcement of a part's seeds."""
         return wire.PREFIX_BYTES + wire.ENTRY_BYTES + self.scheme.seed_bytes(part.sealed)
 
-    def carried_seed_bytes(self, part: Part) -> int:
-        """Return the bytes of seeds that sums carry for each sender."""
-        return self.scheme.seed_bytes(part.sealed) if self.scheme.download == "seeds" else 0
+    def carried_seed_bytes(self, part: Part, kind: wire.Kind) -> int:
+        """Return the bytes of seeds that a sum carries for each sender."""
+        # Whoever makes a summed total expands the seeds; until then they travel.
+        carried = kind == wire.Kind.PARTIAL or self.scheme.download == "seeds"
+        return self.scheme.seed_bytes(part.sealed) if carried else 0
 
     def sum_bytes(self, part: Part, senders: int, kind: wire.Kind) -> int:
         """Return the length of a total or partial sum of a part over ``senders`` senders."""
         size = self.scheme.total_bytes if kind == wire.Kind.TOTAL else self.scheme.partial_bytes
-        each = wire.ENTRY_BYTES + self.carried_seed_bytes(part)
+        each = wire.ENTRY_BYTES + self.carried_seed_bytes(part, kind)
         head = wire.PREFIX_BYTES + wire.COUNT.size
         return head + senders * each + size(part.sealed)
 

@@ -48,11 +48,12 @@ def read_sum(
         raise DecodeError("a sum over no parties, or over more than max_clients")
     _, rest = split(data, parts.sum_bytes(part, count, prefix.kind))
     entries: Entries = {}
+    carried = parts.carried_seed_bytes(part, prefix.kind)
     for _ in range(count):
         raw, after = split(after, wire.ENTRY_BYTES)
-        seeds, after = split(after, parts.carried_seed_bytes(part))
+        seeds, after = split(after, carried)
         entry = verified(parts.params, prefix, raw)
-        if parts.scheme.download == "seeds" and wire.digest(seeds) != entry.seeds_hash:
+        if carried and wire.digest(seeds) != entry.seeds_hash:
             raise AuthenticationError("a signature does not verify")
         if entry.sender in entries:
             raise ReplayError("a sender is in the sum twice")

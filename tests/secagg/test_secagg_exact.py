@@ -56,7 +56,7 @@ def open_worst(chosen, sign, excess=0):
     )
     accumulator = scheme.accumulator(len(values))
     accumulator.merge(memoryview(planes.encode(sums, MODULUS_BITS)))
-    total = memoryview(accumulator.total())
+    total = memoryview(accumulator.total([]))
     return values, scheme.open(KEY, keystream, total, len(values), clients)
 
 
@@ -114,7 +114,7 @@ def test_sums_of_many_uncut_words_do_not_overflow(clients):
     words = np.full(chosen.coefficients(5), (MODULUS - 1) >> 3 << 3, np.uint64)
     payload = memoryview(planes.encode(words >> np.uint64(3), chosen.upload_bits))
     for _ in range(clients):
-        accumulator.add(b"", payload)
+        accumulator.add(payload)
     expected = (int(words[0]) * clients) % MODULUS
     read = planes.decode(accumulator.partial(), len(words), MODULUS_BITS)
     assert read.tolist() == [expected] * len(words)

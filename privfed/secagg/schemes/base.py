@@ -53,7 +53,7 @@ class Zero:
 class Accumulator(Protocol):
     """Adds the payloads of one part; needs no key."""
 
-    def add(self, seeds: bytes, payload: memoryview) -> None:
+    def add(self, payload: memoryview) -> None:
         """Add one party's payload, whose length was checked."""
 
     def merge(self, partial: memoryview) -> None:
@@ -62,8 +62,8 @@ class Accumulator(Protocol):
     def partial(self) -> bytes:
         """Return the sum so far, uncut, for ``merge``."""
 
-    def total(self) -> bytes:
-        """Return the sum as a decryptor reads it."""
+    def total(self, seeds: Sequence[bytes]) -> bytes:
+        """Return the sum as a decryptor reads it; ``seeds`` are those of all senders."""
 
 
 class Scheme(Protocol):

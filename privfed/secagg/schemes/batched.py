@@ -194,7 +194,7 @@ class BatchedSum:
             body = payload[block * template.size : (block + 1) * template.size]
             self._totals[block] = self._batches.add(total, body, template)
 
-    def add(self, seeds: bytes, payload: memoryview) -> None:
+    def add(self, payload: memoryview) -> None:
         """Add one party's ciphertexts.
 
         Raises:
@@ -210,4 +210,6 @@ class BatchedSum:
         """Return the sum."""
         return b"".join(self._batches.save(total) for total in self._totals)
 
-    total = partial
+    def total(self, seeds: Sequence[bytes]) -> bytes:
+        """Return the sum."""
+        return self.partial()

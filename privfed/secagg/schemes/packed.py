@@ -52,7 +52,7 @@ class Packed:
 
     def partial_bytes(self, values: int) -> int:
         """Return the bytes of uncut sums."""
-        return planes.size_bytes(self.words(values), MODULUS_BITS) + self._c1_bytes(values)
+        return planes.size_bytes(self.words(values), MODULUS_BITS)
 
     def total_bytes(self, values: int) -> int:
         """Return the bytes of cut sums, and of the summed c1 in the "summed" mode."""
@@ -79,8 +79,7 @@ class Packed:
 
     def accumulator(self, values: int) -> "PackedSum":
         """Return an empty sum."""
-        blocks = self._blocks(values) if self.download == "summed" else 0
-        return PackedSum(self.words(values), blocks, self._packing)
+        return PackedSum(self.words(values), self._packing, self.download)
 
     def keystream(self, key: SecretKey, seeds: Sequence[bytes], values: int) -> Words | None:
         """Return sum(c1)*s mod q where the seeds are known."""
@@ -125,57 +124,46 @@ def _columns(seeds: Sequence[bytes]) -> Iterator[list[bytes]]:
 
 
 class PackedSum:
-    """A sum of c0 mod q (and of c1 where the decryptor is not to expand the seeds)."""
+    """A sum of c0 mod q."""
 
-    def __init__(self, words: int, blocks: int, packing: Packing) -> None:
-        self._packing = packing
+    def __init__(self, words: int, packing: Packing, download: str) -> None:
+        self._packing, self._download = packing, download
         self._c0 = np.zeros(words, np.uint64)
-        self._c1 = np.zeros(blocks * RING_DEGREE, np.uint64)
         self._additions = 0
 
     def _add_c0(self, words: Words) -> None:
         # Unreduced sums of 64-bit words overflow after 63 additions: reduce before they do.
         if self._additions == rlwe.SAFE_ADDITIONS:
-            rlwe.reduce(self._c0)
-            self._additions = 0
+            self._reduce()
         self._c0 += words
         self._additions += 1
 
-    def add(self, seeds: bytes, payload: memoryview) -> None:
+    def _reduce(self) -> None:
+        rlwe.reduce(self._c0)
+        self._additions = 0
+
+    def add(self, payload: memoryview) -> None:
         """Add one party's payload."""
-        packing = self._packing
-        words = planes.decode(payload, len(self._c0), packing.upload_bits)
-        self._add_c0(rlwe.uncut(words, packing.upload_cut))
-        if len(self._c1):
-            from privfed.he.seal import zeros as seal  # only this mode expands seeds at the server
-
-            for block, column in enumerate(_columns([seeds])):
-                self._add_c1(block, seal.second_half(seal.expand_sum(column)))
-
-    def _add_c1(self, block: int, words: Words) -> None:
-        part = self._c1[block * RING_DEGREE : (block + 1) * RING_DEGREE]
-        part += words
-        rlwe.reduce_once(part)
+        words = planes.decode(payload, len(self._c0), self._packing.upload_bits)
+        self._add_c0(rlwe.uncut(words, self._packing.upload_cut))
 
     def merge(self, partial: memoryview) -> None:
         """Add another sum."""
-        split = planes.size_bytes(len(self._c0), MODULUS_BITS)
-        self._add_c0(planes.decode(partial[:split], len(self._c0), MODULUS_BITS))
-        if len(self._c1):
-            self._c1 += planes.decode(partial[split:], len(self._c1), MODULUS_BITS)
-            rlwe.reduce(self._c1)
+        self._add_c0(planes.decode(partial, len(self._c0), MODULUS_BITS))
 
     def partial(self) -> bytes:
         """Return the uncut sum."""
-        rlwe.reduce(self._c0)
-        self._additions = 1
-        c1 = planes.encode(self._c1, MODULUS_BITS) if len(self._c1) else b""
-        return planes.encode(self._c0, MODULUS_BITS) + c1
+        self._reduce()
+        return planes.encode(self._c0, MODULUS_BITS)
 
-    def total(self) -> bytes:
-        """Return the sum, cut for the decryptor."""
-        rlwe.reduce(self._c0)
-        self._additions = 1
+    def total(self, seeds: Sequence[bytes]) -> bytes:
+        """Return the sum, cut for the decryptor, and the sum of c1 where that is asked for."""
+        self._reduce()
         packing = self._packing
         c0 = planes.encode(rlwe.cut(self._c0, packing.download_cut), packing.download_bits)
-        return c0 + (planes.encode(self._c1, MODULUS_BITS) if len(self._c1) else b"")
+        if self._download == "seeds":
+            return c0
+        from privfed.he.seal import zeros as seal  # only this mode expands seeds at the server
+
+        c1 = [seal.second_half(seal.expand_sum(column)) for column in _columns(seeds)]
+        return c0 + planes.encode(np.concatenate(c1), MODULUS_BITS)
