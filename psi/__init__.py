@@ -10,6 +10,7 @@ from psi.errors import (
     DuplicateIDError,
     InvalidPointError,
     KeyConfirmationError,
+    MinimumError,
     ParameterMismatchError,
     PeerRefusedError,
     ProtocolError,
@@ -22,6 +23,7 @@ from psi.errors import (
     VersionError,
 )
 from psi.session import Parameters
+from psi.sums import SumParameters, SumReceiver, SumSender
 
 __all__ = [
     "Alignment",
@@ -33,6 +35,7 @@ __all__ = [
     "DuplicateIDError",
     "InvalidPointError",
     "KeyConfirmationError",
+    "MinimumError",
     "PSIError",
     "ParameterMismatchError",
     "Parameters",
@@ -43,6 +46,9 @@ __all__ = [
     "Sender",
     "SizeLimitError",
     "StateError",
+    "SumParameters",
+    "SumReceiver",
+    "SumSender",
     "TranscriptError",
     "TransportError",
     "VersionError",

@@ -15,10 +15,10 @@ from psi.ecdh import ECDHParty, Receiver, Sender
 from psi.errors import ConfigError, DecodeError, StateError
 from psi.session import MAX_PEER_ITEMS, Parameters, Progress
 
-__all__ = ["CardinalityReceiver", "CardinalitySender"]
+__all__ = ["CardinalityReceiver", "CardinalitySender", "Counting"]
 
 
-class _Counting(ECDHParty):
+class Counting(ECDHParty):
     """What both roles do: return tags in an order that says nothing, count common ones."""
 
     protocol = "ecdh-cardinality"
@@ -87,9 +87,9 @@ class _Counting(ECDHParty):
         self._cardinality = len(self._common(data))
 
 
-class CardinalityReceiver(_Counting, Receiver):
+class CardinalityReceiver(Counting, Receiver):
     """The side that speaks first and always learns how many items match."""
 
 
-class CardinalitySender(_Counting, Sender):
+class CardinalitySender(Counting, Sender):
     """The side that answers; it learns the number too if the output is "both"."""

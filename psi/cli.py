@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from psi.keys import Duplicates
     from psi.links import Link
     from psi.session import Progress
-    from psi.twoparty import Learn, Result, Side, TableSession
+    from psi.twoparty import Side, TableSession
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -49,7 +49,17 @@ _Whose: TypeAlias = Annotated[
     str, typer.Option("--result", help="Who gets the result: both, serve or join.")
 ]
 _Learn: TypeAlias = Annotated[
-    str, typer.Option("--learn", help="What the result is: intersection or cardinality.")
+    str, typer.Option("--learn", help="What the result is: intersection, cardinality or sum.")
+]
+_Column: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--column", help="With --learn sum: the column, at the side that has it."),
+]
+_Minimum: TypeAlias = Annotated[
+    int, typer.Option("--minimum", help="With --learn sum: the least number of matches.")
+]
+_MaxValue: TypeAlias = Annotated[
+    int, typer.Option("--max-value", help="With --learn sum: the largest value in the column.")
 ]
 _Limit: TypeAlias = Annotated[
     int, typer.Option("--max-peer-items", help="The largest set the other side may bring.")
@@ -128,6 +138,9 @@ def serve(
     rows: _Rows = False,
     result: _Whose = "both",
     learn: _Learn = "intersection",
+    column: _Column = None,
+    minimum: _Minimum = 10,
+    max_value: _MaxValue = (1 << 20) - 1,
     max_peer_items: _Limit = 1 << 24,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the other side.")] = 600,
     timeout: _Timeout = 3600,
@@ -135,7 +148,17 @@ def serve(
     """Wait for one other side, find the IDs that both have, and stop."""
     with _progress() as progress:
         loaded, session = _prepare(
-            "serve", table, on, duplicates, normalise, result, learn, max_peer_items, out, progress
+            "serve",
+            table,
+            out,
+            sum_of=(column, minimum, max_value),
+            on=on,
+            duplicates=duplicates,
+            normalise=_steps(normalise or []),
+            result=result,
+            learn=learn,
+            max_peer_items=max_peer_items,
+            progress=progress,
         )
         link = _transport().serve(
             session.party,
@@ -163,6 +186,9 @@ def join(
     rows: _Rows = False,
     result: _Whose = "both",
     learn: _Learn = "intersection",
+    column: _Column = None,
+    minimum: _Minimum = 10,
+    max_value: _MaxValue = (1 << 20) - 1,
     max_peer_items: _Limit = 1 << 24,
     wait: Annotated[float, typer.Option(help="Seconds to try to connect.")] = 60,
     timeout: _Timeout = 3600,
@@ -170,7 +196,17 @@ def join(
     """Connect to a side that serves and find the IDs that both have."""
     with _progress() as progress:
         loaded, session = _prepare(
-            "join", table, on, duplicates, normalise, result, learn, max_peer_items, out, progress
+            "join",
+            table,
+            out,
+            sum_of=(column, minimum, max_value),
+            on=on,
+            duplicates=duplicates,
+            normalise=_steps(normalise or []),
+            result=result,
+            learn=learn,
+            max_peer_items=max_peer_items,
+            progress=progress,
         )
         link = _transport().join(
             session.party,
@@ -196,31 +232,17 @@ def main() -> None:
 def _prepare(
     side: "Side",
     table: Path,
-    on: list[str],
-    duplicates: str,
-    normalise: list[str] | None,
-    result: str,
-    learn: str,
-    max_peer_items: int,
     out: Path | None,
-    progress: "Progress",
+    *,
+    sum_of: tuple[str | None, int, int],
+    **choices: Any,
 ) -> tuple[Any, "TableSession"]:
     from psi.files import read_table
-    from psi.twoparty import TableSession
+    from psi.twoparty import SumChoice, TableSession
 
     _check_place(out)
     loaded = read_table(table)
-    session = TableSession.prepare(
-        loaded,
-        side=side,
-        on=on,
-        duplicates=cast("Duplicates", duplicates),
-        normalise=_steps(normalise or []),
-        result=cast("Result", result),
-        learn=cast("Learn", learn),
-        max_peer_items=max_peer_items,
-        progress=progress,
-    )
+    session = TableSession.prepare(loaded, side=side, sum_of=SumChoice(*sum_of), **choices)
     if out is not None and not session.gets_result:
         raise ConfigError(f"the side that {side}s gets no result: leave out --out")
     return loaded, session

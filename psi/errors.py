@@ -13,6 +13,7 @@ PSIError
     ├── TranscriptError            bytes of another session (a replay), or changed on the way
     ├── ParameterMismatchError     the two sides chose different settings
     ├── SizeLimitError             the other side's set is larger than this side allows
+    ├── MinimumError               fewer matches than this side wants a sum to hide among
     ├── InvalidPointError          no canonical encoding of an element other than the identity
     ├── RepeatedElementError       the same point or tag twice, or our own sent back to us
     └── KeyConfirmationError       the two sides do not hold the same session key
@@ -69,6 +70,10 @@ class ParameterMismatchError(ProtocolError):
 
 class SizeLimitError(ProtocolError):
     """The other side's set is larger than this side allows."""
+
+
+class MinimumError(ProtocolError):
+    """There are fewer matches than a sum has to hide among."""
 
 
 class InvalidPointError(ProtocolError):

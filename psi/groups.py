@@ -28,10 +28,14 @@ __all__ = [
     "POINT_BYTES",
     "Points",
     "Scalar",
+    "add",
+    "check_points",
     "expand_message_xmd",
     "hash_to_group",
     "multiply",
+    "multiply_base",
     "points_from_bytes",
+    "subtract",
 ]
 
 POINT_BYTES = 32
@@ -61,6 +65,24 @@ class Scalar:
             # 64 bytes make the bias of the reduction less than 2^-250.
             reduce(reduced, secrets.token_bytes(64))
         return cls(reduced.raw)
+
+    def inverse(self) -> "Scalar":
+        """The scalar whose product with this one is 1."""
+        return self._computed("invert")
+
+    def __mul__(self, other: "Scalar") -> "Scalar":
+        return self._computed("mul", other._encoding)
+
+    def __add__(self, other: "Scalar | int") -> "Scalar":
+        """Add a scalar, or a whole number from 0 below 2^248."""
+        encoding = other.to_bytes(32, "little") if isinstance(other, int) else other._encoding
+        return self._computed("add", encoding)
+
+    def _computed(self, name: str, *operand: bytes) -> "Scalar":
+        function = _function(f"crypto_core_ristretto255_scalar_{name}", None, 2 + len(operand))
+        result = ctypes.create_string_buffer(32)
+        function(result, self._encoding, *operand)
+        return Scalar(result.raw)
 
     def __repr__(self) -> str:
         return "Scalar(<secret>)"
@@ -143,10 +165,7 @@ def multiply(scalar: Scalar, points: Points) -> Points:
             identity.
     """
     points = np.ascontiguousarray(points)
-    # libsodium 1.0.18 ignores the top bit, so 2^255 + s would pass as a second name of s.
-    wrong = np.flatnonzero(points[:, POINT_BYTES - 1] & 0x80)
-    if wrong.size:
-        raise _invalid(int(wrong[0]))
+    _refuse_top_bits(points)
     product = np.empty_like(points)
     scalarmult = _function("crypto_scalarmult_ristretto255", ctypes.c_int, 3)
     out, inp, secret = product.ctypes.data, points.ctypes.data, scalar._encoding
@@ -157,9 +176,67 @@ def multiply(scalar: Scalar, points: Points) -> Points:
     return product
 
 
+def multiply_base(scalars: Iterable[Scalar]) -> Points:
+    """The generator times each scalar: shape (n, 32)."""
+    encodings = [scalar._encoding for scalar in scalars]
+    product = np.empty((len(encodings), POINT_BYTES), np.uint8)
+    scalarmult = _function("crypto_scalarmult_ristretto255_base", ctypes.c_int, 2)
+    for row, encoding in enumerate(encodings):
+        scalarmult(product.ctypes.data + POINT_BYTES * row, encoding)
+    return product
+
+
+def add(left: Points, right: Points) -> Points:
+    """Row by row the sum of valid points, shape (n, 32); the identity may go in and come out.
+
+    Raises:
+        InvalidPointError: A row is no valid encoding.
+    """
+    return _combined("crypto_core_ristretto255_add", left, right)
+
+
+def subtract(left: Points, right: Points) -> Points:
+    """Row by row left minus right; shapes and errors as for `add`."""
+    return _combined("crypto_core_ristretto255_sub", left, right)
+
+
+def check_points(points: Points) -> None:
+    """Refuse what `multiply` refuses, without a multiplication.
+
+    Raises:
+        InvalidPointError: A row is not canonical, is negative, is not on the curve or is the
+            identity.
+    """
+    points = np.ascontiguousarray(points)
+    _refuse_top_bits(points)
+    valid = _function("crypto_core_ristretto255_is_valid_point", ctypes.c_int, 1)
+    inp = points.ctypes.data
+    for row in range(len(points)):
+        if valid(inp + POINT_BYTES * row) != 1 or not points[row].any():
+            raise _invalid(row)
+
+
 def points_from_bytes(data: bytes | memoryview) -> Points:
     """View a whole number of 32-byte encodings as points; `multiply` checks their validity."""
     return np.frombuffer(data, np.uint8).reshape(-1, POINT_BYTES)
+
+
+def _combined(name: str, left: Points, right: Points) -> Points:
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    result = np.empty_like(left)
+    function = _function(name, ctypes.c_int, 3)
+    out, one, other = result.ctypes.data, left.ctypes.data, right.ctypes.data
+    for offset in range(0, POINT_BYTES * len(left), POINT_BYTES):
+        if function(out + offset, one + offset, other + offset) != 0:
+            raise _invalid(offset // POINT_BYTES)
+    return result
+
+
+def _refuse_top_bits(points: Points) -> None:
+    # libsodium 1.0.18 ignores the top bit, so 2^255 + s would pass as a second name of s.
+    wrong = np.flatnonzero(points[:, POINT_BYTES - 1] & 0x80)
+    if wrong.size:
+        raise _invalid(int(wrong[0]))
 
 
 def _invalid(row: int) -> InvalidPointError:

@@ -37,7 +37,7 @@ FRAME_BYTES = HEADER_BYTES + _SEAL_BYTES  # a message without its body
 
 
 class MessageType(enum.IntEnum):
-    """What a message is, in the order in which a session sends them."""
+    """What a message is."""
 
     RECEIVER_HELLO = 1
     SENDER_HELLO = 2
@@ -45,6 +45,13 @@ class MessageType(enum.IntEnum):
     ANSWER = 4
     FINISH = 5
     CLOSE = 6
+    # What `kkrt` sends between the hellos and FINISH.
+    OT_KEY = 16
+    OT_CHOICES = 17
+    MATRIX = 18
+    TAGS = 19
+    SUM_REQUEST = 20
+    SUM_OPENED = 21
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The key columns of whatever holds a table, without importing what made it."""
 
+import decimal
 import importlib
 import os
 from collections.abc import Mapping, Sequence
@@ -7,11 +8,12 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psi.errors import ConfigError
 from psi.files import read_table
 
-__all__ = ["Column", "key_columns", "key_names"]
+__all__ = ["Column", "key_columns", "key_names", "whole_numbers"]
 
 Column: TypeAlias = Sequence[object]
 
@@ -60,6 +62,33 @@ def key_columns(table: Any, on: str | Sequence[str] | None, name: str) -> list[C
             how_often = "no column" if column not in known else "more than one column"
             raise ConfigError(f"{name} has {how_often} {column!r}: it has {', '.join(known)}")
     return [_values(table[column], name) for column in wanted]
+
+
+def whole_numbers(table: Any, column: str, rows: NDArray[np.intp]) -> list[int]:
+    """The whole numbers from 0 in some rows of a table's column.
+
+    Args:
+        table: As for `key_columns`.
+        column: The name of the column.
+        rows: The row numbers.
+
+    Raises:
+        ConfigError: There is no such column, or it holds something else; names rows, no values.
+    """
+    (values,) = key_columns(table, column, "the table")
+    numbers = []
+    for row in rows.tolist():
+        try:
+            number = decimal.Decimal(str(values[row]).strip())
+            whole = int(number)
+        except (decimal.InvalidOperation, ValueError, OverflowError):
+            whole, number = -1, decimal.Decimal(0)
+        if whole != number or whole < 0:
+            raise ConfigError(
+                f"column {column!r}, row {row}: a sum takes whole numbers from 0 (cents, not euros)"
+            )
+        numbers.append(whole)
+    return numbers
 
 
 def _column_names(table: Any) -> list[str] | None:

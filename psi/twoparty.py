@@ -14,18 +14,35 @@ from psi.files import taken
 from psi.keys import Duplicates, KeyIndex, index_keys
 from psi.normalise import Normalise, key_format, normalisers
 from psi.session import MAX_PEER_ITEMS, Parameters, Progress
-from psi.tables import key_columns, key_names
+from psi.sums import SumParameters, SumReceiver, SumSender
+from psi.tables import key_columns, key_names, whole_numbers
 
-__all__ = ["Learn", "Result", "Side", "TableSession"]
+__all__ = ["Learn", "Result", "Side", "SumChoice", "TableSession"]
 
 Side: TypeAlias = Literal["serve", "join"]
 Result: TypeAlias = Literal["both", "serve", "join"]
-Learn: TypeAlias = Literal["intersection", "cardinality"]
+Learn: TypeAlias = Literal["intersection", "cardinality", "sum"]
 
 _PARTIES: dict[Learn, tuple[type[Receiver], type[Sender]]] = {
     "intersection": (Receiver, Sender),
     "cardinality": (CardinalityReceiver, CardinalitySender),
+    "sum": (SumReceiver, SumSender),
 }
+
+
+@dataclass(frozen=True)
+class SumChoice:
+    """What a sum is of.
+
+    Attributes:
+        column: The column to sum, at the side that has it; None at the other side.
+        minimum: As in `psi.SumParameters`.
+        max_value: As in `psi.SumParameters`.
+    """
+
+    column: str | None = None
+    minimum: int = SumParameters.minimum
+    max_value: int = SumParameters.max_value
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,6 +74,7 @@ class TableSession:
         normalise: Normalise = None,
         result: Result = "both",
         learn: Learn = "intersection",
+        sum_of: SumChoice | None = None,
         max_peer_items: int = MAX_PEER_ITEMS,
         progress: Progress | None = None,
     ) -> "TableSession":
@@ -70,7 +88,9 @@ class TableSession:
                 gives every pair of rows; where one does, its rows once each.
             normalise: Steps by name, the same at both sides.
             result: Who gets the result: "both", or the side that serves or joins.
-            learn: What the result is: the matching rows, or only how many IDs match.
+            learn: What the result is: the matching rows, only how many IDs match, or that and
+                the sum of one side's column over them.
+            sum_of: What the sum is of; with learn="sum" only.
             max_peer_items: The largest set the other side may bring.
             progress: Called with a stage, the items done and their number.
 
@@ -87,18 +107,38 @@ class TableSession:
         columns = key_columns(table, on, "the table")
         index = index_keys(columns, duplicates=duplicates, normalise=functions, name="the table")
         every = duplicates == "all" and result == "both"
-        parameters = Parameters(
-            output="both" if result == "both" else "receiver",
-            key_format=key_format(functions),
-            multiplicities=every,
-        )
         receives = side == ("join" if result == "both" else result)
-        role = _PARTIES[learn][0 if receives else 1]
-        options: dict[str, Any] = {"counts": index.counts()} if every else {}
-        party = role(
-            index.keys, parameters, max_peer_items=max_peer_items, progress=progress, **options
-        )
         terms = f"--result {result} --learn {learn}"
+        options: dict[str, Any] = {"counts": index.counts()} if every else {}
+        chosen: dict[str, Any] = {
+            "output": "both" if result == "both" else "receiver",
+            "key_format": key_format(functions),
+            "multiplicities": every,
+        }
+        parameters = Parameters(**chosen)
+        if learn == "sum":
+            choice = sum_of or SumChoice()
+            parameters = SumParameters(**chosen, minimum=choice.minimum, max_value=choice.max_value)
+            receives = choice.column is None
+            holder = side if choice.column else "join" if side == "serve" else "serve"
+            terms += f", --column given at {holder}"
+            if result == holder:
+                raise ConfigError(
+                    "the side with the column learns the sum only together with the other: "
+                    "choose --result both"
+                )
+            if choice.column is not None:
+                first_rows = index.rows[index.starts[:-1]]
+                options["values"] = whole_numbers(table, choice.column, first_rows)
+        elif sum_of is not None and sum_of != SumChoice():
+            raise ConfigError("a column, a minimum and a largest value go with --learn sum")
+        party = _PARTIES[learn][0 if receives else 1](
+            index.keys,
+            parameters=parameters,
+            max_peer_items=max_peer_items,
+            progress=progress,
+            **options,
+        )
         return cls(party, index, receives, receives or result == "both", terms)
 
     def rows(self) -> NDArray[np.intp]:
@@ -121,6 +161,9 @@ class TableSession:
         Raises:
             StateError: The session is not done, or this side gets no result.
         """
+        if isinstance(self.party, SumReceiver | SumSender):
+            count, found = self.party.cardinality, self.party.sum
+            return {"cardinality": [count], "sum": [found]}, f"the sum of {count} matching IDs"
         if isinstance(self.party, CardinalityReceiver | CardinalitySender):
             count = self.party.cardinality
             return {"cardinality": [count]}, f"{count} matching IDs"

@@ -151,6 +151,32 @@ def test_only_how_many(place: Place) -> None:
     assert (place.folder / "a.csv").read_text() == out
 
 
+@pytest.mark.parametrize("result", ["both", "serve"])
+def test_the_sum_of_the_other_sides_column(place: Place, result: str) -> None:
+    options = ("--learn", "sum", "--minimum", "2", "--max-value", "99", "--result", result)
+    serving = place.serve(*options)
+    joining = place.join(serving.address, *options, "--column", "price")
+    (code, at_bob, err), (other, at_alice, _) = ended(joining), ended(serving.process)
+    assert (code, other) == (0, 0), err
+    assert at_alice == "cardinality,sum\n2,30\n"
+    assert at_bob == (at_alice if result == "both" else "")
+
+
+def test_a_sum_under_the_minimum(place: Place) -> None:
+    options = ("--learn", "sum", "--minimum", "3")
+    serving = place.serve(*options)
+    joining = place.join(serving.address, *options, "--column", "price", "--out", "b.csv")
+    failed(joining, "stopped: MinimumError")
+    failed(serving.process, "fewer than 3 matches")
+    assert place.written() == ["alice.csv", "bob.csv"]
+
+
+def test_no_side_has_the_column(place: Place) -> None:
+    serving = place.serve("--learn", "sum", "--wait", "5")
+    failed(place.join(serving.address, "--learn", "sum"), "--column given at serve: choose")
+    failed(serving.process, "nobody joined")
+
+
 def test_another_wish_stops_both(place: Place) -> None:
     serving = place.serve("--wait", "5")
     failed(place.join(serving.address, "--learn", "cardinality"), "--learn cardinality: choose")
@@ -204,6 +230,11 @@ def test_the_serving_side_dies_at_any_message(place: Place, number: int) -> None
         (["--out", "a.csv", "--result", "join"], "leave out --out"),
         (["--result", "everybody"], "both, serve or join"),
         (["--learn", "everything"], "one of intersection, cardinality"),
+        (["--column", "ID"], "go with --learn sum"),
+        (["--learn", "sum", "--column", "colour"], "row 0: a sum takes whole numbers"),
+        (["--learn", "sum", "--column", "price"], "no column 'price'"),
+        (["--learn", "sum", "--column", "ID", "--result", "serve"], "choose --result both"),
+        (["--learn", "sum", "--minimum", "0"], "at least 1 match"),
         (["--learn", "cardinality", "--duplicates", "all"], 'choose duplicates="first"'),
         (["--identity", "nobody"], "nobody.key cannot be read"),
         (["--peer", "alice.csv"], "holds no certificate"),
