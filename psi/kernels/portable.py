@@ -1,0 +1,61 @@
+"""The kernels without numba: numpy and hashlib. Also what the fast ones are tested against."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi.kernels.cuckoo import place_items
+
+__all__ = ["digest_items", "place", "tag_rows", "transpose"]
+
+_BLOCK_BYTES = 512
+
+
+def digest_items(items: Sequence[bytes], key: bytes) -> NDArray[np.uint8]:
+    """As `psi.kernels.digest_items`."""
+    digests = b"".join([hashlib.blake2s(item, digest_size=16, key=key).digest() for item in items])
+    return np.frombuffer(digests, np.uint8).reshape(-1, 16)
+
+
+def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
+    """As `psi.kernels.place`."""
+    # Lists: the interpreter indexes them several times faster than arrays.
+    table, visited, parents, queue = [-1] * n_bins, [-1] * n_bins, [0] * n_bins, [0] * n_bins
+    placed = place_items(bins.ravel().tolist(), len(bins), table, visited, parents, queue)
+    return np.array(table, np.int64) if placed == len(bins) else None
+
+
+def tag_rows(
+    table: NDArray[np.uint8],
+    bins: NDArray[np.uint32],
+    hash_index: int,
+    key: bytes,
+    tag_bytes: int,
+    offsets: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """As `psi.kernels.tag_rows`."""
+    messages = np.empty((len(bins), 72), np.uint8)
+    messages[:, :64] = table[bins] if offsets is None else table[bins] ^ offsets
+    messages[:, 64:68] = bins.astype("<u4").view(np.uint8).reshape(-1, 4)
+    messages[:, 68:] = np.frombuffer(hash_index.to_bytes(4, "little"), np.uint8)
+    data = messages.tobytes()
+    tags = b"".join(
+        [
+            hashlib.blake2s(data[start : start + 72], digest_size=tag_bytes, key=key).digest()
+            for start in range(0, len(data), 72)
+        ]
+    )
+    return np.frombuffer(tags, np.uint8).reshape(-1, tag_bytes)
+
+
+def transpose(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """As `psi.kernels.transpose`."""
+    n_columns, n_bytes = columns.shape
+    rows = np.empty((8 * n_bytes, n_columns // 8), np.uint8)
+    for start in range(0, n_bytes, _BLOCK_BYTES):  # one byte a bit: keep that in the cache
+        bits = np.unpackbits(columns[:, start : start + _BLOCK_BYTES], axis=1, bitorder="little")
+        block = np.packbits(np.ascontiguousarray(bits.T), axis=1, bitorder="little")
+        rows[8 * start : 8 * start + len(block)] = block
+    return rows
