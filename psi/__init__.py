@@ -22,6 +22,7 @@ from psi.errors import (
     TransportError,
     VersionError,
 )
+from psi.padding import padded
 from psi.session import Parameters
 from psi.sums import SumParameters, SumReceiver, SumSender
 
@@ -53,4 +54,5 @@ __all__ = [
     "TransportError",
     "VersionError",
     "align",
+    "padded",
 ]

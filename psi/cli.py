@@ -61,6 +61,9 @@ _Minimum: TypeAlias = Annotated[
 _MaxValue: TypeAlias = Annotated[
     int, typer.Option("--max-value", help="With --learn sum: the largest value in the column.")
 ]
+_PadTo: TypeAlias = Annotated[
+    int | None, typer.Option("--pad-to", help="Hide this side's size: fill up to so many IDs.")
+]
 _Limit: TypeAlias = Annotated[
     int, typer.Option("--max-peer-items", help="The largest set the other side may bring.")
 ]
@@ -141,6 +144,7 @@ def serve(
     column: _Column = None,
     minimum: _Minimum = 10,
     max_value: _MaxValue = (1 << 20) - 1,
+    pad_to: _PadTo = None,
     max_peer_items: _Limit = 1 << 24,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the other side.")] = 600,
     timeout: _Timeout = 3600,
@@ -157,6 +161,7 @@ def serve(
             normalise=_steps(normalise or []),
             result=result,
             learn=learn,
+            pad_to=pad_to,
             max_peer_items=max_peer_items,
             progress=progress,
         )
@@ -189,6 +194,7 @@ def join(
     column: _Column = None,
     minimum: _Minimum = 10,
     max_value: _MaxValue = (1 << 20) - 1,
+    pad_to: _PadTo = None,
     max_peer_items: _Limit = 1 << 24,
     wait: Annotated[float, typer.Option(help="Seconds to try to connect.")] = 60,
     timeout: _Timeout = 3600,
@@ -205,6 +211,7 @@ def join(
             normalise=_steps(normalise or []),
             result=result,
             learn=learn,
+            pad_to=pad_to,
             max_peer_items=max_peer_items,
             progress=progress,
         )

@@ -28,6 +28,7 @@ from psi.errors import (
     StateError,
 )
 from psi.messages import FRAME_BYTES, Message, MessageType, Transcript
+from psi.padding import PaddedItems
 
 __all__ = [
     "MAC_BYTES",
@@ -115,7 +116,7 @@ class Party:
         """Prepare one session.
 
         Args:
-            items: This side's set: distinct byte strings.
+            items: This side's set: distinct byte strings, padded or not.
             parameters: What both sides must choose alike.
             counts: Shape (len(items),): how often each occurs; given with `multiplicities`.
             max_peer_items: The largest set the other side may bring.
@@ -141,12 +142,25 @@ class Party:
         self._mac_key = b""
         self._found: NDArray[np.intp] | None = None
         self._peer_counts: NDArray[np.intp] | None = None
+        self._started = False
         self._expect: Callable[[bytes], bytes | None] | None = None
+        if not self.speaks_first:
+            self._expect = self._on_hello
         self._done = False
 
     def start(self) -> bytes | None:
-        """The session's first message, if this side speaks first."""
-        return None
+        """The session's first message, if this side speaks first.
+
+        Raises:
+            StateError: The session was started before.
+        """
+        if not self.speaks_first:
+            return None
+        if self._started:
+            raise StateError("this session was started before: start a new one")
+        self._started = True
+        self._expect = self._on_hello
+        return self._hello()
 
     @property
     def done(self) -> bool:
@@ -212,6 +226,9 @@ class Party:
             raise StateError("the session is not done: there is no result")
 
     def _end(self) -> None:
+        own = self._items.own if isinstance(self._items, PaddedItems) else len(self._items)
+        if self._found is not None and np.any(self._found >= own):
+            raise DecodeError("the other side claims to have dummies of this side")
         self._forget()
         self._done = True
 
@@ -224,6 +241,16 @@ class Party:
     def _hello(self) -> bytes:
         body = self._parameters.fingerprint() + secrets.token_bytes(_NONCE_BYTES)
         return self._transcript.seal(self._own_hello, len(self._items), body)
+
+    def _on_hello(self, data: bytes) -> bytes | None:
+        self._take_hello(data)
+        hello = None if self.speaks_first else self._hello()
+        self._identity = self._transcript.begin_session()
+        return self._after_hellos() or hello
+
+    def _after_hellos(self) -> bytes | None:
+        """Set what to expect next; the side that speaks first returns its next message."""
+        raise NotImplementedError
 
     def _peer_items(self) -> int:
         assert self._n_peer is not None  # noqa: S101 - the hellos went before
@@ -248,9 +275,9 @@ class Party:
 
     # -- confirmations ------------------------------------------------------------------------
 
-    def _confirmed(self, kind: MessageType, count: int, content: bytes) -> bytes:
+    def _confirmed(self, kind: MessageType, count: int, content: bytes | memoryview) -> bytes:
         mac = self._mac(self._own_hello, self._transcript.digest, count, content)
-        return self._transcript.seal(kind, count, mac + content)
+        return self._transcript.seal(kind, count, mac, content)
 
     def _check(self, before: bytes, message: Message) -> None:
         content = message.body[MAC_BYTES:]
@@ -265,6 +292,26 @@ class Party:
         mac.update(count.to_bytes(8, "big"))
         mac.update(content)
         return mac.digest()
+
+    # -- the end ------------------------------------------------------------------------------
+
+    @property
+    def _both(self) -> bool:
+        return self._parameters.output == "both"
+
+    @property
+    def _announced(self) -> int:
+        """The number of matches, where both sides may know it."""
+        return len(self._found) if self._both and self._found is not None else 0
+
+    def _on_close(self, data: bytes) -> None:
+        before = self._transcript.digest
+        close = self._transcript.open(MessageType.CLOSE, data)
+        count = self._announced
+        expect_shape(close, count, MAC_BYTES + self._counts_length(count))
+        self._check(before, close)
+        self._take_counts(close.body[MAC_BYTES:])
+        self._end()
 
     # -- how often a match occurs -------------------------------------------------------------
 

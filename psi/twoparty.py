@@ -13,6 +13,7 @@ from psi.errors import ConfigError
 from psi.files import taken
 from psi.keys import Duplicates, KeyIndex, index_keys
 from psi.normalise import Normalise, key_format, normalisers
+from psi.padding import padded
 from psi.session import MAX_PEER_ITEMS, Parameters, Progress
 from psi.sums import SumParameters, SumReceiver, SumSender
 from psi.tables import key_columns, key_names, whole_numbers
@@ -75,6 +76,7 @@ class TableSession:
         result: Result = "both",
         learn: Learn = "intersection",
         sum_of: SumChoice | None = None,
+        pad_to: int | None = None,
         max_peer_items: int = MAX_PEER_ITEMS,
         progress: Progress | None = None,
     ) -> "TableSession":
@@ -91,6 +93,7 @@ class TableSession:
             learn: What the result is: the matching rows, only how many IDs match, or that and
                 the sum of one side's column over them.
             sum_of: What the sum is of; with learn="sum" only.
+            pad_to: The size of the set that the other side is to see; this side's alone.
             max_peer_items: The largest set the other side may bring.
             progress: Called with a stage, the items done and their number.
 
@@ -132,8 +135,17 @@ class TableSession:
                 options["values"] = whole_numbers(table, choice.column, first_rows)
         elif sum_of is not None and sum_of != SumChoice():
             raise ConfigError("a column, a minimum and a largest value go with --learn sum")
+        items: Sequence[bytes] = index.keys
+        if pad_to is not None:
+            items = padded(items, pad_to, side="receiver" if receives else "sender")
+            if every:
+                options["counts"] = np.append(
+                    index.counts(), np.ones(pad_to - len(index.keys), int)
+                )
+            if "values" in options:
+                options["values"] += [0] * (pad_to - len(index.keys))
         party = _PARTIES[learn][0 if receives else 1](
-            index.keys,
+            items,
             parameters=parameters,
             max_peer_items=max_peer_items,
             progress=progress,

@@ -33,6 +33,7 @@ EXPORTS = [
     "TransportError",
     "VersionError",
     "align",
+    "padded",
 ]
 
 

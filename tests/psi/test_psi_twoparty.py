@@ -177,6 +177,19 @@ def test_no_side_has_the_column(place: Place) -> None:
     failed(serving.process, "nobody joined")
 
 
+@pytest.mark.parametrize(
+    "options", [("--duplicates", "all"), ("--learn", "sum", "--minimum", "2")], ids=str
+)
+def test_padded_sizes_change_no_result(place: Place, options: tuple[str, ...]) -> None:
+    serving = place.serve(*options, "--pad-to", "20")
+    column = ("--column", "price") if "sum" in options else ()
+    joining = place.join(serving.address, *options, *column, "--pad-to", "30", "--rows")
+    (code, at_bob, err), (other, _, _) = ended(joining), ended(serving.process)
+    assert (code, other) == (0, 0), err
+    expected = "cardinality,sum\n2,30\n" if column else "row\n0\n1\n"
+    assert sorted(at_bob.split()) == sorted(expected.split())
+
+
 def test_another_wish_stops_both(place: Place) -> None:
     serving = place.serve("--wait", "5")
     failed(place.join(serving.address, "--learn", "cardinality"), "--learn cardinality: choose")
@@ -230,6 +243,7 @@ def test_the_serving_side_dies_at_any_message(place: Place, number: int) -> None
         (["--out", "a.csv", "--result", "join"], "leave out --out"),
         (["--result", "everybody"], "both, serve or join"),
         (["--learn", "everything"], "one of intersection, cardinality"),
+        (["--pad-to", "2"], "3 items do not fit"),
         (["--column", "ID"], "go with --learn sum"),
         (["--learn", "sum", "--column", "colour"], "row 0: a sum takes whole numbers"),
         (["--learn", "sum", "--column", "price"], "no column 'price'"),
