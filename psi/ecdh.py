@@ -24,15 +24,13 @@ items themselves are distinct before they are blinded.
 import functools
 import hashlib
 import secrets
-from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from psi.errors import DecodeError, KeyConfirmationError, RepeatedElementError, StateError
+from psi.errors import DecodeError, KeyConfirmationError, RepeatedElementError
 from psi.groups import POINT_BYTES, Points, Scalar, hash_to_group, multiply, points_from_bytes
 from psi.messages import MessageType
-from psi.session import MAC_BYTES, MAX_PEER_ITEMS, Parameters, Party, Progress, expect_shape
+from psi.session import MAC_BYTES, Party, expect_shape
 
 __all__ = ["PROTOCOL", "ECDHParty", "Receiver", "Sender", "rows_of"]
 
@@ -111,15 +109,6 @@ class ECDHParty(Party):
         places = np.fromiter((place for _, place in found), np.intp, len(found))
         self._found = self._order[places]
 
-    @property
-    def _both(self) -> bool:
-        return self._parameters.output == "both"
-
-    @property
-    def _announced(self) -> int:
-        """The number of matches, where both sides may know it."""
-        return len(self._found) if self._both and self._found is not None else 0
-
     def _points_length(self) -> int:
         """Of what the peer blinded: C and its items."""
         return POINT_BYTES * (self._peer_items() + 1)
@@ -134,23 +123,8 @@ class Receiver(ECDHParty):
 
     speaks_first = True
     _own_hello, _peer_hello = MessageType.RECEIVER_HELLO, MessageType.SENDER_HELLO
-    _started = False
 
-    def start(self) -> bytes:
-        """The session's first message.
-
-        Raises:
-            StateError: The session was started before.
-        """
-        if self._started:
-            raise StateError("this session was started before: start a new one")
-        self._started = True
-        self._expect = self._on_hello
-        return self._hello()
-
-    def _on_hello(self, data: bytes) -> bytes:
-        self._take_hello(data)
-        self._identity = self._transcript.begin_session()
+    def _after_hellos(self) -> bytes:
         points = self._blind()
         self._expect = self._on_answer
         return self._transcript.seal(MessageType.POINTS, len(self._items), points.tobytes())
@@ -167,15 +141,6 @@ class Receiver(ECDHParty):
         content = self._tags_for_peer() + self._own_counts() if self._both else b""
         return self._confirmed(MessageType.FINISH, self._announced, content)
 
-    def _on_close(self, data: bytes) -> None:
-        before = self._transcript.digest
-        close = self._transcript.open(MessageType.CLOSE, data)
-        count = self._announced
-        expect_shape(close, count, MAC_BYTES + self._counts_length(count))
-        self._check(before, close)
-        self._take_counts(close.body[MAC_BYTES:])
-        self._end()
-
 
 class Sender(ECDHParty):
     """The side that answers; it gets the result too if the output is "both"."""
@@ -183,27 +148,8 @@ class Sender(ECDHParty):
     speaks_first = False
     _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO
 
-    def __init__(
-        self,
-        items: Sequence[bytes],
-        parameters: Parameters | None = None,
-        *,
-        counts: NDArray[np.intp] | None = None,
-        max_peer_items: int = MAX_PEER_ITEMS,
-        progress: Progress | None = None,
-    ) -> None:
-        """Prepare one session; arguments and errors as for `Receiver`."""
-        super().__init__(
-            items, parameters, counts=counts, max_peer_items=max_peer_items, progress=progress
-        )
-        self._expect = self._on_hello
-
-    def _on_hello(self, data: bytes) -> bytes:
-        self._take_hello(data)
-        hello = self._hello()
-        self._identity = self._transcript.begin_session()
+    def _after_hellos(self) -> None:
         self._expect = self._on_points
-        return hello
 
     def _on_points(self, data: bytes) -> bytes:
         message = self._transcript.open(MessageType.POINTS, data)

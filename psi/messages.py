@@ -93,11 +93,12 @@ class Transcript:
         self._session = identity[:_SESSION_BYTES]
         return identity
 
-    def seal(self, kind: MessageType, count: int, body: bytes) -> bytes:
-        """Frame a body and take it into the transcript."""
-        header = _HEADER.pack(_MAGIC, VERSION, kind, 0, self._session, count, len(body))
-        self._chain = self._next(header, body)
-        return b"".join((header, body, self._chain))
+    def seal(self, kind: MessageType, count: int, *body: bytes | memoryview) -> bytes:
+        """Frame a body, in parts as it comes, and take it into the transcript."""
+        length = sum(map(len, body))
+        header = _HEADER.pack(_MAGIC, VERSION, kind, 0, self._session, count, length)
+        self._chain = self._next(header, *body)
+        return b"".join((header, *body, self._chain))
 
     def open(self, kind: MessageType, data: bytes) -> Message:
         """Measure and verify a received message and take it into the transcript.
@@ -133,8 +134,8 @@ class Transcript:
         self._chain = chain
         return Message(count, body)
 
-    def _next(self, header: bytes | memoryview, body: bytes | memoryview) -> bytes:
+    def _next(self, *parts: bytes | memoryview) -> bytes:
         chain = hashlib.sha256(self._chain)
-        chain.update(header)
-        chain.update(body)
+        for part in parts:
+            chain.update(part)
         return chain.digest()
