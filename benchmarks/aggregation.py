@@ -1,0 +1,328 @@
+"""Encrypted aggregation, ours and others', on the same updates in one interleaved run.
+
+Run: python -m benchmarks.aggregation --params 1000000 --clients 10 --bits 16 --json FILE
+
+Every repetition runs one round of every scheme, one after another, so that a busy machine slows
+all of them; a figure is the median over repetitions. Client times are of one client, server times
+of all uploads, decryption times of one key holder. Every mean is compared with numpy's: where a
+scheme is exact, with the mean of the quantised integers bit for bit.
+"""
+
+import argparse
+import gc
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.aggregation_peers import PEERS, Update
+from privfed import secagg
+
+DRESS_SHAPES = {"0.weight": (128, 12), "0.bias": (128,), "1.weight": (32, 128), "1.bias": (32,),
+                "2.weight": (2, 32), "2.bias": (2,)}  # fmt: skip
+CLIP_RANGE = 0.05
+MAX_WEIGHT = 1024
+PHASES = ("prepare", "encrypt", "aggregate", "decrypt_prepare", "decrypt")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scheme's figures; times are medians in seconds, sizes are bytes."""
+
+    scheme: str
+    download_mode: str
+    masks: bool
+    params: int
+    clients: int
+    bits: int
+    upload_bytes: int
+    upload_bytes_with_context: int
+    download_bytes: int
+    download_bytes_with_context: int
+    prepare_seconds: float
+    encrypt_seconds: float
+    aggregate_seconds: float
+    decrypt_prepare_seconds: float
+    decrypt_seconds: float
+    exact: bool
+    max_error: float
+    repeats: int
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep TenSEAL's warnings, printed by C++ for every long vector, off the terminal."""
+    with Path(os.devnull).open("w") as nowhere:
+        kept = [os.dup(stream) for stream in (1, 2)]
+        for stream in (1, 2):
+            os.dup2(nowhere.fileno(), stream)
+        try:
+            yield
+        finally:
+            for stream, saved in zip((1, 2), kept, strict=True):
+                os.dup2(saved, stream)
+                os.close(saved)
+
+
+class Clock:
+    """Seconds by phase of one round."""
+
+    def __init__(self) -> None:
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+
+    @contextmanager
+    def __call__(self, phase: str, share: int = 1) -> Iterator[None]:
+        """Add the time inside to ``phase``, divided by ``share`` parties."""
+        start = time.perf_counter()
+        yield
+        self.seconds[phase] += (time.perf_counter() - start) / share
+
+
+@dataclass
+class Outcome:
+    """What one round of one scheme gave."""
+
+    mean: Update
+    upload: tuple[int, int]
+    download: tuple[int, int]
+
+
+def updates(params: int, clients: int) -> list[Update]:
+    """Return updates of the given size, seeded: the dress network's tensors or one array."""
+    shapes = DRESS_SHAPES if params == 5858 else {"w": (params,)}
+    rng = np.random.default_rng(0)
+    return [
+        {
+            name: rng.uniform(-CLIP_RANGE, CLIP_RANGE, shape).astype(np.float32)
+            for name, shape in shapes.items()
+        }
+        for _ in range(clients)
+    ]
+
+
+class Ours:
+    """One parameter set of privfed.secagg, round after round."""
+
+    def __init__(self, sent: list[Update], weights: list[int], **settings: Any) -> None:
+        self._sent, self._weights = sent, weights
+        parties = [secagg.generate_identity() for _ in sent]
+        self.params = secagg.Parameters(
+            job="benchmark",
+            layout=secagg.Layout.of(sent[0]),
+            clip_range=CLIP_RANGE,
+            max_clients=len(sent),
+            min_clients=len(sent),
+            max_weight=MAX_WEIGHT,
+            roster=tuple(party.public for party in parties),
+            **settings,
+        )
+        key = secagg.generate_keys(self.params)
+        self._encryptors = [secagg.Encryptor(self.params, key, party) for party in parties]
+        self._decryptor = secagg.Decryptor(self.params, key)
+        self._round, self._previous = 0, b""
+
+    def run(self, clock: Clock) -> Outcome:
+        """Run one round; offline work is timed apart."""
+        self._round += 1
+        clients, announced = len(self._sent), []
+        with clock("prepare", clients):
+            for encryptor in self._encryptors:
+                encryptor.prepare(1, round_id=self._round)
+        for encryptor in self._encryptors:
+            announced.append(encryptor.announce(self._round))
+        with clock("decrypt_prepare"):
+            self._decryptor.prepare(announced, self._round)
+        uploads = []
+        with clock("encrypt", clients):
+            for encryptor, update, weight in zip(
+                self._encryptors, self._sent, self._weights, strict=True
+            ):
+                uploads.append(
+                    encryptor.encrypt(
+                        update, weight=weight, round_id=self._round, previous=self._previous
+                    )
+                )
+        with clock("aggregate"):
+            aggregator = secagg.Aggregator(self.params, self._round)
+            for upload in uploads:
+                aggregator.add(upload)
+            total = aggregator.total()
+        with clock("decrypt"):
+            result = self._decryptor.decrypt(total, self._round)
+        self._previous = result.transcript
+        sizes = (len(uploads[0]),) * 2, (len(total),) * 2
+        return Outcome({name: mean.ravel() for name, mean in result.mean.items()}, *sizes)
+
+
+class Peer:
+    """One of the others, round after round."""
+
+    def __init__(self, made: Any, sent: list[Update], weights: list[int]) -> None:
+        self._peer, self._sent, self._weights = made, sent, weights
+
+    def run(self, clock: Clock) -> Outcome:
+        """Run one round; the others have no offline work."""
+        with quiet():
+            return self._run(clock)
+
+    def _run(self, clock: Clock) -> Outcome:
+        peer, clients = self._peer, len(self._sent)
+        with clock("encrypt", clients):
+            uploads = [
+                peer.encrypt(update, weight)
+                for update, weight in zip(self._sent, self._weights, strict=True)
+            ]
+        with clock("aggregate"):
+            total = peer.aggregate(uploads, self._weights)
+        with clock("decrypt"):
+            mean = peer.decrypt(total)
+        return Outcome(mean, peer.size_bytes(uploads[0]), peer.size_bytes(total))
+
+
+def contenders(
+    sent: list[Update], weights: list[int], bits: int, wanted: set[str] | None
+) -> dict[tuple[str, str, bool], Any]:
+    """Return what runs, by (scheme, download mode, masks)."""
+    ours = {
+        ("packed", "seeds", False): {"scheme": "packed"},
+        ("packed", "seeds", True): {"scheme": "packed"},
+        ("packed", "summed", True): {"scheme": "packed", "download": "summed"},
+        ("packed", "summed", False): {"scheme": "packed", "download": "summed"},
+        ("slots", "summed", True): {"scheme": "slots"},
+        ("ckks", "summed", False): {"scheme": "ckks"},
+        ("reference", "seeds", False): {"scheme": "reference"},
+    }
+    chosen: dict[tuple[str, str, bool], Any] = {}
+    for name, settings in ours.items():
+        if wanted is None or name[0] in wanted:
+            chosen[name] = Ours(sent, weights, bits=bits, pairwise_masks=name[2], **settings)
+    for peer in PEERS:
+        if wanted is None or peer.name in wanted:
+            made = peer(CLIP_RANGE, bits, len(sent))
+            chosen[peer.name, "summed", False] = Peer(made, sent, weights)
+    return chosen
+
+
+def true_mean(sent: list[Update], weights: list[int]) -> Update:
+    """Return the weighted mean in double precision, flat by layer."""
+    return {
+        name: sum(
+            weight * update[name].ravel().astype(np.float64)
+            for update, weight in zip(sent, weights, strict=True)
+        )
+        / sum(weights)
+        for name in sent[0]
+    }
+
+
+def quantised_mean(sent: list[Update], weights: list[int], bits: int) -> Update:
+    """Return the mean that exact schemes must give, from numpy's integers."""
+    limit = 2 ** (bits - 1) - 1
+    step, mean = CLIP_RANGE / limit, {}
+    for name in sent[0]:
+        sums = np.zeros(sent[0][name].size, np.int64)
+        for update, weight in zip(sent, weights, strict=True):
+            scaled = update[name].ravel().astype(np.float64) * (weight / MAX_WEIGHT / step)
+            sums += np.clip(np.rint(scaled), -limit, limit).astype(np.int64)
+        mean[name] = (sums * (step * (MAX_WEIGHT / sum(weights)))).astype(np.float32)
+    return mean
+
+
+def floor_row(params: int, clients: int, bits: int) -> Row:
+    """Return the information floor: log2 of how many sums there are, for each value."""
+    sums = clients * (2**bits - 1) + 1
+    size = -(-int(np.ceil(params * np.log2(float(sums)))) // 8)
+    times: dict[str, Any] = dict.fromkeys((f"{phase}_seconds" for phase in PHASES), 0.0)
+    return Row("floor", "summed", False, params, clients, bits, size, size, size, size,
+               **times, exact=True, max_error=0.0, repeats=0)  # fmt: skip
+
+
+def measure(
+    params: int,
+    clients: int,
+    bits: int,
+    repeats: int,
+    wanted: set[str] | None = None,
+    say: Callable[[str], None] = print,
+) -> list[Row]:
+    """Return a row for every scheme."""
+    sent = updates(params, clients)
+    weights = [500 + (37 * place) % 500 for place in range(clients)]
+    running = contenders(sent, weights, bits, wanted)
+    times: dict[Any, list[dict[str, float]]] = {name: [] for name in running}
+    outcomes: dict[Any, Outcome] = {}
+    for repeat in range(repeats + 1):
+        for name, contender in running.items():
+            gc.collect()
+            clock = Clock()
+            outcomes[name] = contender.run(clock)
+            if repeat:  # the first round warms caches and loads libraries
+                times[name].append(clock.seconds)
+        say(f"repetition {repeat} of {repeats}")
+    truth, integers = true_mean(sent, weights), quantised_mean(sent, weights, bits)
+    rows = []
+    for name, outcome in outcomes.items():
+        error = max(float(np.abs(outcome.mean[k] - truth[k]).max()) for k in truth)
+        exact = all(np.array_equal(outcome.mean[k].astype(np.float32), integers[k]) for k in truth)
+        seconds: dict[str, Any] = {
+            f"{phase}_seconds": median(each[phase] for each in times[name]) for phase in PHASES
+        }
+        rows.append(Row(*name, params, clients, bits, *outcome.upload, *outcome.download,
+                        **seconds, exact=exact, max_error=error, repeats=repeats))  # fmt: skip
+    return [*rows, floor_row(params, clients, bits)] if wanted is None else rows
+
+
+def table(rows: list[Row]) -> str:
+    """Return the rows for a terminal; sizes as multiples of float32."""
+    lines = [
+        f"{'scheme':14}{'down':8}{'masks':7}{'up x':>8}{'down x':>8}{'prepare':>9}{'encrypt':>9}"
+        f"{'server':>9}{'dec.prep':>9}{'decrypt':>9}  {'exact':6}max error   (times in ms)"
+    ]
+    for row in rows:
+        plain = 4 * row.params
+        times = [getattr(row, f"{phase}_seconds") * 1e3 for phase in PHASES]
+        lines.append(
+            f"{row.scheme:14}{row.download_mode:8}{'yes' if row.masks else 'no':7}"
+            f"{row.upload_bytes_with_context / plain:8.3f}"
+            f"{row.download_bytes_with_context / plain:8.3f}"
+            + "".join(f"{each:9.2f}" for each in times)
+            + f"  {'yes' if row.exact else 'no':6}{row.max_error:.1e}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--params", type=int, default=5858)
+    parser.add_argument("--clients", type=int, default=10)
+    parser.add_argument("--bits", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--schemes", help="comma-separated; all where left out")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    wanted = set(asked.schemes.split(",")) if asked.schemes else None
+    rows = measure(asked.params, asked.clients, asked.bits, asked.repeats, wanted)
+    print(table(rows))
+    if asked.json:
+        versions = {name: version(name) for name in ("privfed", "tenseal", "numpy", "cryptography")}
+        machine = {"python": platform.python_version(), "machine": platform.machine()}
+        asked.json.write_text(
+            json.dumps(
+                {"versions": versions | machine, "rows": [asdict(row) for row in rows]}, indent=1
+            )
+            + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
