@@ -1,0 +1,176 @@
+"""Hostile and mistaken peers of kkrt: a named error for whatever they send, no wrong result."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from psi_peers import (
+    BAD_POINTS,
+    MAC_BYTES,
+    POINT_BYTES,
+    Attack,
+    attack_often,
+    check_every_protocol_refuses,
+    copy_within,
+    forge,
+    patch,
+)
+
+import psi.ecdh
+from psi import (
+    DecodeError,
+    InvalidPointError,
+    KeyConfirmationError,
+    ParameterMismatchError,
+    Parameters,
+    RepeatedElementError,
+    SizeLimitError,
+    TranscriptError,
+)
+from psi.groups import hash_to_group
+from psi.kkrt import Receiver, Sender
+
+LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
+OT_KEY, OT_CHOICES, MATRIX, TAGS, FINISH, CLOSE = range(2, 8)
+CONFIRMED = (MATRIX, TAGS, FINISH, CLOSE)
+OTHER_POINT = hash_to_group([b"another"], b"test").tobytes()
+
+
+def pair() -> tuple[Receiver, Sender]:
+    return Receiver(LEFT), Sender(RIGHT)
+
+
+def pair_with_counts() -> tuple[Receiver, Sender]:
+    parameters = Parameters(multiplicities=True)
+    return (
+        Receiver(LEFT, parameters, counts=np.array([1, 2, 3])),
+        Sender(RIGHT, parameters, counts=np.array([1, 2, 3, 4])),
+    )
+
+
+def test_what_every_protocol_refuses() -> None:
+    check_every_protocol_refuses(pair, CONFIRMED)
+
+
+@pytest.mark.parametrize("name", BAD_POINTS)
+@pytest.mark.parametrize(("stop", "start"), [(OT_KEY, 0), (OT_CHOICES, 0), (OT_CHOICES, 32 * 700)])
+def test_invalid_points(name: str, stop: int, start: int) -> None:
+    with pytest.raises(InvalidPointError):
+        forge(pair, stop, patch(start, BAD_POINTS[name]))
+
+
+def test_repeated_points() -> None:
+    with pytest.raises(RepeatedElementError):
+        forge(pair, OT_CHOICES, copy_within(0, 32 * 900))
+
+
+def test_our_own_key_sent_back() -> None:
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        body[64:96] = messages[OT_KEY][40:72]
+
+    with pytest.raises(RepeatedElementError, match="ours"):
+        forge(pair, OT_CHOICES, change)
+
+
+@pytest.mark.parametrize(("stop", "start"), [(OT_KEY, 0), (OT_CHOICES, 0), (OT_CHOICES, 32 * 511)])
+def test_transfers_that_do_not_fit_are_no_empty_result(stop: int, start: int) -> None:
+    attack = Attack(pair, stop)
+    body = bytearray(attack.message[40:-32])
+    body[start : start + POINT_BYTES] = OTHER_POINT
+    with pytest.raises(KeyConfirmationError):
+        attack.finish(attack.sealed(bytes(body)))
+
+
+@pytest.mark.parametrize("stop", CONFIRMED)
+@pytest.mark.parametrize("place", [0, -1])
+def test_unconfirmed_content(stop: int, place: int) -> None:
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        body[place] ^= 1
+
+    with pytest.raises(KeyConfirmationError):
+        forge(pair, stop, change)
+
+
+def test_a_matrix_for_other_transfers() -> None:
+    # All rows flipped at once: every confirmation row says so, not only the MAC.
+    def change(body: bytearray, messages: list[bytes]) -> bytes:
+        return bytes(byte ^ 0xFF for byte in body)
+
+    with pytest.raises(KeyConfirmationError):
+        forge(pair, MATRIX, change)
+
+
+def test_repeated_tags() -> None:
+    width = Attack(pair, TAGS).victim._tag_bytes
+    for source, target in ((0, 3), (1, 10)):  # the same hash index in two rows
+
+        def change(
+            body: bytearray,
+            messages: list[bytes],
+            source: int = MAC_BYTES + source * width,
+            target: int = MAC_BYTES + target * width,
+        ) -> None:
+            body[target : target + width] = body[source : source + width]
+
+        with pytest.raises(RepeatedElementError):
+            forge(pair, TAGS, change, confirm=True)
+
+
+def test_one_row_that_matches_two_items() -> None:
+    # Of two thousand items some lie in each third; a row with tags of three of them is a lie.
+    many = [str(number).encode() for number in range(2000)]
+    attack = Attack(lambda: (Receiver(many), Sender(RIGHT)), TAGS)
+    receiver, body = attack.victim, bytearray(attack.message[40:-32])
+    row = b"".join(own[0].tobytes() for own in receiver._own_tags)
+    body[MAC_BYTES : MAC_BYTES + len(row)] = row
+    with pytest.raises(RepeatedElementError, match="or of two as one"):
+        receiver.receive(attack.sealed(bytes(body), confirm=True))
+
+
+@pytest.mark.parametrize("bits", [0b0000, 0b0001, 0b1111, 0b10011, 0b10000011])
+def test_marks_that_are_no_matches(bits: int) -> None:
+    # Two of four items match: other numbers, or marks beyond the last item.
+    with pytest.raises(DecodeError, match="marks"):
+        forge(pair, FINISH, patch(MAC_BYTES, bytes([bits])), confirm=True)
+
+
+def test_hostile_multiplicities() -> None:
+    for stop, start in ((FINISH, MAC_BYTES + 1), (CLOSE, MAC_BYTES)):
+        with pytest.raises(DecodeError, match="zero times"):
+            forge(pair_with_counts, stop, patch(start, bytes(4)), confirm=True)
+        with pytest.raises(SizeLimitError):
+            forge(pair_with_counts, stop, patch(start, b"\xff" * 8), confirm=True)
+
+
+def test_other_settings_sizes_and_protocols() -> None:
+    with pytest.raises(ParameterMismatchError, match="settings"):
+        Sender(RIGHT).receive(Receiver(LEFT, Parameters(output="receiver")).start())
+    with pytest.raises(SizeLimitError, match="max_peer_items"):
+        Sender(RIGHT, max_peer_items=2).receive(Receiver(LEFT).start())
+    with pytest.raises(TranscriptError):
+        psi.ecdh.Sender(RIGHT).receive(Receiver(LEFT).start())
+
+
+@pytest.mark.parametrize("stop", range(1, 8))
+def test_no_honest_message_is_longer_than_announced(stop: int) -> None:
+    for both in (pair, pair_with_counts):
+        attack = Attack(both, stop)
+        assert len(attack.message) <= attack.victim.longest_message
+
+
+def check(victim: Any) -> None:
+    """Whoever ends well has real items, each once; a sender believes the marks it is sent."""
+    own = LEFT if isinstance(victim, Receiver) else RIGHT
+    found = [own[index] for index in victim.matches]
+    assert len(set(found)) == len(found)
+    if isinstance(victim, Receiver):
+        assert set(found) <= {b"a", b"c"}
+
+
+def test_mutated_messages() -> None:
+    attack_often(pair, CONFIRMED, times=60, seed=1, check=check)
+
+
+@pytest.mark.slow
+def test_many_mutated_messages() -> None:
+    attack_often(pair, CONFIRMED, times=5_000, seed=2, check=check)
