@@ -7,7 +7,7 @@ alone, and each party's ``Decryptor`` opens the sum of a round, once.
 
 from privfed.he.keys import SecretKey
 from privfed.secagg.aggregator import Aggregator
-from privfed.secagg.decryptor import Decryptor, Result
+from privfed.secagg.decryptor import Decryptor, IntegerResult, Result
 from privfed.secagg.encryptor import Encryptor
 from privfed.secagg.identity import Identity, PublicIdentity, generate_identity
 from privfed.secagg.keyring import Keyring
@@ -29,6 +29,7 @@ __all__ = [
     "Decryptor",
     "Encryptor",
     "Identity",
+    "IntegerResult",
     "Keyring",
     "Layout",
     "Parameters",

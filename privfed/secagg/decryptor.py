@@ -1,7 +1,7 @@
 """A key holder's side: the total of a round in, the mean out, once."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -12,12 +12,14 @@ import numpy.typing as npt
 from privfed.errors import (
     AuthenticationError,
     CapacityError,
+    ConfigError,
     ReplayError,
 )
 from privfed.he.keys import SecretKey
+from privfed.he.packing import Integers
 from privfed.secagg import wire
 from privfed.secagg.checks import check_key, check_round
-from privfed.secagg.opening import Opening, Prepared
+from privfed.secagg.opening import Opening, Prepared, TotalPart
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
 from privfed.secagg.quantize import Quantizer
@@ -41,6 +43,21 @@ class Result:
     senders: tuple[str, ...]
     transcript: bytes
     max_error: float
+
+
+@dataclass(frozen=True)
+class IntegerResult:
+    """The integer sums of a round.
+
+    Attributes:
+        sums: int64 arrays of the layout.
+        senders: ids of the parties in the sums, in the roster's order.
+        transcript: 32 bytes for the next round's ``previous``.
+    """
+
+    sums: dict[str, npt.NDArray[np.int64]] = field(repr=False)
+    senders: tuple[str, ...]
+    transcript: bytes
 
 
 class Decryptor:
@@ -132,22 +149,13 @@ class Decryptor:
                 senders signed; or that happened so often that the key is retired.
             CapacityError: the weights are too small for the agreed precision.
         """
-        self._journal.check_key()
         opening = Opening(self._params, self._parts, self._key, check_round(round_id), cohort)
-        history = bytes.fromhex(self._journal.record.transcript)
         mean = np.empty(self._params.layout.size, np.float32)
         weight: int | None = None
-        transcript = hashlib.sha256(b"privfed/1/transcript\x00")
+        transcript = _transcript()
         digits = self._params.weight_digits
-        prepared: list[Prepared] | None = None
-        for checked in opening.parts(total, history):
+        for checked, sums in self._sums(opening, total):
             part = checked.part
-            if part.index == 0:
-                self._journal.advance(opening.round_id)  # before anything is decrypted
-                prepared = self._prepared.pop(opening.round_id, None)
-            sums = opening.open(checked, prepared[part.index] if prepared else None)
-            if sums is None:
-                raise self._failure()
             if part.index == 0:
                 weight = self._checked_weight(self._quantizer.total_weight(sums), opening)
             skip = max(0, digits - part.start)
@@ -158,10 +166,55 @@ class Decryptor:
         return Result(
             mean=self._params.layout.unflatten(mean),
             total_weight=weight,
-            senders=tuple(self._params.roster[place].id for place in opening.senders),
+            senders=self._ids(opening),
             transcript=transcript.digest(),
             max_error=self._quantizer.max_error(weight, len(opening.senders)),
         )
+
+    def decrypt_sums(
+        self,
+        total: bytes | Iterable[bytes],
+        round_id: int,
+        cohort: Sequence[int] | None = None,
+    ) -> IntegerResult:
+        """Return the sums of a round as integers, for updates sent by ``encrypt_integers``.
+
+        Arguments and errors are those of ``decrypt``.
+
+        Raises:
+            ConfigError: the parameters carry weights.
+        """
+        if self._params.max_weight is not None:
+            raise ConfigError("integer sums carry no weights: set max_weight=None")
+        opening = Opening(self._params, self._parts, self._key, check_round(round_id), cohort)
+        flat = np.empty(self._params.layout.size, np.int64)
+        transcript = _transcript()
+        for checked, sums in self._sums(opening, total):
+            flat[checked.part.start : checked.part.stop] = sums
+            transcript.update(wire.digest(checked.message))
+        self._journal.finish(transcript.digest())
+        return IntegerResult(
+            self._params.layout.unflatten(flat), self._ids(opening), transcript.digest()
+        )
+
+    def _sums(
+        self, opening: Opening, total: bytes | Iterable[bytes]
+    ) -> Iterator[tuple[TotalPart, Integers]]:
+        """Yield each part of a total with its integer sums; uses the round up first."""
+        self._journal.check_key()
+        history = bytes.fromhex(self._journal.record.transcript)
+        prepared: list[Prepared] | None = None
+        for checked in opening.parts(total, history):
+            if checked.part.index == 0:
+                self._journal.advance(opening.round_id)  # before anything is decrypted
+                prepared = self._prepared.pop(opening.round_id, None)
+            sums = opening.open(checked, prepared[checked.part.index] if prepared else None)
+            if sums is None:
+                raise self._failure()
+            yield checked, sums
+
+    def _ids(self, opening: Opening) -> tuple[str, ...]:
+        return tuple(self._params.roster[place].id for place in opening.senders)
 
     def _failure(self) -> AuthenticationError:
         """Count a failure; whatever its cause, what is said of it is the same."""
@@ -181,3 +234,7 @@ class Decryptor:
                 "tolerance: lower max_weight or use more bits"
             )
         return weight
+
+
+def _transcript() -> "hashlib._Hash":
+    return hashlib.sha256(b"privfed/1/transcript\x00")

@@ -176,10 +176,44 @@ class Encryptor:
         part leaves.
         """
         self._check_process()
+        update = self._quantizer.check(arrays, weight)
+        return self._send(update, round_id, previous, cohort)
+
+    def encrypt_integers(
+        self,
+        arrays: Mapping[str, Any],
+        *,
+        round_id: int,
+        previous: bytes = b"",
+        cohort: Sequence[int] | None = None,
+    ) -> bytes:
+        """Return an update of integers, to be summed as they are by ``Decryptor.decrypt_sums``.
+
+        For who quantises alone, such as a mechanism that draws noisy integers: nothing is
+        scaled, rounded or clipped here. One party's integer may be as large as a whole sum,
+        ``max_clients`` * (2^(bits-1) - 1); sums past that do not decrypt.
+
+        Args:
+            arrays: integer arrays of the layout's names and shapes.
+            round_id: as for ``encrypt``.
+            previous: as for ``encrypt``.
+            cohort: as for ``encrypt``.
+
+        Raises:
+            ConfigError: the arrays do not fit the layout, or the parameters carry weights.
+            CapacityError: an integer is past what a whole sum can be.
+            ReplayError: the round was sent already.
+        """
+        self._check_process()
+        update = self._quantizer.check_integers(arrays)
+        return b"".join(self._send(update, round_id, previous, cohort))
+
+    def _send(
+        self, update: Update, round_id: int, previous: bytes, cohort: Sequence[int] | None
+    ) -> Iterator[bytes]:
         common = self._prefix(round_id, previous, cohort)
         if self._masks is not None:
             self._masks.check(cohort)
-        update = self._quantizer.check(arrays, weight)
         self._journal.advance(common.round_id)
         return self._messages(common, update, self._take(common, cohort))
 

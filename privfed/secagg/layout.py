@@ -4,12 +4,14 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from privfed.errors import ConfigError
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 MAX_VALUES = 1_000_000_000
 
@@ -72,8 +74,12 @@ class Layout:
         """Number of values that travel."""
         return sum(math.prod(shape) for _, shape in self.entries)
 
-    def flat(self, arrays: Mapping[str, Any]) -> list[npt.NDArray[np.floating[Any]]]:
+    def flat(self, arrays: Mapping[str, Any], kinds: str = "f") -> list[npt.NDArray[Any]]:
         """Return the arrays as one-dimensional views in order, after checking names and shapes.
+
+        Args:
+            arrays: numpy arrays or torch tensors.
+            kinds: numpy's letters of the kinds of numbers that are accepted.
 
         Raises:
             ConfigError: they do not fit this layout.
@@ -86,15 +92,16 @@ class Layout:
             if name not in arrays:
                 raise ConfigError(f"array {name!r} of the agreed layout is missing")
             values = _numpy(arrays[name])
-            if values.shape != shape or values.dtype.kind != "f":
+            if values.shape != shape or values.dtype.kind not in kinds:
+                wanted = "floats" if kinds == "f" else "integers"
                 raise ConfigError(
                     f"array {name!r} is {values.dtype}{list(values.shape)}, "
-                    f"the layout says floats {list(shape)}"
+                    f"expected are {wanted} {list(shape)}"
                 )
             views.append(values.reshape(-1))
         return views
 
-    def unflatten(self, values: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+    def unflatten(self, values: npt.NDArray[Scalar]) -> dict[str, npt.NDArray[Scalar]]:
         """Return ``size`` values as arrays of this layout: views, not copies."""
         arrays, start = {}, 0
         for name, shape in self.entries:
@@ -104,9 +111,7 @@ class Layout:
         return arrays
 
 
-def runs(
-    views: list[npt.NDArray[np.floating[Any]]], start: int, stop: int
-) -> Iterator[npt.NDArray[np.floating[Any]]]:
+def runs(views: list[npt.NDArray[Any]], start: int, stop: int) -> Iterator[npt.NDArray[Any]]:
     """Yield the pieces of ``views`` that cover values ``start`` to ``stop`` of their sequence."""
     for view in views:
         if start >= stop:

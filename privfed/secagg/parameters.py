@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import operator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -64,7 +65,7 @@ class Parameters:
     tolerance: float = 0.05
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "roster", tuple(self.roster))
+        self._normalise()
         if not self.job or len(self.job) > 200:
             raise ConfigError("job must be a name of 1 to 200 characters")
         if not (math.isfinite(self.clip_range) and self.clip_range > 0):
@@ -89,6 +90,24 @@ class Parameters:
         if self.max_weight is not None and self.step / 2 > self.tolerance * self.clip_range:
             raise CapacityError(f"{self.bits} bits cannot reach the tolerance: use more bits")
         _ = self.packing  # refuses sums that do not fit
+
+    def _normalise(self) -> None:
+        """Give every setting its one type, so that equal parameters are equal bytes."""
+        try:
+            for name in ("bits", "max_clients", "min_clients", "colluders"):
+                object.__setattr__(self, name, operator.index(getattr(self, name)))
+            if self.max_weight is not None:
+                object.__setattr__(self, "max_weight", operator.index(self.max_weight))
+            for name in ("clip_range", "tolerance"):
+                object.__setattr__(self, name, float(getattr(self, name)))
+        except TypeError:
+            raise ConfigError(
+                "bits, clients, colluders and max_weight are whole numbers, clip_range and "
+                "tolerance numbers"
+            ) from None
+        if not isinstance(self.pairwise_masks, bool | None):
+            raise ConfigError("pairwise_masks must be True, False or None")
+        object.__setattr__(self, "roster", tuple(self.roster))
 
     def _check_parties(self) -> None:
         if self.colluders < 0:

@@ -20,10 +20,9 @@ _CHUNK = 1 << 16  # values at a time: temporaries stay in the processor's cache
 class Update:
     """An update that passed the checks: its values as flat views, and its weight's digits."""
 
-    views: list[npt.NDArray[np.floating[Any]]]
+    views: list[npt.NDArray[Any]]
     digits: list[int]
-    factor: float
-    clip: bool
+    factor: float | None  # from values to steps of the grid; None: they are integers already
 
 
 class Quantizer:
@@ -56,7 +55,25 @@ class Quantizer:
                 "or set out_of_range='clip'"
             )
         digits, share = self._weight(weight)
-        return Update(views, digits, share / params.step, clip)
+        return Update(views, digits, share / params.step)
+
+    def check_integers(self, arrays: Mapping[str, Any]) -> Update:
+        """Return an update of integers ready to be read in pieces.
+
+        Raises:
+            ConfigError: the arrays do not fit the layout, or the parameters carry weights.
+            CapacityError: an integer is past what a whole sum can be.
+        """
+        params = self._params
+        if params.max_weight is not None:
+            raise ConfigError("integers carry no weights: set max_weight=None")
+        views = params.layout.flat(arrays, kinds="iu")
+        top = params.packing.limit * params.max_clients
+        if any(len(view) and (int(view.min()) < -top or int(view.max()) > top) for view in views):
+            raise CapacityError(
+                f"an integer is past {top}, the largest sum: use more bits or a coarser grid"
+            )
+        return Update(views, [], None)
 
     def _weight(self, weight: int | None) -> tuple[list[int], float]:
         """Return the weight's digits and its share of the largest weight."""
@@ -89,6 +106,10 @@ class Quantizer:
         limit = self._params.packing.limit
         scaled = np.empty(min(_CHUNK, len(out)), np.float64)
         for run in runs(update.views, start + filled - skipped, stop - skipped):
+            if update.factor is None:
+                out[filled : filled + len(run)] = run
+                filled += len(run)
+                continue
             for at in range(0, len(run), _CHUNK):
                 piece = run[at : at + _CHUNK]
                 buffer = scaled[: len(piece)]
