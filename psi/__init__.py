@@ -15,6 +15,7 @@ from psi.errors import (
     PeerRefusedError,
     ProtocolError,
     PSIError,
+    QueryLimitError,
     RepeatedElementError,
     SizeLimitError,
     StateError,
@@ -25,6 +26,8 @@ from psi.errors import (
 from psi.padding import padded
 from psi.session import Parameters
 from psi.sums import SumParameters, SumReceiver, SumSender
+from psi.tagstore import TagStore
+from psi.unbalanced import UnbalancedReceiver, UnbalancedSender
 
 __all__ = [
     "Alignment",
@@ -42,6 +45,7 @@ __all__ = [
     "Parameters",
     "PeerRefusedError",
     "ProtocolError",
+    "QueryLimitError",
     "Receiver",
     "RepeatedElementError",
     "Sender",
@@ -50,8 +54,11 @@ __all__ = [
     "SumParameters",
     "SumReceiver",
     "SumSender",
+    "TagStore",
     "TranscriptError",
     "TransportError",
+    "UnbalancedReceiver",
+    "UnbalancedSender",
     "VersionError",
     "align",
     "padded",

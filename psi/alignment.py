@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psi.ecdh import PROTOCOL, Receiver, Sender
+from psi.choice import Protocol, parties
 from psi.keys import Duplicates, index_keys
 from psi.normalise import Normalise, normalisers
-from psi.session import Parameters
+from psi.session import Parameters, Party
 from psi.tables import key_columns, key_names
 
 __all__ = ["Alignment", "align"]
@@ -41,6 +41,7 @@ def align(
     on: str | Sequence[str] | None = None,
     duplicates: Duplicates = "error",
     normalise: Normalise = None,
+    protocol: Protocol = "auto",
 ) -> Alignment:
     """Find the rows of two tables that have the same ID, by running the real protocol.
 
@@ -56,12 +57,14 @@ def align(
         normalise: How to make messy IDs comparable, on both sides: steps as in
             "nfkc,case,space" (see `psi.normalise`), steps by column as in {"mail": "email"}, or
             a function from text to text; None compares exactly.
+        protocol: "ecdh", "kkrt", or by the sizes of the sets: "auto".
 
     Returns:
         The matching rows, ordered by left row, then right row.
 
     Raises:
-        ConfigError: An input is no table, lacks a column, or holds values that are no IDs.
+        ConfigError: An input is no table, lacks a column, or holds values that are no IDs; or
+            there is no such protocol.
         DuplicateIDError: An ID is repeated under "error".
     """
     functions = normalisers(normalise, key_names(on))
@@ -73,13 +76,14 @@ def align(
     )
     every = duplicates == "all"
     parameters = Parameters(multiplicities=every)
-    receiver = Receiver(
+    receiving, sending = parties(protocol)
+    receiver = receiving(
         left_index.keys,
         parameters,
         counts=left_index.counts() if every else None,
         max_peer_items=len(right_index.keys),
     )
-    sender = Sender(
+    sender = sending(
         right_index.keys,
         parameters,
         counts=right_index.counts() if every else None,
@@ -89,12 +93,12 @@ def align(
     left_rows = left_index.aligned_rows(receiver.matches, receiver.peer_counts, leads=True)
     right_rows = right_index.aligned_rows(sender.matches, sender.peer_counts, leads=False)
     order = np.lexsort((right_rows, left_rows))
-    return Alignment(left_rows[order], right_rows[order], bytes_exchanged, PROTOCOL)
+    return Alignment(left_rows[order], right_rows[order], bytes_exchanged, receiver.protocol)
 
 
-def _run(receiver: Receiver, sender: Sender) -> int:
+def _run(receiver: Party, sender: Party) -> int:
     """Carry the messages between two state machines; returns the bytes of all of them."""
-    message: bytes | None = receiver.start()
+    message = receiver.start()
     bytes_exchanged, to_sender = 0, True
     while message is not None:
         bytes_exchanged += len(message)

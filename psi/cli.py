@@ -15,10 +15,11 @@ from psi.errors import ConfigError, PSIError
 
 # numpy, gRPC and the rest are imported where there is work for them, so that --help is quick.
 if TYPE_CHECKING:
+    from psi.choice import Protocol
     from psi.keys import Duplicates
     from psi.links import Link
     from psi.session import Progress
-    from psi.twoparty import Side, TableSession
+    from psi.twoparty import LargeSide, Side, SumChoice, TableSession
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -49,7 +50,7 @@ _Whose: TypeAlias = Annotated[
     str, typer.Option("--result", help="Who gets the result: both, serve or join.")
 ]
 _Learn: TypeAlias = Annotated[
-    str, typer.Option("--learn", help="What the result is: intersection, cardinality or sum.")
+    str, typer.Option("--learn", help="intersection, cardinality, sum or unbalanced.")
 ]
 _Column: TypeAlias = Annotated[
     str | None,
@@ -63,6 +64,9 @@ _MaxValue: TypeAlias = Annotated[
 ]
 _PadTo: TypeAlias = Annotated[
     int | None, typer.Option("--pad-to", help="Hide this side's size: fill up to so many IDs.")
+]
+_Protocol: TypeAlias = Annotated[
+    str, typer.Option("--protocol", help="ecdh, kkrt, or by the sizes of the sets: auto.")
 ]
 _Limit: TypeAlias = Annotated[
     int, typer.Option("--max-peer-items", help="The largest set the other side may bring.")
@@ -86,6 +90,7 @@ def align(
     duplicates: _Policy = "error",
     normalise: _Steps = None,
     rows: _Rows = False,
+    protocol: _Protocol = "auto",
 ) -> None:
     """Put the rows of two files side by side whose IDs both have, and no other row."""
     from psi.alignment import align as align_tables
@@ -98,6 +103,7 @@ def align(
         on=on,
         duplicates=cast("Duplicates", duplicates),
         normalise=_steps(normalise or []),
+        protocol=cast("Protocol", protocol),
     )
     if rows:
         columns = {
@@ -145,6 +151,7 @@ def serve(
     minimum: _Minimum = 10,
     max_value: _MaxValue = (1 << 20) - 1,
     pad_to: _PadTo = None,
+    protocol: _Protocol = "auto",
     max_peer_items: _Limit = 1 << 24,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the other side.")] = 600,
     timeout: _Timeout = 3600,
@@ -155,13 +162,14 @@ def serve(
             "serve",
             table,
             out,
-            sum_of=(column, minimum, max_value),
+            details=_sum_of(learn, column, minimum, max_value),
             on=on,
             duplicates=duplicates,
             normalise=_steps(normalise or []),
             result=result,
             learn=learn,
             pad_to=pad_to,
+            protocol=protocol,
             max_peer_items=max_peer_items,
             progress=progress,
         )
@@ -194,7 +202,15 @@ def join(
     column: _Column = None,
     minimum: _Minimum = 10,
     max_value: _MaxValue = (1 << 20) - 1,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="With --learn unbalanced: a file for the tags, for the next request."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="With --learn unbalanced: take no other key's answers.")
+    ] = None,
     pad_to: _PadTo = None,
+    protocol: _Protocol = "auto",
     max_peer_items: _Limit = 1 << 24,
     wait: Annotated[float, typer.Option(help="Seconds to try to connect.")] = 60,
     timeout: _Timeout = 3600,
@@ -205,13 +221,14 @@ def join(
             "join",
             table,
             out,
-            sum_of=(column, minimum, max_value),
+            details=_large_side(keep, key) or _sum_of(learn, column, minimum, max_value),
             on=on,
             duplicates=duplicates,
             normalise=_steps(normalise or []),
             result=result,
             learn=learn,
             pad_to=pad_to,
+            protocol=protocol,
             max_peer_items=max_peer_items,
             progress=progress,
         )
@@ -227,6 +244,69 @@ def join(
     _deliver(loaded, session, link, out, rows)
 
 
+@app.command()
+def publish(
+    table: _Table,
+    on: _On,
+    store: Annotated[Path, typer.Option(help="The folder to make.")],
+    duplicates: _Policy = "error",
+    normalise: _Steps = None,
+    items_a_peer: Annotated[int, typer.Option(help="How many IDs one peer may ask.")] = 10_000,
+    days: Annotated[float, typer.Option(help="How long the key may be used.")] = 30,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a store.")] = False,
+) -> None:
+    """Compute the tags of a large table once, for many small sides to ask with psi answer."""
+    from psi.files import read_table
+    from psi.tagstore import TagStore
+    from psi.twoparty import table_items
+
+    policy = cast("Duplicates", duplicates)
+    items, key_format = table_items(read_table(table), on, policy, _steps(normalise or []))
+    with _progress() as progress:
+        made = TagStore.create(
+            store,
+            items,
+            key_format=key_format,
+            items_a_peer=items_a_peer,
+            days=days,
+            replace=replace,
+            progress=progress,
+        )
+    print(made.terms.public_key)
+    _messages.print(f"{len(made)} IDs in {store}; give the key above to those who will ask")
+
+
+@app.command()
+def answer(
+    store: Annotated[Path, typer.Argument(help="What psi publish made.")],
+    identity: _Identity,
+    peer: _Peer,
+    listen: Annotated[str, typer.Option(help="HOST:PORT to listen on.")] = "0.0.0.0:7787",
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the other side.")] = 600,
+    timeout: _Timeout = 3600,
+) -> None:
+    """Wait for one small side to ask a store which of its IDs are in it, and stop."""
+    from psi.certificates import fingerprint
+    from psi.tagstore import TagStore
+    from psi.unbalanced import UnbalancedSender
+
+    credentials = _credentials(identity, peer)
+    asking = fingerprint(credentials["peer_certificate"])
+    opened = TagStore(store)
+    with _progress() as progress:
+        _transport().serve(
+            UnbalancedSender(opened, peer=asking, progress=progress),
+            terms="--result join --learn unbalanced",
+            address=listen,
+            **credentials,
+            wait_seconds=wait,
+            timeout_seconds=timeout,
+            on_listening=lambda port: _messages.print(f"listening on port {port}"),
+            progress=progress,
+        )
+    _messages.print(f"answered; the other side may ask {opened.left(asking)} more IDs")
+
+
 def main() -> None:
     """Run the command; the console script's entry point."""
     try:
@@ -237,22 +317,30 @@ def main() -> None:
 
 
 def _prepare(
-    side: "Side",
-    table: Path,
-    out: Path | None,
-    *,
-    sum_of: tuple[str | None, int, int],
-    **choices: Any,
+    side: "Side", table: Path, out: Path | None, **choices: Any
 ) -> tuple[Any, "TableSession"]:
     from psi.files import read_table
-    from psi.twoparty import SumChoice, TableSession
+    from psi.twoparty import TableSession
 
     _check_place(out)
     loaded = read_table(table)
-    session = TableSession.prepare(loaded, side=side, sum_of=SumChoice(*sum_of), **choices)
+    session = TableSession.prepare(loaded, side=side, **choices)
     if out is not None and not session.gets_result:
         raise ConfigError(f"the side that {side}s gets no result: leave out --out")
     return loaded, session
+
+
+def _sum_of(learn: str, column: str | None, minimum: int, max_value: int) -> "SumChoice | None":
+    from psi.twoparty import SumChoice
+
+    choice = SumChoice(column, minimum, max_value)
+    return choice if learn == "sum" or choice != SumChoice() else None
+
+
+def _large_side(keep: Path | None, key: str | None) -> "LargeSide | None":
+    from psi.twoparty import LargeSide
+
+    return LargeSide(keep, key) if keep or key else None
 
 
 def _deliver(

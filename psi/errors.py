@@ -13,6 +13,7 @@ PSIError
     ├── TranscriptError            bytes of another session (a replay), or changed on the way
     ├── ParameterMismatchError     the two sides chose different settings
     ├── SizeLimitError             the other side's set is larger than this side allows
+    ├── QueryLimitError            the other side asks more than this side allows it under a key
     ├── MinimumError               fewer matches than this side wants a sum to hide among
     ├── InvalidPointError          no canonical encoding of an element other than the identity
     ├── RepeatedElementError       the same point or tag twice, or our own sent back to us
@@ -70,6 +71,10 @@ class ParameterMismatchError(ProtocolError):
 
 class SizeLimitError(ProtocolError):
     """The other side's set is larger than this side allows."""
+
+
+class QueryLimitError(ProtocolError):
+    """The other side has asked for as many items as this side allows it under one key."""
 
 
 class MinimumError(ProtocolError):

@@ -22,7 +22,7 @@ from typing import Never, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from psi.errors import ConfigError, InvalidPointError
+from psi.errors import ConfigError, DecodeError, InvalidPointError
 
 __all__ = [
     "POINT_BYTES",
@@ -40,6 +40,7 @@ __all__ = [
 
 POINT_BYTES = 32
 _UNIFORM_BYTES = 64
+_ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 9496, section 4.4
 _SHA512_BLOCK_BYTES = 128
 
 Points: TypeAlias = NDArray[np.uint8]
@@ -66,6 +67,28 @@ class Scalar:
             reduce(reduced, secrets.token_bytes(64))
         return cls(reduced.raw)
 
+    @classmethod
+    def from_uniform(cls, uniform: bytes) -> "Scalar":
+        """64 uniform bytes, little-endian, reduced modulo the group order."""
+        reduced = ctypes.create_string_buffer(32)
+        _function("crypto_core_ristretto255_scalar_reduce", None, 2)(reduced, uniform)
+        return cls(reduced.raw)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Scalar":
+        """What `reveal` gave.
+
+        Raises:
+            DecodeError: The bytes are not 32, not below the group order, or zero.
+        """
+        if len(data) != 32 or not 0 < int.from_bytes(data, "little") < _ORDER:
+            raise DecodeError("not the canonical encoding of a non-zero scalar")
+        return cls(data)
+
+    def reveal(self) -> bytes:
+        """The 32 little-endian bytes: for scalars of a proof, and for a file under lock."""
+        return self._encoding
+
     def inverse(self) -> "Scalar":
         """The scalar whose product with this one is 1."""
         return self._computed("invert")
@@ -77,6 +100,9 @@ class Scalar:
         """Add a scalar, or a whole number from 0 below 2^248."""
         encoding = other.to_bytes(32, "little") if isinstance(other, int) else other._encoding
         return self._computed("add", encoding)
+
+    def __sub__(self, other: "Scalar") -> "Scalar":
+        return self._computed("sub", other._encoding)
 
     def _computed(self, name: str, *operand: bytes) -> "Scalar":
         function = _function(f"crypto_core_ristretto255_scalar_{name}", None, 2 + len(operand))

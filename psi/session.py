@@ -14,7 +14,7 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, Never, TypeAlias
+from typing import ClassVar, Literal, Never, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,7 @@ def expect_shape(message: Message, count: int, length_bytes: int) -> None:
 class Party:
     """One side of a session: takes messages in turn, fails for good, forgets its secrets."""
 
-    protocol: ClassVar[str]
+    protocol: str
     speaks_first: ClassVar[bool]
     _own_hello: ClassVar[MessageType]
     _peer_hello: ClassVar[MessageType]
@@ -147,6 +147,13 @@ class Party:
         if not self.speaks_first:
             self._expect = self._on_hello
         self._done = False
+
+    @classmethod
+    def continuing(cls, session: "Party") -> Self:
+        """The same session after its hellos, in the hands of another protocol."""
+        party = cls.__new__(cls)
+        party.__dict__.update(session.__dict__)
+        return party
 
     def start(self) -> bytes | None:
         """The session's first message, if this side speaks first.
@@ -240,7 +247,10 @@ class Party:
 
     def _hello(self) -> bytes:
         body = self._parameters.fingerprint() + secrets.token_bytes(_NONCE_BYTES)
-        return self._transcript.seal(self._own_hello, len(self._items), body)
+        return self._transcript.seal(self._own_hello, self._own_size(), body)
+
+    def _own_size(self) -> int:
+        return len(self._items)
 
     def _on_hello(self, data: bytes) -> bytes | None:
         self._take_hello(data)

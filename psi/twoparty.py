@@ -2,32 +2,35 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psi.cardinality import CardinalityReceiver, CardinalitySender
-from psi.ecdh import Receiver, Sender
+from psi.choice import Protocol, parties
 from psi.errors import ConfigError
 from psi.files import taken
 from psi.keys import Duplicates, KeyIndex, index_keys
 from psi.normalise import Normalise, key_format, normalisers
 from psi.padding import padded
-from psi.session import MAX_PEER_ITEMS, Parameters, Progress
+from psi.session import MAX_PEER_ITEMS, Parameters, Party, Progress
 from psi.sums import SumParameters, SumReceiver, SumSender
 from psi.tables import key_columns, key_names, whole_numbers
+from psi.unbalanced import UnbalancedReceiver, UnbalancedSender
 
-__all__ = ["Learn", "Result", "Side", "SumChoice", "TableSession"]
+__all__ = ["LargeSide", "Learn", "Result", "Side", "SumChoice", "TableSession", "table_items"]
 
 Side: TypeAlias = Literal["serve", "join"]
 Result: TypeAlias = Literal["both", "serve", "join"]
-Learn: TypeAlias = Literal["intersection", "cardinality", "sum"]
+Learn: TypeAlias = Literal["intersection", "cardinality", "sum", "unbalanced"]
 
-_PARTIES: dict[Learn, tuple[type[Receiver], type[Sender]]] = {
-    "intersection": (Receiver, Sender),
+_PARTIES: dict[Learn, tuple[type[Party], type[Party]]] = {
+    "intersection": parties("auto"),
     "cardinality": (CardinalityReceiver, CardinalitySender),
     "sum": (SumReceiver, SumSender),
+    "unbalanced": (UnbalancedReceiver, UnbalancedSender),
 }
 
 
@@ -46,6 +49,22 @@ class SumChoice:
     max_value: int = SumParameters.max_value
 
 
+@dataclass(frozen=True)
+class LargeSide:
+    """What a small side knows of a large one that it asks.
+
+    Attributes:
+        kept: As in `psi.UnbalancedReceiver`.
+        key: As in `psi.UnbalancedReceiver`.
+    """
+
+    kept: Path | None = None
+    key: str | None = None
+
+
+_DETAILS: dict[Learn, type] = {"sum": SumChoice, "unbalanced": LargeSide}
+
+
 @dataclass(frozen=True, repr=False)
 class TableSession:
     """A table's party in one session.
@@ -58,7 +77,7 @@ class TableSession:
         terms: What both sides must have agreed, in words.
     """
 
-    party: Receiver | Sender
+    party: Party
     index: KeyIndex
     leads: bool
     gets_result: bool
@@ -75,8 +94,9 @@ class TableSession:
         normalise: Normalise = None,
         result: Result = "both",
         learn: Learn = "intersection",
-        sum_of: SumChoice | None = None,
+        details: SumChoice | LargeSide | None = None,
         pad_to: int | None = None,
+        protocol: Protocol = "auto",
         max_peer_items: int = MAX_PEER_ITEMS,
         progress: Progress | None = None,
     ) -> "TableSession":
@@ -91,9 +111,11 @@ class TableSession:
             normalise: Steps by name, the same at both sides.
             result: Who gets the result: "both", or the side that serves or joins.
             learn: What the result is: the matching rows, only how many IDs match, or that and
-                the sum of one side's column over them.
-            sum_of: What the sum is of; with learn="sum" only.
+                the sum of one side's column over them; "unbalanced": the matching rows, from a
+                side that serves a `TagStore`.
+            details: What the sum is of, or what is known of the large side.
             pad_to: The size of the set that the other side is to see; this side's alone.
+            protocol: For the intersection "ecdh", "kkrt", or by the sizes of the sets: "auto".
             max_peer_items: The largest set the other side may bring.
             progress: Called with a stage, the items done and their number.
 
@@ -106,21 +128,26 @@ class TableSession:
             raise ConfigError(f"what is learnt is one of {', '.join(_PARTIES)}")
         if learn != "intersection" and duplicates == "all":
             raise ConfigError('pairs of rows are an intersection: choose duplicates="first"')
-        functions = normalisers(normalise, key_names(on))
-        columns = key_columns(table, on, "the table")
-        index = index_keys(columns, duplicates=duplicates, normalise=functions, name="the table")
+        if protocol != "auto" and learn != "intersection":
+            raise ConfigError("the protocol can be chosen for an intersection only: leave it out")
+        index, form = _index(table, on, duplicates, normalise)
         every = duplicates == "all" and result == "both"
         receives = side == ("join" if result == "both" else result)
+        roles = parties(protocol) if learn == "intersection" else _PARTIES[learn]
         terms = f"--result {result} --learn {learn}"
+        if learn == "intersection":
+            terms += f" --protocol {protocol}"
         options: dict[str, Any] = {"counts": index.counts()} if every else {}
         chosen: dict[str, Any] = {
             "output": "both" if result == "both" else "receiver",
-            "key_format": key_format(functions),
+            "key_format": form,
             "multiplicities": every,
         }
         parameters = Parameters(**chosen)
+        if details is not None and not isinstance(details, _DETAILS.get(learn, ())):
+            raise ConfigError(f"{type(details).__name__} does not go with --learn {learn}")
         if learn == "sum":
-            choice = sum_of or SumChoice()
+            choice = details if isinstance(details, SumChoice) else SumChoice()
             parameters = SumParameters(**chosen, minimum=choice.minimum, max_value=choice.max_value)
             receives = choice.column is None
             holder = side if choice.column else "join" if side == "serve" else "serve"
@@ -133,8 +160,14 @@ class TableSession:
             if choice.column is not None:
                 first_rows = index.rows[index.starts[:-1]]
                 options["values"] = whole_numbers(table, choice.column, first_rows)
-        elif sum_of is not None and sum_of != SumChoice():
-            raise ConfigError("a column, a minimum and a largest value go with --learn sum")
+        elif learn == "unbalanced":
+            if (side, result) != ("join", "join"):
+                raise ConfigError(
+                    "the side that asks learns: psi join --learn unbalanced --result join; the "
+                    "large side: psi publish, then psi answer"
+                )
+            known = details if isinstance(details, LargeSide) else LargeSide()
+            options.update(kept=known.kept, key=known.key)
         items: Sequence[bytes] = index.keys
         if pad_to is not None:
             items = padded(items, pad_to, side="receiver" if receives else "sender")
@@ -144,7 +177,7 @@ class TableSession:
                 )
             if "values" in options:
                 options["values"] += [0] * (pad_to - len(index.keys))
-        party = _PARTIES[learn][0 if receives else 1](
+        party = roles[0 if receives else 1](
             items,
             parameters=parameters,
             max_peer_items=max_peer_items,
@@ -181,4 +214,27 @@ class TableSession:
             return {"cardinality": [count]}, f"{count} matching IDs"
         rows = self.rows()
         columns = {"row": rows.tolist()} if numbers else taken(table, rows)
+        if isinstance(self.party, UnbalancedReceiver):
+            return columns, f"{len(rows)} matching rows under the key {self.party.public_key}"
         return columns, f"{len(rows)} matching rows"
+
+
+def table_items(
+    table: Any, on: str | Sequence[str] | None, duplicates: Duplicates, normalise: Normalise
+) -> tuple[list[bytes], str]:
+    """A table's distinct IDs as items, and their key format; arguments as of `prepare`.
+
+    Raises:
+        ConfigError: The table, its IDs or a choice is not acceptable.
+    """
+    index, form = _index(table, on, duplicates, normalise)
+    return index.keys, form
+
+
+def _index(
+    table: Any, on: str | Sequence[str] | None, duplicates: Duplicates, normalise: Normalise
+) -> tuple[KeyIndex, str]:
+    functions = normalisers(normalise, key_names(on))
+    columns = key_columns(table, on, "the table")
+    index = index_keys(columns, duplicates=duplicates, normalise=functions, name="the table")
+    return index, key_format(functions)

@@ -54,10 +54,16 @@ class Place:
         return process
 
     def serve(self, *options: object, before: str = "") -> "Serving":
+        return self._serving("serve", "alice.csv", "--on", "ID", *options, before=before)
+
+    def answer(self) -> "Serving":
+        return self._serving("answer", "store")
+
+    def _serving(self, *arguments: object, before: str = "") -> "Serving":
         process = self.start(
-            *("serve", "alice.csv", "--on", "ID", "--listen", "127.0.0.1:0"),
+            *(*arguments[:2], "--listen", "127.0.0.1:0"),
             *("--identity", self.keys / "alice", "--peer", self.keys / "bob.crt"),
-            *options,
+            *arguments[2:],
             before=before,
         )
         assert process.stderr is not None
@@ -190,6 +196,35 @@ def test_padded_sizes_change_no_result(place: Place, options: tuple[str, ...]) -
     assert sorted(at_bob.split()) == sorted(expected.split())
 
 
+def test_a_small_side_asks_a_store(place: Place) -> None:
+    made = place.start(
+        *("publish", "alice.csv", "--on", "ID", "--store", "store", "--items-a-peer", "7")
+    )
+    code, key, _ = ended(made)
+    assert code == 0
+    learn = ("--learn", "unbalanced", "--result", "join", "--rows", "--keep", "kept")
+    for number, left in enumerate((4, 1, None)):
+        serving = place.answer()
+        joining = place.join(serving.address, *learn, "--key", key.strip())
+        if left is None:
+            failed(joining, "stopped: QueryLimitError")
+            failed(serving.process, "1 more of 7")
+            continue
+        code, out, err = ended(joining)
+        assert (code, sorted(out.split())) == (0, ["0", "1", "row"]), err
+        assert f"under the key {key.strip()}" in err
+        assert f"may ask {left} more" in ended(serving.process)[2], number
+    assert place.written() == ["alice.csv", "bob.csv", "kept", "store"]
+
+
+def test_a_store_of_another_normalisation(place: Place) -> None:
+    place.start("publish", "alice.csv", "--on", "ID", "--store", "store").communicate()
+    serving = place.answer()
+    options = ("--learn", "unbalanced", "--result", "join", "--normalise", "case")
+    failed(place.join(serving.address, *options), "stopped: ParameterMismatchError")
+    failed(serving.process, "other settings")
+
+
 def test_another_wish_stops_both(place: Place) -> None:
     serving = place.serve("--wait", "5")
     failed(place.join(serving.address, "--learn", "cardinality"), "--learn cardinality: choose")
@@ -244,11 +279,12 @@ def test_the_serving_side_dies_at_any_message(place: Place, number: int) -> None
         (["--result", "everybody"], "both, serve or join"),
         (["--learn", "everything"], "one of intersection, cardinality"),
         (["--pad-to", "2"], "3 items do not fit"),
-        (["--column", "ID"], "go with --learn sum"),
+        (["--column", "ID"], "SumChoice does not go with --learn intersection"),
         (["--learn", "sum", "--column", "colour"], "row 0: a sum takes whole numbers"),
         (["--learn", "sum", "--column", "price"], "no column 'price'"),
         (["--learn", "sum", "--column", "ID", "--result", "serve"], "choose --result both"),
         (["--learn", "sum", "--minimum", "0"], "at least 1 match"),
+        (["--learn", "unbalanced"], "psi publish, then psi answer"),
         (["--learn", "cardinality", "--duplicates", "all"], 'choose duplicates="first"'),
         (["--identity", "nobody"], "nobody.key cannot be read"),
         (["--peer", "alice.csv"], "holds no certificate"),
