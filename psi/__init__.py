@@ -24,6 +24,7 @@ from psi.errors import (
     VersionError,
 )
 from psi.padding import padded
+from psi.private_ids import PrivateIDReceiver, PrivateIDSender
 from psi.session import Parameters
 from psi.sums import SumParameters, SumReceiver, SumSender
 from psi.tagstore import TagStore
@@ -44,6 +45,8 @@ __all__ = [
     "ParameterMismatchError",
     "Parameters",
     "PeerRefusedError",
+    "PrivateIDReceiver",
+    "PrivateIDSender",
     "ProtocolError",
     "QueryLimitError",
     "Receiver",

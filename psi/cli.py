@@ -50,7 +50,7 @@ _Whose: TypeAlias = Annotated[
     str, typer.Option("--result", help="Who gets the result: both, serve or join.")
 ]
 _Learn: TypeAlias = Annotated[
-    str, typer.Option("--learn", help="intersection, cardinality, sum or unbalanced.")
+    str, typer.Option("--learn", help="intersection, cardinality, sum, ids or unbalanced.")
 ]
 _Column: TypeAlias = Annotated[
     str | None,

@@ -67,7 +67,13 @@ class ECDHParty(Party):
         return self._sent
 
     def _blind_again(self, data: memoryview) -> None:
-        """Blind the peer's points, take the session's keys from C's, tag the rest."""
+        """Blind the peer's points, take the session's keys from C's, tag them."""
+        doubly, key = self._doubly_blinded(data)
+        tag = functools.partial(hashlib.blake2b, digest_size=self._tag_bytes, key=key)
+        self._peer_tags = [tag(point).digest() for point in doubly]
+
+    def _doubly_blinded(self, data: memoryview) -> tuple[list[bytes], bytes]:
+        """The peer's points blinded again, C's first, and a key that only both sides know."""
         received = rows_of(data, POINT_BYTES)
         distinct = set(received)
         if len(distinct) != len(received):
@@ -84,8 +90,7 @@ class ECDHParty(Party):
         self._key = None
         secret = hashlib.sha512(b"psi keys, " + self._identity + doubly[0]).digest()
         self._mac_key = secret[:32]
-        tag = functools.partial(hashlib.blake2b, digest_size=self._tag_bytes, key=secret[32:])
-        self._peer_tags = [tag(point).digest() for point in doubly]
+        return doubly, secret[32:]
 
     def _tags_for_peer(self) -> bytes:
         """What we answer to the peer's points, in the order in which they came."""

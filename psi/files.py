@@ -35,11 +35,14 @@ def read_table(path: Path) -> Any:
 
 
 def taken(table: Any, rows: NDArray[np.intp]) -> dict[str, Any]:
-    """The given rows of a table that `read_table` gave, in the given order."""
+    """The given rows of a table that `read_table` gave, in the given order; -1 is a blank row."""
+    numbers = rows.tolist()
     if isinstance(table, Mapping):
-        numbers = rows.tolist()
-        return {name: [column[row] for row in numbers] for name, column in table.items()}
-    part = table.take(rows)
+        return {
+            name: ["" if row < 0 else column[row] for row in numbers]
+            for name, column in table.items()
+        }
+    part = table.take(_arrow().array([None if row < 0 else row for row in numbers], "int64"))
     return {name: part.column(name) for name in table.column_names}
 
 

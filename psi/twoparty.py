@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from psi.cardinality import CardinalityReceiver, CardinalitySender
 from psi.choice import Protocol, parties
 from psi.errors import ConfigError
-from psi.files import taken
+from psi.files import joined, taken
 from psi.keys import Duplicates, KeyIndex, index_keys
 from psi.normalise import Normalise, key_format, normalisers
 from psi.padding import padded
+from psi.private_ids import PrivateIDReceiver, PrivateIDSender
 from psi.session import MAX_PEER_ITEMS, Parameters, Party, Progress
 from psi.sums import SumParameters, SumReceiver, SumSender
 from psi.tables import key_columns, key_names, whole_numbers
@@ -24,12 +25,13 @@ __all__ = ["LargeSide", "Learn", "Result", "Side", "SumChoice", "TableSession", 
 
 Side: TypeAlias = Literal["serve", "join"]
 Result: TypeAlias = Literal["both", "serve", "join"]
-Learn: TypeAlias = Literal["intersection", "cardinality", "sum", "unbalanced"]
+Learn: TypeAlias = Literal["intersection", "cardinality", "sum", "ids", "unbalanced"]
 
 _PARTIES: dict[Learn, tuple[type[Party], type[Party]]] = {
     "intersection": parties("auto"),
     "cardinality": (CardinalityReceiver, CardinalitySender),
     "sum": (SumReceiver, SumSender),
+    "ids": (PrivateIDReceiver, PrivateIDSender),
     "unbalanced": (UnbalancedReceiver, UnbalancedSender),
 }
 
@@ -111,7 +113,8 @@ class TableSession:
             normalise: Steps by name, the same at both sides.
             result: Who gets the result: "both", or the side that serves or joins.
             learn: What the result is: the matching rows, only how many IDs match, or that and
-                the sum of one side's column over them; "unbalanced": the matching rows, from a
+                the sum of one side's column over them; "ids": a random ID for each item of the
+                union, the same at both; "unbalanced": the matching rows, from a
                 side that serves a `TagStore`.
             details: What the sum is of, or what is known of the large side.
             pad_to: The size of the set that the other side is to see; this side's alone.
@@ -160,6 +163,8 @@ class TableSession:
             if choice.column is not None:
                 first_rows = index.rows[index.starts[:-1]]
                 options["values"] = whole_numbers(table, choice.column, first_rows)
+        elif learn == "ids" and result != "both":
+            raise ConfigError("private IDs go to both sides: choose --result both")
         elif learn == "unbalanced":
             if (side, result) != ("join", "join"):
                 raise ConfigError(
@@ -212,11 +217,25 @@ class TableSession:
         if isinstance(self.party, CardinalityReceiver | CardinalitySender):
             count = self.party.cardinality
             return {"cardinality": [count]}, f"{count} matching IDs"
+        if isinstance(self.party, PrivateIDReceiver | PrivateIDSender):
+            return self._identified(table, self.party, numbers)
         rows = self.rows()
         columns = {"row": rows.tolist()} if numbers else taken(table, rows)
         if isinstance(self.party, UnbalancedReceiver):
             return columns, f"{len(rows)} matching rows under the key {self.party.public_key}"
         return columns, f"{len(rows)} matching rows"
+
+    def _identified(
+        self, table: Any, party: PrivateIDReceiver | PrivateIDSender, numbers: bool
+    ) -> tuple[dict[str, Any], str]:
+        """One line for each ID of the union, in an order common to both sides."""
+        first_rows = self.index.rows[self.index.starts[:-1]].tolist()
+        row_of = dict(zip(party.own_ids, first_rows, strict=True))
+        union = party.union_ids
+        rows = np.array([row_of.get(name, -1) for name in union], np.intp)
+        content = {"row": rows.tolist()} if numbers else taken(table, rows)
+        columns = joined({"private_id": union}, content, on=())
+        return columns, f"{len(union)} IDs of the union, {len(row_of)} with a row here,"
 
 
 def table_items(

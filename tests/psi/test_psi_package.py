@@ -20,6 +20,8 @@ EXPORTS = [
     "ParameterMismatchError",
     "Parameters",
     "PeerRefusedError",
+    "PrivateIDReceiver",
+    "PrivateIDSender",
     "ProtocolError",
     "QueryLimitError",
     "Receiver",

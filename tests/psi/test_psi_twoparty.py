@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -71,9 +72,11 @@ class Place:
         assert port is not None
         return Serving(process, f"127.0.0.1:{port[1]}")
 
-    def join(self, address: str, *options: object, before: str = "") -> subprocess.Popen[str]:
+    def join(
+        self, address: str, *options: object, before: str = "", table: str = "bob.csv"
+    ) -> subprocess.Popen[str]:
         return self.start(
-            *("join", "bob.csv", address, "--on", "key", "--wait", "10"),
+            *("join", table, address, "--on", "key", "--wait", "10"),
             *("--identity", self.keys / "bob", "--peer", self.keys / "alice.crt"),
             *options,
             before=before,
@@ -225,6 +228,32 @@ def test_a_store_of_another_normalisation(place: Place) -> None:
     failed(serving.process, "other settings")
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_private_ids_line_up(place: Place, ending: str) -> None:
+    serving = place.serve("--learn", "ids", "--out", "a.csv")
+    bob = place.folder / "bob.parquet"
+    pq.write_table(pa.table({"price": ["10", "20", "30"], "key": ["2", "3", "9"]}), bob)
+    out = f"b.{ending}"
+    joining = place.join(serving.address, "--learn", "ids", "--out", out, table=f"bob.{ending}")
+    code, _, err = ended(joining)
+    assert code == 0, err
+    assert "4 IDs of the union, 3 with a row here, by ecdh-private-ids" in err
+    assert ended(serving.process)[0] == 0
+    left = place.folder / "a.csv"
+    right = {"private_id": column(left, "private_id")}
+    if ending == "csv":
+        right = {name: column(place.folder / out, name) for name in ("private_id", "key", "price")}
+    else:
+        right = pq.read_table(place.folder / out).to_pydict()
+        right = {name: [value or "" for value in values] for name, values in right.items()}
+    assert right["private_id"] == column(left, "private_id") == sorted(right["private_id"])
+    lines = zip(column(left, "ID"), right["key"], strict=True)
+    assert sorted(lines) == [("", "9"), ("1", ""), ("2", "2"), ("3", "3")]
+    assert sorted(zip(right["key"], right["price"], strict=True))[1:] == [
+        ("2", "10"), ("3", "20"), ("9", "30")
+    ]  # fmt: skip
+
+
 def test_another_wish_stops_both(place: Place) -> None:
     serving = place.serve("--wait", "5")
     failed(place.join(serving.address, "--learn", "cardinality"), "--learn cardinality: choose")
@@ -284,6 +313,7 @@ def test_the_serving_side_dies_at_any_message(place: Place, number: int) -> None
         (["--learn", "sum", "--column", "price"], "no column 'price'"),
         (["--learn", "sum", "--column", "ID", "--result", "serve"], "choose --result both"),
         (["--learn", "sum", "--minimum", "0"], "at least 1 match"),
+        (["--learn", "ids", "--result", "serve"], "private IDs go to both"),
         (["--learn", "unbalanced"], "psi publish, then psi answer"),
         (["--learn", "cardinality", "--duplicates", "all"], 'choose duplicates="first"'),
         (["--identity", "nobody"], "nobody.key cannot be read"),
