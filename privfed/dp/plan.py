@@ -59,6 +59,19 @@ class DPSGDPlan:
         return tuple(self.rounds * count for count in self.steps_per_round)
 
 
+def check_delta(delta: float, rows: Sequence[int]) -> None:
+    """Refuse a δ that would allow a party to publish one of its rows.
+
+    Raises:
+        ConfigError: `delta` is not below one over the rows of every party.
+    """
+    if not 0 < delta < 1 / max(rows):
+        raise ConfigError(
+            f"delta={delta} is not between 0 and 1/{max(rows)}, one over a party's rows: "
+            "a larger delta allows a row to be published; ask for a smaller one"
+        )
+
+
 def plan_dp_sgd(
     target_epsilon: float,
     *,
@@ -89,11 +102,7 @@ def plan_dp_sgd(
         raise ConfigError("rounds, the batch size and every party's rows must be at least 1")
     if not l2_clip_norm > 0 or not math.isfinite(l2_clip_norm):
         raise ConfigError(f"the clip norm must be a positive number, not {l2_clip_norm}")
-    if not 0 < delta < 1 / max(rows):
-        raise ConfigError(
-            f"delta={delta} is not between 0 and 1/{max(rows)}, one over a party's rows: "
-            "a larger delta allows a row to be published; ask for a smaller one"
-        )
+    check_delta(delta, rows)
     sampling_rates = tuple(min(1.0, expected_batch_size / count) for count in rows)
     steps_per_round = tuple(math.ceil(count / expected_batch_size) for count in rows)
     steps = tuple(rounds * count for count in steps_per_round)

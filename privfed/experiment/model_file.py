@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from privfed.data import Encoder, read_new_rows
-from privfed.errors import ConfigError, PrivFedError
+from privfed.errors import ConfigError
+from privfed.experiment.atomic import replacing
 from privfed.training import Arrays, log_probabilities, paper_network, set_arrays
 
 _FORMAT = "privfed model 1"
@@ -52,18 +53,19 @@ class Prediction:
 
 
 def save_model(path: Path, model: SavedModel) -> None:
-    """Write the model; a reader sees the old file or the new one."""
+    """Write the model; a reader sees the old file or the new one.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
     header = {
         "format": _FORMAT,
         "encoder": model.encoder.to_json(),
         "class_names": list(model.class_names),
         "trained_on": model.trained_on,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.savez(file, header=np.array(json.dumps(header)), **model.arrays)  # type: ignore[arg-type]
-    partial.replace(path)
 
 
 def load_model(path: Path) -> SavedModel:
@@ -72,9 +74,18 @@ def load_model(path: Path) -> SavedModel:
     Raises:
         ConfigError: the file is missing, or not a model of this version.
     """
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no model at {path}: give the .npz that `privfed benchmark` left in its "
+            "output folder"
+        )
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"{path} is larger than any model of privfed: give a model file")
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        if sum(member.file_size for member in members) > _MAX_BYTES:
+            raise ValueError
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ValueError  # save_model compresses nothing, so nothing can swell
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(str(arrays.pop("header")))
@@ -83,20 +94,13 @@ def load_model(path: Path) -> SavedModel:
         model = SavedModel(
             arrays,
             Encoder.from_json(header["encoder"]),
-            tuple(header["class_names"]),
+            tuple(map(str, header["class_names"])),
             str(header["trained_on"]),
         )
-        model.network()
-    except FileNotFoundError:
-        raise ConfigError(
-            f"there is no model at {path}: give the .npz that `privfed benchmark` left in its "
-            "output folder"
-        ) from None
-    except ConfigError:
-        raise
-    except (
-        OSError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, PrivFedError,
-    ):  # fmt: skip
+        model.network()  # refuses arrays of other names and shapes
+        if not all(a.dtype == np.float32 and np.isfinite(a).all() for a in arrays.values()):
+            raise ValueError
+    except Exception:  # the readers of ZIP, NPY and JSON each raise their own
         raise ConfigError(
             f"{path} is not a model that this version of privfed wrote: give the .npz that "
             "`privfed benchmark` left in its output folder"

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from privfed.experiment.atomic import replacing
+
 SCHEMA_VERSION = 1
 
 
@@ -142,10 +144,14 @@ class Results:
         return json.dumps(_plain(self), indent=1, allow_nan=False)
 
     def write(self, path: Path) -> None:
-        """Write atomically: a reader sees the old file or the new one."""
-        partial = path.with_suffix(".partial")
-        partial.write_text(self.to_json(), encoding="utf-8")
-        partial.replace(path)
+        """Write atomically: a reader sees the old file or the new one.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        text = self.to_json()
+        with replacing(path) as partial:
+            partial.write_text(text, encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from torch import Tensor
 from privfed import __version__
 from privfed.data import Dataset, PartyRows, Split, split_parties
 from privfed.dp import DPSGDPlan, SecretRandomness, plan_dp_sgd
+from privfed.dp.accounting import worst_placements
+from privfed.dp.plan import check_delta
 from privfed.errors import ConfigError
 from privfed.experiment.arms import ALL, POOLED, Arm, choose_arms
 from privfed.experiment.exposure import Aligner, Exposure, expose
-from privfed.experiment.model_file import SavedModel, save_model
+from privfed.experiment.model_file import SavedModel, load_model, save_model
 from privfed.experiment.recorder import Recorder, TestRows
 from privfed.experiment.results import Overlap, Results, Run
 from privfed.experiment.settings import Settings
@@ -38,6 +41,7 @@ from privfed.training import (
     paper_network,
     train_alone,
     train_federated,
+    weights_sha256,
 )
 from privfed.training.local import BATCH_SIZE, LEARNING_RATE
 
@@ -77,7 +81,7 @@ def jobs(settings: Settings) -> list[Job]:
         for epsilon in (settings.epsilons if arm.private else (None,))
     ]
     if not found:
-        raise ConfigError("nothing to run: private arms need --epsilon, such as --epsilon 1,3,8")
+        raise ConfigError("nothing to run: private arms need an --epsilon, such as 1,3,8")
     return found
 
 
@@ -112,17 +116,19 @@ def run_benchmark(
         ConfigError: settings and data do not fit, or the folder cannot be written.
     """
     torch.set_num_threads(1)  # on nets this small threads cost time and the order of additions
-    store = RunStore(directory)
     asked = jobs(settings)
+    # All splits first: what does not fit is refused before a folder is made or an arm has run.
+    deals = list(_deals(settings, dataset, align, asked))
+    store = RunStore(directory)
     runs: list[Run] = []
     overlaps: list[Overlap] = []
-    for deal, mine in _deals(settings, dataset, align, asked):
+    for deal, mine in deals:
         if deal.exposure is not None:
             overlaps.append(deal.exposure.overlap)
         for job in mine:
             key = _key(job, settings, dataset)
-            run = store.load(key)
-            if run is not None and run.model and (directory / run.model).exists():
+            run = _kept(store, key, directory)
+            if run is not None:
                 advance(f"{job.title} (kept)", job.rounds)
             else:
                 run = deal.run(job, directory, functools.partial(advance, job.title))
@@ -216,7 +222,7 @@ class _Deal:
             rows=rows,
             expected_batch_size=self.settings.expected_batch_size,
             l2_clip_norm=self.settings.l2_clip_norm,
-            placements=placements,
+            placements=tuple(worst_placements(placements)),
             privacy_unit=unit,
         )
 
@@ -234,7 +240,7 @@ class _Deal:
         return TestRows(torch.cat(features), torch.cat(labels), seen, unseen)
 
 
-# The seeds of a split differ little in what a plan depends on, and calibration takes seconds.
+# The seeds of a split differ little in the worst placement, and calibration takes seconds.
 _cached_plan = functools.lru_cache(maxsize=None)(plan_dp_sgd)
 
 
@@ -246,6 +252,8 @@ def _deals(
             parties = split_parties(
                 dataset, cast(Split, split), parties=settings.parties, seed=seed, align=align
             )
+            if any(job.arm.private for job in asked):
+                check_delta(settings.delta, [len(party.train) for party in parties])
             exposure = None
             if dataset.ids is not None:
                 exposure = expose(dataset, parties, align, split=split, seed=seed)
@@ -253,14 +261,27 @@ def _deals(
             yield _Deal(settings, dataset, parties, exposure), mine
 
 
+def _kept(store: RunStore, key: dict[str, Any], directory: Path) -> Run | None:
+    """Give a finished run whose model is still the one that it left."""
+    run = store.load(key)
+    if run is None or run.model is None:
+        return None
+    try:
+        arrays = load_model(directory / run.model).arrays
+    except ConfigError:
+        return None
+    return run if weights_sha256(arrays) == run.weights_sha256 else None
+
+
 def _key(job: Job, settings: Settings, dataset: Dataset) -> dict[str, Any]:
-    """All that a run depends on."""
+    """All that a run depends on; the encoder says which columns are label and ID."""
     private = dataclasses.asdict(settings) if job.arm.private else {}
     for name in ("splits", "arms", "rounds", "seeds", "epsilons"):
         private.pop(name, None)
     return {
         "privfed": __version__,
-        "dataset": [dataset.name, dataset.sha256, dataset.encoder.encoding],
+        "dataset": [dataset.name, dataset.sha256],
+        "encoder": hashlib.sha256(dataset.encoder.to_json().encode()).hexdigest(),
         "labels": list(dataset.class_names),
         "parties": settings.parties,
         "split": job.split,

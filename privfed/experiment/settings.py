@@ -45,6 +45,12 @@ class Settings:
     private_learning_rate: float = 2e-2
 
     def __post_init__(self) -> None:
+        if not self.splits or (self.arms is not None and not self.arms):
+            raise ConfigError("nothing to run: --split and --arms need a name at least, if given")
+        if len(set(self.splits)) < len(self.splits):
+            raise ConfigError("--split names a split twice: name each once")
+        if len(set(self.epsilons)) < len(self.epsilons):
+            raise ConfigError("--epsilon holds a number twice: give each once")
         for split in self.splits:
             if split not in SPLITS:
                 raise ConfigError(f"unknown split {split!r}: choose from {', '.join(SPLITS)}")
@@ -59,3 +65,8 @@ class Settings:
                 raise ConfigError(f"--epsilon must hold positive numbers, not {epsilon:g}")
         if not 0 < self.delta < 1:
             raise ConfigError(f"--delta must lie between 0 and 1, not {self.delta:g}")
+        if self.expected_batch_size < 1:
+            raise ConfigError("the expected batch size must be at least 1")
+        for value in (self.l2_clip_norm, self.private_learning_rate):
+            if not (value > 0 and math.isfinite(value)):
+                raise ConfigError("clip norm and learning rate must be positive numbers")

@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from privfed.errors import ConfigError
+from privfed.experiment.atomic import replacing
 from privfed.experiment.results import PrivacyCost, Run
 
 
 class RunStore:
-    """One JSON file a finished run, named by all that the run depends on.
+    """One file a finished run, named by all that the run depends on: its SHA-256, and its JSON.
 
     Args:
         directory: the benchmark's output folder; made if absent.
@@ -39,30 +39,35 @@ class RunStore:
     def load(self, key: dict[str, Any]) -> Run | None:
         """Give the finished run of `key`; None if there is none, or its file is damaged."""
         try:
-            stored = json.loads(self._path(key).read_text(encoding="utf-8"))
-            if stored["key"] != _canonical(key):
-                return None
-            run = stored["run"]
-            if run["privacy"] is not None:
-                privacy = run["privacy"]
-                privacy["sampling_rate"] = tuple(privacy["sampling_rate"])
-                privacy["steps"] = tuple(privacy["steps"])
-                run["privacy"] = PrivacyCost(**privacy)
-            return Run(**run)
-        except (OSError, ValueError, KeyError, TypeError):
+            digest, _, text = self._path(key).read_text(encoding="utf-8").partition("\n")
+        except (OSError, UnicodeDecodeError):
             return None
+        if digest != _sha256(text):
+            return None
+        stored = json.loads(text)
+        if stored["key"] != _canonical(key):
+            return None
+        run = stored["run"]
+        if run["privacy"] is not None:
+            privacy = run["privacy"]
+            privacy["sampling_rate"] = tuple(privacy["sampling_rate"])
+            privacy["steps"] = tuple(privacy["steps"])
+            run["privacy"] = PrivacyCost(**privacy)
+        return Run(**run)
 
     def save(self, key: dict[str, Any], run: Run) -> None:
         """Keep a finished run; a reader sees it whole or not at all."""
         text = json.dumps({"key": _canonical(key), "run": dataclasses.asdict(run)})
-        path = self._path(key)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        with replacing(self._path(key)) as partial:
+            partial.write_text(f"{_sha256(text)}\n{text}", encoding="utf-8")
 
     def _path(self, key: dict[str, Any]) -> Path:
-        digest = hashlib.sha256(json.dumps(_canonical(key), sort_keys=True).encode()).hexdigest()
+        digest = _sha256(json.dumps(_canonical(key), sort_keys=True))
         return self._runs / f"{key['split']}-{key['arm']}-seed{key['seed']}-{digest[:12]}.json"
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _canonical(key: dict[str, Any]) -> Any:

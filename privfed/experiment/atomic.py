@@ -1,0 +1,32 @@
+"""Files that a reader sees whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from privfed.errors import ConfigError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to: it takes its place at the end, or goes on an error.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        reason = error.strerror or "an error"
+        raise ConfigError(
+            f"cannot write {path} ({reason}): make room, or choose another folder with --out"
+        ) from None
+    finally:
+        with suppress(OSError):  # no folder at all, as the error above says
+            partial.unlink(missing_ok=True)
