@@ -30,7 +30,7 @@ MIN_BITS = 6
 MAX_CLIENTS = 1024
 
 SLOT_PRIME_GAP = 2**22  # the largest k-bit prime that is 1 mod 2n lies within this of 2^k
-_ENCODE_ROUNDING = 2  # flooring q*m/t once for the message and once for a mask made ahead
+_ENCODE_ROUNDING = 2  # q*m/t, off by less than 1, and one to spare
 _DECODE_ROUNDING = 8  # key product read to a unit of 2, and floors in numpy: see rlwe.py
 
 Integers = npt.NDArray[np.int64]

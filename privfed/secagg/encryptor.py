@@ -126,7 +126,7 @@ class Encryptor:
                 agreed = replace(common, part=part.index, previous=bytes(wire.HASH_BYTES))
                 count = scheme.words(part.sealed)
                 name = agreed.to_bytes(wire.Kind.UPLOAD)
-                scheme.mask(zero, self._masks.words(name, cohort, count, scheme.mask_modulus))
+                zero.keep(self._masks.words(name, cohort, count, scheme.mask_modulus))
             yield zero
 
     def _check_process(self) -> None:
@@ -148,7 +148,8 @@ class Encryptor:
             arrays: numpy arrays or a torch state_dict that fit the layout.
             weight: how much this party counts, 1 to ``max_weight``; None where there is none.
             round_id: number of the round; each round is sent once, in rising order.
-            previous: transcript of the previous round, or nothing.
+            previous: transcript of the previous round, or nothing. Only with it do holders that
+                were shown different totals of that round notice, in this one.
             cohort: with masks, the roster places of this round's parties (None: all).
 
         Raises:
@@ -231,7 +232,7 @@ class Encryptor:
         for part, zero in zip(self._parts.all, zeros, strict=True):
             prefix = replace(common, part=part.index)
             values = self._quantizer.integers(update, part.start, part.stop)
-            tagged = self._parts.tagged(self._key, common.round_id, part, values)
+            tagged = self._parts.tagged(self._key, common.round_id, part, self._sender, values)
             payload = self._parts.scheme.seal(self._key, zero, tagged)
             entry = wire.Entry.sign(self._identity, self._sender, prefix, zero.seeds, payload)
             yield b"".join((prefix.to_bytes(), entry.to_bytes(), zero.seeds, payload))

@@ -134,17 +134,29 @@ class Keyring:
         params = replace(old, roster=roster, max_clients=min(old.max_clients, len(roster)))
         return params, self.make(params)
 
-    def accept(self, sealed: bytes, params: Parameters, maker: PublicIdentity | None = None) -> str:
+    def accept(
+        self,
+        sealed: bytes,
+        params: Parameters,
+        maker: PublicIdentity | None = None,
+        *,
+        changed: bool = False,
+    ) -> str:
         """Take a key that another party made, retire the one it replaces, and return its id.
 
         Args:
             sealed: what the maker's ``make``, ``rotate`` or ``revoke`` returned for this party.
             params: the parameters it belongs to. The first ones must reach this party by a
-                channel that it trusts; later ones must come from a party of the roster before.
+                channel that it trusts; later ones must come from a party of the roster before,
+                and be those in use, or those less some parties.
             maker: who alone may have made it; None: anybody on the roster.
+            changed: take parameters that differ by more, which reached this party by a channel
+                that it trusts. Otherwise one party could turn masks off, or a server bring back
+                a revoked party with what was sealed before.
 
         Raises:
-            ContextMismatchError: it belongs to other parameters or another party, or was retired.
+            ContextMismatchError: it belongs to other parameters or another party, was retired, or
+                replaces a key that was: it is an old one, or two parties made keys at once.
             AuthenticationError: it was altered, or made by another party than ``maker`` or by
                 one that was not on the roster before.
             ConfigError: this party is not on the roster.
@@ -152,12 +164,27 @@ class Keyring:
         key, made_by, replaces = open_key(sealed, params, self.identity, maker)
         if (self._folder / "params.json").is_file() and made_by not in self.params.roster:
             raise AuthenticationError("a party outside the roster in use made the sealed key")
-        if key.id.hex() in self.retired:
-            raise ContextMismatchError("the sealed key was retired before")
+        if not (changed or self._follows(params)):
+            raise ContextMismatchError(
+                "the parameters differ from those in use by more than parties that left: compare "
+                "their fingerprint over a channel that you trust, then accept them as changed"
+            )
+        if self.retired & {key.id.hex(), replaces.hex()}:
+            raise ContextMismatchError("the sealed key, or the one it replaces, was retired before")
         self._take(key, params, self._current_or_none())
         if replaces:
             self._retire(replaces.hex())
         return key.id.hex()
+
+    def _follows(self, params: Parameters) -> bool:
+        """Return whether ``params`` are the first ones, those in use, or those less some."""
+        if not (self._folder / "params.json").is_file():
+            return True
+        old = self.params
+        roster = tuple(party for party in old.roster if party in params.roster)
+        if len(roster) != len(params.roster):
+            return False
+        return params == replace(old, roster=roster, max_clients=min(old.max_clients, len(roster)))
 
     def _take(self, key: SecretKey, params: Parameters, old: str | None) -> None:
         path = self._folder / "keys" / f"{key.id.hex()}.key"

@@ -14,6 +14,7 @@ from privfed.errors import ConfigError
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 MAX_VALUES = 1_000_000_000
+MAX_SIDES = 32
 
 
 def _numpy(array: Any) -> npt.NDArray[Any]:
@@ -36,7 +37,7 @@ class Layout:
             BatchNorm's step counters, whose average means nothing. Each party keeps its own.
 
     Raises:
-        ConfigError: a name repeats, a shape is negative, or no value is left.
+        ConfigError: a name repeats, a shape is none, or there are no values or too many.
     """
 
     entries: tuple[tuple[str, tuple[int, ...]], ...]
@@ -44,10 +45,19 @@ class Layout:
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.entries] + list(self.skipped)
+        if not all(isinstance(name, str) for name in names):
+            raise ConfigError("an array's name is no text")
         if len(set(names)) != len(names):
             raise ConfigError("an array's name repeats in the layout")
-        if any(side < 0 for _, shape in self.entries for side in shape):
-            raise ConfigError("an array's shape has a negative side")
+        # Before any product: that of many huge sides takes for ever.
+        if not all(
+            len(shape) <= MAX_SIDES
+            and all(type(side) is int and 0 <= side <= MAX_VALUES for side in shape)
+            for _, shape in self.entries
+        ):
+            raise ConfigError(
+                f"a shape is at most {MAX_SIDES} whole numbers, each 0 to {MAX_VALUES}"
+            )
         if not 0 < self.size <= MAX_VALUES:
             raise ConfigError(f"an update has 1 to {MAX_VALUES} values, not {self.size}")
 

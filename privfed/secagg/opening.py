@@ -1,7 +1,7 @@
 """One total, or the announcements before it, while it is checked and opened part after part."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from privfed.errors import AuthenticationError, ContextMismatchError, DecodeError, QuorumError
@@ -18,8 +18,8 @@ from privfed.secagg.reading import Entries, read_sum, split, verified
 class Prepared:
     """What the seeds of one part come to."""
 
-    seeds: dict[int, bytes]
-    keystream: Any
+    seeds: dict[int, bytes] = field(repr=False)
+    keystream: Any = field(repr=False)  # of one sender alone, it tells the key
 
 
 @dataclass(frozen=True)
@@ -129,4 +129,4 @@ class Opening:
         sums = scheme.open(self._key, keystream, checked.body, sealed, len(self.senders))
         if sums is None:
             return None
-        return self._parts.untagged(self._key, self.round_id, checked.part, sums)
+        return self._parts.untagged(self._key, self.round_id, checked.part, self.senders, sums)

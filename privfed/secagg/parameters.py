@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import operator
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -17,6 +16,8 @@ SCHEMES = ("packed", "slots", "ckks", "reference")
 MASKS_FROM_CLIENTS = 3
 MAX_WEIGHT = 2**40
 MAX_ROSTER = 4096
+MAX_BYTES = 1 << 24
+_LEAST, _MOST = 1e-20, 1e20  # of the clip range: its grid of 32 bits is well inside float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Parameters:
     Attributes:
         job: name of the job; keeps two jobs with the same parties apart.
         layout: names and shapes of the arrays.
-        clip_range: largest magnitude of one value.
+        clip_range: largest magnitude of one value, 1e-20 to 1e20.
         bits: precision of one value, 6 to 32: the grid has 2^(bits-1) - 1 steps in the range.
         max_clients: most parties in one round, 2 to 1024.
         min_clients: fewest parties in one round, at least 2 and at least ``colluders`` + 2.
@@ -66,10 +67,10 @@ class Parameters:
 
     def __post_init__(self) -> None:
         self._normalise()
-        if not self.job or len(self.job) > 200:
+        if not isinstance(self.job, str) or not 0 < len(self.job) <= 200:
             raise ConfigError("job must be a name of 1 to 200 characters")
-        if not (math.isfinite(self.clip_range) and self.clip_range > 0):
-            raise ConfigError(f"clip_range must be positive and finite, not {self.clip_range}")
+        if not _LEAST <= self.clip_range <= _MOST:
+            raise ConfigError(f"clip_range must be 1e-20 to 1e20, not {self.clip_range}")
         if self.scheme == "auto":
             object.__setattr__(self, "scheme", "packed" if seal.is_known() else "slots")
         if self.scheme not in SCHEMES:
@@ -100,7 +101,7 @@ class Parameters:
                 object.__setattr__(self, "max_weight", operator.index(self.max_weight))
             for name in ("clip_range", "tolerance"):
                 object.__setattr__(self, name, float(getattr(self, name)))
-        except TypeError:
+        except (TypeError, ValueError, OverflowError):
             raise ConfigError(
                 "bits, clients, colluders and max_weight are whole numbers, clip_range and "
                 "tolerance numbers"
@@ -181,6 +182,8 @@ class Parameters:
         Raises:
             DecodeError: the bytes are not the canonical text of valid parameters.
         """
+        if len(data) > MAX_BYTES:
+            raise DecodeError(f"parameters of more than {MAX_BYTES} bytes")
         try:
             described: dict[str, Any] = json.loads(data)
             if described.pop("version") != 1:

@@ -1,5 +1,6 @@
 """How an update is cut into parts that fit in memory; sizes follow from the parameters alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,21 +60,23 @@ class Parts:
             raise DecodeError("the message is about a part that the update does not have")
         return self.all[prefix.part]
 
-    def tagged(self, key: SecretKey, round_id: int, part: Part, values: Integers) -> Integers:
-        """Return the part's integers with their tags behind them."""
+    def tagged(
+        self, key: SecretKey, round_id: int, part: Part, sender: int, values: Integers
+    ) -> Integers:
+        """Return the integers of a part, from roster place ``sender``, with their tags behind."""
         if not self.scheme.exact:
             return values
-        tags = self._tags.integers(key, _name(round_id, part), values)
+        tags = self._tags.integers(key, _name(round_id, part), sender, values)
         return np.concatenate([values, tags])
 
     def untagged(
-        self, key: SecretKey, round_id: int, part: Part, sums: Integers
+        self, key: SecretKey, round_id: int, part: Part, senders: Sequence[int], sums: Integers
     ) -> Integers | None:
-        """Return summed integers without their tags, or None where a tag is wrong."""
+        """Return integers summed over ``senders`` without tags, or None where a tag is wrong."""
         if not self.scheme.exact:
             return sums
         values, tags = sums[: -self._tags.count], sums[-self._tags.count :]
-        good = self._tags.verify(key, _name(round_id, part), values, tags)
+        good = self._tags.verify(key, _name(round_id, part), senders, values, tags)
         return values if good else None
 
     def upload_bytes(self, part: Part) -> int:

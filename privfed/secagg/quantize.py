@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,10 @@ _CHUNK = 1 << 16  # values at a time: temporaries stay in the processor's cache
 class Update:
     """An update that passed the checks: its values as flat views, and its weight's digits."""
 
-    views: list[npt.NDArray[Any]]
-    digits: list[int]
-    factor: float | None  # from values to steps of the grid; None: they are integers already
+    views: list[npt.NDArray[Any]] = field(repr=False)
+    digits: list[int] = field(repr=False)
+    # From values to steps of the grid, which tells the weight; None: they are integers already.
+    factor: float | None = field(repr=False)
 
 
 class Quantizer:

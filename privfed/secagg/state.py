@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import threading
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class Journal:
 
     def __init__(self, path: Path | None, role: bytes, context: bytes) -> None:
         self._path = path
+        self._process, self._one = os.getpid(), threading.Lock()
         self.record = Record(owner=f"{role.decode()}:{context.hex()}")
         if path is not None:
             self._lock = _locked(path)
@@ -59,8 +61,10 @@ class Journal:
         """Refuse a round that is not after the last one.
 
         Raises:
-            ReplayError: the round, or a later one, was used already.
+            ReplayError: the round, or a later one, was used already, or this is a fork.
         """
+        if self._process != os.getpid():  # a fork has the lock too, but not what happens here
+            raise ReplayError("this state belongs to the process it was forked from")
         if round_id <= self.record.last_round:
             raise ReplayError(
                 f"round {round_id} is not after round {self.record.last_round}: "
@@ -73,9 +77,10 @@ class Journal:
         Raises:
             ReplayError: the round, or a later one, was used already.
         """
-        self.check(round_id)
-        self.record.last_round = round_id
-        self._write()
+        with self._one:
+            self.check(round_id)
+            self.record.last_round = round_id
+            self._write()
 
     def finish(self, transcript: bytes) -> None:
         """Remember the transcript of the round."""

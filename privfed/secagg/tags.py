@@ -8,9 +8,15 @@ parties add up to the hash of the sum (a homomorphic MAC in the sense of Agrawal
 chance at most 2^-20 + 2^-61; four independent ones make it 2^-79 an attempt, and a key is retired
 after a few failures. Secrets are fresh for each round and part.
 
+A hash alone is linear: twice the sum, or its negative, has the hash to it. Each party therefore
+adds a pad of its own, so that only the sum of exactly the named parties, each once, verifies.
+
 A party that holds the key can compute tags too: against the server with a party's help there is
 no such protection (docs/threat-model.md).
 """
+
+import operator
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -41,25 +47,37 @@ class Tags:
         self._limbs = -(-(largest_sum.bit_length() + 1) // _SECRET_BITS)
         self.count = _TAGS * self._digits
 
-    def integers(self, key: SecretKey, name: bytes, values: Integers) -> Integers:
-        """Return ``count`` integers for one party's values; ``name`` is the round's and part's."""
+    def integers(self, key: SecretKey, name: bytes, sender: int, values: Integers) -> Integers:
+        """Return ``count`` integers for the values of roster place ``sender``.
+
+        ``name`` is the round's and part's.
+        """
         mask = 2**self._base_bits - 1
+        hashes = zip(self._hash(key, name, values), _pads(key, name, sender), strict=True)
         return np.array(
             [
                 tag >> (place * self._base_bits) & mask
-                for tag in self._hash(key, name, values)
+                for tag in [(number + pad) % _PRIME for number, pad in hashes]
                 for place in range(self._digits)
             ],
             np.int64,
         )
 
-    def verify(self, key: SecretKey, name: bytes, sums: Integers, tags: Integers) -> bool:
-        """Return whether summed ``tags`` are those of ``sums``."""
+    def verify(
+        self,
+        key: SecretKey,
+        name: bytes,
+        senders: Sequence[int],
+        sums: Integers,
+        tags: Integers,
+    ) -> bool:
+        """Return whether summed ``tags`` are those of ``sums`` over just these ``senders``."""
         summed = [
             sum(int(digit) << (place * self._base_bits) for place, digit in enumerate(digits))
             for digits in tags.reshape(_TAGS, self._digits)
         ]
-        wanted = self._hash(key, name, sums)
+        pads = zip(*(_pads(key, name, sender) for sender in senders), strict=True)
+        wanted = map(operator.add, self._hash(key, name, sums), map(sum, pads))
         return all((tag - want) % _PRIME == 0 for tag, want in zip(summed, wanted, strict=True))
 
     def _hash(self, key: SecretKey, name: bytes, values: Integers) -> list[int]:
@@ -81,6 +99,14 @@ class Tags:
                     scaled = int(numbers[place]) << (limb * _SECRET_BITS)
                     hashes[place] += int(row[place]) * scaled
         return [number % _PRIME for number in hashes]
+
+
+def _pads(key: SecretKey, name: bytes, sender: int) -> list[int]:
+    """Return one number mod 2^61 - 1 a hash, for one sender."""
+    drawn = key.derive(b"tag pad/" + sender.to_bytes(2, "little") + name, 16 * _TAGS)
+    return [
+        int.from_bytes(drawn[at : at + 16], "little") % _PRIME for at in range(0, len(drawn), 16)
+    ]
 
 
 def _secrets(key: bytes, rows: int) -> tuple[npt.NDArray[np.float64], list[list[int]]]:

@@ -68,6 +68,51 @@ def test_the_extremes_of_the_error_bound_decrypt_exactly(bits, clients, sign):
     assert np.array_equal(read, sent)
 
 
+def test_every_precision_and_number_of_clients_has_a_packing():
+    for bits in range(6, 33):
+        for clients in [*range(2, 40), 63, 64, 65, 100, 128, 255, 256, 500, 512, 999, 1000, 1024]:
+            chosen = choose(bits, clients)
+            assert chosen.noise_bound <= chosen.noise_capacity
+
+
+def packing_of(bits, clients, lanes):
+    """The packing with so many lanes and the largest cuts, or None where there is none."""
+    plain_bits = ((clients * 2 * (2 ** (bits - 1) - 1) + 1) ** lanes - 1).bit_length()
+    for up in range(58 - plain_bits, -1, -1):
+        for down in range(58 - plain_bits, -1, -1):
+            try:
+                return Packing(bits, clients, lanes, plain_bits, up, down)
+            except CapacityError:
+                continue
+    return None
+
+
+@given(
+    bits=st.integers(6, 24),
+    clients=st.integers(2, 20),
+    lanes=st.integers(1, 6),
+    size=st.integers(1, 300),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_sums_are_exact_with_any_number_of_lanes(bits, clients, lanes, size, seed):
+    chosen = packing_of(bits, clients, lanes)
+    if chosen is None:
+        return
+    scheme, rng = Packed(chosen, "seeds"), np.random.default_rng(seed)
+    values = rng.integers(-chosen.limit, chosen.limit, (clients, size), endpoint=True)
+    values[:, : size // 3] = chosen.limit
+    values[:, size // 3 : size // 2] = -chosen.limit
+    accumulator, seeds = scheme.accumulator(size), []
+    for row in values:
+        zero = scheme.prepare(KEY, size)
+        seeds.append(zero.seeds)
+        accumulator.add(memoryview(scheme.seal(KEY, zero, row)))
+    total = memoryview(accumulator.total(seeds))
+    sums = scheme.open(KEY, scheme.keystream(KEY, seeds, size), total, size, clients)
+    assert np.array_equal(sums, values.sum(axis=0))
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_bound_is_where_decryption_ends(sign):
     """Past the capacity the same construction fails: the test above is no formality."""

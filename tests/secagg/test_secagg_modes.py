@@ -15,9 +15,9 @@ from privfed.errors import (
     ReplayError,
 )
 from privfed.he import planes, rlwe
-from privfed.he.packing import MODULUS, MODULUS_BITS
+from privfed.he.packing import MODULUS, MODULUS_BITS, pack
 from privfed.secagg import wire
-from privfed.secagg.schemes import Packed, batched, packed, reference
+from privfed.secagg.schemes import Packed, Zero, batched, packed, reference
 
 SHAPES = {"w": (7, 5), "b": (5,)}
 LONG = {"w": (100, 100), "b": (30,)}
@@ -145,6 +145,26 @@ def test_masks_hide_an_upload_from_another_key_holder():
         share = ((read >> np.uint64(bit)) & np.uint64(1)).mean()
         assert abs(share - 0.5) < 6 * 0.5 / len(read) ** 0.5
     assert len(np.unique(read)) > 0.99 * len(read)
+
+
+@pytest.mark.parametrize("bits", [6, 8, 16, 24])
+def test_of_a_masked_message_only_the_sum_mod_t_matters(bits):
+    """Also its rounding: no residue of the message is left for a key holder to see.
+
+    Two messages under two masks with one sum mod t, and the same zero: the same bytes.
+    """
+    chosen = parameters(3, SHAPES, bits=bits).packing
+    scheme, rng = Packed(chosen, "seeds"), np.random.default_rng(0)
+    words = rng.integers(0, MODULUS, scheme.words(500), np.uint64)
+    mask = rng.integers(0, 2**chosen.plain_bits, len(words), np.uint64)
+    values = rng.integers(-chosen.limit, chosen.limit, (2, 500), endpoint=True)
+    shift = pack(values[0], chosen) - pack(values[1], chosen)
+    masks = mask, (mask + shift) & np.uint64(2**chosen.plain_bits - 1)
+    sealed = {
+        scheme.seal(None, Zero(words.copy(), b"", mask=each), value)
+        for each, value in zip(masks, values, strict=True)
+    }
+    assert len(sealed) == 1
 
 
 def test_masks_are_fresh_for_each_round_part_and_cohort():

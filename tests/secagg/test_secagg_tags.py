@@ -46,23 +46,27 @@ def test_tags_of_parties_add_up_to_the_tag_of_the_sum(bits, clients):
     tags = Tags(bits, limit * clients)
     rng = np.random.default_rng(0)
     parts = rng.integers(-limit, limit, (clients, 5000), endpoint=True)
-    summed = sum(tags.integers(KEY, NAME, part) for part in parts)
+    summed = sum(tags.integers(KEY, NAME, place, part) for place, part in enumerate(parts))
     assert len(summed) == tags.count
     assert summed.min() >= 0
-    assert max(tags.integers(KEY, NAME, parts[0])) <= limit
-    total = parts.sum(axis=0)
-    assert tags.verify(KEY, NAME, total, summed)
+    assert max(tags.integers(KEY, NAME, 0, parts[0])) <= limit
+    total, everybody = parts.sum(axis=0), range(clients)
+    assert tags.verify(KEY, NAME, everybody, total, summed)
     for place in (0, 4095, 4096, 4999):
         for change in (1, -1, 2**20, -(2**20) + 1):
             changed = total.copy()
             changed[place] += change
-            assert not tags.verify(KEY, NAME, changed, summed)
+            assert not tags.verify(KEY, NAME, everybody, changed, summed)
     swapped = total.copy()
     swapped[[1, 2]] = total[[2, 1]]
-    assert not tags.verify(KEY, NAME, swapped, summed)
-    assert not tags.verify(KEY, b"another round", total, summed)
-    assert not tags.verify(SecretKey(bytes(32), bytes(32)), NAME, total, summed)
+    assert not tags.verify(KEY, NAME, everybody, swapped, summed)
+    for others in (range(1, clients), range(1, clients + 1)):
+        assert not tags.verify(KEY, NAME, others, total, summed)
+    for factor in (2, -1, 0):
+        assert not tags.verify(KEY, NAME, everybody, factor * total, factor * summed)
+    assert not tags.verify(KEY, b"another round", everybody, total, summed)
+    assert not tags.verify(SecretKey(bytes(32), bytes(32)), NAME, everybody, total, summed)
     for place in range(tags.count):
         wrong = summed.copy()
         wrong[place] += 1
-        assert not tags.verify(KEY, NAME, total, wrong)
+        assert not tags.verify(KEY, NAME, everybody, total, wrong)

@@ -25,6 +25,7 @@ class Zero:
     words: Words | None = field(repr=False)
     seeds: bytes = field(repr=False)
     process: int = field(default_factory=os.getpid)
+    mask: Words | None = field(default=None, repr=False)
 
     def take(self) -> Words:
         """Return the words, once.
@@ -39,12 +40,15 @@ class Zero:
             raise ReplayError("encryptions of zero stay in the process that made them")
         return words
 
-    def add(self, words: Words) -> Words:
-        """Return the words with others added to them, which stay here, unreduced."""
+    def keep(self, mask: Words) -> None:
+        """Keep a mask until the message comes.
+
+        Raises:
+            ReplayError: the zero was used already.
+        """
         if self.words is None:
             raise ReplayError("an encryption of zero is used once; prepare() another")
-        self.words += words
-        return self.words
+        self.mask = mask
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise ReplayError("encryptions of zero are not pickled or copied; prepare() others")
@@ -99,11 +103,12 @@ class Scheme(Protocol):
     def prepare(self, key: SecretKey, values: int) -> Zero:
         """Return what can be computed before the message is known."""
 
-    def mask(self, zero: Zero, mask: Words) -> None:
-        """Add a mask mod t to what the zero will hide; possible before the message is known."""
-
     def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
-        """Return the payload that hides ``values``, and the mask where there is one."""
+        """Return the payload that hides ``values``.
+
+        Where the zero carries a mask, message and mask are added mod t before anything else:
+        what is done to their sum then depends on no single message.
+        """
 
     def accumulator(self, values: int) -> Accumulator:
         """Return an empty sum."""

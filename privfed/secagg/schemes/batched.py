@@ -19,7 +19,7 @@ import numpy as np
 
 from privfed.errors import DecodeError
 from privfed.he.keys import SecretKey
-from privfed.he.packing import Integers, Packing, Words, pack, unpack
+from privfed.he.packing import Integers, Packing, pack, unpack
 from privfed.he.seal.batches import Batches, CKKSBatches, SlotBatches, Template
 from privfed.secagg.schemes.base import Zero
 
@@ -72,11 +72,7 @@ class _Batched:
 
     def prepare(self, key: SecretKey, values: int) -> Zero:
         """Return nothing to speak of: these schemes encrypt when the message is known."""
-        return Zero(np.zeros(self.words(values) if self.mask_modulus else 0, np.uint64), b"")
-
-    def mask(self, zero: Zero, mask: Words) -> None:
-        """Keep the mask until the message comes."""
-        zero.add(mask)
+        return Zero(np.empty(0, np.uint64), b"")
 
     def _key(self, key: SecretKey) -> Any:
         return self._batches.key(key, self.name.encode())
@@ -121,12 +117,13 @@ class Slots(_Batched):
 
     def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
         """Return ciphertexts of the lanes mod the prime."""
-        mask = zero.take()
+        zero.take()
         # Lanes come as two's complement mod 2^k; the prime wants -x as prime - x.
         slots, half = pack(values, self._packing), 1 << (self._packing.plain_bits - 1)
         slots = np.where(slots < half, slots, slots - (2 * half - self.mask_modulus))
-        slots += mask
-        slots %= np.uint64(self.mask_modulus)
+        if zero.mask is not None:
+            slots += zero.mask
+            slots %= np.uint64(self.mask_modulus)
         return self._encrypt(key, slots)
 
     def open(

@@ -66,14 +66,16 @@ class Packed:
         words, seeds = seal.zeros(seal.cached_key(key), self._blocks(values))
         return Zero(words[: self.words(values)], seeds)
 
-    def mask(self, zero: Zero, mask: Words) -> None:
-        """Add round(q*mask/t); where mask and message pass t together, q falls away mod q."""
-        rlwe.reduce_once(zero.add(rlwe.scale_up(mask, self._packing.plain_bits)))
-
     def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
         """Return the cut c0 that hides ``values``."""
         c0, packing = zero.take(), self._packing
-        c0 += rlwe.scale_up(pack(values, packing), packing.plain_bits)
+        messages = pack(values, packing)
+        if zero.mask is not None:
+            # Scaled up apart, mask and message would each be rounded: whoever holds the key
+            # reads the carry of the two fractions off the noise, and can test guesses of one.
+            messages += zero.mask
+            messages &= np.uint64(self.mask_modulus - 1)
+        c0 += rlwe.scale_up(messages, packing.plain_bits)
         rlwe.reduce_once(c0)
         return planes.encode(rlwe.cut(c0, packing.upload_cut), packing.upload_bits)
 

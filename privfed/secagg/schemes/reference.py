@@ -6,7 +6,7 @@ import numpy as np
 
 from privfed.he import planes
 from privfed.he.keys import SecretKey
-from privfed.he.packing import Integers, Packing, Words, pack, unpack
+from privfed.he.packing import Integers, Packing, pack, unpack
 from privfed.secagg.schemes.base import Zero
 
 _VALUES_PER_PART = 2**20
@@ -41,14 +41,12 @@ class Reference:
         """Return a zero that hides nothing."""
         return Zero(np.zeros(self.words(values), np.uint64), b"")
 
-    def mask(self, zero: Zero, mask: Words) -> None:
-        """Add a mask mod t."""
-        zero.add(mask)
-
     def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
         """Return the coefficients themselves."""
         coefficients = zero.take()
         coefficients += pack(values, self._packing)
+        if zero.mask is not None:
+            coefficients += zero.mask
         coefficients &= np.uint64(2**self._packing.plain_bits - 1)
         return planes.encode(coefficients, self._packing.plain_bits)
 
