@@ -64,6 +64,13 @@ def accept(
     maker: Annotated[
         str | None, typer.Option(help="Id of the party that must have made it.")
     ] = None,
+    changed: Annotated[
+        bool,
+        typer.Option(
+            "--changed",
+            help="The parameters are others on purpose; I compared them over a trusted channel.",
+        ),
+    ] = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Take the shared key that another party made; retires the one it replaces."""
@@ -73,7 +80,7 @@ def accept(
         made_by = next((party for party in agreed.roster if party.id == maker), None)
         if made_by is None:
             raise ConfigError(f"party {maker} is not on the roster")
-    print(f"key {keyring.accept(_bytes(sealed), agreed, made_by)}")
+    print(f"key {keyring.accept(_bytes(sealed), agreed, made_by, changed=changed)}")
 
 
 @app.command()
