@@ -42,7 +42,8 @@ class Parameters:
         download: "seeds" lets a decryptor rebuild what each client signed ("packed" only);
             "summed" is faster to decrypt for many clients, for an honest server or under masks
             only; None: "seeds" where possible.
-        colluders: parties t that may work together with the server.
+        colluders: parties t that may work together with the server. With 0, a server and one
+            party may ask another into a cohort of two, and learn its update under masks too.
         tolerance: largest error of the mean that is accepted, as a share of ``clip_range``.
 
     Raises:
