@@ -23,6 +23,7 @@ from psi.errors import (
     TransportError,
     VersionError,
 )
+from psi.multiparty import Leader, Member
 from psi.padding import padded
 from psi.private_ids import PrivateIDReceiver, PrivateIDSender
 from psi.session import Parameters
@@ -40,6 +41,8 @@ __all__ = [
     "DuplicateIDError",
     "InvalidPointError",
     "KeyConfirmationError",
+    "Leader",
+    "Member",
     "MinimumError",
     "PSIError",
     "ParameterMismatchError",

@@ -15,6 +15,8 @@ EXPORTS = [
     "DuplicateIDError",
     "InvalidPointError",
     "KeyConfirmationError",
+    "Leader",
+    "Member",
     "MinimumError",
     "PSIError",
     "ParameterMismatchError",
