@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
 
+from psi import options
 from psi.errors import ConfigError, PSIError
 
 # numpy, gRPC and the rest are imported where there is work for them, so that --help is quick.
@@ -24,57 +25,6 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 _messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
-_Table: TypeAlias = Annotated[Path, typer.Argument(help="A CSV or Parquet file.")]
-_On: TypeAlias = Annotated[
-    list[str], typer.Option("--on", help="Column of the ID; repeat it for several.")
-]
-_Out: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--out", help="CSV or Parquet file to write; the terminal without it."),
-]
-_Policy: TypeAlias = Annotated[str, typer.Option("--duplicates", help="error, first or all.")]
-_Steps: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--normalise", help="Steps as in nfkc,case,space; for one column as in mail=email."
-    ),
-]
-_Rows: TypeAlias = Annotated[bool, typer.Option("--rows", help="Row numbers, not the rows.")]
-_Identity: TypeAlias = Annotated[
-    Path, typer.Option("--identity", help="NAME of this side's NAME.key and NAME.crt.")
-]
-_Peer: TypeAlias = Annotated[
-    Path, typer.Option("--peer", help="The other side's certificate, as it gave it to you.")
-]
-_Whose: TypeAlias = Annotated[
-    str, typer.Option("--result", help="Who gets the result: both, serve or join.")
-]
-_Learn: TypeAlias = Annotated[
-    str, typer.Option("--learn", help="intersection, cardinality, sum, ids or unbalanced.")
-]
-_Column: TypeAlias = Annotated[
-    str | None,
-    typer.Option("--column", help="With --learn sum: the column, at the side that has it."),
-]
-_Minimum: TypeAlias = Annotated[
-    int, typer.Option("--minimum", help="With --learn sum: the least number of matches.")
-]
-_MaxValue: TypeAlias = Annotated[
-    int, typer.Option("--max-value", help="With --learn sum: the largest value in the column.")
-]
-_PadTo: TypeAlias = Annotated[
-    int | None, typer.Option("--pad-to", help="Hide this side's size: fill up to so many IDs.")
-]
-_Protocol: TypeAlias = Annotated[
-    str, typer.Option("--protocol", help="ecdh, kkrt, or by the sizes of the sets: auto.")
-]
-_Limit: TypeAlias = Annotated[
-    int, typer.Option("--max-peer-items", help="The largest set the other side may bring.")
-]
-_Timeout: TypeAlias = Annotated[
-    float, typer.Option("--timeout", help="Seconds that the session may take.")
-]
-
 
 @app.callback()
 def _psi() -> None:
@@ -83,14 +33,14 @@ def _psi() -> None:
 
 @app.command()
 def align(
-    left: _Table,
-    right: _Table,
-    on: _On,
-    out: _Out = None,
-    duplicates: _Policy = "error",
-    normalise: _Steps = None,
-    rows: _Rows = False,
-    protocol: _Protocol = "auto",
+    left: options.Table,
+    right: options.Table,
+    on: options.On,
+    out: options.Out = None,
+    duplicates: options.Policy = "error",
+    normalise: options.Steps = None,
+    rows: options.Rows = False,
+    protocol: options.Protocol = "auto",
 ) -> None:
     """Put the rows of two files side by side whose IDs both have, and no other row."""
     from psi.alignment import align as align_tables
@@ -136,25 +86,25 @@ def keygen(
 
 @app.command()
 def serve(
-    table: _Table,
-    on: _On,
-    identity: _Identity,
-    peer: _Peer,
+    table: options.Table,
+    on: options.On,
+    identity: options.Identity,
+    peer: options.Peer,
     listen: Annotated[str, typer.Option(help="HOST:PORT to listen on.")] = "0.0.0.0:7787",
-    out: _Out = None,
-    duplicates: _Policy = "error",
-    normalise: _Steps = None,
-    rows: _Rows = False,
-    result: _Whose = "both",
-    learn: _Learn = "intersection",
-    column: _Column = None,
-    minimum: _Minimum = 10,
-    max_value: _MaxValue = (1 << 20) - 1,
-    pad_to: _PadTo = None,
-    protocol: _Protocol = "auto",
-    max_peer_items: _Limit = 1 << 24,
+    out: options.Out = None,
+    duplicates: options.Policy = "error",
+    normalise: options.Steps = None,
+    rows: options.Rows = False,
+    result: options.Whose = "both",
+    learn: options.Learn = "intersection",
+    column: options.Column = None,
+    minimum: options.Minimum = 10,
+    max_value: options.MaxValue = (1 << 20) - 1,
+    pad_to: options.PadTo = None,
+    protocol: options.Protocol = "auto",
+    max_peer_items: options.Limit = 1 << 24,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the other side.")] = 600,
-    timeout: _Timeout = 3600,
+    timeout: options.Timeout = 3600,
 ) -> None:
     """Wait for one other side, find the IDs that both have, and stop."""
     with _progress() as progress:
@@ -188,20 +138,20 @@ def serve(
 
 @app.command()
 def join(
-    table: _Table,
+    table: options.Table,
     address: Annotated[str, typer.Argument(help="HOST:PORT of the side that serves.")],
-    on: _On,
-    identity: _Identity,
-    peer: _Peer,
-    out: _Out = None,
-    duplicates: _Policy = "error",
-    normalise: _Steps = None,
-    rows: _Rows = False,
-    result: _Whose = "both",
-    learn: _Learn = "intersection",
-    column: _Column = None,
-    minimum: _Minimum = 10,
-    max_value: _MaxValue = (1 << 20) - 1,
+    on: options.On,
+    identity: options.Identity,
+    peer: options.Peer,
+    out: options.Out = None,
+    duplicates: options.Policy = "error",
+    normalise: options.Steps = None,
+    rows: options.Rows = False,
+    result: options.Whose = "both",
+    learn: options.Learn = "intersection",
+    column: options.Column = None,
+    minimum: options.Minimum = 10,
+    max_value: options.MaxValue = (1 << 20) - 1,
     keep: Annotated[
         Path | None,
         typer.Option(help="With --learn unbalanced: a file for the tags, for the next request."),
@@ -209,11 +159,11 @@ def join(
     key: Annotated[
         str | None, typer.Option(help="With --learn unbalanced: take no other key's answers.")
     ] = None,
-    pad_to: _PadTo = None,
-    protocol: _Protocol = "auto",
-    max_peer_items: _Limit = 1 << 24,
+    pad_to: options.PadTo = None,
+    protocol: options.Protocol = "auto",
+    max_peer_items: options.Limit = 1 << 24,
     wait: Annotated[float, typer.Option(help="Seconds to try to connect.")] = 60,
-    timeout: _Timeout = 3600,
+    timeout: options.Timeout = 3600,
 ) -> None:
     """Connect to a side that serves and find the IDs that both have."""
     with _progress() as progress:
@@ -246,11 +196,11 @@ def join(
 
 @app.command()
 def publish(
-    table: _Table,
-    on: _On,
+    table: options.Table,
+    on: options.On,
     store: Annotated[Path, typer.Option(help="The folder to make.")],
-    duplicates: _Policy = "error",
-    normalise: _Steps = None,
+    duplicates: options.Policy = "error",
+    normalise: options.Steps = None,
     items_a_peer: Annotated[int, typer.Option(help="How many IDs one peer may ask.")] = 10_000,
     days: Annotated[float, typer.Option(help="How long the key may be used.")] = 30,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a store.")] = False,
@@ -279,11 +229,11 @@ def publish(
 @app.command()
 def answer(
     store: Annotated[Path, typer.Argument(help="What psi publish made.")],
-    identity: _Identity,
-    peer: _Peer,
+    identity: options.Identity,
+    peer: options.Peer,
     listen: Annotated[str, typer.Option(help="HOST:PORT to listen on.")] = "0.0.0.0:7787",
     wait: Annotated[float, typer.Option(help="Seconds to wait for the other side.")] = 600,
-    timeout: _Timeout = 3600,
+    timeout: options.Timeout = 3600,
 ) -> None:
     """Wait for one small side to ask a store which of its IDs are in it, and stop."""
     from psi.certificates import fingerprint

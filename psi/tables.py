@@ -80,14 +80,14 @@ def whole_numbers(table: Any, column: str, rows: NDArray[np.intp]) -> list[int]:
     for row in rows.tolist():
         try:
             number = decimal.Decimal(str(values[row]).strip())
-            whole = int(number)
-        except (decimal.InvalidOperation, ValueError, OverflowError):
-            whole, number = -1, decimal.Decimal(0)
-        if whole != number or whole < 0:
+        except decimal.InvalidOperation:
+            number = decimal.Decimal("NaN")
+        # Below 2^64 first: 1e999999999 as an integer would fill the memory.
+        if not (number.is_finite() and 0 <= number < 1 << 64 and number == int(number)):
             raise ConfigError(
                 f"column {column!r}, row {row}: a sum takes whole numbers from 0 (cents, not euros)"
             )
-        numbers.append(whole)
+        numbers.append(int(number))
     return numbers
 
 

@@ -34,6 +34,7 @@ from psi import (
 )
 from psi.elgamal import encrypt, logarithm, total
 from psi.groups import Scalar, add, check_points, multiply, multiply_base, subtract
+from psi.tables import whole_numbers
 
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
 VALUES = [1000, 200, 30, 4]
@@ -135,6 +136,13 @@ def test_other_terms() -> None:
 def test_values_that_are_none(values: list[int]) -> None:
     with pytest.raises(ConfigError, match="value"):
         SumSender(RIGHT, values, TWO)
+
+
+@pytest.mark.parametrize("value", ["", "x", "nan", "inf", "-1", "0.5", "1e99999999", None, True])
+def test_a_column_of_something_else(value: object) -> None:
+    assert whole_numbers({"n": [value, "3", 4, 5.0]}, "n", np.array([1, 2, 3])) == [3, 4, 5]
+    with pytest.raises(ConfigError, match="row 0: a sum takes whole numbers"):
+        whole_numbers({"n": [value, "3"]}, "n", np.array([0, 1]))
 
 
 @pytest.mark.parametrize("options", [{"minimum": 0}, {"max_value": 0}, {"max_value": 1 << 41}])
