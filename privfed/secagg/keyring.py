@@ -22,7 +22,8 @@ class Keyring:
         passphrase: what locks the secrets, or None.
 
     Raises:
-        ConfigError: there is no keyring, others may read it, or the passphrase is missing.
+        ConfigError: there is no keyring, others may read its secrets or write to it, or the
+            passphrase is missing.
         AuthenticationError: the passphrase is wrong or a file was altered.
     """
 
@@ -30,6 +31,8 @@ class Keyring:
         self._folder, self._passphrase = folder, passphrase
         if not (folder / "identity.key").is_file():
             raise ConfigError(f"{folder} is no keyring; make one with: privfed keys identity")
+        if folder.stat().st_mode & 0o022:  # params.json says whom this party trusts
+            raise ConfigError(f"others may write to {folder}; run: chmod 700 {folder}")
         self.identity = Identity.load(folder / "identity.key", passphrase)
 
     @classmethod
@@ -41,6 +44,8 @@ class Keyring:
         """
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.stat().st_mode & 0o022:
+                raise ConfigError(f"others may write to {folder}; run: chmod 700 {folder}")
             (folder / "keys").mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"cannot write {folder}: {error.strerror}") from None

@@ -233,3 +233,44 @@ def test_one_party_does_not_weaken_the_parameters_of_another(rings, changes):
     assert third.params == second.params
     third.accept(sealed, weaker, changed=True)
     assert third.params == weaker
+
+
+def test_a_folder_that_others_may_write_to_is_no_keyring(tmp_path):
+    """Whoever writes params.json there says whom the party trusts."""
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(ConfigError, match="chmod 700"):
+        secagg.Keyring.create(folder)
+    folder.chmod(0o700)
+    secagg.Keyring.create(folder)
+    folder.chmod(0o770)
+    with pytest.raises(ConfigError, match="chmod 700"):
+        secagg.Keyring(folder)
+
+
+@pytest.mark.parametrize("seed", [bytes(64), b"\xff" * 64, b"\x01" + bytes(63)])
+def test_a_hostile_party_chooses_its_seeds(seed):
+    """SEAL takes any 64 bytes; what was encrypted under other seeds does not decrypt."""
+    parties = Round.of(parameters(CLIENTS, SHAPES, max_weight=None))
+    uploads = parties.uploads(updates(CLIENTS, SHAPES))
+    head = wire.PREFIX_BYTES + wire.ENTRY_BYTES
+    hostile = parties.encryptors[2]
+    prefix, payload = wire.Prefix.read(memoryview(uploads[2])), uploads[2][head + len(seed) :]
+    entry = wire.Entry.sign(hostile._identity, 2, prefix, seed, payload)
+    uploads[2] = uploads[2][: wire.PREFIX_BYTES] + entry.to_bytes() + seed + payload
+    with pytest.raises(AuthenticationError, match="does not decrypt"):
+        parties.decryptor.decrypt(parties.total(uploads), 1)
+
+
+def test_values_that_change_after_they_were_checked_do_not_pass_as_a_sum():
+    """``encrypt_blocks`` reads the arrays as it goes: NaN by then fails the round, no more."""
+    parties = Round.of(parameters(CLIENTS, SHAPES, max_weight=None))
+    sent = updates(CLIENTS, SHAPES)
+    uploads = parties.uploads(sent[:2])
+    blocks = parties.encryptors[2].encrypt_blocks(sent[2], round_id=1)
+    sent[2]["w"][0, 0] = np.nan
+    with np.errstate(invalid="ignore"):
+        uploads.append(b"".join(blocks))
+    with pytest.raises(AuthenticationError, match="does not decrypt"):
+        parties.decryptor.decrypt(parties.total(uploads), 1)
