@@ -35,6 +35,7 @@ class Journal:
     """
 
     def __init__(self, path: Path | None, role: bytes, context: bytes) -> None:
+        path = path and path.resolve()  # one lock for a file under all its names
         self._path = path
         self._process, self._one = os.getpid(), threading.Lock()
         self.record = Record(owner=f"{role.decode()}:{context.hex()}")

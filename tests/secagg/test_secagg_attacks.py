@@ -144,6 +144,16 @@ def test_a_fork_decrypts_no_second_total(tmp_path):
         assert here.recv() == "refused"
 
 
+def test_a_state_file_under_another_name_is_in_use_too(tmp_path):
+    params = parameters(CLIENTS, SHAPES)
+    key = secagg.generate_keys(params)
+    (tmp_path / "alias").symlink_to(tmp_path / "state")
+    first = secagg.Decryptor(params, key, tmp_path / "state")
+    with pytest.raises(ConfigError, match="in use"):
+        secagg.Decryptor(params, key, tmp_path / "alias")
+    del first
+
+
 @pytest.mark.parametrize(
     "changes",
     [
