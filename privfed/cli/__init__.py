@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 from privfed import __version__
-from privfed.cli import benchmark, predict, report
+from privfed.cli import benchmark, keys, predict, report
 from privfed.errors import PrivFedError
 from psi import PSIError
 
@@ -23,6 +23,9 @@ app = typer.Typer(
 app.command("benchmark")(benchmark.benchmark)
 app.command("predict")(predict.predict)
 app.command("report")(report.report)
+app.add_typer(keys.app, name="keys")
+
+_INTERRUPTED = 130  # what typer makes of Ctrl+C, too
 
 
 @app.callback(invoke_without_command=True)
@@ -37,22 +40,24 @@ def _privfed(
 def main() -> None:
     """Run the command; the console script's entry point."""
     try:
-        sys.exit(app(standalone_mode=False))
+        status = app(standalone_mode=False)
     except TyperException as error:
         if not error.format_message():  # a bare `privfed` has already shown its help
             sys.exit(2)
         _fail(error.format_message())
     except (PrivFedError, PSIError) as error:
-        _fail(" ".join(str(error).split()))
+        _fail(str(error))
     except ModuleNotFoundError as error:
         if error.name is None or importlib.util.find_spec(error.name.partition(".")[0]):
             raise
         _fail(f"{error.name} is not installed: pip install 'privfed[train]'")
     except (typer.Abort, KeyboardInterrupt):
+        status = _INTERRUPTED
+    if status == _INTERRUPTED:
         print("privfed: interrupted; what had finished is kept", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(status)
 
 
-def _fail(message: str) -> None:
-    print(f"privfed: {message}", file=sys.stderr)
+def _fail(message: str) -> NoReturn:
+    print(f"privfed: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)

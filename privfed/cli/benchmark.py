@@ -126,6 +126,7 @@ def _run(
         TimeRemainingColumn(),
         console=aside,
         transient=True,
+        disable=not aside.is_interactive,  # in a log even an erased bar leaves an empty line
     ) as progress:
         task = progress.add_task("preparing", total=sum(job.rounds for job in asked))
         results = run_benchmark(

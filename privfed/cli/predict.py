@@ -26,7 +26,7 @@ def predict(
 
     trained = load_model(model)
     found = judge(trained, rows)
-    remarks = Console(stderr=True, highlight=False)
+    remarks = Console(stderr=True, highlight=False, soft_wrap=True)
     remarks.print(f"model: {trained.trained_on}", markup=False)
     for row, column, value in found.unseen:
         remarks.print(

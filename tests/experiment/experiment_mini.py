@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from privfed.cli.alignment import PSIAligner
 from privfed.data import Dataset, load_dataset
-from privfed.experiment import Results, Settings, provenance, run_benchmark
+from privfed.experiment import Results, Run, Settings, provenance, run_benchmark
 
 SETTINGS = Settings(
     splits=("overlapping",), rounds=3, private_rounds=2, seeds=2, epsilons=(8.0,), delta=1e-4
@@ -97,3 +97,34 @@ def outcome(results: Results) -> list[dict[str, Any]]:
         history = {k: v for k, v in run.history.items() if not k.startswith("seconds")}
         found.append({k: v for k, v in plain.items() if k not in clocked} | {"history": history})
     return found
+
+
+RUN = Run(
+    arm="guest",
+    split="disjoint",
+    seed=0,
+    epsilon=None,
+    rounds=3,
+    train_rows=8,
+    test_rows=10,
+    train_loss_first=0.7,
+    train_loss_last=0.5,
+    train_accuracy_first=0.5,
+    train_accuracy_last=0.7,
+    test_loss_last=0.8,
+    test_accuracy=0.6,
+    test_auc=0.65,
+    seen_accuracy=0.5,
+    seen_n=4,
+    unseen_accuracy=2 / 3,
+    unseen_n=3,
+    unseen_correct=2,
+    unseen_majority_correct=1,
+    majority_accuracy=0.55,
+    weights_sha256="00",
+    upload_bytes_per_round=10.0,
+    download_bytes_per_round=20.0,
+    encryption_seconds_per_round=0.25,
+    wall_seconds=1.0,
+    seconds={"train": 1.0},
+)

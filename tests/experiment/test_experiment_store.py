@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from experiment_mini import RUN
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_experiment_summary import RUN
 
 from privfed.errors import ConfigError
 from privfed.experiment import PrivacyCost

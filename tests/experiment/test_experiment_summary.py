@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
+from experiment_mini import RUN
 
 from privfed.experiment import Run
 from privfed.experiment.summary import mean_interval, summarise, wilson_interval
@@ -38,37 +39,6 @@ def test_student_by_student() -> None:
     assert (low, high) == pytest.approx((0.55 - 12.7062 * 0.05, 0.55 + 12.7062 * 0.05), abs=1e-4)
     assert mean_interval([0.7, 0.7]) == (0.7, 0.7)
     assert mean_interval([0.7]) is None
-
-
-RUN = Run(
-    arm="guest",
-    split="disjoint",
-    seed=0,
-    epsilon=None,
-    rounds=3,
-    train_rows=8,
-    test_rows=10,
-    train_loss_first=0.7,
-    train_loss_last=0.5,
-    train_accuracy_first=0.5,
-    train_accuracy_last=0.7,
-    test_loss_last=0.8,
-    test_accuracy=0.6,
-    test_auc=0.65,
-    seen_accuracy=0.5,
-    seen_n=4,
-    unseen_accuracy=2 / 3,
-    unseen_n=3,
-    unseen_correct=2,
-    unseen_majority_correct=1,
-    majority_accuracy=0.55,
-    weights_sha256="00",
-    upload_bytes_per_round=10.0,
-    download_bytes_per_round=20.0,
-    encryption_seconds_per_round=0.25,
-    wall_seconds=1.0,
-    seconds={"train": 1.0},
-)
 
 
 def run(**changes: Any) -> Run:

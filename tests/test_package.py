@@ -1,0 +1,99 @@
+"""What users of the distribution may rely on: names, errors, and imports that stay light."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+
+import privfed
+import privfed.errors
+import psi.errors
+
+EXPORTS = {
+    "privfed.dp": [
+        *("DPSGDPlan", "Placement", "SecretRandomness", "SeededRandomness"),
+        *("calibrate_noise_multiplier", "dp_sgd_epsilon", "plan_dp_sgd"),
+    ],
+    "privfed.training": [
+        *("AdamTrainer", "Arrays", "Averaged", "Averaging", "DPSGDTrainer", "Evaluation"),
+        *("FloatAveraging", "LocalTrainer", "SecureAveraging", "adam_reach", "evaluate"),
+        *("get_arrays", "initial_model", "log_probabilities", "paper_network", "set_arrays"),
+        *("train_alone", "train_federated", "weights_sha256"),
+    ],
+    "privfed.experiment": [
+        *("Aligner", "Arm", "ArmDescription", "Job", "Overlap", "Prediction", "PrivacyCost"),
+        *("Results", "Run", "SavedModel", "Settings", "Summary", "choose_arms", "jobs"),
+        *("load_model", "party_names", "predict", "provenance", "run_benchmark", "save_model"),
+    ],
+}
+PINNED_IN_THEIR_ROOMS = {"privfed.data", "privfed.report", "privfed.secagg", "psi"}
+
+
+@pytest.mark.parametrize("package", EXPORTS)
+def test_exports_are_pinned(package: str) -> None:
+    module = importlib.import_module(package)
+    assert module.__all__ == EXPORTS[package]
+    assert all(hasattr(module, name) for name in EXPORTS[package])
+
+
+def test_no_package_is_forgotten() -> None:
+    found = {"psi"} | {
+        f"privfed.{module.name}"
+        for module in pkgutil.iter_modules(privfed.__path__)
+        if module.ispkg and hasattr(importlib.import_module(f"privfed.{module.name}"), "__all__")
+    }
+    assert found == EXPORTS.keys() | PINNED_IN_THEIR_ROOMS
+
+
+def test_privfed_itself_holds_its_version_and_nothing_else() -> None:
+    names = {
+        name
+        for name, value in vars(privfed).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert names == set()
+    assert privfed.__version__ == importlib.metadata.version("privfed")
+
+
+def drawing(error: type[Exception], module: str, indent: str = "") -> Iterator[str]:
+    """Draw the classes below `error` that its module defines, in their order there."""
+    below = [sub for sub in error.__subclasses__() if sub.__module__ == module]
+    for sub in below:
+        last = sub is below[-1]
+        further = [f" (also {base.__name__})" for base in sub.__bases__ if base is not error]
+        yield f"{indent}{'└── ' if last else '├── '}{sub.__name__}{''.join(further)}"
+        yield from drawing(sub, module, indent + ("    " if last else "│   "))
+
+
+@pytest.mark.parametrize(
+    ("module", "root"),
+    [(privfed.errors, privfed.errors.PrivFedError), (psi.errors, psi.errors.PSIError)],
+)
+def test_the_error_tree_is_the_one_drawn(module: ModuleType, root: type[Exception]) -> None:
+    assert module.__doc__ is not None
+    _, _, drawn = module.__doc__.partition("\n\n")
+    names = [re.split(r"(?<=[\w)])\s{2,}", line)[0].rstrip() for line in drawn.strip().split("\n")]
+    assert names == [root.__name__, *drawing(root, module.__name__)]
+    assert all("  " in line for line in drawn.strip().split("\n")[1:])  # each with its meaning
+    assert root.__bases__ == (Exception,)
+
+
+@pytest.mark.parametrize("package", ["privfed", "privfed.errors", "privfed.secagg", "psi"])
+def test_importing_stays_light(package: str) -> None:
+    heavy = [
+        *("torch", "opacus", "pandas", "sklearn", "scipy", "matplotlib", "jinja2"),
+        *("dp_accounting", "typer", "rich"),
+    ]
+    code = f"import {package}, sys; print([m for m in sys.argv[1:] if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
