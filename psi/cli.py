@@ -232,10 +232,11 @@ def answer(
     identity: options.Identity,
     peer: options.Peer,
     listen: Annotated[str, typer.Option(help="HOST:PORT to listen on.")] = "0.0.0.0:7787",
+    requests: Annotated[int, typer.Option(help="How many requests to answer, in turn.")] = 1,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the other side.")] = 600,
     timeout: options.Timeout = 3600,
 ) -> None:
-    """Wait for one small side to ask a store which of its IDs are in it, and stop."""
+    """Wait for a small side to ask a store which of its IDs are in it, and stop."""
     from psi.certificates import fingerprint
     from psi.tagstore import TagStore
     from psi.unbalanced import UnbalancedSender
@@ -243,18 +244,19 @@ def answer(
     credentials = _credentials(identity, peer)
     asking = fingerprint(credentials["peer_certificate"])
     opened = TagStore(store)
-    with _progress() as progress:
-        _transport().serve(
-            UnbalancedSender(opened, peer=asking, progress=progress),
-            terms="--result join --learn unbalanced",
-            address=listen,
-            **credentials,
-            wait_seconds=wait,
-            timeout_seconds=timeout,
-            on_listening=lambda port: _messages.print(f"listening on port {port}"),
-            progress=progress,
-        )
-    _messages.print(f"answered; the other side may ask {opened.left(asking)} more IDs")
+    for _ in range(requests):
+        with _progress() as progress:
+            _transport().serve(
+                UnbalancedSender(opened, peer=asking, progress=progress),
+                terms="--result join --learn unbalanced",
+                address=listen,
+                **credentials,
+                wait_seconds=wait,
+                timeout_seconds=timeout,
+                on_listening=lambda port: _messages.print(f"listening on port {port}"),
+                progress=progress,
+            )
+        _messages.print(f"answered; the other side may ask {opened.left(asking)} more IDs")
 
 
 def main() -> None:

@@ -57,8 +57,8 @@ class Place:
     def serve(self, *options: object, before: str = "") -> "Serving":
         return self._serving("serve", "alice.csv", "--on", "ID", *options, before=before)
 
-    def answer(self) -> "Serving":
-        return self._serving("answer", "store")
+    def answer(self, *options: object) -> "Serving":
+        return self._serving("answer", "store", *options)
 
     def _serving(self, *arguments: object, before: str = "") -> "Serving":
         process = self.start(
@@ -218,6 +218,21 @@ def test_a_small_side_asks_a_store(place: Place) -> None:
         assert f"under the key {key.strip()}" in err
         assert f"may ask {left} more" in ended(serving.process)[2], number
     assert place.written() == ["alice.csv", "bob.csv", "kept", "store"]
+
+
+def test_a_store_answers_several_requests(place: Place) -> None:
+    place.start("publish", "alice.csv", "--on", "ID", "--store", "store").communicate()
+    serving = place.answer("--requests", "2")
+    learn = ("--learn", "unbalanced", "--result", "join", "--rows")
+    first = place.join(serving.address, *learn)
+    assert ended(first)[0] == 0
+    assert serving.process.stderr is not None
+    assert "9997 more IDs" in serving.process.stderr.readline()
+    port = serving.process.stderr.readline().split()[-1]
+    assert ended(place.join(f"127.0.0.1:{port}", *learn))[0] == 0
+    code, _, err = ended(serving.process)
+    assert code == 0
+    assert "9994 more IDs" in err
 
 
 def test_a_store_of_another_normalisation(place: Place) -> None:
