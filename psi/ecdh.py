@@ -23,14 +23,13 @@ items themselves are distinct before they are blinded.
 
 import functools
 import hashlib
-import secrets
 
 import numpy as np
 
 from psi.errors import DecodeError, KeyConfirmationError, RepeatedElementError
 from psi.groups import POINT_BYTES, Points, Scalar, hash_to_group, multiply, points_from_bytes
 from psi.messages import MessageType
-from psi.session import MAC_BYTES, Party, expect_shape
+from psi.session import MAC_BYTES, Party, expect_shape, random_order
 
 __all__ = ["PROTOCOL", "ECDHParty", "Receiver", "Sender", "rows_of"]
 
@@ -52,9 +51,7 @@ class ECDHParty(Party):
 
     def _blind(self) -> Points:
         """Draw the key and blind C and the items, the items in a fresh random order."""
-        # Ties among 64-bit sort keys are too rare to bias the order noticeably.
-        drawn = np.frombuffer(secrets.token_bytes(8 * len(self._items)), np.uint64)
-        self._order = np.argsort(drawn, kind="stable")
+        self._order = random_order(len(self._items))
         self._key = Scalar.random()
         confirmation = hash_to_group([b""], b"psi-ecdh-v1-confirmation-" + self._identity)
         domain = b"psi-ecdh-v1-HashToGroup-" + self._identity + b"-ristretto255-SHA512"

@@ -54,7 +54,7 @@ from psi.groups import (
 from psi.messages import FRAME_BYTES, Message, MessageType, Transcript
 from psi.padding import PaddedItems
 from psi.programmable import SALT_BYTES, entries, look_up, program
-from psi.session import MAC_BYTES, MAX_PEER_ITEMS, Parameters, expect_shape
+from psi.session import MAC_BYTES, MAX_PEER_ITEMS, Parameters, expect_shape, random_order
 
 __all__ = ["Leader", "Member"]
 
@@ -311,8 +311,7 @@ class Leader(_Multi):
 
     def _after_hellos(self) -> Round:
         self._blind = Scalar.random()
-        drawn = np.frombuffer(secrets.token_bytes(8 * len(self._items)), np.uint64)
-        self._order = np.argsort(drawn, kind="stable")
+        self._order = random_order(len(self._items))
         shuffled = [self._items[index] for index in self._order]
         self._sent = multiply(self._blind, self._hashed(shuffled))
         self._next = self._on_tables

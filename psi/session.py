@@ -37,6 +37,7 @@ __all__ = [
     "Party",
     "Progress",
     "expect_shape",
+    "random_order",
     "tag_bytes",
 ]
 
@@ -94,6 +95,13 @@ def expect_shape(message: Message, count: int, length_bytes: int) -> None:
         raise DecodeError(f"the message announces {message.count} elements instead of {count}")
     if len(message.body) != length_bytes:
         raise DecodeError(f"the message has {len(message.body)} bytes instead of {length_bytes}")
+
+
+def random_order(count: int) -> NDArray[np.intp]:
+    """A fresh random permutation from the operating system's generator, shape (count,)."""
+    # Ties among 64-bit sort keys are too rare to bias the order noticeably.
+    drawn = np.frombuffer(secrets.token_bytes(8 * count), np.uint64)
+    return np.argsort(drawn, kind="stable")
 
 
 class Party:

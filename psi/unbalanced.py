@@ -23,7 +23,6 @@ out of its tags or put any in: semi-honest security in that respect.
 """
 
 import hashlib
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +39,15 @@ from psi.files import whole_file
 from psi.groups import POINT_BYTES, Points, Scalar, hash_to_group, multiply, points_from_bytes
 from psi.messages import FRAME_BYTES, MessageType
 from psi.oprf import MAX_BATCH, PROOF_BYTES, hash_inputs, outputs, prove, verify
-from psi.session import MAC_BYTES, MAX_PEER_ITEMS, Parameters, Party, Progress, expect_shape
+from psi.session import (
+    MAC_BYTES,
+    MAX_PEER_ITEMS,
+    Parameters,
+    Party,
+    Progress,
+    expect_shape,
+    random_order,
+)
 from psi.tagstore import TAG_BYTES, TagStore, check_tags
 
 __all__ = ["MAX_REQUEST", "UnbalancedReceiver", "UnbalancedSender"]
@@ -133,8 +140,7 @@ class UnbalancedReceiver(_UnbalancedParty):
 
     def _after_hellos(self) -> bytes:
         self._blind = Scalar.random()
-        drawn = np.frombuffer(secrets.token_bytes(8 * len(self._items)), np.uint64)
-        self._order = np.argsort(drawn, kind="stable")
+        self._order = random_order(len(self._items))
         self._progress("blinding own IDs", 0, len(self._items))
         own = hash_inputs(self._items[index] for index in self._order)
         self._sent = multiply(self._blind, np.vstack([self._confirmation(), own]))
