@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PYTEST_FLAGS ?= -n auto
 
-.PHONY: demo test lint wheel readme clean
+.PHONY: demo test lint wheel dresses readme bench-peers clean
 
 demo: $(READY)  ## the dress benchmark on the embedded data; leaves demo/report.html
 	$(BIN)/privfed benchmark --split overlapping,disjoint,deduplicated --seeds 1 --rounds 200 \
@@ -27,8 +27,21 @@ wheel: $(READY)  ## the built wheel works in an environment that has nothing els
 	build/empty/bin/pip install --quiet --constraint constraints.txt build/wheel/*.whl
 	build/empty/bin/python -I .ci/installed_wheel.py
 
-readme: $(READY)  ## remakes the README's picture and table from demo/results.json
-	$(BIN)/python -m benchmarks.readme demo
+dresses: $(READY)  ## five seeds on UCI's file: make dresses DATA="Attribute DataSet.csv"
+	$(BIN)/privfed benchmark --data "$(DATA)" --split overlapping,disjoint,deduplicated --out dresses
+	$(BIN)/python -m benchmarks.readme dresses dresses
+
+readme: $(READY)  ## remakes the README's demo table from demo/results.json
+	$(BIN)/python -m benchmarks.readme demo demo
+
+bench-peers: build/peers/openmined-psi/ready build/peers/spu/ready  ## for benchmarks.psi
+
+build/peers/openmined-psi/ready: REQUIREMENT := openmined-psi==2.0.6
+build/peers/spu/ready: REQUIREMENT := spu==0.9.5
+build/peers/%/ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet $(REQUIREMENT)
+	touch $@
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -36,4 +49,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build demo
+	rm -rf $(VENV) build demo dresses

@@ -47,9 +47,21 @@ def readme_table(results: Results) -> str:
             cells.append(_with_interval(s.unseen_accuracy, s.unseen_ci95))
         rows.append(cells)
     majority = _majority_row(view)
-    return "\n".join(
+    table = [
         _markdown(cells) for cells in (head, ["---", *["---:"] * (len(head) - 1)], *rows, *majority)
-    ).replace("\u00a0", " ")
+    ]
+    return "\n".join([*table, *_terms(results)]).replace("\u00a0", " ")
+
+
+def _terms(results: Results) -> list[str]:
+    """Say what the table's ε mean, as no ε stands alone."""
+    costs = [run.privacy for run in results.runs if run.privacy is not None]
+    terms = dict.fromkeys(
+        f"ε of the worst-placed unit ({cost.privacy_unit}) at δ = {cost.delta:g}; "
+        f"{cost.adjacency}; {cost.sampling}; {cost.accountant}."
+        for cost in costs
+    )
+    return ["", *terms] if terms else []
 
 
 def _with_interval(share: float | None, interval: tuple[float, float] | None) -> str:
