@@ -175,7 +175,7 @@ def test_a_last_message_that_is_refused_leaves_no_result(served: Serve) -> None:
 
 
 def test_a_silent_peer_meets_the_deadline_and_blocks_nobody_for_long(served: Serve) -> None:
-    there = served(Sender([b"a"]), timeout_seconds=5)
+    there = served(Sender([b"a"]), timeout_seconds=10)
     over, begun = threading.Event(), threading.Event()
 
     def say_nothing() -> Iterator[bytes]:
