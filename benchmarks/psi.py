@@ -1,0 +1,178 @@
+"""How much an intersection costs: two processes on loopback, from CSV to row numbers written.
+
+    python -m benchmarks.psi --sizes 10,14,17,20 --json FILE [--tools psi-kkrt,spu-kkrt]
+
+Runs of all tools alternate, because the machine may be shared: compare within one run. Peers
+come from `make bench-peers`, each in an environment of its own; those that are absent are left
+out and named. Results are held to Python sets. CPU time is that of a whole process after its
+imports, all threads, mean of the two parties; start-up is what came before. Bytes are payloads of
+both directions for ours and openmined-psi; spu does not tell, so that its bytes are what the
+loopback interface carried meanwhile, with headers and whatever else ran on this machine.
+"""
+
+import argparse
+import json
+import platform
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.psi_worker import MARK
+from psi.certificates import create_identity
+
+ROOT = Path(__file__).parent.parent
+PEERS = ROOT / "build" / "peers"
+LOOPBACK = Path("/sys/class/net/lo/statistics/rx_bytes")
+# Tool: its environment, its module, its protocol, who gets the result.
+TOOLS = {
+    "psi-ecdh": ("", "psi_ours", "ecdh", (0, 1)),
+    "psi-kkrt": ("", "psi_ours", "kkrt", (0, 1)),
+    "openmined-psi": ("openmined-psi", "psi_openmined", "ecdh", (1,)),
+    "spu-ecdh": ("spu", "psi_spu", "ecdh", (0, 1)),
+    "spu-kkrt": ("spu", "psi_spu", "kkrt", (0, 1)),
+    "spu-rr22": ("spu", "psi_spu", "rr22", (0, 1)),
+}
+
+
+def main() -> None:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default="10,14,17,20", help="log2 of IDs a side")
+    parser.add_argument("--tools", default=",".join(TOOLS))
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    chosen = options.tools.split(",")
+    absent = [tool for tool in chosen if not interpreter(tool).exists()]
+    rows = []
+    for log2_size in map(int, options.sizes.split(",")):
+        with tempfile.TemporaryDirectory() as folder:
+            ids = write_tables(Path(folder), 1 << log2_size)
+            runs: dict[str, list[dict[str, Any]]] = {}
+            for _ in range(options.repeats):
+                for tool in chosen:
+                    if tool not in absent:
+                        runs.setdefault(tool, []).append(run(tool, Path(folder), ids))
+        for tool, results in runs.items():
+            row = {"tool": tool, "log2_size": log2_size, **summary(results, 1 << log2_size)}
+            rows.append(row)
+            print(
+                f"{tool:14} 2^{log2_size:<2} cpu {row['cpu_seconds_per_party']:8.3f} s a party "
+                f"(+{row['startup_cpu_seconds']:.2f} start-up)  wall {row['wall_seconds']:8.3f} s  "
+                f"{row['bytes_per_item']:6.1f} bytes an item  "
+                f"{row['peak_rss_bytes'] / 2**20:6.0f} MiB  "
+                f"{'correct' if row['correct'] else 'WRONG'}",
+                flush=True,
+            )
+    for tool in absent:
+        print(f"{tool:14} not installed: make bench-peers")
+    if options.json:
+        machine = {"processor": platform.processor() or platform.machine(), "absent": absent}
+        options.json.write_text(json.dumps({"rows": rows, **machine}, indent=1) + "\n")
+
+
+def interpreter(tool: str) -> Path:
+    """The Python that has the tool."""
+    environment = TOOLS[tool][0]
+    return PEERS / environment / "bin" / "python" if environment else Path(sys.executable)
+
+
+def write_tables(folder: Path, n: int) -> list[list[str]]:
+    """Two tables of n IDs of 28 characters, half of them shared, in two orders."""
+    draw = random.Random(n)  # noqa: S311 - test data
+    ids = []
+    for rank, first in enumerate((0, n // 2)):
+        own = [f"{number * 2654435761 % 2**64:028d}" for number in range(first, first + n)]
+        draw.shuffle(own)
+        (folder / f"{rank}.csv").write_text("ID\n" + "\n".join(own) + "\n")
+        ids.append(own)
+    for name in ("serve", "join"):
+        create_identity(folder / name)
+    return ids
+
+
+def run(tool: str, folder: Path, ids: list[list[str]]) -> dict[str, Any]:
+    """One session of one tool."""
+    _, module, protocol, with_result = TOOLS[tool]
+    task = {"protocol": protocol, "n": len(ids[0]), "folder": str(folder), "ports": free_ports()}
+    processes = []
+    for rank in (0, 1):
+        out = folder / f"out{rank}.csv"
+        out.unlink(missing_ok=True)
+        own = {"rank": rank, "table": str(folder / f"{rank}.csv"), "out": str(out)}
+        processes.append(
+            subprocess.Popen(
+                [interpreter(tool), "-m", f"benchmarks.{module}", json.dumps(task | own)],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+        )
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    carried, start = int(LOOPBACK.read_text()), time.perf_counter()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    printed = [process.communicate()[0].splitlines() for process in processes]
+    wall = time.perf_counter() - start
+    costs = [
+        json.loads(line.removeprefix(MARK))
+        for lines in printed
+        for line in lines
+        if line.startswith(MARK)
+    ]
+    if len(costs) < len(processes):
+        raise SystemExit(f"{tool} failed: run its worker by hand to see why")
+    sent = [cost["sent_bytes"] for cost in costs]
+    total = int(LOOPBACK.read_text()) - carried if None in sent else sum(sent)
+    shared = set(ids[0]) & set(ids[1])
+    found = [read_result(folder / f"out{rank}.csv", ids[rank]) for rank in with_result]
+    aligned = all(one == found[0] for one in found) or tool.startswith("spu")  # sorted by itself
+    correct = aligned and all(set(one) == shared and len(one) == len(shared) for one in found)
+    return {"wall": wall, "bytes": total, "correct": correct, "costs": costs}
+
+
+def read_result(path: Path, ids: list[str]) -> list[str]:
+    """The IDs that a party found, whether it wrote them or the numbers of their rows."""
+    header, *lines = path.read_text().splitlines()
+    return [ids[int(line)] for line in lines] if header == "row" else [x.strip('"') for x in lines]
+
+
+def summary(runs: list[dict[str, Any]], n: int) -> dict[str, Any]:
+    """The median of some runs."""
+
+    def median(key: str) -> float:
+        means = [statistics.mean(cost[key] for cost in run["costs"]) for run in runs]
+        return float(statistics.median(means))
+
+    return {
+        "cpu_seconds_per_party": median("cpu_seconds"),
+        "startup_cpu_seconds": median("startup_cpu_seconds"),
+        "wall_seconds": statistics.median(run["wall"] for run in runs),
+        "bytes_per_item": statistics.median(run["bytes"] for run in runs) / n,
+        "peak_rss_bytes": max(c["peak_rss_bytes"] for run in runs for c in run["costs"]),
+        "correct": all(run["correct"] for run in runs),
+        "runs": len(runs),
+        "cpu_seconds_of_each_party": [[c["cpu_seconds"] for c in run["costs"]] for run in runs],
+    }
+
+
+def free_ports() -> list[int]:
+    """Two ports that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as b:
+        return [one.getsockname()[1], b.getsockname()[1]]
+
+
+if __name__ == "__main__":
+    main()

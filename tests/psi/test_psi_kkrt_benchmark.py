@@ -1,0 +1,24 @@
+"""The benchmark runs, holds results to Python sets, and writes the keys that readers rely on."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+KEYS = {
+    *("tool", "log2_size", "cpu_seconds_per_party", "startup_cpu_seconds", "wall_seconds"),
+    *("bytes_per_item", "peak_rss_bytes", "correct"),
+}
+
+
+def test_a_small_run(tmp_path: Path) -> None:
+    out = tmp_path / "psi.json"
+    call = [sys.executable, "-m", "benchmarks.psi", "--sizes", "6", "--json", str(out)]
+    subprocess.run([*call, "--tools", "psi-ecdh,psi-kkrt"], check=True, capture_output=True)
+    rows = json.loads(out.read_text())["rows"]
+    assert [row["tool"] for row in rows] == ["psi-ecdh", "psi-kkrt"]
+    for row in rows:
+        assert row.keys() >= KEYS
+        assert row["correct"] is True
+        assert row["bytes_per_item"] > 64
+        assert row["log2_size"] == 6
