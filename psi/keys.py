@@ -88,6 +88,10 @@ def index_keys(
     """
     if duplicates not in ("error", "first", "all"):
         raise ConfigError('duplicates is "error", "first" or "all"')
+    plain = _plain_keys(columns, normalise)
+    if plain is not None:
+        every = np.arange(len(plain) + 1, dtype=np.intp)
+        return KeyIndex(plain, every[:-1], every)
     number_of: dict[bytes, int] = {}
     row_list: list[int] = []
     key_list: list[int] = []
@@ -117,6 +121,29 @@ def index_keys(
         if duplicates == "first":
             rows, starts = rows[starts[:-1]], np.arange(len(number_of) + 1, dtype=np.intp)
     return KeyIndex(list(number_of), rows, starts)
+
+
+def _plain_keys(
+    columns: Sequence[Iterable[object]], normalise: Sequence[Callable[[str], str]]
+) -> list[bytes] | None:
+    """The keys of most large tables, several times faster: one column of distinct texts.
+
+    None where anything is missing, repeated, no text or no Unicode: `index_keys` then goes
+    through it row by row, and says which row it is.
+    """
+    values = columns[0] if len(columns) == 1 else None
+    if not isinstance(values, list) or set(map(type, values)) != {str} or not all(values):
+        return None
+    texts = list(map(normalise[0], values))
+    if not all(texts):
+        return None
+    try:
+        contents = [text.encode() for text in texts]
+    except UnicodeEncodeError:
+        return None
+    heads = {length: b"t" + length.to_bytes(8, "big") for length in set(map(len, contents))}
+    keys = [heads[len(content)] + content for content in contents]
+    return keys if len(set(keys)) == len(keys) else None
 
 
 def _encode(
