@@ -175,7 +175,7 @@ def test_a_last_message_that_is_refused_leaves_no_result(served: Serve) -> None:
 
 
 def test_a_silent_peer_meets_the_deadline_and_blocks_nobody_for_long(served: Serve) -> None:
-    there = served(Sender([b"a"]), timeout_seconds=10)
+    there = served(Sender([b"a"]), timeout_seconds=5)
     over, begun = threading.Event(), threading.Event()
 
     def say_nothing() -> Iterator[bytes]:
@@ -186,6 +186,11 @@ def test_a_silent_peer_meets_the_deadline_and_blocks_nobody_for_long(served: Ser
     with there.channel() as channel:
         answers = channel.stream_stream("/psi.Session/Talk")(say_nothing())
         assert begun.wait(10)
+        taken = False
+        while not taken:  # the call began here; wait until it arrived there
+            with pytest.raises(grpc.RpcError) as greeting:
+                channel.unary_unary("/psi.Session/Greet")(b"other terms")
+            taken = greeting.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         with pytest.raises(grpc.RpcError, match="busy"):
             list(channel.stream_stream("/psi.Session/Talk")(iter([])))
         with pytest.raises(TransportError, match="in a session already"):
