@@ -63,7 +63,7 @@ class RunStore:
 
     def _path(self, key: dict[str, Any]) -> Path:
         digest = _sha256(json.dumps(_canonical(key), sort_keys=True))
-        return self._runs / f"{key['split']}-{key['arm']}-seed{key['seed']}-{digest[:12]}.json"
+        return self._runs / f"{key['split']}-{key['arm']}-seed{key['seed']}-{digest[:12]}.run"
 
 
 def _sha256(text: str) -> str:

@@ -138,7 +138,7 @@ def test_interrupted_it_says_so_and_goes_on(tmp_path: Path) -> None:
     command = [*PRIVFED, "benchmark", *rounds, "--out", str(tmp_path)]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("runs/*guest*.json")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("runs/*guest*.run")) and time.monotonic() < deadline:
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=60)

@@ -174,6 +174,18 @@ def test_calibration_keeps_the_target_and_wastes_little(
     assert worst(0.99 * sigma) > target
 
 
+@pytest.mark.parametrize("second", [401, 480])
+def test_every_placement_is_held_whichever_is_tried_first(second: int) -> None:
+    """Few steps on large batches need more noise than 401 on small ones, less than 480."""
+    training = {"sampling_rates": [0.5, 0.05], "steps": [4, second], "delta": DELTA}
+    both, *each = (
+        calibrate_noise_multiplier(1.0, placements=placements, **training)
+        for placements in ([(1, 0), (0, 1)], [(1, 0)], [(0, 1)])
+    )
+    assert both == max(each)
+    assert (each[0] > each[1]) == (second == 401)
+
+
 placements_of_units = st.integers(1, 3).flatmap(
     lambda parties: st.lists(
         st.tuples(*[st.integers(0, 4)] * parties).filter(any), min_size=1, max_size=12

@@ -132,6 +132,17 @@ def test_noise_of_different_values_is_independent() -> None:
             assert stats.pearsonr(values[:-distance], values[distance:]).pvalue > 0.001
 
 
+def test_each_value_is_four_normals_added() -> None:
+    """Against the attack on single floating-point normals (Mironov, CCS 2012)."""
+    n = 50
+    words = SeededRandomness(6).words(4 * n)
+    uniform = (words >> np.uint64(11)).astype(float) * 2.0**-53 + 2.0**-53
+    radius, angle = np.sqrt(-2 * np.log(uniform[: 2 * n])), 2 * np.pi * uniform[2 * n :]
+    pairs = radius * (np.cos(angle) + np.sin(angle))
+    noise = SeededRandomness(6).gaussian(3.0, (n,))
+    assert np.allclose(noise, 1.5 * (pairs[:n] + pairs[n:]), rtol=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,), (2, 3, 4)])
 def test_noise_of_any_shape(shape: tuple[int, ...]) -> None:
     assert SeededRandomness(6).gaussian(1.0, shape).shape == shape

@@ -152,6 +152,14 @@ def test_an_archive_that_swells_is_not_unpacked(path: Path) -> None:
     refused(path)
 
 
+def test_what_save_model_would_not_compress_is_refused(path: Path) -> None:
+    """So no compressed member is ever unpacked, whatever size it claims."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    np.savez_compressed(path, **arrays)
+    refused(path)
+
+
 def test_a_header_that_asks_for_more_than_there_is(path: Path, tmp_path: Path) -> None:
     head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,)}"
     npy = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ from experiment_mini import Progress, outcome, run_mini, surrogate
 
 from privfed.data import load_dataset
 from privfed.errors import ConfigError
-from privfed.experiment import Settings
+from privfed.experiment import Settings, runner
+from privfed.training import SecureAveraging
 
 SMALL = Settings(
     splits=("disjoint",), arms=("guest", "federated", "federated-he"), rounds=3, seeds=2
@@ -118,6 +120,26 @@ def test_other_privacy_settings_concern_private_arms_alone(tmp_path: Path) -> No
     assert ran(run_mini(tmp_path, both, data).progress) == ["guest", "federated-he-dp ε=8"]
     faster = dataclasses.replace(both, private_learning_rate=4e-3)
     assert ran(run_mini(tmp_path, faster, data).progress) == ["federated-he-dp ε=8"]
+
+
+def test_private_arms_send_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exact row counts, added up, would have no finite ε."""
+    made: list[SecureAveraging] = []
+
+    class Watched(SecureAveraging):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **settings)
+            made.append(self)
+
+    monkeypatch.setattr(runner, "SecureAveraging", Watched)
+    settings = dataclasses.replace(
+        ONE, arms=("federated-he", "federated-he-dp"), private_rounds=1, epsilons=(8.0,)
+    )
+    run_mini(tmp_path, settings, load_dataset("breast-cancer"))
+    weighted, private = (averaging.parameters for averaging in made)
+    assert weighted.max_weight == 256
+    assert private.max_weight is None
+    assert private.values == private.layout.size
 
 
 @pytest.mark.parametrize(
