@@ -39,7 +39,7 @@ class RunStore:
     def load(self, key: dict[str, Any]) -> Run | None:
         """Give the finished run of `key`; None if there is none, or its file is damaged."""
         try:
-            digest, _, text = self._path(key).read_text(encoding="utf-8").partition("\n")
+            digest, _, text = self._path(key).read_bytes().decode().partition("\n")
         except (OSError, UnicodeDecodeError):
             return None
         if digest != _sha256(text):

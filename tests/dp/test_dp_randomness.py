@@ -56,7 +56,7 @@ def test_the_key_comes_from_the_operating_system(monkeypatch: pytest.MonkeyPatch
 
 
 def test_two_instances_never_agree() -> None:
-    """Not even in one of 300 words: by chance once in 10^17."""
+    """Not even in one of 300 words: by chance once in 10^14."""
     streams = [SecretRandomness().words(100) for _ in range(3)]
     assert len(np.unique(np.concatenate(streams))) == 300
     one, other = (source.gaussian(1.0, (100,)) for source in (SecretRandomness(),) * 2)

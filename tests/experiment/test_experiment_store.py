@@ -80,6 +80,15 @@ def test_any_damage_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
     assert store.load(KEY) == PRIVATE
 
 
+def test_not_even_a_line_end_may_change(tmp_path: Path) -> None:
+    """Which Python's text files would quietly mend."""
+    store = RunStore(tmp_path)
+    store.save(KEY, RUN)
+    [path] = (tmp_path / "runs").iterdir()
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r"))
+    assert store.load(KEY) is None
+
+
 def test_a_failed_write_leaves_the_old_run_and_no_other_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
