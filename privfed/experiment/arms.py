@@ -40,7 +40,7 @@ class Arm:
             label=self.label,
             parties=parties or party_names[self.trains],
             aggregation=self.aggregation,
-            privacy="local DP-SGD at each party" if self.private else "none",
+            privacy="local DP-SGD without dropout at each party" if self.private else "none",
             who_sees=self.who_sees,
         )
 
@@ -90,7 +90,8 @@ _TOGETHER = (
         True,
         "The server sees only ciphertexts; the parties see a mean of updates that already hold "
         "each party's own noise, so the stated ε bounds what anybody, the parties and whoever "
-        "gets the model included, learns of one unit.",
+        "gets the model included, learns of one unit; the figures of its training that are shown "
+        "here are exact and outside that ε.",
     ),
 )
 
