@@ -56,7 +56,7 @@ def check(victim: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["cardinality", "sum", "ids", "unbalanced"])
-def test_ten_thousand_mutated_messages(mode: str, tmp_path: Path) -> None:
+def test_thousands_of_mutated_messages(mode: str, tmp_path: Path) -> None:
     store = TagStore.create(tmp_path / "store", RIGHT, items_a_peer=10**9)
     pair, confirmed = pairs(store)[mode]
-    attack_often(pair, confirmed, times=10_000, seed=6, check=check)
+    attack_often(pair, confirmed, times=2_500, seed=6, check=check)
