@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from privfed.dp import DPSGDPlan
 from privfed.dp.randomness import NoiseSource
-from privfed.errors import ConfigError, PrivFedError
+from privfed.errors import BudgetExceededError, ConfigError
 from privfed.training.local import LEARNING_RATE, carry_on
 from privfed.training.model import log_probabilities
 
@@ -63,10 +63,12 @@ class DPSGDTrainer:
 
         Raises:
             ConfigError: a gradient is not a finite number.
-            PrivFedError: every round that the plan paid for is done.
+            BudgetExceededError: every round that the plan paid for is done.
         """
         if self._rounds_left == 0:
-            raise PrivFedError(f"the plan's {self._plan.rounds} rounds are spent: make a new plan")
+            raise BudgetExceededError(
+                f"the plan's {self._plan.rounds} rounds are spent: make a new plan"
+            )
         self._rounds_left -= 1
         self._adam = carry_on(self._adam, model, self._learning_rate)
         sampled = GradSampleModule(model, loss_reduction="mean")

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from privfed.dp import DPSGDPlan, SecretRandomness, SeededRandomness
-from privfed.errors import ConfigError, PrivFedError
+from privfed.errors import BudgetExceededError, ConfigError
 from privfed.training import (
     DPSGDTrainer,
     evaluate,
@@ -261,7 +261,7 @@ def test_no_round_beyond_the_plan(rows: tuple[torch.Tensor, torch.Tensor]) -> No
     for _ in range(2):
         trainer.train_epoch(model, 0)
     before = weights_sha256(get_arrays(model))
-    with pytest.raises(PrivFedError, match="2 rounds are spent"):
+    with pytest.raises(BudgetExceededError, match="2 rounds are spent"):
         trainer.train_epoch(model, 0)
     assert weights_sha256(get_arrays(model)) == before
 
@@ -273,5 +273,5 @@ def test_a_refused_round_is_spent_all_the_same(rows: tuple[torch.Tensor, torch.T
     trainer = DPSGDTrainer(x, y, plan(rounds=1), 1, Chosen(np.ones(N, bool)))
     with pytest.raises(ConfigError):
         trainer.train_epoch(fresh(), 0)
-    with pytest.raises(PrivFedError, match="spent"):
+    with pytest.raises(BudgetExceededError, match="spent"):
         trainer.train_epoch(fresh(), 0)
