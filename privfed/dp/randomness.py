@@ -20,9 +20,12 @@ from privfed.errors import ReplayError
 
 
 class NoiseSource(Protocol):
-    """What DP-SGD draws its coins and noise from."""
+    """Where coins and noise are drawn from."""
 
     simulation: bool  # True: repeatable, so it protects nobody
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """Draw `count` uniform 64-bit words."""
 
     def gaussian(self, standard_deviation: float, shape: Sequence[int]) -> NDArray[np.float64]:
         """Draw N(0, standard_deviation²) in the given shape."""
