@@ -1,9 +1,10 @@
-"""The privacy cost of DP-SGD by privacy loss distributions, for units with several rows.
+"""The privacy cost of noisy steps by privacy loss distributions, for units with several rows.
 
 A unit (all rows of one Dress_ID, say) with r rows at a party enters each Poisson batch j times with
-probability Binomial(r, q)(j), so a step is a mixture of Gaussians with sensitivities 0 … r in
-units of the clip norm (Ganesh, "Tight Group-Level DP Guarantees for DP-SGD with Sampling via
-Mixture of Gaussians Mechanisms", arXiv 2401.10294). Several parties' steps on one unit compose.
+probability Binomial(r, q)(j). Where each party adds its own noise, a step shows one noisy sum a
+party, and these compose. Where the parties' sums become one under one noise, a step shows that
+alone, and the unit's rows in it are those of all parties together. What one step costs is in
+`privfed.dp.losses`; dp-accounting composes the steps.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
-import dp_accounting
-from dp_accounting import pld
+import numpy as np
+from dp_accounting.pld import privacy_loss_distribution as pld
 from scipy import stats
 
+from privfed.dp.losses import step_loss
 from privfed.errors import ConfigError
 
 ACCOUNTANT = "PLD (dp-accounting, connect-the-dots)"
@@ -24,6 +26,7 @@ ADJACENCY = "add or remove one unit"
 _DISCRETISATION = 1e-3  # of the privacy loss; a coarser one gives a larger, still valid ε
 
 _LEAST_NOISE, _MOST_NOISE = 0.1, 2.0**20
+_WASTE = 1e-3  # of the noise, at most, beyond what the target needs
 
 Placement = tuple[int, ...]
 """Training rows that one unit has at each party, such as (2, 1)."""
@@ -36,16 +39,19 @@ def dp_sgd_epsilon(
     steps: Sequence[int],
     placement: Placement,
     delta: float,
+    joint: bool = False,
     discretisation: float = _DISCRETISATION,
 ) -> float:
-    """Give ε for a unit whose rows lie as `placement` says; every party runs DP-SGD of its own.
+    """Give ε for a unit whose rows lie as `placement` says.
 
     Args:
-        noise_multiplier: standard deviation of each party's noise over its clip norm, > 0.
+        noise_multiplier: standard deviation of the noise over the clip norm, > 0: of each party's
+            noise, or where `joint` of the noise on the sum of all parties.
         sampling_rates: Poisson sampling rate in (0, 1] of each party.
-        steps: noisy steps of each party, ≥ 0.
+        steps: noisy steps of each party, ≥ 0; where `joint`, the same number for all.
         placement: the unit's training rows at each party.
         delta: in (0, 1).
+        joint: whether a step shows nothing but one noisy sum over all parties.
         discretisation: grid of the privacy loss; a coarser one is faster and gives a larger ε.
 
     Returns:
@@ -58,10 +64,9 @@ def dp_sgd_epsilon(
         raise ConfigError(f"the noise multiplier must be a positive number, not {noise_multiplier}")
     if not discretisation > 0:
         raise ConfigError(f"the discretisation must be a positive number, not {discretisation}")
-    _check(sampling_rates, steps, [placement], delta)
-    accountant = _accountant(discretisation)
-    accountant.compose(_training(noise_multiplier, sampling_rates, steps, placement))
-    return float(accountant.get_epsilon(delta))
+    _check(sampling_rates, steps, [placement], delta, joint)
+    releases = _releases(sampling_rates, steps, placement, joint)
+    return _epsilon(noise_multiplier, releases, delta, discretisation)
 
 
 def calibrate_noise_multiplier(
@@ -71,10 +76,11 @@ def calibrate_noise_multiplier(
     steps: Sequence[int],
     placements: Sequence[Placement],
     delta: float,
+    joint: bool = False,
 ) -> float:
-    """Find the least noise multiplier whose ε is at most `target_epsilon` for every placement.
+    """Find a noise multiplier whose ε is at most `target_epsilon` for every placement.
 
-    dp-accounting's calibration returns the side of its bracket that keeps the target.
+    It is at most one part in a thousand more than the least that the same grid of losses allows.
 
     Raises:
         ConfigError: `target_epsilon` is not positive or no noise reaches it, or another value is
@@ -82,65 +88,46 @@ def calibrate_noise_multiplier(
     """
     if not target_epsilon > 0 or not math.isfinite(target_epsilon):
         raise ConfigError(f"epsilon must be a positive number, not {target_epsilon}")
-    _check(sampling_rates, steps, placements, delta)
-    make_accountant = functools.partial(_accountant, search_discretisation(target_epsilon))
+    _check(sampling_rates, steps, placements, delta, joint)
+    discretisation = search_discretisation(target_epsilon)
+    worst = [
+        _releases(sampling_rates, steps, placement, joint)
+        for placement in worst_placements(placements)
+    ]
 
-    def event(placement: Placement) -> Callable[[float], dp_accounting.DpEvent]:
-        return functools.partial(
-            _training, sampling_rates=sampling_rates, steps=steps, placement=placement
-        )
+    def enough(releases: _Releases, noise_multiplier: float) -> bool:
+        return _epsilon(noise_multiplier, releases, delta, discretisation) <= target_epsilon
 
-    def enough(placement: Placement, noise_multiplier: float) -> bool:
-        accountant = make_accountant().compose(event(placement)(noise_multiplier))
-        return float(accountant.get_epsilon(delta)) <= target_epsilon
+    found = 0.0
+    for releases in sorted(worst, key=_likely_cost, reverse=True):
+        if found == 0.0 or not enough(releases, found):
+            found = _least(functools.partial(enough, releases), target_epsilon)
+    return found
 
-    def least(placement: Placement, start: float) -> float:
-        # Little noise makes a long privacy loss and a slow accountant: come from above.
-        high = start
-        while not enough(placement, high):
-            high *= 2
-            if high > _MOST_NOISE:
-                raise ConfigError(
-                    f"no noise multiplier up to {_MOST_NOISE:g} gives epsilon={target_epsilon} at "
-                    f"delta={delta}: ask for a larger epsilon or fewer rounds"
-                )
-        while high > _LEAST_NOISE and enough(placement, high / 2):
-            high /= 2
-        if high <= _LEAST_NOISE:
+
+def _least(enough: Callable[[float], bool], target_epsilon: float) -> float:
+    """Search from above: little noise makes a long privacy loss and a slow answer."""
+    high = 1.0
+    while not enough(high):
+        high *= 2
+        if high > _MOST_NOISE:
             raise ConfigError(
-                f"epsilon={target_epsilon} needs next to no noise: ask for a smaller one"
+                f"no noise multiplier up to {_MOST_NOISE:g} gives epsilon={target_epsilon} at this "
+                "delta: ask for a larger epsilon or fewer rounds"
             )
-        return float(
-            dp_accounting.calibrate_dp_mechanism(
-                make_accountant,
-                event(placement),
-                target_epsilon,
-                delta,
-                dp_accounting.ExplicitBracketInterval(high / 2, high),
-                tol=1e-3 * high,
-            )
-        )
-
-    def needed(placement: Placement) -> float:
-        # A mixture costs a hundred times a plain Gaussian; at most one row a party is plain and
-        # tells where to look.
-        single = tuple(min(1, rows) for rows in placement)
-        floor = least(single, 1.0)
-        return floor if placement == single else least(placement, 2 * floor)
-
-    def likely_cost(placement: Placement) -> float:
-        shares = zip(sampling_rates, steps, placement, strict=True)
-        return sum(count * (rate * rows) ** 2 for rate, count, rows in shares)
-
-    noise_multiplier = 0.0
-    for placement in sorted(worst_placements(placements), key=likely_cost, reverse=True):
-        if noise_multiplier == 0.0 or not enough(placement, noise_multiplier):
-            noise_multiplier = needed(placement)
-    return noise_multiplier
+    while high > _LEAST_NOISE and enough(high / 2):
+        high /= 2
+    if high <= _LEAST_NOISE:
+        raise ConfigError(f"epsilon={target_epsilon} needs next to no noise: ask for a smaller one")
+    low = high / 2
+    while high - low > _WASTE * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 def search_discretisation(target_epsilon: float) -> float:
-    """Grow the grid with ε, since a fine one costs minutes and saves less than one part in 200."""
+    """Grow the grid with ε, since a fine one costs seconds and saves less than one part in 200."""
     return 2 * _DISCRETISATION * min(max(1.0, target_epsilon), 50.0)
 
 
@@ -161,11 +148,51 @@ def worst_placements(placements: Sequence[Placement]) -> list[Placement]:
     ]
 
 
+_Releases = dict[tuple[float, ...], int]
+"""Chances that j = 0, 1 … rows of a unit are in a release, and how often such a release is made."""
+
+
+def _releases(
+    sampling_rates: Sequence[float], steps: Sequence[int], placement: Placement, joint: bool
+) -> _Releases:
+    each = [
+        tuple(map(float, stats.binom.pmf(range(rows + 1), rows, rate)))
+        for rows, rate in zip(placement, sampling_rates, strict=True)
+    ]
+    counts = list(steps)
+    if joint:
+        together = functools.reduce(np.convolve, map(np.asarray, each))
+        each, counts = [tuple(map(float, together))], counts[:1]
+    found: _Releases = {}
+    for chances, count in zip(each, counts, strict=True):
+        if len(chances) > 1 and count > 0:
+            found[chances] = found.get(chances, 0) + int(count)
+    return found
+
+
+def _likely_cost(releases: _Releases) -> float:
+    return sum(
+        count * sum(rows * chance for rows, chance in enumerate(chances)) ** 2
+        for chances, count in releases.items()
+    )
+
+
+def _epsilon(
+    noise_multiplier: float, releases: _Releases, delta: float, discretisation: float
+) -> float:
+    composed = pld.identity(discretisation)
+    for chances, count in releases.items():
+        step = step_loss(noise_multiplier, chances, discretisation)
+        composed = composed.compose(step.self_compose(count))
+    return float(composed.get_epsilon_for_delta(delta))
+
+
 def _check(
     sampling_rates: Sequence[float],
     steps: Sequence[int],
     placements: Sequence[Placement],
     delta: float,
+    joint: bool,
 ) -> None:
     if not sampling_rates or {len(steps), *map(len, placements)} - {len(sampling_rates)}:
         raise ConfigError("give one sampling rate, one number of steps and one row count a party")
@@ -173,39 +200,7 @@ def _check(
         raise ConfigError("a Poisson sampling rate must lie in (0, 1]")
     if any(not count >= 0 or count % 1 for count in itertools.chain(steps, *placements)):
         raise ConfigError("steps and rows are whole numbers from 0 up")
+    if joint and len(set(steps)) > 1:
+        raise ConfigError("parties whose sums become one take the same number of steps")
     if not 0 < delta < 1:
         raise ConfigError(f"delta must lie between 0 and 1, not {delta}")
-
-
-def _accountant(discretisation: float) -> pld.PLDAccountant:
-    return pld.PLDAccountant(
-        dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
-        value_discretization_interval=discretisation,
-    )
-
-
-def _training(
-    noise_multiplier: float,
-    sampling_rates: Sequence[float],
-    steps: Sequence[int],
-    placement: Placement,
-) -> dp_accounting.DpEvent:
-    return dp_accounting.ComposedDpEvent(
-        [
-            dp_accounting.SelfComposedDpEvent(_step(noise_multiplier, rate, rows), count)
-            for rate, count, rows in zip(sampling_rates, steps, placement, strict=True)
-            if rows > 0 and count > 0
-        ]
-    )
-
-
-def _step(noise_multiplier: float, rate: float, rows: int) -> dp_accounting.DpEvent:
-    if rows == 1:
-        return dp_accounting.PoissonSampledDpEvent(
-            rate, dp_accounting.GaussianDpEvent(noise_multiplier)
-        )
-    sensitivities = list(range(rows + 1))
-    probabilities = [float(p) for p in stats.binom.pmf(sensitivities, rows, rate)]
-    return dp_accounting.dp_event.MixtureOfGaussiansDpEvent(
-        noise_multiplier, sensitivities, probabilities
-    )
