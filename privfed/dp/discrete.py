@@ -15,7 +15,7 @@ Proposal times acceptance is e^(−(y − f)²/(2σ²)) times what depends on f 
 are decided by rational arithmetic and more digits of u. So the law is the one written above for the
 very float64 values c and σ, with no total variation distance to account for.
 
-**What timing may tell.** The number of proposals (1.3 to 1.5 a draw) depends a little on f and the
+**What timing may tell.** The number of proposals (1.3 to 1.7 a draw) depends a little on f and the
 rare exact decisions on the values; so time is no secret-independent quantity here. Whoever may
 measure a party's own computation to the microsecond is outside the threat model.
 """
@@ -28,6 +28,7 @@ import math
 import operator
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,11 +103,10 @@ def _attempt(
 
     toward = np.where(positive, fraction, -fraction)  # s·f
     value, error = _exponential(second)
-    exponent = 0.5 * ((magnitude - toward) / sigma - 1) ** 2
-    exponent += (np.abs(fraction) - toward) / sigma
+    exponent = _exponent(magnitude, toward, np.float64(sigma))
     accepted = value > exponent
     for i in np.flatnonzero(np.abs(value - exponent) <= error):
-        exact = _exponent(int(magnitude[i]), Fraction(float(toward[i])), Fraction(sigma))
+        exact = _exponent(*(Fraction(float(x)) for x in (magnitude[i], toward[i], sigma)))
         accepted[i] = _decide(second[i], randomness, functools.partial(operator.lt, exact))
 
     accepted &= positive | (magnitude > 0)
@@ -117,7 +117,7 @@ def _attempt(
 def _exponential(words: NDArray[np.uint64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Enclose −ln u, u any number whose first digits are the word's, by `value ± error`.
 
-    Only operations that IEEE 754 rounds to within u = 2^-53 are used, so the errors add up. With the
+    Only operations that IEEE 754 rounds to within u = 2^-53 are used, so the errors add up. The
     digits as an integer w = 2^e·m, m in [√½, √2], ln w = e·ln 2 + 2 atanh z, z = (m − 1)/(m + 1):
     w to float u; z and |2z| ≤ 0.35 times the series 2u, cut off below u/10; ln 2 to float, times
     up to 63 and rounded, 58u; the last difference, below 44, 44u. `value` is within 110u.
@@ -143,8 +143,8 @@ def _exponential(words: NDArray[np.uint64]) -> tuple[NDArray[np.float64], NDArra
     return value, error
 
 
-def _exponent(magnitude: int, toward: Fraction, sigma: Fraction) -> Fraction:
-    """Give γ exactly."""
+def _exponent(magnitude: Any, toward: Any, sigma: Any) -> Any:
+    """Give γ, of float64 arrays or of fractions."""
     g = (magnitude - toward) / sigma - 1
     return g * g / 2 + (abs(toward) - toward) / sigma
 
