@@ -9,6 +9,8 @@ PrivFedError
 ├── QuorumError                     too few distinct parties are in a round
 ├── CapacityError                   the parameters cannot hold the values; says the remedy
 └── BudgetExceededError             a round would spend more privacy than was granted
+
+PrivacyWarning (a UserWarning) says that a setting is allowed and promises little.
 """
 
 
@@ -46,3 +48,7 @@ class CapacityError(PrivFedError):
 
 class BudgetExceededError(PrivFedError):
     """A round would spend more privacy than was granted."""
+
+
+class PrivacyWarning(UserWarning):
+    """A privacy setting is allowed but promises little; the message says what to change."""

@@ -69,6 +69,20 @@ def dp_sgd_epsilon(
     return _epsilon(noise_multiplier, releases, delta, discretisation)
 
 
+def dp_sgd_losses(
+    noise_multiplier: float,
+    *,
+    sampling_rates: Sequence[float],
+    steps: Sequence[int],
+    placements: Sequence[Placement],
+    joint: bool,
+    discretisation: float,
+) -> list[pld.PrivacyLossDistribution]:
+    """Give the distributions whose ε `dp_sgd_epsilon` gives, one a kind of placement."""
+    kinds = {_releases(sampling_rates, steps, placement, joint) for placement in placements}
+    return [_composed(noise_multiplier, releases, discretisation) for releases in sorted(kinds)]
+
+
 def calibrate_noise_multiplier(
     target_epsilon: float,
     *,
@@ -148,7 +162,7 @@ def worst_placements(placements: Sequence[Placement]) -> list[Placement]:
     ]
 
 
-_Releases = dict[tuple[float, ...], int]
+_Releases = tuple[tuple[tuple[float, ...], int], ...]
 """Chances that j = 0, 1 … rows of a unit are in a release, and how often such a release is made."""
 
 
@@ -163,28 +177,36 @@ def _releases(
     if joint:
         together = functools.reduce(np.convolve, map(np.asarray, each))
         each, counts = [tuple(map(float, together))], counts[:1]
-    found: _Releases = {}
+    found: dict[tuple[float, ...], int] = {}
     for chances, count in zip(each, counts, strict=True):
         if len(chances) > 1 and count > 0:
             found[chances] = found.get(chances, 0) + int(count)
-    return found
+    return tuple(sorted(found.items()))
 
 
 def _likely_cost(releases: _Releases) -> float:
     return sum(
         count * sum(rows * chance for rows, chance in enumerate(chances)) ** 2
-        for chances, count in releases.items()
+        for chances, count in releases
     )
 
 
+@functools.lru_cache(maxsize=4096)  # parties of one size and rate cost the same
 def _epsilon(
     noise_multiplier: float, releases: _Releases, delta: float, discretisation: float
 ) -> float:
+    composed = _composed(noise_multiplier, releases, discretisation)
+    return float(composed.get_epsilon_for_delta(delta))
+
+
+def _composed(
+    noise_multiplier: float, releases: _Releases, discretisation: float
+) -> pld.PrivacyLossDistribution:
     composed = pld.identity(discretisation)
-    for chances, count in releases.items():
+    for chances, count in releases:
         step = step_loss(noise_multiplier, chances, discretisation)
         composed = composed.compose(step.self_compose(count))
-    return float(composed.get_epsilon_for_delta(delta))
+    return composed
 
 
 def _check(

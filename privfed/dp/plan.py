@@ -1,10 +1,18 @@
-"""One object that binds what must agree: sampling, clipping, noise, steps, unit and their cost."""
+"""One object that binds what must agree: sampling, clipping, noise, parties, rounds, unit, cost."""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from dp_accounting.pld import privacy_loss_distribution as pld
 
 from privfed.dp.accounting import (
     ACCOUNTANT,
@@ -12,131 +20,348 @@ from privfed.dp.accounting import (
     Placement,
     calibrate_noise_multiplier,
     dp_sgd_epsilon,
+    dp_sgd_losses,
     search_discretisation,
     worst_placements,
 )
-from privfed.errors import ConfigError
+from privfed.dp.domination import LEAST_SHARE, SMOOTHING, dominating_variance, domination_gap
+from privfed.errors import ConfigError, PrivacyWarning
+
+Noise = Literal["local", "shares", "central"]
+_EXCESS_VARIANCE = 1e-3  # what the proof of the discrete shares costs of the noise's variance
 
 
-@dataclass(frozen=True)
-class DPSGDPlan:
-    """Local DP-SGD at every party, full noise each; made by `plan_dp_sgd`, never by hand.
+@dataclass(frozen=True, kw_only=True)
+class PrivacyPlan:
+    """A training's whole privacy: what is drawn, clipped, noised, how often, and what it costs.
+
+    `calibrate` makes one for a target; with a given `noise_multiplier` make one by hand. Trainers
+    and sums take everything from it and refuse data and partners that do not match.
 
     Attributes:
-        rounds: federated rounds; each party does `steps_per_round` noisy steps in one.
-        rows: public number of training rows of each party.
-        sampling_rates: Poisson rate of each party's rows in a step.
-        steps_per_round: noisy steps a round of each party.
-        l2_clip_norm: bound on one row's gradient.
-        noise_multiplier: standard deviation of the noise on a clipped sum over `l2_clip_norm`.
-        target_epsilon: asked.
-        epsilon: what the worst-placed unit spends in all rounds, at most `target_epsilon`.
-        epsilon_single_row: what a unit with one row at one party spends.
-        delta: the δ of both.
+        noise: whose noise a release holds. "local": every party adds all of it to its own sum, so
+            it needs to trust nobody. "shares": every party adds a share under encryption and only
+            the sum is decrypted (Truex et al., arXiv 1812.03224). "central": a trusted server
+            adds it to the sum.
+        rows: training rows of each party, ≥ 1; assumed public. A client-level plan has 1 each.
+        sampling_rates: Poisson rate in (0, 1] of each party's rows in a step.
+        rounds: rounds in all, ≥ 1.
+        steps_per_round: releases a round of each party; 1 unless the noise is local.
+        l2_clip_norm: bound on what one row adds to a sum, > 0.
+        noise_multiplier: standard deviation over `l2_clip_norm`, of each party's noise if local,
+            else of the noise in the sum that nobody knows a part of.
+        delta: the δ of every ε here.
         privacy_unit: what is protected, in words.
-        placements: rows of the worst-placed units at each party; assumed public.
+        placements: for each unit its rows at each party; assumed public. Kept are the worst.
+        quorum: parties k whose share a round needs; the others' numbers come on top.
+        colluders: parties t whose shares may be known or missing; only shares depend on it.
+        dimension: values in a release, which shares must know.
+        target_epsilon: the ε that was asked, if any; a plan that spends more cannot be made.
+
+    Raises:
+        ConfigError: values out of range or at odds, or a target that is missed.
     """
 
-    rounds: int
+    noise: Noise
     rows: tuple[int, ...]
     sampling_rates: tuple[float, ...]
+    rounds: int
     steps_per_round: tuple[int, ...]
     l2_clip_norm: float
     noise_multiplier: float
-    target_epsilon: float
-    epsilon: float
-    epsilon_single_row: float
     delta: float
     privacy_unit: str
     placements: tuple[Placement, ...]
-    adjacency: str = ADJACENCY
-    accountant: str = ACCOUNTANT
-    sampling: str = "Poisson, secret coins at each party"
+    quorum: int
+    colluders: int = 1
+    dimension: int = 1
+    target_epsilon: float | None = None
+
+    def __post_init__(self) -> None:
+        _check(self)
+        object.__setattr__(self, "placements", tuple(worst_placements(self.placements)))
+        if self.target_epsilon is not None and self.epsilon > self.target_epsilon:
+            raise ConfigError(
+                f"this plan spends epsilon={self.epsilon:.4g}, more than the "
+                f"{self.target_epsilon:g} asked: calibrate it"
+            )
+
+    @property
+    def parties(self) -> int:
+        """How many parties there are."""
+        return len(self.rows)
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """Noisy steps of each party in all rounds."""
+        """Noisy releases of each party in all rounds."""
         return tuple(self.rounds * count for count in self.steps_per_round)
 
+    @property
+    def adjacency(self) -> str:
+        """Which data sets are neighbours."""
+        return ADJACENCY
 
-def check_delta(delta: float, rows: Sequence[int]) -> None:
-    """Refuse a δ that would allow a party to publish one of its rows.
+    @property
+    def accountant(self) -> str:
+        """What computed every ε here."""
+        shares = " of the Gaussian that dominates the integer shares" if self.is_shared else ""
+        return ACCOUNTANT + shares
 
-    Raises:
-        ConfigError: `delta` is not below one over the rows of every party.
-    """
-    if not 0 < delta < 1 / max(rows):
-        raise ConfigError(
-            f"delta={delta} is not between 0 and 1/{max(rows)}, one over a party's rows: "
-            "a larger delta allows a row to be published; ask for a smaller one"
+    @property
+    def sampling(self) -> str:
+        """How rows come into a step."""
+        if min(self.sampling_rates) == 1:
+            return "every row in every step"
+        return "Poisson, secret coins at each party"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the parties' integers sum to the noise."""
+        return self.noise == "shares"
+
+    @property
+    def share_grid_std(self) -> float:
+        """Standard deviation of one party's share, in steps of the grid; at least 4."""
+        honest = self.quorum - self.colluders
+        return max(LEAST_SHARE, math.sqrt(SMOOTHING**2 / (_EXCESS_VARIANCE * honest)))
+
+    @property
+    def grid(self) -> float:
+        """One step of the integers' grid, in clip norms: what makes the honest noise enough."""
+        return self.noise_multiplier / self._grid_noise(self.quorum - self.colluders)
+
+    def _grid_noise(self, shares: int) -> float:
+        return math.sqrt(dominating_variance([self.share_grid_std**2] * shares))
+
+    @property
+    def epsilon(self) -> float:
+        """What the worst-placed unit spends in all rounds, whoever looks."""
+        return max(self.epsilon_outsider, self.epsilon_insiders)
+
+    @cached_property
+    def epsilon_insiders(self) -> float:
+        """ε against parties who see every release and take out what they put in, shares too."""
+        return self.spent(self.rounds)
+
+    @cached_property
+    def epsilon_outsider(self) -> float:
+        """ε against somebody who sees every model but put nothing in."""
+        return self.spent(self.rounds, insiders=False)
+
+    @cached_property
+    def epsilon_single_row(self) -> float:
+        """What a unit with one row at one party spends."""
+        parties = range(self.parties)
+        one_row = [tuple(int(i == j) for j in parties) for i in parties]
+        # Parties of the same size and rate cost the same.
+        kinds = {
+            (rate, steps): unit
+            for rate, steps, unit in zip(self.sampling_rates, self.steps, one_row, strict=True)
+        }
+        return max(self.spent(self.rounds, placements=[unit]) for unit in kinds.values())
+
+    def spent(
+        self,
+        rounds: int,
+        *,
+        insiders: bool = True,
+        placements: Sequence[Placement] | None = None,
+    ) -> float:
+        """Give ε at `delta` after that many rounds, for the worst of the placements."""
+        if rounds == 0:
+            return 0.0
+        noise_multiplier, gap = self._dominating(rounds, insiders)
+        return 2 * gap + max(
+            dp_sgd_epsilon(
+                noise_multiplier,
+                sampling_rates=self.sampling_rates,
+                steps=[rounds * count for count in self.steps_per_round],
+                placement=placement,
+                delta=self.delta * math.exp(-gap),
+                joint=self.noise != "local",
+                discretisation=search_discretisation(self.target_epsilon or 1.0),
+            )
+            for placement in placements or self.placements
+        )
+
+    def losses(
+        self, rounds: int, discretisation: float
+    ) -> tuple[list[pld.PrivacyLossDistribution], float]:
+        """Give the losses of that many rounds to compose with others', against insiders.
+
+        Returns:
+            A distribution for each kind of worst-placed unit, and the η of `privfed.dp.domination`
+            that comes on top.
+        """
+        noise_multiplier, gap = self._dominating(rounds, insiders=True)
+        found = dp_sgd_losses(
+            noise_multiplier,
+            sampling_rates=self.sampling_rates,
+            steps=[rounds * count for count in self.steps_per_round],
+            placements=self.placements,
+            joint=self.noise != "local",
+            discretisation=discretisation,
+        )
+        return found, gap
+
+    def _dominating(self, rounds: int, insiders: bool) -> tuple[float, float]:
+        """Give the noise multiplier of the continuous Gaussian to account with, and its gap."""
+        if not self.is_shared:
+            return self.noise_multiplier, 0.0
+        honest = self.quorum - (self.colluders if insiders else 0)
+        gap = domination_gap(self.dimension, rounds, honest)
+        return self.grid * self._grid_noise(honest), gap
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of every setting: equal for two parties if and only if their plans are."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(b"privfed/1/plan\x00" + text.encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the settings as plain values; `from_dict` is the way back."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, settings: dict[str, Any]) -> PrivacyPlan:
+        """Make a plan of what `to_dict` gave, through JSON or not.
+
+        Raises:
+            ConfigError: the settings are no plan's.
+        """
+        try:
+            lists = {"rows": 0, "sampling_rates": 0, "steps_per_round": 0}
+            read = {name: tuple(settings[name]) for name in lists}
+            read["placements"] = tuple(map(tuple, settings["placements"]))
+            return cls(**(settings | read))
+        except (TypeError, KeyError, AttributeError):
+            raise ConfigError("these are not the settings of a privacy plan") from None
+
+    def statement(self) -> str:
+        """Say in one line what is promised, with all that an ε needs to mean something."""
+        who = f"ε = {self.epsilon_insiders:.3g}"
+        if self.is_shared:
+            who = (
+                f"ε = {self.epsilon_outsider:.3g} for who sees the models, "
+                f"{self.epsilon_insiders:.3g} for {self.colluders} of the parties together"
+            )
+        return (
+            f"{who}, δ = {self.delta:g} ({self.adjacency}: {self.privacy_unit}; "
+            f"sampling: {self.sampling}; {self.accountant})"
         )
 
 
-def plan_dp_sgd(
+def calibrate(
     target_epsilon: float,
-    *,
     delta: float,
-    rounds: int,
+    *,
+    noise: Noise,
     rows: Sequence[int],
-    expected_batch_size: int,
+    rounds: int,
     l2_clip_norm: float,
-    placements: Sequence[Placement],
-    privacy_unit: str,
-) -> DPSGDPlan:
-    """Calibrate local DP-SGD so that the worst-placed unit spends at most `target_epsilon`.
+    sampling_rates: Sequence[float] | None = None,
+    expected_batch_size: int | None = None,
+    steps_per_round: Sequence[int] | None = None,
+    placements: Sequence[Placement] | None = None,
+    privacy_unit: str = "one row",
+    quorum: int | None = None,
+    colluders: int = 1,
+    dimension: int = 1,
+) -> PrivacyPlan:
+    """Find the least noise that keeps the worst-placed unit at `target_epsilon`, and check it.
 
     Args:
-        target_epsilon: asked ε > 0 over all rounds and parties.
-        delta: the δ, which should be below one over the number of units.
-        rounds: federated rounds of one local epoch, ≥ 1.
-        rows: training rows of each party, ≥ 1; assumed public.
-        expected_batch_size: rows expected in a Poisson batch; a party with fewer takes all.
-        l2_clip_norm: bound on one row's gradient, > 0.
-        placements: for each unit, its training rows at each party.
-        privacy_unit: what is protected, in words, such as "all rows of one Dress_ID".
+        target_epsilon: asked ε > 0 over all rounds, against insiders.
+        delta: below one over the number of units.
+        noise: as in `PrivacyPlan`.
+        rows: training rows of each party, ≥ 1.
+        rounds: rounds in all, ≥ 1.
+        l2_clip_norm: bound on one row's part of a sum, > 0.
+        sampling_rates: one a party in (0, 1]; or give `expected_batch_size`.
+        expected_batch_size: rows expected in a party's batch; one with fewer takes all.
+        steps_per_round: one a party. None: local noise goes once over the rows, others step once.
+        placements: for each unit its rows at each party; None: every row is a unit of its own.
+        privacy_unit: what is protected, in words.
+        quorum: as in `PrivacyPlan`; None: all parties.
+        colluders: as in `PrivacyPlan`.
+        dimension: as in `PrivacyPlan`.
 
     Raises:
         ConfigError: a value outside its range, or an ε that no noise reaches.
     """
-    if rounds < 1 or expected_batch_size < 1 or not rows or min(rows) < 1:
-        raise ConfigError("rounds, the batch size and every party's rows must be at least 1")
-    if not l2_clip_norm > 0 or not math.isfinite(l2_clip_norm):
-        raise ConfigError(f"the clip norm must be a positive number, not {l2_clip_norm}")
-    check_delta(delta, rows)
-    sampling_rates = tuple(min(1.0, expected_batch_size / count) for count in rows)
-    steps_per_round = tuple(math.ceil(count / expected_batch_size) for count in rows)
-    steps = tuple(rounds * count for count in steps_per_round)
-    worst = tuple(worst_placements(placements))
-    noise_multiplier = calibrate_noise_multiplier(
-        target_epsilon,
-        sampling_rates=sampling_rates,
-        steps=steps,
-        placements=worst,
-        delta=delta,
-    )
-
-    def spent(placement: Placement) -> float:
-        return dp_sgd_epsilon(
-            noise_multiplier,
-            sampling_rates=sampling_rates,
-            steps=steps,
-            placement=placement,
-            delta=delta,
-            discretisation=search_discretisation(target_epsilon),
-        )
-
-    one_row = [tuple(int(i == j) for j in range(len(rows))) for i in range(len(rows))]
-    return DPSGDPlan(
+    rows = tuple(rows)
+    if (sampling_rates is None) == (expected_batch_size is None):
+        raise ConfigError("give either sampling_rates or expected_batch_size")
+    if not rows or min(rows) < 1 or (expected_batch_size is not None and expected_batch_size < 1):
+        raise ConfigError("the batch size and every party's rows must be at least 1")
+    if sampling_rates is None:
+        sampling_rates = [min(1.0, (expected_batch_size or 1) / count) for count in rows]
+    if steps_per_round is None:
+        once = noise != "local"
+        steps_per_round = [1 if once else math.ceil(1 / rate - 1e-9) for rate in sampling_rates]
+    if placements is None:
+        placements = [tuple(int(i == p) for i in range(len(rows))) for p in range(len(rows))]
+    draft = PrivacyPlan(
+        noise=noise,
+        rows=rows,
+        sampling_rates=tuple(sampling_rates),
         rounds=rounds,
-        rows=tuple(rows),
-        sampling_rates=sampling_rates,
-        steps_per_round=steps_per_round,
+        steps_per_round=tuple(steps_per_round),
         l2_clip_norm=l2_clip_norm,
-        noise_multiplier=noise_multiplier,
-        target_epsilon=target_epsilon,
-        epsilon=max(spent(placement) for placement in worst),
-        epsilon_single_row=max(spent(placement) for placement in one_row),
+        noise_multiplier=1.0,
         delta=delta,
         privacy_unit=privacy_unit,
-        placements=worst,
+        placements=tuple(placements),
+        quorum=len(rows) if quorum is None else quorum,
+        colluders=colluders,
+        dimension=dimension,
     )
+    gap = domination_gap(dimension, rounds, len(rows)) if draft.is_shared else 0.0
+    noise_multiplier = calibrate_noise_multiplier(
+        target_epsilon - 2 * gap,
+        sampling_rates=draft.sampling_rates,
+        steps=draft.steps,
+        placements=draft.placements,
+        delta=delta * math.exp(-gap),
+        joint=noise != "local",
+    )
+    # A rounding up, so that the way through the grid and back cannot fall short by a bit.
+    return dataclasses.replace(
+        draft, noise_multiplier=noise_multiplier * (1 + 1e-9), target_epsilon=target_epsilon
+    )
+
+
+def _check(plan: PrivacyPlan) -> None:
+    parties = len(plan.rows)
+    if plan.noise not in ("local", "shares", "central"):
+        raise ConfigError(f"noise is local, shares or central, not {plan.noise!r}")
+    if not parties or min(plan.rows) < 1 or plan.rounds < 1:
+        raise ConfigError("rounds and every party's rows must be at least 1")
+    if {len(plan.sampling_rates), len(plan.steps_per_round)} != {parties}:
+        raise ConfigError("give one sampling rate and one number of steps a party")
+    for value, name in ((plan.l2_clip_norm, "clip norm"), (plan.noise_multiplier, "multiplier")):
+        if not (value > 0 and math.isfinite(value)):
+            raise ConfigError(f"the {name} must be a positive number, not {value}")
+    if plan.noise != "local" and set(plan.steps_per_round) != {1}:
+        raise ConfigError(
+            "one noisy sum over all parties needs one aggregation a gradient step: set "
+            "steps_per_round to 1, or use noise='local' for several local steps"
+        )
+    if plan.dimension < 1 or plan.colluders < 0:
+        raise ConfigError("dimension must be at least 1, and colluders not negative")
+    if not 1 <= plan.quorum <= parties:
+        raise ConfigError(f"the quorum must be 1 to {parties} parties, not {plan.quorum}")
+    if plan.is_shared and plan.quorum <= plan.colluders:
+        raise ConfigError(
+            f"a quorum of {plan.quorum} with {plan.colluders} colluders leaves no honest share: "
+            "raise the quorum or use noise='local'"
+        )
+    if not 0 < plan.delta < 1:
+        raise ConfigError(f"delta must lie between 0 and 1, not {plan.delta}")
+    if plan.delta >= 1 / sum(plan.rows):
+        warnings.warn(
+            f"delta={plan.delta:g} is not below 1/{sum(plan.rows)}, one over the rows: such a "
+            "delta allows a row to be published; ask for a smaller one",
+            PrivacyWarning,
+            stacklevel=4,
+        )

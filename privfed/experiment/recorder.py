@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from privfed.dp import DPSGDPlan
+from privfed.dp import PrivacyPlan
 from privfed.experiment.arms import Arm
 from privfed.experiment.results import PrivacyCost, Run
 from privfed.training import Arrays, Averaged, Evaluation, evaluate, get_arrays, weights_sha256
@@ -82,7 +82,7 @@ class Recorder:
         split: str,
         seed: int,
         epsilon: float | None,
-        plan: DPSGDPlan | None,
+        plan: PrivacyPlan | None,
         arrays: Arrays,
         model: str,
     ) -> Run:
@@ -141,11 +141,15 @@ def _rows(mask: NDArray[np.bool_] | None, right: NDArray[np.bool_]) -> NDArray[n
     return right[mask] if mask is not None else right[:0]
 
 
-def _cost(plan: DPSGDPlan) -> PrivacyCost:
+def _cost(plan: PrivacyPlan) -> PrivacyCost:
     return PrivacyCost(
         epsilon=plan.epsilon,
-        target_epsilon=plan.target_epsilon,
+        epsilon_outsider=plan.epsilon_outsider,
+        target_epsilon=plan.target_epsilon or plan.epsilon,
         delta=plan.delta,
+        noise=plan.noise,
+        quorum=plan.quorum,
+        colluders=plan.colluders,
         adjacency=plan.adjacency,
         privacy_unit=plan.privacy_unit,
         sampling=plan.sampling,

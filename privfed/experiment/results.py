@@ -33,9 +33,13 @@ class ArmDescription:
 class PrivacyCost:
     """An ε that is never without what it means."""
 
-    epsilon: float  # spent by the worst-placed unit
+    epsilon: float  # spent by the worst-placed unit, whoever looks
+    epsilon_outsider: float  # of that for somebody who sees the models and put nothing in
     target_epsilon: float  # asked
     delta: float
+    noise: str  # "local": full noise a party; "shares": under encryption; "central": at the server
+    quorum: int  # parties whose noise a round needs
+    colluders: int  # parties whose shares of the noise may be known or missing
     adjacency: str
     privacy_unit: str
     sampling: str

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from privfed import __version__
 from privfed.data import Dataset, PartyRows, Split, split_parties
-from privfed.dp import DPSGDPlan, SecretRandomness, plan_dp_sgd
+from privfed.dp import PrivacyPlan, SecretRandomness, calibrate
 from privfed.dp.accounting import worst_placements
-from privfed.dp.plan import check_delta
 from privfed.errors import ConfigError
 from privfed.experiment.arms import ALL, POOLED, Arm, choose_arms
 from privfed.experiment.exposure import Aligner, Exposure, expose
@@ -185,7 +184,9 @@ class _Deal:
         )
         return recorder.finish(job.arm, job.split, job.seed, job.epsilon, plan, arrays, name)
 
-    def _averaging(self, job: Job, train_rows: Sequence[int], plan: DPSGDPlan | None) -> Averaging:
+    def _averaging(
+        self, job: Job, train_rows: Sequence[int], plan: PrivacyPlan | None
+    ) -> Averaging:
         if job.arm.aggregation == "float":
             return FloatAveraging(train_rows)
         if plan is None:
@@ -205,7 +206,7 @@ class _Deal:
             scheme=job.arm.aggregation,
         )
 
-    def _plan(self, epsilon: float) -> DPSGDPlan:
+    def _plan(self, epsilon: float) -> PrivacyPlan:
         rows = tuple(len(p.train) for p in self.parties)
         if self.exposure is None:
             unit = "one row (there are no IDs, so twins count as two)"
@@ -217,7 +218,8 @@ class _Deal:
             placements = self.exposure.placements
         return _cached_plan(
             epsilon,
-            delta=self.settings.delta,
+            self.settings.delta,
+            noise="local",
             rounds=self.settings.private_rounds,
             rows=rows,
             expected_batch_size=self.settings.expected_batch_size,
@@ -241,7 +243,7 @@ class _Deal:
 
 
 # The seeds of a split differ little in the worst placement, and calibration takes seconds.
-_cached_plan = functools.lru_cache(maxsize=None)(plan_dp_sgd)
+_cached_plan = functools.lru_cache(maxsize=None)(calibrate)
 
 
 def _deals(
@@ -252,8 +254,12 @@ def _deals(
             parties = split_parties(
                 dataset, cast(Split, split), parties=settings.parties, seed=seed, align=align
             )
-            if any(job.arm.private for job in asked):
-                check_delta(settings.delta, [len(party.train) for party in parties])
+            most = max(len(party.train) for party in parties)
+            if any(job.arm.private for job in asked) and settings.delta >= 1 / most:
+                raise ConfigError(
+                    f"--delta {settings.delta:g} is not below 1/{most}, one over a party's rows: "
+                    "a larger delta allows a row to be published; ask for a smaller one"
+                )
             exposure = None
             if dataset.ids is not None:
                 exposure = expose(dataset, parties, align, split=split, seed=seed)

@@ -191,8 +191,10 @@ class Encryptor:
         """Return an update of integers, to be summed as they are by ``Decryptor.decrypt_sums``.
 
         For who quantises alone, such as a mechanism that draws noisy integers: nothing is
-        scaled, rounded or clipped here. One party's integer may be as large as a whole sum,
-        ``max_clients`` * (2^(bits-1) - 1); sums past that do not decrypt.
+        scaled, rounded or clipped here. Only the sum has to fit, to ``max_clients`` *
+        (2^(bits-1) - 1); one past that does not decrypt. Under "packed" and "reference" one
+        party's integers are taken mod 2^k, so that they may be anything and whether a round
+        succeeds depends on their sum alone: with noise shares that is post-processing.
 
         Args:
             arrays: integer arrays of the layout's names and shapes.
@@ -202,7 +204,7 @@ class Encryptor:
 
         Raises:
             ConfigError: the arrays do not fit the layout, or the parameters carry weights.
-            CapacityError: an integer is past what a whole sum can be.
+            CapacityError: under "slots" and "ckks", an integer is past what a whole sum can be.
             ReplayError: the round was sent already.
         """
         self._check_process()
@@ -232,7 +234,9 @@ class Encryptor:
         for part, zero in zip(self._parts.all, zeros, strict=True):
             prefix = replace(common, part=part.index)
             values = self._quantizer.integers(update, part.start, part.stop)
-            tagged = self._parts.tagged(self._key, common.round_id, part, self._sender, values)
+            tagged = self._parts.tagged(
+                self._key, common.round_id, part, self._sender, values, update.wide
+            )
             payload = self._parts.scheme.seal(self._key, zero, tagged)
             entry = wire.Entry.sign(self._identity, self._sender, prefix, zero.seeds, payload)
             yield b"".join((prefix.to_bytes(), entry.to_bytes(), zero.seeds, payload))

@@ -136,6 +136,11 @@ class Parameters:
         return packing.choose(self.bits, self.max_clients)
 
     @property
+    def wraps(self) -> bool:
+        """Whether integers are taken modulo a power of two, so that only their sum must fit."""
+        return self.scheme in ("packed", "reference")
+
+    @property
     def download_mode(self) -> str:
         """What totals carry: "seeds" or "summed"."""
         return self.download or ("seeds" if self.scheme in ("packed", "reference") else "summed")

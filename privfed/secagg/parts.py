@@ -61,12 +61,21 @@ class Parts:
         return self.all[prefix.part]
 
     def tagged(
-        self, key: SecretKey, round_id: int, part: Part, sender: int, values: Integers
+        self,
+        key: SecretKey,
+        round_id: int,
+        part: Part,
+        sender: int,
+        values: Integers,
+        wide: bool,
     ) -> Integers:
-        """Return the integers of a part, from roster place ``sender``, with their tags behind."""
+        """Return the integers of a part, from roster place ``sender``, with their tags behind.
+
+        ``wide`` integers may lie outside the range of a sum.
+        """
         if not self.scheme.exact:
             return values
-        tags = self._tags.integers(key, _name(round_id, part), sender, values)
+        tags = self._tags.integers(key, _name(round_id, part), sender, values, wide)
         return np.concatenate([values, tags])
 
     def untagged(

@@ -25,6 +25,11 @@ class Update:
     # From values to steps of the grid, which tells the weight; None: they are integers already.
     factor: float | None = field(repr=False)
 
+    @property
+    def wide(self) -> bool:
+        """Whether its values may lie outside the range of a sum."""
+        return self.factor is None
+
 
 class Quantizer:
     """Turns updates into integers in [-limit, limit] under one parameter set."""
@@ -63,16 +68,20 @@ class Quantizer:
 
         Raises:
             ConfigError: the arrays do not fit the layout, or the parameters carry weights.
-            CapacityError: an integer is past what a whole sum can be.
+            CapacityError: an integer is past what a whole sum can be, and the scheme cannot
+                carry it.
         """
         params = self._params
         if params.max_weight is not None:
             raise ConfigError("integers carry no weights: set max_weight=None")
         views = params.layout.flat(arrays, kinds="iu")
+        if params.wraps:
+            return Update(views, [], None)
         top = params.packing.limit * params.max_clients
         if any(len(view) and (int(view.min()) < -top or int(view.max()) > top) for view in views):
             raise CapacityError(
-                f"an integer is past {top}, the largest sum: use more bits or a coarser grid"
+                f"an integer is past {top}, the largest sum: use scheme='packed', more bits or a "
+                "coarser grid"
             )
         return Update(views, [], None)
 

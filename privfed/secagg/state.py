@@ -1,12 +1,12 @@
 """What a party remembers across rounds and restarts: the last round, the transcript, failures."""
 
-import fcntl
 import json
 import os
 import threading
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
+from privfed import durable
 from privfed.errors import AuthenticationError, ConfigError, ReplayError
 
 MAX_FAILURES = 3
@@ -40,7 +40,7 @@ class Journal:
         self._process, self._one = os.getpid(), threading.Lock()
         self.record = Record(owner=f"{role.decode()}:{context.hex()}")
         if path is not None:
-            self._lock = _locked(path)
+            self._lock = durable.lock(path)
             self._read(path)
 
     def _read(self, path: Path) -> None:
@@ -105,31 +105,5 @@ class Journal:
         self._write()
 
     def _write(self) -> None:
-        if self._path is None:
-            return
-        fresh = self._path.with_name(self._path.name + ".new")
-        try:
-            with fresh.open("w") as file:
-                json.dump(asdict(self.record), file)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)  # the new name must survive a power cut too
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise ConfigError(f"cannot write {self._path}: {error.strerror}") from None
-
-
-def _locked(path: Path) -> object:
-    """Return an open lock file next to ``path``; the lock lasts as long as the object."""
-    try:
-        lock = path.with_name(path.name + ".lock").open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ConfigError(f"{path} is in use by another process or object") from None
-    except OSError as error:
-        raise ConfigError(f"cannot use {path}: {error.strerror}") from None
-    return lock
+        if self._path is not None:
+            durable.write(self._path, json.dumps(asdict(self.record)))

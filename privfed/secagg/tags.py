@@ -31,6 +31,7 @@ _TAG_BITS = 61
 _COLUMNS = 4096
 _SECRET_BITS = 20  # a limb of 20 bits times 20 bits times 4096 columns is exact in float64
 _LIMB = np.int64(2**_SECRET_BITS - 1)
+_ALL_LIMBS = -(-64 // _SECRET_BITS)
 
 
 class Tags:
@@ -47,13 +48,16 @@ class Tags:
         self._limbs = -(-(largest_sum.bit_length() + 1) // _SECRET_BITS)
         self.count = _TAGS * self._digits
 
-    def integers(self, key: SecretKey, name: bytes, sender: int, values: Integers) -> Integers:
+    def integers(
+        self, key: SecretKey, name: bytes, sender: int, values: Integers, wide: bool = False
+    ) -> Integers:
         """Return ``count`` integers for the values of roster place ``sender``.
 
-        ``name`` is the round's and part's.
+        ``name`` is the round's and part's; ``wide`` values may be any 64-bit integers.
         """
         mask = 2**self._base_bits - 1
-        hashes = zip(self._hash(key, name, values), _pads(key, name, sender), strict=True)
+        limbs = _ALL_LIMBS if wide else self._limbs
+        hashes = zip(self._hash(key, name, values, limbs), _pads(key, name, sender), strict=True)
         return np.array(
             [
                 tag >> (place * self._base_bits) & mask
@@ -77,17 +81,18 @@ class Tags:
             for digits in tags.reshape(_TAGS, self._digits)
         ]
         pads = zip(*(_pads(key, name, sender) for sender in senders), strict=True)
-        wanted = map(operator.add, self._hash(key, name, sums), map(sum, pads))
+        hashed = self._hash(key, name, sums, self._limbs)
+        wanted = map(operator.add, hashed, map(sum, pads))
         return all((tag - want) % _PRIME == 0 for tag, want in zip(summed, wanted, strict=True))
 
-    def _hash(self, key: SecretKey, name: bytes, values: Integers) -> list[int]:
+    def _hash(self, key: SecretKey, name: bytes, values: Integers, limbs: int) -> list[int]:
         whole, rest = divmod(len(values), _COLUMNS)
         columns, rows = _secrets(key.derive(b"tag/" + name, 32), whole + 1)
         hashes = [0] * _TAGS
-        for limb in range(self._limbs):
+        for limb in range(limbs):
             # Limbs but the last are the low bits as they stand in two's complement.
             part = values >> (limb * _SECRET_BITS) if limb else values
-            if limb < self._limbs - 1:
+            if limb < limbs - 1:
                 part = part & _LIMB
             wide = part.astype(np.float64)
             products = np.empty((whole + 1, _TAGS))

@@ -160,8 +160,22 @@ def test_integers_are_summed_as_they_are(scheme, masks):
     assert len(result.senders) == 3
 
 
+@pytest.mark.parametrize("scheme", ["packed", "reference"])
+def test_only_the_sum_of_integers_has_to_fit(scheme):
+    """Whether a round fails must tell nothing of one party's noisy integers."""
+    parties = Round.of(parameters(3, {"w": (4,)}, scheme=scheme, max_weight=None))
+    huge = np.array([2**62, -(2**62), 2**40, 12345])
+    sent = [huge, 3 - huge, np.array([1, 2, 3, -4])]
+    uploads = [
+        encryptor.encrypt_integers({"w": each}, round_id=1)
+        for encryptor, each in zip(parties.encryptors, sent, strict=True)
+    ]
+    result = parties.decryptor.decrypt_sums(parties.total(uploads), 1)
+    assert result.sums["w"].tolist() == [4, 5, 6, -1]
+
+
 def test_integers_that_no_sum_can_be():
-    parties = Round.of(parameters(3, SHAPES, max_weight=None))
+    parties = Round.of(parameters(3, SHAPES, max_weight=None, scheme="slots"))
     sent = {name: np.zeros(shape, np.int64) for name, shape in SHAPES.items()}
     sent["b"][0] = 3 * (2**15 - 1) + 1
     with pytest.raises(CapacityError, match="bits"):

@@ -1,0 +1,203 @@
+"""What has been spent of a granted (ε, δ), kept on disk: a round is paid for before it runs."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dp_accounting.pld import privacy_loss_distribution as pld
+
+from privfed import durable
+from privfed.dp.accounting import ADJACENCY
+from privfed.dp.plan import PrivacyPlan
+from privfed.errors import BudgetExceededError, ConfigError
+
+_VERSION = 1
+_GRID = 2e-3  # of the composed loss
+
+
+@dataclass
+class _Spent:
+    plan: PrivacyPlan
+    rounds: int
+
+
+class PrivacyBudget:
+    """One party's, or one federation's, budget over every training on the same units.
+
+    Rounds of different plans compose by their privacy loss distributions, each at the rows that
+    its worst-placed units have. A round counts from the moment before it runs, so that one that
+    dies half-way is paid for.
+
+    Args:
+        epsilon: what may be spent in all, against insiders.
+        delta: the δ of that.
+        privacy_unit: what is protected; every plan must protect the same.
+        path: file that keeps the budget across restarts; created where it does not exist, locked
+            while in use. None keeps it in memory, for simulation.
+
+    Raises:
+        ConfigError: a number is out of range, or the file is no such budget or in use.
+    """
+
+    def __init__(
+        self, epsilon: float, delta: float, *, privacy_unit: str, path: Path | None = None
+    ) -> None:
+        if not (epsilon > 0 and math.isfinite(epsilon)) or not 0 < delta < 1:
+            raise ConfigError("a budget needs an epsilon above 0 and a delta between 0 and 1")
+        self.epsilon, self.delta, self.privacy_unit = epsilon, delta, privacy_unit
+        self._spent: dict[str, _Spent] = {}
+        self._affordable: dict[str, int] = {}
+        self._path = path.resolve() if path is not None else None
+        if self._path is not None:
+            self._lock = durable.lock(self._path)
+            if self._path.exists():
+                self._read(self._path)
+            else:
+                self._write()
+
+    def __repr__(self) -> str:
+        return f"PrivacyBudget(epsilon={self.epsilon}, delta={self.delta}, {self.privacy_unit!r})"
+
+    @property
+    def spent_epsilon(self) -> float:
+        """ε at `delta` of all rounds so far, against insiders."""
+        return self._composed({})
+
+    def statement(self) -> str:
+        """Say in one line what is spent, with all that an ε needs to mean something."""
+        sampling = "; ".join(sorted({each.plan.sampling for each in self._spent.values()}))
+        return (
+            f"spent ε = {self.spent_epsilon:.3g} of {self.epsilon:g} at δ = {self.delta:g} "
+            f"({ADJACENCY}: {self.privacy_unit}; sampling: {sampling or 'no round yet'})"
+        )
+
+    def rounds_spent(self, plan: PrivacyPlan) -> int:
+        """Give how many rounds of a plan are paid for, in this process or an earlier one."""
+        spent = self._spent.get(plan.fingerprint)
+        return spent.rounds if spent else 0
+
+    def rounds_left(self, plan: PrivacyPlan) -> int:
+        """Give how many further rounds of a plan its own number and this budget allow.
+
+        Raises:
+            ConfigError: the plan protects another unit.
+        """
+        self._check_unit(plan)
+        return self._affordable_rounds(plan) - self.rounds_spent(plan)
+
+    def spend_round(self, plan: PrivacyPlan) -> int:
+        """Pay for the next round of a plan, on disk when this returns, and give its number from 1.
+
+        Raises:
+            BudgetExceededError: the round would exceed the budget, or the plan's rounds are done;
+                nothing is spent.
+            ConfigError: the plan protects another unit, or the file cannot be written.
+        """
+        done = self.rounds_spent(plan)
+        if self.rounds_left(plan) < 1:
+            if done >= plan.rounds:
+                raise BudgetExceededError(
+                    f"the plan's {plan.rounds} rounds are spent: make a new plan"
+                )
+            raise BudgetExceededError(
+                f"round {done + 1} would spend epsilon="
+                f"{self._composed({plan.fingerprint: _Spent(plan, done + 1)}):.4g} of "
+                f"{self.epsilon:g} (delta={self.delta:g}, {self.privacy_unit}): stop here, or "
+                "get a larger budget agreed"
+            )
+        self._spent[plan.fingerprint] = _Spent(plan, done + 1)
+        # A further round of one plan takes from what the others can afford.
+        self._affordable = {
+            name: count for name, count in self._affordable.items() if name == plan.fingerprint
+        }
+        self._write()
+        return done + 1
+
+    def _check_unit(self, plan: PrivacyPlan) -> None:
+        if plan.privacy_unit != self.privacy_unit:
+            raise ConfigError(
+                f"the budget protects {self.privacy_unit!r} and the plan {plan.privacy_unit!r}: "
+                "use one unit, or a budget for each"
+            )
+
+    def _affordable_rounds(self, plan: PrivacyPlan) -> int:
+        """Find the most rounds of the plan that fit beside what the others have spent."""
+        name = plan.fingerprint
+        if name not in self._affordable:
+            low, high = self.rounds_spent(plan), plan.rounds
+            if self._fits(plan, high):
+                low = high
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if self._fits(plan, middle) else (low, middle)
+            self._affordable[name] = low
+        return self._affordable[name]
+
+    def _fits(self, plan: PrivacyPlan, rounds: int) -> bool:
+        return self._composed({plan.fingerprint: _Spent(plan, rounds)}) <= self.epsilon
+
+    def _composed(self, instead: dict[str, _Spent]) -> float:
+        """Give ε of all that is spent, with some plans' rounds replaced."""
+        spent = [each for each in (self._spent | instead).values() if each.rounds > 0]
+        if not spent:
+            return 0.0
+        if len(spent) == 1 and spent[0].plan.delta == self.delta:
+            return spent[0].plan.spent(spent[0].rounds)
+        # A unit may be of any kind in each plan, and nothing says which go together.
+        parts, gaps = zip(*(each.plan.losses(each.rounds, _GRID) for each in spent), strict=True)
+        gap = math.fsum(gaps)
+        composed = [functools.reduce(_compose, kinds) for kinds in itertools.product(*parts)]
+        epsilons = [each.get_epsilon_for_delta(self.delta * math.exp(-gap)) for each in composed]
+        return float(max(epsilons)) + 2 * gap
+
+    def _read(self, path: Path) -> None:
+        try:
+            kept: dict[str, Any] = json.loads(path.read_text())
+            if kept["version"] != _VERSION:
+                raise ValueError
+            granted = (kept["epsilon"], kept["delta"], kept["privacy_unit"])
+            spent = [
+                _Spent(PrivacyPlan.from_dict(each["plan"]), int(each["rounds"]))
+                for each in kept["spent"]
+            ]
+            if any(not 0 <= each.rounds <= each.plan.rounds for each in spent):
+                raise ValueError
+        except (OSError, ValueError, TypeError, KeyError):
+            raise ConfigError(
+                f"{path} is no privacy budget: restore it from a copy; a new one would forget "
+                "what is spent"
+            ) from None
+        if granted != (self.epsilon, self.delta, self.privacy_unit):
+            raise ConfigError(
+                f"{path} grants epsilon={granted[0]} at delta={granted[1]} for {granted[2]!r}: "
+                "ask for the same"
+            )
+        self._spent = {each.plan.fingerprint: each for each in spent}
+
+    def _write(self) -> None:
+        if self._path is None:
+            return
+        kept = {
+            "version": _VERSION,
+            "epsilon": self.epsilon,
+            "delta": self.delta,
+            "privacy_unit": self.privacy_unit,
+            "adjacency": ADJACENCY,
+            "spent": [
+                {"plan": each.plan.to_dict(), "rounds": each.rounds}
+                for each in self._spent.values()
+            ],
+        }
+        durable.write(self._path, json.dumps(kept, indent=1))
+
+
+def _compose(
+    one: pld.PrivacyLossDistribution, other: pld.PrivacyLossDistribution
+) -> pld.PrivacyLossDistribution:
+    return one.compose(other)

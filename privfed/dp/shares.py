@@ -1,0 +1,98 @@
+"""A party's noise as integers, so that the sum under encryption carries all of it.
+
+Every party draws its integers from the discrete Gaussian around its own unrounded sum, which is the
+noise and the rounding in one (Kairouz, Liu, Steinke, arXiv 2102.06387, with shifted centres). The
+proof is in docs/privacy.md, the price in `privfed.dp.plan`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from privfed.dp.discrete import discrete_gaussian
+from privfed.dp.domination import domination_gap
+from privfed.dp.plan import PrivacyPlan
+from privfed.dp.randomness import NoiseSource
+from privfed.errors import ConfigError
+
+SLACK = 1e-6  # share of the clip norm that floating point may add to a sensitivity
+OVERFLOW = 2.0**-40  # chance at most that any value of any round leaves the encoding
+
+
+class NoiseShares:
+    """The integers of a plan with noise="shares": what a party sends and what their sum means.
+
+    Args:
+        plan: the plan that all parties agreed on.
+
+    Raises:
+        ConfigError: the plan's noise is not made of shares.
+    """
+
+    def __init__(self, plan: PrivacyPlan) -> None:
+        if not plan.is_shared:
+            raise ConfigError(f"the plan's noise is {plan.noise}: shares need noise='shares'")
+        self.plan = plan
+        self.step = plan.grid * plan.l2_clip_norm * (1 + SLACK)  # of the grid, in the sum's units
+
+    def draw(
+        self, clipped: NDArray[np.float64], l2_sensitivity: float, randomness: NoiseSource
+    ) -> NDArray[np.int64]:
+        """Draw one party's noisy integers of one round.
+
+        Args:
+            clipped: (dimension,) sum of this party's clipped rows.
+            l2_sensitivity: how far one row moves it; at most the plan's clip norm, but for a
+                millionth that covers floating point.
+            randomness: fresh for every draw; seeded only in simulation.
+
+        Raises:
+            ConfigError: the sum does not fit the plan or is not finite.
+        """
+        if clipped.shape != (self.plan.dimension,):
+            raise ConfigError(
+                f"the plan is for {self.plan.dimension} values, not {list(clipped.shape)}: "
+                "calibrate it with this model's dimension"
+            )
+        if not l2_sensitivity <= self.plan.l2_clip_norm * (1 + SLACK):
+            raise ConfigError(
+                f"a row moves this sum by {l2_sensitivity:g}, the plan allows "
+                f"{self.plan.l2_clip_norm:g}: clip to the plan's norm"
+            )
+        return discrete_gaussian(clipped / self.step, self.plan.share_grid_std, randomness)
+
+    def decode(self, sums: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Turn decrypted integer sums into the noisy sum of all parties."""
+        return sums * self.step
+
+    @property
+    def largest_sum(self) -> int:
+        """Magnitude that no summed integer of the whole training passes, but with chance 2^-40.
+
+        Half of that chance is for a step with more rows than this bound counts, each of them one
+        clip norm along one axis; half for the noise of all parties, whose tail is a Gaussian's
+        (docs/privacy.md, equation (2)).
+        """
+        plan = self.plan
+        releases = max(plan.steps)
+        # A coin with a smaller chance shows heads less often: the largest rate bounds all.
+        chance, count = OVERFLOW / 2 / releases, sum(plan.rows)
+        rows = 0
+        while stats.binom.sf(rows, count, max(plan.sampling_rates)) > chance:
+            rows += 1
+        deviation = plan.share_grid_std * math.sqrt(plan.parties)
+        gap = domination_gap(plan.dimension, releases, plan.parties)
+        logarithm = math.log(2 * releases * plan.dimension / (OVERFLOW / 2)) + gap
+        noise = deviation * math.sqrt(2 * logarithm)
+        return math.ceil(rows * plan.l2_clip_norm / self.step + noise) + 1
+
+    @property
+    def bits(self) -> int:
+        """Bits of a value in `privfed.secagg.Parameters`, so that every sum fits."""
+        # A sum over M parties may reach M·(2^(bits-1) - 1).
+        per_party = -(-self.largest_sum // self.plan.parties)
+        return max(6, per_party.bit_length() + 1)
