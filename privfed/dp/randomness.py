@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from privfed.errors import ReplayError
 
+_WORDS_A_KEY = 2**34  # half of what ChaCha20's block counter allows
+
 
 class NoiseSource(Protocol):
     """Where coins and noise are drawn from."""
@@ -35,12 +37,19 @@ class NoiseSource(Protocol):
 
 
 class _KeyStream:
-    """Uniform 64-bit words from ChaCha20 (RFC 8439, section 2.4) under one key used once."""
+    """Uniform 64-bit words from ChaCha20 (RFC 8439, section 2.4) under keys used once."""
 
     def __init__(self, key: bytes) -> None:
+        self._start(key)
+
+    def _start(self, key: bytes) -> None:
         self._encryptor = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
+        self._left = _WORDS_A_KEY
 
     def words(self, count: int) -> NDArray[np.uint64]:
+        if count > self._left:  # the block counter has 32 bits: the stream gives its next key
+            self._start(self._encryptor.update(bytes(32)))
+        self._left -= count
         stream = self._encryptor.update(bytes(8 * count))
         return np.frombuffer(stream, dtype=np.uint64)
 

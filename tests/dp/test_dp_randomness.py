@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from privfed.dp import SecretRandomness, SeededRandomness
+from privfed.dp import SecretRandomness, SeededRandomness, randomness
 from privfed.errors import ReplayError
 
 # RFC 8439, appendix A.1, test vectors 1 and 2: key and nonce zero, blocks 0 and 1.
@@ -36,6 +36,18 @@ def zero_key(monkeypatch: pytest.MonkeyPatch) -> SecretRandomness:
 def test_the_stream_is_that_of_rfc_8439(zero_key: SecretRandomness) -> None:
     stream = b"".join(zero_key.words(count).tobytes() for count in (1, 3, 8, 4))
     assert stream == RFC_8439_A1
+
+
+def test_a_used_up_key_gives_the_next(
+    zero_key: SecretRandomness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ChaCha20 counts 2^32 blocks; the words that become a key are given to nobody."""
+    monkeypatch.setattr(randomness, "_WORDS_A_KEY", 6)
+    source = SecretRandomness()  # the key is zero again
+    first, second = source.words(6).tobytes(), source.words(2).tobytes()
+    assert first == RFC_8439_A1[:48]
+    monkeypatch.setattr(secrets, "token_bytes", lambda size: RFC_8439_A1[48:80])
+    assert second == SecretRandomness().words(2).tobytes()
 
 
 def test_coins_are_the_stream_below_a_threshold(zero_key: SecretRandomness) -> None:
