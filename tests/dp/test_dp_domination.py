@@ -5,9 +5,9 @@ Nothing here is drawn: laws are summed in more digits than the gap has, which is
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
+from collections.abc import Iterator
 
 import mpmath  # type: ignore[import-untyped]
 import numpy as np
@@ -21,8 +21,9 @@ Law = dict[int, mpf]
 
 
 @pytest.fixture(autouse=True)
-def digits() -> None:
-    mpmath.mp.dps = 60
+def digits() -> Iterator[None]:
+    with mpmath.workdps(60):  # and back to what it was, also from what a test sets
+        yield
 
 
 def theta(centre: mpf, sigma: mpf) -> mpf:
@@ -37,7 +38,6 @@ def density(x: mpf, variance: mpf) -> mpf:
     return mpmath.exp(-(x**2) / (2 * variance)) / mpmath.sqrt(2 * mpmath.pi * variance)
 
 
-@functools.cache
 def share(centre: float, sigma: float, reach: float = 12.0) -> Law:
     """Probabilities of N_Z(centre, sigma²) within `reach` standard deviations."""
     whole, wide = round(centre), math.ceil(reach * sigma)
