@@ -16,7 +16,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numpy.typing import NDArray
 
-from privfed.errors import ReplayError
+from privfed.errors import ConfigError, ReplayError
 
 _WORDS_A_KEY = 2**34  # half of what ChaCha20's block counter allows
 
@@ -109,3 +109,16 @@ class SeededRandomness(_KeyStream):
 
     def __init__(self, *seed: int) -> None:
         super().__init__(hashlib.sha256(b"privfed simulation" + repr(seed).encode()).digest())
+
+
+def require_secret(sources: Sequence[NoiseSource], simulation: bool) -> None:
+    """Refuse seeded randomness where it would have to protect somebody.
+
+    Raises:
+        ConfigError: a source is seeded and this is no simulation.
+    """
+    if not simulation and any(source.simulation for source in sources):
+        raise ConfigError(
+            "a seeded generator protects nobody: use SecretRandomness(), or say simulation=True "
+            "where nobody needs protection"
+        )

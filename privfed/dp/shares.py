@@ -53,16 +53,7 @@ class NoiseShares:
         Raises:
             ConfigError: the sum does not fit the plan or is not finite.
         """
-        if clipped.shape != (self.plan.dimension,):
-            raise ConfigError(
-                f"the plan is for {self.plan.dimension} values, not {list(clipped.shape)}: "
-                "calibrate it with this model's dimension"
-            )
-        if not l2_sensitivity <= self.plan.l2_clip_norm * (1 + SLACK):
-            raise ConfigError(
-                f"a row moves this sum by {l2_sensitivity:g}, the plan allows "
-                f"{self.plan.l2_clip_norm:g}: clip to the plan's norm"
-            )
+        check_sum(self.plan, clipped, l2_sensitivity)
         return discrete_gaussian(clipped / self.step, self.plan.share_grid_std, randomness)
 
     def decode(self, sums: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -96,3 +87,21 @@ class NoiseShares:
         # A sum over M parties may reach M·(2^(bits-1) - 1).
         per_party = -(-self.largest_sum // self.plan.parties)
         return max(6, per_party.bit_length() + 1)
+
+
+def check_sum(plan: PrivacyPlan, clipped: NDArray[np.float64], l2_sensitivity: float) -> None:
+    """Refuse a sum of clipped rows that the plan's noise would not hide.
+
+    Raises:
+        ConfigError: its length is not the plan's dimension, or a row moves it too far.
+    """
+    if clipped.shape != (plan.dimension,):
+        raise ConfigError(
+            f"the plan is for {plan.dimension} values, not {list(clipped.shape)}: "
+            "calibrate it with this model's dimension"
+        )
+    if not l2_sensitivity <= plan.l2_clip_norm * (1 + SLACK):
+        raise ConfigError(
+            f"a row moves this sum by {l2_sensitivity:g}, the plan allows "
+            f"{plan.l2_clip_norm:g}: clip to the plan's norm"
+        )

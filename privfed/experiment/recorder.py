@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from privfed.dp import PrivacyPlan
 from privfed.experiment.arms import Arm
 from privfed.experiment.results import PrivacyCost, Run
-from privfed.training import Arrays, Averaged, Evaluation, evaluate, get_arrays, weights_sha256
+from privfed.training import Arrays, Evaluation, Exchange, evaluate, get_arrays, weights_sha256
 
 _ENCRYPTION = ("encrypt", "aggregate", "decrypt")
 
@@ -53,13 +53,13 @@ class Recorder:
         self._start = time.perf_counter()
 
     def on_round(
-        self, round_id: int, model: nn.Module, train_seconds: float, averaged: Averaged | None
+        self, round_id: int, model: nn.Module, train_seconds: float, exchange: Exchange | None
     ) -> None:
         """Take down one round."""
         start = time.perf_counter()
         trained = evaluate(model, *self.train_rows)
         self._last = evaluate(model, self._test.features, self._test.labels)
-        seconds = {"train": train_seconds, **(averaged.seconds if averaged else {})}
+        seconds = {"train": train_seconds, **(exchange.seconds if exchange else {})}
         seconds["evaluate"] = time.perf_counter() - start
         row = {
             "train_loss": trained.loss,
@@ -67,8 +67,8 @@ class Recorder:
             "test_loss": self._last.loss,
             "test_accuracy": self._last.accuracy,
             "test_auc": self._last.auc,
-            "upload_bytes": averaged.upload_bytes if averaged else 0,
-            "download_bytes": averaged.download_bytes if averaged else 0,
+            "upload_bytes": exchange.upload_bytes if exchange else 0,
+            "download_bytes": exchange.download_bytes if exchange else 0,
             "weights_sha256": weights_sha256(get_arrays(model)),
             **{f"seconds_{phase}": value for phase, value in seconds.items()},
         }

@@ -1,6 +1,20 @@
 """Models, training at a party, and the rounds that bring parties together."""
 
-from privfed.training.averaging import Averaged, Averaging, FloatAveraging, SecureAveraging
+from privfed.training.averaging import (
+    Averaged,
+    Averaging,
+    Exchange,
+    FloatAveraging,
+    SecureAveraging,
+)
+from privfed.training.clipping import ClippedSum, GradientClipper
+from privfed.training.contributions import (
+    AdaptiveClip,
+    ClientUpdates,
+    Contributor,
+    FixedClip,
+    RecordGradients,
+)
 from privfed.training.dp_sgd import DPSGDTrainer
 from privfed.training.evaluate import Evaluation, evaluate
 from privfed.training.federated import initial_model, train_alone, train_federated
@@ -13,17 +27,39 @@ from privfed.training.model import (
     set_arrays,
     weights_sha256,
 )
+from privfed.training.noisy_sums import (
+    CentralNoise,
+    LocalNoise,
+    NoisySums,
+    Released,
+    SharedNoise,
+    share_parameters,
+)
+from privfed.training.private import train_private
 
 __all__ = [
     "AdamTrainer",
+    "AdaptiveClip",
     "Arrays",
     "Averaged",
     "Averaging",
+    "CentralNoise",
+    "ClientUpdates",
+    "ClippedSum",
+    "Contributor",
     "DPSGDTrainer",
     "Evaluation",
+    "Exchange",
+    "FixedClip",
     "FloatAveraging",
+    "GradientClipper",
+    "LocalNoise",
     "LocalTrainer",
+    "NoisySums",
+    "RecordGradients",
+    "Released",
     "SecureAveraging",
+    "SharedNoise",
     "adam_reach",
     "evaluate",
     "get_arrays",
@@ -31,7 +67,9 @@ __all__ = [
     "log_probabilities",
     "paper_network",
     "set_arrays",
+    "share_parameters",
     "train_alone",
     "train_federated",
+    "train_private",
     "weights_sha256",
 ]

@@ -14,17 +14,23 @@ from privfed.training.model import Arrays
 
 
 @dataclass(frozen=True)
-class Averaged:
-    """One round's mean and what it cost.
+class Exchange:
+    """What one round's exchange cost.
 
-    `upload_bytes` and `download_bytes` are of all parties together. `seconds` is by phase: encrypt
-    (work made ahead included), aggregate, decrypt, all parties one after the other.
+    `upload_bytes` and `download_bytes` are of all parties together. `seconds` is by phase: noise,
+    encrypt (work made ahead included), aggregate, decrypt, all parties one after the other.
     """
 
-    mean: Arrays
     upload_bytes: int
     download_bytes: int
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Averaged(Exchange):
+    """One round's mean and what it cost."""
+
+    mean: Arrays
 
 
 class Averaging(Protocol):
@@ -55,7 +61,7 @@ class FloatAveraging:
             for name in updates[0]
         }
         size = sum(array.nbytes for array in mean.values()) * len(updates)
-        return Averaged(mean, size, size, {"aggregate": time.perf_counter() - start})
+        return Averaged(size, size, {"aggregate": time.perf_counter() - start}, mean)
 
 
 class SecureAveraging:
@@ -112,7 +118,7 @@ class SecureAveraging:
 
     def average(self, round_id: int, updates: Sequence[Arrays]) -> Averaged:
         """Steps 2 to 4 of the paper: encrypt and upload, aggregate, return and decrypt."""
-        clock = _Clock()
+        clock = Clock()
         uploads = [self._encrypt(i, round_id, update) for i, update in enumerate(updates)]
         clock.lap("encrypt")
         total = serve_round(self._public, round_id, uploads)
@@ -136,21 +142,29 @@ class SecureAveraging:
         )
 
 
-def serve_round(public_parameters: bytes, round_id: int, uploads: Sequence[bytes]) -> bytes:
+def serve_round(
+    public_parameters: bytes,
+    round_id: int,
+    uploads: Sequence[bytes],
+    cohort: Sequence[int] | None = None,
+) -> bytes:
     """Be the server for one round: everything that it is given are these bytes."""
     parameters = secagg.Parameters.from_bytes(public_parameters)
-    aggregator = secagg.Aggregator(parameters, round_id=round_id)
+    aggregator = secagg.Aggregator(parameters, round_id=round_id, cohort=cohort)
     for upload in uploads:
         aggregator.add(upload)
     return aggregator.total()
 
 
-class _Clock:
+class Clock:
+    """Seconds by phase."""
+
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, phase: str) -> None:
+        """Give the time since the last call to a phase."""
         now = time.perf_counter()
         self.seconds[phase] = now - self._last
         self._last = now

@@ -17,7 +17,7 @@ from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from privfed.dp import DPSGDPlan
+from privfed.dp import PrivacyPlan
 from privfed.dp.randomness import NoiseSource
 from privfed.errors import BudgetExceededError, ConfigError
 from privfed.training.local import LEARNING_RATE, carry_on
@@ -42,7 +42,7 @@ class DPSGDTrainer:
         self,
         features: Tensor,
         labels: Tensor,
-        plan: DPSGDPlan,
+        plan: PrivacyPlan,
         party: int,
         randomness: NoiseSource,
         learning_rate: float = LEARNING_RATE,
@@ -110,7 +110,7 @@ class _SecretNoiseOptimizer(DPOptimizer):  # type: ignore[misc]
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        plan: DPSGDPlan,
+        plan: PrivacyPlan,
         expected_batch_size: float,
         randomness: NoiseSource,
     ) -> None:

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from privfed.errors import ConfigError
-from privfed.training.averaging import Averaged, Averaging, add, subtract
+from privfed.training.averaging import Averaging, Exchange, add, subtract
 from privfed.training.local import LocalTrainer
 from privfed.training.model import Arrays, get_arrays, set_arrays
 
-OnRound = Callable[[int, nn.Module, float, "Averaged | None"], None]
-"""Called after each round: its number from 1, the model, seconds of training, the averaging."""
+OnRound = Callable[[int, nn.Module, float, "Exchange | None"], None]
+"""Called after each round: its number from 1, the model, seconds of training, the exchange."""
 
 
 def train_alone(

@@ -1,0 +1,150 @@
+"""The sum of clipped per-row gradients, with its sensitivity, whatever the model.
+
+Abadi et al., "Deep Learning with Differential Privacy", arXiv 1607.00133, algorithm 1. Stacks of
+linear layers take a closed form, every other model Opacus's hooks; both end in the same clipping
+here, in float64.
+
+Dropout is off. torch draws its masks by place in the batch, so one row more or fewer would change
+the masks and gradients of the rows behind it, by more than the clip norm that noise hides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from privfed.errors import ConfigError
+from privfed.training.linear_stack import LinearStack, linear_stack
+from privfed.training.model import log_probabilities
+from privfed.training.per_sample import OpacusGradients
+
+RowLosses = Callable[[Tensor, Tensor], Tensor]
+"""The loss of each row, (n,), of scores (n, …) and labels (n,); no row's looks at another."""
+
+_OPACUS_SLACK = 1e-6  # Opacus clips by C/(norm + 1e-6), and so do we
+_UNIT_ROUNDOFF = 2.0**-53
+
+
+def cross_entropy_by_row(scores: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each row: `scores` (n, classes) before the sigmoid, `labels` (n,)."""
+    return functional.nll_loss(log_probabilities(scores), labels, reduction="none")
+
+
+class RowGradients(Protocol):
+    """Every row's gradient at one batch of b rows, in whatever form is cheap."""
+
+    def squared_norms(self) -> NDArray[np.float64]:
+        """Give the squared L2 norm of each row's gradient, (b,)."""
+
+    def weighted_sum(self, factors: NDArray[np.float64], out: list[NDArray[np.float64]]) -> None:
+        """Write the sum of factors (b,) times gradients into one array a parameter."""
+
+
+@dataclass(frozen=True)
+class ClippedSum:
+    """The sum of a batch's clipped gradients before any noise: as secret as the rows.
+
+    Attributes:
+        arrays: float64, by name of each trainable parameter in the model's order; views of `flat`.
+        flat: the same values, one after another, as one vector.
+        l2_sensitivity: how far, at most, one row more or fewer moves `flat`: what noise must hide.
+    """
+
+    arrays: dict[str, NDArray[np.float64]] = field(repr=False)
+    flat: NDArray[np.float64] = field(repr=False)
+    l2_sensitivity: float
+
+
+class GradientClipper:
+    """Clips each row's gradient of one model on one party's rows and adds up a batch of them.
+
+    The model's structure is read once, its weights at every call. `method` says which way was
+    chosen: "closed form" for an `nn.Sequential` of linear layers and elementwise activations
+    (see `linear_stack`), "opacus" for every other model.
+
+    `l2_sensitivity` is the clip norm C and a little more for floating point. With u = 2^-53, n rows
+    and k numbers in the longest sum, a row's norm is off by a relative k·u at most, and a sum of
+    up to n rows of norm C by n²·u·C; both neighbours round. A row's own gradient is taken to be
+    the same in every batch; BLAS may round it in another way, by its place in the batch.
+
+    Args:
+        model: its parameters that require a gradient are what is trained.
+        features: (n, …) training rows; n is public.
+        labels: (n,).
+        l2_clip_norm: bound C > 0 on the L2 norm of a row's gradient.
+        row_losses: each row's loss; by default the paper's cross-entropy.
+
+    Raises:
+        ConfigError: the clip norm, the labels or the model won't do; a layer is named.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        features: Tensor,
+        labels: Tensor,
+        l2_clip_norm: float,
+        *,
+        row_losses: RowLosses = cross_entropy_by_row,
+    ) -> None:
+        if not (l2_clip_norm > 0 and math.isfinite(l2_clip_norm)):
+            raise ConfigError(f"the clip norm must be a positive number, not {l2_clip_norm}")
+        if len(features) != len(labels):
+            raise ConfigError(f"{len(features)} rows have {len(labels)} labels: give each row one")
+        self._shapes = {
+            name: tuple(parameter.shape)
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
+        if not self._shapes:
+            raise ConfigError("no parameter of the model requires a gradient: nothing to train")
+        sizes = [math.prod(shape) for shape in self._shapes.values()]
+        self._bounds = [0, *np.cumsum(sizes).tolist()]
+        self._rows = len(features)
+        self._clip = float(l2_clip_norm)
+        layers = linear_stack(model, features)
+        self.method = "opacus" if layers is None else "closed form"
+        self._gradients: Callable[[NDArray[np.intp]], RowGradients]
+        if layers is None:
+            self._gradients = OpacusGradients(model, features, labels, row_losses)
+        else:
+            known = row_losses is cross_entropy_by_row
+            self._gradients = LinearStack(layers, features, labels, None if known else row_losses)
+        rounding = 2 * (self._rows + 2) ** 2 + sum(sizes) + 100
+        self.l2_sensitivity = self._clip * (1 + rounding * _UNIT_ROUNDOFF)
+
+    def clipped_sum(self, batch: NDArray[np.bool_]) -> ClippedSum:
+        """Add up the clipped gradients of the rows where `batch` (n,) is True; none give zeros.
+
+        Raises:
+            ConfigError: `batch` is no mask of the rows, or a row's gradient is not finite.
+        """
+        if batch.shape != (self._rows,) or batch.dtype != np.bool_:
+            raise ConfigError(f"a batch is a mask of {self._rows} booleans, one for each row")
+        flat = np.zeros(self._bounds[-1])
+        parts = [flat[start:end] for start, end in pairwise(self._bounds)]
+        arrays = {
+            name: part.reshape(shape)
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
+        places = np.flatnonzero(batch)
+        if len(places):
+            with np.errstate(over="ignore", invalid="ignore"):  # refused below, by the norm
+                gradients = self._gradients(places)
+                norms = np.sqrt(gradients.squared_norms())
+            if not np.isfinite(norms).all():
+                raise ConfigError(
+                    "a row's gradient is not a finite number, so no clip norm bounds it: "
+                    "look for NaN or huge values in the features"
+                )
+            factors = np.minimum(1.0, self._clip / (norms + _OPACUS_SLACK))
+            gradients.weighted_sum(factors, list(arrays.values()))
+        return ClippedSum(arrays, flat, self.l2_sensitivity)

@@ -1,0 +1,246 @@
+"""What a party puts into a noisy sum: clipped gradients of its rows, or its own clipped update."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from privfed.dp import PrivacyPlan
+from privfed.dp.randomness import NoiseSource, require_secret
+from privfed.errors import ConfigError
+from privfed.training.averaging import subtract
+from privfed.training.clipping import (
+    ClippedSum,
+    GradientClipper,
+    RowLosses,
+    cross_entropy_by_row,
+)
+from privfed.training.local import LocalTrainer
+from privfed.training.model import get_arrays, set_arrays
+
+Floats = NDArray[np.float64]
+_ROUNDING = 1e-9  # of a clipped vector's norm, in float64
+
+
+class Contributor(Protocol):
+    """One party's part of every round, from the model as it stands."""
+
+    def contribute(self, round_id: int) -> ClippedSum:
+        """Give this round's clipped sum, before any noise.
+
+        Raises:
+            ConfigError: a gradient or update is not finite.
+        """
+
+
+class RecordGradients:
+    """Record-level: clipped gradients of the rows that secret coins draw, one step a round.
+
+    Args:
+        model: the global model, whose weights are read every round.
+        features: (n, …) rows of this party; n as in the plan.
+        labels: (n,).
+        plan: sampling and clipping.
+        party: this party's place in the plan.
+        randomness: where the coins come from.
+        row_losses: each row's loss; by default the paper's cross-entropy.
+        simulation: whether seeded coins are meant.
+
+    Raises:
+        ConfigError: the rows or the model don't fit the plan, or the coins are seeded.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        features: Tensor,
+        labels: Tensor,
+        plan: PrivacyPlan,
+        party: int,
+        randomness: NoiseSource,
+        *,
+        row_losses: RowLosses = cross_entropy_by_row,
+        simulation: bool = False,
+    ) -> None:
+        require_secret([randomness], simulation)
+        check_rows(plan, party, len(features))
+        self._clipper = GradientClipper(
+            model, features, labels, plan.l2_clip_norm, row_losses=row_losses
+        )
+        self._rate, self._rows = plan.sampling_rates[party], len(features)
+        self._randomness = randomness
+
+    @property
+    def method(self) -> str:
+        """How gradients are clipped: "closed form" or "opacus"."""
+        return self._clipper.method
+
+    def contribute(self, round_id: int) -> ClippedSum:
+        """Draw a Poisson batch, which may be empty, and add up its clipped gradients."""
+        return self._clipper.clipped_sum(self._randomness.coins(self._rate, self._rows))
+
+
+class Clip(Protocol):
+    """Turns an update into what is summed, and the noisy sum into one of updates."""
+
+    def pack(self, update: Floats) -> Floats:
+        """Give a vector of norm at most the plan's clip norm."""
+
+    def unpack(self, total: Floats) -> Floats:
+        """Give the noisy sum of clipped updates, and take the next round's clip norm from it."""
+
+
+class FixedClip:
+    """Clips every update to the plan's norm (McMahan et al., arXiv 1710.06963).
+
+    Args:
+        plan: a client-level plan whose dimension is the update's.
+    """
+
+    def __init__(self, plan: PrivacyPlan) -> None:
+        self.norm = plan.l2_clip_norm
+
+    def pack(self, update: Floats) -> Floats:
+        """Scale the update down to the norm, if it is longer."""
+        return update * min(1.0, self.norm / max(_norm(update), 1e-300))
+
+    def unpack(self, total: Floats) -> Floats:
+        """Give the sum as it is."""
+        return total
+
+
+class AdaptiveClip:
+    """Follows a quantile of the updates' norms (Andrew et al. 2021, arXiv 1905.03871).
+
+    Beside its update, scaled to norm √(1 - s²), a client sends ±s: whether its norm was under the
+    clip norm. The vector has norm 1, which is the plan's clip norm: what the count costs is in the
+    plan's ε, and pays by the factor 1/√(1 - s²) more noise on the updates.
+
+    Args:
+        plan: a client-level plan with `l2_clip_norm` 1 and one dimension more than the update.
+        initial_norm: the first round's clip norm, > 0.
+        target_quantile: share of updates that should be under the clip norm.
+        learning_rate: of the clip norm's logarithm.
+
+    Raises:
+        ConfigError: the plan's clip norm is not 1, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        plan: PrivacyPlan,
+        *,
+        initial_norm: float = 0.1,
+        target_quantile: float = 0.5,
+        learning_rate: float = 0.2,
+    ) -> None:
+        if plan.l2_clip_norm != 1:
+            raise ConfigError(
+                "adaptive clipping sends vectors of norm 1: calibrate the plan with l2_clip_norm=1"
+            )
+        if not (initial_norm > 0 and 0 <= target_quantile <= 1 and learning_rate > 0):
+            raise ConfigError("adaptive clipping needs a positive norm and rate, and a quantile")
+        self.norm = initial_norm
+        self._quantile, self._learning_rate = target_quantile, learning_rate
+        self._clients = float(np.dot(plan.rows, plan.sampling_rates))
+        # Noise on the count of a twentieth of the clients, as in the paper; with few of them
+        # rather more of it than more on the updates.
+        self._share = min(0.5, 10 * plan.noise_multiplier / self._clients)
+        self._rest = math.sqrt(1 - self._share**2)
+
+    def pack(self, update: Floats) -> Floats:
+        """Scale the update, and append on which side of the clip norm it was."""
+        norm = _norm(update)
+        scaled = update * (self._rest / max(norm, self.norm))
+        return np.append(scaled, self._share if norm <= self.norm else -self._share)
+
+    def unpack(self, total: Floats) -> Floats:
+        """Give the sum in the updates' units, and move the clip norm towards the quantile."""
+        updates = total[:-1] * (self.norm / self._rest)
+        below = (total[-1] / (self._share * self._clients) + 1) / 2
+        step = float(np.clip(below, 0, 1)) - self._quantile
+        self.norm *= math.exp(-self._learning_rate * step)
+        return updates
+
+
+class ClientUpdates:
+    """Client-level: one party's update of the whole model, clipped; its coin may leave it out.
+
+    A client whose coin says no sends its noise alone, so that nobody learns who took part, and
+    the amplification by sampling holds against the server too.
+
+    Args:
+        model: the global model; trained in place and put back.
+        trainer: the client's local training, any number of steps.
+        clip: how updates are clipped; shared by all clients of a simulation.
+        plan: with one "row" a party: the client.
+        party: this client's place in the plan.
+        randomness: where its coin comes from.
+        seed: of the local training's batches, which protect nobody.
+        simulation: whether a seeded coin is meant.
+
+    Raises:
+        ConfigError: the plan counts rows, not clients, or the coin is seeded.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        trainer: LocalTrainer,
+        clip: Clip,
+        plan: PrivacyPlan,
+        party: int,
+        randomness: NoiseSource,
+        *,
+        seed: int = 0,
+        simulation: bool = False,
+    ) -> None:
+        require_secret([randomness], simulation)
+        check_rows(plan, party, 1)
+        self._model, self._trainer, self._clip = model, trainer, clip
+        self._rate, self._randomness = plan.sampling_rates[party], randomness
+        self._sensitivity = plan.l2_clip_norm * (1 + _ROUNDING)
+        self._seed = (seed << 20) + party
+
+    def contribute(self, round_id: int) -> ClippedSum:
+        """Train, clip the update and put the model back; zeros if the coin says no."""
+        before = get_arrays(self._model)
+        if not self._randomness.coins(self._rate, 1)[0]:
+            packed = np.zeros_like(self._clip.pack(_flat(before)))
+            return ClippedSum({"update": packed}, packed, self._sensitivity)
+        self._trainer.train_epoch(self._model, (self._seed << 20) + round_id)
+        update = subtract(get_arrays(self._model), before)
+        set_arrays(self._model, before)
+        # Minus the update, since the noisy sum is stepped against like a gradient.
+        flat = -_flat(update)
+        if not np.isfinite(flat).all():
+            raise ConfigError("an update holds NaN or infinite values: look at the features")
+        packed = self._clip.pack(flat)
+        return ClippedSum({"update": packed}, packed, self._sensitivity)
+
+
+def check_rows(plan: PrivacyPlan, party: int, rows: int) -> None:
+    """Refuse data that the plan's sampling rate was not made for.
+
+    Raises:
+        ConfigError: the party is none of the plan's, or has other rows.
+    """
+    if not 0 <= party < plan.parties:
+        raise ConfigError(f"the privacy plan has parties 0 to {plan.parties - 1}, not {party}")
+    if plan.rows[party] != rows:
+        raise ConfigError(
+            f"the privacy plan counts {plan.rows[party]} training rows at party {party}, "
+            f"which has {rows}: make the plan anew"
+        )
+
+
+def _flat(arrays: dict[str, NDArray[np.float32]]) -> Floats:
+    return np.concatenate([array.ravel() for array in arrays.values()]).astype(np.float64)
+
+
+def _norm(values: Floats) -> float:
+    return float(np.linalg.norm(values))

@@ -1,0 +1,249 @@
+"""Per-row gradients of stacks of linear layers without ever writing one down.
+
+With a row's input `a` to a layer and its gradient `δ` at the layer's output, the row's gradient is
+the outer product δ·aᵀ for the weights and δ for the bias. So its squared norm is ‖δ‖²(‖a‖² + 1)
+summed over layers (Goodfellow, arXiv 1510.01799), and a weighted sum over rows is δᵀ·diag(c)·a.
+numpy in float64: on small networks torch's calls cost more than the arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+
+from privfed.errors import ConfigError
+
+Array = NDArray[np.float64]
+
+_DROPOUTS = (nn.Dropout, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_NOTHING = (nn.Identity, *_DROPOUTS)  # dropout is off, see privfed.training.clipping
+_ELEMENTWISE = (
+    nn.CELU,
+    nn.ELU,
+    nn.GELU,
+    nn.Hardsigmoid,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.LogSigmoid,
+    nn.Mish,
+    nn.ReLU6,
+    nn.SELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Softsign,
+    nn.Tanh,
+    nn.Tanhshrink,
+)
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+def linear_stack(model: nn.Module, features: Tensor) -> list[nn.Module] | None:
+    """Give the layers of `model` if the closed form is its gradient on `features` (n, …).
+
+    That is: `nn.Sequential`, nested or not, of exactly the layers known here, applied to vectors;
+    every parameter trained and in one place; nothing hooked in between. Else None.
+    """
+    layers = list(_leaves(model))
+    linear = [layer for layer in layers if type(layer) is nn.Linear]
+    known = (nn.Linear, nn.ReLU, nn.Flatten, *_NOTHING, *_ELEMENTWISE)
+    own = [parameter for layer in linear for parameter in layer.parameters()]
+    flat = features.ndim == 2 or (bool(layers) and type(layers[0]) is nn.Flatten)
+    if (
+        flat
+        and linear
+        and all(type(layer) in known for layer in layers)
+        and all(_whole(layer) for layer in layers if type(layer) is nn.Flatten)
+        and len({id(parameter) for parameter in own}) == len(own)
+        and all(_plain(parameter) for parameter in own)
+        and not any(map(_altered, model.modules()))
+        and not any(getattr(torch_module, f"_global{hooks}") for hooks in _HOOKS)
+    ):
+        return [layer for layer in layers if type(layer) not in (nn.Flatten, *_NOTHING)]
+    return None
+
+
+def _leaves(module: nn.Module) -> Iterator[nn.Module]:
+    if type(module) is nn.Sequential:
+        for child in module:
+            yield from _leaves(child)
+    else:
+        yield module
+
+
+def _whole(flatten: nn.Module) -> bool:
+    return (flatten.start_dim, flatten.end_dim) == (1, -1)
+
+
+def _plain(parameter: nn.Parameter) -> bool:
+    return (
+        parameter.requires_grad
+        and parameter.dtype in (torch.float32, torch.float64)
+        and parameter.device.type == "cpu"
+        and not parameter._backward_hooks
+    )
+
+
+def _altered(module: nn.Module) -> bool:
+    """Whether a call of `module` does more than its class says."""
+    return "forward" in vars(module) or any(getattr(module, hooks) for hooks in _HOOKS)
+
+
+class LinearStack:
+    """Per-row gradients of layers that `linear_stack` gave, on rows given once.
+
+    Args:
+        layers: of a model whose weights are read anew at every call.
+        features: (n, …) rows.
+        labels: (n,) whole numbers if `row_losses` is None.
+        row_losses: each row's loss; None is the paper's cross-entropy, differentiated by hand.
+
+    Raises:
+        ConfigError: rows or labels don't fit the layers.
+    """
+
+    def __init__(
+        self,
+        layers: list[nn.Module],
+        features: Tensor,
+        labels: Tensor,
+        row_losses: Callable[[Tensor, Tensor], Tensor] | None,
+    ) -> None:
+        self._layers, self._labels, self._row_losses = layers, labels, row_losses
+        self._features = features.detach().reshape(len(features), -1).numpy().astype(np.float64)
+        linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
+        width = self._features.shape[1]
+        if width != linear[0].in_features:
+            raise ConfigError(
+                f"the model takes {linear[0].in_features} features, rows have {width}"
+            )
+        if row_losses is None:
+            self._classes = _classes(labels, linear[-1].out_features)
+
+    def __call__(self, places: NDArray[np.intp]) -> _StackGradients:
+        """Run the rows at `places` forward and backward."""
+        values = self._features[places]
+        backward: list[Callable[[Array], Array]] = []
+        inputs: list[Array] = []
+        biases: list[bool] = []
+        for layer in self._layers:
+            if isinstance(layer, nn.Linear):
+                weight = layer.weight.detach().numpy().astype(np.float64, copy=False)
+                inputs.append(values)
+                biases.append(layer.bias is not None)
+                values = values @ weight.T
+                if layer.bias is not None:
+                    values += layer.bias.detach().numpy()
+                backward.append(_Linear(weight))
+            elif isinstance(layer, nn.ReLU):
+                values = np.maximum(values, 0.0)  # keeps NaN
+                backward.append(_ReLU(values))
+            else:
+                activation = _Activation(layer, values)
+                values = activation.output
+                backward.append(activation)
+        delta = self._loss_gradient(values, places)
+        deltas: list[Array] = []
+        for step in reversed(backward):
+            if isinstance(step, _Linear):
+                deltas.append(delta)
+                if len(deltas) == len(inputs):
+                    break
+            delta = step(delta)
+        return _StackGradients(inputs, deltas[::-1], biases)
+
+    def _loss_gradient(self, scores: Array, places: NDArray[np.intp]) -> Array:
+        if self._row_losses is None:
+            return _cross_entropy_gradient(scores, self._classes[places])
+        leaf = torch.from_numpy(scores).requires_grad_()
+        losses = self._row_losses(leaf, self._labels[torch.from_numpy(places)])
+        if losses.shape != (len(places),):
+            raise ConfigError("row_losses must give one loss for each row, not their mean")
+        (gradient,) = torch.autograd.grad(losses.sum(), leaf)
+        return gradient.numpy()
+
+
+class _StackGradients:
+    """`RowGradients` as each linear layer's inputs and output gradients."""
+
+    def __init__(self, inputs: list[Array], deltas: list[Array], biases: list[bool]) -> None:
+        self._layers = list(zip(inputs, deltas, biases, strict=True))
+
+    def squared_norms(self) -> Array:
+        total = np.zeros(len(self._layers[0][0]))
+        for values, delta, bias in self._layers:
+            total += _squares(delta) * (_squares(values) + bias)
+        return total
+
+    def weighted_sum(self, factors: Array, out: list[Array]) -> None:
+        targets = iter(out)
+        for values, delta, bias in self._layers:
+            np.matmul((delta * factors[:, None]).T, values, out=next(targets))
+            if bias:
+                np.matmul(factors, delta, out=next(targets))
+
+
+class _Linear:
+    def __init__(self, weight: Array) -> None:
+        self._weight = weight
+
+    def __call__(self, delta: Array) -> Array:
+        return delta @ self._weight
+
+
+class _ReLU:
+    def __init__(self, output: Array) -> None:
+        self._output = output
+
+    def __call__(self, delta: Array) -> Array:
+        return delta * (self._output > 0)
+
+
+class _Activation:
+    """An elementwise activation, differentiated by torch."""
+
+    def __init__(self, layer: nn.Module, values: Array) -> None:
+        self._leaf = torch.from_numpy(values).requires_grad_()
+        self._result = layer(self._leaf.clone())  # in-place layers refuse a leaf
+        self.output: Array = self._result.detach().numpy()
+
+    def __call__(self, delta: Array) -> Array:
+        (gradient,) = torch.autograd.grad(self._result, self._leaf, torch.from_numpy(delta))
+        return gradient.numpy()
+
+
+def _squares(values: Array) -> Array:
+    squares: Array = np.einsum("ij,ij->i", values, values)
+    return squares
+
+
+def _classes(labels: Tensor, count: int) -> NDArray[np.int64]:
+    classes = labels.numpy()
+    if classes.ndim != 1 or classes.dtype.kind not in "iu":
+        raise ConfigError("labels must be whole numbers, one for each row")
+    if len(classes) and not (classes.min() >= 0 and classes.max() < count):
+        raise ConfigError(f"labels must lie from 0 to {count - 1}: the model has {count} scores")
+    return classes.astype(np.int64)
+
+
+def _cross_entropy_gradient(scores: Array, classes: NDArray[np.int64]) -> Array:
+    """Differentiate -log(σ(s_y)/Σσ(s_j)): (σ(s_j)/Σσ - [j = y])·σ(-s_j), safe for any size of s."""
+    small = np.exp(-np.abs(scores))
+    positive = scores > 0
+    log_sigmoid = np.minimum(scores, 0.0) - np.log1p(small)
+    shares = np.exp(log_sigmoid - log_sigmoid.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    shares[np.arange(len(classes)), classes] -= 1.0
+    gradient: Array = shares * (np.where(positive, small, 1.0) / (1.0 + small))
+    return gradient

@@ -1,0 +1,253 @@
+"""One noisy sum over all parties a round: whose noise it is, and who could see what before it.
+
+`privfed.dp.plan` says what each costs. All parties run in this process; between them and the server
+of `SharedNoise` nothing passes but bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privfed import secagg
+from privfed.dp import PrivacyPlan, SecretRandomness
+from privfed.dp.randomness import NoiseSource, require_secret
+from privfed.dp.shares import SLACK, NoiseShares, check_sum
+from privfed.errors import ConfigError, QuorumError
+from privfed.training.averaging import Clock, Exchange, serve_round
+from privfed.training.clipping import ClippedSum
+
+
+@dataclass(frozen=True)
+class Released(Exchange):
+    """What a round lets out, the only thing that depends on rows, and what it cost.
+
+    Attributes:
+        total: (dimension,) noisy sum over the parties.
+    """
+
+    total: NDArray[np.float64]
+
+
+class NoisySums(Protocol):
+    """Releases one noisy sum a round."""
+
+    plan: PrivacyPlan
+
+    def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
+        """Release a round's sum of one clipped sum a party; None for a party that is absent.
+
+        Raises:
+            QuorumError: fewer parties than the plan's quorum; nothing is let out.
+            ConfigError: a sum does not fit the plan.
+        """
+
+
+class _Gaussian:
+    """What local and central noise share: continuous noise on vectors in the clear."""
+
+    def __init__(
+        self,
+        plan: PrivacyPlan,
+        noise: str,
+        randomness: Sequence[NoiseSource] | None,
+        *,
+        simulation: bool = False,
+    ) -> None:
+        if plan.noise != noise:
+            raise ConfigError(f"the plan's noise is {plan.noise}, not {noise}: calibrate another")
+        self.plan = plan
+        self._randomness = randomness or [SecretRandomness() for _ in plan.rows]
+        require_secret(self._randomness, simulation)
+
+    def _noise(self, place: int) -> NDArray[np.float64]:
+        deviation = self.plan.noise_multiplier * self.plan.l2_clip_norm * (1 + SLACK)
+        return self._randomness[place].gaussian(deviation, (self.plan.dimension,))
+
+
+class LocalNoise(_Gaussian):
+    """Every party adds all of the plan's noise to its own sum: nobody has to be trusted.
+
+    Args:
+        plan: with noise="local".
+        randomness: one source a party; None: fresh secret ones.
+        simulation: whether seeded sources are meant.
+
+    Raises:
+        ConfigError: the plan's noise is another, or a source is seeded.
+    """
+
+    def __init__(
+        self,
+        plan: PrivacyPlan,
+        randomness: Sequence[NoiseSource] | None = None,
+        *,
+        simulation: bool = False,
+    ) -> None:
+        super().__init__(plan, "local", randomness, simulation=simulation)
+
+    def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
+        """Add the parties' noisy sums."""
+        clock = Clock()
+        present = _checked(self.plan, sums)
+        noisy = [present[place].flat + self._noise(place) for place in present]
+        clock.lap("noise")
+        size = sum(each.nbytes for each in noisy)
+        return Released(size, size, clock.seconds, np.sum(noisy, axis=0))
+
+
+class CentralNoise(_Gaussian):
+    """A trusted server sees each party's sum in the clear and adds the plan's noise once.
+
+    Args:
+        plan: with noise="central".
+        randomness: the server's source alone, in a list; None: a fresh secret one.
+        simulation: whether a seeded source is meant.
+
+    Raises:
+        ConfigError: the plan's noise is another, or the source is seeded.
+    """
+
+    def __init__(
+        self,
+        plan: PrivacyPlan,
+        randomness: Sequence[NoiseSource] | None = None,
+        *,
+        simulation: bool = False,
+    ) -> None:
+        super().__init__(plan, "central", randomness, simulation=simulation)
+
+    def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
+        """Add the parties' sums and one noise."""
+        clock = Clock()
+        present = _checked(self.plan, sums)
+        total = np.sum([each.flat for each in present.values()], axis=0) + self._noise(0)
+        clock.lap("noise")
+        size = sum(each.flat.nbytes for each in present.values())
+        return Released(size, total.nbytes * len(present), clock.seconds, total)
+
+
+class SharedNoise:
+    """Every party adds a share of the noise under encryption; only the sum is ever decrypted.
+
+    The server adds bytes that it cannot read. Parties whose plans differ have other parameters,
+    so their bytes are refused.
+
+    Args:
+        plan: with noise="shares".
+        randomness: one source a party; None: fresh secret ones.
+        scheme: "packed", or "reference" for the same integers in the clear.
+        simulation: whether seeded sources are meant.
+
+    Raises:
+        ConfigError: the plan's noise is another, it has one party, or a source is seeded.
+        CapacityError: no encoding holds the sums, but with chance 2^-40 of one that leaves it.
+    """
+
+    def __init__(
+        self,
+        plan: PrivacyPlan,
+        randomness: Sequence[NoiseSource] | None = None,
+        *,
+        scheme: str = "packed",
+        simulation: bool = False,
+    ) -> None:
+        self.plan, self._shares = plan, NoiseShares(plan)
+        if scheme not in ("packed", "reference"):
+            raise ConfigError(
+                f"noise shares need integers modulo a power of two: scheme 'packed', not {scheme!r}"
+            )
+        self._randomness = randomness or [SecretRandomness() for _ in plan.rows]
+        require_secret(self._randomness, simulation)
+        identities = [secagg.generate_identity() for _ in plan.rows]
+        self.parameters = share_parameters(
+            plan, [identity.public for identity in identities], scheme=scheme
+        )
+        key = secagg.generate_keys(self.parameters)
+        self._encryptors = [secagg.Encryptor(self.parameters, key, each) for each in identities]
+        self._decryptor = secagg.Decryptor(self.parameters, key)
+        self._public = self.parameters.to_bytes()
+        self._transcript = b""
+
+    def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
+        """Draw each party's noisy integers, add them under encryption and decrypt the sum."""
+        clock = Clock()
+        present = _checked(self.plan, sums)
+        cohort = None if len(present) == self.plan.parties else tuple(present)
+        drawn = {
+            place: self._shares.draw(each.flat, each.l2_sensitivity, self._randomness[place])
+            for place, each in present.items()
+        }
+        clock.lap("noise")
+        uploads = [
+            self._encryptors[place].encrypt_integers(
+                {"sum": integers}, round_id=round_id, previous=self._transcript, cohort=cohort
+            )
+            for place, integers in drawn.items()
+        ]
+        clock.lap("encrypt")
+        total = serve_round(self._public, round_id, uploads, cohort)
+        clock.lap("aggregate")
+        result = self._decryptor.decrypt_sums(total, round_id, cohort)
+        clock.lap("decrypt")
+        self._transcript = result.transcript
+        return Released(
+            total=self._shares.decode(result.sums["sum"]),
+            upload_bytes=sum(map(len, uploads)),
+            download_bytes=len(total) * len(present),
+            seconds=clock.seconds,
+        )
+
+
+def share_parameters(
+    plan: PrivacyPlan, roster: Sequence[secagg.PublicIdentity], *, scheme: str = "packed"
+) -> secagg.Parameters:
+    """Give the parameters under which a plan's noise shares travel; the plan is part of them.
+
+    Args:
+        plan: with noise="shares".
+        roster: the parties, in the plan's order.
+        scheme: "packed", or "reference" for the same integers in the clear.
+
+    Raises:
+        ConfigError: the plan has one party, or the roster is not the plan's.
+        CapacityError: no encoding holds the sums: ask for fewer rows a step or a larger ε.
+    """
+    if len(roster) != plan.parties or plan.parties < 2:
+        raise ConfigError(
+            f"the plan has {plan.parties} parties and the roster {len(roster)}: shares need the "
+            "plan's own, and at least two"
+        )
+    quorum = max(2, plan.quorum)
+    return secagg.Parameters(
+        job=f"noise shares of plan {plan.fingerprint}",
+        layout=secagg.Layout((("sum", (plan.dimension,)),)),
+        clip_range=1.0,
+        bits=NoiseShares(plan).bits,
+        max_clients=plan.parties,
+        min_clients=quorum,
+        max_weight=None,
+        scheme=scheme,
+        roster=tuple(roster),
+        # Encryption hides a sum of two from nobody among the two; there the noise alone protects.
+        colluders=min(plan.colluders, quorum - 2),
+    )
+
+
+def _checked(plan: PrivacyPlan, sums: Sequence[ClippedSum | None]) -> dict[int, ClippedSum]:
+    """Give the sums that are there by party, after checking them against the plan."""
+    if len(sums) != plan.parties:
+        raise ConfigError(f"the plan has {plan.parties} parties, not {len(sums)}")
+    present = {place: each for place, each in enumerate(sums) if each is not None}
+    if len(present) < plan.quorum:
+        raise QuorumError(
+            f"{len(present)} parties are there and the plan's noise needs {plan.quorum}: "
+            "wait for the others; nothing was let out"
+        )
+    for each in present.values():
+        check_sum(plan, each.flat, each.l2_sensitivity)
+    return present

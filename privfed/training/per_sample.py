@@ -1,0 +1,133 @@
+"""Per-row gradients of any model by Opacus's hooks, a layer at a time.
+
+Yousefpour et al., "Opacus: User-Friendly Differential Privacy Library in PyTorch",
+arXiv 2109.12298.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from opacus import GradSampleModule
+from opacus.validators import ModuleValidator
+from torch import Tensor, nn
+
+from privfed.errors import ConfigError
+
+_TRACES = ("grad_sample", "summed_grad", "_forward_counter", "_current_grad_sample")
+
+
+class OpacusGradients:
+    """Per-row gradients of `model` on rows given once; the model is left as it was found.
+
+    Args:
+        model: anything that Opacus supports.
+        features: (n, …) rows.
+        labels: (n,).
+        row_losses: each row's loss.
+
+    Raises:
+        ConfigError: a layer mixes rows or is unknown to Opacus; it is named, with the remedy.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        features: Tensor,
+        labels: Tensor,
+        row_losses: Callable[[Tensor, Tensor], Tensor],
+    ) -> None:
+        _check(model)
+        self._model, self._row_losses = model, row_losses
+        self._features, self._labels = features, labels
+
+    def __call__(self, places: NDArray[np.intp]) -> _SampleGradients:
+        """Run the rows at `places` forward and backward."""
+        chosen = torch.from_numpy(places)
+        trained = [p for p in self._model.parameters() if p.requires_grad]
+        with _hooked(self._model) as sampled:
+            losses = self._row_losses(sampled(self._features[chosen]), self._labels[chosen])
+            if losses.shape != (len(places),):
+                raise ConfigError("row_losses must give one loss for each row, not their mean")
+            # autograd.grad leaves no unclipped sum behind in .grad, as backward would
+            torch.autograd.grad(losses.sum(), trained, allow_unused=True)
+            return _SampleGradients([_samples(p, len(places)) for p in trained])
+
+
+class _SampleGradients:
+    """`RowGradients` as every row's own, (b, size) for each parameter."""
+
+    def __init__(self, samples: list[NDArray[np.float64]]) -> None:
+        self._samples = samples
+
+    def squared_norms(self) -> NDArray[np.float64]:
+        total = np.zeros(len(self._samples[0]))
+        for sample in self._samples:
+            total += np.einsum("ij,ij->i", sample, sample)
+        return total
+
+    def weighted_sum(self, factors: NDArray[np.float64], out: list[NDArray[np.float64]]) -> None:
+        for sample, target in zip(self._samples, out, strict=True):
+            np.matmul(factors, sample, out=target.reshape(-1))
+
+
+def _samples(parameter: nn.Parameter, rows: int) -> NDArray[np.float64]:
+    sample = getattr(parameter, "grad_sample", None)
+    if sample is None:  # the scores don't depend on it
+        return np.zeros((rows, parameter.numel()))
+    if not isinstance(sample, Tensor) or len(sample) != rows:
+        raise ConfigError(
+            "the model does not carry one row of features to one row of scores: "
+            "per-row gradients need the rows in the first dimension throughout"
+        )
+    return sample.detach().reshape(rows, -1).cpu().numpy().astype(np.float64)
+
+
+@contextmanager
+def _hooked(model: nn.Module) -> Iterator[nn.Module]:
+    training = {module: module.training for module in model.modules()}
+    sampled = GradSampleModule(model, loss_reduction="sum")
+    try:
+        # Opacus works in training mode, and only there; what has no weights (dropout) stays out.
+        model.eval()
+        for module in sampled.iterate_submodules(model):
+            module.training = True
+        with warnings.catch_warnings():
+            # Opacus hooks the first layer too, whose input needs no gradient; torch remarks it.
+            warnings.filterwarnings("ignore", "Full backward hook is firing")
+            yield sampled
+    finally:
+        sampled.to_standard_module()  # takes the hooks off again
+        for module, was in training.items():
+            module.training = was
+            vars(module).pop("activations", None)
+        for parameter in model.parameters():
+            for trace in _TRACES:
+                vars(parameter).pop(trace, None)
+
+
+def _check(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        layer = f"layer {name!r} ({type(module).__name__})"
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            raise ConfigError(
+                f"{layer} mixes the rows of a batch, so no row has a gradient of its own: "
+                "use GroupNorm, or opacus.validators.ModuleValidator.fix(model)"
+            )
+        validate = ModuleValidator.VALIDATORS.get(type(module))
+        trained = any(parameter.requires_grad for parameter in module.parameters())
+        if validate is not None and trained and validate(module):
+            raise ConfigError(
+                f"{layer} has no per-row gradients in Opacus: "
+                "use opacus.validators.ModuleValidator.fix(model)"
+            )
+        if trained and next(module.buffers(recurse=False), None) is not None:
+            raise ConfigError(
+                f"{layer} keeps buffers that training would fill from the rows without noise: "
+                "leave them out, or freeze the layer"
+            )

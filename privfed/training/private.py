@@ -1,0 +1,68 @@
+"""Training on noisy sums: one a round, paid from the budget before it is made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from privfed.dp import PrivacyBudget
+from privfed.errors import ConfigError
+from privfed.training.contributions import Clip, Contributor
+from privfed.training.federated import OnRound
+from privfed.training.noisy_sums import NoisySums
+
+
+def train_private(
+    model: nn.Module,
+    contributors: Sequence[Contributor],
+    sums: NoisySums,
+    budget: PrivacyBudget,
+    optimizer: torch.optim.Optimizer,
+    *,
+    clip: Clip | None = None,
+    rounds: int | None = None,
+    on_round: OnRound = lambda round_id, model, seconds, exchange: None,
+) -> None:
+    """Train `model` in place until the plan's rounds, or the given number of them, are done.
+
+    Every round each party contributes a clipped sum, `sums` releases their noisy sum, and
+    `optimizer` steps along it over the expected number of rows. After a restart with the same
+    budget file it goes on with the next round that is not paid for.
+
+    Args:
+        model: the global model.
+        contributors: one a party of the plan, in its order.
+        sums: whose noise it is; brings the plan.
+        budget: what may be spent.
+        optimizer: over the model's parameters; all that it does is post-processing.
+        clip: of client updates, if there are any.
+        rounds: how many rounds at most; None: all that are left.
+        on_round: called after each round.
+
+    Raises:
+        BudgetExceededError: a round would exceed the budget; it was not begun.
+        ConfigError: the contributors are not the plan's parties.
+    """
+    plan = sums.plan
+    if len(contributors) != plan.parties:
+        raise ConfigError(f"the plan has {plan.parties} parties, not {len(contributors)}")
+    expected = float(np.dot(plan.rows, plan.sampling_rates))
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    left = plan.rounds - budget.rounds_spent(plan)
+    for _ in range(left if rounds is None else rounds):
+        round_id = budget.spend_round(plan)
+        start = time.perf_counter()
+        contributed = [each.contribute(round_id) for each in contributors]
+        train_seconds = time.perf_counter() - start
+        released = sums.release(round_id, contributed)
+        total = released.total if clip is None else clip.unpack(released.total)
+        mean = torch.from_numpy(total / expected)
+        sizes = [parameter.numel() for parameter in parameters]
+        for parameter, part in zip(parameters, torch.split(mean, sizes), strict=True):
+            parameter.grad = part.reshape(parameter.shape).to(parameter.dtype)
+        optimizer.step()
+        on_round(round_id, model, train_seconds, released)
