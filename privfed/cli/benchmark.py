@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _QUICK_ROUNDS = 60
 _PRIVATE_ROUNDS = 20
+_STEPS_A_ROUND = 5
 
 
 def benchmark(
@@ -46,14 +47,19 @@ def benchmark(
         str | None,
         typer.Option(
             help="Some of guest, host, party-3 …, overall, federated-float, federated, "
-            "federated-he, federated-he-dp, separated by commas; all without it."
+            "federated-he; private: federated-he-dp, single-party, local-noise, noise-shares, "
+            "central-noise; separated by commas; all without it."
         ),
     ] = None,
     rounds: Annotated[
         int | None, typer.Option(help="Federated rounds of one local epoch (500).")
     ] = None,
     private_rounds: Annotated[
-        int | None, typer.Option(help="Rounds of the private arms (20, at most --rounds).")
+        int | None,
+        typer.Option(
+            help="Rounds of the private arms (20, at most --rounds); five single steps for each "
+            "where every step is a round."
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many seeds: 0, 1, 2 … (5).")] = None,
     epsilon: Annotated[str, typer.Option(help="ε of the private arms, one run each.")] = "1,3,8",
@@ -80,6 +86,7 @@ def benchmark(
 
     total = rounds if rounds is not None else _QUICK_ROUNDS if quick else 500
     chosen = dataset or ("table" if label else "dresses")
+    private = private_rounds if private_rounds is not None else min(_PRIVATE_ROUNDS, total)
     settings = Settings(
         splits=_listed(
             split or ("overlapping" if chosen == "dresses" and parties == 2 else "disjoint")
@@ -87,9 +94,8 @@ def benchmark(
         parties=parties,
         arms=_listed(arms) if arms is not None else None,
         rounds=total,
-        private_rounds=private_rounds
-        if private_rounds is not None
-        else min(_PRIVATE_ROUNDS, total),
+        private_rounds=private,
+        private_steps=_STEPS_A_ROUND * private,
         seeds=seeds if seeds is not None else 1 if quick else 5,
         epsilons=[_number(text) for text in _listed(epsilon)],
         delta=delta,

@@ -1,11 +1,12 @@
 """Benchmarks as data: arms, settings, the runs they make and the files these leave."""
 
 from privfed.experiment.arms import Arm, choose_arms
+from privfed.experiment.deal import Job
 from privfed.experiment.exposure import Aligner
 from privfed.experiment.model_file import Prediction, SavedModel, load_model, predict, save_model
 from privfed.experiment.provenance import provenance
 from privfed.experiment.results import ArmDescription, Overlap, PrivacyCost, Results, Run, Summary
-from privfed.experiment.runner import Job, jobs, party_names, run_benchmark
+from privfed.experiment.runner import jobs, party_names, run_benchmark
 from privfed.experiment.settings import Settings
 
 __all__ = [

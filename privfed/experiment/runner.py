@@ -5,64 +5,27 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
 
 from privfed import __version__
-from privfed.data import Dataset, PartyRows, Split, split_parties
-from privfed.dp import PrivacyPlan, SecretRandomness, calibrate
-from privfed.dp.accounting import worst_placements
+from privfed.data import Dataset, Split, split_parties
 from privfed.errors import ConfigError
-from privfed.experiment.arms import ALL, POOLED, Arm, choose_arms
-from privfed.experiment.exposure import Aligner, Exposure, expose
-from privfed.experiment.model_file import SavedModel, load_model, save_model
-from privfed.experiment.recorder import Recorder, TestRows
+from privfed.experiment.arms import Arm, choose_arms
+from privfed.experiment.deal import Deal, Job
+from privfed.experiment.exposure import Aligner, expose
+from privfed.experiment.model_file import load_model
 from privfed.experiment.results import Overlap, Results, Run
 from privfed.experiment.settings import Settings
 from privfed.experiment.store import RunStore
 from privfed.experiment.summary import summarise
-from privfed.training import (
-    AdamTrainer,
-    Averaging,
-    DPSGDTrainer,
-    FloatAveraging,
-    LocalTrainer,
-    SecureAveraging,
-    adam_reach,
-    get_arrays,
-    initial_model,
-    paper_network,
-    train_alone,
-    train_federated,
-    weights_sha256,
-)
-from privfed.training.local import BATCH_SIZE, LEARNING_RATE
+from privfed.training import weights_sha256
 
 Advance = Callable[[str, int], None]
 """Called with what runs and how many rounds of it are newly done."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run to be: an arm on a split with a seed, at an ε where it is private."""
-
-    arm: Arm
-    split: str
-    seed: int
-    epsilon: float | None
-    rounds: int
-
-    @property
-    def title(self) -> str:
-        """Say for a progress bar what runs."""
-        at = "" if self.epsilon is None else f" ε={self.epsilon:g}"
-        return f"{self.split}, seed {self.seed}: {self.arm.name}{at}"
 
 
 def jobs(settings: Settings) -> list[Job]:
@@ -73,7 +36,7 @@ def jobs(settings: Settings) -> list[Job]:
     """
     arms = choose_arms(settings.arms, party_names(settings.parties))
     found = [
-        Job(arm, split, seed, epsilon, settings.private_rounds if arm.private else settings.rounds)
+        Job(arm, split, seed, epsilon, _rounds(arm, settings))
         for split in settings.splits
         for seed in range(settings.seeds)
         for arm in arms
@@ -82,6 +45,12 @@ def jobs(settings: Settings) -> list[Job]:
     if not found:
         raise ConfigError("nothing to run: private arms need an --epsilon, such as 1,3,8")
     return found
+
+
+def _rounds(arm: Arm, settings: Settings) -> int:
+    if arm.noise is not None:
+        return settings.private_steps
+    return settings.private_rounds if arm.private else settings.rounds
 
 
 def party_names(parties: int) -> tuple[str, ...]:
@@ -140,115 +109,9 @@ def run_benchmark(
     return results
 
 
-@dataclass(frozen=True)
-class _Deal:
-    """One split with one seed: who has which rows, and what intersection said of them."""
-
-    settings: Settings
-    dataset: Dataset
-    parties: tuple[PartyRows, ...]
-    exposure: Exposure | None  # None where the data has no IDs
-
-    def run(self, job: Job, directory: Path, advance: Callable[[int], None]) -> Run:
-        members = range(len(self.parties)) if job.arm.trains < 0 else [job.arm.trains]
-        rows = [self._rows(self.parties[p].train) for p in members]
-        model = initial_model(
-            lambda: paper_network(self.dataset.encoder.num_features, len(self.dataset.class_names)),
-            job.seed,
-        )
-        plan = self._plan(job.epsilon) if job.epsilon is not None else None
-        recorder = Recorder(rows, self._test_rows(members), advance)
-        trainers: list[LocalTrainer]
-        if plan is not None:
-            trainers = [
-                DPSGDTrainer(*own, plan, p, SecretRandomness(), self.settings.private_learning_rate)
-                for p, own in zip(members, rows, strict=True)
-            ]
-        elif job.arm.trains == POOLED:
-            trainers = [AdamTrainer(*recorder.train_rows)]
-        else:
-            trainers = [AdamTrainer(*own) for own in rows]
-        how = {"rounds": job.rounds, "seed": job.seed}
-        if job.arm.trains == ALL:
-            averaging = self._averaging(job, [len(labels) for _, labels in rows], plan)
-            train_federated(model, trainers, averaging, **how, on_round=recorder.on_round)
-        else:
-            train_alone(model, trainers[0], **how, on_round=recorder.on_round)
-        arrays = get_arrays(model)
-        at = "" if job.epsilon is None else f"-epsilon{job.epsilon:g}"
-        name = f"models/{job.split}-{job.arm.name}{at}-seed{job.seed}.npz"
-        about = f"{self.dataset.name} ({self.dataset.source}); {job.title}"
-        save_model(
-            directory / name,
-            SavedModel(arrays, self.dataset.encoder, self.dataset.class_names, about),
-        )
-        return recorder.finish(job.arm, job.split, job.seed, job.epsilon, plan, arrays, name)
-
-    def _averaging(
-        self, job: Job, train_rows: Sequence[int], plan: PrivacyPlan | None
-    ) -> Averaging:
-        if job.arm.aggregation == "float":
-            return FloatAveraging(train_rows)
-        if plan is None:
-            steps = math.ceil(max(train_rows) / BATCH_SIZE)
-            reach = adam_reach(steps, LEARNING_RATE)
-        else:
-            reach = adam_reach(max(plan.steps_per_round), self.settings.private_learning_rate)
-        return SecureAveraging(
-            get_arrays(
-                paper_network(self.dataset.encoder.num_features, len(self.dataset.class_names))
-            ),
-            len(train_rows),
-            # A private plan sends no weights: an exact sum of them has no finite ε.
-            weights=None if plan is not None else train_rows,
-            max_weight=2 ** math.ceil(math.log2(max(train_rows) + 1)),
-            clip_range=reach,
-            scheme=job.arm.aggregation,
-        )
-
-    def _plan(self, epsilon: float) -> PrivacyPlan:
-        rows = tuple(len(p.train) for p in self.parties)
-        if self.exposure is None:
-            unit = "one row (there are no IDs, so twins count as two)"
-            placements: tuple[tuple[int, ...], ...] = tuple(
-                tuple(int(i == p) for i in range(len(rows))) for p in range(len(rows))
-            )
-        else:
-            unit = "all rows of one ID at all parties"
-            placements = self.exposure.placements
-        return _cached_plan(
-            epsilon,
-            self.settings.delta,
-            noise="local",
-            rounds=self.settings.private_rounds,
-            rows=rows,
-            expected_batch_size=self.settings.expected_batch_size,
-            l2_clip_norm=self.settings.l2_clip_norm,
-            placements=tuple(worst_placements(placements)),
-            privacy_unit=unit,
-        )
-
-    def _rows(self, rows: Any) -> tuple[Tensor, Tensor]:
-        return (
-            torch.from_numpy(self.dataset.features[rows]),
-            torch.from_numpy(self.dataset.labels[rows]),
-        )
-
-    def _test_rows(self, members: Sequence[int]) -> TestRows:
-        features, labels = zip(*(self._rows(self.parties[p].test) for p in members), strict=True)
-        seen = unseen = None
-        if self.exposure is not None:
-            seen, unseen = self.exposure.masks(members)
-        return TestRows(torch.cat(features), torch.cat(labels), seen, unseen)
-
-
-# The seeds of a split differ little in the worst placement, and calibration takes seconds.
-_cached_plan = functools.lru_cache(maxsize=None)(calibrate)
-
-
 def _deals(
     settings: Settings, dataset: Dataset, align: Aligner, asked: Sequence[Job]
-) -> Iterator[tuple[_Deal, list[Job]]]:
+) -> Iterator[tuple[Deal, list[Job]]]:
     for split in settings.splits:
         for seed in range(settings.seeds):
             parties = split_parties(
@@ -264,7 +127,7 @@ def _deals(
             if dataset.ids is not None:
                 exposure = expose(dataset, parties, align, split=split, seed=seed)
             mine = [job for job in asked if (job.split, job.seed) == (split, seed)]
-            yield _Deal(settings, dataset, parties, exposure), mine
+            yield Deal(settings, dataset, parties, exposure), mine
 
 
 def _kept(store: RunStore, key: dict[str, Any], directory: Path) -> Run | None:

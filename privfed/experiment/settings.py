@@ -21,6 +21,7 @@ class Settings:
         arms: names of arms; None for all.
         rounds: federated rounds of one local epoch; epochs for who trains alone.
         private_rounds: rounds of the private arms: a few, since noise grows with their number.
+        private_steps: rounds of those among them that release a sum of gradients each step.
         seeds: how many seeds: 0, 1, 2 …
         epsilons: the ε of the private arms, one run each.
         delta: their δ.
@@ -37,6 +38,7 @@ class Settings:
     arms: Sequence[str] | None = None
     rounds: int = 500
     private_rounds: int = 20
+    private_steps: int = 100
     seeds: int = 5
     epsilons: Sequence[float] = (1.0, 3.0, 8.0)
     delta: float = 1e-5
@@ -56,7 +58,7 @@ class Settings:
                 raise ConfigError(f"unknown split {split!r}: choose from {', '.join(SPLITS)}")
         if self.parties < 2:
             raise ConfigError(f"--parties must be at least 2, not {self.parties}")
-        if self.rounds < 1 or self.private_rounds < 1:
+        if min(self.rounds, self.private_rounds, self.private_steps) < 1:
             raise ConfigError("--rounds must be at least 1")
         if self.seeds < 1:
             raise ConfigError(f"--seeds must be at least 1, not {self.seeds}")

@@ -13,7 +13,7 @@ from experiment_mini import Progress, outcome, run_mini, surrogate
 
 from privfed.data import load_dataset
 from privfed.errors import ConfigError
-from privfed.experiment import Settings, runner
+from privfed.experiment import Settings, deal
 from privfed.training import SecureAveraging
 
 SMALL = Settings(
@@ -131,7 +131,7 @@ def test_private_arms_send_no_weights(tmp_path: Path, monkeypatch: pytest.Monkey
             super().__init__(*arguments, **settings)
             made.append(self)
 
-    monkeypatch.setattr(runner, "SecureAveraging", Watched)
+    monkeypatch.setattr(deal, "SecureAveraging", Watched)
     settings = dataclasses.replace(
         ONE, arms=("federated-he", "federated-he-dp"), private_rounds=1, epsilons=(8.0,)
     )

@@ -1,0 +1,199 @@
+"""One split with one seed: its plans, its training, its runs."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from privfed.data import Dataset, PartyRows
+from privfed.dp import Noise, PrivacyBudget, PrivacyPlan, SecretRandomness, calibrate
+from privfed.dp.accounting import worst_placements
+from privfed.experiment.arms import ALL, POOLED, Arm
+from privfed.experiment.exposure import Exposure
+from privfed.experiment.model_file import SavedModel, save_model
+from privfed.experiment.recorder import Recorder, TestRows
+from privfed.experiment.results import Run
+from privfed.experiment.settings import Settings
+from privfed.training import (
+    AdamTrainer,
+    Averaging,
+    CentralNoise,
+    DPSGDTrainer,
+    FloatAveraging,
+    LocalNoise,
+    LocalTrainer,
+    NoisySums,
+    RecordGradients,
+    SecureAveraging,
+    SharedNoise,
+    adam_reach,
+    get_arrays,
+    initial_model,
+    paper_network,
+    train_alone,
+    train_federated,
+    train_private,
+)
+from privfed.training.local import BATCH_SIZE, LEARNING_RATE
+
+Rows = tuple[Tensor, Tensor]
+
+_SUMS: dict[Noise, Callable[[PrivacyPlan], NoisySums]] = {
+    "local": LocalNoise,
+    "shares": SharedNoise,
+    "central": CentralNoise,
+}
+
+# The seeds of a split differ little in the worst placement, and calibration takes a second.
+_cached_plan = functools.lru_cache(maxsize=None)(calibrate)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be: an arm on a split with a seed, at an ε where it is private."""
+
+    arm: Arm
+    split: str
+    seed: int
+    epsilon: float | None
+    rounds: int
+
+    @property
+    def title(self) -> str:
+        """Say for a progress bar what runs."""
+        at = "" if self.epsilon is None else f" ε={self.epsilon:g}"
+        return f"{self.split}, seed {self.seed}: {self.arm.name}{at}"
+
+
+@dataclass(frozen=True)
+class Deal:
+    """Who has which rows, and what intersection said of them; None where the data has no IDs."""
+
+    settings: Settings
+    dataset: Dataset
+    parties: tuple[PartyRows, ...]
+    exposure: Exposure | None
+
+    def run(self, job: Job, directory: Path, advance: Callable[[int], None]) -> Run:
+        """Train one arm, save its model in `directory` and give its record."""
+        members = range(len(self.parties)) if job.arm.trains < 0 else [job.arm.trains]
+        rows = [self._rows(self.parties[p].train) for p in members]
+        model = initial_model(self._network, job.seed)
+        plan = self._plan(job, members) if job.epsilon is not None else None
+        recorder = Recorder(rows, self._test_rows(members), advance)
+        self._train(model, job, rows, plan, recorder)
+        arrays = get_arrays(model)
+        at = "" if job.epsilon is None else f"-epsilon{job.epsilon:g}"
+        name = f"models/{job.split}-{job.arm.name}{at}-seed{job.seed}.npz"
+        about = f"{self.dataset.name} ({self.dataset.source}); {job.title}"
+        save_model(
+            directory / name,
+            SavedModel(arrays, self.dataset.encoder, self.dataset.class_names, about),
+        )
+        return recorder.finish(job.arm, job.split, job.seed, job.epsilon, plan, arrays, name)
+
+    def _network(self) -> nn.Module:
+        return paper_network(self.dataset.encoder.num_features, len(self.dataset.class_names))
+
+    def _train(
+        self,
+        model: nn.Module,
+        job: Job,
+        rows: Sequence[Rows],
+        plan: PrivacyPlan | None,
+        recorder: Recorder,
+    ) -> None:
+        how = {"rounds": job.rounds, "seed": job.seed}
+        if plan is not None and job.arm.noise is not None:
+            self._train_on_sums(model, rows, plan, recorder)
+        elif job.arm.trains == ALL:
+            averaging = self._averaging(job, [len(labels) for _, labels in rows], plan)
+            trainers = self._trainers(rows, plan)
+            train_federated(model, trainers, averaging, **how, on_round=recorder.on_round)
+        else:
+            pooled = [recorder.train_rows] if job.arm.trains == POOLED else rows
+            (trainer,) = self._trainers(pooled, plan)
+            train_alone(model, trainer, **how, on_round=recorder.on_round)
+
+    def _trainers(self, rows: Sequence[Rows], plan: PrivacyPlan | None) -> list[LocalTrainer]:
+        if plan is None:
+            return [AdamTrainer(*own) for own in rows]
+        rate = self.settings.private_learning_rate
+        return [
+            DPSGDTrainer(*own, plan, place, SecretRandomness(), rate)
+            for place, own in enumerate(rows)
+        ]
+
+    def _train_on_sums(
+        self, model: nn.Module, rows: Sequence[Rows], plan: PrivacyPlan, recorder: Recorder
+    ) -> None:
+        contributors = [
+            RecordGradients(model, *own, plan, place, SecretRandomness())
+            for place, own in enumerate(rows)
+        ]
+        budget = PrivacyBudget(plan.epsilon, plan.delta, privacy_unit=plan.privacy_unit)
+        adam = torch.optim.Adam(model.parameters(), lr=self.settings.private_learning_rate)
+        sums = _SUMS[plan.noise](plan)
+        train_private(model, contributors, sums, budget, adam, on_round=recorder.on_round)
+
+    def _averaging(
+        self, job: Job, train_rows: Sequence[int], plan: PrivacyPlan | None
+    ) -> Averaging:
+        if job.arm.aggregation == "float":
+            return FloatAveraging(train_rows)
+        if plan is None:
+            steps = math.ceil(max(train_rows) / BATCH_SIZE)
+            reach = adam_reach(steps, LEARNING_RATE)
+        else:
+            reach = adam_reach(max(plan.steps_per_round), self.settings.private_learning_rate)
+        return SecureAveraging(
+            get_arrays(self._network()),
+            len(train_rows),
+            # A private plan sends no weights: an exact sum of them has no finite ε.
+            weights=None if plan is not None else train_rows,
+            max_weight=2 ** math.ceil(math.log2(max(train_rows) + 1)),
+            clip_range=reach,
+            scheme=job.arm.aggregation,
+        )
+
+    def _plan(self, job: Job, members: Sequence[int]) -> PrivacyPlan:
+        rows = tuple(len(self.parties[p].train) for p in members)
+        if self.exposure is None:
+            unit = "one row (there are no IDs, so twins count as two)"
+            placements = [tuple(int(i == p) for i in members) for p in members]
+        else:
+            unit = "all rows of one ID at all parties" if len(rows) > 1 else "all rows of one ID"
+            placements = [tuple(each[p] for p in members) for each in self.exposure.placements]
+        return _cached_plan(
+            job.epsilon,
+            self.settings.delta,
+            noise=job.arm.noise or "local",
+            rounds=job.rounds,
+            rows=rows,
+            expected_batch_size=self.settings.expected_batch_size,
+            steps_per_round=None if job.arm.noise is None else (1,) * len(rows),
+            l2_clip_norm=self.settings.l2_clip_norm,
+            placements=tuple(worst_placements(placements)),
+            privacy_unit=unit,
+            dimension=sum(array.size for array in get_arrays(self._network()).values()),
+        )
+
+    def _rows(self, rows: Any) -> Rows:
+        return (
+            torch.from_numpy(self.dataset.features[rows]),
+            torch.from_numpy(self.dataset.labels[rows]),
+        )
+
+    def _test_rows(self, members: Sequence[int]) -> TestRows:
+        features, labels = zip(*(self._rows(self.parties[p].test) for p in members), strict=True)
+        seen = unseen = None
+        if self.exposure is not None:
+            seen, unseen = self.exposure.masks(members)
+        return TestRows(torch.cat(features), torch.cat(labels), seen, unseen)
