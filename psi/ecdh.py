@@ -27,14 +27,21 @@ import hashlib
 import numpy as np
 
 from psi.errors import DecodeError, KeyConfirmationError, RepeatedElementError
-from psi.groups import POINT_BYTES, Points, Scalar, hash_to_group, multiply, points_from_bytes
+from psi.groups import (
+    FAST_FROM,
+    POINT_BYTES,
+    Points,
+    Scalar,
+    hash_to_group,
+    multiply,
+    points_from_bytes,
+)
 from psi.messages import MessageType
 from psi.session import MAC_BYTES, Party, expect_shape, random_order
 
 __all__ = ["PROTOCOL", "ECDHParty", "Receiver", "Sender", "rows_of"]
 
 PROTOCOL = "ecdh"
-_BATCH = 1 << 12
 
 
 class ECDHParty(Party):
@@ -56,9 +63,9 @@ class ECDHParty(Party):
         confirmation = hash_to_group([b""], b"psi-ecdh-v1-confirmation-" + self._identity)
         domain = b"psi-ecdh-v1-HashToGroup-" + self._identity + b"-ristretto255-SHA512"
         blinded = [multiply(self._key, confirmation)]
-        for start in range(0, len(self._items), _BATCH):
-            self._progress("blinding own IDs", start, len(self._items))
-            batch = (self._items[index] for index in self._order[start : start + _BATCH])
+        for piece in _pieces(len(self._items)):
+            self._progress("blinding own IDs", piece.start, len(self._items))
+            batch = (self._items[index] for index in self._order[piece])
             blinded.append(multiply(self._key, hash_to_group(batch, domain)))
         self._sent = np.vstack(blinded)
         return self._sent
@@ -80,9 +87,9 @@ class ECDHParty(Party):
         assert self._key is not None  # noqa: S101 - _blind went before
         points = points_from_bytes(data)
         doubly: list[bytes] = []
-        for start in range(0, len(points), _BATCH):
-            self._progress("blinding the other side's", start, len(points))
-            product = multiply(self._key, points[start : start + _BATCH])
+        for piece in _pieces(len(points)):
+            self._progress("blinding the other side's", piece.start, len(points))
+            product = multiply(self._key, points[piece])
             doubly += rows_of(product.data, POINT_BYTES)
         self._key = None
         secret = hashlib.sha512(b"psi keys, " + self._identity + doubly[0]).digest()
@@ -183,3 +190,9 @@ def rows_of(data: memoryview, width: int) -> list[bytes]:
     """Cut a body into elements of `width` bytes."""
     whole = data.tobytes()
     return [whole[start : start + width] for start in range(0, len(whole), width)]
+
+
+def _pieces(count: int) -> list[slice]:
+    """Cut a set into pieces of even size, none too small for the group's compiled code."""
+    pieces = max(count // FAST_FROM, min(count, 1))
+    return [slice(count * k // pieces, count * (k + 1) // pieces) for k in range(pieces)]

@@ -1,5 +1,8 @@
 """The only door to the curve: ristretto255, through the libsodium that rbcl bundles.
 
+Batches of `FAST_FROM` points and more go through `psi.kernels.ristretto` instead, where numba is
+installed and the processor has the vectors for it: the same bytes, the same errors.
+
 Encodings and validity follow RFC 9496; hashing to the group follows RFC 9497 section 4.1
 (hashToGroup of ristretto255-SHA512) on expand_message_xmd of RFC 9380 section 5.3.1. Points
 travel as C-contiguous uint8 arrays of shape (n, 32), so that a batch is one buffer.
@@ -17,14 +20,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Never, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psi.errors import ConfigError, DecodeError, InvalidPointError
+from psi.kernels import fast_available
 
 __all__ = [
+    "FAST_FROM",
     "POINT_BYTES",
     "Points",
     "Scalar",
@@ -39,6 +45,7 @@ __all__ = [
 ]
 
 POINT_BYTES = 32
+FAST_FROM = 1 << 13  # points in a batch: below, loading compiled code costs more than it saves
 _UNIFORM_BYTES = 64
 _ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 9496, section 4.4
 _SHA512_BLOCK_BYTES = 128
@@ -166,9 +173,12 @@ def hash_to_group(messages: Iterable[bytes], dst: bytes) -> Points:
         state = prefix.copy()
         state.update(message + suffix)
         uniform += hashlib.sha512(state.digest() + tail).digest()
-    count = len(uniform) // _UNIFORM_BYTES
+    source = np.frombuffer(uniform, np.uint8).reshape(-1, _UNIFORM_BYTES)
+    count = len(source)
+    compiled = _compiled(count)
+    if compiled is not None:
+        return cast("Points", compiled.from_uniform(source))
     points = np.empty((count, POINT_BYTES), np.uint8)
-    source = np.frombuffer(uniform, np.uint8)
     from_hash = _function("crypto_core_ristretto255_from_hash", ctypes.c_int, 2)
     out, inp = points.ctypes.data, source.ctypes.data
     for index in range(count):
@@ -192,6 +202,11 @@ def multiply(scalar: Scalar, points: Points) -> Points:
     """
     points = np.ascontiguousarray(points)
     _refuse_top_bits(points)
+    compiled = _compiled(len(points))
+    if compiled is not None:
+        products, valid = compiled.multiply(scalar._encoding, points)
+        _refuse_all_but(valid)
+        return cast("Points", products)
     product = np.empty_like(points)
     scalarmult = _function("crypto_scalarmult_ristretto255", ctypes.c_int, 3)
     out, inp, secret = product.ctypes.data, points.ctypes.data, scalar._encoding
@@ -235,6 +250,10 @@ def check_points(points: Points) -> None:
     """
     points = np.ascontiguousarray(points)
     _refuse_top_bits(points)
+    compiled = _compiled(len(points))
+    if compiled is not None:
+        _refuse_all_but(compiled.are_valid(points))
+        return
     valid = _function("crypto_core_ristretto255_is_valid_point", ctypes.c_int, 1)
     inp = points.ctypes.data
     for row in range(len(points)):
@@ -260,9 +279,21 @@ def _combined(name: str, left: Points, right: Points) -> Points:
 
 def _refuse_top_bits(points: Points) -> None:
     # libsodium 1.0.18 ignores the top bit, so 2^255 + s would pass as a second name of s.
-    wrong = np.flatnonzero(points[:, POINT_BYTES - 1] & 0x80)
-    if wrong.size:
-        raise _invalid(int(wrong[0]))
+    _refuse_all_but(points[:, POINT_BYTES - 1] < 0x80)
+
+
+def _refuse_all_but(valid: NDArray[np.bool_]) -> None:
+    if not valid.all():
+        raise _invalid(int(np.argmin(valid)))
+
+
+def _compiled(count: int) -> ModuleType | None:
+    """The compiled group, where there is one and a batch is large enough."""
+    if count < FAST_FROM or not fast_available():
+        return None
+    from psi.kernels import ristretto
+
+    return ristretto if ristretto.available else None
 
 
 def _invalid(row: int) -> InvalidPointError:
