@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -31,6 +30,7 @@ RowLosses = Callable[[Tensor, Tensor], Tensor]
 
 _OPACUS_SLACK = 1e-6  # Opacus clips by C/(norm + 1e-6), and so do we
 _UNIT_ROUNDOFF = 2.0**-53
+_CHUNK = 1024  # rows at once; bounds memory and the length of a sum
 
 
 def cross_entropy_by_row(scores: Tensor, labels: Tensor) -> Tensor:
@@ -70,10 +70,12 @@ class GradientClipper:
     chosen: "closed form" for an `nn.Sequential` of linear layers and elementwise activations
     (see `linear_stack`), "opacus" for every other model.
 
-    `l2_sensitivity` is the clip norm C and a little more for floating point. With u = 2^-53, n rows
-    and k numbers in the longest sum, a row's norm is off by a relative k·u at most, and a sum of
-    up to n rows of norm C by n²·u·C; both neighbours round. A row's own gradient is taken to be
-    the same in every batch; BLAS may round it in another way, by its place in the batch.
+    `l2_sensitivity` is the clip norm C and a little more for floating point. With u = 2^-53, d
+    parameters and at most m additions behind a value, a row's norm is off by at most d·u of itself
+    (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1), and a sum of n rows of
+    norm C by n·m·u·C, for each of two neighbours. n is all of the party's rows, for a batch's
+    number is secret. Rows are added in chunks of 1024, so m ≤ 1024 + n/1024 + 2. A row's own
+    gradient is taken to be the same in every batch: BLAS may round it otherwise by its place.
 
     Args:
         model: its parameters that require a gradient are what is trained.
@@ -106,8 +108,7 @@ class GradientClipper:
         }
         if not self._shapes:
             raise ConfigError("no parameter of the model requires a gradient: nothing to train")
-        sizes = [math.prod(shape) for shape in self._shapes.values()]
-        self._bounds = [0, *np.cumsum(sizes).tolist()]
+        self._sizes = [math.prod(shape) for shape in self._shapes.values()]
         self._rows = len(features)
         self._clip = float(l2_clip_norm)
         layers = linear_stack(model, features)
@@ -118,8 +119,7 @@ class GradientClipper:
         else:
             known = row_losses is cross_entropy_by_row
             self._gradients = LinearStack(layers, features, labels, None if known else row_losses)
-        rounding = 2 * (self._rows + 2) ** 2 + sum(sizes) + 100
-        self.l2_sensitivity = self._clip * (1 + rounding * _UNIT_ROUNDOFF)
+        self.l2_sensitivity = self._clip * (1 + _rounding(self._rows, sum(self._sizes)))
 
     def clipped_sum(self, batch: NDArray[np.bool_]) -> ClippedSum:
         """Add up the clipped gradients of the rows where `batch` (n,) is True; none give zeros.
@@ -129,22 +129,35 @@ class GradientClipper:
         """
         if batch.shape != (self._rows,) or batch.dtype != np.bool_:
             raise ConfigError(f"a batch is a mask of {self._rows} booleans, one for each row")
-        flat = np.zeros(self._bounds[-1])
-        parts = [flat[start:end] for start, end in pairwise(self._bounds)]
-        arrays = {
-            name: part.reshape(shape)
-            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
-        }
+        flat = np.zeros(sum(self._sizes))
         places = np.flatnonzero(batch)
-        if len(places):
-            with np.errstate(over="ignore", invalid="ignore"):  # refused below, by the norm
-                gradients = self._gradients(places)
-                norms = np.sqrt(gradients.squared_norms())
-            if not np.isfinite(norms).all():
-                raise ConfigError(
-                    "a row's gradient is not a finite number, so no clip norm bounds it: "
-                    "look for NaN or huge values in the features"
-                )
-            factors = np.minimum(1.0, self._clip / (norms + _OPACUS_SLACK))
-            gradients.weighted_sum(factors, list(arrays.values()))
-        return ClippedSum(arrays, flat, self.l2_sensitivity)
+        for start in range(0, len(places), _CHUNK):
+            self._add(places[start : start + _CHUNK], flat)
+        return ClippedSum(self._named(flat), flat, self.l2_sensitivity)
+
+    def _add(self, places: NDArray[np.intp], total: NDArray[np.float64]) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below, by the norm
+            gradients = self._gradients(places)
+            norms = np.sqrt(gradients.squared_norms())
+        if not np.isfinite(norms).all():
+            raise ConfigError(
+                "a row's gradient is not a finite number, so no clip norm bounds it: "
+                "look for NaN or huge values in the features"
+            )
+        part = np.empty_like(total)
+        factors = np.minimum(1.0, self._clip / (norms + _OPACUS_SLACK))
+        gradients.weighted_sum(factors, list(self._named(part).values()))
+        total += part
+
+    def _named(self, flat: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        arrays, start = {}, 0
+        for (name, shape), size in zip(self._shapes.items(), self._sizes, strict=True):
+            arrays[name] = flat[start : start + size].reshape(shape)
+            start += size
+        return arrays
+
+
+def _rounding(rows: int, size: int) -> float:
+    """Bound what floating point adds to a sensitivity of one, as `GradientClipper` explains."""
+    longest = min(rows, _CHUNK) + math.ceil(rows / _CHUNK) + 2
+    return 1.01 * _UNIT_ROUNDOFF * (size + 100 + 2 * rows * longest)

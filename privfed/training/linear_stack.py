@@ -64,7 +64,7 @@ def linear_stack(model: nn.Module, features: Tensor) -> list[nn.Module] | None:
         flat
         and linear
         and all(type(layer) in known for layer in layers)
-        and all(_whole(layer) for layer in layers if type(layer) is nn.Flatten)
+        and all(_whole(layer) for layer in layers if isinstance(layer, nn.Flatten))
         and len({id(parameter) for parameter in own}) == len(own)
         and all(_plain(parameter) for parameter in own)
         and not any(map(_altered, model.modules()))
@@ -82,8 +82,8 @@ def _leaves(module: nn.Module) -> Iterator[nn.Module]:
         yield module
 
 
-def _whole(flatten: nn.Module) -> bool:
-    return (flatten.start_dim, flatten.end_dim) == (1, -1)
+def _whole(flatten: nn.Flatten) -> bool:
+    return flatten.start_dim == 1 and flatten.end_dim == -1
 
 
 def _plain(parameter: nn.Parameter) -> bool:
