@@ -1,5 +1,7 @@
 """A party of ours: `psi serve` or `psi join` from Python, with its imports out of the measure."""
 
+import contextlib
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ def load(task: dict[str, Any]) -> Work:
     from psi.groups import hash_to_group
     from psi.twoparty import Side, TableSession
 
+    with contextlib.suppress(ImportError):
+        importlib.import_module("pyarrow.csv")
     parties(task["protocol"])
     hash_to_group([b""], b"load libsodium")
     if task["protocol"] == "kkrt" and task["n"] >= kernels.FAST_FROM and kernels.fast_available():

@@ -29,6 +29,7 @@ from psi.errors import (
 )
 from psi.messages import FRAME_BYTES, Message, MessageType, Transcript
 from psi.padding import PaddedItems
+from psi.texts import TextKeys
 
 __all__ = [
     "MAC_BYTES",
@@ -133,7 +134,8 @@ class Party:
         Raises:
             ConfigError: Items repeat, or counts are not those of the items.
         """
-        if len(set(items)) != len(items):
+        # Whoever made TextKeys knows that they are distinct, and a set of millions takes gigabytes.
+        if not isinstance(items, TextKeys) and len(set(items)) != len(items):
             raise ConfigError("items repeat: pass each one once")
         self._parameters = parameters or Parameters()
         if (counts is not None) != self._parameters.multiplicities:

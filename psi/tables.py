@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from psi.errors import ConfigError
 from psi.files import read_table
+from psi.texts import Texts
 
 __all__ = ["Column", "key_columns", "key_names", "whole_numbers"]
 
@@ -109,6 +110,8 @@ def _values(column: Any, name: str) -> Column:
         if column.dtype.kind == "M":  # finer units would come out as bare integers
             column = column.astype("datetime64[us]")
         return cast("Column", column.tolist())
+    if hasattr(column, "to_pylist") and (texts := Texts.of_arrow(column)) is not None:
+        return texts
     for method in ("to_pylist", "to_list"):  # Arrow; pandas and polars
         if hasattr(column, method):
             return cast("Column", getattr(column, method)())

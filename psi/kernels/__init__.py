@@ -10,15 +10,30 @@ machine's caches. No cuckoo hashing can avoid it.
 """
 
 import functools
+import hashlib
+import importlib
 import importlib.util
+import secrets
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psi.kernels import portable
+from psi.texts import KEY_HEAD_BYTES, TextKeys
 
-__all__ = ["FAST_FROM", "digest_items", "fast_available", "load", "place", "tag_rows", "transpose"]
+__all__ = [
+    "FAST_FROM",
+    "all_distinct",
+    "digest_items",
+    "fast_available",
+    "load",
+    "match_tags",
+    "place",
+    "random_order",
+    "tag_rows",
+    "transpose",
+]
 
 FAST_FROM = 1 << 16  # below, loading the compiled code costs more than it saves
 
@@ -31,24 +46,37 @@ def fast_available() -> bool:
 
 def load() -> None:
     """Load or compile the fast kernels now, for whoever measures what comes after."""
-    from psi.kernels import fast
-
-    fast.digest_items(b"x", np.ones(1, np.int64), bytes(32))
-    rows = fast.transpose(np.zeros((512, 8), np.uint8))
-    bins = np.arange(3, dtype=np.uint32)
-    fast.tag_rows(rows, bins, 0, bytes(32), 8)
-    fast.place(bins.reshape(1, 3), 3)
+    importlib.import_module("psi.kernels.fast")
 
 
 def digest_items(items: Sequence[bytes], key: bytes) -> NDArray[np.uint8]:
     """BLAKE2s (RFC 7693) of each item under a 32-byte key: shape (len(items), 16)."""
-    if _fast(len(items)):
-        from psi.kernels import fast
+    if not _fast(len(items)):
+        return portable.digest_items(items, key)
+    from psi.kernels import fast
 
-        lengths = np.fromiter(map(len, items), np.int64, len(items))
-        if lengths.min() >= fast.MIN_ITEM_BYTES and lengths.max() <= fast.MAX_ITEM_BYTES:
-            return fast.digest_items(b"".join(items), lengths, key)
-    return portable.digest_items(items, key)
+    headed = isinstance(items, TextKeys)
+    chunks = items.texts.chunks if isinstance(items, TextKeys) else [_joined(items)]
+    digests = np.empty((len(items), 16), np.uint8)
+    longest = fast.MAX_ITEM_BYTES - (KEY_HEAD_BYTES if headed else 0)
+    start = 0
+    for data, offsets in chunks:
+        own = digests[start : start + len(offsets) - 1]
+        ends = offsets.astype(np.int64)
+        fast.digest_items(data, ends, key, own, headed=headed)
+        lengths = np.diff(ends)
+        for index in np.flatnonzero((lengths > longest) | (lengths + headed == 0)).tolist():
+            digest = hashlib.blake2s(items[start + index], digest_size=16, key=key).digest()
+            own[index] = np.frombuffer(digest, np.uint8)
+        start += len(own)
+    return digests
+
+
+def _joined(items: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Items one after the other, and where each begins and the last ends."""
+    ends = np.zeros(len(items) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, items), np.int64, len(items)), out=ends[1:])
+    return np.frombuffer(b"".join(items), np.uint8), ends
 
 
 def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
@@ -72,7 +100,7 @@ def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
 def tag_rows(
     table: NDArray[np.uint8],
     bins: NDArray[np.uint32],
-    hash_index: int,
+    third: int,
     key: bytes,
     tag_bytes: int,
     offsets: NDArray[np.uint8] | None = None,
@@ -82,19 +110,20 @@ def tag_rows(
     Args:
         table: Shape (n_bins, 64).
         bins: Shape (n,): which rows to hash.
-        hash_index: Which of an item's three bins they are.
+        third: How many bins there are for each hash index.
         key: 32 bytes.
         tag_bytes: Length of a tag, 1 to 32.
-        offsets: Shape (n, 64): what to add to each row (exclusive or) before hashing it.
+        offsets: What to add to each row (exclusive or) before hashing it: shape (n / k, 64), the
+            first for the first k rows and so on.
 
     Returns:
         Shape (n, tag_bytes).
     """
-    if _fast(len(table)) and len(bins):
+    if _fast(max(len(table), len(bins))) and len(bins):
         from psi.kernels import fast
 
-        return fast.tag_rows(table, bins, hash_index, key, tag_bytes, offsets)
-    return portable.tag_rows(table, bins, hash_index, key, tag_bytes, offsets)
+        return fast.tag_rows(table, bins, third, key, tag_bytes, offsets)
+    return portable.tag_rows(table, bins, third, key, tag_bytes, offsets)
 
 
 def transpose(columns: NDArray[np.uint8], n_rows: int) -> NDArray[np.uint8]:
@@ -112,6 +141,42 @@ def transpose(columns: NDArray[np.uint8], n_rows: int) -> NDArray[np.uint8]:
 
         return fast.transpose(columns)
     return portable.transpose(columns)
+
+
+def all_distinct(numbers: NDArray[np.uint64]) -> bool:
+    """Whether no number occurs twice."""
+    if _fast(len(numbers)):
+        from psi.kernels import fast
+
+        return fast.all_distinct(numbers)
+    return portable.all_distinct(numbers)
+
+
+def match_tags(theirs: NDArray[np.uint8], own: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """For each of their tags, which of our own is the same; tags are compared in full.
+
+    Args:
+        theirs: Shape (n, tag bytes).
+        own: Shape (m, tag bytes), distinct.
+
+    Returns:
+        Shape (n,): indices into `own`, -1 where there is none.
+    """
+    if _fast(max(len(theirs), len(own))):
+        from psi.kernels import fast
+
+        return fast.match_tags(theirs, own)
+    return portable.match_tags(theirs, own)
+
+
+def random_order(count: int) -> NDArray[np.int64]:
+    """A fresh random permutation from the operating system's generator, shape (count,)."""
+    drawn = np.frombuffer(secrets.token_bytes(8 * count), np.uint64)
+    if _fast(count):
+        from psi.kernels import fast
+
+        return fast.random_order(drawn)
+    return portable.random_order(drawn)
 
 
 def _fast(size: int) -> bool:

@@ -1,184 +1,118 @@
-"""The kernels by numba: BLAKE2s on 16 messages at once, bit transposition, cuckoo tables.
+"""The kernels by numba: keyed BLAKE2s, bit transposition, cuckoo and hash tables, shuffling."""
 
-BLAKE2s is written on LLVM vectors of sixteen 32-bit words, which LLVM lowers to whatever the
-processor has: AVX-512, AVX2, SSE2, NEON. Compiled code is cached on disk by numba.
-"""
+import secrets
+from typing import Any
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
+from numba import boolean, int64, uint32, uint64
 from numpy.typing import NDArray
 
 from psi.kernels.cuckoo import place_items
+from psi.kernels.vectors import INITIAL, array, compiled, compress, copy_bytes, prefetch
 
 __all__ = [
     "MAX_ITEM_BYTES",
-    "MIN_ITEM_BYTES",
+    "all_distinct",
     "digest_items",
+    "match_tags",
     "place",
+    "random_order",
     "tag_rows",
     "transpose",
 ]
 
-MIN_ITEM_BYTES, MAX_ITEM_BYTES = 1, 64  # one block after the key's
+MAX_ITEM_BYTES = 64  # one block after the key's
 
-_LANES = 16
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-_IV = (
-    *(0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A),
-    *(0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19),
-)
-# The message schedule of RFC 7693 section 2.7.
-_SIGMA = (
-    (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-    (14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3),
-    (11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4),
-    (7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8),
-    (9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13),
-    (2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9),
-    (12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11),
-    (13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10),
-    (6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5),
-    (10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0),
-)
-_MIXED = (
-    *((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15)),
-    *((0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14)),
-)
+_KEY = array("uint32", 1)
+_NUMBERS = array("uint64", 1)
+_INTEGERS = array("int64", 1)
+_TAGS = array("uint8", 2, "A")
 
 
-def _compiled(function: _Function) -> _Function:
-    return cast("_Function", numba.njit(cache=True, nogil=True)(function))
-
-
-def _generate(typing_context: Any, state: Any, words: Any, lengths: Any, last: Any) -> Any:
-    """BLAKE2s's compression function on 16 lanes: addresses of (8, 16), (16, 16) and (16,) u32."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = ir.IntType(32)
-        vector = ir.VectorType(word, _LANES)
-
-        def constant(value: int) -> Any:
-            return ir.Constant(vector, [value] * _LANES)
-
-        def rotated(value: Any, bits: int) -> Any:  # LLVM knows it for a rotation
-            low = builder.lshr(value, constant(bits))
-            return builder.or_(low, builder.shl(value, constant(32 - bits)))
-
-        def cell(base: Any, index: int) -> Any:
-            return builder.gep(builder.inttoptr(base, vector.as_pointer()), [word(index)])
-
-        def load(base: Any, index: int) -> Any:
-            return builder.load(cell(base, index), align=4)
-
-        state_at, words_at, lengths_at, last_word = arguments
-        before = [load(state_at, index) for index in range(8)]
-        message = [load(words_at, index) for index in range(16)]
-        v = [*before, *map(constant, _IV)]
-        v[12] = builder.xor(v[12], load(lengths_at, 0))  # messages stay below 2^32 bytes
-        flag = builder.insert_element(ir.Constant(vector, ir.Undefined), last_word, word(0))
-        zeros = ir.Constant(ir.VectorType(word, _LANES), [0] * _LANES)
-        flags = builder.shuffle_vector(flag, flag, zeros)
-        v[14] = builder.xor(v[14], flags)
-
-        def mix(a: int, b: int, c: int, d: int, x: Any, y: Any) -> None:
-            for added, first, second in ((x, 16, 12), (y, 8, 7)):
-                v[a] = builder.add(builder.add(v[a], v[b]), added)
-                v[d] = rotated(builder.xor(v[d], v[a]), first)
-                v[c] = builder.add(v[c], v[d])
-                v[b] = rotated(builder.xor(v[b], v[c]), second)
-
-        for schedule in _SIGMA:
-            for step, places in enumerate(_MIXED):
-                mix(*places, message[schedule[2 * step]], message[schedule[2 * step + 1]])
-        for index in range(8):
-            mixed = builder.xor(before[index], builder.xor(v[index], v[index + 8]))
-            builder.store(mixed, cell(state_at, index), align=4)
-        return context.get_dummy_value()
-
-    return types.void(types.uintp, types.uintp, types.uintp, types.uint32), generate
-
-
-_compress: Any = intrinsic(_generate)
-
-
-@_compiled
+@compiled(_KEY, int64, result=array("uint32", 2, write=True))
 def _keyed_state(key: Any, digest_bytes: Any) -> Any:
     """The state after the block of the key, in every lane."""
     state = np.empty((8, 16), np.uint32)
     words = np.zeros((16, 16), np.uint32)
     lengths = np.full(16, 64, np.uint32)
     for index in range(8):
-        state[index] = np.uint32(_IV[index])
+        state[index] = np.uint32(INITIAL[index])
         words[index] = key[index]
     state[0] ^= np.uint32(0x01012000) ^ np.uint32(digest_bytes)  # key of 32 bytes, no tree
-    _compress(state.ctypes.data, words.ctypes.data, lengths.ctypes.data, np.uint32(0))
+    compress(state.ctypes.data, words.ctypes.data, lengths.ctypes.data, np.uint32(0))
     return state
 
 
-@_compiled
-def _digest_items(data: Any, starts: Any, key: Any, out: Any) -> None:
+@compiled(array("uint8", 1), _INTEGERS, boolean, _KEY, array("uint32", 2, write=True))
+def _digest_items(data: Any, ends: Any, headed: Any, key: Any, out: Any) -> None:
     keyed = _keyed_state(key, 16)
     state, words = np.empty_like(keyed), np.empty((16, 16), np.uint32)
     lengths = np.empty(16, np.uint32)
     block = np.zeros((16, 64), np.uint8)
     block_words = block.view(np.uint32)
+    head = 9 if headed else 0
     n = len(out)
     for first in range(0, n, 16):
         lanes = min(16, n - first)
         for lane in range(lanes):
-            start, end = starts[first + lane], starts[first + lane + 1]
-            for place in range(end - start):
-                block[lane, place] = data[start + place]
-            for place in range(end - start, 64):
-                block[lane, place] = 0
-            lengths[lane] = 64 + end - start
+            start = ends[first + lane]
+            length = ends[first + lane + 1] - start
+            block[lane] = 0
+            if headed:
+                block[lane, 0], block[lane, 8] = 116, length & 0xFF  # "t", and 8 bytes of length
+            if 0 < length <= 64 - head:  # the caller sees to the others
+                copy_bytes(block[lane, head:].ctypes.data, data[start:].ctypes.data, length)
+            lengths[lane] = 64 + head + length
         for lane in range(16):
             for index in range(16):
                 words[index, lane] = block_words[lane, index]
         state[:] = keyed
-        _compress(state.ctypes.data, words.ctypes.data, lengths.ctypes.data, np.uint32(0xFFFFFFFF))
+        compress(state.ctypes.data, words.ctypes.data, lengths.ctypes.data, np.uint32(0xFFFFFFFF))
         for lane in range(lanes):
             for index in range(4):
                 out[first + lane, index] = state[index, lane]
 
 
-@_compiled
+@compiled(
+    *(array("uint32", 2), array("uint32", 1), uint32, _KEY, int64, array("uint32", 2)),
+    array("uint8", 2, write=True),
+)
 def _tag_rows(
-    table: Any, bins: Any, hash_index: Any, key: Any, tag_bytes: Any, offsets: Any, out: Any
+    table: Any, bins: Any, third: Any, key: Any, tag_bytes: Any, offsets: Any, out: Any
 ) -> None:
     keyed = _keyed_state(key, tag_bytes)
     state, words = np.empty_like(keyed), np.empty((16, 16), np.uint32)
     tail = np.zeros((16, 16), np.uint32)
-    tail[1] = np.uint32(hash_index)
     row_lengths, all_lengths = np.full(16, 128, np.uint32), np.full(16, 136, np.uint32)
     n, shifted = len(bins), len(offsets) > 0
+    each = n // len(offsets) if shifted else 1
+    line = np.empty(8, np.uint32)
     for first in range(0, n, 16):
         lanes = min(16, n - first)
+        for lane in range(min(16, n - first - lanes)):  # rows lie anywhere: fetch the next ones
+            prefetch(table[bins[first + lanes + lane]].ctypes.data)
         for lane in range(lanes):
             row = bins[first + lane]
             tail[0, lane] = row
+            tail[1, lane] = row // third
             for index in range(16):
                 words[index, lane] = table[row, index]
             if shifted:
+                offset = offsets[(first + lane) // each]
                 for index in range(16):
-                    words[index, lane] ^= offsets[first + lane, index]
+                    words[index, lane] ^= offset[index]
         state[:] = keyed
-        _compress(state.ctypes.data, words.ctypes.data, row_lengths.ctypes.data, np.uint32(0))
-        _compress(
+        compress(state.ctypes.data, words.ctypes.data, row_lengths.ctypes.data, np.uint32(0))
+        compress(
             state.ctypes.data, tail.ctypes.data, all_lengths.ctypes.data, np.uint32(0xFFFFFFFF)
         )
         for lane in range(lanes):
-            for place in range(tag_bytes):
-                out[first + lane, place] = (state[place >> 2, lane] >> (8 * (place & 3))) & 0xFF
+            for index in range(8):
+                line[index] = state[index, lane]
+            copy_bytes(out[first + lane].ctypes.data, line.ctypes.data, tag_bytes)
 
 
-@_compiled
+@compiled(array("uint64", 2, "A"), array("uint64", 2, write=True))
 def _transpose(columns: Any, rows: Any) -> None:
     """Transposes 64 x 64 bits at a time by swapping ever smaller squares."""
     square = np.empty(64, np.uint64)
@@ -200,15 +134,88 @@ def _transpose(columns: Any, rows: Any) -> None:
                 rows[64 * word + index, group] = square[index]
 
 
-_place_items = _compiled(place_items)
+@compiled(_NUMBERS, uint64, uint64, array("uint64", 1, write=True), result=boolean)
+def _all_distinct(numbers: Any, factor: Any, shift: Any, table: Any) -> bool:
+    """By a table of 2^(64 - shift) slots, twice as many as numbers; 0 counts by itself."""
+    mask = np.uint64(len(table) - 1)
+    zeros = 0
+    for number in numbers:
+        if number == 0:
+            zeros += 1
+            continue
+        slot = (number * factor) >> shift
+        while table[slot] != 0:
+            if table[slot] == number:
+                return False
+            slot = (slot + np.uint64(1)) & mask
+        table[slot] = number
+    return zeros < 2
 
 
-def digest_items(data: bytes, lengths: NDArray[np.int64], key: bytes) -> NDArray[np.uint8]:
-    """As `psi.kernels.digest_items`, for items of 1 to 64 bytes, one after the other."""
-    starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-    out = np.empty((len(lengths), 4), np.uint32)
-    _digest_items(np.frombuffer(data, np.uint8), starts, np.frombuffer(key, np.uint32), out)
-    return out.view(np.uint8)
+@compiled(_TAGS, int64, result=uint64)
+def _head(tags: Any, row: Any) -> Any:
+    head = np.uint64(0)
+    for place in range(min(8, tags.shape[1])):
+        head |= np.uint64(tags[row, place]) << np.uint64(8 * place)
+    return head
+
+
+@compiled(_TAGS, array("uint8", 2), array("int32", 1, write=True), array("int64", 1, write=True))
+def _match_tags(theirs: Any, own: Any, table: Any, found: Any) -> None:
+    """For each of theirs, the one of our own that is the same, by a table of heads."""
+    mask = np.uint64(len(table) - 1)
+    for row in range(len(own)):
+        slot = _head(own, row) & mask
+        while table[slot] >= 0:
+            slot = (slot + np.uint64(1)) & mask
+        table[slot] = row
+    for row in range(len(theirs)):
+        slot = _head(theirs, row) & mask
+        found[row] = -1
+        while table[slot] >= 0:
+            same = True
+            for place in range(own.shape[1]):
+                same &= own[table[slot], place] == theirs[row, place]
+            if same:
+                found[row] = table[slot]
+                break
+            slot = (slot + np.uint64(1)) & mask
+
+
+@compiled(array("int64", 1, write=True), _NUMBERS)
+def _shuffle(order: Any, drawn: Any) -> None:
+    """Fisher and Yates, with the high part of drawn · size for a number below the size."""
+    for last in range(len(order) - 1, 0, -1):
+        size, low_half = np.uint64(last + 1), np.uint64(0xFFFFFFFF)
+        word = drawn[last]
+        high, low = word >> np.uint64(32), word & low_half
+        place = (high * size + (low * size >> np.uint64(32))) >> np.uint64(32)
+        order[last], order[place] = order[place], order[last]
+
+
+_SCRATCH = array("int64", 1, write=True)
+_place_items: Any = compiled(_INTEGERS, int64, *[_SCRATCH] * 4, result=int64)(place_items)
+
+
+def digest_items(
+    data: NDArray[np.uint8],
+    ends: NDArray[np.int64],
+    key: bytes,
+    out: NDArray[np.uint8],
+    *,
+    headed: bool,
+) -> None:
+    """BLAKE2s of items of 0 to 64 bytes (not of an item without any byte).
+
+    Args:
+        data: The items, one after the other.
+        ends: Where each begins and the last ends: shape (n + 1,).
+        key: 32 bytes.
+        out: Shape (n, 16). Rows of items that are too long are not to be used.
+        headed: Whether what is hashed begins with the head of `psi.texts.text_key`.
+    """
+    keys = np.frombuffer(key, np.uint32)
+    _digest_items(data, ends, headed, keys, out.view(np.uint32))
 
 
 def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
@@ -223,7 +230,7 @@ def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
 def tag_rows(
     table: NDArray[np.uint8],
     bins: NDArray[np.uint32],
-    hash_index: int,
+    third: int,
     key: bytes,
     tag_bytes: int,
     offsets: NDArray[np.uint8] | None = None,
@@ -234,7 +241,7 @@ def tag_rows(
     _tag_rows(
         table.view(np.uint32),
         bins,
-        hash_index,
+        np.uint32(third),
         np.frombuffer(key, np.uint32),
         tag_bytes,
         shifts.view(np.uint32),
@@ -248,3 +255,27 @@ def transpose(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:
     rows = np.empty((8 * columns.shape[1], columns.shape[0] // 64), np.uint64)
     _transpose(columns.view(np.uint64), rows)
     return rows.view(np.uint8)
+
+
+def all_distinct(numbers: NDArray[np.uint64]) -> bool:
+    """As `psi.kernels.all_distinct`."""
+    bits = (2 * len(numbers)).bit_length()
+    # A factor that nobody knows: numbers that all fall on one slot can't be made (universal hash).
+    factor = np.uint64(secrets.randbits(64) | 1)
+    table = np.zeros(1 << bits, np.uint64)
+    return bool(_all_distinct(numbers, factor, np.uint64(64 - bits), table))
+
+
+def match_tags(theirs: NDArray[np.uint8], own: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """As `psi.kernels.match_tags`."""
+    found = np.empty(len(theirs), np.int64)
+    table = np.full(1 << (2 * len(own)).bit_length(), -1, np.int32)
+    _match_tags(theirs, own, table, found)
+    return found
+
+
+def random_order(drawn: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """As `psi.kernels.random_order`, from 64 random bits for each place."""
+    order = np.arange(len(drawn))
+    _shuffle(order, drawn)
+    return order

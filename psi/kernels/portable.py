@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 
 from psi.kernels.cuckoo import place_items
 
-__all__ = ["digest_items", "place", "tag_rows", "transpose"]
+__all__ = [
+    "all_distinct",
+    "digest_items",
+    "match_tags",
+    "place",
+    "random_order",
+    "tag_rows",
+    "transpose",
+]
 
 _BLOCK_BYTES = 512
 
@@ -30,16 +38,18 @@ def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
 def tag_rows(
     table: NDArray[np.uint8],
     bins: NDArray[np.uint32],
-    hash_index: int,
+    third: int,
     key: bytes,
     tag_bytes: int,
     offsets: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     """As `psi.kernels.tag_rows`."""
     messages = np.empty((len(bins), 72), np.uint8)
-    messages[:, :64] = table[bins] if offsets is None else table[bins] ^ offsets
-    messages[:, 64:68] = bins.astype("<u4").view(np.uint8).reshape(-1, 4)
-    messages[:, 68:] = np.frombuffer(hash_index.to_bytes(4, "little"), np.uint8)
+    messages[:, :64] = table[bins]
+    if offsets is not None:
+        messages[:, :64] ^= np.repeat(offsets, len(bins) // max(len(offsets), 1), axis=0)
+    for start, numbers in ((64, bins), (68, bins // third)):
+        messages[:, start : start + 4] = numbers.astype("<u4").view(np.uint8).reshape(-1, 4)
     data = messages.tobytes()
     tags = b"".join(
         [
@@ -58,4 +68,28 @@ def transpose(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:
         bits = np.unpackbits(columns[:, start : start + _BLOCK_BYTES], axis=1, bitorder="little")
         block = np.packbits(np.ascontiguousarray(bits.T), axis=1, bitorder="little")
         rows[8 * start : 8 * start + len(block)] = block
+    return rows
+
+
+def all_distinct(numbers: NDArray[np.uint64]) -> bool:
+    """As `psi.kernels.all_distinct`."""
+    ordered = np.sort(numbers)
+    return not np.any(ordered[1:] == ordered[:-1])
+
+
+def match_tags(theirs: NDArray[np.uint8], own: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """As `psi.kernels.match_tags`."""
+    place_of = {tag: place for place, tag in enumerate(_rows(own))}
+    found = (place_of.get(tag, -1) for tag in _rows(theirs))
+    return np.fromiter(found, np.int64, len(theirs))
+
+
+def random_order(drawn: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """As `psi.kernels.random_order`, from 64 random bits for each place."""
+    # Ties are too rare to bias the order noticeably.
+    return np.argsort(drawn, kind="stable")
+
+
+def _rows(tags: NDArray[np.uint8]) -> list[bytes]:
+    rows: list[bytes] = np.ascontiguousarray(tags).view(f"V{tags.shape[1]}").ravel().tolist()
     return rows

@@ -16,23 +16,50 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from psi import kernels
-from psi.kkrt.hashing import ROW_BYTES
+from psi.kkrt.layout import ROW_BYTES
 from psi.kkrt.transfers import SEED_BYTES, TRANSFERS, Seeds
 
-__all__ = ["receive_rows", "send_rows"]
+__all__ = ["Columns", "receive_rows", "send_rows"]
 
-_CHUNK_ROWS = 1 << 15  # 2 MiB of columns stay in the cache
+_CHUNK_ROWS = 1 << 14  # 1 MiB of columns stays in the cache
+_APART_BYTES = 64  # columns a power of two apart would fall onto the same places of the cache
 
 Bytes = NDArray[np.uint8]
 
 
+class Columns:
+    """The streams of 512 seeds (AES-CTR), read as rows of 512 bits."""
+
+    def __init__(self, seeds: Seeds, whole: int) -> None:
+        """Start the streams.
+
+        Args:
+            seeds: 512 of 16 bytes.
+            whole: How many rows are going to be read.
+        """
+        # A seed is fresh and used once, so that the counter may start at zero.
+        zero = modes.CTR(bytes(SEED_BYTES))
+        self._streams = [Cipher(algorithms.AES(seed), zero).encryptor() for seed in seeds]
+        self._whole = whole
+
+    def rows(self, n_rows: int) -> Iterator[Bytes]:
+        """The next rows, some thousand at a time; their number is a multiple of 64."""
+        space = np.empty((TRANSFERS, _CHUNK_ROWS // 8 + _APART_BYTES), np.uint8)
+        for start in range(0, n_rows, _CHUNK_ROWS):
+            width = min(_CHUNK_ROWS, n_rows - start) // 8
+            columns, blank = space[:, :width], bytes(width)
+            for number, stream in enumerate(self._streams):
+                columns[number] = np.frombuffer(stream.update(blank), np.uint8)
+            yield kernels.transpose(columns, self._whole)
+
+
 def receive_rows(
-    seeds: tuple[Seeds, Seeds], n_rows: int, codes: Callable[[int, int], Bytes]
+    columns: tuple[Columns, Columns], n_rows: int, codes: Callable[[int, int], Bytes]
 ) -> tuple[Bytes, Bytes]:
     """The receiver's side.
 
     Args:
-        seeds: Both seeds of each transfer.
+        columns: Of both seeds of each transfer.
         n_rows: A multiple of 64.
         codes: Gives the code words of the rows from a first up to a last.
 
@@ -40,21 +67,21 @@ def receive_rows(
         The rows t0 to keep and u to send, each of shape (n_rows, 64).
     """
     kept, sent = (np.empty((n_rows, ROW_BYTES), np.uint8) for _ in range(2))
-    chunks = zip(_rows(seeds[0], n_rows), _rows(seeds[1], n_rows), strict=True)
-    for number, (zero, one) in enumerate(chunks):
-        start = number * _CHUNK_ROWS
+    start = 0
+    for zero, one in zip(columns[0].rows(n_rows), columns[1].rows(n_rows), strict=True):
         end = start + len(zero)
         kept[start:end] = zero
         np.bitwise_xor(zero, one, out=one)
         np.bitwise_xor(one, codes(start, end), out=sent[start:end])
+        start = end
     return kept, sent
 
 
-def send_rows(seeds: Seeds, choices: Bytes, received: Bytes) -> Bytes:
+def send_rows(columns: Columns, choices: Bytes, received: Bytes) -> Bytes:
     """The sender's side.
 
     Args:
-        seeds: The seed of the choice made in each transfer.
+        columns: Of the seed of the choice made in each transfer.
         choices: Shape (64,): the choices' bits.
         received: Shape (n_rows, 64): the receiver's u.
 
@@ -62,21 +89,9 @@ def send_rows(seeds: Seeds, choices: Bytes, received: Bytes) -> Bytes:
         The rows q, shape (n_rows, 64).
     """
     rows = np.empty_like(received)
-    for number, own in enumerate(_rows(seeds, len(received))):
-        start = number * _CHUNK_ROWS
+    start = 0
+    for own in columns.rows(len(received)):
         end = start + len(own)
         np.bitwise_xor(own, received[start:end] & choices, out=rows[start:end])
+        start = end
     return rows
-
-
-def _rows(seeds: Seeds, n_rows: int) -> Iterator[Bytes]:
-    """The seeds' streams (AES-CTR), as rows of 512 bits, some thousand rows at a time."""
-    # A seed is fresh and used once, so that the counter may start at zero.
-    zero = modes.CTR(bytes(SEED_BYTES))
-    streams = [Cipher(algorithms.AES(seed), zero).encryptor() for seed in seeds]
-    for start in range(0, n_rows, _CHUNK_ROWS):
-        width = min(_CHUNK_ROWS, n_rows - start) // 8
-        columns, blank = np.empty((TRANSFERS, width), np.uint8), bytes(width)
-        for number, stream in enumerate(streams):
-            columns[number] = np.frombuffer(stream.update(blank), np.uint8)
-        yield kernels.transpose(columns, n_rows)

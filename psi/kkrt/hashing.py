@@ -1,7 +1,7 @@
-"""From items to what `kkrt` computes with: digests, bins and code words, and how many of each.
+"""From items to what `kkrt` computes with: digests, buckets, bins and code words.
 
-An item is digested to 128 bits under a key of the session; AES under further keys of the session
-turns a digest into its bins and its code word. docs/psi-kkrt.md derives the sizes.
+An item is digested to 128 bits under a key of the session. The first bits are the number of its
+bucket; AES under further keys of the session turns a digest into its bins and its code word.
 """
 
 import hashlib
@@ -12,32 +12,13 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from psi import kernels
+from psi.kkrt.layout import HASHES
 
-__all__ = ["HASHES", "ROW_BYTES", "SessionHashes", "bins_for", "tag_bytes"]
+__all__ = ["DIGEST_BYTES", "SessionHashes", "by_bucket"]
 
-HASHES = 3
-ROW_BYTES = 64
-_DIGEST_BYTES = 16
-_BINS_AN_ITEM = (27, 20)  # 1.35
-_FEWEST_BINS = 4098
-_FALSE_MATCH_BITS = 42
+DIGEST_BYTES = 16
 
 Bytes = NDArray[np.uint8]
-
-
-def bins_for(n_items: int) -> int:
-    """How many bins n items need to fit with probability at least 1 - 2^-43; divisible by 3."""
-    numerator, denominator = _BINS_AN_ITEM
-    return max(_FEWEST_BINS, HASHES * -(-n_items * numerator // (HASHES * denominator)))
-
-
-def tag_bytes(n_receiver: int, n_sender: int) -> int:
-    """Length of a tag such that two different items share one with probability at most 2^-42.
-
-    Each of the receiver's items is compared with one tag of each of the sender's.
-    """
-    pair_bits = (n_receiver * n_sender).bit_length()
-    return -(-(_FALSE_MATCH_BITS + pair_bits) // 8)
 
 
 class SessionHashes:
@@ -78,13 +59,24 @@ class SessionHashes:
         return self.codes(np.frombuffer(self._confirmation, np.uint8).reshape(1, -1))
 
 
+def by_bucket(digests: Bytes, buckets: int) -> list[NDArray[np.intp]]:
+    """The indices of the digests that fall into each of 2^k buckets, k <= 16."""
+    if buckets == 1:
+        return [np.arange(len(digests))]
+    bits = buckets.bit_length() - 1
+    numbers = (digests.view("<u4")[:, 0] >> np.uint32(32 - bits)).astype(np.uint16)
+    order = np.argsort(numbers, kind="stable")
+    ends = np.cumsum(np.bincount(numbers, minlength=buckets))
+    return np.split(order, ends[:-1])
+
+
 def _aes(keys: list[bytes], blocks: Bytes) -> Bytes:
     """Each block under each key, side by side: shape (n, 16 · len(keys))."""
     data = np.ascontiguousarray(blocks).data.cast("B") if len(blocks) else b""
-    out = np.empty((len(blocks), len(keys), _DIGEST_BYTES), np.uint8)
+    out = np.empty((len(blocks), len(keys), DIGEST_BYTES), np.uint8)
     for number, key in enumerate(keys):
         # ECB of single blocks is AES itself, which is what is wanted here.
         cipher = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
         encrypted = np.frombuffer(cipher.update(data), np.uint8)
-        out[:, number] = encrypted.reshape(-1, _DIGEST_BYTES)
-    return out.reshape(len(blocks), len(keys) * _DIGEST_BYTES)
+        out[:, number] = encrypted.reshape(-1, DIGEST_BYTES)
+    return out.reshape(len(blocks), len(keys) * DIGEST_BYTES)

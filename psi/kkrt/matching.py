@@ -3,11 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from psi import kernels
 from psi.errors import RepeatedElementError
 
 __all__ = ["matching_rows"]
-
-_FILTER_SLOTS_AN_ITEM = 8
 
 
 def matching_rows(
@@ -17,7 +16,7 @@ def matching_rows(
 
     Args:
         theirs: Shape (n, tag bytes).
-        own: Shape (m, tag bytes).
+        own: Shape (m, tag bytes), distinct.
 
     Returns:
         Two arrays of equal length: indices into the one and into the other.
@@ -25,30 +24,11 @@ def matching_rows(
     Raises:
         RepeatedElementError: One of `theirs` occurs twice.
     """
-    their_heads, own_heads = _heads(theirs), _heads(own)
-    ordered = np.sort(their_heads)
-    if np.any(ordered[1:] == ordered[:-1]) and len(np.unique(theirs, axis=0)) < len(theirs):
+    if not kernels.all_distinct(_heads(theirs)) and len(np.unique(theirs, axis=0)) < len(theirs):
         raise RepeatedElementError("the other side sent the same tag twice")
-    # Most of theirs are not here: a table of one byte a slot spares them the search.
-    mask = np.uint64((1 << (_FILTER_SLOTS_AN_ITEM * len(own) + 1).bit_length()) - 1)
-    known = np.zeros(int(mask) + 1, np.bool_)
-    known[own_heads & mask] = True
-    candidates = np.flatnonzero(known[their_heads & mask])
-    by_head = np.argsort(own_heads)
-    ordered = own_heads[by_head]
-    places = np.searchsorted(ordered, their_heads[candidates])
-    found_theirs, found_own = [], []
-    while len(candidates):
-        inside = places < len(ordered)
-        candidates, places = candidates[inside], places[inside]
-        same = ordered[places] == their_heads[candidates]
-        candidates, places = candidates[same], places[same]
-        equal = np.all(theirs[candidates] == own[by_head[places]], axis=1)
-        found_theirs.append(candidates[equal])
-        found_own.append(by_head[places[equal]])
-        places = places + 1  # another of our own may begin with the same 8 bytes
-    none = np.empty(0, np.intp)
-    return np.concatenate([none, *found_theirs]), np.concatenate([none, *found_own])
+    found = kernels.match_tags(theirs, own)
+    rows = np.flatnonzero(found >= 0)
+    return rows, found[rows]
 
 
 def _heads(tags: NDArray[np.uint8]) -> NDArray[np.uint64]:

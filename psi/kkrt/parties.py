@@ -11,16 +11,18 @@ there, and the sender all values; the sender sends those of its items, each at i
                                         ←   SENDER_HELLO  settings, nonce, n
     OT_KEY   B                          →
                                         ←   OT_CHOICES  512 pairs of points
-    MATRIX   MAC, rows                  →
-                                        ←   TAGS  MAC, three tags an item, items shuffled
+    MATRIX   MAC, rows                  →                                         } once for
+                                        ←   TAGS  MAC, three tags an item, shuffled } each bucket
     FINISH   MAC [, matches [, counts]] →
                                         ←   CLOSE  MAC [, counts]
+
+Large sets are cut into buckets by a hash, so that memory does not grow with what is sent; the
+messages of a bucket have one size, whatever lies in it.
 
 At least 128 rows beyond the bins hold an element known to both; its values at them key the MACs,
 so that sides whose transfers do not fit find out before any tag is compared.
 """
 
-import functools
 import hashlib
 import secrets
 
@@ -30,8 +32,9 @@ from numpy.typing import NDArray
 from psi import kernels
 from psi.errors import DecodeError, ProtocolError, RepeatedElementError
 from psi.groups import POINT_BYTES
-from psi.kkrt.extension import receive_rows, send_rows
-from psi.kkrt.hashing import HASHES, ROW_BYTES, SessionHashes, bins_for, tag_bytes
+from psi.kkrt.extension import Columns, receive_rows, send_rows
+from psi.kkrt.hashing import DIGEST_BYTES, SessionHashes, by_bucket
+from psi.kkrt.layout import HASHES, ROW_BYTES, Layout
 from psi.kkrt.matching import matching_rows
 from psi.kkrt.transfers import CHOICES_BYTES, TRANSFERS, Chooser, KeySide
 from psi.messages import FRAME_BYTES, MessageType
@@ -40,38 +43,60 @@ from psi.session import MAC_BYTES, Party, expect_shape
 __all__ = ["PROTOCOL", "Receiver", "Sender"]
 
 PROTOCOL = "kkrt"
-_CONFIRMATIONS = 128
-_BATCH = 1 << 16
+_BATCH = 1 << 14  # items whose code words stay in the cache
 
 Bytes = NDArray[np.uint8]
+Rows = NDArray[np.intp]
 
 
 class _KKRTParty(Party):
-    """What both roles know: sizes, hashes, and how the keys of the session come about."""
+    """What both roles know: sizes, hashes, buckets, and how the keys of the session come about."""
 
     protocol = PROTOCOL
+    _digests: Bytes | None = None
+    _buckets: tuple[Rows, ...] = ()
+    _bucket = 0
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._digests, self._buckets = None, ()
 
     @property
     def longest_message(self) -> int:
         """What the other side's next message can measure at most, in bytes."""
         if self._n_peer is None:
             return super().longest_message
-        own, peer = len(self._items), self._n_peer
+        layout = self._layout
         return FRAME_BYTES + max(
-            MAC_BYTES + ROW_BYTES * _rows_for(peer),
-            MAC_BYTES + HASHES * tag_bytes(own, peer) * peer,
-            MAC_BYTES + own + 4 * min(own, peer),
+            MAC_BYTES + ROW_BYTES * layout.rows,
+            MAC_BYTES + HASHES * layout.tag_bytes * layout.sender_items,
+            MAC_BYTES + layout.buckets * layout.sender_items + 4 * len(self._items),
             CHOICES_BYTES,
         )
 
     def _begin(self) -> None:
         """What both sides can derive once both hellos are in."""
         self._hashes = SessionHashes(self._identity)
-        receiver, sender = len(self._items), self._peer_items()
-        if not self.speaks_first:
-            receiver, sender = sender, receiver
-        self._n_bins, self._n_rows = bins_for(receiver), _rows_for(receiver)
-        self._tag_bytes = tag_bytes(receiver, sender)
+        sizes = len(self._items), self._peer_items()
+        self._layout = Layout.of(*(sizes if self.speaks_first else sizes[::-1]))
+
+    def _sort_into_buckets(self, room: int) -> None:
+        """Digest the items and find those of each bucket.
+
+        Raises:
+            ProtocolError: A bucket has no room for its items, which hardly ever happens.
+        """
+        self._digests = self._hashes.digests(self._items)
+        self._buckets = tuple(by_bucket(self._digests, self._layout.buckets))
+        if max(map(len, self._buckets)) > room:
+            raise ProtocolError("the IDs fit no bucket of this session: start again")
+
+    def _tell(self, stage: str, done: int, of: int) -> None:
+        """Progress through all buckets, by the part done of this one."""
+        total = len(self._items)
+        self._progress(
+            stage, total * (self._bucket * of + done) // (of * len(self._buckets)), total
+        )
 
     def _confirm_with(self, values: Bytes) -> None:
         """Key the MACs by the known element's values, which only the two sides can compute."""
@@ -85,12 +110,13 @@ class Receiver(_KKRTParty):
     speaks_first = True
     _own_hello, _peer_hello = MessageType.RECEIVER_HELLO, MessageType.SENDER_HELLO
     _key_side: KeySide | None = None
+    _columns: tuple[Columns, Columns] | None = None
     _own_tags: tuple[Bytes, ...] = ()
-    _own_places: tuple[NDArray[np.intp], ...] = ()
+    _own_places: tuple[Rows, ...] = ()
 
     def _forget(self) -> None:
         super()._forget()
-        self._key_side = None
+        self._key_side = self._columns = None
         self._own_tags = self._own_places = ()
 
     def _after_hellos(self) -> bytes:
@@ -107,75 +133,91 @@ class Receiver(_KKRTParty):
         points.update(message.body[at : at + POINT_BYTES].tobytes() for at in _point_places())
         if len(points) != 2 * TRANSFERS + 1:
             raise RepeatedElementError("the other side sent a point twice, or ours back")
-        seeds = self._key_side.seeds(message.body)
+        zero, one = self._key_side.seeds(message.body)
         self._key_side = None
-        rows = self._evaluate(seeds)
-        self._expect = self._on_tags
-        return self._confirmed(MessageType.MATRIX, self._n_rows, rows.reshape(-1).data)
+        whole = self._layout.rows * self._layout.buckets
+        self._columns = Columns(zero, whole), Columns(one, whole)
+        self._sort_into_buckets(self._layout.receiver_items)
+        self._matched: list[tuple[Rows, Rows]] = []
+        return self._next_matrix()
 
-    def _evaluate(self, seeds: tuple[list[bytes], list[bytes]]) -> Bytes:
-        """Place the items, tag each at its bin, key the MACs; returns the rows to send."""
-        self._progress("placing own IDs", 0, len(self._items))
-        digests = self._hashes.digests(self._items)
-        slots = kernels.place(self._hashes.bins(digests, self._n_bins), self._n_bins)
+    def _next_matrix(self) -> bytes:
+        rows = self._evaluate(self._buckets[self._bucket])
+        self._expect = self._on_tags
+        return self._confirmed(MessageType.MATRIX, self._layout.rows, rows.reshape(-1).data)
+
+    def _evaluate(self, own: Rows) -> Bytes:
+        """Place a bucket's items, tag each at its bin, key the MACs; returns the rows to send."""
+        assert self._digests is not None  # noqa: S101 - sorted into buckets before
+        assert self._columns is not None  # noqa: S101
+        n_bins, n_rows, third = self._layout.bins, self._layout.rows, self._layout.bins // HASHES
+        digests = self._digests[own]
+        slots = kernels.place(self._hashes.bins(digests, n_bins), n_bins)
         if slots is None:
             raise ProtocolError("the IDs fit no table of this session: start again")
         taken = np.flatnonzero(slots >= 0)
+        places = slots[taken] // HASHES
         # An empty bin holds a random digest, which is no item's but with probability 2^-88.
-        placed = np.frombuffer(secrets.token_bytes(16 * self._n_bins), np.uint8).reshape(-1, 16)
-        placed = placed.copy()
-        placed[taken] = digests[slots[taken] // HASHES]
+        placed = np.empty((n_bins, DIGEST_BYTES), np.uint8)
+        placed[taken] = digests[places]
+        placed[slots < 0] = _random_digests(n_bins - len(own))
         confirmation = self._hashes.confirmation_code()
 
         def codes(start: int, end: int) -> Bytes:
-            self._progress("masking own IDs", start, self._n_rows)
+            self._tell("masking own IDs", start, n_rows)
             words = self._hashes.codes(placed[start:end])
             beyond = end - start - len(words)
             return np.vstack((words, np.repeat(confirmation, beyond, axis=0))) if beyond else words
 
-        kept, sent = receive_rows(seeds, self._n_rows, codes)
-        self._confirm_with(kept[self._n_bins :])
-        bins = [taken[slots[taken] % HASHES == index] for index in range(HASHES)]
-        self._own_places = tuple(slots[own] // HASHES for own in bins)
-        self._own_tags = tuple(
-            kernels.tag_rows(
-                kept, own.astype(np.uint32), index, self._hashes.row_key, self._tag_bytes
-            )
-            for index, own in enumerate(bins)
+        kept, sent = receive_rows(self._columns, n_rows, codes)
+        self._confirm_with(kept[n_bins:])
+        tags = kernels.tag_rows(
+            kept, taken.astype(np.uint32), third, self._hashes.row_key, self._layout.tag_bytes
         )
+        # Bins are in order, so that those of one hash index are together.
+        splits = np.searchsorted(taken, (third, 2 * third))
+        self._own_tags = tuple(np.split(tags, splits))
+        self._own_places = tuple(np.split(own[places], splits))
         return sent
 
     def _on_tags(self, data: bytes) -> bytes:
         before = self._transcript.digest
         message = self._transcript.open(MessageType.TAGS, data)
-        width = HASHES * self._tag_bytes
-        expect_shape(message, self._peer_items(), MAC_BYTES + width * self._peer_items())
+        count, width = self._layout.sender_items, self._layout.tag_bytes
+        expect_shape(message, count, MAC_BYTES + HASHES * width * count)
         self._check(before, message)
-        self._progress("comparing", 0, len(self._items))
-        tags = np.frombuffer(message.body[MAC_BYTES:], np.uint8)
-        columns = tags.reshape(-1, HASHES, self._tag_bytes)
+        columns = np.frombuffer(message.body[MAC_BYTES:], np.uint8).reshape(-1, HASHES, width)
+        self._matched.append(self._compared(columns))
+        self._bucket += 1
+        if self._bucket < self._layout.buckets:
+            return self._next_matrix()
+        their_rows = np.concatenate([rows + n * count for n, (rows, _) in enumerate(self._matched)])
+        # By the sender's row: an order that both sides know, and random to all but the sender.
+        self._found = np.concatenate([found for _, found in self._matched])
+        self._expect = self._on_close
+        content = b""
+        if self._both:
+            matched = np.zeros(self._layout.buckets * count, np.uint8)
+            matched[their_rows] = 1
+            content = np.packbits(matched, bitorder="little").tobytes() + self._own_counts()
+        return self._confirmed(MessageType.FINISH, self._announced, content)
+
+    def _compared(self, columns: Bytes) -> tuple[Rows, Rows]:
+        """The sender's rows of a bucket that match, in order, and the own item of each."""
         rows, found = [], []
         for index, (own, places) in enumerate(zip(self._own_tags, self._own_places, strict=True)):
             theirs, ours = matching_rows(columns[:, index], own)
             rows.append(theirs)
             found.append(places[ours])
-        their_rows, self._found = np.concatenate(rows), np.concatenate(found)
-        # By the sender's row: an order that both sides know, and random to all but the sender.
+        their_rows, own_items = np.concatenate(rows), np.concatenate(found)
         order = np.argsort(their_rows)
-        self._found, their_rows = self._found[order], their_rows[order]
-        often = np.bincount(self._found, minlength=1).max()
-        if often > 1 or np.any(their_rows[1:] == their_rows[:-1]):
-            self._found = None
+        their_rows, own_items = their_rows[order], own_items[order]
+        ordered = np.sort(own_items)
+        if np.any(ordered[1:] == ordered[:-1]) or np.any(their_rows[1:] == their_rows[:-1]):
             raise RepeatedElementError(
                 "the other side sent tags of one item twice, or of two as one"
             )
-        self._expect = self._on_close
-        content = b""
-        if self._both:
-            matched = np.zeros(self._peer_items(), np.uint8)
-            matched[their_rows] = 1
-            content = np.packbits(matched, bitorder="little").tobytes() + self._own_counts()
-        return self._confirmed(MessageType.FINISH, self._announced, content)
+        return their_rows, own_items
 
 
 class Sender(_KKRTParty):
@@ -183,12 +225,12 @@ class Sender(_KKRTParty):
 
     speaks_first = False
     _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO
-    _seeds: tuple[bytes, ...] = ()
+    _columns: Columns | None = None
     _choices: Bytes | None = None
 
     def _forget(self) -> None:
         super()._forget()
-        self._seeds, self._choices = (), None
+        self._columns = self._choices = None
 
     def _after_hellos(self) -> None:
         self._begin()
@@ -198,68 +240,87 @@ class Sender(_KKRTParty):
         message = self._transcript.open(MessageType.OT_KEY, data)
         expect_shape(message, 1, POINT_BYTES)
         chooser = Chooser(self._identity)
-        self._seeds = tuple(chooser.seeds(message.body))
+        whole = self._layout.rows * self._layout.buckets
+        self._columns = Columns(chooser.seeds(message.body), whole)
         self._choices = np.packbits(chooser.bits, bitorder="little")
         self._expect = self._on_matrix
+        self._orders: list[Rows] = []
         return self._transcript.seal(MessageType.OT_CHOICES, TRANSFERS, chooser.choices)
 
     def _on_matrix(self, data: bytes) -> bytes:
         before = self._transcript.digest
         message = self._transcript.open(MessageType.MATRIX, data)
-        expect_shape(message, self._n_rows, MAC_BYTES + ROW_BYTES * self._n_rows)
+        n_rows, n_bins = self._layout.rows, self._layout.bins
+        expect_shape(message, n_rows, MAC_BYTES + ROW_BYTES * n_rows)
         assert self._choices is not None  # noqa: S101 - the key went before
+        assert self._columns is not None  # noqa: S101
         received = np.frombuffer(message.body[MAC_BYTES:], np.uint8).reshape(-1, ROW_BYTES)
-        rows = send_rows(list(self._seeds), self._choices, received)
-        self._confirm_with(
-            rows[self._n_bins :] ^ (self._hashes.confirmation_code() & self._choices)
-        )
+        rows = send_rows(self._columns, self._choices, received)
+        self._confirm_with(rows[n_bins:] ^ (self._hashes.confirmation_code() & self._choices))
         self._check(before, message)
-        tags = self._tags(rows, self._choices)
-        self._seeds, self._choices = (), None
-        self._expect = self._on_finish
-        return self._confirmed(MessageType.TAGS, len(self._items), tags.reshape(-1).data)
+        if self._digests is None:
+            self._sort_into_buckets(self._layout.sender_items)
+        tags = self._tags(self._buckets[self._bucket], rows, self._choices)
+        self._bucket += 1
+        self._expect = self._on_matrix
+        if self._bucket == self._layout.buckets:
+            self._columns = self._choices = None
+            self._expect = self._on_finish
+        return self._confirmed(MessageType.TAGS, self._layout.sender_items, tags.reshape(-1).data)
 
-    def _tags(self, rows: Bytes, choices: Bytes) -> Bytes:
-        """Three tags of each item, items in a fresh random order."""
-        drawn = np.frombuffer(secrets.token_bytes(8 * len(self._items)), np.uint64)
-        self._order = np.argsort(drawn, kind="stable")
-        tags = np.empty((len(self._items), HASHES, self._tag_bytes), np.uint8)
-        digests = self._hashes.digests(self._items)[self._order]
-        tag = functools.partial(kernels.tag_rows, rows)
+    def _tags(self, own: Rows, rows: Bytes, choices: Bytes) -> Bytes:
+        """Three tags of each of a bucket's items and dummies, in a fresh random order."""
+        assert self._digests is not None  # noqa: S101 - sorted into buckets before
+        layout = self._layout
+        order = kernels.random_order(layout.sender_items)
+        digests = np.empty((layout.sender_items, DIGEST_BYTES), np.uint8)
+        digests[order[: len(own)]] = self._digests[own]
+        digests[order[len(own) :]] = _random_digests(layout.sender_items - len(own))
+        items = np.full(layout.sender_items, -1, np.intp)
+        items[order[: len(own)]] = own
+        self._orders.append(items)
+        tags = np.empty((layout.sender_items, HASHES * layout.tag_bytes), np.uint8)
         for start in range(0, len(digests), _BATCH):
-            self._progress("tagging own IDs", start, len(digests))
+            self._tell("tagging own IDs", start, len(digests))
             batch = digests[start : start + _BATCH]
-            bins, offsets = self._hashes.bins(batch, self._n_bins), self._hashes.codes(batch)
+            bins, offsets = self._hashes.bins(batch, layout.bins), self._hashes.codes(batch)
             offsets &= choices
-            for index in range(HASHES):
-                own = np.ascontiguousarray(bins[:, index])
-                tags[start : start + _BATCH, index] = tag(
-                    own, index, self._hashes.row_key, self._tag_bytes, offsets
-                )
+            own_tags = kernels.tag_rows(
+                rows,
+                bins.ravel(),
+                layout.bins // HASHES,
+                self._hashes.row_key,
+                layout.tag_bytes,
+                offsets,
+            )
+            tags[start : start + _BATCH] = own_tags.reshape(-1, HASHES * layout.tag_bytes)
         return tags
 
     def _on_finish(self, data: bytes) -> bytes:
         before = self._transcript.digest
         finish = self._transcript.open(MessageType.FINISH, data)
-        matches_end = MAC_BYTES + (-(-len(self._items) // 8) if self._both else 0)
+        order = np.concatenate(self._orders)
+        matches_end = MAC_BYTES + (-(-len(order) // 8) if self._both else 0)
         count = min(finish.count, len(self._items), self._peer_items()) if self._both else 0
         expect_shape(finish, count, matches_end + self._counts_length(count))
         self._check(before, finish)
         if self._both:
             packed = np.frombuffer(finish.body[MAC_BYTES:matches_end], np.uint8)
             matched = np.flatnonzero(np.unpackbits(packed, bitorder="little"))
-            if len(matched) != count or np.any(matched >= len(self._items)):
+            if len(matched) != count or np.any(matched >= len(order)):
                 raise DecodeError("the other side marks other matches than it counts")
-            self._found = self._order[matched]
+            self._found = order[matched]
+            if np.any(self._found < 0):
+                raise DecodeError("the other side claims to have dummies of this side")
             self._take_counts(finish.body[matches_end:])
         close = self._confirmed(MessageType.CLOSE, self._announced, self._own_counts())
         self._end()
         return close
 
 
-def _rows_for(n_receiver: int) -> int:
-    """The bins, at least 128 rows for the known element, and what fills up a multiple of 64."""
-    return -(-(bins_for(n_receiver) + _CONFIRMATIONS) // 64) * 64
+def _random_digests(count: int) -> Bytes:
+    drawn = np.frombuffer(secrets.token_bytes(DIGEST_BYTES * count), np.uint8)
+    return drawn.reshape(count, DIGEST_BYTES)
 
 
 def _point_places() -> range:

@@ -139,7 +139,7 @@ def check_every_protocol_refuses(pair: Pair, confirmed: Sequence[int] = ()) -> N
             (lambda m: m[:20], DecodeError),
             (lambda m: b"", DecodeError),
             (lambda m: b"GET / HTTP/1.1\r\n" + bytes(100), DecodeError),
-            (lambda m: m[:4] + b"\2" + m[5:], VersionError),
+            (lambda m: m[:4] + b"\1" + m[5:], VersionError),
             (lambda m: m[:-40] + bytes([m[-40] ^ 1]) + m[-39:], TranscriptError),
             (lambda m: m[:5] + bytes([m[5] % 3 + 1]) + m[6:], StateError),
         ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from collections import Counter
 from types import ModuleType
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from psi import kernels
 from psi.kernels import portable
+from psi.texts import TextKeys, Texts
 
 fast = pytest.importorskip("psi.kernels.fast")
 
@@ -25,10 +27,12 @@ def random_bytes(seed: int, *shape: int) -> np.ndarray:
 
 
 def digest(room: ModuleType, items: list[bytes]) -> np.ndarray:
-    if room is fast:
-        lengths = np.array([len(item) for item in items], np.int64)
-        return fast.digest_items(b"".join(items), lengths, KEY)
-    return portable.digest_items(items, KEY)
+    if room is not fast:
+        return portable.digest_items(items, KEY)
+    ends = np.cumsum([0, *map(len, items)])
+    out = np.empty((len(items), 16), np.uint8)
+    fast.digest_items(np.frombuffer(b"".join(items), np.uint8), ends, KEY, out, headed=False)
+    return out
 
 
 @BOTH
@@ -53,19 +57,47 @@ def test_digests_are_hashlib_s(room: ModuleType, items: list[bytes]) -> None:
     assert digest(room, items).tobytes() == b"".join(expected)
 
 
+@given(st.lists(st.text(max_size=70), min_size=1, max_size=40), st.integers(0, 40))
+@settings(max_examples=50, deadline=None)
+def test_digests_of_texts_are_those_of_their_keys(texts: list[str], cut: int) -> None:
+    # In two chunks, with texts of every length around the one block that is compiled.
+    values = [*texts, *("x" * length for length in (0, 54, 55, 56, 200))]
+    chunks = Texts.of_list(values[:cut]).chunks + Texts.of_list(values[cut:]).chunks
+    keys = TextKeys(Texts(chunks))
+    expected = [
+        hashlib.blake2s(_encode_text(text), digest_size=16, key=KEY).digest() for text in values
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        for first in (1, 1 << 16):
+            patch.setattr(kernels, "FAST_FROM", first)
+            assert kernels.digest_items(keys, KEY).tobytes() == b"".join(expected)
+
+
+def _encode_text(text: str) -> bytes:
+    content = text.encode()
+    return b"t" + len(content).to_bytes(8, "big") + content
+
+
 @BOTH
-@given(seed=draws, n=st.integers(0, 40), index=st.integers(0, 2), tag_bytes=st.integers(1, 32))
+@given(
+    seed=draws,
+    n=st.integers(0, 40),
+    each=st.integers(1, 3),
+    third=st.integers(17, 30),
+    tag_bytes=st.integers(1, 32),
+)
 @settings(max_examples=50, deadline=None)
 def test_tags_are_hashlib_s(
-    room: ModuleType, seed: int, n: int, index: int, tag_bytes: int
+    room: ModuleType, seed: int, n: int, each: int, third: int, tag_bytes: int
 ) -> None:
     table, offsets = random_bytes(seed, 50, 64), random_bytes(seed + 1, n, 64)
-    bins = np.random.default_rng(seed).integers(0, 50, n).astype(np.uint32)
+    bins = np.random.default_rng(seed).integers(0, 50, n * each).astype(np.uint32)
     for shift in (None, offsets):
-        tags = room.tag_rows(table, bins, index, KEY, tag_bytes, shift)
-        assert tags.shape == (n, tag_bytes)
+        tags = room.tag_rows(table, bins, third, KEY, tag_bytes, shift)
+        assert tags.shape == (n * each, tag_bytes)
         for row, own_bin in enumerate(bins.tolist()):
-            content = table[own_bin] if shift is None else table[own_bin] ^ shift[row]
+            content = table[own_bin] if shift is None else table[own_bin] ^ shift[row // each]
+            index = own_bin // third
             message = content.tobytes() + own_bin.to_bytes(4, "little") + bytes([index, 0, 0, 0])
             expected = hashlib.blake2s(message, digest_size=tag_bytes, key=KEY).digest()
             assert tags[row].tobytes() == expected
@@ -83,8 +115,8 @@ def test_hashlib_s_blake2s_is_openssl_s() -> None:
 def test_tags_at_the_ends_of_the_ranges(room: ModuleType) -> None:
     for fill in (0, 255):
         table = np.full((2, 64), fill, np.uint8)
-        tags = room.tag_rows(table, np.array([1], np.uint32), 2, b"\xff" * 32, 32)
-        message = bytes([fill]) * 64 + bytes([1, 0, 0, 0, 2, 0, 0, 0])
+        tags = room.tag_rows(table, np.array([1], np.uint32), 1, b"\xff" * 32, 32)
+        message = bytes([fill]) * 64 + bytes([1, 0, 0, 0, 1, 0, 0, 0])
         assert tags.tobytes() == hashlib.blake2s(message, key=b"\xff" * 32).digest()
 
 
@@ -92,7 +124,8 @@ def test_tags_at_the_ends_of_the_ranges(room: ModuleType) -> None:
 @given(seed=draws, words=st.integers(1, 12))
 @settings(max_examples=25, deadline=None)
 def test_transposition(room: ModuleType, seed: int, words: int) -> None:
-    columns = random_bytes(seed, 512, 8 * words)
+    space = random_bytes(seed, 512, 8 * words + 64)  # columns may lie apart
+    columns = space[:, : 8 * words]
     rows = room.transpose(columns)
     assert rows.shape == (64 * words, 64)
     bits = np.unpackbits(columns, axis=1, bitorder="little")
@@ -140,6 +173,60 @@ def test_tables_near_their_threshold(room: ModuleType, n: int, fits: bool) -> No
         check_table(bins, table)
 
 
+numbers = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=40)
+
+
+@BOTH
+@given(numbers)
+@settings(max_examples=100, deadline=None)
+def test_repeated_numbers_are_noticed(room: ModuleType, drawn: list[int]) -> None:
+    assert room.all_distinct(np.array(drawn, np.uint64)) == (len(set(drawn)) == len(drawn))
+
+
+def test_numbers_of_one_slot_do_not_hold_up() -> None:
+    # 2^18 numbers with the same low bits: a table by those bits would take 2^35 steps.
+    drawn = np.arange(1 << 18, dtype=np.uint64) << np.uint64(32)
+    assert fast.all_distinct(drawn)
+    drawn[-1] = drawn[77]
+    assert not fast.all_distinct(drawn)
+
+
+@BOTH
+@given(st.data(), st.integers(1, 12))
+@settings(max_examples=100, deadline=None)
+def test_tags_match_in_full(room: ModuleType, data: st.DataObject, width: int) -> None:
+    # Few values of few bytes: tags that agree in their first 8 bytes, or in all but the last.
+    tag = st.builds(
+        lambda head, tail: (bytes([head]) * 12)[: width - 1] + bytes([tail]),
+        st.integers(0, 2),
+        st.integers(0, 3),
+    )
+    theirs = data.draw(st.lists(tag, max_size=12))
+    own = data.draw(st.lists(tag, unique=True, max_size=12))
+    # As they come: a third of the columns of a wider array.
+    wide = np.frombuffer(b"".join(x + bytes(width) for x in theirs), np.uint8)
+    found = room.match_tags(
+        wide.reshape(-1, 2 * width)[:, :width],
+        np.frombuffer(b"".join(own), np.uint8).reshape(-1, width),
+    )
+    assert found.tolist() == [own.index(x) if x in own else -1 for x in theirs]
+
+
+@BOTH
+def test_random_orders_are_permutations_and_fair(room: ModuleType) -> None:
+    rng = np.random.default_rng(5)
+    for n in (0, 1, 2, 1000):
+        drawn = rng.integers(0, 2**64, n, np.uint64)
+        assert sorted(room.random_order(drawn).tolist()) == list(range(n))
+    orders = Counter(
+        tuple(room.random_order(rng.integers(0, 2**64, 4, np.uint64)).tolist())
+        for _ in range(24_000)
+    )
+    assert len(orders) == 24
+    # Chi-squared with 23 degrees of freedom passes 70 with probability 1e-6; the seed is fixed.
+    assert sum((count - 1000) ** 2 / 1000 for count in orders.values()) < 70
+
+
 def test_the_choice_of_room_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     items = [number.to_bytes(9, "big") for number in range(300)]
     table, columns = random_bytes(1, 300, 64), random_bytes(2, 512, 64)
@@ -148,8 +235,9 @@ def test_the_choice_of_room_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> 
     def results() -> list[bytes]:
         return [
             kernels.digest_items(items, KEY).tobytes(),
-            kernels.tag_rows(table, rows, 1, KEY, 11).tobytes(),
+            kernels.tag_rows(table, rows, 100, KEY, 11).tobytes(),
             kernels.transpose(columns, 512).tobytes(),
+            kernels.match_tags(table, table[7:90]).tobytes(),
         ]
 
     slow = results()

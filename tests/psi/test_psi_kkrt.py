@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,21 +12,26 @@ from hypothesis import strategies as st
 from psi_peers import HEADER_BYTES, MAC_BYTES, SEAL_BYTES, run
 
 import psi.kernels
-from psi import Parameters, StateError
+import psi.kkrt.layout
+from psi import Parameters, ProtocolError, RepeatedElementError, StateError
 from psi.kkrt import Receiver, Sender
-from psi.kkrt.extension import receive_rows, send_rows
-from psi.kkrt.hashing import SessionHashes, bins_for
+from psi.kkrt.extension import Columns, receive_rows, send_rows
+from psi.kkrt.hashing import SessionHashes, by_bucket
+from psi.kkrt.layout import Layout, bins_for
 from psi.kkrt.matching import matching_rows
 from psi.kkrt.transfers import TRANSFERS, Chooser, KeySide
+from psi.padding import padded
+from psi.texts import TextKeys, Texts
 
 IDENTITY = bytes(range(32))
 MANY = [str(number).encode() for number in range(3000)]
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
+FRAME_AND_MAC = HEADER_BYTES + SEAL_BYTES + MAC_BYTES
 
 items = st.lists(st.binary(max_size=4), unique=True, max_size=12)
 
 
-def check_sets(left: list[bytes], right: list[bytes]) -> None:
+def check_sets(left: Sequence[bytes], right: Sequence[bytes]) -> None:
     receiver, sender = Receiver(left), Sender(right)
     run(receiver, sender)
     at_left = [left[index] for index in receiver.matches]
@@ -102,9 +108,9 @@ def test_two_sessions_share_nothing_and_items_are_shuffled() -> None:
     for _ in range(2):
         receiver, sender = Receiver(MANY), Sender(MANY)
         body = run(receiver, sender)[5][HEADER_BYTES + MAC_BYTES : -SEAL_BYTES]
-        width = receiver._tag_bytes
+        width = receiver._layout.tag_bytes
         tags.append({body[at : at + width] for at in range(0, len(body), width)})
-        orders.append(sender._order.tolist())
+        orders.append(sender._orders[0].tolist())
     assert len(tags[0]) == len(tags[1]) == 3 * len(MANY)
     assert tags[0].isdisjoint(tags[1])
     assert sorted(orders[0]) == list(range(len(MANY)))
@@ -115,7 +121,8 @@ def test_secrets_are_forgotten() -> None:
     receiver, sender = Receiver(LEFT), Sender(RIGHT)
     run(receiver, sender)
     assert (receiver._key_side, receiver._own_tags, receiver._mac_key) == (None, (), b"")
-    assert (sender._seeds, sender._choices, sender._mac_key) == ((), None, b"")
+    assert (sender._columns, sender._choices, sender._mac_key) == (None, None, b"")
+    assert receiver._columns is receiver._digests is sender._digests is None
     assert repr(receiver) == "Receiver(3 items)"
 
 
@@ -142,10 +149,14 @@ def test_the_sender_gets_the_row_plus_the_masked_code(n_rows: int) -> None:
     codes = rng.integers(0, 256, (n_rows, 64), np.uint8)
     zero, one = ([rng.bytes(16) for _ in range(TRANSFERS)] for _ in range(2))
     bits = rng.integers(0, 2, TRANSFERS, np.uint8)
-    kept, sent = receive_rows((zero, one), n_rows, lambda start, end: codes[start:end])
+    columns = Columns(zero, n_rows), Columns(one, n_rows)
+    kept, sent = receive_rows(columns, n_rows, lambda start, end: codes[start:end])
     chosen = [(zero, one)[bit][number] for number, bit in enumerate(bits)]
     packed = np.packbits(bits, bitorder="little")
-    assert np.array_equal(send_rows(chosen, packed, sent), kept ^ (codes & packed))
+    # In two parts, as for two buckets.
+    sending = Columns(chosen, n_rows)
+    own = [send_rows(sending, packed, part) for part in (sent[:64], sent[64:])]
+    assert np.array_equal(np.vstack(own), kept ^ (codes & packed))
     # Column j of what is kept is the AES-CTR stream of seed j.
     stream = Cipher(algorithms.AES(zero[3]), modes.CTR(bytes(16))).encryptor()
     column = np.unpackbits(
@@ -182,24 +193,109 @@ def test_hashes_of_two_sessions_differ() -> None:
         assert not np.any(np.all(first == second, axis=1))
 
 
-@given(st.data(), st.integers(1, 12))
-@settings(max_examples=60, deadline=None)
-def test_matching_compares_whole_tags(data: st.DataObject, width: int) -> None:
-    # Few values of few bytes: tags that agree in their first 8 bytes, or in all but the last.
-    tag = st.builds(
-        lambda head, tail: (bytes([head]) * 12)[: width - 1] + bytes([tail]),
-        st.integers(0, 2),
-        st.integers(0, 3),
-    )
-    lists = st.lists(tag, unique=True, max_size=12)
-    theirs, own = data.draw(lists), data.draw(lists)
+def test_matching_notices_tags_that_occur_twice() -> None:
+    tags = np.random.default_rng(3).integers(0, 256, (50, 11), np.uint8)
+    rows, found = matching_rows(tags, tags[[7, 3]])
+    assert (rows.tolist(), found.tolist()) == ([3, 7], [1, 0])
+    tags[20] = tags[30]
+    with pytest.raises(RepeatedElementError):
+        matching_rows(tags, tags[:2])
+    tags[20, -1] ^= 1  # the same first 8 bytes are not the same tag
+    assert matching_rows(tags, tags[[20]])[0].tolist() == [20]
+    assert [len(part) for part in matching_rows(tags[:0], tags[:2])] == [0, 0]
 
-    def rows(tags: list[bytes]) -> np.ndarray:
-        return np.frombuffer(b"".join(tags), np.uint8).reshape(-1, width)
 
-    found = zip(*matching_rows(rows(theirs), rows(own)), strict=True)
-    expected = {(theirs.index(common), own.index(common)) for common in {*theirs} & {*own}}
-    assert sorted(found) == sorted(expected)
+# -- several buckets ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psi.kkrt.layout, "_BUCKET_ITEMS", 800)
+
+
+@pytest.mark.usefixtures("small_buckets")
+@pytest.mark.parametrize("room", ["portable", "fast"])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [(MANY, MANY[::-1]), (MANY[:1], MANY), (MANY[1000:], MANY[:1100]), (MANY, [])],
+)
+def test_buckets_change_no_result(
+    left: list[bytes], right: list[bytes], room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if room == "fast":
+        pytest.importorskip("numba")
+        monkeypatch.setattr(psi.kernels, "FAST_FROM", 1)
+    assert Layout.of(len(left), len(right)).buckets == 4
+    check_sets(left, right)
+
+
+@pytest.mark.usefixtures("small_buckets")
+def test_messages_of_buckets_depend_on_sizes_only() -> None:
+    def lengths(left: list[bytes], right: list[bytes]) -> list[int]:
+        return [len(message) for message in run(Receiver(left), Sender(right))]
+
+    others = [b"x" + item for item in MANY]
+    layout = Layout.of(3000, 3000)
+    found = lengths(MANY, MANY)
+    assert found == lengths(others, others[::-1])
+    assert found[4:-2] == [FRAME_AND_MAC + 64 * layout.rows, FRAME_AND_MAC + 3 * layout.tag_bytes
+                           * layout.sender_items] * 4  # fmt: skip
+
+
+@pytest.mark.usefixtures("small_buckets")
+def test_dummies_of_buckets_look_like_items_and_match_nothing() -> None:
+    receiver, sender = Receiver(MANY), Sender(MANY[:2000])
+    messages = run(receiver, sender)
+    rows = np.concatenate(sender._orders)
+    layout = sender._layout
+    assert len(rows) == 4 * layout.sender_items > 2000
+    assert sorted(rows[rows >= 0].tolist()) == list(range(2000))
+    # Dummies lie among the items: where matches stand does not tell how many items there are.
+    for order in sender._orders:
+        assert np.flatnonzero(order < 0).min() < layout.sender_items // 2
+    tags = b"".join(message[72:-32] for message in messages[5:-2:2])
+    width = 3 * layout.tag_bytes
+    assert len({tags[at : at + width] for at in range(0, len(tags), width)}) == len(rows)
+
+
+@pytest.mark.usefixtures("small_buckets")
+def test_multiplicities_and_padding_in_buckets() -> None:
+    parameters = Parameters(multiplicities=True)
+    counts = np.arange(2500) % 100 + 1
+    receiver = Receiver(padded(MANY[:1500], 2500, side="receiver"), parameters, counts=counts)
+    sender = Sender(padded(MANY[1000:], 2500, side="sender"), parameters, counts=counts)
+    run(receiver, sender)
+    assert {MANY[index] for index in receiver.matches} == set(MANY[1000:1500])
+    assert receiver.peer_counts is not None
+    assert np.array_equal(receiver.peer_counts, counts[receiver.matches - 1000])
+    assert np.array_equal(sender.peer_counts, counts[receiver.matches])
+
+
+def test_a_bucket_without_room_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psi.kkrt.layout, "_BUCKET_ITEMS", 800)
+    monkeypatch.setattr(psi.kkrt.layout, "bucket_items", lambda n, buckets: n // buckets)
+    receiver, sender = Receiver(MANY), Sender(MANY)
+    hello = sender.receive(receiver.start())
+    choices = sender.receive(receiver.receive(hello))
+    with pytest.raises(ProtocolError, match="start again"):
+        receiver.receive(choices)
+
+
+def test_every_digest_is_in_the_bucket_of_its_first_bits() -> None:
+    digests = np.random.default_rng(1).integers(0, 256, (500, 16), np.uint8)
+    for buckets in (1, 2, 16):
+        parts = by_bucket(digests, buckets)
+        assert sorted(np.concatenate(parts).tolist()) == list(range(500))
+        for number, part in enumerate(parts):
+            words = digests[part, :4].copy().view("<u4").ravel().astype(float)
+            assert np.all(words * buckets // 2**32 == number)
+
+
+def test_keys_of_texts_are_items_like_any_others() -> None:
+    texts = TextKeys(Texts.of_list([str(number) for number in range(3000)]))
+    plain = list(texts)
+    check_sets(texts, plain[1000:])
+    check_sets(plain[:2000], texts)
 
 
 SMALL_SESSION = """

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from psi.kkrt.hashing import bins_for, tag_bytes
+from psi.kkrt.layout import Layout, bins_for, bucket_items, tag_bytes
 
 LARGEST = 1 << 27
 SIZES = sorted(
@@ -60,15 +60,57 @@ def test_placing_large_sets(n: int) -> None:
     assert log2_of_no_placement(n, bins_for(n)) < -80
 
 
+BUCKETS = [2**power for power in range(1, 11)]
+
+
+@pytest.mark.parametrize("buckets", BUCKETS)
+def test_placing_in_all_buckets_fails_with_less_than_2_to_the_minus_43(buckets: int) -> None:
+    # The worst size is where the fewest bins begin to grow; a bucket has 2^17 items and a few.
+    for n in (5, 60, 3036, 10_000, 12_000, 12_142, 12_143, 14_000, 40_000, 140_000):
+        bound = log2_of_no_placement(n, bins_for(n, buckets)) + math.log2(buckets)
+        assert bound < -43
+
+
+@pytest.mark.parametrize("buckets", BUCKETS)
+@pytest.mark.parametrize("mean", [0, 1, 50, 1000, 1 << 16, 1 << 17])
+def test_some_bucket_overflows_with_at_most_2_to_the_minus_44(buckets: int, mean: int) -> None:
+    n = max(mean * buckets, 1)
+    room = bucket_items(n, buckets)
+    if room == n:
+        return
+    # Chernoff's bound, which Bernstein's implies: room = (1 + d) m, (e^d / (1 + d)^(1 + d))^m.
+    exact = n / buckets
+    above = room / exact - 1
+    nats = exact * (above - (1 + above) * math.log1p(above))
+    assert nats / math.log(2) + math.log2(buckets) < -44
+
+
+def test_one_bucket_for_each_131072_items() -> None:
+    assert Layout.of(1 << 17, 1 << 17).buckets == 1
+    assert Layout.of(1 << 17, 1 << 17).sender_items == 1 << 17
+    assert Layout.of((1 << 17) + 1, 3).buckets == Layout.of(3, (1 << 17) + 1).buckets == 2
+    assert Layout.of(1 << 20, 1 << 20).buckets == 8
+    assert Layout.of(LARGEST, 1).buckets == 1024
+    large = Layout.of(1 << 20, 1 << 20)
+    assert 1 << 17 < large.sender_items == large.receiver_items < 1.03 * (1 << 17)
+    assert large.rows % 64 == 0
+    assert large.rows - large.bins >= 128
+
+
 @pytest.mark.parametrize("n1", [0, 1, 500, 1 << 20, LARGEST])
 @pytest.mark.parametrize("n2", [0, 1, 500, 1 << 20, LARGEST])
 def test_everything_together_fails_with_less_than_2_to_the_minus_40(n1: int, n2: int) -> None:
-    tags = n1 * n2 / 2 ** (8 * tag_bytes(n1, n2))
+    layout = Layout.of(n1, n2)
+    # Dummies count as items here.
+    pairs = layout.buckets * layout.receiver_items * layout.sender_items
+    tags = pairs / 2 ** (8 * layout.tag_bytes)
     assert tags <= 2**-42
+    assert layout.tag_bytes == tag_bytes(n1, n2)
     digests = (n1 + n2) ** 2 / 2**129
     codes = 2 ** log2_of_close_codes(3 * n2) if n2 else 0
     assert codes < 2**-65
-    assert 2**-43 + tags + digests + codes < 2**-40
+    overflow = 2 * 2**-44
+    assert 2**-43 + tags + digests + codes + overflow < 2**-40
 
 
 def test_bins_come_in_thirds_and_suffice() -> None:

@@ -101,7 +101,7 @@ def test_a_matrix_for_other_transfers() -> None:
 
 
 def test_repeated_tags() -> None:
-    width = Attack(pair, TAGS).victim._tag_bytes
+    width = Attack(pair, TAGS).victim._layout.tag_bytes
     for source, target in ((0, 3), (1, 10)):  # the same hash index in two rows
 
         def change(

@@ -229,7 +229,7 @@ MESSAGES = [(0, 1, 0), (0, 0, 1), (0, 2, 1), (1, 0, 1), (1, 2, 1), (2, 1, 0), (3
         (lambda m: m + b"\0", DecodeError),
         (lambda m: b"", DecodeError),
         (lambda m: b"GET / HTTP/1.1\r\n" + bytes(100), DecodeError),
-        (lambda m: m[:4] + b"\2" + m[5:], VersionError),
+        (lambda m: m[:4] + b"\1" + m[5:], VersionError),
         (lambda m: m[:5] + b"\1" + m[6:], StateError),
         (lambda m: m[:-40] + bytes([m[-40] ^ 1]) + m[-39:], TranscriptError),
     ],
