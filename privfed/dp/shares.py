@@ -58,7 +58,7 @@ class NoiseShares:
 
     def decode(self, sums: NDArray[np.int64]) -> NDArray[np.float64]:
         """Turn decrypted integer sums into the noisy sum of all parties."""
-        return sums * self.step
+        return sums.astype(np.float64) * self.step
 
     @property
     def largest_sum(self) -> int:
@@ -66,7 +66,7 @@ class NoiseShares:
 
         Half of that chance is for a step with more rows than this bound counts, each of them one
         clip norm along one axis; half for the noise of all parties, whose tail is a Gaussian's
-        (docs/privacy.md, equation (2)).
+        (docs/privacy.md, equation (3)).
         """
         plan = self.plan
         releases = max(plan.steps)
