@@ -66,7 +66,8 @@ class ClippedSum:
 class GradientClipper:
     """Clips each row's gradient of one model on one party's rows and adds up a batch of them.
 
-    The model's structure is read once, its weights at every call. `method` says which way was
+    The model's structure is read once, its weights at every call. `parameters` are those trained,
+    in the model's order, `rows` is n. `method` says which way was
     chosen: "closed form" for an `nn.Sequential` of linear layers and elementwise activations
     (see `linear_stack`), "opacus" for every other model.
 
@@ -101,15 +102,13 @@ class GradientClipper:
             raise ConfigError(f"the clip norm must be a positive number, not {l2_clip_norm}")
         if len(features) != len(labels):
             raise ConfigError(f"{len(features)} rows have {len(labels)} labels: give each row one")
-        self._shapes = {
-            name: tuple(parameter.shape)
-            for name, parameter in model.named_parameters()
-            if parameter.requires_grad
-        }
-        if not self._shapes:
+        trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
+        if not trained:
             raise ConfigError("no parameter of the model requires a gradient: nothing to train")
-        self._sizes = [math.prod(shape) for shape in self._shapes.values()]
-        self._rows = len(features)
+        self.parameters = list(trained.values())
+        self.rows = len(features)
+        self._shapes = {name: tuple(each.shape) for name, each in trained.items()}
+        self._size = sum(each.numel() for each in self.parameters)
         self._clip = float(l2_clip_norm)
         layers = linear_stack(model, features)
         self.method = "opacus" if layers is None else "closed form"
@@ -119,7 +118,7 @@ class GradientClipper:
         else:
             known = row_losses is cross_entropy_by_row
             self._gradients = LinearStack(layers, features, labels, None if known else row_losses)
-        self.l2_sensitivity = self._clip * (1 + _rounding(self._rows, sum(self._sizes)))
+        self.l2_sensitivity = self._clip * (1 + _rounding(self.rows, self._size))
 
     def clipped_sum(self, batch: NDArray[np.bool_]) -> ClippedSum:
         """Add up the clipped gradients of the rows where `batch` (n,) is True; none give zeros.
@@ -127,15 +126,20 @@ class GradientClipper:
         Raises:
             ConfigError: `batch` is no mask of the rows, or a row's gradient is not finite.
         """
-        if batch.shape != (self._rows,) or batch.dtype != np.bool_:
-            raise ConfigError(f"a batch is a mask of {self._rows} booleans, one for each row")
-        flat = np.zeros(sum(self._sizes))
+        if batch.shape != (self.rows,) or batch.dtype != np.bool_:
+            raise ConfigError(f"a batch is a mask of {self.rows} booleans, one for each row")
+        flat = np.zeros(self._size)
+        views = self._views(flat)
         places = np.flatnonzero(batch)
-        for start in range(0, len(places), _CHUNK):
-            self._add(places[start : start + _CHUNK], flat)
-        return ClippedSum(self._named(flat), flat, self.l2_sensitivity)
+        if len(places):
+            self._add_up(places[:_CHUNK], views)
+        for start in range(_CHUNK, len(places), _CHUNK):
+            part = np.empty(self._size)
+            self._add_up(places[start : start + _CHUNK], self._views(part))
+            flat += part
+        return ClippedSum(dict(zip(self._shapes, views, strict=True)), flat, self.l2_sensitivity)
 
-    def _add(self, places: NDArray[np.intp], total: NDArray[np.float64]) -> None:
+    def _add_up(self, places: NDArray[np.intp], out: list[NDArray[np.float64]]) -> None:
         with np.errstate(over="ignore", invalid="ignore"):  # refused below, by the norm
             gradients = self._gradients(places)
             norms = np.sqrt(gradients.squared_norms())
@@ -144,17 +148,15 @@ class GradientClipper:
                 "a row's gradient is not a finite number, so no clip norm bounds it: "
                 "look for NaN or huge values in the features"
             )
-        part = np.empty_like(total)
-        factors = np.minimum(1.0, self._clip / (norms + _OPACUS_SLACK))
-        gradients.weighted_sum(factors, list(self._named(part).values()))
-        total += part
+        gradients.weighted_sum(np.minimum(1.0, self._clip / (norms + _OPACUS_SLACK)), out)
 
-    def _named(self, flat: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        arrays, start = {}, 0
-        for (name, shape), size in zip(self._shapes.items(), self._sizes, strict=True):
-            arrays[name] = flat[start : start + size].reshape(shape)
-            start += size
-        return arrays
+    def _views(self, flat: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        views, start = [], 0
+        for shape in self._shapes.values():
+            end = start + math.prod(shape)
+            views.append(flat[start:end].reshape(shape))
+            start = end
+        return views
 
 
 def _rounding(rows: int, size: int) -> float:

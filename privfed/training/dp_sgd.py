@@ -6,15 +6,13 @@ is off, is in `privfed.training.clipping`.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from privfed.dp import PrivacyPlan
 from privfed.dp.randomness import NoiseSource, require_secret
 from privfed.errors import BudgetExceededError, ConfigError
-from privfed.training.clipping import ClippedSum, GradientClipper, RowLosses, cross_entropy_by_row
+from privfed.training.clipping import GradientClipper, RowLosses, cross_entropy_by_row
 from privfed.training.contributions import check_rows
 from privfed.training.local import LEARNING_RATE, carry_on
 
@@ -81,19 +79,39 @@ class DPSGDTrainer:
         )
         self._rounds_left -= 1
         self._adam = carry_on(self._adam, model, self._learning_rate)
-        rate, rows = self._plan.sampling_rates[self._party], len(self._features)
         for _ in range(self._plan.steps_per_round[self._party]):
-            noisy = self._noisy(clipper.clipped_sum(self._randomness.coins(rate, rows)))
-            _set_gradients(model, noisy / (rate * rows))
-            self._adam.step()
+            noisy_step(
+                clipper,
+                self._adam,
+                self._randomness,
+                sampling_rate=self._plan.sampling_rates[self._party],
+                noise_multiplier=self._plan.noise_multiplier,
+            )
 
-    def _noisy(self, clipped: ClippedSum) -> NDArray[np.float64]:
-        deviation = self._plan.noise_multiplier * clipped.l2_sensitivity
-        return clipped.flat + self._randomness.gaussian(deviation, clipped.flat.shape)
 
+def noisy_step(
+    clipper: GradientClipper,
+    optimizer: torch.optim.Optimizer,
+    randomness: NoiseSource,
+    *,
+    sampling_rate: float,
+    noise_multiplier: float,
+) -> None:
+    """Step along the noisy sum of a Poisson batch's clipped gradients, over its expected number.
 
-def _set_gradients(model: nn.Module, flat: NDArray[np.float64]) -> None:
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    parts = torch.split(torch.from_numpy(flat), [parameter.numel() for parameter in trained])
-    for parameter, part in zip(trained, parts, strict=True):
-        parameter.grad = part.reshape(parameter.shape).to(parameter)
+    An empty batch steps too, along noise alone. The noise is `noise_multiplier` times the sum's
+    sensitivity wide; nothing else that depends on rows reaches `optimizer`.
+
+    Raises:
+        ConfigError: a row's gradient is not a finite number.
+    """
+    clipped = clipper.clipped_sum(randomness.coins(sampling_rate, clipper.rows))
+    deviation = noise_multiplier * clipped.l2_sensitivity
+    noisy = clipped.flat + randomness.gaussian(deviation, clipped.flat.shape)
+    mean = torch.from_numpy(noisy / (sampling_rate * clipper.rows)).to(clipper.parameters[0])
+    start = 0
+    for parameter in clipper.parameters:
+        end = start + parameter.numel()
+        parameter.grad = mean[start:end].view(parameter.shape).to(parameter)
+        start = end
+    optimizer.step()

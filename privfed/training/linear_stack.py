@@ -181,10 +181,10 @@ class _StackGradients:
         self._layers = list(zip(inputs, deltas, biases, strict=True))
 
     def squared_norms(self) -> Array:
-        total = np.zeros(len(self._layers[0][0]))
+        total = 0.0
         for values, delta, bias in self._layers:
-            total += _squares(delta) * (_squares(values) + bias)
-        return total
+            total = total + np.vecdot(delta, delta) * (np.vecdot(values, values) + bias)
+        return np.asarray(total)
 
     def weighted_sum(self, factors: Array, out: list[Array]) -> None:
         targets = iter(out)
@@ -223,11 +223,6 @@ class _Activation:
         return gradient.numpy()
 
 
-def _squares(values: Array) -> Array:
-    squares: Array = np.einsum("ij,ij->i", values, values)
-    return squares
-
-
 def _classes(labels: Tensor, count: int) -> NDArray[np.int64]:
     classes = labels.numpy()
     if classes.ndim != 1 or classes.dtype.kind not in "iu":
@@ -239,11 +234,9 @@ def _classes(labels: Tensor, count: int) -> NDArray[np.int64]:
 
 def _cross_entropy_gradient(scores: Array, classes: NDArray[np.int64]) -> Array:
     """Differentiate -log(σ(s_y)/Σσ(s_j)): (σ(s_j)/Σσ - [j = y])·σ(-s_j), safe for any size of s."""
-    small = np.exp(-np.abs(scores))
-    positive = scores > 0
-    log_sigmoid = np.minimum(scores, 0.0) - np.log1p(small)
+    log_sigmoid = -np.logaddexp(0.0, -scores)
     shares = np.exp(log_sigmoid - log_sigmoid.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     shares[np.arange(len(classes)), classes] -= 1.0
-    gradient: Array = shares * (np.where(positive, small, 1.0) / (1.0 + small))
+    gradient: Array = shares * np.exp(log_sigmoid - scores)  # σ(-s) = σ(s)·e^-s
     return gradient

@@ -1,0 +1,219 @@
+"""One step of DP-SGD on the paper's network, ours and Opacus's, in one interleaved run.
+
+Run: python -m benchmarks.dp_step --batch 32,64 --json FILE
+
+A step is whole: draw a batch, forward, backward, clip each row, add noise, update by SGD. All run
+on one thread and on the same 300 rows in memory, but for the one through a DataLoader. Every
+repetition runs some steps of every variant, one after another; a figure is the median over
+repetitions of CPU time a step. Our noise is from the operating system's randomness, four normals a
+value; Opacus's from torch's generator, which guards no secret, one a value. "like Opacus" is our
+step with torch's noise and coins: the price of the clipping alone.
+"""
+
+import argparse
+import json
+import platform
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from opacus import PrivacyEngine
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from privfed.dp import SecretRandomness
+from privfed.training import GradientClipper, log_probabilities
+from privfed.training.dp_sgd import noisy_step
+
+ROWS, CLIP, NOISE, LEARNING_RATE = 300, 1.0, 1.0, 1e-3
+STEPS = 20  # a repetition
+HOOKS = "opacus hooks"
+
+Step = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant at one batch size; `times_faster` is against Opacus's hooks, of this run."""
+
+    variant: str
+    batch: int
+    step_microseconds: float
+    times_faster: float
+    repeats: int
+
+
+class PaperLoss(nn.Module):
+    """The paper's cross-entropy as a module, with the reduction that Opacus's ghost mode sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reduction = "mean"
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Give the loss of scores (b, 2)."""
+        return functional.nll_loss(log_probabilities(scores), labels, reduction=self.reduction)
+
+
+class TorchRandomness:
+    """Coins and noise of torch's generator, as Opacus draws them by default."""
+
+    simulation = True
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """Refuse: nothing here needs words."""
+        raise NotImplementedError
+
+    def gaussian(self, standard_deviation: float, shape: Sequence[int]) -> NDArray[np.float64]:
+        """Draw float32 normals."""
+        return torch.normal(0.0, standard_deviation, tuple(shape)).numpy().astype(np.float64)
+
+    def coins(self, probability: float, count: int) -> NDArray[np.bool_]:
+        """Toss float32 coins."""
+        return (torch.rand(count) < probability).numpy()
+
+
+def network() -> nn.Sequential:
+    """Build 12-128-32-2; dropout, which our training leaves out, is left out for all."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(12, 128), nn.ReLU(), nn.Linear(128, 32), nn.ReLU(), nn.Linear(32, 2)
+    )
+
+
+def data() -> tuple[Tensor, Tensor]:
+    """Return rows of many sizes, so that the clip norm binds some and not others."""
+    generator = torch.Generator().manual_seed(1)
+    sizes = torch.linspace(0.1, 3, ROWS)[:, None]
+    x = sizes * torch.randn(ROWS, 12, generator=generator)
+    return x, torch.randint(0, 2, (ROWS,), generator=generator)
+
+
+def plain(batch: int, *, loader: bool) -> Step:
+    """Return SGD without privacy."""
+    (x, y), model, loss = data(), network(), PaperLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
+    batches = DataLoader(TensorDataset(x, y), batch, shuffle=True, drop_last=True)
+    drawn = iter(batches)
+
+    def next_batch() -> tuple[Tensor, Tensor]:
+        nonlocal drawn
+        if not loader:
+            chosen = torch.rand(ROWS) < batch / ROWS
+            return x[chosen], y[chosen]
+        try:
+            features, labels = next(drawn)
+        except StopIteration:
+            drawn = iter(batches)
+            features, labels = next(drawn)
+        return features, labels
+
+    def step() -> None:
+        features, labels = next_batch()
+        optimizer.zero_grad()
+        loss(model(features), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def opacus(batch: int, mode: str) -> Step:
+    """Return Opacus's step in one of its modes, on batches that are drawn in memory."""
+    x, y = data()
+    model = network()
+    sgd = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
+    made = PrivacyEngine().make_private(
+        module=model,
+        optimizer=sgd,
+        criterion=PaperLoss(),
+        data_loader=DataLoader(TensorDataset(x, y), batch),
+        noise_multiplier=NOISE,
+        max_grad_norm=CLIP,
+        grad_sample_mode=mode,
+    )
+    private, optimizer = made[0], made[1]
+    loss = made[2] if mode == "ghost" else PaperLoss()
+
+    def step() -> None:
+        chosen = torch.rand(ROWS) < batch / ROWS
+        optimizer.zero_grad()
+        loss(private(x[chosen]), y[chosen]).backward()
+        optimizer.step()
+
+    return step
+
+
+def ours(batch: int, randomness: SecretRandomness | TorchRandomness) -> Step:
+    """Return the step that `DPSGDTrainer` does, with SGD."""
+    model = network()
+    clipper = GradientClipper(model, *data(), CLIP)
+    assert clipper.method == "closed form"
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
+    return lambda: noisy_step(
+        clipper, optimizer, randomness, sampling_rate=batch / ROWS, noise_multiplier=NOISE
+    )
+
+
+def variants(batch: int) -> dict[str, Step]:
+    """Return what runs, by name."""
+    return {
+        "plain SGD, DataLoader": plain(batch, loader=True),
+        "plain SGD": plain(batch, loader=False),
+        HOOKS: opacus(batch, "hooks"),
+        "opacus ghost": opacus(batch, "ghost"),
+        "opacus functorch": opacus(batch, "functorch"),
+        "privfed": ours(batch, SecretRandomness()),
+        "privfed, noise like Opacus": ours(batch, TorchRandomness()),
+    }
+
+
+def measure(batch: int, repeats: int) -> list[Row]:
+    """Return a row for every variant at this expected batch size."""
+    running = variants(batch)
+    times: dict[str, list[float]] = {name: [] for name in running}
+    for repeat in range(repeats + 1):
+        for name, step in running.items():
+            start = time.process_time()
+            for _ in range(STEPS):
+                step()
+            if repeat:  # the first warms caches
+                times[name].append((time.process_time() - start) / STEPS * 1e6)
+    medians = {name: median(each) for name, each in times.items()}
+    return [
+        Row(name, batch, round(each, 1), round(medians[HOOKS] / each, 2), repeats)
+        for name, each in medians.items()
+    ]
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", default="32,64", help="expected batch sizes, by commas")
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", module="opacus|torch")
+    rows = [row for batch in asked.batch.split(",") for row in measure(int(batch), asked.repeats)]
+    print(f"{'variant':28}{'batch':>6}{'µs a step':>11}{'times hooks':>13}")
+    for row in rows:
+        print(
+            f"{row.variant:28}{row.batch:6}{row.step_microseconds:11.0f}{row.times_faster:12.1f}x"
+        )
+    if asked.json:
+        versions = {name: version(name) for name in ("privfed", "torch", "opacus", "numpy")}
+        machine = {"python": platform.python_version(), "machine": platform.machine()}
+        document = {"versions": versions | machine, "rows": [asdict(row) for row in rows]}
+        asked.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
