@@ -142,9 +142,9 @@ _TOGETHER = (
         ALL,
         "packed",
         "shares",
-        "The server sees only ciphertexts; the parties see a sum that holds the noise of all. The "
-        "stated ε holds against a party that takes its own share out again; with two parties that "
-        "makes each share as large as all of the noise.",
+        "The server sees only ciphertexts and the parties a sum that holds the noise of all, and "
+        "the stated ε holds also against a party that takes its own share of it out again, which "
+        "with two parties makes each share as large as all of the noise.",
     ),
     Arm(
         "central-noise",

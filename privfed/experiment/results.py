@@ -14,7 +14,7 @@ from typing import Any
 
 from privfed.experiment.atomic import replacing
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -234,6 +234,60 @@ def epsilon_chart(
     # The levels' words stand to the left of every dot: no line crosses them.
     axes.set_xlim(low / (high / low) ** 0.75, high)
     axes.set_ylim(*limits)
+    _levels(axes, references, palette)
+    _accuracy_against_epsilon(axes, palette, low, high, "ε spent")
+    return figure
+
+
+@dataclass(frozen=True)
+class Trade:
+    """One private arm: accuracies and their intervals by ε asked."""
+
+    epsilons: Sequence[float]
+    accuracies: Sequence[float]
+    intervals: Sequence[tuple[float, float] | None]
+    colour: str
+    dash: tuple[float, ...]
+
+
+def trade_chart(
+    trades: Sequence[Trade], references: Sequence[tuple[str, float, str]], palette: Palette
+) -> Figure:
+    """Accuracy of several private arms against the ε asked, on a logarithmic ε.
+
+    Args:
+        trades: An arm each; every ε above 0.
+        references: Levels to draw across: words, accuracy, colour name.
+        palette: Colour names to colours.
+
+    Returns:
+        The figure: a line an arm, its intervals upright, a little apart from its neighbours'.
+    """
+    figure, axes = _panel(270, left=40, bottom=36, right=8, top=10)
+    axes.set_xscale("log")
+    for nth, trade in enumerate(trades):
+        x = [epsilon * 1.025 ** (nth - (len(trades) - 1) / 2) for epsilon in trade.epsilons]
+        colour = palette[trade.colour]
+        style = (0, trade.dash) if trade.dash else "solid"
+        axes.plot(x, trade.accuracies, color=colour, lw=1.8, ls=style, marker="o", ms=5)
+        for at, interval in zip(x, trade.intervals, strict=True):
+            if interval is not None:
+                axes.plot([at] * 2, interval, color=colour, lw=1.2)
+    epsilons = [epsilon for trade in trades for epsilon in trade.epsilons]
+    low, high = min(epsilons) / 1.3, max(epsilons) * 1.3
+    axes.set_xlim(low / (high / low) ** 0.55, high)
+    # Student's t on two seeds reaches past 0 and 1; nothing is there.
+    bounds = [b for trade in trades for pair in trade.intervals for b in pair or ()]
+    shown = [*bounds, *(a for trade in trades for a in trade.accuracies)]
+    shown += [level for _, level, _ in references]
+    axes.set_ylim(max(0.0, min(shown) - 0.05), min(1.03, max(shown) + 0.05))
+    _levels(axes, references, palette)
+    _accuracy_against_epsilon(axes, palette, low, high, "ε asked")
+    return figure
+
+
+def _levels(axes: Axes, references: Sequence[tuple[str, float, str]], palette: Palette) -> None:
+    """Lines across, with their words at the left, where no dot stands."""
     for nth, (words, level, colour_name) in enumerate(sorted(references, key=lambda r: -r[1])):
         axes.axhline(level, color=palette[colour_name], lw=1.4, ls=(0, (4, 2)), zorder=1)
         axes.annotate(
@@ -241,6 +295,11 @@ def epsilon_chart(
             xytext=(0, 5 if nth == 0 else -13), textcoords="offset points",
             color=palette["muted"], fontsize=10,
         )  # fmt: skip
+
+
+def _accuracy_against_epsilon(
+    axes: Axes, palette: Palette, low: float, high: float, words: str
+) -> None:
     _bare(axes)
     axes.grid(axis="y", color=palette["rule"], lw=0.8)
     axes.set_axisbelow(True)
@@ -251,8 +310,7 @@ def epsilon_chart(
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("ε spent", color=palette["muted"], fontsize=10, labelpad=4, x=0.72)
-    return figure
+    axes.set_xlabel(words, color=palette["muted"], fontsize=10, labelpad=4, x=0.72)
 
 
 def _spend(axes: Axes, spend: Spend, palette: Palette) -> None:

@@ -8,6 +8,7 @@ from privfed.experiment.results import Results
 from privfed.report import gains
 from privfed.report.cost import plaintext_bytes
 from privfed.report.paper import GUEST_ROWS, HOST_ROWS, PAPER, PUBLIC_ROWS
+from privfed.report.privacy import PRIVATE, arms
 from privfed.report.view import Line, View
 from privfed.report.words import (
     compact,
@@ -199,11 +200,8 @@ def _cost(view: View, split: str) -> Finding | None:
 
 
 def _privacy(view: View, split: str) -> Finding | None:
-    private = [
-        line
-        for line in view.lines(split, "private")
-        if present(view.summary(split, line).test_accuracy_mean)
-    ]
+    lines = view.lines(split, "private") or view.lines(split, *PRIVATE)
+    private = [x for x in lines if present(view.summary(split, x).test_accuracy_mean)]
     if not private:
         return None
     best = max(private, key=lambda line: view.summary(split, line).test_accuracy_mean)
@@ -224,8 +222,18 @@ def _privacy(view: View, split: str) -> Finding | None:
     text = f"On the {split} split, {each}; majority class {percent(majority)}"
     if reference is not None:
         text += f"; federated without privacy {percent(reference)}"
-    text += ". " + _promise(view, split, best)
+    text += ". " + _beside(view, split) + _promise(view, split, best)
     return Finding("privacy", headline, text)
+
+
+def _beside(view: View, split: str) -> str:
+    """The arms that release gradients or train alone, at the largest ε that was asked."""
+    last = [lines[-1] for lines in arms(view, split).values() if lines[-1].role == "released"]
+    shown = [x for x in last if present(_mean(view, split, x))]
+    if not shown:
+        return ""
+    each = [f"{view.label(x.arm)} {percent(_mean(view, split, x))}" for x in shown]
+    return f"Beside it at {_asked(shown[0])}: {'; '.join(each)}. "
 
 
 def _asked(line: Line) -> str:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from privfed.errors import ConfigError
 from privfed.experiment.results import Results
-from privfed.report import cost, paper, pictures, tables, words
+from privfed.report import cost, paper, pictures, privacy, tables, words
 from privfed.report.findings import findings
 from privfed.report.headline import key_figures, subtitle, title
 from privfed.report.palette import DARK, LIGHT, css_variables
@@ -61,6 +61,7 @@ def render_html(results: Results) -> str:
         main=view.main_split,
         paper=_paper(view),
         pictures=pictures,
+        privacy=privacy,
         cost=cost,
         tables=tables,
         words=words,

@@ -45,6 +45,7 @@ SENTINEL: Mapping[str, str] = {name: f"#01fe{i:02x}" for i, name in enumerate(_C
 
 PHASES: Mapping[str, str] = {
     "train": "guest",
+    "noise": "private-1",
     "encrypt": "federated",
     "aggregate": "host",
     "decrypt": "private-2",

@@ -12,16 +12,14 @@ from privfed.report.charts import (
     Bar,
     Group,
     Palette,
-    Spend,
     bar_chart,
     curve_chart,
-    epsilon_chart,
 )
 from privfed.report.palette import SENTINEL
 from privfed.report.paper import PAPER
 from privfed.report.svg import drawing, inline
 from privfed.report.view import Curve, Line, View
-from privfed.report.words import count, percent, percent_range, present
+from privfed.report.words import count, percent, present
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def seen_bars(view: View, split: str) -> Picture:
         )
         groups.append(Group(line.label, bars, summary.unseen_majority))
     title = f"Accuracy on seen and unseen test rows, {split} split"
-    return _accuracy_bars(f"fig-seen-{_slug(view, split)}", _on(split), title, groups)
+    return _accuracy_bars(f"fig-seen-{slug(view, split)}", on_split(split), title, groups)
 
 
 def _share(
@@ -240,7 +238,7 @@ def _curve_sheet(view: View, split: str, nth: int, lines: Sequence[Line]) -> Cur
             if (curve := view.curve(split, line, quantity)) is not None
         ]
         if curves:
-            name = f"fig-{quantity.replace('_', '-')}-{_slug(view, split)}-{nth}"
+            name = f"fig-{quantity.replace('_', '-')}-{slug(view, split)}-{nth}"
             pictures.append(_curves(name, heading, f"{heading}, {split} split", curves, fraction))
     key = tuple(
         Key(line.label, line.colour, "line", " ".join(f"{1.8 * d:g}" for d in line.dash), number)
@@ -268,86 +266,11 @@ def _curves(
     )
 
 
-# Privacy
-
-EPSILON_KEY = (
-    Key("ε of the worst-placed unit", "private-2", "dot"),
-    Key("ε of a unit with one row at one party", "private-2", "ring"),
-)
-
-
-def epsilon_pictures(view: View) -> list[Picture]:
-    """Accuracy against ε, a picture for each split with a private arm whose cost is known."""
-    drawn = [
-        (split, spends, _references(view, split))
-        for split in view.splits
-        if (spends := _spends(view, split))
-    ]
-    levels = [
-        value
-        for _, spends, references in drawn
-        for value in (
-            *(level for _, level, _ in references),
-            *(bound for s in spends for bound in (s.accuracy, *(s.interval or ()))),
-        )
-    ]
-    if not levels:
-        return []
-    limits = max(0.0, min(levels) - 0.05), min(1.05, max(levels) + 0.06)
-    return [_epsilon(view, *parts, limits) for parts in drawn]
-
-
-def _epsilon(
-    view: View,
-    split: str,
-    spends: Sequence[Spend],
-    references: Sequence[tuple[str, float, str]],
-    limits: tuple[float, float],
-) -> Picture:
-    words = [f"{s.label}: {percent(s.accuracy)} ({percent_range(s.interval)})." for s in spends]
-    words += [f"{text}." for text, _, _ in references]
-    return picture(
-        f"fig-epsilon-{_slug(view, split)}",
-        _on(split),
-        f"Test accuracy against ε, {split} split",
-        " ".join(words),
-        lambda palette: epsilon_chart(spends, references, palette, limits),
-    )
-
-
-def _spends(view: View, split: str) -> list[Spend]:
-    spends = []
-    for line in view.lines(split, "private"):
-        summary, costs = view.summary(split, line), view.costs(split, line)
-        if not costs or not present(summary.test_accuracy_mean) or not costs[0].epsilon > 0:
-            continue
-        single = costs[0].epsilon_single_row
-        spends.append(
-            Spend(
-                line.label,
-                costs[0].epsilon,
-                single if present(single) and single > 0 else None,
-                summary.test_accuracy_mean,
-                summary.test_accuracy_ci95,
-                line.colour,
-            )
-        )
-    return spends
-
-
-def _references(view: View, split: str) -> list[tuple[str, float, str]]:
-    found = []
-    if (plain := view.federated(split)) is not None:
-        level = view.summary(split, plain).test_accuracy_mean
-        found.append((f"without privacy, {percent(level)}", level, plain.colour))
-    majority = view.summary(split, view.lines(split, "private")[0]).majority_accuracy
-    found.append((f"majority class, {percent(majority)}", majority, "quiet"))
-    return [reference for reference in found if present(reference[1])]
-
-
-def _on(split: str) -> str:
+def on_split(split: str) -> str:
+    """Name a split in a heading."""
     return f"{split.capitalize()} split"
 
 
-def _slug(view: View, split: str) -> str:
+def slug(view: View, split: str) -> str:
+    """Name a split in an id."""
     return f"s{view.splits.index(split)}"  # a split's name may hold what an id may not

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from privfed.report.paper import PAPER, PaperArm
 from privfed.report.pictures import paper_lines
-from privfed.report.view import Line, View
+from privfed.report.view import ROLES, Line, View
 from privfed.report.words import (
     MISSING,
-    compact,
     decimal,
     duration,
     percent,
@@ -33,7 +31,7 @@ class Table:
 def summary_table(view: View, split: str) -> Table:
     """The figures of one split that matter most, an arm a row."""
     rows = []
-    for line in view.lines(split):
+    for line in view.lines(split, *ROLES):
         s = view.summary(split, line)
         rows.append(
             (
@@ -141,58 +139,10 @@ def overlap_table(view: View) -> Table:
     return Table(head, tuple(rows), words=2)
 
 
-def privacy_table(view: View, split: str) -> Table:
-    """What each private arm spent and on what terms; of several seeds, the dearest."""
-    rows = []
-    for line in view.lines(split, "private"):
-        costs = view.costs(split, line)
-        if not costs:
-            continue
-        c = costs[0]
-        rows.append(
-            (
-                compact(c.target_epsilon),
-                compact(c.epsilon),
-                compact(c.epsilon_single_row),
-                compact(c.delta),
-                compact(c.noise_multiplier),
-                compact(c.l2_clip_norm),
-                _each(c.sampling_rate),
-                _each(c.steps),
-                percent(view.summary(split, line).test_accuracy_mean),
-                percent_range(view.summary(split, line).test_accuracy_ci95),
-            )
-        )
-    head = (
-        "ε asked", "ε, worst-placed", "ε, single row", "δ", "Noise multiplier", "Clip norm",
-        "Sampling rate", "Steps", "Test accuracy", "95 %",
-    )  # fmt: skip
-    return Table(head, tuple(rows), words=0)
-
-
-def privacy_terms(view: View, split: str) -> list[tuple[str, str]]:
-    """The terms that every ε of a split is stated on: unit, adjacency, sampling, accountant, δ."""
-    costs = [c for line in view.lines(split, "private") for c in view.costs(split, line)]
-    fields = (
-        ("Privacy unit", [c.privacy_unit for c in costs]),
-        ("Adjacency", [c.adjacency for c in costs]),
-        ("Sampling", [c.sampling for c in costs]),
-        ("Accountant", [c.accountant for c in costs]),
-        ("δ", [compact(c.delta) for c in costs]),
-    )
-    return [(name, "; ".join(dict.fromkeys(values))) for name, values in fields if values]
-
-
-def _each(values: Sequence[float]) -> str:
-    """One number a party, or one for all where they agree."""
-    shown = list(dict.fromkeys(compact(value) for value in values))
-    return shown[0] if len(shown) == 1 else ", ".join(compact(value) for value in values)
-
-
 def runs_table(view: View, split: str) -> Table:
     """Every run of a split, seed by seed."""
     rows = []
-    for line in view.lines(split):
+    for line in view.lines(split, *ROLES):
         for run in view.runs(split, line):
             rows.append(
                 (

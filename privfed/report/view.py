@@ -15,6 +15,8 @@ from privfed.errors import ConfigError
 from privfed.experiment.results import ArmDescription, PrivacyCost, Results, Run, Summary
 
 _SPLITS = ("overlapping", "disjoint", "deduplicated")  # the order in which their story is told
+ROLES = ("alone", "pooled", "float", "reference", "encrypted", "private", "released")
+_RELEASED = "released"  # a private arm that averages no updates; shown where privacy is the matter
 _EXTRA = ("extra-1", "extra-2", "extra-3", "extra-4")
 _PRIVATE_DASHES: tuple[tuple[float, ...], ...] = ((), (5, 1.5), (2.5, 1.2), (1, 1))
 _MOST_POINTS = 160  # of a drawn curve: more than the screen resolves, and a small file
@@ -29,7 +31,7 @@ class Line:
     arm: str
     epsilon: float | None  # asked
     label: str
-    role: str  # alone, pooled, float, reference, encrypted or private
+    role: str  # one of ROLES
     colour: str  # a name of privfed.report.palette
     dash: tuple[float, ...]  # lengths on and off, in units of the line's width; () is solid
 
@@ -99,13 +101,20 @@ class View:
         return Line(arm, epsilon, label, role, colour, dash)
 
     def lines(self, split: str, *roles: str) -> list[Line]:
-        """The arms that a split has a summary of, in the results' order; only `roles` if given."""
-        return [
-            line
-            for line in self._all_lines
-            if (split, line.arm, line.epsilon) in self._summaries
-            and (not roles or line.role in roles)
-        ]
+        """The arms that a split has a summary of, in the results' order.
+
+        Args:
+            split: The split.
+            *roles: Only arms of these roles; without any, all but "released", if there are others.
+        """
+        found = [x for x in self._all_lines if (split, x.arm, x.epsilon) in self._summaries]
+        if roles:
+            return [line for line in found if line.role in roles]
+        return [line for line in found if line.role != _RELEASED] or found
+
+    def label(self, arm: str) -> str:
+        """An arm's name for people, without an ε."""
+        return self._descriptions[arm].label
 
     @cached_property
     def _summaries(self) -> Mapping[tuple[str, str, float | None], Summary]:
@@ -229,7 +238,7 @@ class _Paint:
     def next(self, role: str, arm: str) -> tuple[str, tuple[float, ...]]:
         nth = self._count.get(role, 0)
         self._count[role] = nth + 1
-        if role == "private":
+        if role in ("private", _RELEASED):
             return f"private-{nth % 4 + 1}", _PRIVATE_DASHES[nth % 4]
         if role == "alone" and arm in ("guest", "host"):
             return arm, ()
@@ -248,7 +257,8 @@ class _Paint:
 
 def _role(description: ArmDescription, epsilon: float | None) -> str:
     if epsilon is not None or description.privacy != "none":
-        return "private"
+        averages = description.aggregation != "none" and "DP-SGD" in description.privacy
+        return "private" if averages else _RELEASED
     if description.aggregation == "none" and description.parties.startswith("all"):
         return "pooled"
     plain = {"none": "alone", "float": "float", "reference": "reference"}

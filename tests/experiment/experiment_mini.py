@@ -18,7 +18,13 @@ from privfed.data import Dataset, load_dataset
 from privfed.experiment import Results, Run, Settings, provenance, run_benchmark
 
 SETTINGS = Settings(
-    splits=("overlapping",), rounds=3, private_rounds=2, seeds=2, epsilons=(8.0,), delta=1e-4
+    splits=("overlapping",),
+    rounds=3,
+    private_rounds=2,
+    private_steps=4,
+    seeds=2,
+    epsilons=(8.0,),
+    delta=1e-4,
 )
 
 

@@ -18,8 +18,10 @@ from privfed.training import evaluate, weights_sha256
 
 ARMS = [
     *("guest", "host", "overall", "federated-float", "federated", "federated-he"),
-    "federated-he-dp",
+    *("federated-he-dp", "single-party", "local-noise", "noise-shares", "central-noise"),
 ]
+ROUNDS = dict.fromkeys(ARMS[:6], 3) | {"federated-he-dp": 2, "single-party": 2}
+ON_SUMS = {"local-noise": "local", "noise-shares": "shares", "central-noise": "central"}
 
 
 def of(mini: Mini, arm: str, seed: int = 0) -> Run:
@@ -37,11 +39,11 @@ def test_every_arm_ran_with_every_seed(mini: Mini) -> None:
     ]
     assert all(run.split == "overlapping" for run in mini.results.runs)
     for run in mini.results.runs:
-        assert run.rounds == (2 if run.arm == "federated-he-dp" else 3)
-        assert run.epsilon == (8.0 if run.arm == "federated-he-dp" else None)
+        assert run.rounds == ROUNDS.get(run.arm, 4)
+        assert run.epsilon == (None if run.arm in ARMS[:6] else 8.0)
         assert {len(column) for column in run.history.values()} == {run.rounds}
     assert [arm.arm for arm in mini.results.arms] == ARMS
-    assert sum(mini.progress.rounds.values()) == 2 * (6 * 3 + 2)
+    assert sum(mini.progress.rounds.values()) == 2 * (6 * 3 + 2 * 2 + 3 * 4)
 
 
 def test_the_file_has_what_issue_2_names(mini: Mini) -> None:
@@ -62,7 +64,7 @@ def test_the_file_has_what_issue_2_names(mini: Mini) -> None:
     assert {"torch", "opacus", "tenseal", "python"} <= provenance["versions"].keys()
     assert provenance["machine"].keys() == {"system", "architecture", "processor", "cores"}
     assert provenance["settings"]["epsilons"] == [8.0]
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
 
 
 def numbers(value: Any) -> Iterator[float]:
@@ -118,19 +120,25 @@ def test_seeds_part_ways(mini: Mini) -> None:
 
 def test_an_epsilon_never_stands_alone(mini: Mini) -> None:
     for run in mini.document["runs"]:
-        if run["arm"] != "federated-he-dp":
-            assert run["privacy"] is None
-            continue
         cost = run["privacy"]
+        if run["arm"] in ARMS[:6]:
+            assert cost is None
+            continue
         assert 0 < cost["epsilon_single_row"] <= cost["epsilon"] <= cost["target_epsilon"] == 8.0
         assert cost["delta"] == 1e-4
-        assert cost["privacy_unit"] == "all rows of one ID at all parties"
+        alone, on_sums = run["arm"] == "single-party", run["arm"] in ON_SUMS
+        everywhere = "" if alone else " at all parties"
+        assert cost["privacy_unit"] == f"all rows of one ID{everywhere}"
+        assert cost["noise"] == ON_SUMS.get(run["arm"], "local")
+        assert 0 < cost["epsilon_outsider"] <= cost["epsilon"]
+        # With two parties each share is all of the noise, for who put nothing in twice that.
+        assert (cost["epsilon_outsider"] < cost["epsilon"]) == (cost["noise"] == "shares")
         assert cost["adjacency"] == "add or remove one unit"
         assert "Poisson" in cost["sampling"]
         assert "PLD" in cost["accountant"]
-        rows = [len(party.train) for party in parties(run["seed"])]
+        rows = [len(party.train) for party in parties(run["seed"])][: 1 if alone else None]
         assert cost["sampling_rate"] == [64 / n for n in rows]
-        assert cost["steps"] == [2 * math.ceil(n / 64) for n in rows]
+        assert cost["steps"] == [4 if on_sums else 2 * math.ceil(n / 64) for n in rows]
         assert cost["noise_multiplier"] > 0.5
 
 
@@ -147,7 +155,8 @@ def test_the_figures_are_the_models(mini: Mini, arm: str, seed: int) -> None:
     """Each run again, from the model that it left and the split of its seed."""
     run, data = of(mini, arm, seed), surrogate()
     ids = data.require_ids("this test")
-    own = [party for party in parties(seed) if arm not in ("guest", "host") or party.name == arm]
+    alone = {"guest": "guest", "host": "host", "single-party": "guest"}.get(arm)
+    own = [party for party in parties(seed) if alone in (None, party.name)]
     train = np.concatenate([party.train for party in own])
     test = np.concatenate([party.test for party in own])
     assert (run.train_rows, run.test_rows) == (len(train), len(test))

@@ -48,13 +48,17 @@ def test_parties_have_the_papers_names() -> None:
     assert party_names(4) == ("guest", "host", "party-3", "party-4")
 
 
+PRIVATE = ["federated-he-dp", "single-party", "local-noise", "noise-shares", "central-noise"]
+
+
 def test_all_arms_in_order() -> None:
     arms = choose_arms(None, party_names(2))
     assert [arm.name for arm in arms] == [
         *("guest", "host", "overall", "federated-float", "federated", "federated-he"),
-        "federated-he-dp",
+        *PRIVATE,
     ]
-    assert [arm.name for arm in arms if arm.private] == ["federated-he-dp"]
+    assert [arm.name for arm in arms if arm.private] == PRIVATE
+    assert [arm.noise for arm in arms if arm.noise] == ["local", "shares", "central"]
     assert len({arm.who_sees for arm in arms}) == len(arms)
     assert all(arm.who_sees.endswith(".") and arm.who_sees.count(". ") == 0 for arm in arms)
 
@@ -73,9 +77,10 @@ def test_unknown_arms(name: str) -> None:
 def test_jobs_are_every_arm_on_every_split_with_every_seed() -> None:
     settings = Settings(
         splits=("disjoint", "overlapping"),
-        arms=("guest", "federated-he-dp"),
+        arms=("guest", "federated-he-dp", "noise-shares"),
         rounds=50,
         private_rounds=4,
+        private_steps=9,
         seeds=2,
         epsilons=(1.0, 0.5),
     )
@@ -84,7 +89,13 @@ def test_jobs_are_every_arm_on_every_split_with_every_seed() -> None:
         (split, seed, *arm)
         for split in ("disjoint", "overlapping")
         for seed in (0, 1)
-        for arm in [("guest", None, 50), ("federated-he-dp", 1.0, 4), ("federated-he-dp", 0.5, 4)]
+        for arm in [
+            ("guest", None, 50),
+            ("federated-he-dp", 1.0, 4),
+            ("federated-he-dp", 0.5, 4),
+            ("noise-shares", 1.0, 9),
+            ("noise-shares", 0.5, 9),
+        ]
     ]
     assert jobs(settings)[2].title == "disjoint, seed 0: federated-he-dp ε=0.5"
 

@@ -179,8 +179,12 @@ def _run(
 def _privacy(epsilon: float, rounds: int, split: str) -> PrivacyCost:
     return PrivacyCost(
         epsilon=epsilon * 0.998,
+        epsilon_outsider=epsilon * 0.998,
         target_epsilon=epsilon,
         delta=1e-5,
+        noise="local",
+        quorum=2,
+        colluders=1,
         adjacency="add or remove one unit",
         privacy_unit="all rows of one ID at all parties",
         sampling="Poisson, secret coins at each party",

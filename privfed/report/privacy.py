@@ -1,0 +1,218 @@
+"""What the report says of privacy: accuracy against ε, arm beside arm, and every ε's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from privfed.report.charts import Spend, Trade, epsilon_chart, trade_chart
+from privfed.report.pictures import Key, Picture, on_split, picture, slug
+from privfed.report.tables import Table
+from privfed.report.view import Line, View
+from privfed.report.words import MISSING, compact, percent, percent_range, present
+
+PRIVATE = ("private", "released")
+
+EPSILON_KEY = (
+    Key("ε of the worst-placed unit", "private-2", "dot"),
+    Key("ε of a unit with one row at one party", "private-2", "ring"),
+)
+
+
+def epsilon_pictures(view: View) -> list[Picture]:
+    """Accuracy against ε, a picture for each split with a private arm whose cost is known."""
+    drawn = [
+        (split, spends, _references(view, split))
+        for split in view.splits
+        if (spends := _spends(view, split))
+    ]
+    levels = [
+        value
+        for _, spends, references in drawn
+        for value in (
+            *(level for _, level, _ in references),
+            *(bound for s in spends for bound in (s.accuracy, *(s.interval or ()))),
+        )
+    ]
+    if not levels:
+        return []
+    limits = max(0.0, min(levels) - 0.05), min(1.05, max(levels) + 0.06)
+    return [_epsilon(view, *parts, limits) for parts in drawn]
+
+
+def _epsilon(
+    view: View,
+    split: str,
+    spends: Sequence[Spend],
+    references: Sequence[tuple[str, float, str]],
+    limits: tuple[float, float],
+) -> Picture:
+    words = [f"{s.label}: {percent(s.accuracy)} ({percent_range(s.interval)})." for s in spends]
+    words += [f"{text}." for text, _, _ in references]
+    return picture(
+        f"fig-epsilon-{slug(view, split)}",
+        on_split(split),
+        f"Test accuracy against ε, {split} split",
+        " ".join(words),
+        lambda palette: epsilon_chart(spends, references, palette, limits),
+    )
+
+
+def _spends(view: View, split: str) -> list[Spend]:
+    spends = []
+    for line in view.lines(split, "private"):
+        summary, costs = view.summary(split, line), view.costs(split, line)
+        if not costs or not present(summary.test_accuracy_mean) or not costs[0].epsilon > 0:
+            continue
+        single = costs[0].epsilon_single_row
+        spends.append(
+            Spend(
+                line.label,
+                costs[0].epsilon,
+                single if present(single) and single > 0 else None,
+                summary.test_accuracy_mean,
+                summary.test_accuracy_ci95,
+                line.colour,
+            )
+        )
+    return spends
+
+
+def _references(view: View, split: str) -> list[tuple[str, float, str]]:
+    found = []
+    if (plain := view.federated(split)) is not None:
+        level = view.summary(split, plain).test_accuracy_mean
+        found.append((f"without privacy, {percent(level)}", level, plain.colour))
+    majority = view.summary(split, view.lines(split, *PRIVATE)[0]).majority_accuracy
+    found.append((f"majority class, {percent(majority)}", majority, "quiet"))
+    return [reference for reference in found if present(reference[1])]
+
+
+# Arm beside arm
+
+
+def arms(view: View, split: str) -> dict[str, list[Line]]:
+    """The private arms of a split by label, each with its lines by rising ε."""
+    found: dict[str, list[Line]] = {}
+    for line in view.lines(split, *PRIVATE):
+        found.setdefault(view.label(line.arm), []).append(line)
+    return found
+
+
+def trade_pictures(view: View) -> list[Picture]:
+    """Accuracy of every private arm against the ε asked; none where there is one arm only."""
+    return [_trade(view, split) for split in view.splits if len(arms(view, split)) > 1]
+
+
+def trade_key(view: View, split: str) -> tuple[Key, ...]:
+    """The arms' colours in `trade_pictures`."""
+    return tuple(
+        Key(label, colour, "line", dash)
+        for (label, _), (colour, dash) in zip(arms(view, split).items(), _STYLES, strict=False)
+    )
+
+
+_STYLES = (
+    ("private-3", ""),
+    ("guest", "3.6 2.7"),
+    ("host", ""),
+    ("federated", ""),
+    ("quiet", "9 2.7"),
+)
+
+
+def _trade(view: View, split: str) -> Picture:
+    trades, words = [], []
+    for (label, lines), (colour, dash) in zip(arms(view, split).items(), _STYLES, strict=False):
+        shown = [x for x in lines if present(view.summary(split, x).test_accuracy_mean)]
+        summaries = [view.summary(split, line) for line in shown]
+        trades.append(
+            Trade(
+                [line.epsilon or 0.0 for line in shown],
+                [s.test_accuracy_mean for s in summaries],
+                [s.test_accuracy_ci95 for s in summaries],
+                colour,
+                tuple(float(x) / 1.8 for x in dash.split()),
+            )
+        )
+        at = [
+            f"ε = {x.epsilon:g} {percent(s.test_accuracy_mean)}"
+            for x, s in zip(shown, summaries, strict=True)
+        ]
+        words.append(f"{label}: {', '.join(at)}.")
+    references = _references(view, split)
+    words += [f"{text}." for text, _, _ in references]
+    return picture(
+        f"fig-trade-{slug(view, split)}",
+        on_split(split),
+        f"Test accuracy of the private arms, {split} split",
+        " ".join(words),
+        lambda palette: trade_chart(trades, references, palette),
+    )
+
+
+def trade_table(view: View, split: str) -> Table:
+    """Test accuracy of each private arm, an ε a column."""
+    asked = sorted({x.epsilon for x in view.lines(split, *PRIVATE) if x.epsilon is not None})
+    rows = []
+    for label, lines in arms(view, split).items():
+        cells = {line.epsilon: _accuracy(view, split, line) for line in lines}
+        rows.append((label, *(cells.get(epsilon, MISSING) for epsilon in asked)))
+    return Table(("Arm", *(f"ε = {epsilon:g}" for epsilon in asked)), tuple(rows))
+
+
+def _accuracy(view: View, split: str, line: Line) -> str:
+    summary = view.summary(split, line)
+    interval = percent_range(summary.test_accuracy_ci95)
+    mean = percent(summary.test_accuracy_mean)
+    return mean if interval == MISSING else f"{mean} ({interval})"
+
+
+# Terms
+
+
+def privacy_table(view: View, split: str) -> Table:
+    """What each private arm spent and on what terms; of several seeds, the dearest."""
+    rows = []
+    for line in view.lines(split, *PRIVATE):
+        costs = view.costs(split, line)
+        if not costs:
+            continue
+        c = costs[0]
+        rows.append(
+            (
+                view.label(line.arm),
+                compact(c.target_epsilon),
+                compact(c.epsilon),
+                compact(c.epsilon_outsider),
+                compact(c.epsilon_single_row),
+                compact(c.delta),
+                compact(c.noise_multiplier),
+                compact(c.l2_clip_norm),
+                _each(c.sampling_rate),
+                _each(c.steps),
+            )
+        )
+    head = (
+        "Arm", "ε asked", "ε, worst-placed", "ε, outsider", "ε, single row", "δ",
+        "Noise multiplier", "Clip norm", "Sampling rate", "Steps",
+    )  # fmt: skip
+    return Table(head, tuple(rows))
+
+
+def privacy_terms(view: View, split: str) -> list[tuple[str, str]]:
+    """The terms that every ε of a split is stated on: unit, adjacency, sampling, accountant, δ."""
+    costs = [c for line in view.lines(split, *PRIVATE) for c in view.costs(split, line)]
+    fields = (
+        ("Privacy unit", [c.privacy_unit for c in costs]),
+        ("Adjacency", [c.adjacency for c in costs]),
+        ("Sampling", [c.sampling for c in costs]),
+        ("Accountant", [c.accountant for c in costs]),
+        ("δ", [compact(c.delta) for c in costs]),
+    )
+    return [(name, "; ".join(dict.fromkeys(values))) for name, values in fields if values]
+
+
+def _each(values: Sequence[float]) -> str:
+    """One number a party, or one for all where they agree."""
+    shown = list(dict.fromkeys(compact(value) for value in values))
+    return shown[0] if len(shown) == 1 else ", ".join(compact(value) for value in values)
