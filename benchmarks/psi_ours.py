@@ -40,7 +40,7 @@ def load(task: dict[str, Any]) -> Work:
         carry = getattr(transport, side)
         link = carry(session.party, terms=session.terms, address=address, **credentials)
         rows: np.ndarray[Any, Any] = session.rows()
-        write_table(Path(task["out"]), {"row": rows.tolist()})
+        write_table(Path(task["out"]), {"row": rows})
         return int(link.bytes_sent)
 
     return work

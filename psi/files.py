@@ -106,12 +106,21 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def _write_csv(file: TextIO, columns: Mapping[str, Any]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    numbers = [c for c in columns.values() if isinstance(c, np.ndarray) and c.dtype.kind == "i"]
+    large = len(numbers) == len(columns) and sum(c.nbytes for c in numbers) >= _ARROW_FROM_BYTES
+    if large and importlib.util.find_spec("pyarrow") is not None:
+        file.flush()
+        quick = importlib.import_module("pyarrow.csv")
+        quick.write_csv(
+            _arrow().table(dict(columns)), file.buffer, quick.WriteOptions(include_header=False)
+        )
+        return
     lists = (
         column.to_pylist() if hasattr(column, "to_pylist") else column
         for column in columns.values()
     )
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
     writer.writerows(zip(*lists, strict=True))
 
 

@@ -220,7 +220,7 @@ class TableSession:
         if isinstance(self.party, PrivateIDReceiver | PrivateIDSender):
             return self._identified(table, self.party, numbers)
         rows = self.rows()
-        columns = {"row": rows.tolist()} if numbers else taken(table, rows)
+        columns = {"row": rows} if numbers else taken(table, rows)
         if isinstance(self.party, UnbalancedReceiver):
             return columns, f"{len(rows)} matching rows under the key {self.party.public_key}"
         return columns, f"{len(rows)} matching rows"
@@ -233,14 +233,14 @@ class TableSession:
         row_of = dict(zip(party.own_ids, first_rows, strict=True))
         union = party.union_ids
         rows = np.array([row_of.get(name, -1) for name in union], np.intp)
-        content = {"row": rows.tolist()} if numbers else taken(table, rows)
+        content = {"row": rows} if numbers else taken(table, rows)
         columns = joined({"private_id": union}, content, on=())
         return columns, f"{len(union)} IDs of the union, {len(row_of)} with a row here,"
 
 
 def table_items(
     table: Any, on: str | Sequence[str] | None, duplicates: Duplicates, normalise: Normalise
-) -> tuple[list[bytes], str]:
+) -> tuple[Sequence[bytes], str]:
     """A table's distinct IDs as items, and their key format; arguments as of `prepare`.
 
     Raises:
