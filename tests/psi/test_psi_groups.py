@@ -1,17 +1,29 @@
-"""Known answers of RFC 9496, 9497 and 9380, and everything that must not pass as a point."""
+"""Known answers of RFC 9496, 9497 and 9380, and everything that must not pass as a point.
+
+All of it holds for both ways through the group: libsodium's, and the compiled one.
+"""
 
 import hashlib
 import json
 import pickle
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from psi import groups
 from psi.errors import ConfigError, InvalidPointError
-from psi.groups import Scalar, expand_message_xmd, hash_to_group, multiply, points_from_bytes
+from psi.groups import (
+    Scalar,
+    check_points,
+    expand_message_xmd,
+    hash_to_group,
+    multiply,
+    points_from_bytes,
+)
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 RFC9496 = json.loads((VECTORS / "ristretto255_rfc9496.json").read_text())
@@ -19,6 +31,16 @@ RFC9497 = json.loads((VECTORS / "ristretto255_rfc9497.json").read_text())
 RFC9380 = json.loads((VECTORS / "ristretto255_rfc9380.json").read_text())
 GENERATOR = points_from_bytes(bytes.fromhex(RFC9496["multiples_of_generator"][1]))
 ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 9496, section 4.4
+
+
+@pytest.fixture(autouse=True, params=["libsodium", "compiled"])
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "compiled":
+        if find_spec("numba") is None:
+            pytest.skip("numba is not installed")
+        monkeypatch.setattr(groups, "FAST_FROM", 1)
+        if groups._compiled(1) is None:
+            pytest.skip("the processor lacks AVX2")
 
 
 def scalar(value: int) -> Scalar:
@@ -38,6 +60,8 @@ def test_invalid_encodings_are_refused(encoding: str) -> None:
     points = np.vstack([GENERATOR, points_from_bytes(bytes.fromhex(encoding))])
     with pytest.raises(InvalidPointError, match="point 1"):
         multiply(scalar(5), points)
+    with pytest.raises(InvalidPointError, match="point 1"):
+        check_points(points)
 
 
 @pytest.mark.parametrize("encoding", RFC9496["multiples_of_generator"])
@@ -86,7 +110,7 @@ def test_hashing_a_batch_is_hashing_one_by_one() -> None:
 
 
 def test_the_fast_path_of_hashing_is_expand_message_xmd() -> None:
-    # The map of RFC 9496 section 4.3.4 applied to the generic expansion.
+    # The map of RFC 9496 section 4.3.4 applied to the generic expansion by libsodium.
     import rbcl
 
     uniform = expand_message_xmd(b"message", b"some tag", 64)
