@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from psi.choice import Protocol, parties
 from psi.keys import Duplicates, index_keys
 from psi.normalise import Normalise, normalisers
-from psi.session import Parameters, Party
+from psi.session import Parameters, Party, Progress
 from psi.tables import key_columns, key_names
 
 __all__ = ["Alignment", "align"]
@@ -42,6 +42,7 @@ def align(
     duplicates: Duplicates = "error",
     normalise: Normalise = None,
     protocol: Protocol = "auto",
+    progress: Progress | None = None,
 ) -> Alignment:
     """Find the rows of two tables that have the same ID, by running the real protocol.
 
@@ -58,6 +59,7 @@ def align(
             "nfkc,case,space" (see `psi.normalise`), steps by column as in {"mail": "email"}, or
             a function from text to text; None compares exactly.
         protocol: "ecdh", "kkrt", or by the sizes of the sets: "auto".
+        progress: Called with a stage, the items done and their number.
 
     Returns:
         The matching rows, ordered by left row, then right row.
@@ -68,6 +70,8 @@ def align(
         DuplicateIDError: An ID is repeated under "error".
     """
     functions = normalisers(normalise, key_names(on))
+    if progress is not None:
+        progress("encoding IDs", 0, 0)
     left_index, right_index = (
         index_keys(
             key_columns(table, on, name), duplicates=duplicates, normalise=functions, name=name
@@ -82,12 +86,14 @@ def align(
         parameters,
         counts=left_index.counts() if every else None,
         max_peer_items=len(right_index.keys),
+        progress=progress,
     )
     sender = sending(
         right_index.keys,
         parameters,
         counts=right_index.counts() if every else None,
         max_peer_items=len(left_index.keys),
+        progress=progress,
     )
     bytes_exchanged = _run(receiver, sender)
     left_rows = left_index.aligned_rows(receiver.matches, receiver.peer_counts, leads=True)

@@ -152,11 +152,21 @@ class Party:
         self._mac_key = b""
         self._found: NDArray[np.intp] | None = None
         self._peer_counts: NDArray[np.intp] | None = None
+        self._charge: Callable[[int], None] = lambda items: None
         self._started = False
         self._expect: Callable[[bytes], bytes | None] | None = None
         if not self.speaks_first:
             self._expect = self._on_hello
         self._done = False
+
+    def charge_with(self, charge: Callable[[int], None]) -> None:
+        """Have the other side's items counted before anything but sizes is said (`psi.ledger`).
+
+        Args:
+            charge: Called once with the size of the other side's set; what it raises ends the
+                session.
+        """
+        self._charge = charge
 
     @classmethod
     def continuing(cls, session: "Party") -> Self:
@@ -264,6 +274,7 @@ class Party:
 
     def _on_hello(self, data: bytes) -> bytes | None:
         self._take_hello(data)
+        self._charge(self._peer_items())
         hello = None if self.speaks_first else self._hello()
         self._identity = self._transcript.begin_session()
         return self._after_hellos() or hello

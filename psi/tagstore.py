@@ -5,14 +5,13 @@ A store is a folder:
     terms.json   what it is: size, key format, public key, the tags' digest, limits, its end
     tags         the tags, TAG_BYTES each, in ascending order
     key          the secret key, 32 bytes, readable by its owner only
-    used.json    how many items each peer has asked
+    used         how many items each peer has asked (`psi.ledger`)
 
 Every set of tags has a key of its own: two versions of a set under one key would show by their
 difference which items came and went. So there is no update: a new version is a new store.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -27,9 +26,9 @@ from typing import Never, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from psi.errors import ConfigError, DecodeError, QueryLimitError
-from psi.files import whole_file
+from psi.errors import ConfigError, DecodeError
 from psi.groups import Points, Scalar, multiply
+from psi.ledger import Ledger
 from psi.oprf import hash_inputs, outputs, public_key
 from psi.session import Progress
 
@@ -39,7 +38,7 @@ TAG_BYTES = 16  # 2^-40 for 2^88 pairs of a stored and an asked item
 Tags: TypeAlias = NDArray[np.bytes_]  # shape (n,), each TAG_BYTES long
 
 _BATCH = 1 << 12
-_FILES = ("terms.json", "tags", "key", "used.json")
+_FILES = ("terms.json", "tags", "key")
 
 
 @dataclass(frozen=True)
@@ -135,13 +134,14 @@ class TagStore:
             items_a_peer=items_a_peer,
             ends=time.time() + 86400 * days,
         )
-        contents = (json.dumps(asdict(terms)).encode(), tags, key.reveal(), b"{}")
+        contents = (json.dumps(asdict(terms)).encode(), tags, key.reveal())
         with _whole_folder(folder) as new:
             for name, content in zip(_FILES, contents, strict=True):
                 mode = 0o600 if name == "key" else 0o644
                 descriptor = os.open(new / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
                 with os.fdopen(descriptor, "wb") as file:
                     file.write(content)
+            Ledger(new / "used", items_a_peer=items_a_peer)
         return cls(folder)
 
     def check_usable(self) -> None:
@@ -153,35 +153,16 @@ class TagStore:
         if time.time() > self.terms.ends:
             raise ConfigError(f"the key of {self._folder} has reached its end: make a new store")
 
-    def left(self, peer: str) -> int:
-        """How many items a peer may still ask."""
-        return max(self.terms.items_a_peer - self._used().get(peer, 0), 0)
-
-    def charge(self, peer: str, count: int) -> None:
-        """Count items to a peer, before they are answered.
+    @property
+    def ledger(self) -> Ledger:
+        """How many items each peer has asked of this store.
 
         Raises:
-            QueryLimitError: They are more than it may still ask; nothing is counted.
+            ConfigError: The store has lost count.
         """
-        with (self._folder / "key").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            self.check_left(peer, count)
-            used = self._used()
-            used[peer] = used.get(peer, 0) + count
-            with whole_file(self._folder / "used.json") as new:
-                new.write_text(json.dumps(used))
-
-    def check_left(self, peer: str, count: int) -> None:
-        """Refuse a request for more than is left, without counting it.
-
-        Raises:
-            QueryLimitError: It is.
-        """
-        if count > self.left(peer):
-            raise QueryLimitError(
-                f"{count} items asked where the other side may ask {self.left(peer)} more of "
-                f"{self.terms.items_a_peer}: it has to wait for the next key"
-            )
+        if not (self._folder / "used").exists():
+            raise ConfigError(f"{self._folder} has lost count: make a new store")
+        return Ledger(self._folder / "used", items_a_peer=self.terms.items_a_peer)
 
     def evaluate(self, points: Points) -> Points:
         """The key times each point.
@@ -199,14 +180,6 @@ class TagStore:
 
     def __reduce__(self) -> Never:
         raise TypeError("a store holds a secret key and is not pickled")
-
-    def _used(self) -> dict[str, int]:
-        try:
-            used: dict[str, int] = json.loads((self._folder / "used.json").read_text())
-        except (OSError, ValueError) as error:
-            # Without the count the limit would be none.
-            raise ConfigError(f"{self._folder} has lost count: make a new store") from error
-        return used
 
 
 def check_tags(tags: bytes | memoryview) -> Tags:

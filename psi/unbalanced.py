@@ -239,7 +239,7 @@ class UnbalancedSender(_UnbalancedParty):
         return len(self._store)
 
     def _after_hellos(self) -> None:
-        self._store.check_left(self._peer, self._peer_items())
+        self._store.ledger.check(self._peer, self._peer_items())
         self._expect = self._on_points
 
     def _on_points(self, data: bytes) -> bytes:
@@ -252,7 +252,7 @@ class UnbalancedSender(_UnbalancedParty):
         blinded = points_from_bytes(content)
         self._progress("evaluating", 0, self._peer_items())
         evaluated = self._store.evaluate(blinded)
-        self._store.charge(self._peer, self._peer_items())
+        self._store.ledger.charge(self._peer, self._peer_items())
         proof = prove(self._store.key, blinded, evaluated)
         self._key_from(self._store.evaluate(self._confirmation())[0])
         digest = bytes.fromhex(self._store.terms.tags_digest)

@@ -1,12 +1,20 @@
 """The command, as a process of its own."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+import psi.cli
+import psi.cli.alone
+import psi.cli.shared
 
 LEFT = "ID,colour\n3,red\n1,green\n2,blue\n"
 RIGHT = "price,ID\n10,2\n20,3\n30,9\n"
@@ -64,6 +72,28 @@ def test_parquet_in_and_out(files: tuple[Path, Path], tmp_path: Path) -> None:
         {"ID": "3", "colour": "red", "price": 2.5},
         {"ID": "2", "colour": "blue", "price": 1.5},
     ]
+
+
+def test_a_terminal_sees_what_goes_on(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Console(file=io.StringIO(), force_terminal=True)
+    for module in (psi.cli.shared, psi.cli.alone):
+        monkeypatch.setattr(module, "messages", terminal)
+    seen: list[str] = []
+    update = Progress.update
+
+    def watched(bar: Progress, task: TaskID, **changes: Any) -> None:
+        update(bar, task, **changes)
+        seen.append(bar.tasks[0].description)
+
+    monkeypatch.setattr(Progress, "update", watched)
+    monkeypatch.setattr(sys, "argv", ["psi", "align", *map(str, files), "--on", "ID"])
+    with pytest.raises(SystemExit) as end:
+        psi.cli.main()
+    assert end.value.code == 0
+    stages = ["reading a.csv", "reading b.csv", "encoding IDs", "blinding own IDs"]
+    assert [stage for stage in stages if stage in seen] == stages
 
 
 @pytest.mark.parametrize(

@@ -269,6 +269,21 @@ def test_private_ids_line_up(place: Place, ending: str) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("learn", ["intersection", "cardinality"])
+def test_a_peer_may_hold_so_many_sessions(place: Place, learn: str) -> None:
+    limits = ("--learn", learn, "--ledger", "ledger", "--sessions-a-peer", "1")
+    for allowed in (True, False):
+        serving = place.serve(*limits, "--out", "a.csv")
+        joining = place.join(serving.address, "--learn", learn)
+        if allowed:
+            assert (ended(joining)[0], ended(serving.process)[0]) == (0, 0)
+            (place.folder / "a.csv").unlink()
+        else:
+            failed(joining, "stopped: QueryLimitError")
+            failed(serving.process, "held 1 sessions of the 1", "raise the limit")
+    assert place.written() == ["alice.csv", "bob.csv", "ledger"]
+
+
 def test_another_wish_stops_both(place: Place) -> None:
     serving = place.serve("--wait", "5")
     failed(place.join(serving.address, "--learn", "cardinality"), "--learn cardinality: choose")
@@ -323,6 +338,9 @@ def test_the_serving_side_dies_at_any_message(place: Place, number: int) -> None
         (["--result", "everybody"], "both, serve or join"),
         (["--learn", "everything"], "one of intersection, cardinality"),
         (["--pad-to", "2"], "3 items do not fit"),
+        (["--sessions-a-peer", "2"], "add --ledger FILE"),
+        (["--ledger", "ledger"], "at least one positive number"),
+        (["--ledger", "alice.csv", "--items-a-peer", "9"], "cannot count"),
         (["--column", "ID"], "SumChoice does not go with --learn intersection"),
         (["--learn", "sum", "--column", "colour"], "row 0: a sum takes whole numbers"),
         (["--learn", "sum", "--column", "price"], "no column 'price'"),

@@ -1,0 +1,68 @@
+"""Commands that need nobody else: `psi align` and `psi keygen`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from psi.cli import options
+from psi.cli.shared import check_place, load, messages, progress_bar, steps_of
+
+if TYPE_CHECKING:
+    from psi.choice import Protocol
+    from psi.keys import Duplicates
+
+__all__ = ["align", "keygen"]
+
+
+def align(
+    left: options.Table,
+    right: options.Table,
+    on: options.On,
+    out: options.Out = None,
+    duplicates: options.Policy = "error",
+    normalise: options.Steps = None,
+    rows: options.Rows = False,
+    protocol: options.Protocol = "auto",
+) -> None:
+    """Put the rows of two files side by side whose IDs both have, and no other row."""
+    from psi.alignment import align as align_tables
+    from psi.files import joined, taken, write_table
+
+    check_place(out)
+    with progress_bar() as progress:
+        tables = load(left, progress), load(right, progress)
+        found = align_tables(
+            *tables,
+            on=on,
+            duplicates=cast("Duplicates", duplicates),
+            normalise=steps_of(normalise),
+            protocol=cast("Protocol", protocol),
+            progress=progress,
+        )
+    if rows:
+        columns = {
+            "left_row": found.left_rows.tolist(),
+            "right_row": found.right_rows.tolist(),
+        }
+    else:
+        columns = joined(taken(tables[0], found.left_rows), taken(tables[1], found.right_rows), on)
+    write_table(out, columns)
+    messages.print(
+        f"{len(found.left_rows)} matching rows by {found.protocol}, "
+        f"{found.bytes_exchanged} bytes exchanged"
+    )
+
+
+def keygen(
+    name: Annotated[Path, typer.Argument(help="Writes NAME.key and NAME.crt.")],
+    days: Annotated[int, typer.Option(help="How long the certificate is valid.")] = 365,
+) -> None:
+    """Make the key and the certificate by which the others know this side."""
+    from psi.certificates import create_identity
+
+    print(f"SHA-256 {create_identity(name, days=days)}")
+    messages.print(
+        f"keep {name}.key; give {name}.crt to the other side and compare the fingerprint by "
+        "telephone"
+    )

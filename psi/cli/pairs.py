@@ -1,0 +1,141 @@
+"""Two companies, each with a table: `psi serve` waits, `psi join` connects."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from psi.cli.options import Listen, PairOptions, Table, Wait, spread
+from psi.cli.shared import (
+    check_place,
+    ledger_of,
+    load,
+    messages,
+    network,
+    progress_bar,
+    say_listening,
+    steps_of,
+)
+from psi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from psi.choice import Protocol
+    from psi.keys import Duplicates
+    from psi.links import Link
+    from psi.session import Progress
+    from psi.twoparty import LargeSide, Learn, Result, Side, SumChoice, TableSession
+
+__all__ = ["join", "serve"]
+
+
+@spread
+def serve(
+    table: Table, options: PairOptions, listen: Listen = "0.0.0.0:7787", wait: Wait = 600
+) -> None:
+    """Wait for one other side, find the IDs that both have, and stop."""
+    _hold(
+        "serve",
+        table,
+        options,
+        functools.partial(
+            network("transport").serve,
+            address=listen,
+            wait_seconds=wait,
+            on_listening=say_listening,
+        ),
+    )
+
+
+@spread
+def join(
+    table: Table,
+    address: Annotated[str, typer.Argument(help="HOST:PORT of the side that serves.")],
+    options: PairOptions,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="With --learn unbalanced: a file for the tags, for the next request."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="With --learn unbalanced: take no other key's answers.")
+    ] = None,
+    wait: Wait = 60,
+) -> None:
+    """Connect to a side that serves and find the IDs that both have."""
+    from psi.twoparty import LargeSide
+
+    large = LargeSide(keep, key) if keep or key else None
+    talk = functools.partial(network("transport").join, address=address, wait_seconds=wait)
+    _hold("join", table, options, talk, large)
+
+
+def _hold(
+    side: "Side",
+    table: Path,
+    options: PairOptions,
+    talk: "Callable[..., Link]",
+    large: "LargeSide | None" = None,
+) -> None:
+    """Hold a session, and write what this side has learnt now that both sides are done."""
+    from psi.certificates import Identity, fingerprint, load_certificate
+    from psi.files import write_table
+
+    check_place(options.out)
+    identity, peer = Identity.load(options.identity), load_certificate(options.peer)
+    with progress_bar() as progress:
+        loaded = load(table, progress)
+        session = _prepared(side, loaded, options, large or _sum_of(options), progress)
+        if options.out is not None and not session.gets_result:
+            raise ConfigError(f"the side that {side}s gets no result: leave out --out")
+        ledger = ledger_of(options)
+        if ledger is not None:
+            session.party.charge_with(functools.partial(ledger.charge, fingerprint(peer)))
+        link = talk(
+            session.party,
+            terms=session.terms,
+            identity=identity,
+            peer_certificate=peer,
+            timeout_seconds=options.timeout,
+            progress=progress,
+        )
+    found = "no result at this side"
+    if session.gets_result:
+        columns, found = session.outcome(loaded, numbers=options.rows)
+        write_table(options.out, columns)
+    messages.print(
+        f"{found} by {session.party.protocol}, {link.bytes_sent} bytes sent, "
+        f"{link.bytes_received} received"
+    )
+
+
+def _prepared(
+    side: "Side",
+    table: Any,
+    options: PairOptions,
+    details: "SumChoice | LargeSide | None",
+    progress: "Progress",
+) -> "TableSession":
+    from psi.twoparty import TableSession
+
+    return TableSession.prepare(
+        table,
+        side=side,
+        on=options.on,
+        duplicates=cast("Duplicates", options.duplicates),
+        normalise=steps_of(options.normalise),
+        result=cast("Result", options.result),
+        learn=cast("Learn", options.learn),
+        details=details,
+        pad_to=options.pad_to,
+        protocol=cast("Protocol", options.protocol),
+        max_peer_items=options.max_peer_items,
+        progress=progress,
+    )
+
+
+def _sum_of(options: PairOptions) -> "SumChoice | None":
+    from psi.twoparty import SumChoice
+
+    choice = SumChoice(options.column, options.minimum, options.max_value)
+    return choice if options.learn == "sum" or choice != SumChoice() else None

@@ -1,0 +1,79 @@
+"""A large side that is asked often: `psi publish` makes its store, `psi answer` answers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from psi.cli import options
+from psi.cli.shared import load, messages, network, progress_bar, say_listening, steps_of
+
+if TYPE_CHECKING:
+    from psi.keys import Duplicates
+
+__all__ = ["answer", "publish"]
+
+
+def publish(
+    table: options.Table,
+    on: options.On,
+    store: Annotated[Path, typer.Option(help="The folder to make.")],
+    duplicates: options.Policy = "error",
+    normalise: options.Steps = None,
+    items_a_peer: Annotated[int, typer.Option(help="How many IDs one peer may ask.")] = 10_000,
+    days: Annotated[float, typer.Option(help="How long the key may be used.")] = 30,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a store.")] = False,
+) -> None:
+    """Compute the tags of a large table once, for many small sides to ask with psi answer."""
+    from psi.tagstore import TagStore
+    from psi.twoparty import table_items
+
+    with progress_bar() as progress:
+        items, key_format = table_items(
+            load(table, progress), on, cast("Duplicates", duplicates), steps_of(normalise)
+        )
+        made = TagStore.create(
+            store,
+            items,
+            key_format=key_format,
+            items_a_peer=items_a_peer,
+            days=days,
+            replace=replace,
+            progress=progress,
+        )
+    print(made.terms.public_key)
+    messages.print(f"{len(made)} IDs in {store}; give the key above to those who will ask")
+
+
+def answer(
+    store: Annotated[Path, typer.Argument(help="What psi publish made.")],
+    identity: options.Identity,
+    peer: options.Peer,
+    listen: options.Listen = "0.0.0.0:7787",
+    requests: Annotated[int, typer.Option(help="How many requests to answer, in turn.")] = 1,
+    wait: options.Wait = 600,
+    timeout: options.Timeout = 3600,
+) -> None:
+    """Wait for a small side to ask a store which of its IDs are in it, and stop."""
+    from psi.certificates import Identity, fingerprint, load_certificate
+    from psi.tagstore import TagStore
+    from psi.unbalanced import UnbalancedSender
+
+    own, certificate = Identity.load(identity), load_certificate(peer)
+    asking = fingerprint(certificate)
+    opened = TagStore(store)
+    for _ in range(requests):
+        with progress_bar() as progress:
+            network("transport").serve(
+                UnbalancedSender(opened, peer=asking, progress=progress),
+                terms="--result join --learn unbalanced",
+                address=listen,
+                identity=own,
+                peer_certificate=certificate,
+                wait_seconds=wait,
+                timeout_seconds=timeout,
+                on_listening=say_listening,
+                progress=progress,
+            )
+        left = opened.ledger.items_left(asking)
+        messages.print(f"answered; the other side may ask {left} more IDs")

@@ -1,0 +1,120 @@
+"""How much each peer has asked, across runs: counted on disk before anything is answered.
+
+One SQLite file, so that a count survives a crash and two sessions at once both count. A peer is
+whoever holds a certificate; the ledger keeps its fingerprint, the time and the size of its set.
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from psi.errors import ConfigError, QueryLimitError
+
+__all__ = ["Ledger"]
+
+_TABLE = "CREATE TABLE IF NOT EXISTS sessions (peer TEXT, items INTEGER, began TEXT)"
+_LOCK_SECONDS = 30
+
+
+class Ledger:
+    """The sessions of every peer, and how many of them and of their items are allowed."""
+
+    def __init__(
+        self, path: Path, *, items_a_peer: int | None = None, sessions_a_peer: int | None = None
+    ) -> None:
+        """Open a ledger, or begin one where there is no file.
+
+        Args:
+            path: The file that counts; one for all sessions that are to be limited together.
+            items_a_peer: How many items a peer may bring in all of its sessions.
+            sessions_a_peer: How many sessions a peer may hold.
+
+        Raises:
+            ConfigError: No limit is given, or one is not positive, or the file is no ledger.
+        """
+        limits = [limit for limit in (items_a_peer, sessions_a_peer) if limit is not None]
+        if not limits or min(limits) < 1:
+            raise ConfigError(
+                "a ledger limits the items or the sessions of a peer, or both: give it at least "
+                "one positive number"
+            )
+        self._path = path
+        self._items_a_peer = items_a_peer
+        self._sessions_a_peer = sessions_a_peer
+        new = not path.exists()
+        with self._locked() as database:
+            if new:
+                database.execute(_TABLE)
+            self._used(database, "")
+
+    def charge(self, peer: str, items: int) -> None:
+        """Count a session to a peer. It stays counted whatever becomes of the session.
+
+        Args:
+            peer: Who asks, as authenticated: its certificate's fingerprint.
+            items: The size of its set.
+
+        Raises:
+            QueryLimitError: It is more than the peer may still ask; nothing is counted.
+            ConfigError: The file is no ledger any more.
+        """
+        with self._locked() as database:
+            self._check(*self._used(database, peer), items)
+            database.execute("INSERT INTO sessions VALUES (?, ?, datetime('now'))", (peer, items))
+
+    def check(self, peer: str, items: int) -> None:
+        """Refuse what `charge` would refuse, without counting it.
+
+        Raises:
+            QueryLimitError: It is more than the peer may still ask.
+        """
+        with self._locked() as database:
+            self._check(*self._used(database, peer), items)
+
+    def items_left(self, peer: str) -> int | None:
+        """How many items a peer may still bring; None without such a limit."""
+        if self._items_a_peer is None:
+            return None
+        with self._locked() as database:
+            return max(self._items_a_peer - self._used(database, peer)[1], 0)
+
+    def __repr__(self) -> str:
+        return f"Ledger({self._items_a_peer} items, {self._sessions_a_peer} sessions a peer)"
+
+    def _check(self, sessions: int, used: int, items: int) -> None:
+        if self._sessions_a_peer is not None and sessions >= self._sessions_a_peer:
+            raise QueryLimitError(
+                f"the other side has held {sessions} sessions of the {self._sessions_a_peer} that "
+                "this side allows it: raise the limit if that is agreed"
+            )
+        if self._items_a_peer is not None and used + items > self._items_a_peer:
+            left = max(self._items_a_peer - used, 0)
+            raise QueryLimitError(
+                f"{items} items asked where the other side may ask {left} more of "
+                f"{self._items_a_peer}: raise the limit if that is agreed, or wait for a new key "
+                "or ledger"
+            )
+
+    @staticmethod
+    def _used(database: sqlite3.Connection, peer: str) -> tuple[int, int]:
+        found = database.execute(
+            "SELECT COUNT(*), TOTAL(items) FROM sessions WHERE peer = ?", (peer,)
+        ).fetchone()
+        return int(found[0]), int(found[1])
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that nobody else's overlaps; undone by an error."""
+        try:
+            connection = sqlite3.connect(self._path, timeout=_LOCK_SECONDS, isolation_level=None)
+            with contextlib.closing(connection) as database:
+                database.execute("BEGIN IMMEDIATE")
+                yield database
+                database.execute("COMMIT")
+        except sqlite3.Error as error:
+            # Without the count the limit would be none.
+            raise ConfigError(
+                f"{self._path} cannot count ({error}): choose a folder that can be written, or "
+                "begin a new ledger or store"
+            ) from error

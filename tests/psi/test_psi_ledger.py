@@ -1,0 +1,121 @@
+"""Limits across runs: counted before anything is answered, by everybody's count at once."""
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psi_peers import run
+
+from psi import (
+    CardinalityReceiver,
+    CardinalitySender,
+    ConfigError,
+    PrivateIDReceiver,
+    PrivateIDSender,
+    QueryLimitError,
+    SumParameters,
+    SumReceiver,
+    SumSender,
+    kkrt,
+)
+from psi.choice import AutoReceiver, AutoSender
+from psi.ledger import Ledger
+
+LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
+TWO = SumParameters(minimum=2)
+PAIRS: dict[str, Any] = {
+    "auto": lambda: (AutoReceiver(LEFT), AutoSender(RIGHT)),
+    "kkrt": lambda: (kkrt.Receiver(LEFT), kkrt.Sender(RIGHT)),
+    "cardinality": lambda: (CardinalityReceiver(LEFT), CardinalitySender(RIGHT)),
+    "sum": lambda: (SumReceiver(LEFT, TWO), SumSender(RIGHT, [1, 2, 3, 4], TWO)),
+    "ids": lambda: (PrivateIDReceiver(LEFT), PrivateIDSender(RIGHT)),
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger"
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("role", [0, 1])
+def test_every_protocol_stops_before_it_says_more_than_sizes(
+    name: str, role: int, path: Path
+) -> None:
+    for allowed in (True, False):
+        parties = PAIRS[name]()
+        ledger = Ledger(path, sessions_a_peer=1)
+        parties[role].charge_with(lambda items, ledger=ledger: ledger.charge("bob", items))
+        if allowed:
+            run(*parties)
+            continue
+        with pytest.raises(QueryLimitError, match="held 1 sessions of the 1"):
+            run(*parties)
+        assert parties[role]._identity == b""  # not even the session was begun
+
+
+def test_items_are_those_of_all_sessions(path: Path) -> None:
+    ledger = Ledger(path, items_a_peer=10)
+    assert ledger.items_left("bob") == 10
+    ledger.charge("bob", 4)
+    ledger = Ledger(path, items_a_peer=10)  # a later run
+    with pytest.raises(QueryLimitError, match="7 items asked where the other side may ask 6"):
+        ledger.charge("bob", 7)
+    ledger.check("bob", 6)
+    ledger.charge("bob", 6)
+    assert ledger.items_left("bob") == 0
+    with pytest.raises(QueryLimitError):
+        ledger.check("bob", 1)
+    ledger.charge("carol", 10)
+    assert Ledger(path, sessions_a_peer=1).items_left("bob") is None
+
+
+def test_a_failed_session_stays_counted(path: Path) -> None:
+    receiver, sender = PAIRS["cardinality"]()
+    ledger = Ledger(path, sessions_a_peer=1)
+    sender.charge_with(lambda items: ledger.charge("bob", items))
+    receiver.receive(sender.receive(receiver.start()))
+    with pytest.raises(QueryLimitError):
+        ledger.check("bob", 1)
+
+
+def test_sessions_at_once_are_all_counted(path: Path) -> None:
+    def ask(_: int) -> bool:
+        try:
+            Ledger(path, items_a_peer=25).charge("bob", 5)
+        except QueryLimitError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(ask, range(16))) == 5
+
+
+@pytest.mark.parametrize("limits", [{}, {"items_a_peer": 0}, {"sessions_a_peer": -1}])
+def test_limits_that_are_none(path: Path, limits: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="at least one positive"):
+        Ledger(path, **limits)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 100])
+def test_a_ledger_that_lost_count_counts_nothing_as_zero(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="cannot count"):
+        Ledger(path, sessions_a_peer=1)
+
+
+def test_a_ledger_that_loses_count_while_it_is_open(path: Path) -> None:
+    ledger = Ledger(path, sessions_a_peer=5)
+    ledger.charge("bob", 1)
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE sessions")
+    with pytest.raises(ConfigError, match="cannot count"):
+        ledger.charge("bob", 1)
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="folder that can be written"):
+        Ledger(tmp_path / "absent" / "ledger", sessions_a_peer=1)
