@@ -3,12 +3,13 @@
 Run: python examples/privacy.py
 """
 
-from privfed.dp import plan_dp_sgd
+from privfed.dp import calibrate
 
 for target in (1.0, 3.0, 8.0):
-    plan = plan_dp_sgd(
+    plan = calibrate(
         target,
-        delta=1e-5,
+        1e-5,
+        noise="local",
         rounds=20,
         rows=(325, 365),
         expected_batch_size=64,
@@ -17,8 +18,7 @@ for target in (1.0, 3.0, 8.0):
         privacy_unit="all rows of one Dress_ID at both parties",
     )
     print(
-        f"ε = {plan.epsilon:.3f} at δ = {plan.delta:g} ({plan.adjacency}: {plan.privacy_unit}; "
-        f"{plan.sampling}; {plan.accountant}): noise multiplier {plan.noise_multiplier:.2f} "
-        f"for {plan.steps} steps; a unit with a single row spends {plan.epsilon_single_row:.3f}"
+        f"{plan.statement()}: noise multiplier {plan.noise_multiplier:.2f} for {plan.steps} steps; "
+        f"a unit with a single row spends {plan.epsilon_single_row:.3f}"
     )
     assert plan.epsilon <= target
