@@ -16,13 +16,15 @@ def load(task: dict[str, Any]) -> Work:
     from psi.certificates import Identity, load_certificate
     from psi.choice import parties
     from psi.files import read_table, write_table
-    from psi.groups import hash_to_group
+    from psi.groups import FAST_FROM, Scalar, hash_to_group, multiply
     from psi.twoparty import Side, TableSession
 
     with contextlib.suppress(ImportError):
         importlib.import_module("pyarrow.csv")
     parties(task["protocol"])
     hash_to_group([b""], b"load libsodium")
+    if task["protocol"] == "ecdh" and task["n"] >= FAST_FROM:
+        multiply(Scalar.random(), hash_to_group([b""] * FAST_FROM, b"load the compiled group"))
     if task["protocol"] == "kkrt" and task["n"] >= kernels.FAST_FROM and kernels.fast_available():
         kernels.load()
     folder = Path(task["folder"])

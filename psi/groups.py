@@ -291,9 +291,9 @@ def _compiled(count: int) -> ModuleType | None:
     """The compiled group, where there is one and a batch is large enough."""
     if count < FAST_FROM or not fast_available():
         return None
-    from psi.kernels import ristretto
+    from psi.kernels.ristretto_code import KIND
 
-    return ristretto if ristretto.available else None
+    return importlib.import_module("psi.kernels.ristretto") if KIND else None
 
 
 def _invalid(row: int) -> InvalidPointError:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.errors import ConfigError, DecodeError
-from psi.groups import Points, Scalar, multiply
+from psi.groups import FAST_FROM, Points, Scalar, multiply
 from psi.ledger import Ledger
 from psi.oprf import hash_inputs, outputs, public_key
 from psi.session import Progress
@@ -37,7 +37,7 @@ __all__ = ["TAG_BYTES", "TagStore", "Tags", "Terms", "check_tags"]
 TAG_BYTES = 16  # 2^-40 for 2^88 pairs of a stored and an asked item
 Tags: TypeAlias = NDArray[np.bytes_]  # shape (n,), each TAG_BYTES long
 
-_BATCH = 1 << 12
+_BATCH = FAST_FROM  # enough for the group's compiled code
 _FILES = ("terms.json", "tags", "key")
 
 

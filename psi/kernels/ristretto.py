@@ -1,7 +1,7 @@
 """ristretto255 (RFC 9496) for many points at once, compiled by numba.
 
 Eight points go through AVX-512 IFMA together, or four through AVX2: seven times and twice as fast
-as libsodium. `available` says whether this processor has either.
+as libsodium. Import this only where `ristretto_code.KIND` says that the processor has either.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,15 +16,15 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from psi.kernels import ristretto_code
-from psi.kernels.compiled import compiled
+from psi.kernels.compiled import array, compiled
 from psi.kernels.field import WORDS
 from psi.kernels.lanes import WORD, Code
 from psi.kernels.ristretto_code import DIGIT_BITS, DIGITS, KIND
 
-__all__ = ["are_valid", "available", "from_uniform", "multiply"]
+__all__ = ["are_valid", "from_uniform", "multiply"]
 
-available = KIND is not None
 _GROUPS_A_THREAD = 64  # at least: some milliseconds' work
+_WORDS, _RESULT = array("uint64", 3), array("uint64", 3, write=True)
 
 
 def _calling(generated: Callable[..., None], arity: int) -> tuple[Any, Any]:
@@ -62,7 +62,7 @@ _map_group: Any = intrinsic(_generate_map)
 _check_group: Any = intrinsic(_generate_check)
 
 
-@compiled
+@compiled(array("uint8", 1), _WORDS, _RESULT, _RESULT)
 def _multiply(scalar: Any, words: Any, out: Any, valid: Any) -> None:
     # Digits from -8 to 8, the first of which counts most: no branch, no address by a secret.
     digits = np.empty((DIGITS, 2), np.int64)
@@ -83,13 +83,13 @@ def _multiply(scalar: Any, words: Any, out: Any, valid: Any) -> None:
         )
 
 
-@compiled
+@compiled(_WORDS, _RESULT)
 def _map(words: Any, out: Any) -> None:
     for group in range(len(words)):
         _map_group(words[group].ctypes.data, out[group].ctypes.data)
 
 
-@compiled
+@compiled(_WORDS, _RESULT)
 def _check(words: Any, valid: Any) -> None:
     for group in range(len(words)):
         _check_group(words[group].ctypes.data, valid[group].ctypes.data)

@@ -4,15 +4,13 @@ BLAKE2s is written on LLVM vectors of sixteen 32-bit words, which LLVM lowers to
 processor has: AVX-512, AVX2, SSE2, NEON.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-__all__ = ["INITIAL", "array", "compiled", "compress", "copy_bytes", "prefetch"]
+__all__ = ["INITIAL", "compress", "copy_bytes", "prefetch"]
 
 _LANES = 16
 INITIAL = (
@@ -36,23 +34,6 @@ _MIXED = (
     *((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15)),
     *((0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14)),
 )
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def array(kind: str, dimensions: int, layout: str = "C", *, write: bool = False) -> Any:
-    """The type of an array argument; one that is only read takes writable arrays too."""
-    make: Any = types.Array
-    return make(getattr(types, kind), dimensions, layout, readonly=not write)
-
-
-def compiled(*arguments: Any, result: Any = types.void) -> Callable[[_Function], _Function]:
-    """Compile for these types of arguments, once a machine: numba keeps the code on disk."""
-
-    def compile_now(function: _Function) -> _Function:
-        made = numba.njit(result(*arguments), cache=True, nogil=True)(function)
-        return cast("_Function", made)
-
-    return compile_now
 
 
 def _compress(typing_context: Any, state: Any, words: Any, lengths: Any, last: Any) -> Any:
