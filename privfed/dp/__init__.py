@@ -2,11 +2,15 @@
 
 from privfed.dp.accounting import Placement, calibrate_noise_multiplier, dp_sgd_epsilon
 from privfed.dp.budget import PrivacyBudget
+from privfed.dp.discrete import discrete_gaussian
+from privfed.dp.domination import dominating_variance, domination_gap
 from privfed.dp.plan import Noise, PrivacyPlan, calibrate
 from privfed.dp.randomness import SecretRandomness, SeededRandomness
+from privfed.dp.shares import NoiseShares
 
 __all__ = [
     "Noise",
+    "NoiseShares",
     "Placement",
     "PrivacyBudget",
     "PrivacyPlan",
@@ -14,5 +18,8 @@ __all__ = [
     "SeededRandomness",
     "calibrate",
     "calibrate_noise_multiplier",
+    "discrete_gaussian",
+    "dominating_variance",
+    "domination_gap",
     "dp_sgd_epsilon",
 ]

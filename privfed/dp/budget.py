@@ -6,6 +6,9 @@ import functools
 import itertools
 import json
 import math
+import operator
+import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from dp_accounting.pld import privacy_loss_distribution as pld
 from privfed import durable
 from privfed.dp.accounting import ADJACENCY
 from privfed.dp.plan import PrivacyPlan
-from privfed.errors import BudgetExceededError, ConfigError
+from privfed.errors import BudgetExceededError, ConfigError, ReplayError
 
 _VERSION = 1
 _GRID = 2e-3  # of the composed loss
@@ -51,6 +54,7 @@ class PrivacyBudget:
         if not (epsilon > 0 and math.isfinite(epsilon)) or not 0 < delta < 1:
             raise ConfigError("a budget needs an epsilon above 0 and a delta between 0 and 1")
         self.epsilon, self.delta, self.privacy_unit = epsilon, delta, privacy_unit
+        self._process, self._one = os.getpid(), threading.Lock()
         self._spent: dict[str, _Spent] = {}
         self._affordable: dict[str, int] = {}
         self._path = path.resolve() if path is not None else None
@@ -98,7 +102,14 @@ class PrivacyBudget:
             BudgetExceededError: the round would exceed the budget, or the plan's rounds are done;
                 nothing is spent.
             ConfigError: the plan protects another unit, or the file cannot be written.
+            ReplayError: this budget came here by a fork, whose other side would spend the same.
         """
+        if self._process != os.getpid():
+            raise ReplayError("this budget belongs to the process it was forked from")
+        with self._one:
+            return self._spend(plan)
+
+    def _spend(self, plan: PrivacyPlan) -> int:
         done = self.rounds_spent(plan)
         if self.rounds_left(plan) < 1:
             if done >= plan.rounds:
@@ -163,7 +174,7 @@ class PrivacyBudget:
                 raise ValueError
             granted = (kept["epsilon"], kept["delta"], kept["privacy_unit"])
             spent = [
-                _Spent(PrivacyPlan.from_dict(each["plan"]), int(each["rounds"]))
+                _Spent(PrivacyPlan.from_dict(each["plan"]), operator.index(each["rounds"]))
                 for each in kept["spent"]
             ]
             if any(not 0 <= each.rounds <= each.plan.rounds for each in spent):

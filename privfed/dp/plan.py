@@ -6,8 +6,9 @@ import dataclasses
 import hashlib
 import json
 import math
+import operator
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -78,8 +79,8 @@ class PrivacyPlan:
     target_epsilon: float | None = None
 
     def __post_init__(self) -> None:
+        _normalise(self)
         _check(self)
-        object.__setattr__(self, "placements", tuple(worst_placements(self.placements)))
         if self.target_epsilon is not None and self.epsilon > self.target_epsilon:
             raise ConfigError(
                 f"this plan spends epsilon={self.epsilon:.4g}, more than the "
@@ -179,7 +180,9 @@ class PrivacyPlan:
                 placement=placement,
                 delta=self.delta * math.exp(-gap),
                 joint=self.noise != "local",
-                discretisation=search_discretisation(self.target_epsilon or 1.0),
+                discretisation=search_discretisation(
+                    self.target_epsilon or 0.5 / noise_multiplier**2  # of the size of a step's loss
+                ),
             )
             for placement in placements or self.placements
         )
@@ -209,7 +212,7 @@ class PrivacyPlan:
         if not self.is_shared:
             return self.noise_multiplier, 0.0
         honest = self.quorum - (self.colluders if insiders else 0)
-        gap = domination_gap(self.dimension, rounds, honest)
+        gap = domination_gap(self.dimension, rounds, self.parties)  # the most that may come
         return self.grid * self._grid_noise(honest), gap
 
     @cached_property
@@ -296,6 +299,7 @@ def calibrate(
         raise ConfigError("the batch size and every party's rows must be at least 1")
     if sampling_rates is None:
         sampling_rates = [min(1.0, (expected_batch_size or 1) / count) for count in rows]
+    _check_rates(sampling_rates)
     if steps_per_round is None:
         once = noise != "local"
         steps_per_round = [1 if once else math.ceil(1 / rate - 1e-9) for rate in sampling_rates]
@@ -331,6 +335,33 @@ def calibrate(
     )
 
 
+def _normalise(plan: PrivacyPlan) -> None:
+    """Give every setting its one type, so that equal plans have equal fingerprints."""
+    whole, real = operator.index, float
+    kinds: dict[str, Callable[[Any], Any]] = {
+        **dict.fromkeys(("rounds", "quorum", "colluders", "dimension"), whole),
+        **dict.fromkeys(("l2_clip_norm", "noise_multiplier", "delta"), real),
+        **dict.fromkeys(("rows", "steps_per_round"), lambda values: tuple(map(whole, values))),
+        "sampling_rates": lambda values: tuple(map(real, values)),
+        "placements": lambda units: [tuple(map(whole, unit)) for unit in units],
+        "target_epsilon": lambda target: None if target is None else real(target),
+    }
+    try:
+        for name, kind in kinds.items():
+            object.__setattr__(plan, name, kind(getattr(plan, name)))
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(
+            "rows, steps, rounds, quorum, colluders, dimension and placements are whole numbers, "
+            "the other settings of a plan real ones"
+        ) from None
+    object.__setattr__(plan, "placements", tuple(worst_placements(plan.placements)))
+
+
+def _check_rates(sampling_rates: Sequence[float]) -> None:
+    if any(not 0 < rate <= 1 for rate in sampling_rates):
+        raise ConfigError("a Poisson sampling rate must lie in (0, 1]")
+
+
 def _check(plan: PrivacyPlan) -> None:
     parties = len(plan.rows)
     if plan.noise not in ("local", "shares", "central"):
@@ -339,6 +370,7 @@ def _check(plan: PrivacyPlan) -> None:
         raise ConfigError("rounds and every party's rows must be at least 1")
     if {len(plan.sampling_rates), len(plan.steps_per_round)} != {parties}:
         raise ConfigError("give one sampling rate and one number of steps a party")
+    _check_rates(plan.sampling_rates)
     for value, name in ((plan.l2_clip_norm, "clip norm"), (plan.noise_multiplier, "multiplier")):
         if not (value > 0 and math.isfinite(value)):
             raise ConfigError(f"the {name} must be a positive number, not {value}")
@@ -355,6 +387,13 @@ def _check(plan: PrivacyPlan) -> None:
         raise ConfigError(
             f"a quorum of {plan.quorum} with {plan.colluders} colluders leaves no honest share: "
             "raise the quorum or use noise='local'"
+        )
+    if {len(unit) for unit in plan.placements} != {parties} or min(map(min, plan.placements)) < 0:
+        raise ConfigError("a placement has one row count a party, from 0 up")
+    if not all(map(any, zip(*plan.placements, strict=True))):
+        raise ConfigError(
+            "a party's rows belong to no unit, so their loss would not be counted: give the "
+            "placements of all units"
         )
     if not 0 < plan.delta < 1:
         raise ConfigError(f"delta must lie between 0 and 1, not {plan.delta}")

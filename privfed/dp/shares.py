@@ -7,6 +7,7 @@ proof is in docs/privacy.md, the price in `privfed.dp.plan`.
 
 from __future__ import annotations
 
+import bisect
 import math
 
 import numpy as np
@@ -16,10 +17,12 @@ from scipy import stats
 from privfed.dp.discrete import discrete_gaussian
 from privfed.dp.domination import domination_gap
 from privfed.dp.plan import PrivacyPlan
-from privfed.dp.randomness import NoiseSource
+from privfed.dp.randomness import NoiseSource, require_secret
 from privfed.errors import ConfigError
 
-SLACK = 1e-6  # share of the clip norm that floating point may add to a sensitivity
+SLACK = 1e-6
+"""Share of the clip norm that floating point may add to a sensitivity: in the sum, and once more in
+the division by the grid. A million rows a party fit."""
 OVERFLOW = 2.0**-40  # chance at most that any value of any round leaves the encoding
 
 
@@ -28,16 +31,18 @@ class NoiseShares:
 
     Args:
         plan: the plan that all parties agreed on.
+        simulation: whether seeded randomness is meant.
 
     Raises:
         ConfigError: the plan's noise is not made of shares.
     """
 
-    def __init__(self, plan: PrivacyPlan) -> None:
+    def __init__(self, plan: PrivacyPlan, *, simulation: bool = False) -> None:
         if not plan.is_shared:
             raise ConfigError(f"the plan's noise is {plan.noise}: shares need noise='shares'")
-        self.plan = plan
-        self.step = plan.grid * plan.l2_clip_norm * (1 + SLACK)  # of the grid, in the sum's units
+        self.plan, self._simulation = plan, simulation
+        # Of the grid, in the sum's units.
+        self.step = plan.grid * plan.l2_clip_norm * (1 + 2 * SLACK)
 
     def draw(
         self, clipped: NDArray[np.float64], l2_sensitivity: float, randomness: NoiseSource
@@ -46,13 +51,14 @@ class NoiseShares:
 
         Args:
             clipped: (dimension,) sum of this party's clipped rows.
-            l2_sensitivity: how far one row moves it; at most the plan's clip norm, but for a
-                millionth that covers floating point.
-            randomness: fresh for every draw; seeded only in simulation.
+            l2_sensitivity: how far one row moves it; at most the plan's clip norm, but for `SLACK`.
+            randomness: what nothing else was drawn from twice; seeded only in simulation.
 
         Raises:
-            ConfigError: the sum does not fit the plan or is not finite.
+            ConfigError: the sum does not fit the plan or is not finite, or a seed would have to
+                protect it.
         """
+        require_secret([randomness], self._simulation)
         check_sum(self.plan, clipped, l2_sensitivity)
         return discrete_gaussian(clipped / self.step, self.plan.share_grid_std, randomness)
 
@@ -72,14 +78,15 @@ class NoiseShares:
         releases = max(plan.steps)
         # A coin with a smaller chance shows heads less often: the largest rate bounds all.
         chance, count = OVERFLOW / 2 / releases, sum(plan.rows)
-        rows = 0
-        while stats.binom.sf(rows, count, max(plan.sampling_rates)) > chance:
-            rows += 1
+        rate = max(plan.sampling_rates)
+        rows = bisect.bisect_left(
+            range(count + 1), True, key=lambda drawn: stats.binom.sf(drawn, count, rate) <= chance
+        )
         deviation = plan.share_grid_std * math.sqrt(plan.parties)
         gap = domination_gap(plan.dimension, releases, plan.parties)
         logarithm = math.log(2 * releases * plan.dimension / (OVERFLOW / 2)) + gap
         noise = deviation * math.sqrt(2 * logarithm)
-        return math.ceil(rows * plan.l2_clip_norm / self.step + noise) + 1
+        return math.ceil(rows / plan.grid + noise) + 1
 
     @property
     def bits(self) -> int:

@@ -20,7 +20,7 @@ from privfed.training.clipping import (
     cross_entropy_by_row,
 )
 from privfed.training.local import LocalTrainer
-from privfed.training.model import get_arrays, set_arrays
+from privfed.training.model import Arrays, get_arrays, set_arrays
 
 Floats = NDArray[np.float64]
 _ROUNDING = 1e-9  # of a clipped vector's norm, in float64
@@ -28,6 +28,9 @@ _ROUNDING = 1e-9  # of a clipped vector's norm, in float64
 
 class Contributor(Protocol):
     """One party's part of every round, from the model as it stands."""
+
+    plan: PrivacyPlan  # what it samples and clips by
+    party: int  # its place in the plan
 
     def contribute(self, round_id: int) -> ClippedSum:
         """Give this round's clipped sum, before any noise.
@@ -71,6 +74,7 @@ class RecordGradients:
         self._clipper = GradientClipper(
             model, features, labels, plan.l2_clip_norm, row_losses=row_losses
         )
+        self.plan, self.party = plan, party
         self._rate, self._rows = plan.sampling_rates[party], len(features)
         self._randomness = randomness
 
@@ -201,7 +205,9 @@ class ClientUpdates:
     ) -> None:
         require_secret([randomness], simulation)
         check_rows(plan, party, 1)
+        self.plan, self.party = plan, party
         self._model, self._trainer, self._clip = model, trainer, clip
+        self._trained = [name for name, each in model.named_parameters() if each.requires_grad]
         self._rate, self._randomness = plan.sampling_rates[party], randomness
         self._sensitivity = plan.l2_clip_norm * (1 + _ROUNDING)
         self._seed = (seed << 20) + party
@@ -210,17 +216,20 @@ class ClientUpdates:
         """Train, clip the update and put the model back; zeros if the coin says no."""
         before = get_arrays(self._model)
         if not self._randomness.coins(self._rate, 1)[0]:
-            packed = np.zeros_like(self._clip.pack(_flat(before)))
+            packed = np.zeros_like(self._clip.pack(self._flat(before)))
             return ClippedSum({"update": packed}, packed, self._sensitivity)
         self._trainer.train_epoch(self._model, (self._seed << 20) + round_id)
         update = subtract(get_arrays(self._model), before)
         set_arrays(self._model, before)
         # Minus the update, since the noisy sum is stepped against like a gradient.
-        flat = -_flat(update)
+        flat = -self._flat(update)
         if not np.isfinite(flat).all():
             raise ConfigError("an update holds NaN or infinite values: look at the features")
         packed = self._clip.pack(flat)
         return ClippedSum({"update": packed}, packed, self._sensitivity)
+
+    def _flat(self, arrays: Arrays) -> Floats:
+        return np.concatenate([arrays[name].ravel() for name in self._trained]).astype(np.float64)
 
 
 def check_rows(plan: PrivacyPlan, party: int, rows: int) -> None:
@@ -236,10 +245,6 @@ def check_rows(plan: PrivacyPlan, party: int, rows: int) -> None:
             f"the privacy plan counts {plan.rows[party]} training rows at party {party}, "
             f"which has {rows}: make the plan anew"
         )
-
-
-def _flat(arrays: dict[str, NDArray[np.float32]]) -> Floats:
-    return np.concatenate([array.ravel() for array in arrays.values()]).astype(np.float64)
 
 
 def _norm(values: Floats) -> float:

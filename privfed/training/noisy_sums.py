@@ -17,7 +17,8 @@ from privfed import secagg
 from privfed.dp import PrivacyPlan, SecretRandomness
 from privfed.dp.randomness import NoiseSource, require_secret
 from privfed.dp.shares import SLACK, NoiseShares, check_sum
-from privfed.errors import ConfigError, QuorumError
+from privfed.errors import CapacityError, ConfigError, QuorumError
+from privfed.he.packing import MAX_BITS
 from privfed.training.averaging import Clock, Exchange, serve_round
 from privfed.training.clipping import ClippedSum
 
@@ -61,8 +62,9 @@ class _Gaussian:
         if plan.noise != noise:
             raise ConfigError(f"the plan's noise is {plan.noise}, not {noise}: calibrate another")
         self.plan = plan
-        self._randomness = randomness or [SecretRandomness() for _ in plan.rows]
-        require_secret(self._randomness, simulation)
+        self._randomness = _sources(
+            1 if noise == "central" else plan.parties, randomness, simulation
+        )
 
     def _noise(self, place: int) -> NDArray[np.float64]:
         deviation = self.plan.noise_multiplier * self.plan.l2_clip_norm * (1 + SLACK)
@@ -156,13 +158,12 @@ class SharedNoise:
         scheme: str = "packed",
         simulation: bool = False,
     ) -> None:
-        self.plan, self._shares = plan, NoiseShares(plan)
+        self.plan, self._shares = plan, NoiseShares(plan, simulation=simulation)
         if scheme not in ("packed", "reference"):
             raise ConfigError(
                 f"noise shares need integers modulo a power of two: scheme 'packed', not {scheme!r}"
             )
-        self._randomness = randomness or [SecretRandomness() for _ in plan.rows]
-        require_secret(self._randomness, simulation)
+        self._randomness = _sources(plan.parties, randomness, simulation)
         identities = [secagg.generate_identity() for _ in plan.rows]
         self.parameters = share_parameters(
             plan, [identity.public for identity in identities], scheme=scheme
@@ -215,19 +216,25 @@ def share_parameters(
 
     Raises:
         ConfigError: the plan has one party, or the roster is not the plan's.
-        CapacityError: no encoding holds the sums: ask for fewer rows a step or a larger ε.
+        CapacityError: no encoding holds the sums.
     """
     if len(roster) != plan.parties or plan.parties < 2:
         raise ConfigError(
             f"the plan has {plan.parties} parties and the roster {len(roster)}: shares need the "
             "plan's own, and at least two"
         )
+    bits = NoiseShares(plan).bits
+    if bits > MAX_BITS:
+        raise CapacityError(
+            f"the sums need {bits} bits a party, and {MAX_BITS} can be encrypted: ask for fewer "
+            "rows a step or more noise"
+        )
     quorum = max(2, plan.quorum)
     return secagg.Parameters(
         job=f"noise shares of plan {plan.fingerprint}",
         layout=secagg.Layout((("sum", (plan.dimension,)),)),
         clip_range=1.0,
-        bits=NoiseShares(plan).bits,
+        bits=bits,
         max_clients=plan.parties,
         min_clients=quorum,
         max_weight=None,
@@ -236,6 +243,17 @@ def share_parameters(
         # Encryption hides a sum of two from nobody among the two; there the noise alone protects.
         colluders=min(plan.colluders, quorum - 2),
     )
+
+
+def _sources(
+    count: int, randomness: Sequence[NoiseSource] | None, simulation: bool
+) -> Sequence[NoiseSource]:
+    """Give the sources of noise, fresh and secret ones unless there are some."""
+    sources = [SecretRandomness() for _ in range(count)] if randomness is None else randomness
+    if len(sources) != count:
+        raise ConfigError(f"the noise is drawn from {count} sources, not {len(sources)}")
+    require_secret(sources, simulation)
+    return sources
 
 
 def _checked(plan: PrivacyPlan, sums: Sequence[ClippedSum | None]) -> dict[int, ClippedSum]:

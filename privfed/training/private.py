@@ -44,16 +44,23 @@ def train_private(
         on_round: called after each round.
 
     Raises:
-        BudgetExceededError: a round would exceed the budget; it was not begun.
-        ConfigError: the contributors are not the plan's parties.
+        BudgetExceededError: a round would exceed the budget, or all of the plan's are done; it was
+            not begun.
+        ConfigError: the contributors are not the plan's parties, or follow another plan.
     """
     plan = sums.plan
     if len(contributors) != plan.parties:
         raise ConfigError(f"the plan has {plan.parties} parties, not {len(contributors)}")
+    for place, each in enumerate(contributors):
+        if each.plan != plan or each.party != place:
+            raise ConfigError(
+                f"contributor {place} is for party {each.party} of its plan, which must be the "
+                "plan of the sums: make them from one plan, in its order"
+            )
     expected = float(np.dot(plan.rows, plan.sampling_rates))
     parameters = [p for p in model.parameters() if p.requires_grad]
     left = plan.rounds - budget.rounds_spent(plan)
-    for _ in range(left if rounds is None else rounds):
+    for _ in range(max(1, left) if rounds is None else rounds):
         round_id = budget.spend_round(plan)
         start = time.perf_counter()
         contributed = [each.contribute(round_id) for each in contributors]
