@@ -1,7 +1,8 @@
-"""Every exception privfed raises on purpose.
+"""Every exception privfed raises on purpose, and its one warning, `PrivacyWarning`.
 
 PrivFedError
 ├── ConfigError (also ValueError)   a setting or an input file is wrong; says what to change
+│   └── LayoutError                 this SEAL is not the one that packed ciphertexts are made for
 ├── DecodeError                     bytes are truncated, extended or not in our format
 ├── AuthenticationError             a signature, a sender or a decryption does not verify
 ├── ContextMismatchError            bytes belong to another key, parameter set, job or round
@@ -9,8 +10,6 @@ PrivFedError
 ├── QuorumError                     too few distinct parties are in a round
 ├── CapacityError                   the parameters cannot hold the values; says the remedy
 └── BudgetExceededError             a round would spend more privacy than was granted
-
-PrivacyWarning (a UserWarning) says that a setting is allowed and promises little.
 """
 
 
@@ -20,6 +19,10 @@ class PrivFedError(Exception):
 
 class ConfigError(PrivFedError, ValueError):
     """A setting or an input file is wrong; the message says what to change."""
+
+
+class LayoutError(ConfigError):
+    """This SEAL is not the one that scheme "packed" was written for; "slots" works."""
 
 
 class DecodeError(PrivFedError):

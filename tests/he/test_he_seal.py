@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from privfed import secagg
-from privfed.errors import ConfigError
+from privfed.errors import ConfigError, LayoutError
 from privfed.he import packing, rlwe
 from privfed.he.keys import SecretKey
-from privfed.he.seal import LayoutError, files, is_known, zeros
+from privfed.he.seal import files, is_known, zeros
 
 
 @pytest.fixture

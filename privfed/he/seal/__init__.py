@@ -4,7 +4,7 @@
 the packed scheme, ``batches`` treats them as opaque and serves slots and CKKS.
 """
 
-from privfed.he.seal.files import LayoutError
+from privfed.errors import LayoutError
 
 
 def is_known() -> bool:
@@ -18,4 +18,4 @@ def is_known() -> bool:
     return True
 
 
-__all__ = ["LayoutError", "is_known"]
+__all__ = ["is_known"]

@@ -13,17 +13,13 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from privfed.errors import ConfigError
+from privfed.errors import LayoutError
 
 SEED_BYTES = 64  # of SEAL's generators
 
 _HEADER = struct.Struct("<HBBBBHQ")  # magic, header size, version (2), compression, 0, total size
 _MAGIC = 0xA15E
 HEADER_BYTES = _HEADER.size
-
-
-class LayoutError(ConfigError):
-    """This SEAL is not the one that the packed scheme was written for; ``slots`` works."""
 
 
 @cache

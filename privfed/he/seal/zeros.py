@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from privfed.errors import LayoutError
 from privfed.he.keys import SecretKey
 from privfed.he.packing import FRESH_NOISE, MODULUS, MODULUS_GAP, RING_DEGREE, Words
 from privfed.he.rlwe import reduce
 from privfed.he.seal.files import (
     HEADER_BYTES,
     SEED_BYTES,
-    LayoutError,
     context_of,
     framed,
     saved,
