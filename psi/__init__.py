@@ -23,7 +23,7 @@ from psi.errors import (
     TransportError,
     VersionError,
 )
-from psi.multiparty import Leader, Member
+from psi.kmprt import Leader, Member
 from psi.padding import padded
 from psi.private_ids import PrivateIDReceiver, PrivateIDSender
 from psi.session import Parameters

@@ -23,6 +23,7 @@ from psi import (
     ParameterMismatchError,
     Parameters,
     ProtocolError,
+    QueryLimitError,
     RepeatedElementError,
     SizeLimitError,
     StateError,
@@ -30,7 +31,7 @@ from psi import (
     VersionError,
     padded,
 )
-from psi.programmable import entries, look_up, program
+from psi.kmprt.programmable import entries, look_up, program
 
 SETS = [[b"a", b"b", b"c"], [b"c", b"b", b"x", b"y"], [b"b", b"z", b"c"]]
 SHARED = {b"b", b"c"}
@@ -80,6 +81,32 @@ def test_the_intersection_is_that_of_python_sets(sets: list[set[bytes]]) -> None
     run(parties)
     assert found(parties[0], ordered[0]) == set.intersection(*sets)
     assert all(party.done for party in parties)
+
+
+@given(st.lists(st.sets(st.binary(max_size=1), max_size=12), min_size=3, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_all_learn_the_intersection_in_one_order_if_so_agreed(sets: list[set[bytes]]) -> None:
+    ordered = [sorted(one) for one in sets]
+    parties = session(ordered, parameters=Parameters())
+    run(parties)
+    rows = [[own[i] for i in party.matches] for party, own in zip(parties, ordered, strict=True)]
+    assert rows.count(rows[0]) == len(sets)
+    assert len(rows[0]) == len(set(rows[0]))
+    assert set(rows[0]) == set.intersection(*sets)
+
+
+def test_the_common_order_says_nothing() -> None:
+    parties = session([MANY[:64]] * 3, parameters=Parameters())
+    run(parties)
+    assert sorted(parties[1].matches) == list(range(64)) != list(parties[1].matches)
+
+
+def test_members_learn_nothing_unless_so_agreed() -> None:
+    parties = session(SETS)
+    run(parties)
+    for member in parties[1:]:
+        with pytest.raises(StateError, match="leader only"):
+            _ = member.matches
 
 
 MANY = [struct.pack(">H", value) for value in range(300)]
@@ -146,7 +173,7 @@ def test_settings_out_of_range() -> None:
     for options, words in (
         ({"parties": 2}, "3 to 256"),
         ({"parties": 257}, "3 to 256"),
-        ({"parties": 3, "parameters": Parameters()}, "only the leader"),
+        ({"parties": 3, "parameters": Parameters(multiplicities=True)}, "multiplicities"),
     ):
         with pytest.raises(ConfigError, match=words):
             Leader([b"a"], **options)  # type: ignore[arg-type]
@@ -386,6 +413,60 @@ def test_another_key_is_no_empty_result() -> None:
     points_end = MAC_BYTES + 32 * 4
     with pytest.raises(KeyConfirmationError, match="another key"):
         forge((2, 1, 0), patch(points_end, bytes(4)))
+
+
+def told(change: Callable[[list[bytes]], list[bytes]]) -> None:
+    """Let the leader tell party 1 other matches than it found."""
+
+    class Lying(Leader):
+        def _match_tags(self, other: int, items: Any) -> list[bytes]:
+            tags = super()._match_tags(other, items)
+            return change(tags) if other == 1 else tags
+
+    sets = [SETS[0], padded(SETS[1], 5, side="sender"), SETS[2]]
+    parties = session(sets, parameters=Parameters())
+    parties[0] = Lying(sets[0], Parameters(), parties=3)
+    run(parties)
+
+
+def test_matches_that_are_none() -> None:
+    told(lambda tags: tags)
+    with pytest.raises(RepeatedElementError, match="same tag"):
+        told(lambda tags: [tags[0], tags[0]])
+    with pytest.raises(DecodeError, match="no items of this side"):
+        told(lambda tags: [tags[0], bytes(len(tags[0]))])
+    for change in (lambda tags: tags * 3, lambda tags: [tags[0], tags[1][:-1]]):
+        with pytest.raises(DecodeError):
+            told(change)
+
+
+def test_a_dummy_is_no_match() -> None:
+    class Guessing(Leader):
+        def _match_tags(self, other: int, items: Any) -> list[bytes]:
+            return super()._match_tags(other, [dummy])
+
+    own = padded(SETS[1], 5, side="sender")
+    dummy = own[-1]  # nobody can know it; if it were known, it would be no match
+    parties = session([SETS[0], own, SETS[2]], parameters=Parameters())
+    parties[0] = Guessing(SETS[0], Parameters(), parties=3)
+    with pytest.raises(DecodeError, match="no items of this side"):
+        run(parties)
+
+
+def test_limits_hold_before_any_point_is_sent() -> None:
+    parties = session(SETS)
+    charged: list[tuple[int, int]] = []
+
+    def charge(party: int, items: int) -> None:
+        charged.append((party, items))
+        if party == 2:
+            raise QueryLimitError("enough")
+
+    parties[0].charge_with(charge)
+    with pytest.raises(QueryLimitError):
+        run(parties)
+    assert charged == [(1, 4), (2, 3)]
+    assert parties[0]._identity == b""
 
 
 def test_other_settings_and_sizes() -> None:

@@ -1,32 +1,13 @@
-"""The intersection of three and more sets, and of no fewer: KMPRT with zero sharing.
+"""What leader and members have in common: greeting, a key a pair, confirmations, shares of zero.
 
-Kolesnikov, Matania, Pinkas, Rosulek and Trieu 2017 (Practical multi-party private set
-intersection from symmetric-key techniques, ePrint 2017/799), the augmented semi-honest protocol
-with unconditional zero sharing. Each pair of parties shares a key; party i's share of x is the
-XOR of the pseudorandom functions of x under its keys, so that all shares of one x make zero. Each
-member sends the leader an oblivious function, programmed to give its share on its own items and
-noise elsewhere. The leader, party 0, evaluates all of them on its items: what comes to zero with
-its own share is in every set. The oblivious function is Diffie-Hellman in ristretto255, the
-programming a garbled Bloom filter. State machines in rounds, bytes in, bytes out:
-
-    all to all              MULTI_HELLO  settings, nonce, public key, n
-    leader to members       MULTI_POINTS  MAC, a·C, a·H(items) shuffled
-    members to members      MULTI_CONFIRM  MAC
-    members to leader       MULTI_TABLE  MAC, k·a·C, k·a·H(items), tag of k·C, salt, table
-    leader to members       MULTI_FINISH  MAC
-
-What colluders learn. Members alone, any number of them: only the sizes of the sets. The leader with
-any members: which of the leader's items *all* parties outside of the collusion have, as if the
-colluders had all put in the leader's set; never what a part of those outside has. So with the
-leader every party learns from a collusion of all the others what two-party intersection reveals.
-All parties follow the protocol; decisional Diffie-Hellman, H a random oracle.
+Nothing here is about the intersection: `psi.kmprt.parties` says what the rounds are.
 """
 
 import functools
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Never, TypeAlias
 
 import numpy as np
@@ -35,7 +16,6 @@ from numpy.typing import NDArray
 from psi.ecdh import rows_of
 from psi.errors import (
     ConfigError,
-    DecodeError,
     KeyConfirmationError,
     ParameterMismatchError,
     RepeatedElementError,
@@ -51,23 +31,30 @@ from psi.groups import (
     multiply_base,
     points_from_bytes,
 )
+from psi.kmprt.programmable import SALT_BYTES, entries
 from psi.messages import FRAME_BYTES, Message, MessageType, Transcript
 from psi.padding import PaddedItems
-from psi.programmable import SALT_BYTES, entries, look_up, program
-from psi.session import MAC_BYTES, MAX_PEER_ITEMS, Parameters, expect_shape, random_order
+from psi.session import (
+    MAC_BYTES,
+    MAX_PEER_ITEMS,
+    Parameters,
+    Progress,
+    expect_shape,
+    tag_bytes,
+)
 
-__all__ = ["Leader", "Member"]
+__all__ = ["LEADER", "MultiParty", "Round", "Values"]
 
 Values: TypeAlias = NDArray[np.uint8]
 Round: TypeAlias = dict[int, bytes]
 
 _NONCE_BYTES = 32
 _HELLO_BYTES = 32 + _NONCE_BYTES + POINT_BYTES
-_LEADER = 0
+LEADER = 0
 _MOST_PARTIES = 256
 
 
-class _Multi:
+class MultiParty:
     """What leader and members do: greet, agree on keys, share zero."""
 
     def __init__(
@@ -78,11 +65,12 @@ class _Multi:
         number: int,
         parties: int,
         max_peer_items: int = MAX_PEER_ITEMS,
+        progress: Progress | None = None,
     ) -> None:
-        """Prepare one session."""
+        """Prepare one session; `Leader` and `Member` say what is what."""
         parameters = parameters or Parameters(output="receiver")
-        if parameters.output != "receiver":
-            raise ConfigError('only the leader learns the result: choose output="receiver"')
+        if parameters.multiplicities:
+            raise ConfigError("multiplicities are told between two: leave them out")
         if not 3 <= parties <= _MOST_PARTIES:
             raise ConfigError(f"3 to {_MOST_PARTIES} parties; for two take Receiver and Sender")
         if not 0 <= number < parties:
@@ -102,6 +90,8 @@ class _Multi:
             other: Transcript(f"kmprt, {parties} parties, {other} to {number}")
             for other in self._others
         }
+        self._progress = progress or (lambda stage, done, total: None)
+        self._charge: Callable[[int, int], None] = lambda party, items: None
         self._sizes = {number: len(items)}
         self._secret: Scalar | None = Scalar.random()
         self._body = parameters.fingerprint() + secrets.token_bytes(_NONCE_BYTES)
@@ -110,7 +100,17 @@ class _Multi:
         self._identity = b""
         self._width = 0
         self._next: Callable[[Mapping[int, bytes]], Round] | None = None
+        self._found: NDArray[np.intp] | None = None
         self._started = self._done = False
+
+    def charge_with(self, charge: Callable[[int, int], None]) -> None:
+        """Have the other sets' items counted before anything but sizes is said (`psi.ledger`).
+
+        Args:
+            charge: Called with the number of each other party and the size of its set; what it
+                raises ends the session.
+        """
+        self._charge = charge
 
     def start(self) -> Round:
         """The first round: a message for each other party, by its number.
@@ -155,6 +155,19 @@ class _Multi:
         return self._done
 
     @property
+    def matches(self) -> NDArray[np.intp]:
+        """Indices into this party's items that every party has, in an order common to all.
+
+        Raises:
+            StateError: The session is not done, or the settings give this party no result.
+        """
+        if not self._done:
+            raise StateError("the session is not done: there is no result")
+        if self._found is None:
+            raise StateError("the settings give the result to the leader only")
+        return self._found
+
+    @property
     def expects(self) -> list[int]:
         """The numbers of those whose messages make the next round."""
         return list(self._others)
@@ -163,9 +176,9 @@ class _Multi:
         """What the next message of a party can measure at most, in bytes."""
         if not self._sizes.keys() >= {sender}:
             return FRAME_BYTES + _HELLO_BYTES
-        points = POINT_BYTES * (self._sizes[_LEADER] + 3)
+        points = POINT_BYTES * (self._sizes[LEADER] + 3)
         table = self._width * (entries(self._sizes[sender]) + 1) + SALT_BYTES
-        return FRAME_BYTES + MAC_BYTES + points + (table if self._number == _LEADER else 0)
+        return FRAME_BYTES + MAC_BYTES + points + (table if self._number == LEADER else 0)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self._items)} items, party {self._number})"
@@ -196,6 +209,8 @@ class _Multi:
                     f"{self._max_peer_items}: raise max_peer_items if that is expected"
                 )
             self._sizes[other] = hello.count
+        for other in self._others:
+            self._charge(other, self._sizes[other])
         if len({body[32:64] for body in bodies.values()}) != len(bodies):
             raise RepeatedElementError("two parties sent the same nonce")
         if len({body[64:] for body in bodies.values()}) != len(bodies):
@@ -215,7 +230,7 @@ class _Multi:
             self._receiving[other].begin_session()
         self._secret = None
         # A value is zero by chance with at most 2^-40 over all of the leader's items.
-        self._width = -(-(40 + self._sizes[_LEADER].bit_length()) // 8)
+        self._width = -(-(40 + self._sizes[LEADER].bit_length()) // 8)
         return self._after_hellos()
 
     def _after_hellos(self) -> Round:
@@ -226,9 +241,14 @@ class _Multi:
         mac = self._mac(other, self._number, transcript.digest, content)
         return transcript.seal(kind, len(self._items), mac, content)
 
-    def _take(self, other: int, kind: MessageType, data: bytes, length: int) -> memoryview:
+    def _take(
+        self, other: int, kind: MessageType, data: bytes, length: int, *, width: int = 0
+    ) -> memoryview:
+        """Open and check a message: `length` bytes after the MAC, or up to that in whole rows."""
         before = self._receiving[other].digest
         message: Message = self._receiving[other].open(kind, data)
+        if width:
+            length = min(length, (len(message.body) - MAC_BYTES) // width * width)
         expect_shape(message, self._sizes[other], MAC_BYTES + length)
         content = message.body[MAC_BYTES:]
         expected = self._mac(other, other, before, content)
@@ -250,6 +270,25 @@ class _Multi:
             shares ^= np.frombuffer(drawn, np.uint8).reshape(shares.shape)
         return shares
 
+    def _match_tags(self, other: int, items: Iterable[bytes]) -> list[bytes]:
+        """What names an item to the other end of a pair, and to nobody else."""
+        width = tag_bytes(len(self._items), self._sizes[other])
+        tag = functools.partial(
+            hashlib.blake2b,
+            digest_size=width,
+            key=self._keys[other][32:],
+            person=b"psi kmprt match",
+        )
+        return [tag(item).digest() for item in items]
+
+    def _own_count(self) -> int:
+        """How many of the items are no dummies."""
+        return self._items.own if isinstance(self._items, PaddedItems) else len(self._items)
+
+    @property
+    def _all_learn(self) -> bool:
+        return self._parameters.output == "both"
+
     def _hashed(self, items: Sequence[bytes]) -> Points:
         """C, then the items, as group elements of this session."""
         confirmation = hash_to_group([b""], b"psi-kmprt-v1-confirmation-" + self._identity)
@@ -264,156 +303,3 @@ class _Multi:
         )
         drawn = b"".join(mask(row).digest() for row in rows_of(elements.data, POINT_BYTES))
         return np.frombuffer(drawn, np.uint8).reshape(-1, self._width)
-
-
-class Leader(_Multi):
-    """Party 0: learns which of its items every party has."""
-
-    def __init__(
-        self,
-        items: Sequence[bytes],
-        parameters: Parameters | None = None,
-        *,
-        parties: int,
-        max_peer_items: int = MAX_PEER_ITEMS,
-    ) -> None:
-        """Prepare one session.
-
-        Args:
-            items: The leader's set: distinct byte strings, padded or not.
-            parameters: What all parties must choose alike; the output is "receiver".
-            parties: How many take part, the leader included: 3 to 256.
-            max_peer_items: The largest set that a member may bring.
-
-        Raises:
-            ConfigError: Items repeat, or a setting is out of range.
-        """
-        super().__init__(
-            items, parameters, number=_LEADER, parties=parties, max_peer_items=max_peer_items
-        )
-        self._blind: Scalar | None = None
-        self._found: NDArray[np.intp] | None = None
-
-    @property
-    def matches(self) -> NDArray[np.intp]:
-        """Indices, ascending, into the leader's items that every party has.
-
-        Raises:
-            StateError: The session is not done.
-        """
-        if self._found is None or not self._done:
-            raise StateError("the session is not done: there is no result")
-        return self._found
-
-    def _forget(self) -> None:
-        super()._forget()
-        self._blind = None
-
-    def _after_hellos(self) -> Round:
-        self._blind = Scalar.random()
-        self._order = random_order(len(self._items))
-        shuffled = [self._items[index] for index in self._order]
-        self._sent = multiply(self._blind, self._hashed(shuffled))
-        self._next = self._on_tables
-        return {
-            other: self._confirmed(other, MessageType.MULTI_POINTS, self._sent.tobytes())
-            for other in self._others
-        }
-
-    def _on_tables(self, messages: Mapping[int, bytes]) -> Round:
-        self._expect_from(messages, self._others)
-        total = self._shares()[self._order]
-        shuffled = [self._items[index] for index in self._order]
-        for other, data in messages.items():
-            size = entries(self._sizes[other])
-            points_end = POINT_BYTES * len(self._sent)
-            length = points_end + self._width + SALT_BYTES + self._width * size
-            content = self._take(other, MessageType.MULTI_TABLE, data, length)
-            masks = self._masks(other, self._unblinded(content[:points_end]))
-            salt_start = points_end + self._width
-            if masks[0].tobytes() != content[points_end:salt_start]:
-                raise KeyConfirmationError(f"party {other} answered with another key")
-            salt = bytes(content[salt_start : salt_start + SALT_BYTES])
-            table = np.frombuffer(content[salt_start + SALT_BYTES :], np.uint8)
-            table = table.reshape(size, self._width)
-            total ^= masks[1:] ^ look_up(salt, table, shuffled, self._sizes[other])
-        found = np.sort(self._order[~total.any(axis=1)])
-        own = self._items.own if isinstance(self._items, PaddedItems) else len(self._items)
-        if np.any(found >= own):
-            raise DecodeError("the other parties claim to have dummies of this side")
-        self._found = found
-        answer = {other: self._confirmed(other, MessageType.MULTI_FINISH) for other in self._others}
-        self._done = True
-        self._forget()
-        return answer
-
-    def _unblinded(self, data: memoryview) -> Points:
-        received = set(rows_of(data, POINT_BYTES))
-        if len(received) != len(self._sent):
-            raise RepeatedElementError("a party sent the same point twice")
-        if not received.isdisjoint(rows_of(self._sent.data, POINT_BYTES)):
-            raise RepeatedElementError("a party sent one of our own points back")
-        assert self._blind is not None  # noqa: S101 - _after_hellos drew it
-        return multiply(self._blind.inverse(), points_from_bytes(data))
-
-
-class Member(_Multi):
-    """Any other party: learns the sizes of the sets and nothing else."""
-
-    def __init__(
-        self,
-        items: Sequence[bytes],
-        parameters: Parameters | None = None,
-        *,
-        number: int,
-        parties: int,
-        max_peer_items: int = MAX_PEER_ITEMS,
-    ) -> None:
-        """Prepare one session; arguments and errors as for `Leader`.
-
-        Args:
-            items: The member's set.
-            parameters: What all parties must choose alike.
-            number: The member's number, from 1.
-            parties: How many take part.
-            max_peer_items: The largest set that another party may bring.
-        """
-        if number == _LEADER:
-            raise ConfigError("party 0 is the leader; members are numbered from 1")
-        super().__init__(
-            items, parameters, number=number, parties=parties, max_peer_items=max_peer_items
-        )
-        self._members = [other for other in self._others if other != _LEADER]
-
-    @property
-    def expects(self) -> list[int]:
-        """The numbers of those whose messages make the next round."""
-        return [_LEADER] if self._next == self._on_finish else list(self._others)
-
-    def _after_hellos(self) -> Round:
-        self._next = self._on_points
-        return {other: self._confirmed(other, MessageType.MULTI_CONFIRM) for other in self._members}
-
-    def _on_points(self, messages: Mapping[int, bytes]) -> Round:
-        self._expect_from(messages, self._others)
-        # Shares under keys or hellos that differ would make an empty intersection.
-        for other in self._members:
-            self._take(other, MessageType.MULTI_CONFIRM, messages[other], 0)
-        length = POINT_BYTES * (self._sizes[_LEADER] + 1)
-        points = self._take(_LEADER, MessageType.MULTI_POINTS, messages[_LEADER], length)
-        if len(set(rows_of(points, POINT_BYTES))) != self._sizes[_LEADER] + 1:
-            raise RepeatedElementError("the leader sent the same point twice")
-        key = Scalar.random()
-        evaluated = multiply(key, points_from_bytes(points))
-        masks = self._masks(self._number, multiply(key, self._hashed(self._items)))
-        salt, table = program(self._items, masks[1:] ^ self._shares())
-        content = b"".join([evaluated.tobytes(), masks[0].tobytes(), salt, table.tobytes()])
-        self._next = self._on_finish
-        return {_LEADER: self._confirmed(_LEADER, MessageType.MULTI_TABLE, content)}
-
-    def _on_finish(self, messages: Mapping[int, bytes]) -> Round:
-        self._expect_from(messages, [_LEADER])
-        self._take(_LEADER, MessageType.MULTI_FINISH, messages[_LEADER], 0)
-        self._done = True
-        self._forget()
-        return {}
