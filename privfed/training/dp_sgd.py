@@ -105,13 +105,10 @@ def noisy_step(
     Raises:
         ConfigError: a row's gradient is not a finite number.
     """
-    clipped = clipper.clipped_sum(randomness.coins(sampling_rate, clipper.rows))
-    deviation = noise_multiplier * clipped.l2_sensitivity
-    noisy = clipped.flat + randomness.gaussian(deviation, clipped.flat.shape)
-    mean = torch.from_numpy(noisy / (sampling_rate * clipper.rows)).to(clipper.parameters[0])
-    start = 0
-    for parameter in clipper.parameters:
-        end = start + parameter.numel()
-        parameter.grad = mean[start:end].view(parameter.shape).to(parameter)
-        start = end
+    released = clipper.clipped_sum(randomness.coins(sampling_rate, clipper.rows))
+    deviation = noise_multiplier * released.l2_sensitivity
+    released.flat[:] += randomness.gaussian(deviation, released.flat.shape)
+    released.flat[:] /= sampling_rate * clipper.rows
+    for parameter, array in zip(clipper.parameters, released.arrays.values(), strict=True):
+        parameter.grad = torch.from_numpy(array).to(parameter)
     optimizer.step()

@@ -120,7 +120,9 @@ class LinearStack:
         labels: Tensor,
         row_losses: Callable[[Tensor, Tensor], Tensor] | None,
     ) -> None:
-        self._layers, self._labels, self._row_losses = layers, labels, row_losses
+        self._layers = [_step(layer) for layer in layers]
+        self._dense = [step for step in self._layers if isinstance(step, _Dense)]
+        self._labels, self._row_losses = labels, row_losses
         self._features = features.detach().reshape(len(features), -1).numpy().astype(np.float64)
         linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
         width = self._features.shape[1]
@@ -132,36 +134,17 @@ class LinearStack:
             self._classes = _classes(labels, linear[-1].out_features)
 
     def __call__(self, places: NDArray[np.intp]) -> _StackGradients:
-        """Run the rows at `places` forward and backward."""
+        """Run the rows at `places` forward and backward; good until the next call."""
         values = self._features[places]
-        backward: list[Callable[[Array], Array]] = []
-        inputs: list[Array] = []
-        biases: list[bool] = []
         for layer in self._layers:
-            if isinstance(layer, nn.Linear):
-                weight = layer.weight.detach().numpy().astype(np.float64, copy=False)
-                inputs.append(values)
-                biases.append(layer.bias is not None)
-                values = values @ weight.T
-                if layer.bias is not None:
-                    values += layer.bias.detach().numpy()
-                backward.append(_Linear(weight))
-            elif isinstance(layer, nn.ReLU):
-                values = np.maximum(values, 0.0)  # keeps NaN
-                backward.append(_ReLU(values))
-            else:
-                activation = _Activation(layer, values)
-                values = activation.output
-                backward.append(activation)
+            values = layer.forward(values)
         delta = self._loss_gradient(values, places)
-        deltas: list[Array] = []
-        for step in reversed(backward):
-            if isinstance(step, _Linear):
-                deltas.append(delta)
-                if len(deltas) == len(inputs):
-                    break
-            delta = step(delta)
-        return _StackGradients(inputs, deltas[::-1], biases)
+        for layer in reversed(self._layers):
+            if layer is self._dense[0]:  # nobody asks for the features' gradient
+                self._dense[0].delta = delta
+                break
+            delta = layer.backward(delta)
+        return _StackGradients(self._dense)
 
     def _loss_gradient(self, scores: Array, places: NDArray[np.intp]) -> Array:
         if self._row_losses is None:
@@ -175,52 +158,81 @@ class LinearStack:
 
 
 class _StackGradients:
-    """`RowGradients` as each linear layer's inputs and output gradients."""
+    """`RowGradients` as the inputs of each linear layer and the gradients at its outputs."""
 
-    def __init__(self, inputs: list[Array], deltas: list[Array], biases: list[bool]) -> None:
-        self._layers = list(zip(inputs, deltas, biases, strict=True))
+    def __init__(self, dense: list[_Dense]) -> None:
+        self._dense = dense
 
     def squared_norms(self) -> Array:
-        total = 0.0
-        for values, delta, bias in self._layers:
-            total = total + np.vecdot(delta, delta) * (np.vecdot(values, values) + bias)
-        return np.asarray(total)
+        total: Array = np.zeros(())
+        for layer in self._dense:
+            inputs = np.vecdot(layer.inputs, layer.inputs)
+            if layer.bias is not None:
+                inputs += 1.0
+            total = total + np.vecdot(layer.delta, layer.delta) * inputs
+        return total
 
     def weighted_sum(self, factors: Array, out: list[Array]) -> None:
         targets = iter(out)
-        for values, delta, bias in self._layers:
-            np.matmul((delta * factors[:, None]).T, values, out=next(targets))
-            if bias:
-                np.matmul(factors, delta, out=next(targets))
+        for layer in self._dense:
+            np.matmul((layer.delta * factors[:, None]).T, layer.inputs, out=next(targets))
+            if layer.bias is not None:
+                np.matmul(factors, layer.delta, out=next(targets))
 
 
-class _Linear:
-    def __init__(self, weight: Array) -> None:
-        self._weight = weight
+class _Dense:
+    """A linear layer, and what went through it last."""
 
-    def __call__(self, delta: Array) -> Array:
-        return delta @ self._weight
+    inputs: Array
+    delta: Array
+
+    def __init__(self, layer: nn.Linear) -> None:
+        self.weight, self.bias = layer.weight, layer.bias
+
+    def forward(self, values: Array) -> Array:
+        self.inputs = values
+        self._weight = self.weight.detach().numpy().astype(np.float64, copy=False)
+        scores: Array = values @ self._weight.T
+        if self.bias is not None:
+            scores += self.bias.detach().numpy()
+        return scores
+
+    def backward(self, delta: Array) -> Array:
+        self.delta = delta
+        passed: Array = delta @ self._weight
+        return passed
 
 
 class _ReLU:
-    def __init__(self, output: Array) -> None:
-        self._output = output
+    def forward(self, values: Array) -> Array:
+        self._output = np.maximum(values, 0.0)  # keeps NaN
+        return self._output
 
-    def __call__(self, delta: Array) -> Array:
+    def backward(self, delta: Array) -> Array:
         return delta * (self._output > 0)
 
 
-class _Activation:
-    """An elementwise activation, differentiated by torch."""
+class _Elementwise:
+    """An activation that torch differentiates."""
 
-    def __init__(self, layer: nn.Module, values: Array) -> None:
+    def __init__(self, layer: nn.Module) -> None:
+        self._layer = layer
+
+    def forward(self, values: Array) -> Array:
         self._leaf = torch.from_numpy(values).requires_grad_()
-        self._result = layer(self._leaf.clone())  # in-place layers refuse a leaf
-        self.output: Array = self._result.detach().numpy()
+        self._output: Tensor = self._layer(self._leaf.clone())  # in-place ones refuse a leaf
+        output: Array = self._output.detach().numpy()
+        return output
 
-    def __call__(self, delta: Array) -> Array:
-        (gradient,) = torch.autograd.grad(self._result, self._leaf, torch.from_numpy(delta))
+    def backward(self, delta: Array) -> Array:
+        (gradient,) = torch.autograd.grad(self._output, self._leaf, torch.from_numpy(delta))
         return gradient.numpy()
+
+
+def _step(layer: nn.Module) -> _Dense | _ReLU | _Elementwise:
+    if isinstance(layer, nn.Linear):
+        return _Dense(layer)
+    return _ReLU() if isinstance(layer, nn.ReLU) else _Elementwise(layer)
 
 
 def _classes(labels: Tensor, count: int) -> NDArray[np.int64]:
