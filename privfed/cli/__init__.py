@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from typing import Annotated, NoReturn
+import warnings
+from typing import Annotated, NoReturn, TextIO
 
 import typer
 from typer.exceptions import TyperException
 
 from privfed import __version__
 from privfed.cli import benchmark, keys, predict, report
-from privfed.errors import PrivFedError
+from privfed.errors import PrivacyWarning, PrivFedError
 from psi import PSIError
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ def _privfed(
 
 def main() -> None:
     """Run the command; the console script's entry point."""
+    warnings.showwarning = _warn
     try:
         status = app(standalone_mode=False)
     except TyperException as error:
@@ -56,6 +58,21 @@ def main() -> None:
     if status == _INTERRUPTED:
         print("privfed: interrupted; what had finished is kept", file=sys.stderr)
     sys.exit(status)
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show our own warnings in a line, without the code that they came from."""
+    if issubclass(category, PrivacyWarning):
+        print(f"privfed: warning: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)
 
 
 def _fail(message: str) -> NoReturn:

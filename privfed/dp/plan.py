@@ -305,21 +305,23 @@ def calibrate(
         steps_per_round = [1 if once else math.ceil(1 / rate - 1e-9) for rate in sampling_rates]
     if placements is None:
         placements = [tuple(int(i == p) for i in range(len(rows))) for p in range(len(rows))]
-    draft = PrivacyPlan(
-        noise=noise,
-        rows=rows,
-        sampling_rates=tuple(sampling_rates),
-        rounds=rounds,
-        steps_per_round=tuple(steps_per_round),
-        l2_clip_norm=l2_clip_norm,
-        noise_multiplier=1.0,
-        delta=delta,
-        privacy_unit=privacy_unit,
-        placements=tuple(placements),
-        quorum=len(rows) if quorum is None else quorum,
-        colluders=colluders,
-        dimension=dimension,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PrivacyWarning)  # the plan itself will say it
+        draft = PrivacyPlan(
+            noise=noise,
+            rows=rows,
+            sampling_rates=tuple(sampling_rates),
+            rounds=rounds,
+            steps_per_round=tuple(steps_per_round),
+            l2_clip_norm=l2_clip_norm,
+            noise_multiplier=1.0,
+            delta=delta,
+            privacy_unit=privacy_unit,
+            placements=tuple(placements),
+            quorum=len(rows) if quorum is None else quorum,
+            colluders=colluders,
+            dimension=dimension,
+        )
     gap = domination_gap(dimension, rounds, len(rows)) if draft.is_shared else 0.0
     noise_multiplier = calibrate_noise_multiplier(
         target_epsilon - 2 * gap,

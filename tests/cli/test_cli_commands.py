@@ -132,6 +132,18 @@ def test_parties_and_a_table_of_ones_own(privfed: Command, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_a_delta_that_publishes_a_row_is_warned_of_in_a_line(
+    privfed: Command, tmp_path: Path
+) -> None:
+    few = ("--rounds", "1", "--seeds", "1", "--epsilon", "8", "--arms", "local-noise")
+    asked = ("--dataset", "breast-cancer", "--delta", "0.003", *few)
+    done = privfed("benchmark", *asked, "--out", str(tmp_path))
+    assert done.status == 0
+    [line] = [line for line in done.err.splitlines() if "warning" in line]
+    assert line.startswith("privfed: warning: delta=0.003 is not below 1/4")
+    assert "ask for a smaller one" in line
+
+
 def test_interrupted_it_says_so_and_goes_on(tmp_path: Path) -> None:
     """Ctrl+C after the first arm; the second call runs the second arm only."""
     rounds = ["--rounds", "60", "--seeds", "1", "--arms", "guest,federated-float"]
