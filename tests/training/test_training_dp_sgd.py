@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy import stats
 from torch import nn
 from torch.nn import functional
 
-from privfed.dp import DPSGDPlan, SecretRandomness, SeededRandomness
+from privfed.dp import Noise, PrivacyPlan, SecretRandomness, SeededRandomness
 from privfed.errors import BudgetExceededError, ConfigError
 from privfed.training import (
     DPSGDTrainer,
@@ -47,21 +48,30 @@ class Chosen:
         return self._noise.gaussian(standard_deviation, shape)
 
 
-def plan(steps: int = 1, rounds: int = 2, noise_multiplier: float = 1.5) -> DPSGDPlan:
-    return DPSGDPlan(
+def plan(steps: int = 1, rounds: int = 2, noise_multiplier: float = 1.5) -> PrivacyPlan:
+    return PrivacyPlan(
+        noise="local",
         rounds=rounds,
         rows=(7, N),
         sampling_rates=(1.0, RATE),
         steps_per_round=(1, steps),
         l2_clip_norm=CLIP,
         noise_multiplier=noise_multiplier,
-        target_epsilon=1.0,
-        epsilon=1.0,
-        epsilon_single_row=1.0,
         delta=1e-5,
         privacy_unit="one row",
-        placements=((0, 1),),
+        placements=((1, 0), (0, 1)),
+        quorum=2,
     )
+
+
+def simulated(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    plan: PrivacyPlan,
+    randomness: Chosen | SeededRandomness,
+    learning_rate: float = 1e-3,
+) -> DPSGDTrainer:
+    return DPSGDTrainer(x, y, plan, 1, randomness, learning_rate, simulation=True)
 
 
 @pytest.fixture
@@ -107,14 +117,14 @@ def test_the_clipped_sum_is_that_of_a_loop_over_rows(
     wanted, norms = one_by_one(fresh(), *rows, chosen)
     assert min(norms) < CLIP < max(norms)
     model = fresh()
-    DPSGDTrainer(*rows, plan(), 1, Chosen(chosen)).train_epoch(model, 0)
+    simulated(*rows, plan(), Chosen(chosen)).train_epoch(model, 0)
     assert torch.allclose(released(model), wanted, rtol=0, atol=1e-6 * EXPECTED)
 
 
 def test_three_steps_are_adam_on_those_sums(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
     coins = [SeededRandomness(step).coins(RATE, N) for step in range(6)]
     model, by_hand = fresh(), fresh()
-    trainer = DPSGDTrainer(*rows, plan(steps=3), 1, Chosen(*coins), learning_rate=2e-3)
+    trainer = simulated(*rows, plan(steps=3), Chosen(*coins), learning_rate=2e-3)
     for round_id in (1, 2):  # the moments last from round to round
         trainer.train_epoch(model, round_id)
     adam = torch.optim.Adam(by_hand.parameters(), lr=2e-3)
@@ -139,7 +149,7 @@ def test_one_row_more_moves_the_sum_by_at_most_the_clip_norm(
     sums = []
     for coins in (with_row, without):
         model = fresh()
-        DPSGDTrainer(*rows, plan(), 1, Chosen(coins)).train_epoch(model, 0)
+        simulated(*rows, plan(), Chosen(coins)).train_epoch(model, 0)
         sums.append(released(model))
     assert float((sums[0] - sums[1]).norm()) <= CLIP * (1 + 1e-5)
 
@@ -148,7 +158,7 @@ def test_nothing_depends_on_the_public_seed(rows: tuple[torch.Tensor, torch.Tens
     digests = []
     for seed in (1, 2):
         model = fresh()
-        DPSGDTrainer(*rows, plan(), 1, SeededRandomness(0)).train_epoch(model, seed)
+        simulated(*rows, plan(), SeededRandomness(0)).train_epoch(model, seed)
         digests.append(weights_sha256(get_arrays(model)))
     assert digests[0] == digests[1]
 
@@ -162,7 +172,7 @@ def test_the_noise_is_as_wide_as_planned(
     clipped, _ = one_by_one(fresh(), *rows, chosen)
     model, settings = fresh(), plan(noise_multiplier=noise_multiplier)
     source = Chosen(chosen, noise=SeededRandomness(11))
-    DPSGDTrainer(*rows, settings, 1, source).train_epoch(model, 0)
+    simulated(*rows, settings, source).train_epoch(model, 0)
     noise = (released(model) - clipped).numpy() / (noise_multiplier * CLIP)
     assert stats.kstest(noise, "norm").pvalue > 0.001
     assert noise.std() == pytest.approx(1.0, abs=0.03)  # 3.2 standard deviations of the estimate
@@ -172,15 +182,9 @@ def test_an_empty_batch_steps_with_noise_alone(rows: tuple[torch.Tensor, torch.T
     model, settings = fresh(), plan()
     before = get_arrays(model)
     nobody = np.zeros(N, bool)
-    DPSGDTrainer(*rows, settings, 1, Chosen(nobody, noise=SeededRandomness(5))).train_epoch(
-        model, 0
-    )
-    source = SeededRandomness(5)
-    wanted = [
-        source.gaussian(settings.noise_multiplier * CLIP, p.shape).ravel()
-        for p in model.parameters()
-    ]
-    assert np.allclose(released(model), np.concatenate(wanted), rtol=1e-5, atol=1e-6)
+    simulated(*rows, settings, Chosen(nobody, noise=SeededRandomness(5))).train_epoch(model, 0)
+    wanted = SeededRandomness(5).gaussian(settings.noise_multiplier * CLIP, (5858,))
+    assert np.allclose(released(model), wanted, rtol=1e-5, atol=1e-6)
     after = get_arrays(model)
     assert all(np.all(before[name] != after[name]) for name in before)
 
@@ -201,7 +205,7 @@ def test_no_trace_of_the_rows_stays_on_the_model(
     """Neither Opacus's hooks nor single gradients nor the clipped sum before the noise."""
     model = fresh()
     clean = [sorted(vars(module)) for module in model.modules()]
-    DPSGDTrainer(*rows, plan(steps=2), 1, SeededRandomness(0)).train_epoch(model, 0)
+    simulated(*rows, plan(steps=2), SeededRandomness(0)).train_epoch(model, 0)
     assert untouched(model)
     leftover = {
         name
@@ -211,7 +215,7 @@ def test_no_trace_of_the_rows_stays_on_the_model(
     assert leftover <= {"activations"}
     assert not any(getattr(module, "activations", None) for module in model.modules())
     assert evaluate(model, *rows).loss > 0
-    DPSGDTrainer(*rows, plan(), 1, SeededRandomness(0)).train_epoch(model, 0)  # hooks go on again
+    simulated(*rows, plan(), SeededRandomness(0)).train_epoch(model, 0)  # hooks go on again
 
 
 def untouched(model: nn.Module) -> bool:
@@ -229,7 +233,7 @@ def test_features_that_no_clipping_bounds_are_refused(
     model = fresh()
     before = weights_sha256(get_arrays(model))
     with pytest.raises(ConfigError, match="not a finite number"):
-        DPSGDTrainer(x, y, plan(), 1, Chosen(np.ones(N, bool))).train_epoch(model, 0)
+        simulated(x, y, plan(), Chosen(np.ones(N, bool))).train_epoch(model, 0)
     assert weights_sha256(get_arrays(model)) == before
     assert untouched(model)
 
@@ -243,7 +247,7 @@ def test_a_huge_row_counts_no_more_than_the_clip_norm(
     x[0, 3] = size
     model = fresh()
     only = np.arange(N) == 0
-    DPSGDTrainer(x, y, plan(), 1, Chosen(only)).train_epoch(model, 0)
+    simulated(x, y, plan(), Chosen(only)).train_epoch(model, 0)
     assert float(released(model).norm()) <= CLIP * (1 + 1e-5)
 
 
@@ -255,8 +259,25 @@ def test_a_plan_of_other_rows_is_refused(rows: tuple[torch.Tensor, torch.Tensor]
         DPSGDTrainer(x[1:], y[1:], plan(), 1, SecretRandomness())
 
 
+@pytest.mark.parametrize("noise", ["shares", "central"])
+def test_a_plan_of_other_noise_is_refused(
+    rows: tuple[torch.Tensor, torch.Tensor], noise: Noise
+) -> None:
+    other = dataclasses.replace(plan(), noise=noise)
+    with pytest.raises(ConfigError, match=f"noise is {noise}"):
+        DPSGDTrainer(*rows, other, 1, SecretRandomness())
+
+
+def test_seeded_randomness_is_for_simulation_alone(
+    rows: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    with pytest.raises(ConfigError, match="a seeded generator protects nobody"):
+        DPSGDTrainer(*rows, plan(), 1, SeededRandomness(0))
+    DPSGDTrainer(*rows, plan(), 1, SeededRandomness(0), simulation=True)
+
+
 def test_no_round_beyond_the_plan(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
-    trainer = DPSGDTrainer(*rows, plan(rounds=2), 1, SeededRandomness(0))
+    trainer = simulated(*rows, plan(rounds=2), SeededRandomness(0))
     model = fresh()
     for _ in range(2):
         trainer.train_epoch(model, 0)
@@ -270,7 +291,7 @@ def test_a_refused_round_is_spent_all_the_same(rows: tuple[torch.Tensor, torch.T
     """Some of its steps may be out already."""
     x, y = rows
     x[0, 0] = np.nan
-    trainer = DPSGDTrainer(x, y, plan(rounds=1), 1, Chosen(np.ones(N, bool)))
+    trainer = simulated(x, y, plan(rounds=1), Chosen(np.ones(N, bool)))
     with pytest.raises(ConfigError):
         trainer.train_epoch(fresh(), 0)
     with pytest.raises(BudgetExceededError, match="spent"):
