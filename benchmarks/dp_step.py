@@ -3,11 +3,12 @@
 Run: python -m benchmarks.dp_step --batch 32,64 --json FILE
 
 A step is whole: draw a batch, forward, backward, clip each row, add noise, update by SGD. All run
-on one thread and on the same 300 rows in memory, but for the one through a DataLoader. Every
+on one thread and on the same 300 rows, drawn in memory, but for those through a DataLoader (for
+Opacus its own Poisson one, as its users run it). Every
 repetition runs some steps of every variant, one after another; a figure is the median over
 repetitions of CPU time a step. Our noise is from the operating system's randomness, four normals a
-value; Opacus's from torch's generator, which guards no secret, one a value. "like Opacus" is our
-step with torch's noise and coins: the price of the clipping alone.
+value; Opacus's from torch's generator, which guards no secret, one a value. "torch's noise"
+is our step with torch's noise and coins: like for like.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import json
 import platform
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -97,24 +98,24 @@ def data() -> tuple[Tensor, Tensor]:
     return x, torch.randint(0, 2, (ROWS,), generator=generator)
 
 
+def endless(batches: DataLoader[tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Go over the batches again and again."""
+    while True:
+        yield from batches
+
+
 def plain(batch: int, *, loader: bool) -> Step:
     """Return SGD without privacy."""
     (x, y), model, loss = data(), network(), PaperLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
     batches = DataLoader(TensorDataset(x, y), batch, shuffle=True, drop_last=True)
-    drawn = iter(batches)
+    drawn = endless(batches)
 
     def next_batch() -> tuple[Tensor, Tensor]:
-        nonlocal drawn
-        if not loader:
-            chosen = torch.rand(ROWS) < batch / ROWS
-            return x[chosen], y[chosen]
-        try:
-            features, labels = next(drawn)
-        except StopIteration:
-            drawn = iter(batches)
-            features, labels = next(drawn)
-        return features, labels
+        if loader:
+            return next(drawn)
+        chosen = torch.rand(ROWS) < batch / ROWS
+        return x[chosen], y[chosen]
 
     def step() -> None:
         features, labels = next_batch()
@@ -125,8 +126,8 @@ def plain(batch: int, *, loader: bool) -> Step:
     return step
 
 
-def opacus(batch: int, mode: str) -> Step:
-    """Return Opacus's step in one of its modes, on batches that are drawn in memory."""
+def opacus(batch: int, mode: str, *, loader: bool = False) -> Step:
+    """Return Opacus's step in one of its modes."""
     x, y = data()
     model = network()
     sgd = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
@@ -139,13 +140,19 @@ def opacus(batch: int, mode: str) -> Step:
         max_grad_norm=CLIP,
         grad_sample_mode=mode,
     )
-    private, optimizer = made[0], made[1]
+    private, optimizer, drawn = made[0], made[1], endless(made[-1])
     loss = made[2] if mode == "ghost" else PaperLoss()
 
-    def step() -> None:
+    def next_batch() -> tuple[Tensor, Tensor]:
+        if loader:
+            return next(drawn)
         chosen = torch.rand(ROWS) < batch / ROWS
+        return x[chosen], y[chosen]
+
+    def step() -> None:
+        features, labels = next_batch()
         optimizer.zero_grad()
-        loss(private(x[chosen]), y[chosen]).backward()
+        loss(private(features), labels).backward()
         optimizer.step()
 
     return step
@@ -168,10 +175,11 @@ def variants(batch: int) -> dict[str, Step]:
         "plain SGD, DataLoader": plain(batch, loader=True),
         "plain SGD": plain(batch, loader=False),
         HOOKS: opacus(batch, "hooks"),
+        "opacus hooks, DataLoader": opacus(batch, "hooks", loader=True),
         "opacus ghost": opacus(batch, "ghost"),
         "opacus functorch": opacus(batch, "functorch"),
         "privfed": ours(batch, SecretRandomness()),
-        "privfed, noise like Opacus": ours(batch, TorchRandomness()),
+        "privfed, torch's noise": ours(batch, TorchRandomness()),
     }
 
 
@@ -201,7 +209,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", module="opacus|torch")
+    warnings.filterwarnings("ignore", "Full backward hook is firing|Secure RNG")
     rows = [row for batch in asked.batch.split(",") for row in measure(int(batch), asked.repeats)]
     print(f"{'variant':28}{'batch':>6}{'µs a step':>11}{'times hooks':>13}")
     for row in rows:
