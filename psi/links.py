@@ -39,14 +39,22 @@ class AbandonedError(Exception):
 class Link:
     """Sends and receives the messages of one session."""
 
-    def __init__(self, timeout_seconds: float, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        timeout_seconds: float,
+        progress: Progress | None = None,
+        *,
+        name: str = "the other side",
+    ) -> None:
         """Start the clock.
 
         Args:
             timeout_seconds: How long the whole session may take.
             progress: Called with a stage, the bytes done and their number.
+            name: What to call the other side.
         """
-        self._deadline = time.monotonic() + timeout_seconds
+        self.limit(timeout_seconds)
+        self.name = name
         self._progress = progress or (lambda stage, done, total: None)
         self._outbox: queue.SimpleQueue[bytes | AbandonedError | None] = queue.SimpleQueue()
         self._inbox: queue.Queue[bytes | Exception | None] = queue.Queue(maxsize=4)
@@ -54,6 +62,10 @@ class Link:
         self._ended = False
         self.bytes_sent = 0
         self.bytes_received = 0
+
+    def limit(self, timeout_seconds: float) -> None:
+        """Start the clock again."""
+        self._deadline = time.monotonic() + timeout_seconds
 
     def attach(self, incoming: Iterable[bytes]) -> None:
         """Begin to read what the other side sends."""
@@ -98,7 +110,7 @@ class Link:
             if measured:
                 self._progress("receiving", len(message), length)
         if len(message) != length:
-            raise DecodeError("the other side sent more than it announced")
+            raise DecodeError(f"{self.name} sent more than it announced")
         self.bytes_received += length
         return bytes(message)
 
@@ -114,7 +126,7 @@ class Link:
             DecodeError: It sends something else.
         """
         if self._next() != _DONE:
-            raise DecodeError("the other side goes on after the last message")
+            raise DecodeError(f"{self.name} goes on after the last message")
 
     def refuse(self, error: PSIError) -> None:
         """Tell the other side by which error this side stops; nothing else of it."""
@@ -141,13 +153,15 @@ class Link:
         try:
             got = self._take(self._deadline)
         except queue.Empty:
-            raise DeadlineError("the session took longer than its deadline") from None
+            raise DeadlineError(
+                f"the session took longer than its deadline: {self.name} did not answer"
+            ) from None
         if not isinstance(got, bytes):
-            raise TransportError("the other side went away in the middle of the session") from got
+            raise TransportError(f"{self.name} went away in the middle of the session") from got
         if got.startswith(_REFUSAL):
-            raise PeerRefusedError(f"the other side stopped: {_known_error(got)}")
+            raise PeerRefusedError(f"{self.name} stopped: {_known_error(got)}")
         if got == b"":
-            raise DecodeError("the other side sent an empty chunk")
+            raise DecodeError(f"{self.name} sent an empty chunk")
         return got
 
     def _take(self, deadline: float) -> bytes | Exception | None:

@@ -2,25 +2,26 @@
 
 Which of them is the protocol's Receiver follows from who gets the result, not from who listens.
 The Receiver has its result when the last message came, the Sender when the Receiver says so: a
-connection that breaks at any message leaves no side with half a result.
+connection that breaks at any message leaves no side with half a result. `listening` and `dialled`
+are the two ends of a connection, for `psi.mesh` too.
 """
 
-import queue
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
 
-from psi.certificates import TLS_NAME, Identity
+from psi.certificates import TLS_NAME, Identity, fingerprint
 from psi.errors import ConfigError, DeadlineError, ParameterMismatchError, TransportError
 from psi.links import CHUNK_BYTES, AbandonedError, Link, converse
 from psi.messages import VERSION
 from psi.session import Party, Progress
 
-__all__ = ["join", "serve"]
+__all__ = ["Guests", "dialled", "join", "listening", "serve"]
 
 _SERVICE = "psi.Session"
 _RETRY_SECONDS = 0.5
@@ -72,32 +73,13 @@ def serve(
         TransportError: The peer did not come, is gone, or is too slow.
         ProtocolError: The peer sent what is not acceptable.
     """
-    service = _Service(terms, timeout_seconds, progress)
-    # One thread for the session, one to answer others meanwhile.
-    server = grpc.server(ThreadPoolExecutor(2), (service.handlers(),), options=_OPTIONS)
-    credentials = grpc.ssl_server_credentials(
-        [(identity.key, identity.certificate)], peer_certificate, require_client_auth=True
-    )
-    try:
-        port = server.add_secure_port(address, credentials)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"cannot listen on {address}: choose a free HOST:PORT of this machine"
-        ) from error
-    server.start()
-    link = None
-    try:
-        if on_listening is not None:
-            on_listening(port)
-        link = service.joined(wait_seconds)
+    link = Link(timeout_seconds, progress)
+    guests = Guests(terms, {fingerprint(peer_certificate): link})
+    with listening(guests, address, identity, [peer_certificate], on_listening):
+        guests.await_all(wait_seconds)
+        link.limit(timeout_seconds)
         converse(party, link)
-        return link
-    finally:
-        if link is not None:
-            link.abandon()
-        server.stop(_FLUSH_SECONDS).wait()
-        if link is not None:
-            link.drain(0)
+    return link
 
 
 def join(
@@ -115,43 +97,133 @@ def join(
 
     Args and errors as for `serve`; `wait_seconds` is how long to try to connect.
     """
+    link = Link(timeout_seconds, progress)
+    with dialled(link, terms, address, identity, peer_certificate, wait_seconds):
+        link.limit(timeout_seconds)
+        converse(party, link)
+    return link
+
+
+@contextlib.contextmanager
+def listening(
+    guests: "Guests",
+    address: str,
+    identity: Identity,
+    certificates: Sequence[bytes],
+    on_listening: Callable[[int], None] | None = None,
+) -> Iterator[None]:
+    """Listen while the block runs; at its end give what was sent the time to arrive.
+
+    Args:
+        guests: Whom to let in, and the link for each.
+        address: HOST:PORT; port 0 takes a free one.
+        identity: This side's key and certificate.
+        certificates: Those of the guests, PEM.
+        on_listening: Called with the port.
+
+    Raises:
+        ConfigError: The address cannot be listened on.
+    """
+    # A thread for each session, and one to answer others meanwhile.
+    pool = ThreadPoolExecutor(len(certificates) + 1)
+    server = grpc.server(pool, (guests.handlers(),), options=_OPTIONS)
+    credentials = grpc.ssl_server_credentials(
+        [(identity.key, identity.certificate)], b"".join(certificates), require_client_auth=True
+    )
+    try:
+        port = server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"cannot listen on {address}: choose a free HOST:PORT of this machine"
+        ) from error
+    server.start()
+    try:
+        if on_listening is not None:
+            on_listening(port)
+        yield
+    finally:
+        guests.abandon()
+        server.stop(_FLUSH_SECONDS).wait()
+        guests.drain()
+
+
+@contextlib.contextmanager
+def dialled(
+    link: Link,
+    terms: str,
+    address: str,
+    identity: Identity,
+    peer_certificate: bytes,
+    wait_seconds: float,
+) -> Iterator[None]:
+    """Connect a link while the block runs; at its end give what was sent the time to arrive.
+
+    Args:
+        link: What to connect.
+        terms: What must be agreed.
+        address: HOST:PORT of the side that listens.
+        identity: This side's key and certificate.
+        peer_certificate: The only one that is trusted, PEM.
+        wait_seconds: How long to try.
+
+    Raises:
+        TransportError: The other side is not reached, not the one trusted, or busy.
+        ParameterMismatchError: It does not agree to the terms.
+    """
     credentials = grpc.ssl_channel_credentials(peer_certificate, identity.key, identity.certificate)
     options = [*_OPTIONS, ("grpc.ssl_target_name_override", TLS_NAME)]
     with grpc.secure_channel(address, credentials, options) as channel:
         _greet(channel, terms, address, wait_seconds)
-        link = Link(timeout_seconds, progress)
-        call = channel.stream_stream(f"/{_SERVICE}/Talk")(link.outgoing(), timeout=timeout_seconds)
+        call = channel.stream_stream(f"/{_SERVICE}/Talk")(link.outgoing())
         link.attach(call)
         try:
-            converse(party, link)
-            return link
+            yield
         finally:
             link.abandon()
             link.drain(_FLUSH_SECONDS)
             call.cancel()
 
 
-class _Service:
-    """Answers greetings, and takes the first that talks."""
+class Guests:
+    """Answers greetings, and takes one conversation with each of the peers that are expected."""
 
-    def __init__(self, terms: str, timeout_seconds: float, progress: Progress | None) -> None:
+    def __init__(self, terms: str, links: Mapping[str, Link]) -> None:
+        """Expect peers.
+
+        Args:
+            terms: What must be agreed.
+            links: The link for each peer by its certificate's fingerprint.
+        """
         self._terms = _terms(terms)
-        self._timeout_seconds = timeout_seconds
-        self._progress = progress
+        self._links = dict(links)
         self._lock = threading.Lock()
-        self._taken = False
-        self._links: queue.SimpleQueue[Link] = queue.SimpleQueue()
+        self._absent = set(links)
+        self._all_here = threading.Event()
+        if not links:
+            self._all_here.set()
 
-    def joined(self, wait_seconds: float) -> Link:
-        """The link of whoever joins.
+    def await_all(self, wait_seconds: float) -> None:
+        """Wait until all are here.
 
         Raises:
-            DeadlineError: Nobody does.
+            DeadlineError: Somebody does not come.
         """
-        try:
-            return self._links.get(timeout=wait_seconds)
-        except queue.Empty:
-            raise DeadlineError(f"nobody joined within {wait_seconds:g} s") from None
+        if not self._all_here.wait(wait_seconds):
+            names = sorted(self._links[peer].name for peer in self._absent)
+            who = (
+                "nobody" if len(names) == len(self._links) == 1 else f"not all ({', '.join(names)})"
+            )
+            raise DeadlineError(f"{who} joined within {wait_seconds:g} s")
+
+    def abandon(self) -> None:
+        """Break what is not closed."""
+        for link in self._links.values():
+            link.abandon()
+
+    def drain(self) -> None:
+        """Read no more."""
+        for link in self._links.values():
+            link.drain(0)
 
     def handlers(self) -> Any:
         """Both methods, as gRPC wants them."""
@@ -162,24 +234,32 @@ class _Service:
         return grpc.method_handlers_generic_handler(_SERVICE, methods)
 
     def _greet(self, terms: bytes, context: Any) -> bytes:
-        if self._taken:
+        if _caller(context) not in self._absent:
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
         if terms != self._terms:
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "other terms")
         return self._terms
 
     def _talk(self, incoming: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        caller = _caller(context)
         with self._lock:
-            taken, self._taken = self._taken, True
-        if taken:
+            expected = caller in self._absent
+            self._absent.discard(caller)
+        if not expected:
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
-        link = Link(self._timeout_seconds, self._progress)
+        link = self._links[caller]
         link.attach(incoming)
-        self._links.put(link)
+        if not self._absent:
+            self._all_here.set()
         try:
             yield from link.outgoing()
         except AbandonedError:
             context.abort(grpc.StatusCode.ABORTED, "stopped")
+
+
+def _caller(context: Any) -> str:
+    """Who calls: the fingerprint of the certificate that TLS has checked."""
+    return fingerprint(context.auth_context()["x509_pem_cert"][0])
 
 
 def _greet(channel: Any, terms: str, address: str, wait_seconds: float) -> None:
