@@ -19,14 +19,18 @@ import psi.errors
 
 EXPORTS = {
     "privfed.dp": [
-        *("DPSGDPlan", "Placement", "SecretRandomness", "SeededRandomness"),
-        *("calibrate_noise_multiplier", "dp_sgd_epsilon", "plan_dp_sgd"),
+        *("Noise", "NoiseShares", "Placement", "PrivacyBudget", "PrivacyPlan", "SecretRandomness"),
+        *("SeededRandomness", "calibrate", "calibrate_noise_multiplier", "discrete_gaussian"),
+        *("dominating_variance", "domination_gap", "dp_sgd_epsilon"),
     ],
     "privfed.training": [
-        *("AdamTrainer", "Arrays", "Averaged", "Averaging", "DPSGDTrainer", "Evaluation"),
-        *("FloatAveraging", "LocalTrainer", "SecureAveraging", "adam_reach", "evaluate"),
-        *("get_arrays", "initial_model", "log_probabilities", "paper_network", "set_arrays"),
-        *("train_alone", "train_federated", "weights_sha256"),
+        *("AdamTrainer", "AdaptiveClip", "Arrays", "Averaged", "Averaging", "CentralNoise"),
+        *("ClientUpdates", "ClippedSum", "Contributor", "DPSGDTrainer", "Evaluation", "Exchange"),
+        *("FixedClip", "FloatAveraging", "GradientClipper", "LocalNoise", "LocalTrainer"),
+        *("NoisySums", "RecordGradients", "Released", "SecureAveraging", "SharedNoise"),
+        *("adam_reach", "evaluate", "get_arrays", "initial_model", "log_probabilities"),
+        *("paper_network", "set_arrays", "share_parameters", "train_alone", "train_federated"),
+        *("train_private", "weights_sha256"),
     ],
     "privfed.experiment": [
         *("Aligner", "Arm", "ArmDescription", "Job", "Overlap", "Prediction", "PrivacyCost"),

@@ -176,7 +176,7 @@ while True:
 """
 
 
-def test_a_killed_process_has_paid_for_what_it_began(tmp_path: Path, granted: float) -> None:
+def test_a_killed_process_has_paid_for_its_round(tmp_path: Path, granted: float) -> None:
     """Each start is killed without warning right after a payment; twelve rounds in all."""
     path = tmp_path / "budget.json"
     began: list[int] = []

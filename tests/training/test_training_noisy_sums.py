@@ -188,7 +188,7 @@ def every_kind(**other: Any) -> list[NoisySums]:
     ]
 
 
-def test_fewer_parties_than_the_quorum_let_nothing_out() -> None:
+def test_absent_parties_below_the_quorum_let_nothing_out() -> None:
     for sums in every_kind(quorum=3):
         with pytest.raises(QuorumError, match="nothing was let out"):
             sums.release(1, [clipped(0.0), None, None, clipped(0.0)])
@@ -226,7 +226,7 @@ def some(value: int = 1) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("parties", "cohort"), [(2, None), (4, None), (4, (0, 1, 3))])
-def test_a_sum_short_of_a_share_is_refused_by_server_and_party(
+def test_fewer_parties_than_the_quorum_decrypt_nothing(
     parties: int, cohort: tuple[int, ...] | None
 ) -> None:
     there = Federation(plan(parties, quorum=min(parties, 3)))
@@ -261,7 +261,7 @@ def test_no_integers_are_released_twice() -> None:
             each.encrypt_integers({"sum": some()}, round_id=1, cohort=(0, 1, 2))
 
 
-def test_parties_with_other_plans_do_not_meet() -> None:
+def test_parties_with_other_plans_do_not_add() -> None:
     one = plan()
     for other in (
         dataclasses.replace(one, noise_multiplier=1.9),
