@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -29,20 +30,31 @@ class AdamTrainer:
         features: (n, d) float32 training rows of this party.
         labels: (n,) int64.
         batch_size: rows in a batch; the last one may be smaller.
+        learning_rate: Adam's.
+        loss: mean loss of scores (n, …) and labels (n,); by default the paper's cross-entropy.
     """
 
-    def __init__(self, features: Tensor, labels: Tensor, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        batch_size: int = BATCH_SIZE,
+        *,
+        learning_rate: float = LEARNING_RATE,
+        loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+    ) -> None:
         self._features, self._labels, self._batch_size = features, labels, batch_size
+        self._learning_rate, self._loss = learning_rate, loss
         self._optimizer: torch.optim.Adam | None = None
 
     def train_epoch(self, model: nn.Module, seed: int) -> None:
         """Run one epoch of shuffled batches."""
-        self._optimizer = carry_on(self._optimizer, model)
+        self._optimizer = carry_on(self._optimizer, model, self._learning_rate)
         torch.manual_seed(seed)
         model.train()
         for batch in torch.split(torch.randperm(len(self._features)), self._batch_size):
             self._optimizer.zero_grad()
-            loss = cross_entropy(model(self._features[batch]), self._labels[batch])
+            loss = self._loss(model(self._features[batch]), self._labels[batch])
             torch.autograd.backward(loss)
             self._optimizer.step()
 

@@ -1,0 +1,314 @@
+"""What privacy costs in accuracy, by whose noise it is: six arms at the same ε, each tuned.
+
+Run: python -m benchmarks.privacy_accuracy --dataset digits --parties 10 \
+    --epsilon 0.25,0.5,1,2,4,8 --seeds 5 --json FILE [--plot FILE]
+
+Every arm at every ε is first tuned on one grid, with seeds of its own. Then, seed by seed and ε by
+ε, all arms train on the same split from the same weights, one after another; noise shares travel
+under encryption. Seeds fix splits and initial weights; coins and noise are secret and new in every
+run (Opacus draws its own from torch), so the 95 % intervals hold both.
+"""
+
+import argparse
+import datetime
+import functools
+import importlib.metadata
+import json
+import math
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from benchmarks.privacy_arms import ARMS, Arm, Deal, Trial, deal
+from benchmarks.privacy_findings import find, targets
+from benchmarks.privacy_tuning import QUICK, Grid, Tuned, tune
+from privfed.data import Dataset, Split, load_dataset
+from privfed.dp import PrivacyPlan
+from privfed.errors import PrivFedError
+from privfed.experiment.summary import mean_interval
+
+PACKAGES = ("privfed", "torch", "opacus", "dp-accounting", "numpy", "scipy", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to run."""
+
+    dataset: str
+    parties: int
+    split: Split
+    epsilons: tuple[float, ...]
+    delta: float
+    seeds: int
+    grid: Grid
+
+    def cases(self) -> list[tuple[Arm, float | None]]:
+        """List every arm at every ε; what has no noise runs once."""
+        plain = [(arm, None) for arm in ARMS if arm.noise is None]
+        return plain + [(arm, each) for each in self.epsilons for arm in ARMS if arm.noise]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One arm at one ε, over the seeds; accuracies are shares of the test rows of all parties.
+
+    `noise_multiplier` is over the clip norm: of each party's noise where it is local, else of the
+    noise in the sum that nobody knows a part of. `epsilon` was asked of every arm;
+    `epsilon_insiders` holds against parties who take out what they put in, `epsilon_outsider`
+    against who sees the models. `opacus_epsilon` is by Opacus's own accountant.
+    """
+
+    arm: str
+    label: str
+    trusts: str
+    epsilon: float | None
+    delta: float | None
+    parties: int
+    seeds: list[int]
+    accuracy_mean: float
+    accuracy_ci95: tuple[float, float] | None
+    accuracies: list[float]
+    noise_multiplier: float
+    accountant: str
+    epsilon_outsider: float | None
+    epsilon_insiders: float | None
+    opacus_epsilon: float | None
+    adjacency: str | None
+    privacy_unit: str | None
+    sampling: str | None
+    colluders: int | None
+    setting: dict[str, Any]
+    tuning_accuracy: float
+    rounds: int
+    upload_bytes_a_round: int
+    seconds: dict[str, float]
+    test_rows: int
+
+
+def measure(
+    asked: Asked, dataset: Dataset, advance: Callable[[str], None] = lambda title: None
+) -> list[Row]:
+    """Tune every arm at every ε, then run all of them seed by seed."""
+
+    def title(what: str, arm: Arm, epsilon: float | None) -> str:
+        return f"{what} {arm.name}" + ("" if epsilon is None else f" ε={epsilon:g}")
+
+    def dealt(seed: int) -> Deal:
+        return deal(dataset, asked.split, asked.parties, seed)
+
+    tuned: dict[tuple[Arm, float | None], Tuned] = {}
+    for arm, epsilon in asked.cases():
+        step = functools.partial(advance, title("tuning", arm, epsilon))
+        tuned[arm, epsilon] = tune(
+            arm, asked.grid, dealt, epsilon=epsilon, delta=asked.delta, advance=step
+        )
+    runs: dict[tuple[Arm, float | None], list[tuple[float, Trial]]] = {case: [] for case in tuned}
+    for seed in range(asked.seeds):
+        for (arm, epsilon), found in tuned.items():
+            advance(title(f"seed {seed}:", arm, epsilon))
+            run = arm.run(found.setting, dealt(seed), epsilon=epsilon, delta=asked.delta)
+            runs[arm, epsilon].append(run)
+    tests = len(dealt(0).test[1])
+    return [_row(asked, *case, tuned[case], runs[case], tests) for case in tuned]
+
+
+def _row(
+    asked: Asked,
+    arm: Arm,
+    epsilon: float | None,
+    tuned: Tuned,
+    runs: Sequence[tuple[float, Trial]],
+    tests: int,
+) -> Row:
+    accuracies = [accuracy for accuracy, _ in runs]
+    trials = [trial for _, trial in runs]
+    plans = [trial.plan for trial in trials if trial.plan is not None]
+    theirs = [trial.opacus_epsilon for trial in trials if trial.opacus_epsilon is not None]
+    return Row(
+        arm=arm.name,
+        label=arm.label,
+        trusts=arm.trusts,
+        epsilon=epsilon,
+        parties=asked.parties,
+        seeds=list(range(asked.seeds)),
+        accuracy_mean=fmean(accuracies),
+        accuracy_ci95=mean_interval(accuracies),
+        accuracies=accuracies,
+        opacus_epsilon=max(theirs, default=None),
+        setting=asdict(tuned.setting),
+        tuning_accuracy=tuned.accuracy,
+        rounds=trials[0].rounds,
+        upload_bytes_a_round=trials[0].upload_bytes,
+        seconds={
+            phase: fmean(trial.seconds[phase] for trial in trials) for phase in trials[0].seconds
+        },
+        test_rows=tests,
+        **_promise(plans),
+    )
+
+
+def _promise(plans: Sequence[PrivacyPlan]) -> dict[str, Any]:
+    """Give what the plans of all seeds promise; seeds deal IDs differently, so the worst counts."""
+    if not plans:
+        unknown = ("delta", "epsilon_outsider", "epsilon_insiders", "adjacency", "privacy_unit",
+                   "sampling", "colluders")  # fmt: skip
+        return dict.fromkeys(unknown) | {"noise_multiplier": 0.0, "accountant": "none"}
+    worst = max(plans, key=lambda plan: plan.epsilon)
+    return {
+        "delta": worst.delta,
+        "epsilon_outsider": worst.epsilon_outsider,
+        "epsilon_insiders": worst.epsilon_insiders,
+        "adjacency": worst.adjacency,
+        "privacy_unit": worst.privacy_unit,
+        "sampling": worst.sampling,
+        "colluders": worst.colluders if worst.is_shared else None,
+        "noise_multiplier": fmean(plan.noise_multiplier for plan in plans),
+        "accountant": worst.accountant,
+    }
+
+
+def provenance(dataset: Dataset) -> dict[str, Any]:
+    """Say where the figures come from; names no person, path or host."""
+    args = [Path(each).name if Path(each).is_absolute() else each for each in sys.argv[1:]]
+    return {
+        "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(["python", "-m", "benchmarks.privacy_accuracy", *args]),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "machine": platform.machine(),
+        "data": {
+            "dataset": dataset.name,
+            "source": dataset.source,
+            "is_surrogate": dataset.is_surrogate,
+            "sha256": dataset.sha256,
+            "rows": len(dataset),
+        },
+    }
+
+
+def table(rows: Sequence[Row], findings: dict[str, Any]) -> Table:
+    """Show the rows for a terminal, an arm a line and an ε a column."""
+    first = rows[0]
+    shown = Table(
+        title=f"Test accuracy, {first.parties} parties, {len(first.seeds)} seeds; "
+        f"± half a 95 % interval; δ = {findings['delta']:g}"
+    )
+    epsilons = sorted({row.epsilon for row in rows if row.epsilon is not None})
+    for name in ("arm", "trusts", *(f"ε = {each:g}" for each in epsilons)):
+        shown.add_column(name)
+    for arm in ARMS:
+        cells = {row.epsilon: _cell(row) for row in rows if row.arm == arm.name}
+        figures = [cells.get(each, cells.get(None, "")) for each in epsilons]
+        shown.add_row(arm.label, arm.trusts, *figures)
+    return shown
+
+
+def _cell(row: Row) -> str:
+    if row.accuracy_ci95 is None:
+        return f"{row.accuracy_mean:.3f}"
+    return f"{row.accuracy_mean:.3f} ±{row.accuracy_ci95[1] - row.accuracy_mean:.3f}"
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    found = tuple(sorted({float(each) for each in text.split(",")}))
+    if not all(each > 0 and math.isfinite(each) for each in found):
+        raise argparse.ArgumentTypeError("ε must be positive numbers, such as 0.5,1,2")
+    return found
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return count
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--dataset", choices=["digits", "breast-cancer", "dresses"], default="digits"
+    )
+    parser.add_argument("--data", default="surrogate", help="of dresses: a path or openml")
+    parser.add_argument("--parties", type=_count, default=10)
+    parser.add_argument(
+        "--split", choices=["disjoint", "overlapping", "deduplicated"], default="disjoint"
+    )
+    parser.add_argument("--epsilon", type=_numbers, default=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0))
+    parser.add_argument("--delta", type=float, default=1e-5)
+    parser.add_argument("--seeds", type=_count, default=5)
+    parser.add_argument("--quick", action="store_true", help="next to no tuning, for a try")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Run the command."""
+    given = parse()
+    torch.set_num_threads(1)
+    asked = Asked(
+        given.dataset,
+        given.parties,
+        given.split,
+        given.epsilon,
+        given.delta,
+        given.seeds,
+        QUICK if given.quick else Grid(),
+    )
+    console = Console()
+    try:
+        dataset = load_dataset(given.dataset, given.data)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
+            cases = asked.cases()
+            total = sum(asked.grid.trials(arm) for arm, _ in cases) + len(cases) * asked.seeds
+            task = progress.add_task("", total=total)
+            rows = measure(
+                asked,
+                dataset,
+                lambda title: progress.update(task, advance=1, description=title),
+            )
+    except PrivFedError as error:
+        raise SystemExit(str(error)) from None
+    findings = find(rows, given.delta)
+    if (given.dataset, given.parties, findings["epsilon"]) == ("digits", 10, 1.0):
+        findings["targets"] = targets(findings)
+    console.print(table(rows, findings))
+    for sentence in findings["sentences"]:
+        console.print(sentence, highlight=False)
+    if given.json:
+        settings = {
+            "dataset": given.dataset,
+            "parties": given.parties,
+            "split": given.split,
+            "epsilons": list(given.epsilon),
+            "delta": given.delta,
+            "seeds": list(range(given.seeds)),
+            "tuning": asked.grid.to_dict(),
+        }
+        kept = {
+            "provenance": provenance(dataset),
+            "settings": settings,
+            "findings": findings,
+            "rows": [asdict(row) for row in rows],
+        }
+        given.json.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    if given.plot:
+        from benchmarks.privacy_plots import draw
+
+        draw([asdict(row) for row in rows], given.dataset, given.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,360 @@
+"""The arms of benchmarks.privacy_accuracy, as data, and one run of one of them.
+
+Every arm trains the same model from the same initial weights on the same split by Adam, and is
+measured on the test rows of all parties. What differs is who trains, whose noise hides a row, and
+who has to be trusted for that.
+"""
+
+import functools
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from opacus import PrivacyEngine
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from privfed.cli.alignment import PSIAligner
+from privfed.data import Dataset, Split, split_parties
+from privfed.dp import Noise, Placement, PrivacyBudget, PrivacyPlan, SecretRandomness, calibrate
+from privfed.errors import ConfigError
+from privfed.experiment.exposure import expose
+from privfed.training import (
+    AdamTrainer,
+    CentralNoise,
+    DPSGDTrainer,
+    Exchange,
+    FloatAveraging,
+    LocalNoise,
+    NoisySums,
+    RecordGradients,
+    SharedNoise,
+    evaluate,
+    initial_model,
+    paper_network,
+    train_alone,
+    train_federated,
+    train_private,
+)
+from privfed.training.clipping import RowLosses, cross_entropy_by_row
+
+Rows = tuple[Tensor, Tensor]
+Trust = Literal["everybody", "nobody", "server", "encryption"]
+
+cached_plan = functools.cache(calibrate)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is tuned.
+
+    `steps` counts what each party's rows are noised and released for; `local_steps` of them make a
+    round. Without privacy, clipping means nothing and a step is a local epoch of batches.
+    """
+
+    learning_rate: float
+    l2_clip_norm: float
+    sampling_rate: float
+    steps: int
+    local_steps: int = 1
+
+
+@dataclass(frozen=True)
+class Deal:
+    """Who has which rows with one seed, and what is trained on them."""
+
+    seed: int
+    rows: tuple[Rows, ...]
+    test: Rows
+    placements: tuple[Placement, ...]
+    privacy_unit: str
+    build: Callable[[], nn.Module]
+    row_losses: RowLosses
+
+
+@functools.cache
+def deal(dataset: Dataset, split: Split, parties: int, seed: int) -> Deal:
+    """Split the rows, and find by private set intersection where each unit's rows lie."""
+    held = split_parties(dataset, split, parties=parties, seed=seed, align=PSIAligner())
+    unit = "one row"
+    placements = tuple(tuple(int(i == p) for i in range(parties)) for p in range(parties))
+    # Where no ID repeats and no row is dealt twice, there is nothing to intersect.
+    if dataset.ids is not None and (
+        split != "disjoint" or len(np.unique(dataset.ids)) < len(dataset)
+    ):
+        placements = expose(dataset, held, PSIAligner(), split=split, seed=seed).placements
+        unit = "all rows of one ID at all parties"
+
+    def rows(which: np.ndarray) -> Rows:
+        return torch.tensor(dataset.features[which]), torch.tensor(dataset.labels[which])
+
+    inputs, classes = dataset.encoder.num_features, len(dataset.class_names)
+    papers = dataset.name not in ("digits", "breast-cancer")
+    build = functools.partial(paper_network if papers else nn.Linear, inputs, classes)
+    return Deal(
+        seed=seed,
+        rows=tuple(rows(party.train) for party in held),
+        test=rows(np.concatenate([party.test for party in held])),
+        placements=placements,
+        privacy_unit=unit,
+        build=build,
+        row_losses=cross_entropy_by_row if papers else softmax_by_row,
+    )
+
+
+def softmax_by_row(scores: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each row under a softmax: multinomial logistic regression."""
+    return functional.cross_entropy(scores, labels, reduction="none")
+
+
+@dataclass
+class Trial:
+    """One training under way, and what it cost."""
+
+    model: nn.Module
+    rows: Sequence[Rows]
+    row_losses: RowLosses
+    setting: Setting
+    seed: int
+    plan: PrivacyPlan | None
+    seconds: dict[str, float] = field(default_factory=dict)
+    rounds: int = 0
+    upload_bytes: int = 0
+    opacus_epsilon: float | None = None
+
+    @property
+    def private(self) -> PrivacyPlan:
+        """The plan of a private arm."""
+        assert self.plan is not None
+        return self.plan
+
+    def on_round(
+        self, round_id: int, model: nn.Module, train_seconds: float, exchange: Exchange | None
+    ) -> None:
+        """Add up what a round cost."""
+        spent = {"train": train_seconds} | (exchange.seconds if exchange else {})
+        self.seconds = {
+            name: self.seconds.get(name, 0.0) + spent.get(name, 0.0)
+            for name in {**self.seconds, **spent}
+        }
+        self.rounds, self.upload_bytes = round_id, exchange.upload_bytes if exchange else 0
+
+
+def _plaintext(trial: Trial) -> None:
+    def loss(scores: Tensor, labels: Tensor) -> Tensor:
+        return trial.row_losses(scores, labels).mean()
+
+    trainers = [
+        AdamTrainer(
+            *own,
+            math.ceil(trial.setting.sampling_rate * len(own[1])),
+            learning_rate=trial.setting.learning_rate,
+            loss=loss,
+        )
+        for own in trial.rows
+    ]
+    _average(trial, trainers, trial.setting.steps)
+
+
+def _local_dpsgd(trial: Trial) -> None:
+    trainers = [
+        DPSGDTrainer(
+            *own,
+            trial.private,
+            place,
+            SecretRandomness(),
+            trial.setting.learning_rate,
+            row_losses=trial.row_losses,
+        )
+        for place, own in enumerate(trial.rows)
+    ]
+    _average(trial, trainers, trial.private.rounds)
+
+
+def _average(
+    trial: Trial, trainers: Sequence[AdamTrainer] | Sequence[DPSGDTrainer], rounds: int
+) -> None:
+    averaging = FloatAveraging([len(labels) for _, labels in trial.rows])  # public, as in the plan
+    train_federated(
+        trial.model, trainers, averaging, rounds=rounds, seed=trial.seed, on_round=trial.on_round
+    )
+
+
+def _noisy_sums(make: Callable[[PrivacyPlan], NoisySums], trial: Trial) -> None:
+    sums = make(trial.private)
+    contributors = [
+        RecordGradients(
+            trial.model, *own, sums.plan, place, SecretRandomness(), row_losses=trial.row_losses
+        )
+        for place, own in enumerate(trial.rows)
+    ]
+    budget = PrivacyBudget(sums.plan.epsilon, sums.plan.delta, privacy_unit=sums.plan.privacy_unit)
+    adam = torch.optim.Adam(trial.model.parameters(), lr=trial.setting.learning_rate)
+    train_private(trial.model, contributors, sums, budget, adam, on_round=trial.on_round)
+
+
+class _OpacusTrainer:
+    """Opacus as its users run it: its engine, its sampler, its noise; only σ comes from our plan.
+
+    The engine takes the sampling rate as one over the loader's batches, so the batch size is
+    chosen to make that the plan's. Its coins and noise are torch's, which guard no secret.
+    """
+
+    def __init__(self, trial: Trial) -> None:
+        plan, ((features, labels),) = trial.private, trial.rows
+        (rate,), (count,) = plan.sampling_rates, plan.rows
+        batches = DataLoader(TensorDataset(features, labels), batch_size=math.ceil(rate * count))
+        if len(batches) * rate != 1:
+            raise ConfigError(
+                f"Opacus would sample {count} rows at 1/{len(batches)}, the plan at {rate:g}: "
+                "choose a rate that is one over a whole number, or more rows"
+            )
+        adam = torch.optim.Adam(trial.model.parameters(), lr=trial.setting.learning_rate)
+        self._engine = PrivacyEngine()
+        self._model, self._adam, self._batches = self._engine.make_private(
+            module=trial.model,
+            optimizer=adam,
+            data_loader=batches,
+            noise_multiplier=plan.noise_multiplier,
+            max_grad_norm=plan.l2_clip_norm,
+        )
+        self._row_losses = trial.row_losses
+        self._left: list[tuple[Tensor, Tensor]] = []
+
+    def train_epoch(self, model: nn.Module, seed: int) -> None:
+        """Do one step; batches come a pass at a time."""
+        self._left = self._left or list(self._batches)
+        features, labels = self._left.pop()
+        self._adam.zero_grad()
+        losses = self._row_losses(self._model(features), labels)
+        torch.autograd.backward(losses.sum() / max(1, len(labels)))
+        self._adam.step()
+
+    def epsilon(self, delta: float) -> float:
+        """Give ε as Opacus's own accountant has it."""
+        return float(self._engine.get_epsilon(delta))
+
+
+def _opacus_alone(trial: Trial) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its noise is no secret, its hooks sit on the first layer
+        torch.manual_seed(trial.seed)
+        trainer = _OpacusTrainer(trial)
+        for module in trial.model.modules():
+            if isinstance(module, nn.Dropout):  # as in all private arms
+                module.p = 0.0
+        rounds = trial.private.rounds
+        train_alone(trial.model, trainer, rounds=rounds, seed=trial.seed, on_round=trial.on_round)
+        trial.opacus_epsilon = trainer.epsilon(trial.private.delta)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+        name: as in the JSON.
+        label: for people.
+        trusts: who is trusted with what the noise hides; "encryption" is nobody, but that at most
+            t parties collude and that encryption holds.
+        noise: of its plan; None: there is none.
+        train: changes the trial's model in place.
+        alone: whether the first party trains by itself.
+        local_steps: noisy steps a round, of which tuning chooses.
+        rehearse: a quicker way to train that tuning takes.
+    """
+
+    name: str
+    label: str
+    trusts: Trust
+    noise: Noise | None
+    train: Callable[[Trial], None]
+    alone: bool = False
+    local_steps: tuple[int, ...] = (1,)
+    rehearse: Callable[[Trial], None] | None = None
+
+    def plan(
+        self, setting: Setting, dealt: Deal, epsilon: float, delta: float
+    ) -> PrivacyPlan | None:
+        """Calibrate the noise of all its steps to ε against insiders, at the worst-placed unit."""
+        if self.noise is None:
+            return None
+        rows = dealt.rows[:1] if self.alone else dealt.rows
+        placements = {each[: len(rows)] for each in dealt.placements}
+        return cached_plan(
+            epsilon,
+            delta,
+            noise=self.noise,
+            rows=tuple(len(labels) for _, labels in rows),
+            rounds=setting.steps // setting.local_steps,
+            steps_per_round=(setting.local_steps,) * len(rows),
+            sampling_rates=(setting.sampling_rate,) * len(rows),
+            l2_clip_norm=setting.l2_clip_norm,
+            placements=tuple(sorted(each for each in placements if any(each))),
+            privacy_unit=dealt.privacy_unit,
+            dimension=sum(parameter.numel() for parameter in dealt.build().parameters()),
+        )
+
+    def run(
+        self,
+        setting: Setting,
+        dealt: Deal,
+        *,
+        epsilon: float | None,
+        delta: float,
+        rehearsal: bool = False,
+    ) -> tuple[float, Trial]:
+        """Train once and give the accuracy on the test rows of all parties."""
+        plan = None if epsilon is None else self.plan(setting, dealt, epsilon, delta)
+        model = initial_model(dealt.build, dealt.seed)
+        rows = dealt.rows[:1] if self.alone else dealt.rows
+        trial = Trial(model, rows, dealt.row_losses, setting, dealt.seed, plan)
+        (self.rehearse if rehearsal and self.rehearse else self.train)(trial)
+        return evaluate(model, *dealt.test).accuracy, trial
+
+
+@functools.cache
+def _sum_of_shares(plan: PrivacyPlan) -> PrivacyPlan:
+    """Give the continuous noise that is as wide as all shares together, colluders' included."""
+    whole = math.sqrt(plan.parties / (plan.quorum - plan.colluders))
+    return replace(
+        plan,
+        noise="central",
+        noise_multiplier=plan.noise_multiplier * whole,
+        target_epsilon=None,
+    )
+
+
+def _like_shares(plan: PrivacyPlan) -> NoisySums:
+    return CentralNoise(_sum_of_shares(plan))
+
+
+_on_sums = functools.partial(functools.partial, _noisy_sums)
+
+ARMS = (
+    Arm("plaintext", "no privacy, FedAvg", "everybody", None, _plaintext),
+    Arm("local-noise", "local noise, FedSGD", "nobody", "local", _on_sums(LocalNoise)),
+    Arm(
+        "local-dpsgd-fedavg",
+        "local DP-SGD, FedAvg",
+        "nobody",
+        "local",
+        _local_dpsgd,
+        local_steps=(2, 5),
+    ),
+    Arm(
+        "noise-shares",
+        "noise shares, encrypted",
+        "encryption",
+        "shares",
+        _on_sums(SharedNoise),
+        rehearse=_on_sums(_like_shares),
+    ),
+    Arm("central-noise", "central noise", "server", "central", _on_sums(CentralNoise)),
+    Arm("single-party", "one party alone, Opacus", "nobody", "local", _opacus_alone, alone=True),
+)
