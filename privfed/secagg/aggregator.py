@@ -11,6 +11,7 @@ from privfed.errors import (
     QuorumError,
     ReplayError,
 )
+from privfed.he.keys import ID_BYTES
 from privfed.secagg import wire
 from privfed.secagg.checks import check_round
 from privfed.secagg.masks import cohort_hash, cohort_of
@@ -45,13 +46,22 @@ class Aggregator:
         params: what all parties agreed on; no secret is needed, and none is taken.
         round_id: the round.
         cohort: with masks, the roster places of this round's parties (None: all).
+        key_id: the key of the round (``SecretKey.id``, which is public); None takes the first
+            upload's, so that a hostile party who is first shuts the others out.
+        previous: transcript that the uploads name, empty for none; None takes the first upload's.
 
     Raises:
         ConfigError: an argument is not what it says.
     """
 
     def __init__(
-        self, params: Parameters, round_id: int, cohort: Sequence[int] | None = None
+        self,
+        params: Parameters,
+        round_id: int,
+        cohort: Sequence[int] | None = None,
+        *,
+        key_id: bytes | None = None,
+        previous: bytes | None = None,
     ) -> None:
         if not isinstance(params, Parameters):
             raise ConfigError("an Aggregator takes the public parameters and no secret")
@@ -60,6 +70,12 @@ class Aggregator:
         self._cohort = cohort_of(params, cohort) if params.masks else None
         self._cohort_hash = cohort_hash(params, cohort)
         self._parts = Parts(params)
+        self._agreed: dict[str, bytes] = {}
+        if key_id is not None:
+            self._agreed["key_id"] = _exactly(key_id, ID_BYTES, "key_id")
+        if previous is not None:
+            history = previous or bytes(wire.HASH_BYTES)
+            self._agreed["previous"] = _exactly(history, wire.HASH_BYTES, "previous")
         self._common: wire.Prefix | None = None
         self._sums: dict[int, _Sum] = {}
         self._closed = False
@@ -102,6 +118,7 @@ class Aggregator:
                 fingerprint=self._params.fingerprint,
                 round_id=self._round_id,
                 cohort=self._cohort_hash,
+                **self._agreed,
             )
             wire.expect(prefix, wanted)
             common, part = common or prefix, self._parts.of(prefix)
@@ -211,3 +228,9 @@ class Aggregator:
             else:
                 pieces.append(each.accumulator.partial())
             yield b"".join(pieces)
+
+
+def _exactly(value: bytes, length: int, name: str) -> bytes:
+    if not isinstance(value, bytes) or len(value) != length:
+        raise ConfigError(f"{name} is {length} bytes")
+    return value

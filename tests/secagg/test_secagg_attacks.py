@@ -284,3 +284,33 @@ def test_values_that_change_after_they_were_checked_do_not_pass_as_a_sum():
         uploads.append(b"".join(blocks))
     with pytest.raises(AuthenticationError, match="does not decrypt"):
         parties.decryptor.decrypt(parties.total(uploads), 1)
+
+
+def test_a_hostile_first_upload_cannot_shut_the_others_out():
+    """A server that knows the round's key and history takes no other from whoever is first."""
+    params = parameters(3)
+    honest, other = Round.of(params), Round.of(params)  # the same roster, another key
+    sent = updates(3, SHAPES)
+    hostile = other.encryptors[0].encrypt(sent[0], weight=1024, round_id=1)
+    forked = honest.encryptors[0].encrypt(sent[0], weight=1024, round_id=1, previous=b"h" * 32)
+    uploads = [
+        encryptor.encrypt(update, weight=1024, round_id=1)
+        for encryptor, update in zip(honest.encryptors[1:], sent[1:], strict=True)
+    ]
+    shut = secagg.Aggregator(params, 1)
+    shut.add(hostile)
+    with pytest.raises(ContextMismatchError):
+        shut.add(uploads[0])
+    told = secagg.Aggregator(params, 1, key_id=honest.key.id, previous=b"")
+    for bad in (hostile, forked):
+        with pytest.raises(ContextMismatchError):
+            told.add(bad)
+    for upload in uploads:
+        told.add(upload)
+    assert len(honest.decryptor.decrypt(told.total(), 1).senders) == 2
+
+
+@pytest.mark.parametrize("wrong", [{"key_id": b"short"}, {"previous": b"short"}])
+def test_what_a_server_is_told_has_its_length(wrong):
+    with pytest.raises(ConfigError, match="bytes"):
+        secagg.Aggregator(parameters(3), 1, **wrong)
