@@ -70,12 +70,9 @@ class Aggregator:
         self._cohort = cohort_of(params, cohort) if params.masks else None
         self._cohort_hash = cohort_hash(params, cohort)
         self._parts = Parts(params)
-        self._agreed: dict[str, bytes] = {}
-        if key_id is not None:
-            self._agreed["key_id"] = _exactly(key_id, ID_BYTES, "key_id")
-        if previous is not None:
-            history = previous or bytes(wire.HASH_BYTES)
-            self._agreed["previous"] = _exactly(history, wire.HASH_BYTES, "previous")
+        self._key_id = _exactly(key_id, ID_BYTES, "key_id")
+        history = bytes(wire.HASH_BYTES) if previous == b"" else previous
+        self._previous = _exactly(history, wire.HASH_BYTES, "previous")
         self._common: wire.Prefix | None = None
         self._sums: dict[int, _Sum] = {}
         self._closed = False
@@ -112,13 +109,15 @@ class Aggregator:
         common = self._common
         while True:
             prefix = wire.Prefix.read(data)
+            like = common or prefix
             wanted = replace(
-                common or prefix,
+                like,
                 scheme=self._params.scheme,
                 fingerprint=self._params.fingerprint,
                 round_id=self._round_id,
                 cohort=self._cohort_hash,
-                **self._agreed,
+                key_id=self._key_id or like.key_id,
+                previous=self._previous or like.previous,
             )
             wire.expect(prefix, wanted)
             common, part = common or prefix, self._parts.of(prefix)
@@ -230,7 +229,7 @@ class Aggregator:
             yield b"".join(pieces)
 
 
-def _exactly(value: bytes, length: int, name: str) -> bytes:
-    if not isinstance(value, bytes) or len(value) != length:
+def _exactly(value: bytes | None, length: int, name: str) -> bytes | None:
+    if value is not None and (not isinstance(value, bytes) or len(value) != length):
         raise ConfigError(f"{name} is {length} bytes")
     return value
