@@ -20,9 +20,11 @@ from psi.groups import FAST_FROM, Points, Scalar, hash_to_group
 
 pytest.importorskip("numba")
 
+import numba
 from numba.core import config
 
 from psi.kernels import ristretto_code
+from psi.kernels.compiled import compiled
 from psi.kernels.field import P
 from psi.kernels.field_32 import Element32
 from psi.kernels.field_52 import Element52
@@ -229,6 +231,20 @@ def test_without_numba_large_batches_go_through_libsodium(monkeypatch: pytest.Mo
     assert np.array_equal(compiled, groups.multiply(scalar, hash_to_group(messages, b"some tag")))
 
 
+def test_small_sets_do_not_load_numba() -> None:
+    code = """
+import sys
+import psi
+from psi.groups import FAST_FROM, check_points, hash_to_group
+
+psi.align(list(range(500)), list(range(500)))
+hash_to_group([b""] * (FAST_FROM - 1), b"some tag")
+print("numba" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_one_side_with_it_and_one_without(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = [bytes([k, 1]) for k in range(30)]
     receiver = Receiver([*shared, b"one"])
@@ -241,6 +257,19 @@ def test_one_side_with_it_and_one_without(monkeypatch: pytest.MonkeyPatch) -> No
         message = party.receive(message)
     assert sorted(receiver.matches.tolist()) == list(range(30))
     assert sorted(sender.matches.tolist()) == list(range(1, 31))
+
+
+def test_no_folder_to_keep_compiled_code_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_ = numba.njit
+
+    def without_folders(*arguments: Any, cache: bool = False, **options: Any) -> Any:
+        if cache:  # as numba does where neither the package's nor the user's folder is writable
+            raise RuntimeError("cannot cache function: no locator available")
+        return compile_(*arguments, **options)
+
+    monkeypatch.setattr(numba, "njit", without_folders)
+    double = compiled(numba.int64, result=numba.int64)(lambda number: 2 * number)
+    assert double(21) == 42
 
 
 # -- what is generated -----------------------------------------------------------------------------
