@@ -16,7 +16,7 @@ from typing import Any
 from dp_accounting.pld import privacy_loss_distribution as pld
 
 from privfed import durable
-from privfed.dp.accounting import ADJACENCY
+from privfed.dp.accounting import ADJACENCY, at_most
 from privfed.dp.plan import PrivacyPlan
 from privfed.errors import BudgetExceededError, ConfigError, ReplayError
 
@@ -77,7 +77,7 @@ class PrivacyBudget:
         """Say in one line what is spent, with all that an ε needs to mean something."""
         sampling = "; ".join(sorted({each.plan.sampling for each in self._spent.values()}))
         return (
-            f"spent ε = {self.spent_epsilon:.3g} of {self.epsilon:g} at δ = {self.delta:g} "
+            f"spent ε = {at_most(self.spent_epsilon)} of {self.epsilon:g} at δ = {self.delta:g} "
             f"({ADJACENCY}: {self.privacy_unit}; sampling: {sampling or 'no round yet'})"
         )
 

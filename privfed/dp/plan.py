@@ -19,6 +19,7 @@ from privfed.dp.accounting import (
     ACCOUNTANT,
     ADJACENCY,
     Placement,
+    at_most,
     calibrate_noise_multiplier,
     dp_sgd_epsilon,
     dp_sgd_losses,
@@ -242,11 +243,11 @@ class PrivacyPlan:
 
     def statement(self) -> str:
         """Say in one line what is promised, with all that an ε needs to mean something."""
-        who = f"ε = {self.epsilon_insiders:.3g}"
+        who = f"ε = {at_most(self.epsilon_insiders)}"
         if self.is_shared:
             who = (
-                f"ε = {self.epsilon_outsider:.3g} for who sees the models, "
-                f"{self.epsilon_insiders:.3g} for {self.colluders} of the parties together"
+                f"ε = {at_most(self.epsilon_outsider)} for who sees the models, "
+                f"{at_most(self.epsilon_insiders)} for {self.colluders} of the parties together"
             )
         return (
             f"{who}, δ = {self.delta:g} ({self.adjacency}: {self.privacy_unit}; "

@@ -91,6 +91,8 @@ class RecordGradients:
 class Clip(Protocol):
     """Turns an update into what is summed, and the noisy sum into one of updates."""
 
+    plan: PrivacyPlan  # whose clip norm bounds what is sent
+
     def pack(self, update: Floats) -> Floats:
         """Give a vector of norm at most the plan's clip norm."""
 
@@ -106,7 +108,7 @@ class FixedClip:
     """
 
     def __init__(self, plan: PrivacyPlan) -> None:
-        self.norm = plan.l2_clip_norm
+        self.plan, self.norm = plan, plan.l2_clip_norm
 
     def pack(self, update: Floats) -> Floats:
         """Scale the update down to the norm, if it is longer."""
@@ -148,7 +150,7 @@ class AdaptiveClip:
             )
         if not (initial_norm > 0 and 0 <= target_quantile <= 1 and learning_rate > 0):
             raise ConfigError("adaptive clipping needs a positive norm and rate, and a quantile")
-        self.norm = initial_norm
+        self.plan, self.norm = plan, initial_norm
         self._quantile, self._learning_rate = target_quantile, learning_rate
         self._clients = float(np.dot(plan.rows, plan.sampling_rates))
         # Noise on the count of a twentieth of the clients, as in the paper; with few of them
@@ -178,7 +180,7 @@ class ClientUpdates:
     the amplification by sampling holds against the server too.
 
     Args:
-        model: the global model; trained in place and put back.
+        model: the global model; trained in place and put back, also when training fails.
         trainer: the client's local training, any number of steps.
         clip: how updates are clipped; shared by all clients of a simulation.
         plan: with one "row" a party: the client.
@@ -188,7 +190,8 @@ class ClientUpdates:
         simulation: whether a seeded coin is meant.
 
     Raises:
-        ConfigError: the plan counts rows, not clients, or the coin is seeded.
+        ConfigError: the plan counts rows, not clients, or is not the clip's; the model keeps
+            running statistics, which no clipping bounds; or the coin is seeded.
     """
 
     def __init__(
@@ -205,6 +208,14 @@ class ClientUpdates:
     ) -> None:
         require_secret([randomness], simulation)
         check_rows(plan, party, 1)
+        if clip.plan != plan:
+            raise ConfigError("the clip is another plan's, with a bound of its own: make it anew")
+        for name, buffer in model.named_buffers():
+            if buffer.is_floating_point():
+                raise ConfigError(
+                    f"{name} follows the rows and would leave unclipped and without noise: use "
+                    "GroupNorm, or track_running_stats=False"
+                )
         self.plan, self.party = plan, party
         self._model, self._trainer, self._clip = model, trainer, clip
         self._trained = [name for name, each in model.named_parameters() if each.requires_grad]
@@ -218,9 +229,12 @@ class ClientUpdates:
         if not self._randomness.coins(self._rate, 1)[0]:
             packed = np.zeros_like(self._clip.pack(self._flat(before)))
             return ClippedSum({"update": packed}, packed, self._sensitivity)
-        self._trainer.train_epoch(self._model, (self._seed << 20) + round_id)
-        update = subtract(get_arrays(self._model), before)
-        set_arrays(self._model, before)
+        try:
+            self._trainer.train_epoch(self._model, (self._seed << 20) + round_id)
+            update = subtract(get_arrays(self._model), before)
+        finally:  # no trace of the rows stays on the model
+            set_arrays(self._model, before)
+            self._model.zero_grad(set_to_none=True)
         # Minus the update, since the noisy sum is stepped against like a gradient.
         flat = -self._flat(update)
         if not np.isfinite(flat).all():

@@ -46,7 +46,8 @@ def train_private(
     Raises:
         BudgetExceededError: a round would exceed the budget, or all of the plan's are done; it was
             not begun.
-        ConfigError: the contributors are not the plan's parties, or follow another plan.
+        ConfigError: the contributors are not the plan's parties, or they or the clip follow
+            another plan, or the plan is for a model of another size.
     """
     plan = sums.plan
     if len(contributors) != plan.parties:
@@ -57,8 +58,16 @@ def train_private(
                 f"contributor {place} is for party {each.party} of its plan, which must be the "
                 "plan of the sums: make them from one plan, in its order"
             )
+    if clip is not None and clip.plan != plan:
+        raise ConfigError("the clip is another plan's: make it from the plan of the sums")
     expected = float(np.dot(plan.rows, plan.sampling_rates))
     parameters = [p for p in model.parameters() if p.requires_grad]
+    size = sum(parameter.numel() for parameter in parameters)
+    if clip is None and plan.dimension != size:
+        raise ConfigError(
+            f"the plan is for {plan.dimension} values and the model has {size} to train: "
+            f"calibrate it with dimension={size}"
+        )
     left = plan.rounds - budget.rounds_spent(plan)
     for _ in range(max(1, left) if rounds is None else rounds):
         round_id = budget.spend_round(plan)

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from privfed.dp import PrivacyBudget, PrivacyPlan
-from privfed.dp.accounting import dp_sgd_losses
+from privfed.dp.accounting import at_most, dp_sgd_losses
 from privfed.errors import BudgetExceededError, ConfigError, ReplayError
 
 DELTA = 1e-5
@@ -351,7 +351,11 @@ def test_an_epsilon_comes_with_what_it_means(granted: float) -> None:
     assert "no round yet" in kept.statement()
     kept.spend_round(plan())
     said = kept.statement()
-    for part in (f"{kept.spent_epsilon:.3g} of {granted:g}", "δ = 1e-05", "add or remove one unit"):
+    for part in (
+        f"{at_most(kept.spent_epsilon)} of {granted:g}",
+        "δ = 1e-05",
+        "add or remove one unit",
+    ):
         assert part in said
     assert "one row" in said
     assert "Poisson" in said

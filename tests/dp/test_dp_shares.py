@@ -84,6 +84,57 @@ def test_decoding_is_the_way_back() -> None:
     assert sums.decode(np.array(drawn)).std(axis=0) == pytest.approx(share, rel=0.08)
 
 
+# --- The printed ε against the integers' own law --------------------------------------------------
+
+
+def divergence(epsilon: float, p: np.ndarray, q: np.ndarray) -> float:
+    """The larger of the two hockey-stick divergences of two laws."""
+    factor = math.exp(epsilon)
+    return max(np.maximum(p - factor * q, 0).sum(), np.maximum(q - factor * p, 0).sum())
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize(
+    ("parties", "rows", "rate", "noise_multiplier"),
+    [(2, 1, 1.0, 1.2), (2, 1, 0.2, 0.8), (3, 1, 0.2, 0.8), (2, 2, 0.3, 1.5), (3, 2, 1.0, 3.0)],
+)
+def test_the_printed_epsilon_is_above_that_of_the_integers(
+    parties: int, rows: int, rate: float, noise_multiplier: float, steps: int
+) -> None:
+    """The whole way: grid, shares, slack, sampling; what is left after one party takes its out.
+
+    A unit's rows push one axis by all that a sensitivity may be, from centres between integers.
+    """
+    found = plan(
+        parties,
+        sampling_rates=(rate,) * parties,
+        noise_multiplier=noise_multiplier,
+        rounds=steps,
+        dimension=1,
+        placements=[tuple(rows if i == j else 0 for j in range(parties)) for i in range(parties)],
+    )
+    sums, sigma = NoiseShares(found), found.share_grid_std
+    reach = found.l2_clip_norm * (1 + SLACK) / sums.step
+    tightest = math.inf
+    for offset in (0.0, 0.31, 0.5):
+        others = [-0.2] * (parties - 2)  # the centres of further honest parties
+        laws = [summed([offset + row * reach, *others], sigma) for row in range(rows + 1)]
+        low = min(start for start, _ in laws)
+        high = max(start + len(chances) for start, chances in laws)
+        p, q = np.zeros(high - low), np.zeros(high - low)
+        for row, (start, chances) in enumerate(laws):
+            place = slice(start - low, start - low + len(chances))
+            p[place] += chances * stats.binom.pmf(row, rows, rate)
+            if row == 0:
+                q[place] = chances
+        if steps == 2:
+            keep = (p > 1e-14) | (q > 1e-14)
+            p, q = np.outer(p[keep], p[keep]), np.outer(q[keep], q[keep])
+        assert divergence(found.epsilon_insiders, p, q) <= found.delta
+        tightest = min(tightest, found.delta - divergence(0.98 * found.epsilon_insiders, p, q))
+    assert tightest < 0  # and 2 % less would be too little
+
+
 # --- Sensitivity --------------------------------------------------------------------------------
 
 coordinates = st.floats(-1e6, 1e6)

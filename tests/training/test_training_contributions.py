@@ -82,13 +82,11 @@ def network() -> nn.Linear:
     return nn.Linear(5, 2)  # 12 parameters
 
 
-def client(by: float, rate: float = 1.0, clip: Clip | None = None) -> tuple[ClientUpdates, Moved]:
-    found = plan(2, sampling_rates=(0.5, rate), noise_multiplier=0.2)
+def client(by: float, rate: float = 1.0, adaptive: bool = False) -> tuple[ClientUpdates, Moved]:
+    found = plan(2, sampling_rates=(0.5, rate), noise_multiplier=0.2, dimension=SIZE + adaptive)
     trainer = Moved(by)
-    contributor = ClientUpdates(
-        network(), trainer, clip or FixedClip(found), found, 1, SecretRandomness()
-    )
-    return contributor, trainer
+    clip = AdaptiveClip(found) if adaptive else FixedClip(found)
+    return ClientUpdates(network(), trainer, clip, found, 1, SecretRandomness()), trainer
 
 
 # --- Clipping ---------------------------------------------------------------------------------
@@ -194,8 +192,7 @@ def test_a_client_sends_minus_its_clipped_update_and_puts_the_model_back() -> No
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_a_client_left_out_sends_zeros(adaptive: bool) -> None:
     """It doesn't even train; and with its noise share nobody can tell (two shares, real sum)."""
-    clip = AdaptiveClip(plan(dimension=SIZE + 1)) if adaptive else None
-    contributor, trainer = client(by=0.5, rate=1e-300, clip=clip)
+    contributor, trainer = client(by=0.5, rate=1e-300, adaptive=adaptive)
     sent = contributor.contribute(1)
     assert trainer.rounds == 0
     assert sent.flat.shape == (SIZE + adaptive,)
@@ -221,6 +218,55 @@ def test_an_update_that_is_not_finite_is_refused_and_the_model_put_back(by: floa
         contributor.contribute(1)
     after = get_arrays(contributor._model)
     assert all(np.array_equal(array, before[name]) for name, array in after.items())
+
+
+class Fails(Moved):
+    """Moves the model, leaves gradients on it, and then breaks off."""
+
+    def train_epoch(self, model: nn.Module, seed: int) -> None:
+        super().train_epoch(model, seed)
+        model(torch.ones(1, 5)).sum().backward()
+        raise RuntimeError("out of memory")
+
+
+def test_no_trace_stays_on_the_model_when_training_fails() -> None:
+    contributor, _ = client(by=0.5)
+    contributor._trainer = Fails(0.5)
+    model = contributor._model
+    before = get_arrays(model)
+    with pytest.raises(RuntimeError):
+        contributor.contribute(1)
+    assert all(np.array_equal(array, before[name]) for name, array in get_arrays(model).items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_running_statistics_are_refused_by_name() -> None:
+    """They would carry a client's raw means into the global model."""
+    found = plan(2, dimension=20)
+
+    def make(model: nn.Module) -> None:
+        ClientUpdates(model, Moved(0), FixedClip(found), found, 0, SecretRandomness())
+
+    with pytest.raises(ConfigError, match=r"1\.running_mean follows the rows.*GroupNorm"):
+        make(nn.Sequential(nn.Linear(5, 2), nn.BatchNorm1d(2)))
+    make(nn.Sequential(nn.Linear(5, 2), nn.BatchNorm1d(2, track_running_stats=False)))
+    make(nn.Sequential(nn.Linear(5, 2), nn.GroupNorm(1, 2)))
+
+
+def test_a_clip_of_another_plan_is_refused() -> None:
+    """Its norm may be larger than the one that this plan's noise hides."""
+    found, wide = plan(2), plan(2, l2_clip_norm=100.0)
+    with pytest.raises(ConfigError, match="clip is another plan's"):
+        ClientUpdates(network(), Moved(5), FixedClip(wide), found, 0, SecretRandomness())
+    model = network()
+    clients = [
+        ClientUpdates(model, Moved(5), FixedClip(found), found, place, SecretRandomness())
+        for place in range(2)
+    ]
+    sgd, budget = torch.optim.SGD(model.parameters(), lr=1.0), generous(found)
+    with pytest.raises(ConfigError, match="clip is another plan's"):
+        train_private(model, clients, CentralNoise(found), budget, sgd, clip=FixedClip(wide))
+    assert budget.spent_epsilon == 0
 
 
 def test_frozen_parameters_are_no_part_of_an_update() -> None:

@@ -247,6 +247,14 @@ def test_contributors_stand_in_the_plans_order(rows: Any) -> None:
         assert budget.spent_epsilon == 0
 
 
+def test_a_model_of_another_size_is_told_before_anything_is_paid(rows: Any) -> None:
+    found = plan(dimension=DIMENSION + 1)
+    training, budget = Training(found, rows), generous(found)
+    with pytest.raises(ConfigError, match="dimension=22"):
+        training.run(budget)
+    assert budget.spent_epsilon == 0
+
+
 def test_a_budget_of_another_unit_is_refused(rows: Any) -> None:
     training = Training(plan(), rows)
     with pytest.raises(ConfigError, match="one person"):
