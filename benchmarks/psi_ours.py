@@ -25,7 +25,7 @@ def load(task: dict[str, Any]) -> Work:
     hash_to_group([b""], b"load libsodium")
     if task["protocol"] == "ecdh" and task["n"] >= FAST_FROM:
         multiply(Scalar.random(), hash_to_group([b""] * FAST_FROM, b"load the compiled group"))
-    if task["protocol"] == "kkrt" and task["n"] >= kernels.FAST_FROM and kernels.fast_available():
+    if task["n"] >= kernels.FAST_FROM and kernels.fast_available():
         kernels.load()
     folder = Path(task["folder"])
     names: tuple[Side, Side] = ("serve", "join")

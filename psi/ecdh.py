@@ -63,9 +63,10 @@ class ECDHParty(Party):
         confirmation = hash_to_group([b""], b"psi-ecdh-v1-confirmation-" + self._identity)
         domain = b"psi-ecdh-v1-HashToGroup-" + self._identity + b"-ristretto255-SHA512"
         blinded = [multiply(self._key, confirmation)]
-        for piece in _pieces(len(self._items)):
-            self._progress("blinding own IDs", piece.start, len(self._items))
-            batch = (self._items[index] for index in self._order[piece])
+        items = list(self._items)  # which may be keys that are made when they are asked for
+        for piece in _pieces(len(items)):
+            self._progress("blinding own IDs", piece.start, len(items))
+            batch = (items[index] for index in self._order[piece].tolist())
             blinded.append(multiply(self._key, hash_to_group(batch, domain)))
         self._sent = np.vstack(blinded)
         return self._sent
