@@ -29,7 +29,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from benchmarks.privacy_arms import ARMS, Arm, Deal, Trial, deal
+from benchmarks.privacy_arms import ARMS, Arm, Trial
+from benchmarks.privacy_deal import Deal, deal
 from benchmarks.privacy_findings import find, targets
 from benchmarks.privacy_tuning import QUICK, Grid, Tuned, tune
 from privfed.data import Dataset, Split, load_dataset
@@ -65,7 +66,7 @@ class Row:
     `noise_multiplier` is over the clip norm: of each party's noise where it is local, else of the
     noise in the sum that nobody knows a part of. `epsilon` was asked of every arm;
     `epsilon_insiders` holds against parties who take out what they put in, `epsilon_outsider`
-    against who sees the models. `opacus_epsilon` is by Opacus's own accountant.
+    against who sees the models. `opacus_epsilon` is by Opacus's own accountant, of one row.
     """
 
     arm: str

@@ -12,18 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import numpy as np
 import torch
 from opacus import PrivacyEngine
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from privfed.cli.alignment import PSIAligner
-from privfed.data import Dataset, Split, split_parties
-from privfed.dp import Noise, Placement, PrivacyBudget, PrivacyPlan, SecretRandomness, calibrate
+from benchmarks.privacy_deal import Deal, Rows
+from privfed.dp import Noise, PrivacyBudget, PrivacyPlan, SecretRandomness, calibrate
 from privfed.errors import ConfigError
-from privfed.experiment.exposure import expose
 from privfed.training import (
     AdamTrainer,
     CentralNoise,
@@ -36,14 +32,12 @@ from privfed.training import (
     SharedNoise,
     evaluate,
     initial_model,
-    paper_network,
     train_alone,
     train_federated,
     train_private,
 )
-from privfed.training.clipping import RowLosses, cross_entropy_by_row
+from privfed.training.clipping import RowLosses
 
-Rows = tuple[Tensor, Tensor]
 Trust = Literal["everybody", "nobody", "server", "encryption"]
 
 cached_plan = functools.cache(calibrate)
@@ -62,54 +56,6 @@ class Setting:
     sampling_rate: float
     steps: int
     local_steps: int = 1
-
-
-@dataclass(frozen=True)
-class Deal:
-    """Who has which rows with one seed, and what is trained on them."""
-
-    seed: int
-    rows: tuple[Rows, ...]
-    test: Rows
-    placements: tuple[Placement, ...]
-    privacy_unit: str
-    build: Callable[[], nn.Module]
-    row_losses: RowLosses
-
-
-@functools.cache
-def deal(dataset: Dataset, split: Split, parties: int, seed: int) -> Deal:
-    """Split the rows, and find by private set intersection where each unit's rows lie."""
-    held = split_parties(dataset, split, parties=parties, seed=seed, align=PSIAligner())
-    unit = "one row"
-    placements = tuple(tuple(int(i == p) for i in range(parties)) for p in range(parties))
-    # Where no ID repeats and no row is dealt twice, there is nothing to intersect.
-    if dataset.ids is not None and (
-        split != "disjoint" or len(np.unique(dataset.ids)) < len(dataset)
-    ):
-        placements = expose(dataset, held, PSIAligner(), split=split, seed=seed).placements
-        unit = "all rows of one ID at all parties"
-
-    def rows(which: np.ndarray) -> Rows:
-        return torch.tensor(dataset.features[which]), torch.tensor(dataset.labels[which])
-
-    inputs, classes = dataset.encoder.num_features, len(dataset.class_names)
-    papers = dataset.name not in ("digits", "breast-cancer")
-    build = functools.partial(paper_network if papers else nn.Linear, inputs, classes)
-    return Deal(
-        seed=seed,
-        rows=tuple(rows(party.train) for party in held),
-        test=rows(np.concatenate([party.test for party in held])),
-        placements=placements,
-        privacy_unit=unit,
-        build=build,
-        row_losses=cross_entropy_by_row if papers else softmax_by_row,
-    )
-
-
-def softmax_by_row(scores: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each row under a softmax: multinomial logistic regression."""
-    return functional.cross_entropy(scores, labels, reduction="none")
 
 
 @dataclass

@@ -52,6 +52,8 @@ def draw(rows: Sequence[dict[str, Any]], dataset: str, path: Path) -> None:
     axis.set_xticks(epsilons, [f"{each:g}" for each in epsilons])
     axis.set_xlabel(f"ε at δ = {points[0]['delta']:g} ({points[0]['adjacency']}), the same for all")
     axis.set_ylabel("test accuracy, with 95 % intervals")
+    lowest = min(row["accuracy_mean"] for row in rows)
+    axis.set_ylim(max(0.0, lowest - 0.05), min(1.0, axis.get_ylim()[1]))
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=9)

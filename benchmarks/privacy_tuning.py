@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from benchmarks.privacy_arms import Arm, Deal, Setting
+from benchmarks.privacy_arms import Arm, Setting
+from benchmarks.privacy_deal import Deal
 
 
 @dataclass(frozen=True)

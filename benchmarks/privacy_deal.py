@@ -1,0 +1,77 @@
+"""What benchmarks.privacy_accuracy trains on: a seed's split, its units of privacy, its model."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from privfed.cli.alignment import PSIAligner
+from privfed.data import Dataset, Split, split_parties
+from privfed.dp import Placement
+from privfed.experiment.exposure import expose
+from privfed.training import paper_network
+from privfed.training.clipping import RowLosses, cross_entropy_by_row
+
+Rows = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Deal:
+    """Who has which rows with one seed, and what is trained on them.
+
+    Attributes:
+        seed: of the split and the initial weights.
+        rows: features (n, d) and labels (n,) of each party's training.
+        test: those of all parties' test rows together.
+        placements: for each unit its training rows at each party.
+        privacy_unit: what the unit is.
+        build: makes the model.
+        row_losses: its loss.
+    """
+
+    seed: int
+    rows: tuple[Rows, ...]
+    test: Rows
+    placements: tuple[Placement, ...]
+    privacy_unit: str
+    build: Callable[[], nn.Module]
+    row_losses: RowLosses
+
+
+@functools.cache
+def deal(dataset: Dataset, split: Split, parties: int, seed: int) -> Deal:
+    """Split the rows, and find by private set intersection where each unit's rows lie."""
+    held = split_parties(dataset, split, parties=parties, seed=seed, align=PSIAligner())
+    unit = "one row"
+    placements = tuple(tuple(int(i == p) for i in range(parties)) for p in range(parties))
+    # Where no ID repeats and no row is dealt twice, there is nothing to intersect.
+    if dataset.ids is not None and (
+        split != "disjoint" or len(np.unique(dataset.ids)) < len(dataset)
+    ):
+        placements = expose(dataset, held, PSIAligner(), split=split, seed=seed).placements
+        unit = "all rows of one ID at all parties"
+
+    def rows(which: np.ndarray) -> Rows:
+        return torch.tensor(dataset.features[which]), torch.tensor(dataset.labels[which])
+
+    inputs, classes = dataset.encoder.num_features, len(dataset.class_names)
+    papers = dataset.name not in ("digits", "breast-cancer")
+    build = functools.partial(paper_network if papers else nn.Linear, inputs, classes)
+    return Deal(
+        seed=seed,
+        rows=tuple(rows(party.train) for party in held),
+        test=rows(np.concatenate([party.test for party in held])),
+        placements=placements,
+        privacy_unit=unit,
+        build=build,
+        row_losses=cross_entropy_by_row if papers else softmax_by_row,
+    )
+
+
+def softmax_by_row(scores: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each row under a softmax: multinomial logistic regression."""
+    return functional.cross_entropy(scores, labels, reduction="none")
