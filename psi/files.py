@@ -4,7 +4,6 @@ import contextlib
 import csv
 import importlib
 import importlib.util
-import mmap
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from psi.csvfiles import read_unquoted
 from psi.errors import ConfigError
 from psi.texts import Texts
 
@@ -43,7 +43,9 @@ def taken(table: Any, rows: NDArray[np.intp]) -> dict[str, Any]:
     numbers = rows.tolist()
     if isinstance(table, Mapping):
         return {
-            name: ["" if row < 0 else column[row] for row in numbers]
+            name: column.picked(numbers)
+            if isinstance(column, Texts)
+            else ["" if row < 0 else column[row] for row in numbers]
             for name, column in table.items()
         }
     part = table.take(_arrow().array([None if row < 0 else row for row in numbers], "int64"))
@@ -138,7 +140,7 @@ def _read_csv(path: Path) -> Mapping[str, Sequence[str]]:
             if len(set(header)) != len(header):
                 raise ConfigError(f"{path} names a column twice in its header")
             if path.stat().st_size >= _ARROW_FROM_BYTES:
-                quick = _read_unquoted(path, separator, header)
+                quick = read_unquoted(path, separator, header)
                 if quick is not None:
                     return quick
             for row in reader:
@@ -153,36 +155,6 @@ def _read_csv(path: Path) -> Mapping[str, Sequence[str]]:
         raise ConfigError(f"{path} is no UTF-8 CSV file: {error}") from error
     columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in header]
     return dict(zip(header, columns, strict=True))
-
-
-def _read_unquoted(path: Path, separator: str, header: list[str]) -> dict[str, Texts] | None:
-    """A CSV file by pyarrow, many times faster; None where that is missing or might read else.
-
-    Without quotes it reads as the standard library does (a test holds them to each other); the
-    library also names the line of what is wrong.
-    """
-    if importlib.util.find_spec("pyarrow") is None:
-        return None
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        if content.find(b'"') >= 0:
-            return None
-    arrow, reader = _arrow(), importlib.import_module("pyarrow.csv")
-    try:
-        table = reader.read_csv(
-            path,
-            # More threads would take more processor time in all.
-            read_options=reader.ReadOptions(use_threads=False),
-            parse_options=reader.ParseOptions(delimiter=separator),
-            convert_options=reader.ConvertOptions(
-                column_types=dict.fromkeys(header, arrow.string()), strings_can_be_null=False
-            ),
-        )
-    except arrow.ArrowInvalid:
-        return None
-    if table.column_names != header:
-        return None
-    columns = zip(header, map(Texts.of_arrow, table.columns), strict=True)
-    return {name: column for name, column in columns if column is not None}
 
 
 def _read_parquet(path: Path) -> Any:

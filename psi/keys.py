@@ -137,7 +137,7 @@ def _plain_keys(
     """
     values: Any = columns[0] if len(columns) == 1 else None
     if isinstance(values, Texts):
-        filled = values.all_filled()
+        filled = len(values) > 0 and values.all_filled()
     else:
         filled = isinstance(values, list) and set(map(type, values)) == {str} and all(values)
     if not filled:
@@ -153,8 +153,9 @@ def _plain_keys(
         return None
     keys = TextKeys(texts)
     # Digests under a key that nobody knows: if two are the same, the thorough way decides.
-    heads = kernels.digest_items(keys, secrets.token_bytes(32))[:, :8].copy().view(np.uint64)
-    return keys if kernels.all_distinct(heads.ravel()) else None
+    digests = kernels.digest_batches(keys, secrets.token_bytes(32))
+    heads = np.concatenate([batch.view(np.uint64)[:, 0].copy() for batch in digests])
+    return keys if kernels.all_distinct(heads) else None
 
 
 def _encode(

@@ -6,13 +6,13 @@ texts themselves, `TextKeys` the keys that are matched: both read like lists.
 
 import bisect
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KEY_HEAD_BYTES", "TextKeys", "Texts", "text_key"]
+__all__ = ["KEY_HEAD_BYTES", "Chunk", "TextKeys", "Texts", "text_key"]
 
 KEY_HEAD_BYTES = 9
 _OFFSETS = {"string": "=i4", "large_string": "=i8"}
@@ -26,17 +26,18 @@ def text_key(content: bytes) -> bytes:
 
 
 class Texts(Sequence[str]):
-    """A column of texts, none missing.
+    """A column of texts, none missing."""
 
-    Attributes:
-        chunks: Pairs of bytes and offsets: text i of a chunk is bytes[offsets[i]:offsets[i + 1]].
-    """
-
-    def __init__(self, chunks: Sequence[Chunk]) -> None:
+    def __init__(self, chunks: Iterable[Chunk]) -> None:
         """Take chunks of valid UTF-8 with rising offsets."""
-        self.chunks = [chunk for chunk in chunks if len(chunk[1]) > 1]
-        sizes = (len(offsets) - 1 for _, offsets in self.chunks)
+        self._chunks = [chunk for chunk in chunks if len(chunk[1]) > 1]
+        sizes = (len(offsets) - 1 for _, offsets in self._chunks)
         self._starts = [0, *itertools.accumulate(sizes)]
+
+    @property
+    def chunks(self) -> Iterable[Chunk]:
+        """Pairs of bytes and offsets: text i of a chunk is bytes[offsets[i]:offsets[i + 1]]."""
+        return self._chunks
 
     @classmethod
     def of_arrow(cls, column: Any) -> Self | None:
@@ -73,7 +74,7 @@ class Texts(Sequence[str]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         number = bisect.bisect_right(self._starts, index) - 1
-        data, offsets = self.chunks[number]
+        data, offsets = self._chunks[number]
         place = index - self._starts[number]
         return data[offsets[place] : offsets[place + 1]].tobytes()
 
@@ -82,6 +83,10 @@ class Texts(Sequence[str]):
         for data, offsets in self.chunks:
             whole, ends = data.tobytes(), offsets.tolist()
             yield from (whole[start:end] for start, end in itertools.pairwise(ends))
+
+    def picked(self, rows: Sequence[int]) -> list[str]:
+        """Some of the texts in the order asked for; -1 gives an empty one."""
+        return ["" if row < 0 else self.content(row).decode() for row in rows]
 
     def all_filled(self) -> bool:
         """Whether no text is empty."""

@@ -13,18 +13,20 @@ import functools
 import hashlib
 import importlib
 import importlib.util
+import itertools
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psi.kernels import portable
-from psi.texts import KEY_HEAD_BYTES, TextKeys
+from psi.texts import KEY_HEAD_BYTES, TextKeys, text_key
 
 __all__ = [
     "FAST_FROM",
     "all_distinct",
+    "digest_batches",
     "digest_items",
     "fast_available",
     "load",
@@ -36,6 +38,9 @@ __all__ = [
 ]
 
 FAST_FROM = 1 << 16  # below, loading the compiled code costs more than it saves
+_TABLE_MOST = 1 << 22  # above, a table of what was seen takes more memory than sorting
+
+_BATCH = 1 << 17
 
 
 @functools.cache
@@ -51,24 +56,37 @@ def load() -> None:
 
 def digest_items(items: Sequence[bytes], key: bytes) -> NDArray[np.uint8]:
     """BLAKE2s (RFC 7693) of each item under a 32-byte key: shape (len(items), 16)."""
-    if not _fast(len(items)):
-        return portable.digest_items(items, key)
+    digests = list(digest_batches(items, key))
+    return np.concatenate(digests) if digests else np.empty((0, 16), np.uint8)
+
+
+def digest_batches(items: Sequence[bytes], key: bytes) -> Iterator[NDArray[np.uint8]]:
+    """As `digest_items`, some hundred thousand items at a time."""
+    if isinstance(items, TextKeys) and _fast(len(items)):
+        for data, offsets in items.texts.chunks:
+            yield _digest(data, offsets.astype(np.int64), key, headed=True)
+        return
+    numbered = iter(items)
+    while batch := list(itertools.islice(numbered, _BATCH)):
+        if _fast(len(items)):
+            yield _digest(*_joined(batch), key, headed=False)
+        else:
+            yield portable.digest_items(batch, key)
+
+
+def _digest(
+    data: NDArray[np.uint8], ends: NDArray[np.int64], key: bytes, *, headed: bool
+) -> NDArray[np.uint8]:
     from psi.kernels import fast
 
-    headed = isinstance(items, TextKeys)
-    chunks = items.texts.chunks if isinstance(items, TextKeys) else [_joined(items)]
-    digests = np.empty((len(items), 16), np.uint8)
-    longest = fast.MAX_ITEM_BYTES - (KEY_HEAD_BYTES if headed else 0)
-    start = 0
-    for data, offsets in chunks:
-        own = digests[start : start + len(offsets) - 1]
-        ends = offsets.astype(np.int64)
-        fast.digest_items(data, ends, key, own, headed=headed)
-        lengths = np.diff(ends)
-        for index in np.flatnonzero((lengths > longest) | (lengths + headed == 0)).tolist():
-            digest = hashlib.blake2s(items[start + index], digest_size=16, key=key).digest()
-            own[index] = np.frombuffer(digest, np.uint8)
-        start += len(own)
+    digests = np.empty((len(ends) - 1, 16), np.uint8)
+    fast.digest_items(data, ends, key, digests, headed=headed)
+    lengths = np.diff(ends) + (KEY_HEAD_BYTES if headed else 0)
+    for index in np.flatnonzero((lengths > fast.MAX_ITEM_BYTES) | (lengths == 0)).tolist():
+        content = data[ends[index] : ends[index + 1]].tobytes()
+        item = text_key(content) if headed else content
+        digest = hashlib.blake2s(item, digest_size=16, key=key).digest()
+        digests[index] = np.frombuffer(digest, np.uint8)
     return digests
 
 
@@ -145,7 +163,7 @@ def transpose(columns: NDArray[np.uint8], n_rows: int) -> NDArray[np.uint8]:
 
 def all_distinct(numbers: NDArray[np.uint64]) -> bool:
     """Whether no number occurs twice."""
-    if _fast(len(numbers)):
+    if _fast(len(numbers)) and len(numbers) <= _TABLE_MOST:
         from psi.kernels import fast
 
         return fast.all_distinct(numbers)

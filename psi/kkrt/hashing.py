@@ -1,22 +1,21 @@
-"""From items to what `kkrt` computes with: digests, buckets, bins and code words.
+"""From items to what `kkrt` computes with: digests, bins and code words.
 
 An item is digested to 128 bits under a key of the session. The first bits are the number of its
 bucket; AES under further keys of the session turns a digest into its bins and its code word.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from psi import kernels
+from psi.kkrt.buckets import DIGEST_BYTES
 from psi.kkrt.layout import HASHES
 
-__all__ = ["DIGEST_BYTES", "SessionHashes", "by_bucket"]
-
-DIGEST_BYTES = 16
+__all__ = ["SessionHashes"]
 
 Bytes = NDArray[np.uint8]
 
@@ -36,9 +35,9 @@ class SessionHashes:
         keys = [aes[start : start + 16] for start in range(0, len(aes), 16)]
         self._code_keys, self._bin_keys = keys[:4], keys[4:]
 
-    def digests(self, items: Sequence[bytes]) -> Bytes:
-        """Shape (n, 16)."""
-        return kernels.digest_items(items, self._item_key)
+    def digests(self, items: Sequence[bytes]) -> Iterator[Bytes]:
+        """The digests of all items in order, some at a time: shape (any, 16)."""
+        return kernels.digest_batches(items, self._item_key)
 
     def bins(self, digests: Bytes, n_bins: int) -> NDArray[np.uint32]:
         """The three bins of each digest, one in each third of the bins: shape (n, 3)."""
@@ -57,17 +56,6 @@ class SessionHashes:
     def confirmation_code(self) -> Bytes:
         """The code word of an element that both sides know: shape (1, 64)."""
         return self.codes(np.frombuffer(self._confirmation, np.uint8).reshape(1, -1))
-
-
-def by_bucket(digests: Bytes, buckets: int) -> list[NDArray[np.intp]]:
-    """The indices of the digests that fall into each of 2^k buckets, k <= 16."""
-    if buckets == 1:
-        return [np.arange(len(digests))]
-    bits = buckets.bit_length() - 1
-    numbers = (digests.view("<u4")[:, 0] >> np.uint32(32 - bits)).astype(np.uint16)
-    order = np.argsort(numbers, kind="stable")
-    ends = np.cumsum(np.bincount(numbers, minlength=buckets))
-    return np.split(order, ends[:-1])
 
 
 def _aes(keys: list[bytes], blocks: Bytes) -> Bytes:

@@ -32,8 +32,9 @@ from numpy.typing import NDArray
 from psi import kernels
 from psi.errors import DecodeError, ProtocolError, RepeatedElementError
 from psi.groups import POINT_BYTES
+from psi.kkrt.buckets import DIGEST_BYTES, Buckets
 from psi.kkrt.extension import Columns, receive_rows, send_rows
-from psi.kkrt.hashing import DIGEST_BYTES, SessionHashes, by_bucket
+from psi.kkrt.hashing import SessionHashes
 from psi.kkrt.layout import HASHES, ROW_BYTES, Layout
 from psi.kkrt.matching import matching_rows
 from psi.kkrt.transfers import CHOICES_BYTES, TRANSFERS, Chooser, KeySide
@@ -53,13 +54,14 @@ class _KKRTParty(Party):
     """What both roles know: sizes, hashes, buckets, and how the keys of the session come about."""
 
     protocol = PROTOCOL
-    _digests: Bytes | None = None
-    _buckets: tuple[Rows, ...] = ()
+    _buckets: Buckets | None = None
     _bucket = 0
 
     def _forget(self) -> None:
         super()._forget()
-        self._digests, self._buckets = None, ()
+        if self._buckets is not None:
+            self._buckets.close()
+            self._buckets = None
 
     @property
     def longest_message(self) -> int:
@@ -80,23 +82,23 @@ class _KKRTParty(Party):
         sizes = len(self._items), self._peer_items()
         self._layout = Layout.of(*(sizes if self.speaks_first else sizes[::-1]))
 
-    def _sort_into_buckets(self, room: int) -> None:
-        """Digest the items and find those of each bucket.
+    def _take_bucket(self, room: int) -> tuple[Rows, Bytes]:
+        """The numbers and digests of the items in the bucket that is due.
 
         Raises:
             ProtocolError: A bucket has no room for its items, which hardly ever happens.
         """
-        self._digests = self._hashes.digests(self._items)
-        self._buckets = tuple(by_bucket(self._digests, self._layout.buckets))
-        if max(map(len, self._buckets)) > room:
-            raise ProtocolError("the IDs fit no bucket of this session: start again")
+        if self._buckets is None:
+            digests = self._hashes.digests(self._items)
+            self._buckets = Buckets(digests, len(self._items), self._layout.buckets)
+            if self._buckets.sizes.max() > room:
+                raise ProtocolError("the IDs fit no bucket of this session: start again")
+        return self._buckets.take(self._bucket)
 
     def _tell(self, stage: str, done: int, of: int) -> None:
         """Progress through all buckets, by the part done of this one."""
-        total = len(self._items)
-        self._progress(
-            stage, total * (self._bucket * of + done) // (of * len(self._buckets)), total
-        )
+        total, buckets = len(self._items), self._layout.buckets
+        self._progress(stage, total * (self._bucket * of + done) // (of * buckets), total)
 
     def _confirm_with(self, values: Bytes) -> None:
         """Key the MACs by the known element's values, which only the two sides can compute."""
@@ -137,21 +139,18 @@ class Receiver(_KKRTParty):
         self._key_side = None
         whole = self._layout.rows * self._layout.buckets
         self._columns = Columns(zero, whole), Columns(one, whole)
-        self._sort_into_buckets(self._layout.receiver_items)
         self._matched: list[tuple[Rows, Rows]] = []
         return self._next_matrix()
 
     def _next_matrix(self) -> bytes:
-        rows = self._evaluate(self._buckets[self._bucket])
+        rows = self._evaluate(*self._take_bucket(self._layout.receiver_items))
         self._expect = self._on_tags
         return self._confirmed(MessageType.MATRIX, self._layout.rows, rows.reshape(-1).data)
 
-    def _evaluate(self, own: Rows) -> Bytes:
+    def _evaluate(self, own: Rows, digests: Bytes) -> Bytes:
         """Place a bucket's items, tag each at its bin, key the MACs; returns the rows to send."""
-        assert self._digests is not None  # noqa: S101 - sorted into buckets before
-        assert self._columns is not None  # noqa: S101
+        assert self._columns is not None  # noqa: S101 - the choices went before
         n_bins, n_rows, third = self._layout.bins, self._layout.rows, self._layout.bins // HASHES
-        digests = self._digests[own]
         slots = kernels.place(self._hashes.bins(digests, n_bins), n_bins)
         if slots is None:
             raise ProtocolError("the IDs fit no table of this session: start again")
@@ -258,9 +257,8 @@ class Sender(_KKRTParty):
         rows = send_rows(self._columns, self._choices, received)
         self._confirm_with(rows[n_bins:] ^ (self._hashes.confirmation_code() & self._choices))
         self._check(before, message)
-        if self._digests is None:
-            self._sort_into_buckets(self._layout.sender_items)
-        tags = self._tags(self._buckets[self._bucket], rows, self._choices)
+        own, digests = self._take_bucket(self._layout.sender_items)
+        tags = self._tags(own, digests, rows, self._choices)
         self._bucket += 1
         self._expect = self._on_matrix
         if self._bucket == self._layout.buckets:
@@ -268,13 +266,12 @@ class Sender(_KKRTParty):
             self._expect = self._on_finish
         return self._confirmed(MessageType.TAGS, self._layout.sender_items, tags.reshape(-1).data)
 
-    def _tags(self, own: Rows, rows: Bytes, choices: Bytes) -> Bytes:
+    def _tags(self, own: Rows, own_digests: Bytes, rows: Bytes, choices: Bytes) -> Bytes:
         """Three tags of each of a bucket's items and dummies, in a fresh random order."""
-        assert self._digests is not None  # noqa: S101 - sorted into buckets before
         layout = self._layout
         order = kernels.random_order(layout.sender_items)
         digests = np.empty((layout.sender_items, DIGEST_BYTES), np.uint8)
-        digests[order[: len(own)]] = self._digests[own]
+        digests[order[: len(own)]] = own_digests
         digests[order[len(own) :]] = _random_digests(layout.sender_items - len(own))
         items = np.full(layout.sender_items, -1, np.intp)
         items[order[: len(own)]] = own

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +14,13 @@ from hypothesis import strategies as st
 from psi_peers import HEADER_BYTES, MAC_BYTES, SEAL_BYTES, run
 
 import psi.kernels
+import psi.kkrt.buckets
 import psi.kkrt.layout
 from psi import Parameters, ProtocolError, RepeatedElementError, StateError
 from psi.kkrt import Receiver, Sender
+from psi.kkrt.buckets import Buckets
 from psi.kkrt.extension import Columns, receive_rows, send_rows
-from psi.kkrt.hashing import SessionHashes, by_bucket
+from psi.kkrt.hashing import SessionHashes
 from psi.kkrt.layout import Layout, bins_for
 from psi.kkrt.matching import matching_rows
 from psi.kkrt.transfers import TRANSFERS, Chooser, KeySide
@@ -122,7 +126,7 @@ def test_secrets_are_forgotten() -> None:
     run(receiver, sender)
     assert (receiver._key_side, receiver._own_tags, receiver._mac_key) == (None, (), b"")
     assert (sender._columns, sender._choices, sender._mac_key) == (None, None, b"")
-    assert receiver._columns is receiver._digests is sender._digests is None
+    assert receiver._columns is receiver._buckets is sender._buckets is None
     assert repr(receiver) == "Receiver(3 items)"
 
 
@@ -167,7 +171,7 @@ def test_the_sender_gets_the_row_plus_the_masked_code(n_rows: int) -> None:
 
 def test_bins_and_codes_are_aes_of_the_digest() -> None:
     hashes = SessionHashes(IDENTITY)
-    digests = hashes.digests(MANY[:50])
+    (digests,) = hashes.digests(MANY[:50])
 
     def aes(key: bytes, block: bytes) -> bytes:
         return Cipher(algorithms.AES(key), modes.ECB()).encryptor().update(block)  # noqa: S305
@@ -188,8 +192,8 @@ def test_bins_and_codes_are_aes_of_the_digest() -> None:
 def test_hashes_of_two_sessions_differ() -> None:
     one, other = SessionHashes(IDENTITY), SessionHashes(bytes(32))
     assert one.row_key != other.row_key
-    for first, second in ((one.digests(MANY), other.digests(MANY)), (
-        one.codes(one.digests(MANY)), other.codes(one.digests(MANY)))):  # fmt: skip
+    (own,), (others,) = one.digests(MANY), other.digests(MANY)
+    for first, second in ((own, others), (one.codes(own), other.codes(own))):
         assert not np.any(np.all(first == second, axis=1))
 
 
@@ -281,14 +285,46 @@ def test_a_bucket_without_room_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
         receiver.receive(choices)
 
 
-def test_every_digest_is_in_the_bucket_of_its_first_bits() -> None:
+@pytest.mark.parametrize("spilled", [False, True])
+@pytest.mark.parametrize("buckets", [1, 2, 16])
+def test_every_digest_is_in_the_bucket_of_its_first_bits(
+    buckets: int, spilled: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(psi.kkrt.buckets, "_SPILL_FROM", 500 if spilled else 501)
     digests = np.random.default_rng(1).integers(0, 256, (500, 16), np.uint8)
-    for buckets in (1, 2, 16):
-        parts = by_bucket(digests, buckets)
-        assert sorted(np.concatenate(parts).tolist()) == list(range(500))
-        for number, part in enumerate(parts):
-            words = digests[part, :4].copy().view("<u4").ravel().astype(float)
-            assert np.all(words * buckets // 2**32 == number)
+    sorted_in = Buckets(iter(np.split(digests, [100, 100, 350])), 500, buckets)
+    on_disk = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert len(on_disk) == (500 * 24 if spilled else 0)
+    assert not any(digest.tobytes()[:8] in on_disk for digest in digests)  # but encrypted
+    every = []
+    for number in range(buckets):
+        rows, own = sorted_in.take(number)
+        assert len(rows) == sorted_in.sizes[number]
+        assert np.array_equal(own, digests[rows])
+        words = own[:, :4].copy().view("<u4").ravel().astype(float)
+        assert np.all(words * buckets // 2**32 == number)
+        every += rows.tolist()
+    assert sorted(every) == list(range(500))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    sorted_in.close()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("small_buckets")
+def test_sessions_on_the_disk_leave_nothing_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(psi.kkrt.buckets, "_SPILL_FROM", 2000)
+    check_sets(MANY, MANY[500:])
+    assert not list(tmp_path.iterdir())
+    receiver, sender = Receiver(MANY), Sender(MANY)
+    receiver.receive(sender.receive(receiver.receive(sender.receive(receiver.start()))))
+    assert list(tmp_path.iterdir())
+    with pytest.raises(ProtocolError):
+        receiver.receive(b"not a message")
+    assert not list(tmp_path.iterdir())
 
 
 def test_keys_of_texts_are_items_like_any_others() -> None:

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import psi
+import psi.csvfiles
 import psi.files
 from psi import ConfigError
+from psi.csvfiles import FileTexts
 from psi.files import read_table, taken, write_table
 from psi.keys import index_keys
 from psi.normalise import normalisers
@@ -75,6 +77,22 @@ def test_a_column_of_texts_is_indexed_as_a_list_is(
     assert np.array_equal(one.starts, other.starts)
 
 
+def check_every_way_reads_the_same(path: Path, patch: pytest.MonkeyPatch) -> None:
+    """By the standard library, by pyarrow into memory, by pyarrow block after block."""
+    found: list[dict[str, list[str]] | str] = []
+    for arrow_from, streamed_from in ((1 << 40, 0), (0, 1 << 40), (0, 0)):
+        patch.setattr(psi.files, "_ARROW_FROM_BYTES", arrow_from)
+        patch.setattr(psi.csvfiles, "_STREAMED_FROM_BYTES", streamed_from)
+        patch.setattr(psi.csvfiles, "_BLOCK_BYTES", 64 if path.stat().st_size < 50 else 1 << 23)
+        try:
+            table = read_table(path)
+            found.append({name: list(column) for name, column in table.items()})
+            assert all(len(column) == len(table[name]) for name, column in found[-1].items())
+        except ConfigError as error:
+            found.append(str(error))
+    assert found[0] == found[1] == found[2]
+
+
 fields = st.text(st.characters(codec="utf-8", exclude_characters='"'), max_size=5)
 
 
@@ -86,14 +104,7 @@ def test_large_files_read_as_small_ones(rows: list[list[str]], separator: str) -
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = Path(folder) / "t.csv"
         path.write_text(content, encoding="utf-8", newline="")
-        found = []
-        for first in (0, 1 << 40):
-            patch.setattr(psi.files, "_ARROW_FROM_BYTES", first)
-            try:
-                found.append({name: list(column) for name, column in read_table(path).items()})
-            except ConfigError as error:
-                found.append(str(error))
-    assert found[0] == found[1]
+        check_every_way_reads_the_same(path, patch)
 
 
 @pytest.mark.parametrize(
@@ -116,27 +127,44 @@ def test_dirt_reads_the_same_in_large_files(
 ) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(content)
-    found = []
-    for first in (0, 1 << 40):
-        monkeypatch.setattr(psi.files, "_ARROW_FROM_BYTES", first)
-        try:
-            found.append({name: list(column) for name, column in read_table(path).items()})
-        except ConfigError as error:
-            found.append(str(error))
-    assert found[0] == found[1]
+    check_every_way_reads_the_same(path, monkeypatch)
 
 
-def test_a_large_file_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("streamed_from", [0, 1 << 40])
+def test_a_large_file_from_end_to_end(
+    streamed_from: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(psi.files, "_ARROW_FROM_BYTES", 0)
+    monkeypatch.setattr(psi.csvfiles, "_STREAMED_FROM_BYTES", streamed_from)
     left, right = tmp_path / "left.csv", tmp_path / "right.csv"
     left.write_text("ID,x\nb,1\na,2\nä,3\n")
     right.write_text("ID;y\nc;4\nä;5\na;6\n")
     tables = read_table(left), read_table(right)
-    assert all(isinstance(column, Texts) for column in tables[0].values())
-    found = psi.align(*tables, on="ID")
+    kind = Texts if streamed_from else FileTexts
+    assert all(type(column) is kind for column in tables[0].values())
+    found = psi.align(*tables, on="ID", protocol="kkrt")
     assert (found.left_rows.tolist(), found.right_rows.tolist()) == ([1, 2], [2, 1])
-    assert taken(tables[0], np.array([2, -1, 0])) == {"ID": ["ä", "", "b"], "x": ["3", "", "1"]}
+    assert taken(tables[0], np.array([2, -1, 0, 2])) == {
+        "ID": ["ä", "", "b", "ä"],
+        "x": ["3", "", "1", "3"],
+    }
     assert whole_numbers(tables[0], "x", np.array([2, 0])) == [3, 1]
     write_table(tmp_path / "copy.csv", tables[0])
     assert (tmp_path / "copy.csv").read_text() == left.read_text()
+    write_table(tmp_path / "rows.csv", {"row": found.left_rows, "other": found.right_rows})
+    assert (tmp_path / "rows.csv").read_text() == "row,other\n1,2\n2,1\n"
     assert isinstance(key_columns(pa.table({"ID": ["a"]}), "ID", "it")[0], Texts)
+
+
+def test_a_file_that_changes_between_readings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psi.files, "_ARROW_FROM_BYTES", 0)
+    monkeypatch.setattr(psi.csvfiles, "_STREAMED_FROM_BYTES", 0)
+    path = tmp_path / "t.csv"
+    path.write_text("ID\na\nb\n")
+    column = read_table(path)["ID"]
+    assert list(column) == list(column) == ["a", "b"]
+    path.write_text("ID\na\nb\nc\n")
+    with pytest.raises(ConfigError, match="changed"):
+        list(column)

@@ -1,0 +1,131 @@
+"""Large CSV files by pyarrow, many times faster than row by row; the largest stay on the disk.
+
+Only files without a quote are read so: those read as the standard library reads them (a test
+holds the two to each other).
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from psi.errors import ConfigError
+from psi.texts import Chunk, Texts
+
+__all__ = ["FileTexts", "read_unquoted"]
+
+_STREAMED_FROM_BYTES = 1 << 28
+_BLOCK_BYTES = 1 << 22
+
+
+def read_unquoted(path: Path, separator: str, header: list[str]) -> Mapping[str, Texts] | None:
+    """The columns of a CSV file; None where pyarrow is missing, or the file might read otherwise.
+
+    Args:
+        path: The file, not empty.
+        separator: Between fields.
+        header: The names in its first line.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        return None
+    with path.open("rb") as file:
+        if any(b'"' in block for block in iter(lambda: file.read(_BLOCK_BYTES), b"")):
+            return None
+    arrow, reader = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.csv"))
+    options = {
+        # More threads would take more processor time in all.
+        "read_options": reader.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+        "parse_options": reader.ParseOptions(delimiter=separator),
+        "convert_options": reader.ConvertOptions(
+            column_types=dict.fromkeys(header, arrow.string()), strings_can_be_null=False
+        ),
+    }
+    try:
+        if path.stat().st_size >= _STREAMED_FROM_BYTES:
+            return _streamed(path, header, options)
+        table = reader.read_csv(path, **options)
+    except arrow.ArrowInvalid:  # the slow way says what is wrong, and in which line
+        return None
+    if table.column_names != header:
+        return None
+    columns = zip(header, map(Texts.of_arrow, table.columns), strict=True)
+    return {name: column for name, column in columns if column is not None}
+
+
+class FileTexts(Texts):
+    """A column that is read anew from its file, block by block, whenever it is gone through.
+
+    To look at single texts would take a whole reading each: the first look loads the column.
+    """
+
+    def __init__(self, path: Path, name: str, length: int, options: Mapping[str, Any]) -> None:
+        """Name a column of a file that was read before."""
+        self._path, self._name, self._length, self._options = path, name, length, options
+        self._version = _version(path)
+        self._loaded: Texts | None = None
+
+    @property
+    def chunks(self) -> Iterator[Chunk]:
+        """As for `Texts`.
+
+        Raises:
+            ConfigError: The file has changed meanwhile.
+        """
+        if self._loaded is not None:
+            yield from self._loaded.chunks
+            return
+        if _version(self._path) != self._version:
+            raise ConfigError(f"{self._path} was changed while it was read: start again")
+        options = dict(self._options)
+        convert = options["convert_options"]
+        options["convert_options"] = type(convert)(
+            column_types=convert.column_types,
+            strings_can_be_null=False,
+            include_columns=[self._name],
+        )
+        with importlib.import_module("pyarrow.csv").open_csv(self._path, **options) as batches:
+            for batch in batches:
+                texts = Texts.of_arrow(batch.column(0))
+                assert texts is not None  # noqa: S101 - of strings that can't be null
+                yield from texts.chunks
+
+    def content(self, index: int) -> bytes:
+        """As for `Texts`."""
+        if self._loaded is None:
+            self._loaded = Texts(list(self.chunks))
+        return self._loaded.content(index)
+
+    def picked(self, rows: Sequence[int]) -> list[str]:
+        """As for `Texts`, by one reading."""
+        wanted = sorted(set(rows) - {-1})
+        found, start, place = {-1: ""}, 0, 0
+        for data, offsets in self.chunks:
+            while place < len(wanted) and wanted[place] < start + len(offsets) - 1:
+                first, last = offsets[wanted[place] - start : wanted[place] - start + 2]
+                found[wanted[place]] = data[first:last].tobytes().decode()
+                place += 1
+            start += len(offsets) - 1
+        return [found[row] for row in rows]
+
+    def __len__(self) -> int:
+        return self._length
+
+
+def _streamed(path: Path, header: list[str], options: dict[str, Any]) -> Mapping[str, Texts] | None:
+    """The columns of a file that is gone through once now, for what is wrong with it."""
+    length = 0
+    with importlib.import_module("pyarrow.csv").open_csv(path, **options) as batches:
+        if batches.schema.names != header:
+            return None
+        for batch in batches:
+            length += len(batch)
+    return {name: FileTexts(path, name, length, options) for name in header}
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    state = path.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns

@@ -1,0 +1,103 @@
+"""A side's items by bucket: their digests and numbers, on the disk where they are many.
+
+What goes to the disk is encrypted (AES-128-CTR) under a key that never leaves this process, in a
+temporary folder: digests of IDs that can be guessed are as good as the IDs.
+"""
+
+import secrets
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from numpy.typing import NDArray
+
+__all__ = ["DIGEST_BYTES", "Buckets"]
+
+DIGEST_BYTES = 16
+
+_SPILL_FROM = 1 << 22  # items; fewer are kept in memory
+
+Bytes = NDArray[np.uint8]
+Rows = NDArray[np.intp]
+Records = NDArray[np.int64]  # shape (n, 3): a digest in two words and the item's number
+
+
+class Buckets:
+    """Items sorted into 2^k buckets, k <= 16, by the first bits of their digests.
+
+    Attributes:
+        sizes: How many items lie in each bucket.
+    """
+
+    def __init__(self, batches: Iterable[Bytes], n_items: int, buckets: int) -> None:
+        """Sort digests.
+
+        Args:
+            batches: The digests of all items in order, some at a time: shape (any, 16).
+            n_items: How many there are.
+            buckets: How many buckets there are to be.
+        """
+        self.sizes = np.zeros(buckets, np.int64)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        if n_items >= _SPILL_FROM:
+            self._folder = tempfile.TemporaryDirectory(prefix="psi-")
+        self._parts: list[list[Records]] = [[] for _ in range(buckets)]
+        # Every bucket has a key of its own, so that counters may start at zero.
+        zero = modes.CTR(bytes(16))
+        self._ciphers = [
+            Cipher(algorithms.AES(secrets.token_bytes(16)), zero) for _ in range(buckets)
+        ]
+        self._encryptors = [cipher.encryptor() for cipher in self._ciphers]
+        first = 0
+        for digests in batches:
+            self._add(digests, first)
+            first += len(digests)
+
+    def take(self, bucket: int) -> tuple[Rows, Bytes]:
+        """The numbers of a bucket's items and their digests, once."""
+        parts, self._parts[bucket] = self._parts[bucket], []
+        if self._folder is not None:
+            path = self._path(bucket)
+            data = path.read_bytes() if path.exists() else b""
+            path.unlink(missing_ok=True)
+            content = self._ciphers[bucket].decryptor().update(data)
+            parts = [np.frombuffer(content, np.int64).reshape(-1, 3)]
+        records = np.concatenate([np.empty((0, 3), np.int64), *parts])
+        digests = np.ascontiguousarray(records[:, :2]).view(np.uint8)
+        return records[:, 2].astype(np.intp), digests
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._parts, self._ciphers, self._encryptors = [], [], []
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def _add(self, digests: Bytes, first: int) -> None:
+        records = np.empty((len(digests), 3), np.int64)
+        records[:, :2] = digests.view(np.int64)
+        records[:, 2] = np.arange(first, first + len(digests))
+        for bucket, part in enumerate(_split(records, len(self.sizes))):
+            self.sizes[bucket] += len(part)
+            if self._folder is None:
+                self._parts[bucket].append(part)
+            else:
+                with self._path(bucket).open("ab") as file:
+                    file.write(
+                        self._encryptors[bucket].update(part.reshape(-1).view(np.uint8).data)
+                    )
+
+    def _path(self, bucket: int) -> Path:
+        assert self._folder is not None  # noqa: S101 - asked for only then
+        return Path(self._folder.name) / str(bucket)
+
+
+def _split(records: Records, buckets: int) -> list[Records]:
+    if buckets == 1:
+        return [records]
+    heads = records[:, 0].astype("<i8").view("<u4")[::2]
+    numbers = (heads >> np.uint32(33 - buckets.bit_length())).astype(np.uint16)
+    order = np.argsort(numbers, kind="stable")
+    ends = np.cumsum(np.bincount(numbers, minlength=buckets))
+    return np.split(np.take(records, order, axis=0), ends[:-1])
