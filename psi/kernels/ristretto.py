@@ -15,8 +15,8 @@ from numba.core import config, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from psi.kernels import ristretto_code
-from psi.kernels.compiled import array, compiled
+from psi.kernels import field, field_32, field_52, lanes, ristretto_code, ristretto_points
+from psi.kernels.compiled import array, compiled, fingerprint
 from psi.kernels.field import WORDS
 from psi.kernels.lanes import WORD, Code
 from psi.kernels.ristretto_code import DIGIT_BITS, DIGITS, KIND
@@ -62,37 +62,48 @@ _map_group: Any = intrinsic(_generate_map)
 _check_group: Any = intrinsic(_generate_check)
 
 
-@compiled(array("uint8", 1), _WORDS, _RESULT, _RESULT)
-def _multiply(scalar: Any, words: Any, out: Any, valid: Any) -> None:
-    # Digits from -8 to 8, the first of which counts most: no branch, no address by a secret.
-    digits = np.empty((DIGITS, 2), np.int64)
-    carry = 0
-    for index in range(DIGITS):
-        digit: Any = ((np.int64(scalar[index >> 1]) >> (DIGIT_BITS * (index & 1))) & 15) + carry
-        carry = (digit + 8) >> DIGIT_BITS if index + 1 < DIGITS else 0
-        digit -= carry << DIGIT_BITS
-        sign = digit >> 63
-        digits[DIGITS - 1 - index, 0] = (digit ^ sign) - sign
-        digits[DIGITS - 1 - index, 1] = sign
-    for group in range(len(words)):
-        _multiply_group(
-            words[group].ctypes.data,
-            digits.ctypes.data,
-            out[group].ctypes.data,
-            valid[group].ctypes.data,
-        )
+def _loops(source: int) -> tuple[Any, Any, Any]:
+    """What goes over all points: multiply, map, check. Each closes over `source`, for the cache."""
+
+    @compiled(array("uint8", 1), _WORDS, _RESULT, _RESULT)
+    def multiply(scalar: Any, words: Any, out: Any, valid: Any) -> None:
+        _ = source
+        # Digits from -8 to 8, the first of which counts most: no branch, no address by a secret.
+        digits = np.empty((DIGITS, 2), np.int64)
+        carry = 0
+        for index in range(DIGITS):
+            digit: Any = ((np.int64(scalar[index >> 1]) >> (DIGIT_BITS * (index & 1))) & 15) + carry
+            carry = (digit + 8) >> DIGIT_BITS if index + 1 < DIGITS else 0
+            digit -= carry << DIGIT_BITS
+            sign = digit >> 63
+            digits[DIGITS - 1 - index, 0] = (digit ^ sign) - sign
+            digits[DIGITS - 1 - index, 1] = sign
+        for group in range(len(words)):
+            _multiply_group(
+                words[group].ctypes.data,
+                digits.ctypes.data,
+                out[group].ctypes.data,
+                valid[group].ctypes.data,
+            )
+
+    @compiled(_WORDS, _RESULT)
+    def map_uniform(words: Any, out: Any) -> None:
+        _ = source
+        for group in range(len(words)):
+            _map_group(words[group].ctypes.data, out[group].ctypes.data)
+
+    @compiled(_WORDS, _RESULT)
+    def check(words: Any, valid: Any) -> None:
+        _ = source
+        for group in range(len(words)):
+            _check_group(words[group].ctypes.data, valid[group].ctypes.data)
+
+    return multiply, map_uniform, check
 
 
-@compiled(_WORDS, _RESULT)
-def _map(words: Any, out: Any) -> None:
-    for group in range(len(words)):
-        _map_group(words[group].ctypes.data, out[group].ctypes.data)
-
-
-@compiled(_WORDS, _RESULT)
-def _check(words: Any, valid: Any) -> None:
-    for group in range(len(words)):
-        _check_group(words[group].ctypes.data, valid[group].ctypes.data)
+_multiply, _map, _check = _loops(
+    fingerprint(lanes, field, field_32, field_52, ristretto_points, ristretto_code)
+)
 
 
 def multiply(

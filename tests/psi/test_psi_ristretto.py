@@ -5,7 +5,9 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ import numba
 from numba.core import config
 
 from psi.kernels import ristretto_code
-from psi.kernels.compiled import compiled
+from psi.kernels.compiled import compiled, fingerprint
 from psi.kernels.field import P
 from psi.kernels.field_32 import Element32
 from psi.kernels.field_52 import Element52
@@ -293,7 +295,31 @@ def test_the_way_follows_the_processor(
     assert ristretto_code._kind() is kind
 
 
-# Compiled afresh, because numba's cache does not look at the files that generate code.
+def test_other_sources_are_compiled_afresh(tmp_path: Path) -> None:
+    def module(name: str, text: str) -> ModuleType:
+        (tmp_path / f"{name}.py").write_text(text)
+        spec = spec_from_file_location(name, tmp_path / f"{name}.py")
+        assert spec is not None
+        return module_from_spec(spec)
+
+    one, same, other = module("one", "1"), module("same", "1"), module("other", "2")
+    assert fingerprint(one) == fingerprint(same) != fingerprint(other)
+
+    def loaded(source: int) -> int:
+        """From the cache, rather than compiled."""
+
+        @compiled(numba.int64, result=numba.int64)
+        def shifted(number: Any) -> Any:
+            _ = source
+            return number + 1
+
+        return sum(shifted.stats.cache_hits.values())  # type: ignore[attr-defined]
+
+    fresh = int.from_bytes(os.urandom(7))
+    assert [loaded(fresh), loaded(fresh), loaded(fresh + 1)] == [0, 1, 0]
+
+
+# Compiled afresh: what is in the cache passed these tests before.
 FRESH = """
 import os, re, sys
 import numpy as np
