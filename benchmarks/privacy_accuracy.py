@@ -178,8 +178,8 @@ def _promise(plans: Sequence[PrivacyPlan]) -> dict[str, Any]:
     }
 
 
-def provenance(dataset: Dataset) -> dict[str, Any]:
-    """Say where the figures come from; names no person, path or host."""
+def provenance(dataset: Dataset, data: str) -> dict[str, Any]:
+    """Say where the figures come from; names no person, folder or host."""
     args = [Path(each).name if Path(each).is_absolute() else each for each in sys.argv[1:]]
     return {
         "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -189,7 +189,7 @@ def provenance(dataset: Dataset) -> dict[str, Any]:
         "machine": platform.machine(),
         "data": {
             "dataset": dataset.name,
-            "source": dataset.source,
+            "source": dataset.source.replace(data, Path(data).name),
             "is_surrogate": dataset.is_surrogate,
             "sha256": dataset.sha256,
             "rows": len(dataset),
@@ -299,7 +299,7 @@ def main() -> None:
             "tuning": asked.grid.to_dict(),
         }
         kept = {
-            "provenance": provenance(dataset),
+            "provenance": provenance(dataset, given.data),
             "settings": settings,
             "findings": findings,
             "rows": [asdict(row) for row in rows],

@@ -45,17 +45,17 @@ cached_plan = functools.cache(calibrate)
 
 @dataclass(frozen=True)
 class Setting:
-    """What is tuned.
+    """What is tuned, and the clip norm.
 
     `steps` counts what each party's rows are noised and released for; `local_steps` of them make a
     round. Without privacy, clipping means nothing and a step is a local epoch of batches.
     """
 
     learning_rate: float
-    l2_clip_norm: float
     sampling_rate: float
     steps: int
-    local_steps: int = 1
+    local_steps: int
+    l2_clip_norm: float
 
 
 @dataclass
