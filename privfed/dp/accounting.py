@@ -85,9 +85,13 @@ def dp_sgd_losses(
     joint: bool,
     discretisation: float,
 ) -> list[pld.PrivacyLossDistribution]:
-    """Give the distributions whose ε `dp_sgd_epsilon` gives, one a kind of placement."""
+    """Give the distributions whose ε `dp_sgd_epsilon` gives, one a kind of placement.
+
+    Kinds that lose no more than another, whatever is composed with them, are left out.
+    """
     kinds = {_releases(sampling_rates, steps, placement, joint) for placement in placements}
-    return [_composed(noise_multiplier, releases, discretisation) for releases in sorted(kinds)]
+    worst = [kind for kind in kinds if not any(_covers(other, kind) for other in kinds - {kind})]
+    return [_composed(noise_multiplier, releases, discretisation) for releases in sorted(worst)]
 
 
 def calibrate_noise_multiplier(
@@ -189,6 +193,21 @@ def _releases(
         if len(chances) > 1 and count > 0:
             found[chances] = found.get(chances, 0) + int(count)
     return tuple(sorted(found.items()))
+
+
+def _covers(one: _Releases, other: _Releases) -> bool:
+    """Tell whether one kind surely loses as much: as often, with rows as likely to be as many.
+
+    The loss rises with the noisy value, so the best test for the unit is a threshold, and more rows
+    pass it more often.
+    """
+    if len(one) != 1 or len(other) != 1:
+        return False
+    (more, count), (fewer, least) = one[0], other[0]
+    # Chances of at least 1, 2 … rows; as sums from the far end they are exact zeros out there.
+    size = max(len(more), len(fewer))
+    at_least = [np.cumsum(np.pad(p, (0, size - len(p)))[:0:-1]) for p in (more, fewer)]
+    return count >= least and bool(np.all(at_least[0] >= at_least[1]))
 
 
 def _likely_cost(releases: _Releases) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from opacus.accountants import PRVAccountant
 from scipy import optimize, stats
 
 from privfed.dp import calibrate_noise_multiplier, dp_sgd_epsilon
-from privfed.dp.accounting import worst_placements
+from privfed.dp.accounting import dp_sgd_losses, worst_placements
 from privfed.errors import ConfigError
 
 DELTA = 1e-5
@@ -211,6 +212,31 @@ def test_more_rows_cost_more() -> None:
     spent = [epsilon([0.2, 0.3], [3, 2], placement) for placement in placements]
     assert spent == sorted(spent)
     assert len(set(spent)) == len(spent)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_kinds_left_out_of_a_composition_lose_less(joint: bool) -> None:
+    """Each against those that are kept, on the whole curve and composed with something else."""
+    training: dict[str, Any] = {
+        "sampling_rates": [0.1, 0.2, 0.3, 0.3],
+        "steps": [9] * 4 if joint else [9, 9, 3, 2],
+        "joint": joint,
+        "discretisation": COARSE,
+    }
+    placements = [(2, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
+    kept = dp_sgd_losses(2.0, placements=placements, **training)
+    each = [dp_sgd_losses(2.0, placements=[placement], **training)[0] for placement in placements]
+    assert len(kept) == (2 if joint else 3)
+    another = dp_sgd_losses(3.0, placements=[(0, 1, 0, 0)], **training)[0]
+    for further in (None, another):
+        curves = [
+            [
+                (loss.compose(further) if further else loss).get_delta_for_epsilon(epsilon)
+                for epsilon in np.linspace(-2, 5, 60)
+            ]
+            for loss in [*kept, *each]
+        ]
+        assert np.all(np.max(curves[: len(kept)], axis=0) >= np.max(curves, axis=0) - 1e-12)
 
 
 GOOD = {"sampling_rates": [0.2], "steps": [5], "delta": DELTA}
