@@ -18,6 +18,10 @@ import privfed.errors
 import psi.errors
 
 EXPORTS = {
+    "privfed.audit": [
+        *("CHECKS", "AuditResults", "AuditSettings", "Check", "Checked", "Detection"),
+        *("LowerBound", "Verdict", "epsilon_lower_bound", "run_audit"),
+    ],
     "privfed.dp": [
         *("Noise", "NoiseShares", "Placement", "PrivacyBudget", "PrivacyPlan", "SecretRandomness"),
         *("SeededRandomness", "calibrate", "calibrate_noise_multiplier", "discrete_gaussian"),

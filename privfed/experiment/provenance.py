@@ -32,6 +32,14 @@ _PACKAGES = (
 
 def provenance(settings: Settings, dataset: Dataset) -> dict[str, Any]:
     """Describe a benchmark's origin as results.json keeps it; names no person and no host."""
+    return origin(dataset) | {
+        "seeds": list(range(settings.seeds)),
+        "settings": dataclasses.asdict(settings),
+    }
+
+
+def origin(dataset: Dataset) -> dict[str, Any]:
+    """Describe the program, the machine and the data of any measurement."""
     return {
         "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": " ".join(["privfed", *sys.argv[1:]]),
@@ -46,7 +54,6 @@ def provenance(settings: Settings, dataset: Dataset) -> dict[str, Any]:
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)),
         },
-        "seeds": list(range(settings.seeds)),
         "data": {
             "dataset": dataset.name,
             "source": dataset.source,
@@ -57,7 +64,6 @@ def provenance(settings: Settings, dataset: Dataset) -> dict[str, Any]:
             "encoding": dataset.encoder.encoding,
             "cleaning": dataset.cleaning.to_dict() if dataset.cleaning else None,
         },
-        "settings": dataclasses.asdict(settings),
     }
 
 

@@ -1,48 +1,26 @@
-"""One self-contained report.html, whose own policy forbids it to fetch anything."""
+"""One self-contained report.html."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
-from privfed.errors import ConfigError
 from privfed.experiment.results import Results
-from privfed.report import cost, paper, pictures, privacy, tables, words
+from privfed.report import cost, page, paper, pictures, privacy, tables, words
 from privfed.report.findings import findings
 from privfed.report.headline import key_figures, subtitle, title
-from privfed.report.palette import DARK, LIGHT, css_variables
 from privfed.report.view import View
 
-_HERE = Path(__file__).parent
-_MOST_PICKED = 16  # lines of one panel that pointing can pick out
-
-# The page's only script. The policy below allows its hash and no other.
-_SCRIPT = """
-const button = document.getElementById("theme"), root = document.documentElement;
-const dark = () => root.dataset.theme ? root.dataset.theme === "dark"
-  : matchMedia("(prefers-color-scheme: dark)").matches;
-button.hidden = false;
-button.addEventListener("click", () => {
-  root.dataset.theme = dark() ? "light" : "dark";
-  button.setAttribute("aria-pressed", String(dark()));
-});
-"""
+AUDIT_PAGE = "audit.html"  # what `privfed audit` leaves beside the report
 
 
-def render_html(results: Results) -> str:
+def render_html(results: Results, *, audit: bool = False) -> str:
     """Draw a report.
 
     Args:
         results: What `load_results` or an experiment gives.
+        audit: Whether an audit's page lies beside it, to link to.
 
     Returns:
         One HTML page with everything in it. The same results give the same text.
@@ -51,7 +29,9 @@ def render_html(results: Results) -> str:
         ConfigError: If the results hold an arm that they do not describe.
     """
     view = View(results)
-    return _environment().get_template("report.html.j2").render(
+    return page.render(
+        "report.html.j2",
+        audit=audit,
         view=view,
         title=title(view),
         subtitle=subtitle(view),
@@ -67,10 +47,7 @@ def render_html(results: Results) -> str:
         words=words,
         sees=_who_sees(view),
         provenance=results.provenance,
-        style=Markup(_style()),  # noqa: S704 - our own file and colours
-        script=Markup(_SCRIPT),  # noqa: S704 - our own constant
-        policy=_policy(),
-    )  # fmt: skip
+    )
 
 
 def write_report(results: Results, directory: Path) -> Path:
@@ -86,23 +63,8 @@ def write_report(results: Results, directory: Path) -> Path:
     Raises:
         ConfigError: If the file cannot be written, or as `render_html`.
     """
-    page = render_html(results)
     path = directory / "report.html"
-    try:
-        handle, partial = tempfile.mkstemp(dir=directory, prefix=".report-", suffix=".partial")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-                file.write(page)
-            Path(partial).chmod(0o644)  # mkstemp's 0600 would hide it from a web server
-            Path(partial).replace(path)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({error.strerror}); choose another folder"
-        ) from error
-    return path
+    return page.write(render_html(results, audit=(directory / AUDIT_PAGE).is_file()), path)
 
 
 def _paper(view: View) -> Mapping[str, Any] | None:
@@ -119,45 +81,3 @@ def _who_sees(view: View) -> list[tuple[str, str]]:
     """Each arm that ran, with the sentence on who could see what."""
     ran = dict.fromkeys(summary.arm for summary in view.results.summaries)
     return [(a.label, a.who_sees) for a in view.results.arms if a.arm in ran]
-
-
-def _policy() -> str:
-    digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
-    # Inline style attributes carry the pictures' colours; nothing else may load or run.
-    return (
-        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
-
-
-def _style() -> str:
-    light, dark = css_variables(LIGHT), css_variables(DARK)
-    return (
-        f":root{{color-scheme:light;{light}}}"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light])"
-        f"{{color-scheme:dark;{dark}}}}}"
-        f":root[data-theme=dark]{{color-scheme:dark;{dark}}}"
-        f"@media print{{:root,:root:not([data-theme=light]),:root[data-theme=dark]"
-        f"{{color-scheme:light;{light}}}}}\n"
-        + (_HERE / "style.css").read_text(encoding="utf-8")
-        + "".join(_pick_out(number) for number in range(_MOST_PICKED))
-    )
-
-
-def _pick_out(number: int) -> str:
-    """Pointing at one entry of a key dims the lines of the others."""
-    return (
-        f".sheet:has(.pick-{number}:is(:hover,:focus-visible)) "
-        f"[class^=series-]:not(.series-{number}){{opacity:.1}}"
-    )
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -1,0 +1,349 @@
+"""One training step, and what each onlooker makes of the rows in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from privfed import secagg
+from privfed.audit.inversion import (
+    Reader,
+    likeliest_row,
+    read_as_plaintext,
+    recovered,
+    row_by_svd,
+    rows_by_unit,
+)
+from privfed.data import Dataset
+from privfed.dp import PrivacyPlan
+from privfed.dp.randomness import NoiseSource
+from privfed.dp.shares import NoiseShares
+from privfed.training import (
+    AdamTrainer,
+    Arrays,
+    GradientClipper,
+    LocalNoise,
+    SecureAveraging,
+    get_arrays,
+    initial_model,
+    log_probabilities,
+    paper_network,
+    set_arrays,
+    share_parameters,
+)
+from privfed.training.averaging import serve_round, subtract
+
+Floats = NDArray[np.float64]
+
+_RATE = 1.0  # of the one step of SGD that is attacked
+_BITS = 24  # of a value in the encrypted and the control upload
+_PLAIN_NAMES = 12  # columns of the tables of rows
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One onlooker's success.
+
+    Attributes:
+        onlooker: who sees what, in words.
+        encoding: of the features.
+        batch_size: rows in the step.
+        rows: rows attacked in all.
+        recovered: rows of which a plausible candidate had every attribute.
+        wrong: plausible candidates that are no row of the batch.
+        attributes_right: share of attributes right in the one best guess at each row; None where
+            rows share a batch.
+        attributes_blind: the same for who sees nothing and takes each column's commonest value.
+        identified: lone rows that were picked out of all the data set's rows as the likeliest;
+            None where rows share a batch. By chance it is one in `candidates`.
+        candidates: rows to pick from.
+        statement: the ε that bounds this onlooker with all that it means; None where nothing does.
+    """
+
+    onlooker: str
+    encoding: str
+    batch_size: int
+    rows: int
+    recovered: int
+    wrong: int
+    attributes_right: float | None
+    attributes_blind: float
+    identified: int | None
+    candidates: int
+    statement: str | None = None
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Recovered rows beside the true ones, in words.
+
+    Attributes:
+        columns: names of the attributes shown.
+        rows: for each true row, who says it ("true" first) and what.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[tuple[str, tuple[str, ...]], ...], ...] = field(repr=False)
+
+
+class Step:
+    """A step of the paper's network on chosen rows of a data set, and its first layer's gradient.
+
+    Args:
+        dataset: whose rows are attacked.
+        seed: of the initial weights and of which rows; protects nobody.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.dataset, self.reader = dataset, Reader(dataset.encoder)
+        width, classes = dataset.features.shape[1], len(dataset.class_names)
+        self.model = initial_model(lambda: paper_network(width, classes), seed).eval()
+        self.features = torch.from_numpy(dataset.features)
+        self.labels = torch.from_numpy(dataset.labels)
+        self.order = np.random.default_rng(seed).permutation(len(dataset))
+        self.true = dataset.features.astype(np.float64)
+        self._start = get_arrays(self.model)
+
+    def update(self, rows: NDArray[np.intp]) -> Arrays:
+        """Give the plaintext update of one SGD step on these rows: local minus global."""
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=_RATE)
+        optimizer.zero_grad()
+        scores = log_probabilities(self.model(self.features[rows]))
+        torch.autograd.backward(functional.nll_loss(scores, self.labels[rows]))
+        optimizer.step()
+        return self._back()
+
+    def epoch(self, rows: NDArray[np.intp]) -> Arrays:
+        """Give the plaintext update of one local epoch of Adam on these rows."""
+        AdamTrainer(self.features[rows], self.labels[rows]).train_epoch(self.model, 0)
+        self.model.eval()
+        return self._back()
+
+    def _back(self) -> Arrays:
+        update = subtract(get_arrays(self.model), self._start)
+        set_arrays(self.model, self._start)
+        return update
+
+    def first_layer(self, flat: Floats) -> tuple[Floats, Floats]:
+        """Cut the first layer's weights (units, d) and biases (units,) out of a whole update."""
+        units, width = next(self.model.parameters()).shape
+        return flat[: units * width].reshape(units, width), flat[units * width :][:units]
+
+    def blind(self) -> float:
+        """Give the share of attributes that taking each column's commonest value gets right."""
+        read = self.reader.read(self.true)
+        return float(self.reader.right(self._commonest(read), read).mean())
+
+    def _commonest(self, read: Floats) -> Floats:
+        commonest = []
+        for column in read.T:
+            values, counts = np.unique(column, return_counts=True)
+            commonest.append(values[counts.argmax()])
+        return np.array(commonest)
+
+    def guess(self, flat: Floats) -> tuple[Floats, Floats]:
+        """Give all candidates (c, d) and the one best guess (d,) at a lone row."""
+        weight, bias = self.first_layer(flat)
+        best = row_by_svd(weight, bias)
+        return np.vstack([rows_by_unit(weight, bias), best]), best
+
+    def attack(
+        self,
+        onlooker: str,
+        batches: Sequence[NDArray[np.intp]],
+        see: Callable[[NDArray[np.intp]], Floats],
+        statement: str | None = None,
+    ) -> Attack:
+        """Attack what `see` gives for every batch: a whole update or gradient, (d,)."""
+        hits = wrong = identified = 0
+        attributes = []
+        for batch in batches:
+            seen = see(batch)
+            candidates, best = self.guess(seen)
+            found, spurious = recovered(candidates, self.true[batch], self.reader)
+            hits, wrong = hits + int(found.sum()), wrong + spurious
+            if len(batch) == 1:
+                read = self.reader.read(np.nan_to_num(best)[None])
+                true = self.reader.read(self.true[batch])
+                attributes.append(float(self.reader.right(read, true).mean()))
+                likeliest = likeliest_row(*self.first_layer(seen), self.true)
+                identified += np.array_equal(self.true[likeliest], self.true[batch[0]])
+        return Attack(
+            onlooker=onlooker,
+            encoding=self.dataset.encoder.encoding,
+            batch_size=len(batches[0]),
+            rows=sum(map(len, batches)),
+            recovered=hits,
+            wrong=wrong,
+            attributes_right=float(np.mean(attributes)) if attributes else None,
+            attributes_blind=self.blind(),
+            identified=identified if attributes else None,
+            candidates=len(self.true),
+            statement=statement,
+        )
+
+    def beside(
+        self, rows: Sequence[int], views: Sequence[tuple[str, Callable[[NDArray[np.intp]], Floats]]]
+    ) -> Beside:
+        """Put each onlooker's one best guess at lone rows beside the row."""
+        shown = []
+        for row in rows:
+            batch = np.array([row])
+            said = [("true", self._say(self.true[row]))]
+            for name, see in views:
+                said.append((name, self._say(np.nan_to_num(self.guess(see(batch))[1]))))
+            shown.append(tuple(said))
+        return Beside(self.reader.names[:_PLAIN_NAMES], tuple(shown))
+
+    def _say(self, row: Floats) -> tuple[str, ...]:
+        words = self.reader.words(self.reader.read(row[None])[0])
+        return tuple(words[:_PLAIN_NAMES])
+
+
+def flat(update: Arrays) -> Floats:
+    """Lay an update out as one vector."""
+    return np.concatenate([array.ravel() for array in update.values()]).astype(np.float64)
+
+
+class NoisyStep:
+    """The step as DP-SGD takes it: clipped, and with a plan's local noise.
+
+    Args:
+        step: the step.
+        plan: of one party with noise="local".
+        randomness: of the noise.
+    """
+
+    def __init__(self, step: Step, plan: PrivacyPlan, randomness: NoiseSource) -> None:
+        self._clipper = GradientClipper(step.model, step.features, step.labels, plan.l2_clip_norm)
+        self._sums = LocalNoise(plan, [randomness], simulation=randomness.simulation)
+        self._rows = len(step.labels)
+
+    def __call__(self, batch: NDArray[np.intp]) -> Floats:
+        """Give what is let out of a step on these rows."""
+        chosen = np.zeros(self._rows, np.bool_)
+        chosen[batch] = True
+        return self._sums.release(1, [self._clipper.clipped_sum(chosen)]).total
+
+
+class Upload:
+    """The step's update as the server of a job of two gets it, read as if it were plaintext.
+
+    Args:
+        step: the step.
+        scheme: "packed", or "reference" for the control in the clear.
+    """
+
+    def __init__(self, step: Step, scheme: str) -> None:
+        self._step, identities = step, [secagg.generate_identity() for _ in range(2)]
+        self._parameters = secagg.Parameters(
+            job="privfed audit",
+            layout=secagg.Layout.of(get_arrays(step.model)),
+            clip_range=64.0,
+            bits=_BITS,
+            max_clients=2,
+            min_clients=2,
+            max_weight=None,
+            scheme=scheme,
+            roster=tuple(each.public for each in identities),
+            out_of_range="clip",
+        )
+        key = secagg.generate_keys(self._parameters)
+        self._encryptor = secagg.Encryptor(self._parameters, key, identities[0])
+        self._round = 0
+
+    def __call__(self, batch: NDArray[np.intp]) -> Floats:
+        """Give what the server reads of a step on these rows."""
+        return self.read(self._step.update(batch))
+
+    def read(self, update: Arrays) -> Floats:
+        """Send one update, and give what the server reads of it."""
+        self._round += 1
+        upload = self._encryptor.encrypt(update, round_id=self._round)
+        return read_as_plaintext(self._parameters, upload)
+
+
+class SecondParty:
+    """One of two parties, which subtracts its own part of an encrypted mean without noise.
+
+    Args:
+        step: of the other party; this one's update is zero or anything else that it knows.
+    """
+
+    def __init__(self, step: Step) -> None:
+        self._step, self._round = step, 0
+        self._averaging = SecureAveraging(
+            get_arrays(step.model),
+            2,
+            weights=None,
+            max_weight=None,
+            clip_range=64.0,
+            scheme="packed",
+            bits=_BITS,
+            out_of_range="clip",
+            job="privfed audit",
+        )
+
+    def __call__(self, batch: NDArray[np.intp]) -> Floats:
+        """Give the other's update as this party works it out."""
+        own, other = self._step.update(self._step.order[-8:]), self._step.update(batch)
+        self._round += 1
+        mean = self._averaging.average(self._round, [own, other]).mean
+        return 2 * flat(mean) - flat(own)
+
+
+class SecondPartyUnderShares:
+    """One of two parties under noise shares, which takes out its own sum and its own share.
+
+    Args:
+        step: of the other party.
+        plan: of two parties with noise="shares".
+        randomness: one source a party.
+        insider: whether it takes its part out; an outsider sees the sum.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        plan: PrivacyPlan,
+        randomness: Sequence[NoiseSource],
+        *,
+        insider: bool = True,
+    ) -> None:
+        self._insider, self._randomness, self._rows = insider, randomness, len(step.labels)
+        self._clipper = GradientClipper(step.model, step.features, step.labels, plan.l2_clip_norm)
+        self._shares = NoiseShares(plan, simulation=randomness[0].simulation)
+        identities = [secagg.generate_identity() for _ in range(2)]
+        parameters = share_parameters(plan, [each.public for each in identities])
+        key = secagg.generate_keys(parameters)
+        self._encryptors = [secagg.Encryptor(parameters, key, each) for each in identities]
+        self._decryptor = secagg.Decryptor(parameters, key)
+        self._public, self._round = parameters.to_bytes(), 0
+
+    def __call__(self, batch: NDArray[np.intp]) -> Floats:
+        """Give what it knows of the other's clipped sum after one round."""
+        self._round += 1
+        empty, chosen = np.zeros((2, self._rows), np.bool_)
+        chosen[batch] = True
+        drawn = []
+        for mask, source in zip((empty, chosen), self._randomness, strict=True):
+            clipped = self._clipper.clipped_sum(mask)
+            drawn.append(self._shares.draw(clipped.flat, clipped.l2_sensitivity, source))
+        uploads = [
+            encryptor.encrypt_integers({"sum": integers}, round_id=self._round)
+            for encryptor, integers in zip(self._encryptors, drawn, strict=True)
+        ]
+        total = serve_round(self._public, self._round, uploads)
+        sums = self._decryptor.decrypt_sums(total, self._round).sums["sum"]
+        return self._shares.decode(sums - drawn[0] if self._insider else sums)
+
+
+def network_dimension(model: nn.Module) -> int:
+    """Count the values of a model's update."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,150 @@
+"""What an audit leaves behind: audit.json, documented field by field in docs/audit.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from privfed.audit.checks import Checked, LowerBound
+from privfed.audit.membership import Membership
+from privfed.audit.onlookers import Attack, Beside
+from privfed.experiment.atomic import replacing
+
+SCHEMA_VERSION = 1
+
+SOUND = "nothing"
+"""What is planted in the real thing."""
+
+NOTICED = 0.9
+"""Share of a fault's runs that the check meant for it must flag."""
+
+LIMITS = (
+    "Failing an attack is not an ε: a better one may succeed. What bounds every attack is the "
+    "plan's proof, and that holds for code that does what the plan says.",
+    "The one-run audit gives a lower bound at one confidence. It says nothing about an ε above its "
+    "ceiling, cannot see noise that is repeated or predictable, and misses noise that is a little "
+    "too small.",
+    "The checks of the noise know the true sums, which no party does; they look at size and at "
+    "likeness of rounds. Noise that somebody can predict, as from a weak seed, passes them.",
+    "The checks run the project's own pieces on rows made for it. They do not see a program that "
+    "puts these pieces together in another way, nor what the parties compute beside them.",
+    "The longest row is looked for among the canaries, whose gradients are the longest. A row with "
+    "a gradient in another direction is bounded by the same code, and not looked at.",
+    "Timing, traffic, and the number of rows, which counts as public, are outside all of this.",
+)
+
+
+@dataclass(frozen=True)
+class Distinguishing:
+    """Which of two known updates was sent? Guessed from the bytes.
+
+    Attributes:
+        scheme: of `privfed.secagg`; "reference" is the control in the clear.
+        trials: fair coins.
+        right: right guesses.
+        p_value: of so many or more by chance.
+    """
+
+    scheme: str
+    trials: int
+    right: int
+    p_value: float
+
+
+@dataclass(frozen=True)
+class CheckDescription:
+    """What a check measures, when it flags, and what it cannot see, in words."""
+
+    name: str
+    statistic: str
+    threshold: str
+    blind: str
+    false_alarm_rate: float
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How often each check flagged runs with one planted fault, or sound ones.
+
+    Attributes:
+        planted: the fault's name; "nothing" for sound runs.
+        words: what is broken.
+        meant: the check meant for it; None for sound runs.
+        runs: how many.
+        flagged: runs flagged, by check.
+    """
+
+    planted: str
+    words: str
+    meant: str | None
+    runs: int
+    flagged: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One thing that an audit must find, and whether it did."""
+
+    name: str
+    held: bool
+    words: str
+
+
+@dataclass(frozen=True)
+class AuditResults:
+    """The whole file.
+
+    Attributes:
+        provenance: versions, command, data and their hash, machine.
+        simulation: whether noise came from a seed, which protects nobody.
+        quick: whether fewer models were trained.
+        attacks: what each onlooker of one training step made of its rows.
+        beside: recovered rows beside the true ones.
+        distinguishing: under encryption, and the control.
+        membership: LiRA on models without and with noise.
+        bounds: the one-run lower bound on ε by what was planted; "nothing" is the real thing.
+        checked: what each check said of the real thing, on the largest run.
+        checks: what the checks are.
+        detections: planted faults and sound runs.
+        verdicts: what held.
+        limits: what all of this cannot see.
+        seconds: by part, wall clock.
+    """
+
+    provenance: dict[str, Any]
+    simulation: bool
+    quick: bool
+    attacks: list[Attack]
+    beside: Beside
+    distinguishing: list[Distinguishing]
+    membership: list[Membership]
+    bounds: dict[str, LowerBound]
+    checked: dict[str, Checked]
+    checks: list[CheckDescription]
+    detections: list[Detection]
+    verdicts: list[Verdict]
+    seconds: dict[str, float]
+    limits: tuple[str, ...] = LIMITS
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def held(self) -> bool:
+        """Whether every verdict holds."""
+        return all(verdict.held for verdict in self.verdicts)
+
+    def to_json(self) -> str:
+        """Serialise; refuses NaN, which JSON cannot carry."""
+        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False, ensure_ascii=False)
+
+    def write(self, path: Path) -> None:
+        """Write atomically: a reader sees the old file or the new one.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        text = self.to_json()
+        with replacing(path) as partial:
+            partial.write_text(text, encoding="utf-8")

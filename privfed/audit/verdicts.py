@@ -1,0 +1,71 @@
+"""What an audit must find, held against what it found."""
+
+from __future__ import annotations
+
+from scipy import stats
+
+from privfed.audit.checks import FALSE_ALARM
+from privfed.audit.results import NOTICED, SOUND, AuditResults, Verdict
+
+
+def verdicts(results: AuditResults) -> list[Verdict]:
+    """Hold what was found against what must be found."""
+    control, encrypted = (
+        next(a for a in results.attacks if words in a.onlooker)
+        for words in ("(control)", "bytes, encrypted")
+    )
+    game = {each.scheme: each for each in results.distinguishing}
+    by_chance = stats.binom.sf(
+        (encrypted.identified or 0) - 1, encrypted.rows, 1 / encrypted.candidates
+    )
+    blind = (
+        encrypted.recovered == 0
+        and by_chance >= FALSE_ALARM
+        and game["packed"].p_value >= FALSE_ALARM
+    )
+    works = control.recovered == control.rows and game["reference"].p_value < FALSE_ALARM
+    flags = [name for name, each in results.checked.items() if each.flagged]
+    missed = [
+        each.planted
+        for each in results.detections
+        if each.meant and each.flagged[each.meant] < NOTICED * each.runs
+    ]
+    sound = next(each for each in results.detections if each.meant is None)
+    alarms = sum(sound.flagged.values())
+    # Chance of so many false alarms at the stated rate, over the three checks that chance plays in.
+    often = stats.binom.sf(alarms - 1, 3 * sound.runs, FALSE_ALARM)
+    bound = results.bounds[SOUND]
+    return [
+        Verdict(
+            "the server gets nothing",
+            bool(blind and works),
+            f"Of {encrypted.rows} lone rows it recovered {encrypted.recovered} and picked "
+            f"{encrypted.identified} out of {encrypted.candidates}; which of two updates was sent "
+            f"it guessed {game['packed'].right} of {game['packed'].trials} times. Without "
+            f"encryption the same attack recovered {control.recovered} and guessed "
+            f"{game['reference'].right}.",
+        ),
+        Verdict(
+            "no check flags the real thing",
+            not flags,
+            f"Flagged by: {', '.join(flags) or 'none'}. Each check flags a sound run with chance "
+            f"{FALSE_ALARM:g} at most.",
+        ),
+        Verdict(
+            "the lower bound is below the claim",
+            bool(bound.epsilon <= bound.claimed_epsilon),
+            f"ε ≥ {bound.epsilon:.2f} at {bound.confidence:.0%} confidence, where the claim for an "
+            f"outsider is {bound.claimed_epsilon:.2f} and all right guesses would have given "
+            f"{bound.ceiling:.2f}; two computations agree. The claim: {bound.statement}.",
+        ),
+        Verdict(
+            "each planted fault is noticed",
+            not missed,
+            f"Not noticed in {NOTICED:.0%} of the runs: {', '.join(missed) or 'none'}.",
+        ),
+        Verdict(
+            "sound runs are not flagged",
+            bool(often >= FALSE_ALARM),
+            f"{alarms} flags in {sound.runs} sound runs.",
+        ),
+    ]

@@ -1,0 +1,112 @@
+"""The shell of a self-contained page, whose own policy forbids it to fetch anything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from privfed.errors import ConfigError
+from privfed.report.palette import DARK, LIGHT, css_variables
+
+_HERE = Path(__file__).parent
+_MOST_PICKED = 16  # lines of one panel that pointing can pick out
+
+# The page's only script. The policy below allows its hash and no other.
+_SCRIPT = """
+const button = document.getElementById("theme"), root = document.documentElement;
+const dark = () => root.dataset.theme ? root.dataset.theme === "dark"
+  : matchMedia("(prefers-color-scheme: dark)").matches;
+button.hidden = false;
+button.addEventListener("click", () => {
+  root.dataset.theme = dark() ? "light" : "dark";
+  button.setAttribute("aria-pressed", String(dark()));
+});
+"""
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template of this room; `style`, `script` and `policy` are there for it to use."""
+    return _environment().get_template(template).render(
+        style=Markup(_style()),  # noqa: S704 - our own file and colours
+        script=Markup(_SCRIPT),  # noqa: S704 - our own constant
+        policy=_policy(),
+        **values,
+    )  # fmt: skip
+
+
+def write(page: str, path: Path) -> Path:
+    """Write a page, so that a reader sees the old file or the new one.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
+    try:
+        handle, partial = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=".partial"
+        )
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+                file.write(page)
+            Path(partial).chmod(0o644)  # mkstemp's 0600 would hide it from a web server
+            Path(partial).replace(path)
+        except BaseException:
+            Path(partial).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written ({error.strerror}); choose another folder"
+        ) from error
+    return path
+
+
+def _policy() -> str:
+    digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+    # Inline style attributes carry the pictures' colours; nothing else may load or run.
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _style() -> str:
+    light, dark = css_variables(LIGHT), css_variables(DARK)
+    return (
+        f":root{{color-scheme:light;{light}}}"
+        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light])"
+        f"{{color-scheme:dark;{dark}}}}}"
+        f":root[data-theme=dark]{{color-scheme:dark;{dark}}}"
+        f"@media print{{:root,:root:not([data-theme=light]),:root[data-theme=dark]"
+        f"{{color-scheme:light;{light}}}}}\n"
+        + (_HERE / "style.css").read_text(encoding="utf-8")
+        + "".join(_pick_out(number) for number in range(_MOST_PICKED))
+    )
+
+
+def _pick_out(number: int) -> str:
+    """Pointing at one entry of a key dims the lines of the others."""
+    return (
+        f".sheet:has(.pick-{number}:is(:hover,:focus-visible)) "
+        f"[class^=series-]:not(.series-{number}){{opacity:.1}}"
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
