@@ -5,16 +5,23 @@ from pathlib import Path
 import pytest
 
 from benchmarks.readme import with_table
-from privfed.report import load_results
+from benchmarks.readme_figures import TABLES, figures
+from privfed.report import load_results, readme_table
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.mark.parametrize("name", ["demo", "dresses"])
-def test_the_readmes_table_is_made_from_the_results_in_docs(name: str) -> None:
+@pytest.mark.parametrize("name", ["demo", "dresses", *TABLES])
+def test_the_readmes_table_is_made_from_its_results(name: str) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    results = load_results(ROOT / "docs" / f"{name}.json")
-    assert with_table(readme, name, results) == readme
+    kept = ROOT / "docs" / f"{name}.json"
+    table = figures(name) if name in TABLES else readme_table(load_results(kept))
+    assert f"<!-- {name} table -->\n{table}\n<!-- end of {name} table -->" in readme
+    assert with_table(readme, name, table) == readme
     start = readme.index("\n", readme.index(f"<!-- {name} table -->")) + 1
-    assert with_table(readme[:start] + "edited by hand" + readme[start:], name, results) == readme
+    assert with_table(readme[:start] + "edited by hand" + readme[start:], name, table) == readme
+
+
+@pytest.mark.parametrize("name", ["demo", "dresses", "privacy-accuracy", "psi", "aggregation"])
+def test_the_pictures_of_the_docs_are_there(name: str) -> None:
     assert (ROOT / "docs" / f"{name}.png").stat().st_size > 10_000

@@ -1,0 +1,112 @@
+"""The README's tables of figures, from the JSON files of the benchmarks in benchmarks/results."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+RESULTS = Path(__file__).parent / "results"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Give a table whose first column holds words and whose others hold numbers."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+
+
+def aggregation(rows: Sequence[Row]) -> str:
+    """A round of a million values from ten clients, schemes beside peers."""
+    names = {
+        ("packed", "seeds", True): "privfed, pairwise masks",
+        ("packed", "seeds", False): "privfed, no masks",
+        ("packed", "summed", True): "privfed, summed, masks",
+        ("nvflare", "summed", False): "NVFlare's CKKS",
+        ("tenseal-ckks", "summed", False): "TenSEAL CKKS",
+        ("tenseal-bfv", "summed", False): "TenSEAL BFV",
+        ("plaintext", "summed", False): "float32 in the clear",
+        ("floor", "summed", False): "information floor",
+    }
+    found = {(row["scheme"], row["download_mode"], row["masks"]): row for row in rows}
+    cells = []
+    for key, name in names.items():
+        row = found[key]
+        seconds = (
+            row["prepare_seconds"],
+            row["encrypt_seconds"],
+            row["aggregate_seconds"],
+            row["decrypt_prepare_seconds"],
+            row["decrypt_seconds"],
+        )
+        times = [f"{1000 * value:.1f}" if key[0] != "floor" else "–" for value in seconds]
+        sizes = [f"{row[name] / 4_000_000:.2f}x" for name in ("upload_bytes", "download_bytes")]
+        cells.append([name, *sizes, *times, "yes" if row["exact"] else "no"])
+    head = (
+        *("a million values, ten clients", "up", "down", "client ahead, ms", "client, ms"),
+        *("server, ms", "holder ahead, ms", "holder, ms", "exact"),
+    )
+    return markdown(head, cells)
+
+
+def privacy(rows: Sequence[Row]) -> str:
+    """Accuracy of each arm at each ε, in percent with half a 95 % interval."""
+    epsilons = sorted({row["epsilon"] for row in rows if row["epsilon"] is not None})
+    arms = dict.fromkeys(row["arm"] for row in rows)
+    found = {(row["arm"], row["epsilon"]): row for row in rows}
+    cells = []
+    for arm in arms:
+        plain = found.get((arm, None))
+        each = [found.get((arm, epsilon), plain) for epsilon in epsilons]
+        cells.append([f"`{arm}`", *(_accuracy(row) for row in each)])
+    first = next(row for row in rows if row["epsilon"] is not None)
+    head = (
+        f"{first['parties']} parties, δ = {first['delta']:g}",
+        *(f"ε = {epsilon:g}" for epsilon in epsilons),
+    )
+    return markdown(head, cells)
+
+
+def _accuracy(row: Row | None) -> str:
+    if row is None:
+        return "–"
+    low, high = row["accuracy_ci95"]
+    return f"{100 * row['accuracy_mean']:.1f} ± {50 * (high - low):.1f}"
+
+
+def psi(rows: Sequence[Row]) -> str:
+    """Processor seconds a party and bytes an item of each protocol by size."""
+    tools = {
+        "psi-kkrt": "psi, `kkrt`",
+        "psi-ecdh": "psi, `ecdh`",
+        "spu-rr22": "spu RR22",
+        "spu-kkrt": "spu KKRT",
+        "spu-ecdh": "spu ECDH",
+        "openmined-psi": "openmined-psi",
+    }
+    sizes = sorted({row["log2_size"] for row in rows})
+    found = {(row["tool"], row["log2_size"]): row for row in rows}
+    largest = sizes[-1]
+    cells = []
+    for tool, name in tools.items():
+        seconds = [_seconds(found.get((tool, size))) for size in sizes]
+        last = next(found[tool, size] for size in reversed(sizes) if (tool, size) in found)
+        cells.append([name, *seconds, f"{last['bytes_per_item']:.0f}"])
+    head = ("processor s a party", *(f"2^{size}" for size in sizes), f"bytes an item, 2^{largest}")
+    return markdown(head, cells)
+
+
+def _seconds(row: Row | None) -> str:
+    return "–" if row is None else f"{row['cpu_seconds_per_party']:.2f}"
+
+
+TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
+    "aggregation": ("aggregation-1m.json", aggregation),
+    "privacy": ("privacy-digits.json", privacy),
+    "psi": ("psi.json", psi),
+}
+
+
+def figures(name: str) -> str:
+    """Give one of the tables from its committed file."""
+    file, table = TABLES[name]
+    return table(json.loads((RESULTS / file).read_text(encoding="utf-8"))["rows"])
