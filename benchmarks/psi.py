@@ -1,17 +1,19 @@
 """How much an intersection costs: two processes on loopback, from CSV to row numbers written.
 
-    python -m benchmarks.psi --sizes 10,14,17,20 --json FILE [--tools psi-kkrt,spu-kkrt]
+    python -m benchmarks.psi --sizes 10,14,17,20 --json FILE [--plot FILE] [--tools psi-kkrt]
 
 Runs of all tools alternate, because the machine may be shared: compare within one run. Peers
 come from `make bench-peers`, each in an environment of its own; those that are absent are left
 out and named. Results are held to Python sets. CPU time is that of a whole process after its
 imports, all threads, mean of the two parties; start-up is what came before. Bytes are payloads of
 both directions for ours and openmined-psi; spu does not tell, so that its bytes are what the
-loopback interface carried meanwhile, with headers and whatever else ran on this machine.
+loopback interface carried meanwhile, with headers and whatever else ran on this machine. `cold` is
+`psi align` of two tables of 500 IDs as a process of its own, imports included.
 """
 
 import argparse
 import json
+import os
 import platform
 import random
 import socket
@@ -23,6 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.psi_cold import cold_align
 from benchmarks.psi_worker import MARK
 from psi.certificates import create_identity
 
@@ -47,6 +50,7 @@ def main() -> None:
     parser.add_argument("--tools", default=",".join(TOOLS))
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path, help="a picture of time and bytes against size")
     options = parser.parse_args()
     chosen = options.tools.split(",")
     absent = [tool for tool in chosen if not interpreter(tool).exists()]
@@ -72,9 +76,28 @@ def main() -> None:
             )
     for tool in absent:
         print(f"{tool:14} not installed: make bench-peers")
+    with tempfile.TemporaryDirectory() as folder:
+        cold = cold_align(Path(folder))
+    print(
+        f"psi align, {cold['ids']} IDs, cold: {cold['wall_seconds']:.3f} s wall, "
+        f"{cold['cpu_seconds']:.3f} s cpu, {'correct' if cold['correct'] else 'WRONG'}"
+    )
     if options.json:
-        machine = {"processor": platform.processor() or platform.machine(), "absent": absent}
-        options.json.write_text(json.dumps({"rows": rows, **machine}, indent=1) + "\n")
+        machine = {"processor": processor(), "cores": os.cpu_count(), "absent": absent}
+        options.json.write_text(
+            json.dumps({"rows": rows, "cold": cold, **machine}, indent=1) + "\n"
+        )
+    if options.plot:
+        from benchmarks.psi_plots import draw
+
+        draw(rows, options.plot)
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def interpreter(tool: str) -> Path:

@@ -8,12 +8,15 @@ import importlib
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from psi.errors import ConfigError
 from psi.texts import Chunk, Texts
 
-__all__ = ["FileTexts", "read_unquoted"]
+__all__ = ["FileTexts", "read_unquoted", "write_numbers"]
 
 _STREAMED_FROM_BYTES = 1 << 28
 _BLOCK_BYTES = 1 << 22
@@ -54,6 +57,23 @@ def read_unquoted(path: Path, separator: str, header: list[str]) -> Mapping[str,
         return None
     columns = zip(header, map(Texts.of_arrow, table.columns), strict=True)
     return {name: column for name, column in columns if column is not None}
+
+
+def write_numbers(file: BinaryIO, columns: Mapping[str, NDArray[np.int64]]) -> bool:
+    """Write columns of numbers as lines of a CSV file; False, and nothing, without pyarrow."""
+    if importlib.util.find_spec("pyarrow") is None:
+        return False
+    arrow, writer = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.csv"))
+    # From their buffers: pyarrow's own conversion of arrays imports pandas, if that is installed.
+    arrays = [
+        arrow.Array.from_buffers(
+            arrow.int64(), len(column), [None, arrow.py_buffer(np.ascontiguousarray(column))]
+        )
+        for column in columns.values()
+    ]
+    table = arrow.Table.from_arrays(arrays, names=list(columns))
+    writer.write_csv(table, file, writer.WriteOptions(include_header=False))
+    return True
 
 
 class FileTexts(Texts):

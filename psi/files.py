@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import importlib
-import importlib.util
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from psi.csvfiles import read_unquoted
+from psi.csvfiles import read_unquoted, write_numbers
 from psi.errors import ConfigError
 from psi.texts import Texts
 
@@ -110,20 +109,20 @@ def whole_file(path: Path) -> Iterator[Path]:
 def _write_csv(file: TextIO, columns: Mapping[str, Any]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(columns)
-    numbers = [c for c in columns.values() if isinstance(c, np.ndarray) and c.dtype.kind == "i"]
-    large = len(numbers) == len(columns) and sum(c.nbytes for c in numbers) >= _ARROW_FROM_BYTES
-    if large and importlib.util.find_spec("pyarrow") is not None:
-        file.flush()
-        quick = importlib.import_module("pyarrow.csv")
-        quick.write_csv(
-            _arrow().table(dict(columns)), file.buffer, quick.WriteOptions(include_header=False)
-        )
+    file.flush()
+    if _rows_only(columns) and write_numbers(file.buffer, columns):
         return
     lists = (
         column.to_pylist() if hasattr(column, "to_pylist") else column
         for column in columns.values()
     )
     writer.writerows(zip(*lists, strict=True))
+
+
+def _rows_only(columns: Mapping[str, Any]) -> bool:
+    """Whether there is nothing but row numbers, and many of them."""
+    numbers = [c for c in columns.values() if isinstance(c, np.ndarray) and c.dtype == np.int64]
+    return len(numbers) == len(columns) and sum(c.nbytes for c in numbers) >= _ARROW_FROM_BYTES
 
 
 def _read_csv(path: Path) -> Mapping[str, Sequence[str]]:

@@ -12,10 +12,17 @@ KEYS = {
 
 
 def test_a_small_run(tmp_path: Path) -> None:
-    out = tmp_path / "psi.json"
+    out, plot = tmp_path / "psi.json", tmp_path / "psi.png"
     call = [sys.executable, "-m", "benchmarks.psi", "--sizes", "6", "--json", str(out)]
-    subprocess.run([*call, "--tools", "psi-ecdh,psi-kkrt"], check=True, capture_output=True)
-    rows = json.loads(out.read_text())["rows"]
+    call += ["--tools", "psi-ecdh,psi-kkrt", "--plot", str(plot)]
+    subprocess.run(call, check=True, capture_output=True)
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    written = json.loads(out.read_text())
+    assert written["cold"]["ids"] == 500
+    assert written["cold"]["correct"] is True
+    assert written["cold"]["compiled_code_loaded"] is False
+    assert written["cold"]["cpu_seconds"] > 0
+    rows = written["rows"]
     assert [row["tool"] for row in rows] == ["psi-ecdh", "psi-kkrt"]
     for row in rows:
         assert row.keys() >= KEYS
