@@ -17,6 +17,7 @@ from privfed.secagg.parts import Parts
 from privfed.secagg.quantize import Quantizer, Update
 from privfed.secagg.schemes import Zero
 from privfed.secagg.state import Journal
+from privfed.secagg.tags import TAG_MODULUS, TAGS
 
 Zeros = tuple[Zero, ...]  # one a part
 
@@ -122,12 +123,16 @@ class Encryptor:
         scheme = self._parts.scheme
         for part, zero in zip(self._parts.all, zeros, strict=True):
             if self._masks is not None:
-                # The transcript stays out: parties that disagree on it get an error, not noise.
-                agreed = replace(common, part=part.index, previous=bytes(wire.HASH_BYTES))
                 count = scheme.words(part.sealed)
-                name = agreed.to_bytes(wire.Kind.UPLOAD)
+                name = _agreed(replace(common, part=part.index))
                 zero.keep(self._masks.words(name, cohort, count, scheme.mask_modulus))
             yield zero
+
+    def _tag_masks(self, prefix: wire.Prefix, cohort: Sequence[int] | None) -> list[int]:
+        if self._masks is None:
+            return [0] * TAGS
+        words = self._masks.words(b"tags/" + _agreed(prefix), cohort, TAGS, TAG_MODULUS)
+        return [int(word) for word in words]
 
     def _check_process(self) -> None:
         if self._process != os.getpid():
@@ -218,7 +223,7 @@ class Encryptor:
         if self._masks is not None:
             self._masks.check(cohort)
         self._journal.advance(common.round_id)
-        return self._messages(common, update, self._take(common, cohort))
+        return self._messages(common, update, self._take(common, cohort), cohort)
 
     def _take(self, common: wire.Prefix, cohort: Sequence[int] | None) -> Iterator[Zero]:
         """Return the zeros of a round, and forget those set aside for it under other cohorts."""
@@ -229,13 +234,18 @@ class Encryptor:
         return self._masked(self._fresh(), common, cohort) if zeros is None else iter(zeros)
 
     def _messages(
-        self, common: wire.Prefix, update: Update, zeros: Iterator[Zero]
+        self,
+        common: wire.Prefix,
+        update: Update,
+        zeros: Iterator[Zero],
+        cohort: Sequence[int] | None,
     ) -> Iterator[bytes]:
         for part, zero in zip(self._parts.all, zeros, strict=True):
             prefix = replace(common, part=part.index)
             values = self._quantizer.integers(update, part.start, part.stop)
+            masks = self._tag_masks(prefix, cohort)
             tagged = self._parts.tagged(
-                self._key, common.round_id, part, self._sender, values, update.wide
+                self._key, common.round_id, part, self._sender, values, update.wide, masks
             )
             payload = self._parts.scheme.seal(self._key, zero, tagged)
             entry = wire.Entry.sign(self._identity, self._sender, prefix, zero.seeds, payload)
@@ -254,6 +264,14 @@ class Encryptor:
             previous=previous or bytes(wire.HASH_BYTES),
             cohort=cohort_hash(self._params, cohort),
         )
+
+
+def _agreed(prefix: wire.Prefix) -> bytes:
+    """Return the bytes of a round and part that masks are bound to.
+
+    The transcript stays out: parties that disagree on it get an error, not noise.
+    """
+    return replace(prefix, previous=bytes(wire.HASH_BYTES)).to_bytes(wire.Kind.UPLOAD)
 
 
 def _name(common: wire.Prefix) -> bytes:

@@ -68,14 +68,15 @@ class Parts:
         sender: int,
         values: Integers,
         wide: bool,
+        masks: Sequence[int],
     ) -> Integers:
         """Return the integers of a part, from roster place ``sender``, with their tags behind.
 
-        ``wide`` integers may lie outside the range of a sum.
+        ``wide`` integers may lie outside the range of a sum; ``masks`` are the tags'.
         """
         if not self.scheme.exact:
             return values
-        tags = self._tags.integers(key, _name(round_id, part), sender, values, wide)
+        tags = self._tags.integers(key, _name(round_id, part), sender, values, wide, masks)
         return np.concatenate([values, tags])
 
     def untagged(

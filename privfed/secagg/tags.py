@@ -11,6 +11,10 @@ after a few failures. Secrets are fresh for each round and part.
 A hash alone is linear: twice the sum, or its negative, has the hash to it. Each party therefore
 adds a pad of its own, so that only the sum of exactly the named parties, each once, verifies.
 
+Pads are known to whoever holds the key, and a tag's digits are summed one by one: their carries
+would let a key holder test guesses of one party's integers. So under pairwise masks each tag is
+masked mod 2^61 - 1 too, and what is decrypted depends on the sum of the integers alone.
+
 A party that holds the key can compute tags too: against the server with a party's help there is
 no such protection (docs/threat-model.md).
 """
@@ -25,8 +29,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from privfed.he.keys import SecretKey
 from privfed.he.packing import Integers
 
-_PRIME = 2**61 - 1
-_TAGS = 4
+TAG_MODULUS = _PRIME = 2**61 - 1
+TAGS = _TAGS = 4
 _TAG_BITS = 61
 _COLUMNS = 4096
 _SECRET_BITS = 20  # a limb of 20 bits times 20 bits times 4096 columns is exact in float64
@@ -49,19 +53,28 @@ class Tags:
         self.count = _TAGS * self._digits
 
     def integers(
-        self, key: SecretKey, name: bytes, sender: int, values: Integers, wide: bool = False
+        self,
+        key: SecretKey,
+        name: bytes,
+        sender: int,
+        values: Integers,
+        wide: bool = False,
+        masks: Sequence[int] = (0,) * TAGS,
     ) -> Integers:
         """Return ``count`` integers for the values of roster place ``sender``.
 
-        ``name`` is the round's and part's; ``wide`` values may be any 64-bit integers.
+        ``name`` is the round's and part's; ``wide`` values may be any 64-bit integers; ``masks``,
+        one a tag, add up to 0 mod 2^61 - 1 over the senders.
         """
         mask = 2**self._base_bits - 1
         limbs = _ALL_LIMBS if wide else self._limbs
-        hashes = zip(self._hash(key, name, values, limbs), _pads(key, name, sender), strict=True)
+        hashes = zip(
+            self._hash(key, name, values, limbs), _pads(key, name, sender), masks, strict=True
+        )
         return np.array(
             [
                 tag >> (place * self._base_bits) & mask
-                for tag in [(number + pad) % _PRIME for number, pad in hashes]
+                for tag in [sum(each) % _PRIME for each in hashes]
                 for place in range(self._digits)
             ],
             np.int64,
