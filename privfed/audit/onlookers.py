@@ -61,8 +61,8 @@ class Attack:
             rows share a batch.
         attributes_blind: the same for who sees nothing and takes each column's commonest value.
         identified: lone rows that were picked out of all the data set's rows as the likeliest;
-            None where rows share a batch. By chance it is one in `candidates`.
-        candidates: rows to pick from.
+            None where rows share a batch. By chance it is about one in `candidates`.
+        candidates: distinct rows to pick from.
         statement: the ε that bounds this onlooker with all that it means; None where nothing does.
     """
 
@@ -79,17 +79,20 @@ class Attack:
     statement: str | None = None
 
 
+Said = tuple[str, tuple[str, ...], tuple[bool, ...]]
+
+
 @dataclass(frozen=True)
 class Beside:
     """Recovered rows beside the true ones, in words.
 
     Attributes:
         columns: names of the attributes shown.
-        rows: for each true row, who says it ("true" first) and what.
+        rows: for each true row who says it ("true" first), what, and which of that is right.
     """
 
     columns: tuple[str, ...]
-    rows: tuple[tuple[tuple[str, tuple[str, ...]], ...], ...] = field(repr=False)
+    rows: tuple[tuple[Said, ...], ...] = field(repr=False)
 
 
 class Step:
@@ -184,7 +187,7 @@ class Step:
             attributes_right=float(np.mean(attributes)) if attributes else None,
             attributes_blind=self.blind(),
             identified=identified if attributes else None,
-            candidates=len(self.true),
+            candidates=len(np.unique(self.true, axis=0)),
             statement=statement,
         )
 
@@ -195,15 +198,16 @@ class Step:
         shown = []
         for row in rows:
             batch = np.array([row])
-            said = [("true", self._say(self.true[row]))]
+            said = [self._say("true", self.true[row], row)]
             for name, see in views:
-                said.append((name, self._say(np.nan_to_num(self.guess(see(batch))[1]))))
+                said.append(self._say(name, np.nan_to_num(self.guess(see(batch))[1]), row))
             shown.append(tuple(said))
         return Beside(self.reader.names[:_PLAIN_NAMES], tuple(shown))
 
-    def _say(self, row: Floats) -> tuple[str, ...]:
-        words = self.reader.words(self.reader.read(row[None])[0])
-        return tuple(words[:_PLAIN_NAMES])
+    def _say(self, who: str, guessed: Floats, row: int) -> Said:
+        read, true = self.reader.read(np.stack([guessed, self.true[row]]))
+        right = self.reader.right(read, true)[:_PLAIN_NAMES]
+        return who, tuple(self.reader.words(read)[:_PLAIN_NAMES]), tuple(map(bool, right))
 
 
 def flat(update: Arrays) -> Floats:

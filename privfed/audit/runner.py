@@ -293,7 +293,7 @@ class _Audit:
                 ("plaintext update", _plain(step)),
                 ("second of two parties", SecondParty(step)),
                 ("server, encrypted", Upload(step, "packed")),
-                ("DP-SGD step, ε above", NoisyStep(step, local, self._source())),
+                ("DP-SGD step", NoisyStep(step, local, self._source())),
             ],
         )
 

@@ -7,6 +7,10 @@ from scipy import stats
 from privfed.audit.checks import FALSE_ALARM
 from privfed.audit.results import NOTICED, SOUND, AuditResults, Verdict
 
+BY_CHANCE = 1e-6
+"""Chance at most that luck alone makes it look as if the server got something; in the clear it
+guesses every time, so that little is lost."""
+
 
 def verdicts(results: AuditResults) -> list[Verdict]:
     """Hold what was found against what must be found."""
@@ -19,11 +23,9 @@ def verdicts(results: AuditResults) -> list[Verdict]:
         (encrypted.identified or 0) - 1, encrypted.rows, 1 / encrypted.candidates
     )
     blind = (
-        encrypted.recovered == 0
-        and by_chance >= FALSE_ALARM
-        and game["packed"].p_value >= FALSE_ALARM
+        encrypted.recovered == 0 and by_chance >= BY_CHANCE and game["packed"].p_value >= BY_CHANCE
     )
-    works = control.recovered == control.rows and game["reference"].p_value < FALSE_ALARM
+    works = control.recovered == control.rows and game["reference"].p_value < BY_CHANCE
     flags = [name for name, each in results.checked.items() if each.flagged]
     missed = [
         each.planted

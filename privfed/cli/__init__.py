@@ -11,7 +11,7 @@ import typer
 from typer.exceptions import TyperException
 
 from privfed import __version__
-from privfed.cli import benchmark, keys, predict, report
+from privfed.cli import audit, benchmark, keys, predict, report
 from privfed.errors import PrivacyWarning, PrivFedError
 from psi import PSIError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn together without showing: encrypted aggregation, privacy, benchmarks.",
 )
+app.command("audit")(audit.audit)
 app.command("benchmark")(benchmark.benchmark)
 app.command("predict")(predict.predict)
 app.command("report")(report.report)

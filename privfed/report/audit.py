@@ -1,0 +1,144 @@
+"""An audit as one self-contained audit.html, and as tables for the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from privfed.audit import AuditResults
+from privfed.audit.membership import FALSE_POSITIVE_RATES
+from privfed.report import audit_pictures, page, words
+from privfed.report.html import AUDIT_PAGE
+from privfed.report.tables import Table as Cells
+
+
+def render_audit(results: AuditResults) -> str:
+    """Draw an audit's page; the same results give the same text."""
+    return page.render(
+        "audit.html.j2",
+        results=results,
+        pictures=audit_pictures,
+        words=words,
+        attacks=Cells(
+            ("Who sees what", "Encoding", "Batch", "Recovered", "Wrong", "Picked out"),
+            tuple(audit_pictures.attack_rows(results)),
+            2,
+        ),
+        membership=_membership(results),
+        checked=_checked(results),
+        bounds=_bounds(results),
+        provenance=results.provenance,
+    )
+
+
+def write_audit(results: AuditResults, directory: Path) -> Path:
+    """Write audit.html into an existing folder and give its path.
+
+    Raises:
+        ConfigError: If the file cannot be written.
+    """
+    return page.write(render_audit(results), directory / AUDIT_PAGE)
+
+
+def audit_tables(results: AuditResults) -> Group:
+    """The audit for the terminal, in 80 columns: verdicts, onlookers, flags."""
+    verdicts = Table(title="What must hold", title_justify="left", show_header=False)
+    for verdict in results.verdicts:
+        sign = "[green]holds[/]" if verdict.held else "[bold red]FAILS[/]"
+        verdicts.add_row(sign, f"[bold]{escape(verdict.name)}[/]\n{escape(verdict.words)}")
+    seen = Table(title="What each onlooker got of lone rows", title_justify="left")
+    for name in ("onlooker", "recovered", "picked out"):
+        seen.add_column(name, justify="left" if name == "onlooker" else "right")
+    for attack in results.attacks:
+        if attack.batch_size == 1 and attack.encoding == results.attacks[0].encoding:
+            seen.add_row(
+                escape(attack.onlooker),
+                f"{attack.recovered} of {attack.rows}",
+                f"{attack.identified}",
+            )
+    members = Table(title="Who was a member (LiRA)", title_justify="left")
+    for name in ("trained", "AUC, 95 %", "found at 1 % accused, 95 %"):
+        members.add_column(name, justify="left" if name == "trained" else "right")
+    for each in results.membership:
+        members.add_row(
+            escape(each.trained),
+            _with_interval(each.auc, each.auc_interval),
+            _with_interval(each.true_positive_rates[1], each.true_positive_intervals[1]),
+        )
+    return Group(verdicts, seen, members, _flags(results))
+
+
+def _flags(results: AuditResults) -> Table:
+    names, rows = audit_pictures.flags(results)
+    table = Table(
+        title="Runs flagged, by what was planted",
+        caption="bold: the check meant for the fault",
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("planted")
+    for name in names:
+        table.add_column(name, justify="right")
+    for planted, cells in rows:
+        table.add_row(
+            escape(planted), *(f"[bold]{text}[/]" if kind else text for text, kind in cells)
+        )
+    return table
+
+
+def _membership(results: AuditResults) -> Cells:
+    head = ["Trained", "AUC (95 %)"]
+    head += [f"Found at {rate:.1%} accused (95 %)" for rate in FALSE_POSITIVE_RATES]
+    rows = [
+        (
+            each.trained,
+            _with_interval(each.auc, each.auc_interval),
+            *(
+                _with_interval(rate, interval)
+                for rate, interval in zip(
+                    each.true_positive_rates, each.true_positive_intervals, strict=True
+                )
+            ),
+        )
+        for each in results.membership
+    ]
+    return Cells(tuple(head), tuple(rows))
+
+
+def _checked(results: AuditResults) -> Cells:
+    rows = [
+        (
+            check.name,
+            check.statistic,
+            check.threshold,
+            check.blind,
+            f"{results.checked[check.name].statistic:.4g}",
+            words.compact(results.checked[check.name].p_value),
+        )
+        for check in results.checks
+    ]
+    return Cells(("Check", "Measures", "Flags", "Cannot see", "Measured", "p"), tuple(rows), 4)
+
+
+def _bounds(results: AuditResults) -> Cells:
+    rows = [
+        (
+            audit_pictures.in_words(name),
+            f"{bound.correct} of {bound.guesses}",
+            words.decimal(bound.epsilon),
+            words.decimal(bound.epsilon_second_way),
+            words.decimal(bound.ceiling),
+            words.compact(bound.p_value),
+        )
+        for name, bound in results.bounds.items()
+    ]
+    head = ("Planted", "Right guesses", "ε at least", "Second way", "Ceiling", "p of the claim")
+    return Cells(head, tuple(rows))
+
+
+def _with_interval(value: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{value:.3f} ({low:.3f}–{high:.3f})"
