@@ -7,18 +7,21 @@ of its seed), so neither the sampling coins nor the noise of DP-SGD may come fro
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import secrets
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numpy.typing import NDArray
 
 from privfed.errors import ConfigError, ReplayError
 
 _WORDS_A_KEY = 2**34  # half of what ChaCha20's block counter allows
+_GRID_BITS = 4  # the grid of released values is at most σ/16, at least σ/32
 
 
 class NoiseSource(Protocol):
@@ -29,8 +32,8 @@ class NoiseSource(Protocol):
     def words(self, count: int) -> NDArray[np.uint64]:
         """Draw `count` uniform 64-bit words."""
 
-    def gaussian(self, standard_deviation: float, shape: Sequence[int]) -> NDArray[np.float64]:
-        """Draw N(0, standard_deviation²) in the given shape."""
+    def noisy(self, values: NDArray[np.float64], standard_deviation: float) -> NDArray[np.float64]:
+        """Add N(0, standard_deviation²) to each value and round to `noise_grid`, to be released."""
 
     def coins(self, probability: float, count: int) -> NDArray[np.bool_]:
         """Toss `count` independent coins that show True with `probability`."""
@@ -53,27 +56,81 @@ class _KeyStream:
         stream = self._encryptor.update(bytes(8 * count))
         return np.frombuffer(stream, dtype=np.uint64)
 
-    def gaussian(self, standard_deviation: float, shape: Sequence[int]) -> NDArray[np.float64]:
-        """Four Box-Muller normals added and halved for each value.
+    def noisy(self, values: NDArray[np.float64], standard_deviation: float) -> NDArray[np.float64]:
+        """Add N(0, standard_deviation²) to each value and round to `noise_grid`.
 
-        The gaps of one floating-point normal betray the value it was added to (Mironov, CCS 2012);
-        a sum of four makes that attack infeasible (Holohan and Braghin, arXiv 2107.10138).
+        The gaps between the values that a floating-point normal can take betray what it was added
+        to (Mironov, "On Significance of the Least Significant Bits for Differential Privacy",
+        CCS 2012). Here many normals end in each released value, whatever is below: docs/privacy.md,
+        "Continuous noise on a grid", bounds by how much its chance may be off.
+
+        Args:
+            values: of any shape.
+            standard_deviation: above 0.
+
+        Raises:
+            ConfigError: the standard deviation is no such number.
         """
-        count = int(np.prod(shape))
-        # Two normals come from a pair of uniforms in (0, 1], so 2·count pairs make 4·count normals.
-        uniform = ((self.words(4 * count) >> np.uint64(11)).astype(np.float64) + 1.0) * 2.0**-53
-        radius = np.sqrt(-2.0 * np.log(uniform[: 2 * count]))
-        angle = 2.0 * np.pi * uniform[2 * count :]
-        normals = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
-        summed = normals.reshape(4, count).sum(axis=0)
-        noise: NDArray[np.float64] = (summed * (0.5 * standard_deviation)).reshape(tuple(shape))
-        return noise
+        grid = noise_grid(standard_deviation)
+        parts = np.array(values, dtype=np.float64)
+        parts *= 1 / grid  # exact, by a power of two
+        whole = np.rint(parts)  # waits, so that only the noise's own digits are rounded
+        parts -= whole
+        parts += self.gaussian(standard_deviation / grid, parts.shape)
+        np.rint(parts, out=parts)
+        parts += whole
+        parts *= grid
+        return parts
+
+    def gaussian(self, standard_deviation: float, shape: Sequence[int]) -> NDArray[np.float64]:
+        """Draw N(0, standard_deviation²) for simulation: what is released takes `noisy`."""
+        count = math.prod(shape)
+        normals = _box_muller(self.words(count + count % 2), standard_deviation)
+        return normals[:count].reshape(tuple(shape))
 
     def coins(self, probability: float, count: int) -> NDArray[np.bool_]:
         threshold = int(probability * 2.0**64)
         if threshold >= 2**64:
             return np.ones(count, dtype=np.bool_)
         return np.asarray(self.words(count) < np.uint64(threshold))
+
+
+def noise_grid(standard_deviation: float) -> float:
+    """Give the step of the grid that noisy values are released on: 2^k from σ/32 to σ/16.
+
+    Raises:
+        ConfigError: the standard deviation is not a number from 1e-280 to 1e280.
+    """
+    if not 1e-280 <= standard_deviation <= 1e280:
+        raise ConfigError(
+            f"noise needs a standard deviation above 0, not {standard_deviation}: without noise "
+            "nothing may be released"
+        )
+    return math.ldexp(1.0, math.frexp(standard_deviation)[1] - 1 - _GRID_BITS)
+
+
+def _box_muller(words: NDArray[np.uint64], standard_deviation: float) -> NDArray[np.float64]:
+    """Make as many normals of an even number of words (Box and Muller 1958).
+
+    Half of the words make radii, by uniforms in (0, 1] whose small values keep all of 63 bits, and
+    half make angles. Sines and cosines are torch's, which are vectorised as numpy's are not.
+    """
+    pairs = len(words) // 2
+    radius = (words[:pairs] >> np.uint64(1)).view(np.int64).astype(np.float64)
+    radius += 1.0
+    radius *= 2.0**-63
+    np.log(radius, out=radius)
+    radius *= -2.0
+    np.sqrt(radius, out=radius)
+    radius *= standard_deviation
+    angle = words[pairs:].view(np.int64).astype(np.float64)
+    angle *= math.pi * 2.0**-63
+    turned = torch.from_numpy(angle)
+    normals = np.empty((2, pairs))
+    torch.cos(turned, out=torch.from_numpy(normals[0]))
+    torch.sin(turned, out=torch.from_numpy(normals[1]))
+    normals *= radius
+    return normals.reshape(-1)
 
 
 class SecretRandomness(_KeyStream):

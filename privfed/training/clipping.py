@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -110,6 +111,12 @@ class GradientClipper:
         self._shapes = {name: tuple(each.shape) for name, each in trained.items()}
         self._size = sum(each.numel() for each in self.parameters)
         self._clip = float(l2_clip_norm)
+        like = self.parameters[0]
+        self._handed = torch.empty(self._size, dtype=like.dtype, device=like.device)
+        parts = torch.split(self._handed, [each.numel() for each in self.parameters])
+        self._handed_parts = [
+            part.view_as(each) for part, each in zip(parts, self.parameters, strict=True)
+        ]
         layers = linear_stack(model, features)
         self.method = "opacus" if layers is None else "closed form"
         self._gradients: Callable[[NDArray[np.intp]], RowGradients]
@@ -138,6 +145,12 @@ class GradientClipper:
             self._add_up(places[start : start + _CHUNK], self._views(part))
             flat += part
         return ClippedSum(dict(zip(self._shapes, views, strict=True)), flat, self.l2_sensitivity)
+
+    def set_gradients(self, flat: NDArray[np.float64]) -> None:
+        """Hand `flat`, one value a parameter as in `ClippedSum.flat`, to the model's optimizer."""
+        self._handed.copy_(torch.from_numpy(flat))
+        for parameter, part in zip(self.parameters, self._handed_parts, strict=True):
+            parameter.grad = part.to(parameter)
 
     def _add_up(self, places: NDArray[np.intp], out: list[NDArray[np.float64]]) -> None:
         with np.errstate(over="ignore", invalid="ignore"):  # refused below, by the norm

@@ -105,10 +105,8 @@ def noisy_step(
     Raises:
         ConfigError: a row's gradient is not a finite number.
     """
-    released = clipper.clipped_sum(randomness.coins(sampling_rate, clipper.rows))
-    deviation = noise_multiplier * released.l2_sensitivity
-    released.flat[:] += randomness.gaussian(deviation, released.flat.shape)
-    released.flat[:] /= sampling_rate * clipper.rows
-    for parameter, array in zip(clipper.parameters, released.arrays.values(), strict=True):
-        parameter.grad = torch.from_numpy(array).to(parameter)
+    clipped = clipper.clipped_sum(randomness.coins(sampling_rate, clipper.rows))
+    released = randomness.noisy(clipped.flat, noise_multiplier * clipped.l2_sensitivity)
+    released /= sampling_rate * clipper.rows
+    clipper.set_gradients(released)
     optimizer.step()

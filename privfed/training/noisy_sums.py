@@ -66,9 +66,9 @@ class _Gaussian:
             1 if noise == "central" else plan.parties, randomness, simulation
         )
 
-    def _noise(self, place: int) -> NDArray[np.float64]:
+    def _noisy(self, place: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
         deviation = self.plan.noise_multiplier * self.plan.l2_clip_norm * (1 + SLACK)
-        return self._randomness[place].gaussian(deviation, (self.plan.dimension,))
+        return self._randomness[place].noisy(values, deviation)
 
 
 class LocalNoise(_Gaussian):
@@ -96,7 +96,7 @@ class LocalNoise(_Gaussian):
         """Add the parties' noisy sums."""
         clock = Clock()
         present = _checked(self.plan, sums)
-        noisy = [present[place].flat + self._noise(place) for place in present]
+        noisy = [self._noisy(place, each.flat) for place, each in present.items()]
         clock.lap("noise")
         size = sum(each.nbytes for each in noisy)
         return Released(size, size, clock.seconds, np.sum(noisy, axis=0))
@@ -127,7 +127,7 @@ class CentralNoise(_Gaussian):
         """Add the parties' sums and one noise."""
         clock = Clock()
         present = _checked(self.plan, sums)
-        total = np.sum([each.flat for each in present.values()], axis=0) + self._noise(0)
+        total = self._noisy(0, np.sum([each.flat for each in present.values()], axis=0))
         clock.lap("noise")
         size = sum(each.flat.nbytes for each in present.values())
         return Released(size, total.nbytes * len(present), clock.seconds, total)
