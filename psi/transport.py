@@ -213,7 +213,7 @@ class Guests:
             who = (
                 "nobody" if len(names) == len(self._links) == 1 else f"not all ({', '.join(names)})"
             )
-            raise DeadlineError(f"{who} joined within {wait_seconds:g} s")
+            raise DeadlineError(f"{who} joined within {round(wait_seconds, 1):g} s")
 
     def abandon(self) -> None:
         """Break what is not closed."""

@@ -21,7 +21,7 @@ from psi.sums import SumParameters, SumReceiver, SumSender
 from psi.tables import key_columns, key_names, whole_numbers
 from psi.unbalanced import UnbalancedReceiver, UnbalancedSender
 
-__all__ = ["LargeSide", "Learn", "Result", "Side", "SumChoice", "TableSession", "table_items"]
+__all__ = ["LargeSide", "Learn", "Result", "Side", "SumChoice", "TableSession", "table_index"]
 
 Side: TypeAlias = Literal["serve", "join"]
 Result: TypeAlias = Literal["both", "serve", "join"]
@@ -133,7 +133,7 @@ class TableSession:
             raise ConfigError('pairs of rows are an intersection: choose duplicates="first"')
         if protocol != "auto" and learn != "intersection":
             raise ConfigError("the protocol can be chosen for an intersection only: leave it out")
-        index, form = _index(table, on, duplicates, normalise)
+        index, form = table_index(table, on, duplicates, normalise)
         every = duplicates == "all" and result == "both"
         receives = side == ("join" if result == "both" else result)
         roles = parties(protocol) if learn == "intersection" else _PARTIES[learn]
@@ -238,21 +238,14 @@ class TableSession:
         return columns, f"{len(union)} IDs of the union, {len(row_of)} with a row here,"
 
 
-def table_items(
+def table_index(
     table: Any, on: str | Sequence[str] | None, duplicates: Duplicates, normalise: Normalise
-) -> tuple[Sequence[bytes], str]:
-    """A table's distinct IDs as items, and their key format; arguments as of `prepare`.
+) -> tuple[KeyIndex, str]:
+    """A table's distinct IDs, and their key format; arguments as of `prepare`.
 
     Raises:
         ConfigError: The table, its IDs or a choice is not acceptable.
     """
-    index, form = _index(table, on, duplicates, normalise)
-    return index.keys, form
-
-
-def _index(
-    table: Any, on: str | Sequence[str] | None, duplicates: Duplicates, normalise: Normalise
-) -> tuple[KeyIndex, str]:
     functions = normalisers(normalise, key_names(on))
     columns = key_columns(table, on, "the table")
     index = index_keys(columns, duplicates=duplicates, normalise=functions, name="the table")

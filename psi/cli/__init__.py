@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from psi.cli import alone, pairs, stores
+from psi.cli import alone, pairs, stores, together
 from psi.errors import ConfigError, PSIError
 
 __all__ = ["app", "main"]
@@ -15,6 +15,7 @@ for command in (
     alone.keygen,
     pairs.serve,
     pairs.join,
+    together.together,
     stores.publish,
     stores.answer,
 ):

@@ -26,15 +26,15 @@ def publish(
 ) -> None:
     """Compute the tags of a large table once, for many small sides to ask with psi answer."""
     from psi.tagstore import TagStore
-    from psi.twoparty import table_items
+    from psi.twoparty import table_index
 
     with progress_bar() as progress:
-        items, key_format = table_items(
+        index, key_format = table_index(
             load(table, progress), on, cast("Duplicates", duplicates), steps_of(normalise)
         )
         made = TagStore.create(
             store,
-            items,
+            index.keys,
             key_format=key_format,
             items_a_peer=items_a_peer,
             days=days,

@@ -1,20 +1,39 @@
 """Hostile peers for any two state machines: what they may send, and what must come of it."""
 
+import atexit
+import functools
 import hashlib
 import hmac
 import random
 import struct
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from psi import (
+    CardinalityReceiver,
+    CardinalitySender,
     DecodeError,
+    Parameters,
+    PrivateIDReceiver,
+    PrivateIDSender,
     ProtocolError,
+    Receiver,
+    Sender,
     StateError,
+    SumParameters,
+    SumReceiver,
+    SumSender,
+    TagStore,
     TranscriptError,
+    UnbalancedReceiver,
+    UnbalancedSender,
     VersionError,
+    kkrt,
 )
 from psi.groups import hash_to_group
 
@@ -32,6 +51,35 @@ BAD_POINTS = {
         "26948d35ca62e643e26a83177332e6b6afeb9d08e4268b650f1f5bbd8d81d371"
     ),
 }
+
+
+LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
+COUNTED = Parameters(multiplicities=True)
+TWO = SumParameters(minimum=2, max_value=1000)
+PAIRS: dict[str, Pair] = {
+    "ecdh": lambda: (Receiver(LEFT), Sender(RIGHT)),
+    "ecdh, receiver only": lambda: (
+        Receiver(LEFT, Parameters(output="receiver")),
+        Sender(RIGHT, Parameters(output="receiver")),
+    ),
+    "ecdh, counted": lambda: (
+        Receiver(LEFT, COUNTED, counts=np.array([1, 2, 3])),
+        Sender(RIGHT, COUNTED, counts=np.array([1, 2, 3, 4])),
+    ),
+    "kkrt": lambda: (kkrt.Receiver(LEFT), kkrt.Sender(RIGHT)),
+    "cardinality": lambda: (CardinalityReceiver(LEFT), CardinalitySender(RIGHT)),
+    "sum": lambda: (SumReceiver(LEFT, TWO), SumSender(RIGHT, [1000, 200, 30, 4], TWO)),
+    "ids": lambda: (PrivateIDReceiver(LEFT), PrivateIDSender(RIGHT)),
+    "unbalanced": lambda: (UnbalancedReceiver(LEFT), UnbalancedSender(_store(), peer="bob")),
+}
+
+
+@functools.cache
+def _store() -> TagStore:
+    """RIGHT as a store without limits, for as long as the process lives."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return TagStore.create(Path(folder.name) / "store", RIGHT, items_a_peer=10**9)
 
 
 def run(receiver: Any, sender: Any) -> list[bytes]:

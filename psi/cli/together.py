@@ -1,0 +1,94 @@
+"""Three and more companies: `psi together`, the same command at every party."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from psi.cli.options import SessionOptions, Table, Wait, spread
+from psi.cli.shared import (
+    check_place,
+    ledger_of,
+    load,
+    messages,
+    network,
+    progress_bar,
+    say_listening,
+    steps_of,
+)
+from psi.errors import ConfigError
+
+if TYPE_CHECKING:
+    from psi.keys import Duplicates
+    from psi.manyparty import Learners
+
+__all__ = ["together"]
+
+
+@spread
+def together(
+    table: Table,
+    parties: Annotated[
+        Path,
+        typer.Argument(help="A TOML file, the same at all: [NAME] with certificate and address."),
+    ],
+    options: SessionOptions,
+    result: Annotated[
+        str, typer.Option(help="Who gets the rows that all have: all, or the first as leader.")
+    ] = "all",
+    listen: Annotated[
+        str | None, typer.Option(help="HOST:PORT to listen on; without it the port in the file.")
+    ] = None,
+    wait: Wait = 600,
+) -> None:
+    """Find the IDs that three and more sides all have, and nothing that only some share."""
+    from psi.certificates import Identity, fingerprint
+    from psi.files import taken, write_table
+    from psi.manyparty import GroupSession
+    from psi.roster import Roster
+
+    meet = network("mesh").meet
+    check_place(options.out)
+    identity, roster = Identity.load(options.identity), Roster.load(parties)
+    number = roster.number_of(identity.certificate)
+    messages.print(f"this is {roster.parties[number].name}; {roster.parties[0].name} leads")
+    with progress_bar() as progress:
+        loaded = load(table, progress)
+        session = GroupSession.prepare(
+            loaded,
+            number=number,
+            roster=roster,
+            on=options.on,
+            duplicates=cast("Duplicates", options.duplicates),
+            normalise=steps_of(options.normalise),
+            result=cast("Learners", result),
+            pad_to=options.pad_to,
+            max_peer_items=options.max_peer_items,
+            progress=progress,
+        )
+        if options.out is not None and not session.gets_result:
+            raise ConfigError("only the leader gets the result: leave out --out, or --result all")
+        ledger = ledger_of(options)
+        if ledger is not None:
+            prints = [fingerprint(party.certificate) for party in roster.parties]
+            session.party.charge_with(lambda other, items: ledger.charge(prints[other], items))
+        links = meet(
+            session.party,
+            terms=session.terms,
+            roster=roster,
+            identity=identity,
+            listen=listen,
+            wait_seconds=wait,
+            timeout_seconds=options.timeout,
+            on_listening=say_listening,
+            progress=progress,
+        )
+    found = "no result at this side"
+    if session.gets_result:
+        rows = session.rows()
+        columns = {"row": rows} if options.rows else taken(loaded, rows)
+        write_table(options.out, columns)
+        found = f"{len(rows)} rows that all {len(roster.parties)} have"
+    sent = sum(link.bytes_sent for link in links.values())
+    received = sum(link.bytes_received for link in links.values())
+    messages.print(f"{found} by kmprt, {sent} bytes sent, {received} received")
