@@ -158,6 +158,7 @@ class _Audit:
             attacks = self._attacks(step)
             beside = self._beside(step)
             told_apart = [self._distinguish(step, each) for each in ("reference", "packed")]
+            self._advance("telling two updates apart", 1)
         with self._timed("membership"):
             members = self._members()
         with self._timed("lower bounds"):
