@@ -110,8 +110,11 @@ def _values(column: Any, name: str) -> Column:
         if column.dtype.kind == "M":  # finer units would come out as bare integers
             column = column.astype("datetime64[us]")
         return cast("Column", column.tolist())
-    if hasattr(column, "to_pylist") and (texts := Texts.of_arrow(column)) is not None:
-        return texts
+    if hasattr(column, "to_pylist") and str(column.type) in ("string", "large_string"):
+        # A missing ID is an empty one: both match nothing.
+        texts = Texts.of_arrow(column.fill_null("") if column.null_count else column)
+        if texts is not None:
+            return texts
     for method in ("to_pylist", "to_list"):  # Arrow; pandas and polars
         if hasattr(column, method):
             return cast("Column", getattr(column, method)())

@@ -88,9 +88,10 @@ class Texts(Sequence[str]):
         """Some of the texts in the order asked for; -1 gives an empty one."""
         return ["" if row < 0 else self.content(row).decode() for row in rows]
 
-    def all_filled(self) -> bool:
-        """Whether no text is empty."""
-        return all(np.all(offsets[1:] > offsets[:-1]) for _, offsets in self.chunks)
+    def filled_rows(self) -> NDArray[np.intp]:
+        """The numbers of the texts that are not empty."""
+        filled = [offsets[1:] > offsets[:-1] for _, offsets in self.chunks]
+        return np.flatnonzero(np.concatenate(filled)) if filled else np.empty(0, np.intp)
 
     def __len__(self) -> int:
         return self._starts[-1]
@@ -112,18 +113,19 @@ class Texts(Sequence[str]):
 
 
 class TextKeys(Sequence[bytes]):
-    """The keys of distinct texts.
+    """The keys of some texts of a column, no two the same.
 
     Attributes:
-        texts: The texts.
+        texts: The column.
+        rows: Which of the texts they are.
     """
 
-    def __init__(self, texts: Texts) -> None:
-        """Take texts of which the caller knows that no two are the same."""
-        self.texts = texts
+    def __init__(self, texts: Texts, rows: NDArray[np.intp]) -> None:
+        """Take the rows, in ascending order, of texts that the caller knows to be distinct."""
+        self.texts, self.rows = texts, rows
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.rows)
 
     @overload
     def __getitem__(self, index: int) -> bytes: ...
@@ -132,10 +134,15 @@ class TextKeys(Sequence[bytes]):
     def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
-        return text_key(self.texts.content(index + len(self) if index < 0 else index))
+        return text_key(self.texts.content(int(self.rows[index])))
 
     def __iter__(self) -> Iterator[bytes]:
-        return map(text_key, self.texts.contents())
+        wanted = iter(self.rows.tolist())
+        row = next(wanted, None)
+        for number, content in enumerate(self.texts.contents()):
+            if number == row:
+                yield text_key(content)
+                row = next(wanted, None)
 
     def __repr__(self) -> str:
         return f"TextKeys({len(self)})"

@@ -63,9 +63,11 @@ def test_digests_of_texts_are_those_of_their_keys(texts: list[str], cut: int) ->
     # In two chunks, with texts of every length around the one block that is compiled.
     values = [*texts, *("x" * length for length in (0, 54, 55, 56, 200))]
     chunks = Texts.of_list(values[:cut]).chunks + Texts.of_list(values[cut:]).chunks
-    keys = TextKeys(Texts(chunks))
+    some = np.flatnonzero(np.arange(len(values)) % 3 != cut % 4)
+    keys = TextKeys(Texts(chunks), some)
     expected = [
-        hashlib.blake2s(_encode_text(text), digest_size=16, key=KEY).digest() for text in values
+        hashlib.blake2s(_encode_text(values[row]), digest_size=16, key=KEY).digest()
+        for row in some.tolist()
     ]
     with pytest.MonkeyPatch.context() as patch:
         for first in (1, 1 << 16):

@@ -328,7 +328,7 @@ def test_sessions_on_the_disk_leave_nothing_there(
 
 
 def test_keys_of_texts_are_items_like_any_others() -> None:
-    texts = TextKeys(Texts.of_list([str(number) for number in range(3000)]))
+    texts = TextKeys(Texts.of_list([str(number) for number in range(3000)]), np.arange(3000))
     plain = list(texts)
     check_sets(texts, plain[1000:])
     check_sets(plain[:2000], texts)

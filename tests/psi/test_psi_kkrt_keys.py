@@ -1,31 +1,91 @@
-"""The fast way to encode a plain column gives what the thorough one gives, row by row."""
+"""The fast way to index a column of texts gives what the thorough one gives, row by row."""
 
+from collections.abc import Callable, Sequence
+
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psi.errors import ConfigError
-from psi.keys import _encode, _plain_keys, index_keys
+import psi.keys
+from psi import kernels
+from psi.errors import ConfigError, DuplicateIDError
+from psi.keys import Duplicates, KeyIndex, index_keys
+from psi.normalise import Normaliser
+from psi.texts import TextKeys, Texts
 
-texts = st.lists(st.text(max_size=5), max_size=8)
-
-
-@given(texts)
-def test_plain_keys_are_those_of_single_rows(values: list[str]) -> None:
-    for function in (str, str.strip, str.casefold):
-        keys = [_encode((value,), [function], "table", row) for row, value in enumerate(values)]
-        plain = _plain_keys([values], [function])
-        usual = bool(keys) and None not in keys and len(set(keys)) == len(keys)
-        assert (plain if plain is None else list(plain)) == (keys if usual else None)
-        index = index_keys([values], duplicates="first", normalise=[function])
-        assert list(index.keys) == list(dict.fromkeys(key for key in keys if key is not None))
-        assert [keys[row] for row in index.rows] == list(index.keys)
+texts = st.lists(st.text(max_size=2), max_size=12)
+functions = st.sampled_from([Normaliser(), Normaliser.parse("space"), str.strip, str.casefold])
+policies = st.sampled_from(["error", "first", "all"])
 
 
-@pytest.mark.parametrize("values", [["a", 1], ["a", None], ["a", b"b"], ("a", "b"), ["a", "a"]])
-def test_anything_else_takes_the_thorough_way(values: list[object]) -> None:
-    assert _plain_keys([values], [str]) is None
-    assert _plain_keys([["a"], ["b"]], [str, str]) is None
+def indexed(
+    values: Sequence[object], function: Callable[[str], str], duplicates: Duplicates
+) -> KeyIndex | str:
+    try:
+        return index_keys([values], duplicates=duplicates, normalise=[function])
+    except (ConfigError, DuplicateIDError) as error:
+        return str(error)
+
+
+def check_alike(
+    values: list[str], function: Callable[[str], str], duplicates: Duplicates
+) -> KeyIndex | str:
+    thorough = indexed(tuple(values), function, duplicates)  # a tuple takes the thorough way
+    for column in (values, Texts.of_list(values)):
+        fast = indexed(column, function, duplicates)
+        if isinstance(thorough, str) or isinstance(fast, str):
+            assert fast == thorough
+            continue
+        assert isinstance(fast.keys, TextKeys) == bool(values or isinstance(column, Texts))
+        assert list(fast.keys) == [fast.keys[n] for n in range(len(fast.keys))] == thorough.keys
+        assert np.array_equal(fast.rows, thorough.rows)
+        assert np.array_equal(fast.starts, thorough.starts)
+        assert fast.rows.dtype == fast.starts.dtype == np.intp
+    return thorough
+
+
+@given(texts, functions, policies)
+@settings(deadline=None)
+def test_both_ways_give_the_same(
+    values: list[str], function: Callable[[str], str], duplicates: Duplicates
+) -> None:
+    check_alike(values, function, duplicates)
+
+
+@pytest.mark.parametrize("fast_from", [1, 1 << 40])
+@pytest.mark.parametrize("duplicates", ["error", "first", "all"])
+def test_both_ways_on_a_messy_table(
+    fast_from: int, duplicates: Duplicates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "FAST_FROM", fast_from)
+    numbers = np.random.default_rng(2).integers(0, 3000, 5000)
+    values = ["" if number % 7 == 0 else f"ID {number}" for number in numbers.tolist()]
+    found = check_alike(values, Normaliser(), duplicates)
+    assert isinstance(found, str) == (duplicates == "error")
+    # Keys of some rows are digested as they are read.
+    keys = index_keys([Texts.of_list(values)], duplicates="first", normalise=[Normaliser()]).keys
+    assert np.array_equal(kernels.digest_items(keys, bytes(32)),
+                          kernels.digest_items(list(keys), bytes(32)))  # fmt: skip
+
+
+def test_equal_heads_are_not_equal_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    def close(items: Sequence[bytes], key: bytes) -> list[np.ndarray]:
+        digests = np.zeros((len(items), 16), np.uint8)
+        digests[:, -1] = [item[-1] for item in items]
+        return [digests]
+
+    monkeypatch.setattr(psi.keys.kernels, "digest_batches", close)
+    found = index_keys([["b", "a", "b", "c"]], duplicates="all", normalise=[str])
+    assert [key[-1:] for key in found.keys] == [b"b", b"a", b"c"]
+    assert (found.rows.tolist(), found.starts.tolist()) == ([0, 2, 1, 3], [0, 2, 3, 4])
+
+
+@pytest.mark.parametrize("values", [["a", 1], ["a", None], ["a", b"b"], ("a", "b"), []])
+def test_anything_else_takes_the_thorough_way(values: Sequence[object]) -> None:
+    assert isinstance(index_keys([values], duplicates="first", normalise=[str]).keys, list)
+    two = index_keys([["a"], ["b"]], duplicates="first", normalise=[str, str])
+    assert isinstance(two.keys, list)
 
 
 def test_text_that_is_no_unicode_is_still_refused() -> None:

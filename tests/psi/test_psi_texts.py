@@ -29,12 +29,13 @@ def check_is(column: Texts, values: list[str]) -> None:
     assert [column[index] for index in range(len(values))] == values
     assert [column[index - len(values)] for index in range(len(values))] == values
     assert column[1:] == values[1:]
-    assert column.all_filled() == all(values)
+    filled = [row for row, value in enumerate(values) if value]
+    assert column.filled_rows().tolist() == filled
     for outside in (len(values), -len(values) - 1):
         with pytest.raises(IndexError):
             column[outside]
-    keys = TextKeys(column)
-    assert list(keys) == [text_key(value.encode()) for value in values] == keys[:]
+    keys = TextKeys(column, column.filled_rows())
+    assert list(keys) == [text_key(values[row].encode()) for row in filled] == keys[:]
     assert [keys[index] for index in range(len(keys))] == list(keys)
 
 
@@ -57,7 +58,7 @@ def test_what_is_no_plain_text_is_left_to_arrow() -> None:
     for column in (pa.array(["a", None]), pa.array([1, 2]), pa.array([b"a"]), pa.nulls(2)):
         assert Texts.of_arrow(column) is None
     assert repr(Texts.of_list(["secret"])) == "Texts(1)"
-    assert repr(TextKeys(Texts.of_list(["secret"]))) == "TextKeys(1)"
+    assert repr(TextKeys(Texts.of_list(["secret"]), np.arange(1))) == "TextKeys(1)"
     with pytest.raises(UnicodeEncodeError):
         Texts.of_list(["\ud800"])
 
@@ -153,7 +154,10 @@ def test_a_large_file_from_end_to_end(
     assert (tmp_path / "copy.csv").read_text() == left.read_text()
     write_table(tmp_path / "rows.csv", {"row": found.left_rows, "other": found.right_rows})
     assert (tmp_path / "rows.csv").read_text() == "row,other\n1,2\n2,1\n"
-    assert isinstance(key_columns(pa.table({"ID": ["a"]}), "ID", "it")[0], Texts)
+    for ids in (["a", None], ["a", ""]):
+        (column,) = key_columns(pa.table({"ID": ids}), "ID", "it")
+        assert isinstance(column, Texts)
+        assert list(column) == ["a", ""]
 
 
 def test_a_file_that_changes_between_readings(
