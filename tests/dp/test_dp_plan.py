@@ -178,6 +178,11 @@ def test_shares_never_cost_less_than_the_continuous_noise_they_hold() -> None:
     gap = domination_gap(10**9, 2500, 10)
     assert 0 < gap < 1e-18  # never seen, always added
     assert big.losses(2500, 0.01)[1] == gap
+    # Of a size that nobody trains, it can be seen: 2η, and a smaller δ.
+    plain, endless = two(), two(dimension=10**33)
+    eta = domination_gap(10**33, 1, 2)
+    assert eta == pytest.approx(0.108, abs=0.001)
+    assert 2 * eta < endless.epsilon - plain.epsilon < 2 * eta + 0.05
 
 
 def test_a_person_at_two_parties_is_counted_as_such() -> None:

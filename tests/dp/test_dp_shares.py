@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import signal, stats
 
-from privfed.dp import NoiseShares, PrivacyPlan, SecretRandomness, SeededRandomness
+from privfed.dp import (
+    NoiseShares,
+    PrivacyPlan,
+    SecretRandomness,
+    SeededRandomness,
+    discrete_gaussian,
+)
 from privfed.dp import shares as shares_module
 from privfed.dp.shares import OVERFLOW, SLACK
 from privfed.errors import ConfigError
@@ -71,6 +77,16 @@ def test_the_sum_has_the_exact_law(quorum: int, colluders: int) -> None:
     seen = np.bincount(cells[np.concatenate(total) - start], minlength=40)
     expected = 12_000 * np.bincount(cells, weights=chances, minlength=40)
     assert stats.chisquare(seen, expected * 12_000 / expected.sum()).pvalue > 1e-6
+
+
+def test_centres_are_not_rounded() -> None:
+    """The same draws as the discrete Gaussian's own, around the real centres."""
+    sums, values = NoiseShares(plan(), simulation=True), np.linspace(-3, 3, 4000)
+    drawn = sums.draw(values, 0.8, SeededRandomness(5))
+    sigma = sums.plan.share_grid_std
+    assert np.array_equal(drawn, discrete_gaussian(values / sums.step, sigma, SeededRandomness(5)))
+    rounded = discrete_gaussian(np.rint(values / sums.step), sigma, SeededRandomness(5))
+    assert not np.array_equal(drawn, rounded)
 
 
 def test_decoding_is_the_way_back() -> None:

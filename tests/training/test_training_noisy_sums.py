@@ -303,6 +303,8 @@ def test_a_sum_past_its_room_is_an_error_and_depends_on_the_sum_alone(parties: i
 
 
 def test_sums_that_nothing_holds_are_a_capacity_error() -> None:
+    fits = plan()
+    assert SharedNoise(fits).parameters.bits == NoiseShares(fits).bits
     huge = plan(2, rows=(10**9,) * 2, sampling_rates=(1.0,) * 2, delta=1e-10, noise_multiplier=0.5)
     assert NoiseShares(huge).bits > 32
     with pytest.raises(CapacityError, match="fewer rows a step or more noise"):
