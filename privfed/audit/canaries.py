@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from privfed.dp import PrivacyBudget, PrivacyPlan, calibrate
+from privfed.dp import Noise, PrivacyBudget, PrivacyPlan, calibrate
 from privfed.dp.randomness import NoiseSource
 from privfed.training import (
+    CentralNoise,
     ClippedSum,
     Contributor,
+    LocalNoise,
     NoisySums,
     RecordGradients,
     Released,
@@ -78,6 +80,7 @@ class CanaryRun:
 def canary_plan(
     target_epsilon: float,
     *,
+    noise: Noise = "shares",
     rows: int,
     features: int,
     canaries: int,
@@ -86,16 +89,17 @@ def canary_plan(
     sampling_rate: float,
     delta: float = 1e-5,
 ) -> PrivacyPlan:
-    """Calibrate noise shares for a run with that many real rows and canaries, dealt evenly."""
+    """Calibrate a plan for a run with that many real rows and canaries, dealt evenly."""
     counts = [len(part) for part in np.array_split(np.arange(rows + canaries), parties)]
     return calibrate(
         target_epsilon,
         delta,
-        noise="shares",
+        noise=noise,
         rows=counts,
         rounds=rounds,
         l2_clip_norm=1.0,
         sampling_rates=[sampling_rate] * parties,
+        steps_per_round=[1] * parties,
         privacy_unit="one row (canaries are rows)",
         dimension=features + canaries,
     )
@@ -117,7 +121,7 @@ def run_with_canaries(
         features: (n, d) real rows.
         labels: (n,) of them, 0 or 1.
         sources: secret ones, or seeded ones in simulation.
-        make_sums: other sums than `SharedNoise`, such as broken ones.
+        make_sums: other sums than the plan's own, such as broken ones.
         make_contributor: other parties than `RecordGradients`.
     """
     simulation = sources().simulation
@@ -144,7 +148,7 @@ def run_with_canaries(
         )
         for party, place in enumerate(places)
     ]
-    noise = [sources() for _ in range(plan.parties)]
+    noise = [sources() for _ in range(1 if plan.noise == "central" else plan.parties)]
     sums = _Recorder(plan, (make_sums or _sums)(plan, noise, simulation), width)
     budget = PrivacyBudget(plan.epsilon, plan.delta, privacy_unit=plan.privacy_unit)
     train_private(model, contributors, sums, budget, torch.optim.SGD(model.parameters(), lr=0.5))
@@ -188,7 +192,12 @@ class _Recorder:
 
 
 def _sums(plan: PrivacyPlan, noise: Sequence[NoiseSource], simulation: bool) -> NoisySums:
-    return SharedNoise(plan, noise, simulation=simulation)
+    kinds: dict[str, Callable[..., NoisySums]] = {
+        "shares": SharedNoise,
+        "local": LocalNoise,
+        "central": CentralNoise,
+    }
+    return kinds[plan.noise](plan, noise, simulation=simulation)
 
 
 def _contributor(

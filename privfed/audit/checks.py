@@ -69,9 +69,9 @@ def longest_row(run: CanaryRun) -> Checked:
 def noise_level(run: CanaryRun) -> Checked:
     """Compare the noise that there was with all that the plan's parties add, both ways.
 
-    The sum of k shares, each a discrete Gaussian around its own unrounded sum, has the variance
-    kσ² and a Gaussian's moments to one part in 10^30 (docs/privacy.md). So its squares over kσ²
-    add up to a chi-square variable.
+    Squares of Gaussian noise over its variance add up to a chi-square variable. So do those of k
+    shares, each a discrete Gaussian around its own unrounded sum: together they have the variance
+    kσ² and a Gaussian's moments to one part in 10^30 (docs/privacy.md).
     """
     residuals = run.residuals
     squares = float(np.sum((residuals / _deviation(run.plan)) ** 2))
@@ -123,7 +123,7 @@ CHECKS: Mapping[str, Check] = {
     ),
     "noise level": Check(
         noise_level,
-        "standard deviation of what was let out minus what was added, over that of all shares",
+        "standard deviation of what was let out minus what was added, over the plan's",
         f"chi-square, both sides, p below {FALSE_ALARM:g}",
         "unclipped rows; noise of the right size that is repeated, or that somebody can predict",
     ),
@@ -214,8 +214,11 @@ def guessed(run: CanaryRun) -> tuple[int, int, int]:
 
 
 def _deviation(plan: PrivacyPlan) -> float:
-    """Standard deviation of all parties' shares together, in clip norms."""
-    return float(plan.grid * plan.share_grid_std * np.sqrt(plan.parties))
+    """Standard deviation of the noise of all parties together, in clip norms."""
+    if plan.noise == "central":
+        return plan.noise_multiplier
+    one = plan.grid * plan.share_grid_std if plan.is_shared else plan.noise_multiplier
+    return float(one * np.sqrt(plan.parties))
 
 
 def _judge(statistic: float, chance: float) -> Checked:

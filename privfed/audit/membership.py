@@ -48,6 +48,9 @@ class Membership:
         auc_interval: 95 %, by a bootstrap over rows.
         true_positive_rates: at each of `FALSE_POSITIVE_RATES`.
         true_positive_intervals: 95 %, likewise.
+        right_members: share of (model, member) whose true class got more than half; what the models
+            learned at all.
+        right_others: the same of rows that the model was not trained on.
         roc: some points (false positive rate, true positive rate) for a picture.
         statement: the ε that the models were trained at, with all it means; None without noise.
     """
@@ -58,6 +61,8 @@ class Membership:
     auc_interval: tuple[float, float]
     true_positive_rates: tuple[float, ...]
     true_positive_intervals: tuple[tuple[float, float], ...]
+    right_members: float
+    right_others: float
     roc: tuple[tuple[float, float], ...]
     statement: str | None = None
 
@@ -158,21 +163,22 @@ def likelihood_ratios(observed: Floats, members: NDArray[np.bool_]) -> Floats:
 
 def judge(
     trained: str,
-    scores: Floats,
+    observed: Floats,
     members: NDArray[np.bool_],
     seed: int,
     statement: str | None = None,
 ) -> Membership:
-    """Sum the attack up, with intervals by a bootstrap over rows.
+    """Attack every model with the others, and sum up with intervals by a bootstrap over rows.
 
     Args:
         trained: how the models were trained, in words.
-        scores: (models, rows), high for members.
-        members: (models, rows).
+        observed: (models, rows) logits.
+        members: (models, rows) who was in.
         seed: of the bootstrap.
         statement: the models' ε with all it means.
     """
-    curve = _Curve(scores, members)
+    scores = likelihood_ratios(observed, members)
+    curve = RocCurve(scores, members)
     rng, count = np.random.default_rng(seed), scores.shape[1]
     redrawn = [curve.weighted(np.bincount(rng.integers(count, size=count), minlength=count))
                for _ in range(_RESAMPLES)]  # fmt: skip
@@ -186,13 +192,20 @@ def judge(
         auc_interval=(float(low), float(high)),
         true_positive_rates=tuple(map(float, rates)),
         true_positive_intervals=tuple((float(a), float(b)) for a, b in bounds.T),
+        right_members=float(np.mean(observed[members] > 0)),
+        right_others=float(np.mean(observed[~members] > 0)),
         roc=roc,
         statement=statement,
     )
 
 
-class _Curve:
-    """The ROC curve of pooled scores, for any weights of the rows."""
+class RocCurve:
+    """The ROC curve of pooled scores, for any weights of the rows.
+
+    Args:
+        scores: (models, rows), high for members.
+        members: (models, rows) who was in.
+    """
 
     def __init__(self, scores: Floats, members: NDArray[np.bool_]) -> None:
         order = np.argsort(-scores.ravel(), kind="stable")

@@ -106,7 +106,7 @@ class AuditResults:
         distinguishing: under encryption, and the control.
         membership: LiRA on models without and with noise.
         bounds: the one-run lower bound on ε by what was planted; "nothing" is the real thing.
-        checked: what each check said of the real thing, on the largest run.
+        checked: what each check said of the real thing, by whose noise it is.
         checks: what the checks are.
         detections: planted faults and sound runs.
         verdicts: what held.
@@ -122,7 +122,7 @@ class AuditResults:
     distinguishing: list[Distinguishing]
     membership: list[Membership]
     bounds: dict[str, LowerBound]
-    checked: dict[str, Checked]
+    checked: dict[str, dict[str, Checked]]
     checks: list[CheckDescription]
     detections: list[Detection]
     verdicts: list[Verdict]
@@ -147,4 +147,5 @@ class AuditResults:
         """
         text = self.to_json()
         with replacing(path) as partial:
+            partial.touch(mode=0o600)  # rows in the clear
             partial.write_text(text, encoding="utf-8")

@@ -37,7 +37,7 @@ from privfed.audit.results import (
 )
 from privfed.audit.verdicts import verdicts
 from privfed.data import Dataset
-from privfed.dp import PrivacyPlan, SecretRandomness, SeededRandomness, calibrate
+from privfed.dp import Noise, PrivacyPlan, SecretRandomness, SeededRandomness, calibrate
 from privfed.dp.randomness import NoiseSource
 from privfed.errors import ConfigError
 from privfed.experiment.provenance import origin
@@ -102,7 +102,7 @@ class AuditSettings:
         """Units of work that `Advance` will have been told of at the end."""
         private = len(self.member_epsilons) * self.shadow_models
         planted = self.runs * (len(FAULTS) + 1)
-        return 4 + self.shadow_models + private + (len(FAULTS) + 1) + planted
+        return 4 + self.shadow_models + private + (len(FAULTS) + 3) + planted
 
 
 def run_audit(
@@ -165,7 +165,15 @@ class _Audit:
             large = {name: self._canaries(self._settings.canaries, fault)
                      for name, fault in self._planted()}  # fmt: skip
             bounds = {name: lower_bound(run) for name, run in large.items()}
-            checked = {name: check.measure(large[SOUND]) for name, check in CHECKS.items()}
+            others: tuple[Noise, ...] = ("local", "central")
+            real = {"shares": large[SOUND]} | {
+                noise: self._canaries(self._settings.small_canaries, _WHOLE, noise)
+                for noise in others
+            }
+            checked = {
+                noise: {name: check.measure(run) for name, check in CHECKS.items()}
+                for noise, run in real.items()
+            }
         with self._timed("planted faults"):
             detections = [self._detect(name, fault) for name, fault in self._planted()]
         checks = [
@@ -350,8 +358,7 @@ class _Audit:
             model = train(row, self._seed * len(members) + number)
             observed.append(membership.logits(self._dataset, model))
             self._advance(f"shadow models {trained}", 1)
-        scores = membership.likelihood_ratios(np.array(observed), members)
-        return membership.judge(trained, scores, members, self._seed, statement)
+        return membership.judge(trained, np.array(observed), members, self._seed, statement)
 
     # Canaries
 
@@ -359,8 +366,8 @@ class _Audit:
     def _planted() -> list[tuple[str, Fault]]:
         return [(SOUND, _WHOLE), *FAULTS.items()]
 
-    def _canaries(self, canaries: int, fault: Fault) -> CanaryRun:
-        run = canary_run(self._dataset, canaries, fault, self._settings, self._source)
+    def _canaries(self, canaries: int, fault: Fault, noise: Noise = "shares") -> CanaryRun:
+        run = canary_run(self._dataset, canaries, fault, self._settings, self._source, noise)
         self._advance("training with canaries", 1)
         return run
 
@@ -374,13 +381,19 @@ class _Audit:
 
 
 def canary_run(
-    dataset: Dataset, canaries: int, fault: Fault, settings: AuditSettings, sources: Sources
+    dataset: Dataset,
+    canaries: int,
+    fault: Fault,
+    settings: AuditSettings,
+    sources: Sources,
+    noise: Noise = "shares",
 ) -> CanaryRun:
     """Make one training run with canaries beside a data set's rows, whole or with a fault."""
     # Every feature to [-1, 1], so that real rows train at the canaries' learning rate.
     features = dataset.features / np.maximum(np.abs(dataset.features).max(axis=0), 1)
     plan = canary_plan(
         settings.target_epsilon,
+        noise=noise,
         rows=len(features),
         features=features.shape[1],
         canaries=canaries,

@@ -26,7 +26,12 @@ def verdicts(results: AuditResults) -> list[Verdict]:
         encrypted.recovered == 0 and by_chance >= BY_CHANCE and game["packed"].p_value >= BY_CHANCE
     )
     works = control.recovered == control.rows and game["reference"].p_value < BY_CHANCE
-    flags = [name for name, each in results.checked.items() if each.flagged]
+    flags = [
+        f"{name} ({noise} noise)"
+        for noise, checked in results.checked.items()
+        for name, each in checked.items()
+        if each.flagged
+    ]
     missed = [
         each.planted
         for each in results.detections

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from privfed.audit import AuditResults
+from privfed.audit import AuditResults, Checked
 from privfed.audit.membership import FALSE_POSITIVE_RATES
 from privfed.report import audit_pictures, page, words
 from privfed.report.html import AUDIT_PAGE
@@ -35,12 +35,12 @@ def render_audit(results: AuditResults) -> str:
 
 
 def write_audit(results: AuditResults, directory: Path) -> Path:
-    """Write audit.html into an existing folder and give its path.
+    """Write audit.html into an existing folder and give its path; only its owner may read it.
 
     Raises:
         ConfigError: If the file cannot be written.
     """
-    return page.write(render_audit(results), directory / AUDIT_PAGE)
+    return page.write(render_audit(results), directory / AUDIT_PAGE, mode=0o600)
 
 
 def audit_tables(results: AuditResults) -> Group:
@@ -90,11 +90,12 @@ def _flags(results: AuditResults) -> Table:
 
 
 def _membership(results: AuditResults) -> Cells:
-    head = ["Trained", "AUC (95 %)"]
+    head = ["Trained", "Right: members, others", "AUC (95 %)"]
     head += [f"Found at {rate:.1%} accused (95 %)" for rate in FALSE_POSITIVE_RATES]
     rows = [
         (
             each.trained,
+            f"{words.percent(each.right_members)}, {words.percent(each.right_others)}",
             _with_interval(each.auc, each.auc_interval),
             *(
                 _with_interval(rate, interval)
@@ -115,12 +116,16 @@ def _checked(results: AuditResults) -> Cells:
             check.statistic,
             check.threshold,
             check.blind,
-            f"{results.checked[check.name].statistic:.4g}",
-            words.compact(results.checked[check.name].p_value),
+            *(_measured(checked[check.name]) for checked in results.checked.values()),
         )
         for check in results.checks
     ]
-    return Cells(("Check", "Measures", "Flags", "Cannot see", "Measured", "p"), tuple(rows), 4)
+    noises = [f"{noise.capitalize()} (p)" for noise in results.checked]
+    return Cells(("Check", "Measures", "Flags", "Cannot see", *noises), tuple(rows), 4)
+
+
+def _measured(checked: Checked) -> str:
+    return f"{checked.statistic:.3g} ({words.compact(checked.p_value)})"
 
 
 def _bounds(results: AuditResults) -> Cells:

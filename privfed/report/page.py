@@ -42,8 +42,13 @@ def render(template: str, **values: Any) -> str:
     )  # fmt: skip
 
 
-def write(page: str, path: Path) -> Path:
+def write(page: str, path: Path, *, mode: int = 0o644) -> Path:
     """Write a page, so that a reader sees the old file or the new one.
+
+    Args:
+        page: The whole page.
+        path: The file, in an existing folder.
+        mode: Who may read it; a web server should, as a rule.
 
     Returns:
         The file's path.
@@ -58,7 +63,7 @@ def write(page: str, path: Path) -> Path:
         try:
             with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
                 file.write(page)
-            Path(partial).chmod(0o644)  # mkstemp's 0600 would hide it from a web server
+            Path(partial).chmod(mode)
             Path(partial).replace(path)
         except BaseException:
             Path(partial).unlink(missing_ok=True)

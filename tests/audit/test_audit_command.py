@@ -129,8 +129,10 @@ def test_each_verdict_can_fail(results: AuditResults) -> None:
     powerless = [*attacks]
     powerless[control] = dataclasses.replace(attacks[control], recovered=0)
     assert failing(attacks=powerless) == {"the server gets nothing"}
-    flagged = {name: dataclasses.replace(c, flagged=True) for name, c in results.checked.items()}
-    assert failing(checked=flagged) == {"no check flags the real thing"}
+    for noise in results.checked:
+        bad = dataclasses.replace(results.checked[noise]["noise level"], flagged=True)
+        changed = results.checked | {noise: results.checked[noise] | {"noise level": bad}}
+        assert failing(checked=changed) == {"no check flags the real thing"}
     high = dataclasses.replace(results.bounds["nothing"], epsilon=3.0)
     bounds = results.bounds | {"nothing": high}
     assert failing(bounds=bounds) == {"the lower bound is below the claim"}
@@ -161,6 +163,8 @@ def test_the_command(finished: Finished) -> None:
         assert word in finished.out
     assert "FAILS" not in finished.out
     assert {path.name for path in finished.folder.iterdir()} == {"audit.html", "audit.json"}
+    # The page shows rows: nobody else's to read.
+    assert {path.stat().st_mode & 0o777 for path in finished.folder.iterdir()} == {0o600}
 
 
 def test_the_command_says_by_its_status_that_something_is_wrong(

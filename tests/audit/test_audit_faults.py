@@ -13,7 +13,7 @@ from privfed.audit.checks import CHECKS, FALSE_ALARM, LowerBound, lower_bound
 from privfed.audit.faults import FAULTS, Fault
 from privfed.audit.runner import AuditSettings, canary_run
 from privfed.data import Dataset
-from privfed.dp import SecretRandomness
+from privfed.dp import Noise, SecretRandomness
 from privfed.errors import ConfigError
 
 RUNS = 20
@@ -67,6 +67,22 @@ def test_a_run_with_secret_randomness_through_real_encryption(dresses: Dataset) 
     other = canary_run(dresses, 300, PLANTED["nothing"], AuditSettings(), SecretRandomness)
     assert not np.array_equal(run.included, other.included)
     assert not np.array_equal(run.residuals, other.residuals)
+
+
+@pytest.mark.parametrize("noise", ["local", "central"])
+def test_other_noises_are_checked_too(
+    dresses: Dataset, seeded: Callable[[int], Sources], noise: Noise
+) -> None:
+    sound = canary_run(dresses, 1000, PLANTED["nothing"], AuditSettings(), seeded(1), noise)
+    assert sound.plan.noise == noise
+    assert not any(check.measure(sound).flagged for check in CHECKS.values())
+    small = dataclasses.replace(
+        sound, released=sound.contributed + 0.9 * (sound.released - sound.contributed)
+    )
+    assert CHECKS["noise level"].measure(small).flagged
+    unclipped = canary_run(dresses, 1000, FAULTS["no clipping"], AuditSettings(), seeded(1), noise)
+    assert CHECKS["longest row"].measure(unclipped).flagged
+    assert CHECKS["one-run audit"].measure(unclipped).flagged
 
 
 def made(residuals: np.ndarray, template: CanaryRun) -> CanaryRun:
