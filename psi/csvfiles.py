@@ -36,7 +36,7 @@ def read_unquoted(path: Path, separator: str, header: list[str]) -> Mapping[str,
     if importlib.util.find_spec("pyarrow") is None:
         return None
     with path.open("rb") as file:
-        if any(b'"' in block for block in iter(lambda: file.read(_BLOCK_BYTES), b"")):
+        if any(b'"' in block for block in iter(lambda: file.read(1 << 20), b"")):
             return None
     arrow, reader = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.csv"))
     options = {
@@ -93,13 +93,17 @@ class FileTexts(Texts):
         """As for `Texts`.
 
         Raises:
-            ConfigError: The file has changed meanwhile.
+            ConfigError: The file has changed meanwhile, or is gone.
         """
         if self._loaded is not None:
             yield from self._loaded.chunks
             return
-        if _version(self._path) != self._version:
-            raise ConfigError(f"{self._path} was changed while it was read: start again")
+        try:
+            version = _version(self._path)
+        except OSError:
+            version = None
+        if version != self._version:
+            raise ConfigError(f"{self._path} was changed or moved while it was read: start again")
         options = dict(self._options)
         convert = options["convert_options"]
         options["convert_options"] = type(convert)(

@@ -4,14 +4,17 @@ What goes to the disk is encrypted (AES-128-CTR) under a key that never leaves t
 temporary folder: digests of IDs that can be guessed are as good as the IDs.
 """
 
+import contextlib
 import secrets
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
+
+from psi.errors import ConfigError
 
 __all__ = ["DIGEST_BYTES", "Buckets"]
 
@@ -38,11 +41,15 @@ class Buckets:
             batches: The digests of all items in order, some at a time: shape (any, 16).
             n_items: How many there are.
             buckets: How many buckets there are to be.
+
+        Raises:
+            ConfigError: The folder for temporary files does not take them.
         """
         self.sizes = np.zeros(buckets, np.int64)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         if n_items >= _SPILL_FROM:
-            self._folder = tempfile.TemporaryDirectory(prefix="psi-")
+            with _disk_explained():
+                self._folder = tempfile.TemporaryDirectory(prefix="psi-")
         self._parts: list[list[Records]] = [[] for _ in range(buckets)]
         # Every bucket has a key of its own, so that counters may start at zero.
         zero = modes.CTR(bytes(16))
@@ -56,12 +63,16 @@ class Buckets:
             first += len(digests)
 
     def take(self, bucket: int) -> tuple[Rows, Bytes]:
-        """The numbers of a bucket's items and their digests, once."""
+        """The numbers of a bucket's items and their digests, once.
+
+        Raises:
+            ConfigError: They cannot be read any more.
+        """
         parts, self._parts[bucket] = self._parts[bucket], []
-        if self._folder is not None:
-            path = self._path(bucket)
-            data = path.read_bytes() if path.exists() else b""
-            path.unlink(missing_ok=True)
+        if self._folder is not None and self.sizes[bucket]:
+            with _disk_explained():
+                data = self._path(bucket).read_bytes()
+                self._path(bucket).unlink()
             content = self._ciphers[bucket].decryptor().update(data)
             parts = [np.frombuffer(content, np.int64).reshape(-1, 3)]
         records = np.concatenate([np.empty((0, 3), np.int64), *parts])
@@ -79,18 +90,30 @@ class Buckets:
         records[:, :2] = digests.view(np.int64)
         records[:, 2] = np.arange(first, first + len(digests))
         for bucket, part in enumerate(_split(records, len(self.sizes))):
+            if not len(part):
+                continue
             self.sizes[bucket] += len(part)
             if self._folder is None:
                 self._parts[bucket].append(part)
-            else:
-                with self._path(bucket).open("ab") as file:
-                    file.write(
-                        self._encryptors[bucket].update(part.reshape(-1).view(np.uint8).data)
-                    )
+                continue
+            content = self._encryptors[bucket].update(part.reshape(-1).view(np.uint8).data)
+            with _disk_explained(), self._path(bucket).open("ab") as file:
+                file.write(content)
 
     def _path(self, bucket: int) -> Path:
         assert self._folder is not None  # noqa: S101 - asked for only then
         return Path(self._folder.name) / str(bucket)
+
+
+@contextlib.contextmanager
+def _disk_explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            "the folder for temporary files does not take 24 bytes an ID "
+            f"({error.strerror or error}): set TMPDIR to another"
+        ) from error
 
 
 def _split(records: Records, buckets: int) -> list[Records]:

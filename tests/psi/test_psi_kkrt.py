@@ -16,7 +16,7 @@ from psi_peers import HEADER_BYTES, MAC_BYTES, SEAL_BYTES, run
 import psi.kernels
 import psi.kkrt.buckets
 import psi.kkrt.layout
-from psi import Parameters, ProtocolError, RepeatedElementError, StateError
+from psi import ConfigError, Parameters, ProtocolError, RepeatedElementError, StateError
 from psi.kkrt import Receiver, Sender
 from psi.kkrt.buckets import Buckets
 from psi.kkrt.extension import Columns, receive_rows, send_rows
@@ -325,6 +325,21 @@ def test_sessions_on_the_disk_leave_nothing_there(
     with pytest.raises(ProtocolError):
         receiver.receive(b"not a message")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_takes_nothing_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(psi.kkrt.buckets, "_SPILL_FROM", 1)
+    digests = np.zeros((1, 16), np.uint8)
+    spilled = Buckets([digests], 1, 1)
+    next(path for path in tmp_path.rglob("*") if path.is_file()).unlink()
+    with pytest.raises(ConfigError, match="TMPDIR"):
+        spilled.take(0)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with pytest.raises(ConfigError, match="No such file"):
+        Buckets([digests], 1, 1)
 
 
 def test_keys_of_texts_are_items_like_any_others() -> None:

@@ -172,3 +172,6 @@ def test_a_file_that_changes_between_readings(
     path.write_text("ID\na\nb\nc\n")
     with pytest.raises(ConfigError, match="changed"):
         list(column)
+    path.unlink()
+    with pytest.raises(ConfigError, match="moved"):
+        list(column)
