@@ -4,7 +4,6 @@ import atexit
 import functools
 import hashlib
 import hmac
-import random
 import struct
 import tempfile
 from collections.abc import Callable, Sequence
@@ -217,60 +216,3 @@ def check_every_protocol_refuses(pair: Pair, confirmed: Sequence[int] = ()) -> N
             body[0] ^= 1
             with pytest.raises(ProtocolError):
                 attack.victim.receive(attack.sealed(bytes(body)))
-
-
-def mutated(draw: random.Random, content: bytes) -> bytes:
-    """One to three small changes of the kinds that break parsers and protocols."""
-    data = bytearray(content)
-    for _ in range(draw.choice((1, 1, 2, 3))):
-        at = draw.randrange(len(data) + 1)
-        block, other = (draw.randrange(0, max(len(data) - 32, 0) + 1, 8) for _ in range(2))
-        match draw.randrange(7):
-            case 0 if data:
-                data[at % len(data)] ^= 1 << draw.randrange(8)
-            case 1:
-                del data[at : at + draw.choice((1, 8, 32))]
-            case 2:
-                data[at:at] = draw.randbytes(draw.choice((1, 8, 32)))
-            case 3:
-                data[block : block + 32] = draw.choice(list(BAD_POINTS.values()))
-            case 4:
-                data[block : block + 32] = data[other : other + 32]
-            case 5:
-                data[block : block + 32] = hash_to_group([bytes([at % 256])], b"fuzz").tobytes()
-            case _:
-                data[at : at + 8] = draw.choice((bytes(8), b"\xff" * 8))
-    return bytes(data)
-
-
-def attack_often(
-    pair: Pair, confirmed: Sequence[int], *, times: int, seed: int, check: Callable[[Any], None]
-) -> None:
-    """Mutate messages as an outsider, a peer that seals, and one that confirms.
-
-    Args:
-        pair: A fresh receiver and sender.
-        confirmed: The messages that begin with a MAC.
-        times: How many attacks.
-        seed: Makes them reproducible.
-        check: Called with a victim whose session ended well although it was attacked.
-    """
-    draw = random.Random(seed)  # noqa: S311 - reproducible attacks
-    number = len(run(*pair()))
-    refused = 0
-    for _ in range(times):
-        attack = Attack(pair, draw.randrange(number))
-        body = mutated(draw, attack.message[HEADER_BYTES:-SEAL_BYTES])
-        kind = draw.choice(("outside", "seal", "confirm"))
-        if kind == "outside":
-            message = mutated(draw, attack.message)
-        else:
-            confirm = kind == "confirm" and attack.stop in confirmed and bool(attack.mac_key)
-            message = attack.sealed(body, confirm=confirm)
-        try:
-            attack.finish(message)
-        except ProtocolError:
-            refused += 1
-        if attack.victim.done:
-            check(attack.victim)
-    assert refused > times // 2
