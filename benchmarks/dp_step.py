@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from privfed.dp import SecretRandomness
 from privfed.training import GradientClipper, log_probabilities
 from privfed.training.dp_sgd import noisy_step
+from privfed.training.vector import one_vector
 
 ROWS, CLIP, NOISE, LEARNING_RATE = 300, 1.0, 1.0, 1e-3
 STEPS = 20  # a repetition
@@ -75,7 +76,8 @@ class TorchRandomness:
 
     def noisy(self, values: NDArray[np.float64], standard_deviation: float) -> NDArray[np.float64]:
         """Add float32 normals."""
-        return values + torch.normal(0.0, standard_deviation, values.shape).numpy()
+        noise: NDArray[np.float32] = torch.normal(0.0, standard_deviation, values.shape).numpy()
+        return values + noise
 
     def coins(self, probability: float, count: int) -> NDArray[np.bool_]:
         """Toss float32 coins."""
@@ -163,9 +165,10 @@ def ours(batch: int, randomness: SecretRandomness | TorchRandomness) -> Step:
     model = network()
     clipper = GradientClipper(model, *data(), CLIP)
     assert clipper.method == "closed form"
-    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE)
+    vector = one_vector(clipper.parameters)
+    optimizer = torch.optim.SGD([vector], lr=LEARNING_RATE, foreach=False)
     return lambda: noisy_step(
-        clipper, optimizer, randomness, sampling_rate=batch / ROWS, noise_multiplier=NOISE
+        clipper, vector, optimizer, randomness, sampling_rate=batch / ROWS, noise_multiplier=NOISE
     )
 
 

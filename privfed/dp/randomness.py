@@ -113,7 +113,7 @@ def _box_muller(words: NDArray[np.uint64], standard_deviation: float) -> NDArray
     """Make as many normals of an even number of words (Box and Muller 1958).
 
     Half of the words make radii, by uniforms in (0, 1] whose small values keep all of 63 bits, and
-    half make angles. Sines and cosines are torch's, which are vectorised as numpy's are not.
+    half make angles. The sines are torch's, which are vectorised as numpy's are not.
     """
     pairs = len(words) // 2
     radius = (words[:pairs] >> np.uint64(1)).view(np.int64).astype(np.float64)
@@ -123,12 +123,11 @@ def _box_muller(words: NDArray[np.uint64], standard_deviation: float) -> NDArray
     radius *= -2.0
     np.sqrt(radius, out=radius)
     radius *= standard_deviation
-    angle = words[pairs:].view(np.int64).astype(np.float64)
-    angle *= math.pi * 2.0**-63
-    turned = torch.from_numpy(angle)
     normals = np.empty((2, pairs))
-    torch.cos(turned, out=torch.from_numpy(normals[0]))
-    torch.sin(turned, out=torch.from_numpy(normals[1]))
+    cosine, sine = normals
+    np.multiply(words[pairs:].view(np.int64), math.pi * 2.0**-63, out=sine)
+    np.add(sine, math.pi / 2, out=cosine)
+    torch.from_numpy(normals).sin_()
     normals *= radius
     return normals.reshape(-1)
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -108,15 +108,14 @@ class GradientClipper:
             raise ConfigError("no parameter of the model requires a gradient: nothing to train")
         self.parameters = list(trained.values())
         self.rows = len(features)
-        self._shapes = {name: tuple(each.shape) for name, each in trained.items()}
-        self._size = sum(each.numel() for each in self.parameters)
-        self._clip = float(l2_clip_norm)
-        like = self.parameters[0]
-        self._handed = torch.empty(self._size, dtype=like.dtype, device=like.device)
-        parts = torch.split(self._handed, [each.numel() for each in self.parameters])
-        self._handed_parts = [
-            part.view_as(each) for part, each in zip(parts, self.parameters, strict=True)
+        self._names = list(trained)
+        ends = list(accumulate((each.numel() for each in self.parameters), initial=0))
+        self._size = ends[-1]
+        self._places = [
+            (slice(start, end), each.shape)
+            for each, (start, end) in zip(self.parameters, pairwise(ends), strict=True)
         ]
+        self._clip = float(l2_clip_norm)
         layers = linear_stack(model, features)
         self.method = "opacus" if layers is None else "closed form"
         self._gradients: Callable[[NDArray[np.intp]], RowGradients]
@@ -137,26 +136,20 @@ class GradientClipper:
             raise ConfigError(f"a batch is a mask of {self.rows} booleans, one for each row")
         flat = np.zeros(self._size)
         views = self._views(flat)
-        places = np.flatnonzero(batch)
+        (places,) = batch.nonzero()
         if len(places):
             self._add_up(places[:_CHUNK], views)
         for start in range(_CHUNK, len(places), _CHUNK):
             part = np.empty(self._size)
             self._add_up(places[start : start + _CHUNK], self._views(part))
             flat += part
-        return ClippedSum(dict(zip(self._shapes, views, strict=True)), flat, self.l2_sensitivity)
-
-    def set_gradients(self, flat: NDArray[np.float64]) -> None:
-        """Hand `flat`, one value a parameter as in `ClippedSum.flat`, to the model's optimizer."""
-        self._handed.copy_(torch.from_numpy(flat))
-        for parameter, part in zip(self.parameters, self._handed_parts, strict=True):
-            parameter.grad = part.to(parameter)
+        return ClippedSum(dict(zip(self._names, views, strict=True)), flat, self.l2_sensitivity)
 
     def _add_up(self, places: NDArray[np.intp], out: list[NDArray[np.float64]]) -> None:
         with np.errstate(over="ignore", invalid="ignore"):  # refused below, by the norm
             gradients = self._gradients(places)
             norms = np.sqrt(gradients.squared_norms())
-        if not np.isfinite(norms).all():
+        if not math.isfinite(np.add.reduce(norms)):  # none is above 10^155, so the sum tells all
             raise ConfigError(
                 "a row's gradient is not a finite number, so no clip norm bounds it: "
                 "look for NaN or huge values in the features"
@@ -164,12 +157,7 @@ class GradientClipper:
         gradients.weighted_sum(np.minimum(1.0, self._clip / (norms + _OPACUS_SLACK)), out)
 
     def _views(self, flat: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-        views, start = [], 0
-        for shape in self._shapes.values():
-            end = start + math.prod(shape)
-            views.append(flat[start:end].reshape(shape))
-            start = end
-        return views
+        return [flat[place].reshape(shape) for place, shape in self._places]
 
 
 def _rounding(rows: int, size: int) -> float:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from privfed.dp import PrivacyPlan
+from privfed.dp import PrivacyBudget, PrivacyPlan
 from privfed.dp.randomness import NoiseSource, require_secret
-from privfed.errors import BudgetExceededError, ConfigError
+from privfed.errors import ConfigError
 from privfed.training.clipping import GradientClipper, RowLosses, cross_entropy_by_row
 from privfed.training.contributions import check_rows
 from privfed.training.local import LEARNING_RATE, carry_on
+from privfed.training.vector import one_vector
 
 
 class DPSGDTrainer:
@@ -27,11 +28,13 @@ class DPSGDTrainer:
         party: this party's place in the plan.
         randomness: coins and noise; seeded only in simulation.
         row_losses: each row's loss; by default the paper's cross-entropy.
+        budget: this party's own; every round is paid for before it runs, and a restart with the
+            same file goes on with what is left. None: the plan's rounds, kept in memory.
         simulation: allow seeded randomness, which protects nobody.
 
     Raises:
-        ConfigError: the plan's noise is not local, the rows are not those that it counts, or the
-            randomness is seeded.
+        ConfigError: the plan's noise is not local, the rows are not those that it counts, the
+            budget protects another unit, or the randomness is seeded.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class DPSGDTrainer:
         learning_rate: float = LEARNING_RATE,
         *,
         row_losses: RowLosses = cross_entropy_by_row,
+        budget: PrivacyBudget | None = None,
         simulation: bool = False,
     ) -> None:
         if plan.noise != "local":
@@ -56,7 +60,10 @@ class DPSGDTrainer:
         self._features, self._labels = features, labels
         self._plan, self._party, self._randomness = plan, party, randomness
         self._learning_rate, self._row_losses = learning_rate, row_losses
-        self._rounds_left = plan.rounds
+        if budget is None:
+            budget = PrivacyBudget(plan.epsilon, plan.delta, privacy_unit=plan.privacy_unit)
+        budget.rounds_left(plan)  # refuses another unit
+        self._budget = budget
         self._adam: torch.optim.Adam | None = None
 
     def train_epoch(self, model: nn.Module, seed: int) -> None:
@@ -64,12 +71,9 @@ class DPSGDTrainer:
 
         Raises:
             ConfigError: a gradient is not a finite number, or the model can't be clipped.
-            BudgetExceededError: every round that the plan paid for is done.
+            BudgetExceededError: the plan's rounds are done, or the budget does not allow another;
+                no row was touched.
         """
-        if self._rounds_left == 0:
-            raise BudgetExceededError(
-                f"the plan's {self._plan.rounds} rounds are spent: make a new plan"
-            )
         clipper = GradientClipper(
             model,
             self._features,
@@ -77,11 +81,15 @@ class DPSGDTrainer:
             self._plan.l2_clip_norm,
             row_losses=self._row_losses,
         )
-        self._rounds_left -= 1
-        self._adam = carry_on(self._adam, model, self._learning_rate)
+        self._budget.spend_round(self._plan)
+        vector = one_vector(clipper.parameters)
+        self._adam = carry_on(
+            self._adam, nn.ParameterList([vector]), self._learning_rate, fused=True
+        )
         for _ in range(self._plan.steps_per_round[self._party]):
             noisy_step(
                 clipper,
+                vector,
                 self._adam,
                 self._randomness,
                 sampling_rate=self._plan.sampling_rates[self._party],
@@ -91,6 +99,7 @@ class DPSGDTrainer:
 
 def noisy_step(
     clipper: GradientClipper,
+    vector: nn.Parameter,
     optimizer: torch.optim.Optimizer,
     randomness: NoiseSource,
     *,
@@ -99,7 +108,8 @@ def noisy_step(
 ) -> None:
     """Step along the noisy sum of a Poisson batch's clipped gradients, over its expected number.
 
-    An empty batch steps too, along noise alone. The noise is `noise_multiplier` times the sum's
+    `vector` is that of the clipper's parameters, `optimizer` is over it. An empty batch steps too,
+    along noise alone. The noise is `noise_multiplier` times the sum's
     sensitivity wide; nothing else that depends on rows reaches `optimizer`.
 
     Raises:
@@ -107,6 +117,6 @@ def noisy_step(
     """
     clipped = clipper.clipped_sum(randomness.coins(sampling_rate, clipper.rows))
     released = randomness.noisy(clipped.flat, noise_multiplier * clipped.l2_sensitivity)
-    released /= sampling_rate * clipper.rows
-    clipper.set_gradients(released)
+    vector.grad = gradient = torch.empty_like(vector) if vector.grad is None else vector.grad
+    gradient.copy_(torch.from_numpy(released)).div_(sampling_rate * clipper.rows)
     optimizer.step()

@@ -8,7 +8,8 @@ numpy in float64: on small networks torch's calls cost more than the arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from privfed.errors import ConfigError
+from privfed.training.vector import one_vector
 
 Array = NDArray[np.float64]
 
@@ -67,6 +69,7 @@ def linear_stack(model: nn.Module, features: Tensor) -> list[nn.Module] | None:
         and all(_whole(layer) for layer in layers if isinstance(layer, nn.Flatten))
         and len({id(parameter) for parameter in own}) == len(own)
         and all(_plain(parameter) for parameter in own)
+        and len({parameter.dtype for parameter in own}) == 1
         and not any(map(_altered, model.modules()))
         and not any(getattr(torch_module, f"_global{hooks}") for hooks in _HOOKS)
     ):
@@ -104,7 +107,7 @@ class LinearStack:
     """Per-row gradients of layers that `linear_stack` gave, on rows given once.
 
     Args:
-        layers: of a model whose weights are read anew at every call.
+        layers: of a model whose weights are read anew at every call; they become `one_vector`.
         features: (n, …) rows.
         labels: (n,) whole numbers if `row_losses` is None.
         row_losses: each row's loss; None is the paper's cross-entropy, differentiated by hand.
@@ -120,7 +123,11 @@ class LinearStack:
         labels: Tensor,
         row_losses: Callable[[Tensor, Tensor], Tensor] | None,
     ) -> None:
-        self._layers = [_step(layer) for layer in layers]
+        self._parameters = [each for layer in layers for each in layer.parameters()]
+        self._find_weights()
+        self._weights = np.empty(len(self._source))
+        places = iter(_split(self._weights, self._parameters))
+        self._layers = [_step(layer, places) for layer in layers]
         self._dense = [step for step in self._layers if isinstance(step, _Dense)]
         self._labels, self._row_losses = labels, row_losses
         self._features = features.detach().reshape(len(features), -1).numpy().astype(np.float64)
@@ -135,7 +142,10 @@ class LinearStack:
 
     def __call__(self, places: NDArray[np.intp]) -> _StackGradients:
         """Run the rows at `places` forward and backward; good until the next call."""
-        values = self._features[places]
+        if self._addresses != [each.data_ptr() for each in self._parameters]:
+            self._find_weights()
+        np.copyto(self._weights, self._source)
+        values = self._features.take(places, axis=0)
         for layer in self._layers:
             values = layer.forward(values)
         delta = self._loss_gradient(values, places)
@@ -146,9 +156,13 @@ class LinearStack:
             delta = layer.backward(delta)
         return _StackGradients(self._dense)
 
+    def _find_weights(self) -> None:
+        self._source = one_vector(self._parameters).detach().numpy()
+        self._addresses = [each.data_ptr() for each in self._parameters]
+
     def _loss_gradient(self, scores: Array, places: NDArray[np.intp]) -> Array:
         if self._row_losses is None:
-            return _cross_entropy_gradient(scores, self._classes[places])
+            return _cross_entropy_gradient(scores, self._classes.take(places))
         leaf = torch.from_numpy(scores).requires_grad_()
         losses = self._row_losses(leaf, self._labels[torch.from_numpy(places)])
         if losses.shape != (len(places),):
@@ -164,18 +178,22 @@ class _StackGradients:
         self._dense = dense
 
     def squared_norms(self) -> Array:
-        total: Array = np.zeros(())
+        norms: list[Array] = []
         for layer in self._dense:
-            inputs = np.vecdot(layer.inputs, layer.inputs)
+            norm = np.vecdot(layer.inputs, layer.inputs)
             if layer.bias is not None:
-                inputs += 1.0
-            total = total + np.vecdot(layer.delta, layer.delta) * inputs
+                norm += 1.0
+            norm *= np.vecdot(layer.delta, layer.delta)
+            norms.append(norm)
+        total, *others = norms
+        for norm in others:
+            total += norm
         return total
 
     def weighted_sum(self, factors: Array, out: list[Array]) -> None:
-        targets = iter(out)
+        targets, column = iter(out), factors[:, None]
         for layer in self._dense:
-            np.matmul((layer.delta * factors[:, None]).T, layer.inputs, out=next(targets))
+            np.matmul((layer.delta * column).T, layer.inputs, out=next(targets))
             if layer.bias is not None:
                 np.matmul(factors, layer.delta, out=next(targets))
 
@@ -186,20 +204,19 @@ class _Dense:
     inputs: Array
     delta: Array
 
-    def __init__(self, layer: nn.Linear) -> None:
-        self.weight, self.bias = layer.weight, layer.bias
+    def __init__(self, weight: Array, bias: Array | None) -> None:
+        self.weight, self.bias = weight, bias
 
     def forward(self, values: Array) -> Array:
         self.inputs = values
-        self._weight = self.weight.detach().numpy().astype(np.float64, copy=False)
-        scores: Array = values @ self._weight.T
+        scores: Array = values @ self.weight.T
         if self.bias is not None:
-            scores += self.bias.detach().numpy()
+            scores += self.bias
         return scores
 
     def backward(self, delta: Array) -> Array:
         self.delta = delta
-        passed: Array = delta @ self._weight
+        passed: Array = delta @ self.weight
         return passed
 
 
@@ -229,10 +246,18 @@ class _Elementwise:
         return gradient.numpy()
 
 
-def _step(layer: nn.Module) -> _Dense | _ReLU | _Elementwise:
+def _step(layer: nn.Module, places: Iterator[Array]) -> _Dense | _ReLU | _Elementwise:
     if isinstance(layer, nn.Linear):
-        return _Dense(layer)
+        return _Dense(next(places), None if layer.bias is None else next(places))
     return _ReLU() if isinstance(layer, nn.ReLU) else _Elementwise(layer)
+
+
+def _split(vector: Array, parameters: Sequence[nn.Parameter]) -> list[Array]:
+    ends = list(accumulate((each.numel() for each in parameters), initial=0))
+    return [
+        vector[start:end].reshape(each.shape)
+        for each, (start, end) in zip(parameters, pairwise(ends), strict=True)
+    ]
 
 
 def _classes(labels: Tensor, count: int) -> NDArray[np.int64]:
@@ -246,9 +271,11 @@ def _classes(labels: Tensor, count: int) -> NDArray[np.int64]:
 
 def _cross_entropy_gradient(scores: Array, classes: NDArray[np.int64]) -> Array:
     """Differentiate -log(σ(s_y)/Σσ(s_j)): (σ(s_j)/Σσ - [j = y])·σ(-s_j), safe for any size of s."""
-    log_sigmoid = -np.logaddexp(0.0, -scores)
-    shares = np.exp(log_sigmoid - log_sigmoid.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    shares[np.arange(len(classes)), classes] -= 1.0
-    gradient: Array = shares * np.exp(log_sigmoid - scores)  # σ(-s) = σ(s)·e^-s
-    return gradient
+    minus = -scores
+    softplus = np.logaddexp(0.0, minus)  # -log σ(s)
+    shares: Array = np.exp(np.minimum.reduce(softplus, axis=1, keepdims=True) - softplus)
+    shares /= np.add.reduce(shares, axis=1, keepdims=True)
+    shares -= classes[:, None] == np.arange(scores.shape[1])
+    minus -= softplus
+    shares *= np.exp(minus, out=minus)  # σ(-s) = σ(s)·e^-s
+    return shares

@@ -60,10 +60,14 @@ class AdamTrainer:
 
 
 def carry_on(
-    previous: torch.optim.Adam | None, model: nn.Module, learning_rate: float = LEARNING_RATE
+    previous: torch.optim.Adam | None,
+    model: nn.Module,
+    learning_rate: float = LEARNING_RATE,
+    *,
+    fused: bool | None = None,
 ) -> torch.optim.Adam:
     """Make an Adam for this round's copy of the model, with the moments of the previous round."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=_BETAS)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=_BETAS, fused=fused)
     if previous is not None:
         optimizer.load_state_dict(previous.state_dict())
     return optimizer

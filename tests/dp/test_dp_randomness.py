@@ -187,7 +187,7 @@ def test_normals_are_as_near_to_real_ones_as_proved(
                 radius = mpmath.sqrt(-2 * mpmath.log(v))
                 if radius == 0:  # v = 1: the computed one is below 2^-26
                     continue
-                bound = (4.1 * u + 2.1 * mpmath.mpf(2) ** -63 / v) / radius + 27 * u * radius
+                bound = (4.1 * u + 2.1 * mpmath.mpf(2) ** -63 / v) / radius + 32 * u * radius
                 for real, found in zip(
                     (mpmath.cos(angle), mpmath.sin(angle)), computed[:, i], strict=True
                 ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scipy import stats
 from torch import nn
 from torch.nn import functional
 
-from privfed.dp import Noise, PrivacyPlan, SecretRandomness, SeededRandomness
+from privfed.dp import Noise, PrivacyBudget, PrivacyPlan, SecretRandomness, SeededRandomness
 from privfed.dp.randomness import noise_grid
 from privfed.errors import BudgetExceededError, ConfigError
 from privfed.training import (
@@ -30,7 +31,10 @@ EXPECTED = N * RATE
 
 
 class Chosen:
-    """Coins chosen beforehand, a list for each step; noise from a seed, or none."""
+    """Coins chosen beforehand, a list for each step; noise from a seed, or none.
+
+    `released` is the noisy sum of clipped gradients of the last step, as one vector.
+    """
 
     simulation = True
 
@@ -44,9 +48,11 @@ class Chosen:
         return coins
 
     def noisy(self, values: np.ndarray, standard_deviation: float) -> np.ndarray:
-        if self._noise is None:
-            return values.copy()
-        return self._noise.noisy(values, standard_deviation)
+        released = values.copy()
+        if self._noise is not None:
+            released = self._noise.noisy(values, standard_deviation)
+        self.released = torch.from_numpy(released.copy()).float()
+        return released
 
 
 def plan(steps: int = 1, rounds: int = 2, noise_multiplier: float = 1.5) -> PrivacyPlan:
@@ -71,8 +77,9 @@ def simulated(
     plan: PrivacyPlan,
     randomness: Chosen | SeededRandomness,
     learning_rate: float = 1e-3,
+    budget: PrivacyBudget | None = None,
 ) -> DPSGDTrainer:
-    return DPSGDTrainer(x, y, plan, 1, randomness, learning_rate, simulation=True)
+    return DPSGDTrainer(x, y, plan, 1, randomness, learning_rate, budget=budget, simulation=True)
 
 
 @pytest.fixture
@@ -88,11 +95,6 @@ def fresh() -> nn.Sequential:
     model = initial_model(lambda: paper_network(12, 2), 3)
     assert isinstance(model, nn.Sequential)
     return model
-
-
-def released(model: nn.Module) -> torch.Tensor:
-    """The noisy sum of clipped gradients of the last step, as one vector."""
-    return EXPECTED * torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
 def one_by_one(
@@ -117,9 +119,9 @@ def test_the_clipped_sum_is_that_of_a_loop_over_rows(
     chosen = SeededRandomness(seed).coins(RATE, N)
     wanted, norms = one_by_one(fresh(), *rows, chosen)
     assert min(norms) < CLIP < max(norms)
-    model = fresh()
-    simulated(*rows, plan(), Chosen(chosen)).train_epoch(model, 0)
-    assert torch.allclose(released(model), wanted, rtol=0, atol=1e-6 * EXPECTED)
+    source = Chosen(chosen)
+    simulated(*rows, plan(), source).train_epoch(fresh(), 0)
+    assert torch.allclose(source.released, wanted, rtol=0, atol=1e-6 * EXPECTED)
 
 
 def test_three_steps_are_adam_on_those_sums(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -149,9 +151,9 @@ def test_one_row_more_moves_the_sum_by_at_most_the_clip_norm(
     without[row] = False
     sums = []
     for coins in (with_row, without):
-        model = fresh()
-        simulated(*rows, plan(), Chosen(coins)).train_epoch(model, 0)
-        sums.append(released(model))
+        source = Chosen(coins)
+        simulated(*rows, plan(), source).train_epoch(fresh(), 0)
+        sums.append(source.released)
     assert float((sums[0] - sums[1]).norm()) <= CLIP * (1 + 1e-5)
 
 
@@ -174,10 +176,10 @@ def test_the_noise_is_as_wide_as_planned(
     """
     chosen = np.arange(N) % 3 == 0
     clipped, _ = one_by_one(fresh(), *rows, chosen)
-    model, settings = fresh(), plan(noise_multiplier=noise_multiplier)
+    settings = plan(noise_multiplier=noise_multiplier)
     source = Chosen(chosen, noise=SeededRandomness(11))
-    simulated(*rows, settings, source).train_epoch(model, 0)
-    noise = (released(model) - clipped).numpy() / (noise_multiplier * CLIP)
+    simulated(*rows, settings, source).train_epoch(fresh(), 0)
+    noise = (source.released - clipped).numpy() / (noise_multiplier * CLIP)
     half = noise_grid(noise_multiplier * CLIP) / (2 * noise_multiplier * CLIP)
     low, high = stats.norm.cdf([noise - half, noise + half])
     spread = low + np.random.default_rng(0).random(5858) * (high - low)
@@ -189,9 +191,10 @@ def test_an_empty_batch_steps_with_noise_alone(rows: tuple[torch.Tensor, torch.T
     model, settings = fresh(), plan()
     before = get_arrays(model)
     nobody = np.zeros(N, bool)
-    simulated(*rows, settings, Chosen(nobody, noise=SeededRandomness(5))).train_epoch(model, 0)
+    source = Chosen(nobody, noise=SeededRandomness(5))
+    simulated(*rows, settings, source).train_epoch(model, 0)
     wanted = SeededRandomness(5).noisy(np.zeros(5858), settings.noise_multiplier * CLIP)
-    assert np.allclose(released(model), wanted, rtol=1e-5, atol=1e-6)
+    assert np.allclose(source.released, wanted, rtol=1e-5, atol=1e-6)
     moved = [(before[name] != after).ravel() for name, after in get_arrays(model).items()]
     assert np.array_equal(np.concatenate(moved), wanted != 0)
 
@@ -252,10 +255,9 @@ def test_a_huge_row_counts_no_more_than_the_clip_norm(
     """Its gradient is finite while the square of its norm need not be."""
     x, y = rows
     x[0, 3] = size
-    model = fresh()
-    only = np.arange(N) == 0
-    simulated(x, y, plan(), Chosen(only)).train_epoch(model, 0)
-    assert float(released(model).norm()) <= CLIP * (1 + 1e-5)
+    source = Chosen(np.arange(N) == 0)
+    simulated(x, y, plan(), source).train_epoch(fresh(), 0)
+    assert float(source.released.norm()) <= CLIP * (1 + 1e-5)
 
 
 def test_a_plan_of_other_rows_is_refused(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
@@ -292,6 +294,52 @@ def test_no_round_beyond_the_plan(rows: tuple[torch.Tensor, torch.Tensor]) -> No
     with pytest.raises(BudgetExceededError, match="2 rounds are spent"):
         trainer.train_epoch(model, 0)
     assert weights_sha256(get_arrays(model)) == before
+
+
+def test_a_restart_goes_on_with_what_is_left_on_disk(
+    rows: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
+) -> None:
+    settings = plan(rounds=3)
+    for done in (2, 1):
+        budget = PrivacyBudget(
+            settings.epsilon, settings.delta, privacy_unit="one row", path=tmp_path / "budget.json"
+        )
+        trainer = simulated(*rows, settings, SeededRandomness(done), budget=budget)
+        for _ in range(done):
+            trainer.train_epoch(fresh(), 0)
+        del trainer, budget  # which unlocks the file
+    kept = PrivacyBudget(
+        settings.epsilon, settings.delta, privacy_unit="one row", path=tmp_path / "budget.json"
+    )
+    assert kept.rounds_spent(settings) == 3
+    again = simulated(*rows, settings, Chosen(), budget=kept)  # no coin is left to toss
+    model = fresh()
+    before = weights_sha256(get_arrays(model))
+    with pytest.raises(BudgetExceededError, match="3 rounds are spent"):
+        again.train_epoch(model, 0)
+    assert weights_sha256(get_arrays(model)) == before
+
+
+def test_a_round_beyond_the_budget_is_refused_before_it_runs(
+    rows: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    settings = plan(rounds=5)
+    budget = PrivacyBudget(settings.spent(2), settings.delta, privacy_unit="one row")
+    trainer = simulated(*rows, settings, SeededRandomness(0), budget=budget)
+    for _ in range(2):
+        trainer.train_epoch(fresh(), 0)
+    model = fresh()
+    before = weights_sha256(get_arrays(model))
+    with pytest.raises(BudgetExceededError, match="round 3 would spend"):
+        trainer.train_epoch(model, 0)
+    assert weights_sha256(get_arrays(model)) == before
+    assert budget.rounds_spent(settings) == 2
+
+
+def test_a_budget_of_another_unit_is_refused(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    budget = PrivacyBudget(9.0, 1e-5, privacy_unit="one customer")
+    with pytest.raises(ConfigError, match="the budget protects 'one customer'"):
+        simulated(*rows, plan(), SeededRandomness(0), budget=budget)
 
 
 def test_a_refused_round_is_spent_all_the_same(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
