@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import itertools
 import secrets
+import sys
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -37,7 +38,7 @@ __all__ = [
     "transpose",
 ]
 
-FAST_FROM = 1 << 16  # below, loading the compiled code costs more than it saves
+FAST_FROM = 1 << 16  # below, loading the compiled code (once a process) costs more than it saves
 _TABLE_MOST = 1 << 22  # above, a table of what was seen takes more memory than sorting
 
 _BATCH = 1 << 17
@@ -144,7 +145,7 @@ def tag_rows(
     Returns:
         Shape (n, tag_bytes).
     """
-    if _fast(max(len(table), len(bins))) and len(bins):
+    if len(bins) and _fast(max(len(table), len(bins))):
         from psi.kernels import fast
 
         return fast.tag_rows(table, bins, third, key, tag_bytes, offsets)
@@ -205,4 +206,5 @@ def random_order(count: int) -> NDArray[np.int64]:
 
 
 def _fast(size: int) -> bool:
-    return size >= FAST_FROM and fast_available()
+    loaded = "psi.kernels.fast" in sys.modules
+    return (loaded or size >= FAST_FROM) and fast_available()

@@ -35,6 +35,14 @@ FRAME_AND_MAC = HEADER_BYTES + SEAL_BYTES + MAC_BYTES
 items = st.lists(st.binary(max_size=4), unique=True, max_size=12)
 
 
+def choose(room: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if room == "fast":
+        pytest.importorskip("numba")
+        monkeypatch.setattr(psi.kernels, "FAST_FROM", 0)
+    else:
+        monkeypatch.setattr(psi.kernels, "fast_available", lambda: False)
+
+
 def check_sets(left: Sequence[bytes], right: Sequence[bytes]) -> None:
     receiver, sender = Receiver(left), Sender(right)
     run(receiver, sender)
@@ -70,9 +78,7 @@ def test_both_sides_find_the_intersection_in_one_order(
 def test_adversarial_sizes(
     left: list[bytes], right: list[bytes], room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if room == "fast":
-        pytest.importorskip("numba")
-        monkeypatch.setattr(psi.kernels, "FAST_FROM", 1)
+    choose(room, monkeypatch)
     check_sets(left, right)
 
 
@@ -226,9 +232,7 @@ def small_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_buckets_change_no_result(
     left: list[bytes], right: list[bytes], room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if room == "fast":
-        pytest.importorskip("numba")
-        monkeypatch.setattr(psi.kernels, "FAST_FROM", 1)
+    choose(room, monkeypatch)
     assert Layout.of(len(left), len(right)).buckets == 4
     check_sets(left, right)
 
