@@ -17,6 +17,7 @@ import psi.kernels
 import psi.kkrt.buckets
 import psi.kkrt.layout
 from psi import ConfigError, Parameters, ProtocolError, RepeatedElementError, StateError
+from psi.keys import index_keys
 from psi.kkrt import Receiver, Sender
 from psi.kkrt.buckets import Buckets
 from psi.kkrt.extension import Columns, receive_rows, send_rows
@@ -24,6 +25,7 @@ from psi.kkrt.hashing import SessionHashes
 from psi.kkrt.layout import Layout, bins_for
 from psi.kkrt.matching import matching_rows
 from psi.kkrt.transfers import TRANSFERS, Chooser, KeySide
+from psi.normalise import Normaliser
 from psi.padding import padded
 from psi.texts import TextKeys, Texts
 
@@ -277,6 +279,23 @@ def test_multiplicities_and_padding_in_buckets() -> None:
     assert receiver.peer_counts is not None
     assert np.array_equal(receiver.peer_counts, counts[receiver.matches - 1000])
     assert np.array_equal(sender.peer_counts, counts[receiver.matches])
+
+
+def test_real_buckets_of_a_large_table() -> None:
+    pytest.importorskip("numba")
+    texts = [f"{number * 2654435761:020d}" for number in range(290_000)]
+    left = index_keys(
+        [Texts.of_list(texts[:200_000])], duplicates="error", normalise=[Normaliser()]
+    )
+    right = index_keys(
+        [Texts.of_list(texts[60_000:])], duplicates="error", normalise=[Normaliser()]
+    )
+    receiver, sender = Receiver(left.keys), Sender(right.keys)
+    assert len(run(receiver, sender)) == 6 + 2 * 2
+    found = np.sort(receiver.matches)
+    assert np.array_equal(found, np.arange(60_000, 200_000))
+    assert np.array_equal(receiver.matches - 60_000, sender.matches)
+    assert not np.array_equal(found, receiver.matches)
 
 
 def test_a_bucket_without_room_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
