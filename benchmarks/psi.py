@@ -8,7 +8,8 @@ out and named. Results are held to Python sets. CPU time is that of a whole proc
 imports, all threads, mean of the two parties; start-up is what came before. Bytes are payloads of
 both directions for ours and openmined-psi; spu does not tell, so that its bytes are what the
 loopback interface carried meanwhile, with headers and whatever else ran on this machine. `cold` is
-`psi align` of two tables of 500 IDs as a process of its own, imports included.
+`psi align` of two tables of 500 IDs as a process of its own, imports included. With `--add` the
+file's rows of other sizes and tools stay, so that the largest can be measured apart.
 """
 
 import argparse
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--tools", default=",".join(TOOLS))
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--add", action="store_true", help="keep the file's other rows")
     parser.add_argument("--plot", type=Path, help="a picture of time and bytes against size")
     options = parser.parse_args()
     chosen = options.tools.split(",")
@@ -82,6 +84,11 @@ def main() -> None:
         f"psi align, {cold['ids']} IDs, cold: {cold['wall_seconds']:.3f} s wall, "
         f"{cold['cpu_seconds']:.3f} s cpu, {'correct' if cold['correct'] else 'WRONG'}"
     )
+    if options.add and options.json and options.json.exists():
+        measured = {(row["tool"], row["log2_size"]) for row in rows}
+        before = json.loads(options.json.read_text())["rows"]
+        rows += [row for row in before if (row["tool"], row["log2_size"]) not in measured]
+        rows.sort(key=lambda row: row["log2_size"])
     if options.json:
         machine = {"processor": processor(), "cores": os.cpu_count(), "absent": absent}
         options.json.write_text(

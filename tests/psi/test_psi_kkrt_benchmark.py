@@ -29,3 +29,9 @@ def test_a_small_run(tmp_path: Path) -> None:
         assert row["correct"] is True
         assert row["bytes_per_item"] > 64
         assert row["log2_size"] == 6
+    # Another size of one tool joins what is there.
+    again = [sys.executable, "-m", "benchmarks.psi", "--sizes", "5", "--json", str(out), "--add"]
+    subprocess.run([*again, "--tools", "psi-ecdh"], check=True, capture_output=True)
+    rows = json.loads(out.read_text())["rows"]
+    found = [(row["tool"], row["log2_size"]) for row in rows]
+    assert found == [("psi-ecdh", 5), ("psi-ecdh", 6), ("psi-kkrt", 6)]
