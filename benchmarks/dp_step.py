@@ -36,7 +36,7 @@ from privfed.training.dp_sgd import noisy_step
 from privfed.training.vector import one_vector
 
 ROWS, CLIP, NOISE, LEARNING_RATE = 300, 1.0, 1.0, 1e-3
-STEPS = 20  # a repetition
+STEPS = 100  # a repetition
 HOOKS = "opacus hooks"
 
 Step = Callable[[], None]

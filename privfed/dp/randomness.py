@@ -72,15 +72,12 @@ class _KeyStream:
             ConfigError: the standard deviation is no such number.
         """
         grid = noise_grid(standard_deviation)
-        parts = np.array(values, dtype=np.float64)
-        parts *= 1 / grid  # exact, by a power of two
-        whole = np.rint(parts)  # waits, so that only the noise's own digits are rounded
-        parts -= whole
-        parts += self.gaussian(standard_deviation / grid, parts.shape)
-        np.rint(parts, out=parts)
-        parts += whole
-        parts *= grid
-        return parts
+        noisy = self.gaussian(standard_deviation, np.shape(values))
+        noisy += values
+        noisy *= 1 / grid  # exact, as 2^k is; the rounding below is to whole steps
+        np.rint(noisy, out=noisy)
+        noisy *= grid
+        return noisy
 
     def gaussian(self, standard_deviation: float, shape: Sequence[int]) -> NDArray[np.float64]:
         """Draw N(0, standard_deviation²) for simulation: what is released takes `noisy`."""

@@ -193,7 +193,12 @@ class _StackGradients:
     def weighted_sum(self, factors: Array, out: list[Array]) -> None:
         targets, column = iter(out), factors[:, None]
         for layer in self._dense:
-            np.matmul((layer.delta * column).T, layer.inputs, out=next(targets))
+            left, right = layer.delta, layer.inputs
+            if left.shape[1] < right.shape[1]:  # scale the narrower
+                left = left * column
+            else:
+                right = right * column
+            np.matmul(left.T, right, out=next(targets))
             if layer.bias is not None:
                 np.matmul(factors, layer.delta, out=next(targets))
 

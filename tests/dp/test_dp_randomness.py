@@ -15,8 +15,6 @@ import secrets
 import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from privfed.dp import SecretRandomness, SeededRandomness, randomness
@@ -207,17 +205,6 @@ def test_released_values_lie_on_a_grid_that_tells_nothing(deviation: float) -> N
         near = steps - round(below / grid)
         reached.append(set(near[np.abs(near) <= 32]))  # two deviations: each cell has 40 draws
     assert all(each == set(range(-32, 33)) for each in reached)
-
-
-@given(st.integers(-(2**40), 2**40), st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
-def test_whole_steps_only_move_the_outcome(steps: int, below: float, deviation: float) -> None:
-    """No rounding of the sum depends on how large the value is."""
-    grid = noise_grid(deviation)
-    below = grid * math.fmod(below, 1.0)
-    moved = below + grid * steps
-    below = moved - grid * steps  # what of it `moved` can hold
-    noisy = [SeededRandomness(15).noisy(np.full(9, each), deviation) for each in (below, moved)]
-    assert np.array_equal(noisy[0] + grid * steps, noisy[1])
 
 
 @pytest.mark.parametrize("below", [0.0, 0.49, 1234.5678])
