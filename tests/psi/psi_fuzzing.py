@@ -9,18 +9,29 @@ import functools
 import hashlib
 import hmac
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from psi_peers import BAD_POINTS, HEADER_BYTES, MAC_BYTES, PAIRS, SEAL_BYTES
+from psi_peers import BAD_POINTS, HEADER_BYTES, MAC_BYTES, PAIRS, SEAL_BYTES, Pair
 
 import psi.kkrt.parties
-from psi import Leader, Member, Parameters, ProtocolError
+from psi import (
+    DecodeError,
+    KeyConfirmationError,
+    Leader,
+    Member,
+    Parameters,
+    ProtocolError,
+    StateError,
+    TranscriptError,
+    VersionError,
+)
 from psi.groups import hash_to_group
 from psi.kkrt.extension import Columns
 from psi.messages import Transcript
+from psi.session import Party
 
 POOL = [
     *BAD_POINTS.values(),
@@ -45,6 +56,8 @@ def clone(party: Any) -> Any:
     def copied(value: Any) -> Any:
         if getattr(value, "__self__", None) is party:
             return getattr(twin, value.__name__)
+        if isinstance(value, Party):
+            return clone(value)
         if isinstance(value, Mapping):
             return {key: copied(one) for key, one in value.items()}
         if isinstance(value, Transcript) or type(value) in (list, set):
@@ -70,6 +83,11 @@ class Stage:
         """Give a changed message the seal that its sender would give it."""
         content = message[:-SEAL_BYTES]
         return content + hashlib.sha256(self.before + content).digest()
+
+    def sealed(self, body: bytes, *, count: bytes | None = None) -> bytes:
+        """The message with another body, or another count, and its seal."""
+        header = self.message[:24] + (count or self.message[24:32])
+        return self.seal(header + len(body).to_bytes(8, "big") + body + bytes(SEAL_BYTES))
 
     def confirm(self, message: bytes) -> bytes:
         """Give it the MAC that its sender would give it."""
@@ -101,9 +119,14 @@ class Stage:
 @functools.cache
 def stages(name: str) -> list[Stage]:
     """One honest session of a protocol, kept at each of its messages."""
+    return stages_of(PAIRS[name])
+
+
+def stages_of(pair: Pair) -> list[Stage]:
+    """One honest session between any two, kept at each of its messages."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(psi.kkrt.parties, "Columns", FreshColumns)
-        receiver, sender = PAIRS[name]()
+        receiver, sender = pair()
         result: list[Stage] = []
         message: bytes | None = receiver.start()
         before = hashlib.sha256(b"psi transcript, " + receiver.protocol.encode()).digest()
@@ -197,6 +220,48 @@ def rounds() -> list[Round]:
         result += [Round(kept, arriving, by, to) for to in arriving for by in arriving[to]]
         arriving = _delivered(parties, arriving)
     return result
+
+
+def check_every_protocol_refuses(session: list[Stage], replay: list[Stage]) -> None:
+    """What no session may accept at any of its messages, whatever its protocol.
+
+    Args:
+        session: Of `stages_of`.
+        replay: Another session of the same protocol.
+    """
+    changes: list[tuple[Callable[[bytes], bytes], type[Exception]]] = [
+        (lambda m: m[:-1], DecodeError),
+        (lambda m: m + b"\0", DecodeError),
+        (lambda m: m[:20], DecodeError),
+        (lambda m: b"", DecodeError),
+        (lambda m: b"GET / HTTP/1.1\r\n" + bytes(100), DecodeError),
+        (lambda m: m[:4] + b"\xff" + m[5:], VersionError),
+        (lambda m: m[:-40] + bytes([m[-40] ^ 1]) + m[-39:], TranscriptError),
+        (lambda m: m[:5] + bytes([m[5] % 3 + 1]) + m[6:], StateError),
+    ]
+    for number, (stage, other) in enumerate(zip(session, replay, strict=True)):
+        body = stage.message[HEADER_BYTES:-SEAL_BYTES]
+        assert stage.sealed(body) == stage.message
+        wrong = [(change(stage.message), error) for change, error in changes]
+        if number:
+            wrong.append((other.message, TranscriptError))
+        if number > 1:
+            wrong += [
+                (stage.sealed(body[:-1]), DecodeError),
+                (stage.sealed(body + b"\0"), DecodeError),
+            ]
+            wrong.append((stage.sealed(body, count=b"\0\0\1" + bytes(5)), ProtocolError))
+        if stage.confirmed:
+            turned = bytes([body[0] ^ 1]) + body[1:]
+            wrong.append((stage.sealed(turned), KeyConfirmationError))
+        for message, error in wrong:
+            victim = clone(stage.victim)
+            with pytest.raises(error):
+                victim.receive(message)
+            with pytest.raises(StateError):  # a failed session is over, its secrets gone
+                victim.receive(stage.message)
+            assert victim._mac_key == b""
+            assert not victim.done
 
 
 def mutated(draw: random.Random, content: bytes) -> bytes:

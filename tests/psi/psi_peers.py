@@ -6,32 +6,26 @@ import hashlib
 import hmac
 import struct
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from psi import (
     CardinalityReceiver,
     CardinalitySender,
-    DecodeError,
     Parameters,
     PrivateIDReceiver,
     PrivateIDSender,
-    ProtocolError,
     Receiver,
     Sender,
-    StateError,
     SumParameters,
     SumReceiver,
     SumSender,
     TagStore,
-    TranscriptError,
     UnbalancedReceiver,
     UnbalancedSender,
-    VersionError,
     kkrt,
 )
 from psi.groups import hash_to_group
@@ -165,54 +159,3 @@ def copy_within(source: int, target: int, length: int = POINT_BYTES) -> Change:
         body[target : target + length] = body[source : source + length]
 
     return change
-
-
-def check_every_protocol_refuses(pair: Pair, confirmed: Sequence[int] = ()) -> None:
-    """What no session may accept at any of its messages, whatever its protocol.
-
-    Args:
-        pair: A fresh receiver and sender.
-        confirmed: The messages that begin with a MAC.
-    """
-    number = len(run(*pair()))
-    for stop in range(number):
-        attack = Attack(pair, stop)
-        attack.finish(attack.sealed(attack.message[HEADER_BYTES:-SEAL_BYTES]))  # the harness works
-        assert attack.victim.done
-        honest = Attack(pair, stop).message
-        changes: list[tuple[Callable[[bytes], bytes], type[Exception]]] = [
-            (lambda m: m[:-1], DecodeError),
-            (lambda m: m + b"\0", DecodeError),
-            (lambda m: m[:20], DecodeError),
-            (lambda m: b"", DecodeError),
-            (lambda m: b"GET / HTTP/1.1\r\n" + bytes(100), DecodeError),
-            (lambda m: m[:4] + b"\1" + m[5:], VersionError),
-            (lambda m: m[:-40] + bytes([m[-40] ^ 1]) + m[-39:], TranscriptError),
-            (lambda m: m[:5] + bytes([m[5] % 3 + 1]) + m[6:], StateError),
-        ]
-        if stop:
-            changes.append((lambda m: honest, TranscriptError))  # noqa: B023 - a replay
-        for change, error in changes:
-            attack = Attack(pair, stop)
-            with pytest.raises(error):
-                attack.victim.receive(change(attack.message))
-            with pytest.raises(StateError):  # a failed session is over, its secrets gone
-                attack.victim.receive(attack.message)
-            assert attack.victim._mac_key == b""
-        if stop > 1:
-            for shorter in (-1, 1):
-                attack = Attack(pair, stop)
-                body = attack.message[HEADER_BYTES:-SEAL_BYTES]
-                body = body[:-1] if shorter < 0 else body + b"\0"
-                with pytest.raises(DecodeError):
-                    attack.victim.receive(attack.sealed(body))
-            attack = Attack(pair, stop)
-            body = attack.message[HEADER_BYTES:-SEAL_BYTES]
-            with pytest.raises(ProtocolError):
-                attack.victim.receive(attack.sealed(body, count=1 << 40))
-        if stop in confirmed:
-            attack = Attack(pair, stop)
-            body = bytearray(attack.message[HEADER_BYTES:-SEAL_BYTES])
-            body[0] ^= 1
-            with pytest.raises(ProtocolError):
-                attack.victim.receive(attack.sealed(bytes(body)))

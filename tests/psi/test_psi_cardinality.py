@@ -8,7 +8,6 @@ from psi_peers import (
     HEADER_BYTES,
     MAC_BYTES,
     SEAL_BYTES,
-    check_every_protocol_refuses,
     copy_within,
     forge,
     patch,
@@ -95,10 +94,6 @@ def test_another_protocol_is_another_session() -> None:
 
 
 # -- hostile peers ------------------------------------------------------------------------------
-
-
-def test_what_every_protocol_refuses() -> None:
-    check_every_protocol_refuses(pair, CONFIRMED)
 
 
 @pytest.mark.parametrize("name", BAD_POINTS)

@@ -7,7 +7,6 @@ from psi_peers import (
     MAC_BYTES,
     POINT_BYTES,
     Attack,
-    check_every_protocol_refuses,
     copy_within,
     forge,
     patch,
@@ -43,10 +42,6 @@ def pair_with_counts() -> tuple[Receiver, Sender]:
         Receiver(LEFT, parameters, counts=np.array([1, 2, 3])),
         Sender(RIGHT, parameters, counts=np.array([1, 2, 3, 4])),
     )
-
-
-def test_what_every_protocol_refuses() -> None:
-    check_every_protocol_refuses(pair, CONFIRMED)
 
 
 @pytest.mark.parametrize("name", BAD_POINTS)

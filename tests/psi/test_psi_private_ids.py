@@ -10,7 +10,6 @@ from psi_peers import (
     HEADER_BYTES,
     MAC_BYTES,
     SEAL_BYTES,
-    check_every_protocol_refuses,
     copy_within,
     forge,
     patch,
@@ -126,10 +125,6 @@ def test_secrets_are_forgotten_and_not_pickled() -> None:
 
 
 # -- hostile peers ------------------------------------------------------------------------------
-
-
-def test_what_every_protocol_refuses() -> None:
-    check_every_protocol_refuses(pair, CONFIRMED)
 
 
 # In ANSWER: the sender's points, then the receiver's, thrice and twice blinded. In FINISH: the

@@ -10,7 +10,6 @@ from psi_peers import (
     BAD_POINTS,
     HEADER_BYTES,
     MAC_BYTES,
-    check_every_protocol_refuses,
     copy_within,
     forge,
     patch,
@@ -211,10 +210,6 @@ def test_checking_refuses_what_multiplying_refuses(name: str) -> None:
 
 
 # -- hostile peers ------------------------------------------------------------------------------
-
-
-def test_what_every_protocol_refuses() -> None:
-    check_every_protocol_refuses(pair, CONFIRMED)
 
 
 TAGS = MAC_BYTES + 32 * 5

@@ -14,7 +14,6 @@ from psi_peers import (
     BAD_POINTS,
     MAC_BYTES,
     Pair,
-    check_every_protocol_refuses,
     copy_within,
     forge,
     patch,
@@ -230,10 +229,6 @@ def test_secrets_are_neither_shown_nor_pickled(store: TagStore, pair: Pair) -> N
 
 
 # -- hostile peers ------------------------------------------------------------------------------
-
-
-def test_what_every_protocol_refuses(pair: Pair) -> None:
-    check_every_protocol_refuses(pair, CONFIRMED)
 
 
 KEY, PROOF, EVALUATED = MAC_BYTES, MAC_BYTES + 32, MAC_BYTES + 96
