@@ -107,8 +107,8 @@ class Step:
         self.dataset, self.reader = dataset, Reader(dataset.encoder)
         width, classes = dataset.features.shape[1], len(dataset.class_names)
         self.model = initial_model(lambda: paper_network(width, classes), seed).eval()
-        self.features = torch.from_numpy(dataset.features)
-        self.labels = torch.from_numpy(dataset.labels)
+        self.features = torch.from_numpy(dataset.features.copy())
+        self.labels = torch.from_numpy(dataset.labels.copy())  # a packaged set is read-only
         self.order = np.random.default_rng(seed).permutation(len(dataset))
         self.true = dataset.features.astype(np.float64)
         self._start = get_arrays(self.model)

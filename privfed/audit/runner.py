@@ -70,6 +70,7 @@ class AuditSettings:
         small_canaries: of each of the many runs.
         rounds: of a canary run, ≥ 5.
         runs: of each planted fault, and of sound ones.
+        most_rows: rows of a larger data set that are drawn for the audit.
     """
 
     quick: bool = False
@@ -85,6 +86,7 @@ class AuditSettings:
     small_canaries: int = 1000
     rounds: int = 8
     runs: int = 20
+    most_rows: int = 1000
 
     def __post_init__(self) -> None:
         least = {"parties": 2, "shadow_models": 8, "rounds": 5, "runs": 1, "attacked_rows": 1}
@@ -128,7 +130,20 @@ def run_audit(
             f"{dataset.name} has {len(dataset)} rows and the audit attacks "
             f"{settings.attacked_rows}: give more rows"
         )
-    return _Audit(dataset, settings, other_encoding, advance).run()
+    place = np.random.default_rng(settings.seed or 0).permutation(len(dataset))
+    place = np.sort(place[: settings.most_rows])
+    other = None if other_encoding is None else _rows(other_encoding, place)
+    return _Audit(_rows(dataset, place), settings, other, advance).run()
+
+
+def _rows(dataset: Dataset, place: NDArray[np.intp]) -> Dataset:
+    """Keep the rows at these places."""
+    return dataclasses.replace(
+        dataset,
+        ids=None if dataset.ids is None else dataset.ids[place],
+        features=dataset.features[place],
+        labels=dataset.labels[place],
+    )
 
 
 class _Audit:

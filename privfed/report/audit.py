@@ -23,11 +23,12 @@ def render_audit(results: AuditResults) -> str:
         pictures=audit_pictures,
         words=words,
         attacks=Cells(
-            ("Who sees what", "Encoding", "Batch", "Recovered", "Wrong", "Picked out"),
+            audit_pictures.ATTACKS,
             tuple(audit_pictures.attack_rows(results)),
             2,
         ),
         membership=_membership(results),
+        checks=_checks(results),
         checked=_checked(results),
         bounds=_bounds(results),
         provenance=results.provenance,
@@ -109,23 +110,22 @@ def _membership(results: AuditResults) -> Cells:
     return Cells(tuple(head), tuple(rows))
 
 
+def _checks(results: AuditResults) -> Cells:
+    rows = tuple((c.name, c.statistic, c.threshold, c.blind) for c in results.checks)
+    return Cells(("Check", "Measures", "Flags", "Cannot see"), rows, 4)
+
+
 def _checked(results: AuditResults) -> Cells:
     rows = [
-        (
-            check.name,
-            check.statistic,
-            check.threshold,
-            check.blind,
-            *(_measured(checked[check.name]) for checked in results.checked.values()),
-        )
+        (check.name, *(_measured(checked[check.name]) for checked in results.checked.values()))
         for check in results.checks
     ]
-    noises = [f"{noise.capitalize()} (p)" for noise in results.checked]
-    return Cells(("Check", "Measures", "Flags", "Cannot see", *noises), tuple(rows), 4)
+    return Cells(("Check", *(f"{noise} noise" for noise in results.checked)), tuple(rows))
 
 
 def _measured(checked: Checked) -> str:
-    return f"{checked.statistic:.3g} ({words.compact(checked.p_value)})"
+    flag = ", flagged" if checked.flagged else ""
+    return f"{checked.statistic:.3g} (p = {words.compact(checked.p_value)}{flag})"
 
 
 def _bounds(results: AuditResults) -> Cells:

@@ -12,7 +12,7 @@ from privfed.audit.onlookers import Attack
 from privfed.audit.results import SOUND
 from privfed.report.charts import Bar, Group, Palette, _bare, _panel, bar_chart
 from privfed.report.pictures import Key, Picture, groups_in_words, picture
-from privfed.report.words import MISSING, decimal
+from privfed.report.words import MISSING, decimal, percent
 
 _TICKS = (0.001, 0.01, 0.1, 1.0)
 _COLOURS = ("host", "private-2", "private-4", "extra-1")
@@ -26,6 +26,9 @@ BOUND_KEY = (
     Key("lower bound on ε at 95 %", "accent"),
     Key("the claim for an outsider", "ink", "mark"),
 )
+
+
+ATTACKS = ("Who sees what", "Encoding", "Batch", "Recovered", "Wrong", "Picked out", "Right")
 
 
 def onlooker_bars(results: AuditResults) -> Picture:
@@ -116,6 +119,7 @@ def attack_rows(results: AuditResults) -> Sequence[tuple[str, ...]]:
             MISSING
             if attack.identified is None
             else f"{attack.identified} (chance {attack.rows / attack.candidates:.1f})",
+            percent(attack.attributes_right),
         )
         for attack in results.attacks
     ]

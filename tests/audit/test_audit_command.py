@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from privfed.audit import AuditResults, AuditSettings, run_audit
+from privfed.audit import AuditResults, AuditSettings, Detection, run_audit
 from privfed.audit.runner import verdicts
 from privfed.cli import main
-from privfed.data import Dataset
+from privfed.data import Dataset, load_dataset
 from privfed.errors import ConfigError
 from privfed.report.audit import render_audit, write_audit
 
@@ -134,22 +134,49 @@ def test_each_verdict_can_fail(results: AuditResults) -> None:
         changed = results.checked | {noise: results.checked[noise] | {"noise level": bad}}
         assert failing(checked=changed) == {"no check flags the real thing"}
     high = dataclasses.replace(results.bounds["nothing"], epsilon=3.0)
+    high = dataclasses.replace(results.bounds["nothing"], epsilon=3.0)
     bounds = results.bounds | {"nothing": high}
     assert failing(bounds=bounds) == {"the lower bound is below the claim"}
-    blind = [
-        dataclasses.replace(d, flagged=dict.fromkeys(d.flagged, 0)) for d in results.detections
-    ]
-    assert failing(detections=blind) == {"each planted fault is noticed"}
-    nervous = [
-        dataclasses.replace(d, flagged=dict.fromkeys(d.flagged, 2)) for d in results.detections
-    ]
-    assert failing(detections=nervous) == {"sound runs are not flagged"}
+
+    def with_flags(count: int) -> list[Detection]:
+        return [
+            dataclasses.replace(each, flagged=dict.fromkeys(each.flagged, count))
+            for each in results.detections
+        ]
+
+    assert failing(detections=with_flags(0)) == {"each planted fault is noticed"}
+    assert failing(detections=with_flags(2)) == {"sound runs are not flagged"}
+    sound = results.detections[0]
+    unclipped = dataclasses.replace(sound, flagged=sound.flagged | {"longest row": 1})
+    assert failing(detections=[unclipped, *results.detections[1:]]) == {
+        "sound runs are not flagged"
+    }
 
 
 @pytest.mark.parametrize("change", [{"parties": 1}, {"rounds": 4}, {"runs": 0}])
 def test_settings_that_no_audit_can_have(change: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="an audit needs"):
         dataclasses.replace(TINY, **change)
+
+
+def test_of_a_large_table_some_rows_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Dataset] = []
+
+    class Enough(Exception):  # noqa: N818 - no error
+        pass
+
+    def watched(dataset: Dataset, seed: int) -> None:
+        seen.append(dataset)
+        raise Enough
+
+    monkeypatch.setattr("privfed.audit.runner.Step", watched)
+    digits = load_dataset("digits")
+    with pytest.raises(Enough):
+        run_audit(digits, TINY)
+    (drawn,) = seen
+    assert drawn.features.shape == (1000, 64)
+    assert drawn.labels.shape == (1000,)
+    assert len(digits) == 1797
 
 
 def test_too_few_rows(dresses: Dataset) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from privfed.audit import checks
 from privfed.audit.canaries import CanaryRun, Sources, canary_plan, run_with_canaries
 from privfed.audit.checks import CHECKS, FALSE_ALARM, LowerBound, lower_bound
 from privfed.audit.faults import FAULTS, Fault
@@ -158,6 +159,17 @@ def test_the_lower_bound_comes_with_all_that_it_means(
         assert bound.epsilon_second_way == pytest.approx(bound.epsilon, abs=2e-6)
         for word in ("δ = 1e-05", "add or remove", "one row", "Poisson", "PLD"):
             assert word in bound.statement
+
+
+def test_two_computations_of_the_bound_that_disagree_are_an_error(
+    template: CanaryRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guessable = dataclasses.replace(template, included=template.scores > 0)
+    assert lower_bound(guessable).epsilon > 1
+    for wrong in (0.0, 1.0):
+        monkeypatch.setattr(checks, "p_value_by_transport", lambda *args, wrong=wrong: wrong)
+        with pytest.raises(ArithmeticError, match="two computations"):
+            lower_bound(guessable)
 
 
 def test_canaries_are_rows_of_their_own_and_real_rows_still_train(
