@@ -26,7 +26,7 @@ class SessionHashes:
     def __init__(self, identity: bytes) -> None:
         """Derive the keys: public to both sides, unpredictable to either before the hellos."""
         stream = hashlib.shake_256(b"psi kkrt keys, " + identity).digest(32 + 32 + 6 * 16 + 16)
-        self._item_key, self.row_key, aes, self._confirmation = (
+        self._item_key, self._row_key, aes, self._confirmation = (
             stream[:32],
             stream[32:64],
             stream[64:160],
@@ -38,6 +38,10 @@ class SessionHashes:
     def digests(self, items: Sequence[bytes]) -> Iterator[Bytes]:
         """The digests of all items in order, some at a time: shape (any, 16)."""
         return kernels.digest_batches(items, self._item_key)
+
+    def row_key(self, bucket: int) -> bytes:
+        """The key of the tags in a bucket: bin numbers are those of one bucket."""
+        return hashlib.sha256(self._row_key + bucket.to_bytes(4, "big")).digest()
 
     def bins(self, digests: Bytes, n_bins: int) -> NDArray[np.uint32]:
         """The three bins of each digest, one in each third of the bins: shape (n, 3)."""

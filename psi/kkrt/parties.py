@@ -170,9 +170,8 @@ class Receiver(_KKRTParty):
 
         kept, sent = receive_rows(self._columns, n_rows, codes)
         self._confirm_with(kept[n_bins:])
-        tags = kernels.tag_rows(
-            kept, taken.astype(np.uint32), third, self._hashes.row_key, self._layout.tag_bytes
-        )
+        key, width = self._hashes.row_key(self._bucket), self._layout.tag_bytes
+        tags = kernels.tag_rows(kept, taken.astype(np.uint32), third, key, width)
         # Bins are in order, so that those of one hash index are together.
         splits = np.searchsorted(taken, (third, 2 * third))
         self._own_tags = tuple(np.split(tags, splits))
@@ -268,7 +267,7 @@ class Sender(_KKRTParty):
 
     def _tags(self, own: Rows, own_digests: Bytes, rows: Bytes, choices: Bytes) -> Bytes:
         """Three tags of each of a bucket's items and dummies, in a fresh random order."""
-        layout = self._layout
+        layout, key = self._layout, self._hashes.row_key(self._bucket)
         order = kernels.random_order(layout.sender_items)
         digests = np.empty((layout.sender_items, DIGEST_BYTES), np.uint8)
         digests[order[: len(own)]] = own_digests
@@ -276,21 +275,15 @@ class Sender(_KKRTParty):
         items = np.full(layout.sender_items, -1, np.intp)
         items[order[: len(own)]] = own
         self._orders.append(items)
-        tags = np.empty((layout.sender_items, HASHES * layout.tag_bytes), np.uint8)
+        third, width = layout.bins // HASHES, layout.tag_bytes
+        tags = np.empty((layout.sender_items, HASHES * width), np.uint8)
         for start in range(0, len(digests), _BATCH):
             self._tell("tagging own IDs", start, len(digests))
             batch = digests[start : start + _BATCH]
             bins, offsets = self._hashes.bins(batch, layout.bins), self._hashes.codes(batch)
             offsets &= choices
-            own_tags = kernels.tag_rows(
-                rows,
-                bins.ravel(),
-                layout.bins // HASHES,
-                self._hashes.row_key,
-                layout.tag_bytes,
-                offsets,
-            )
-            tags[start : start + _BATCH] = own_tags.reshape(-1, HASHES * layout.tag_bytes)
+            own_tags = kernels.tag_rows(rows, bins.ravel(), third, key, width, offsets)
+            tags[start : start + _BATCH] = own_tags.reshape(-1, HASHES * width)
         return tags
 
     def _on_finish(self, data: bytes) -> bytes:
