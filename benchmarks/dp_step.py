@@ -36,7 +36,7 @@ from privfed.training.dp_sgd import noisy_step
 from privfed.training.vector import one_vector
 
 ROWS, CLIP, NOISE, LEARNING_RATE = 300, 1.0, 1.0, 1e-3
-STEPS = 100  # a repetition
+STEPS = 200  # a repetition
 HOOKS = "opacus hooks"
 
 Step = Callable[[], None]
@@ -208,7 +208,7 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", default="32,64", help="expected batch sizes, by commas")
-    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from privfed.errors import ConfigError, ReplayError
 
 _WORDS_A_KEY = 2**34  # half of what ChaCha20's block counter allows
+_ZEROS = memoryview(bytes(2**16))  # the stream is what it encrypts them to
 _GRID_BITS = 4  # the grid of released values is at most σ/16, at least σ/32
 
 
@@ -53,7 +54,8 @@ class _KeyStream:
         if count > self._left:  # the block counter has 32 bits: the stream gives its next key
             self._start(self._encryptor.update(bytes(32)))
         self._left -= count
-        stream = self._encryptor.update(bytes(8 * count))
+        zeros = _ZEROS[: 8 * count] if 8 * count <= len(_ZEROS) else bytes(8 * count)
+        stream = self._encryptor.update(zeros)
         return np.frombuffer(stream, dtype=np.uint64)
 
     def noisy(self, values: NDArray[np.float64], standard_deviation: float) -> NDArray[np.float64]:

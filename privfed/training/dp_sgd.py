@@ -117,6 +117,8 @@ def noisy_step(
     """
     clipped = clipper.clipped_sum(randomness.coins(sampling_rate, clipper.rows))
     released = randomness.noisy(clipped.flat, noise_multiplier * clipped.l2_sensitivity)
-    vector.grad = gradient = torch.empty_like(vector) if vector.grad is None else vector.grad
+    gradient = vector.grad
+    if gradient is None:
+        vector.grad = gradient = torch.empty_like(vector)
     gradient.copy_(torch.from_numpy(released)).div_(sampling_rate * clipper.rows)
     optimizer.step()

@@ -142,7 +142,7 @@ class LinearStack:
 
     def __call__(self, places: NDArray[np.intp]) -> _StackGradients:
         """Run the rows at `places` forward and backward; good until the next call."""
-        if self._addresses != [each.data_ptr() for each in self._parameters]:
+        if self._addresses != list(map(Tensor.data_ptr, self._parameters)):
             self._find_weights()
         np.copyto(self._weights, self._source)
         values = self._features.take(places, axis=0)
@@ -158,7 +158,7 @@ class LinearStack:
 
     def _find_weights(self) -> None:
         self._source = one_vector(self._parameters).detach().numpy()
-        self._addresses = [each.data_ptr() for each in self._parameters]
+        self._addresses = list(map(Tensor.data_ptr, self._parameters))
 
     def _loss_gradient(self, scores: Array, places: NDArray[np.intp]) -> Array:
         if self._row_losses is None:
