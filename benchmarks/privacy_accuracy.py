@@ -25,6 +25,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -198,26 +199,28 @@ def provenance(dataset: Dataset, data: str) -> dict[str, Any]:
 
 
 def table(rows: Sequence[Row], findings: dict[str, Any]) -> Table:
-    """Show the rows for a terminal, an arm a line and an ε a column."""
+    """Show the rows for a terminal, an ε a line and an arm a column."""
     first = rows[0]
     shown = Table(
         title=f"Test accuracy, {first.parties} parties, {len(first.seeds)} seeds; "
-        f"± half a 95 % interval; δ = {findings['delta']:g}"
+        f"± half a 95 % interval; δ = {findings['delta']:g}",
+        box=box.SIMPLE,
+        padding=(0, 1, 0, 0),
     )
-    epsilons = sorted({row.epsilon for row in rows if row.epsilon is not None})
-    for name in ("arm", "trusts", *(f"ε = {each:g}" for each in epsilons)):
+    for name in ("ε", *(arm.label for arm in ARMS)):
         shown.add_column(name)
-    for arm in ARMS:
-        cells = {row.epsilon: _cell(row) for row in rows if row.arm == arm.name}
-        figures = [cells.get(each, cells.get(None, "")) for each in epsilons]
-        shown.add_row(arm.label, arm.trusts, *figures)
+    by = {(row.arm, row.epsilon): row for row in rows}
+    for epsilon in sorted({row.epsilon for row in rows if row.epsilon is not None}):
+        cells = (by.get((arm.name, epsilon), by.get((arm.name, None))) for arm in ARMS)
+        shown.add_row(f"{epsilon:g}", *(_cell(row) for row in cells if row))
     return shown
 
 
 def _cell(row: Row) -> str:
+    mean = f"{row.accuracy_mean:.3f}"
     if row.accuracy_ci95 is None:
-        return f"{row.accuracy_mean:.3f}"
-    return f"{row.accuracy_mean:.3f} ±{row.accuracy_ci95[1] - row.accuracy_mean:.3f}"
+        return mean
+    return f"{mean}±" + f"{row.accuracy_ci95[1] - row.accuracy_mean:.3f}".lstrip("0")
 
 
 def _numbers(text: str) -> tuple[float, ...]:
