@@ -3,7 +3,8 @@
 from privfed.audit.checks import CHECKS, Check, Checked, LowerBound
 from privfed.audit.one_run import epsilon_lower_bound
 from privfed.audit.results import AuditResults, Detection, Verdict
-from privfed.audit.runner import AuditSettings, run_audit
+from privfed.audit.runner import run_audit
+from privfed.audit.settings import AuditSettings
 
 __all__ = [
     "CHECKS",

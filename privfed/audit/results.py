@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from privfed.audit.onlookers import Attack, Beside
 from privfed.experiment.atomic import replacing
 
 SCHEMA_VERSION = 1
+
+Advance = Callable[[str, int], None]
+"""Called with what is being done and how much work was done since the last call."""
+
+CONTROL = "a server: the bytes, not encrypted (control)"
+ENCRYPTED = "a server: the bytes, encrypted"
 
 SOUND = "nothing"
 """What is planted in the real thing."""

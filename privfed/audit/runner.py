@@ -5,106 +5,34 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from privfed.audit import membership
 from privfed.audit.canaries import CanaryRun, Sources, canary_plan, run_with_canaries
 from privfed.audit.checks import CHECKS, FALSE_ALARM, lower_bound
 from privfed.audit.faults import FAULTS, Fault
-from privfed.audit.onlookers import (
-    Attack,
-    NoisyStep,
-    SecondParty,
-    SecondPartyUnderShares,
-    Step,
-    Upload,
-    flat,
-    network_dimension,
-)
 from privfed.audit.results import (
     SOUND,
+    Advance,
     AuditResults,
     CheckDescription,
     Detection,
-    Distinguishing,
 )
+from privfed.audit.scenes import Scenes
+from privfed.audit.settings import AuditSettings
 from privfed.audit.verdicts import verdicts
 from privfed.data import Dataset
-from privfed.dp import Noise, PrivacyPlan, SecretRandomness, SeededRandomness, calibrate
+from privfed.dp import Noise, SecretRandomness, SeededRandomness
 from privfed.dp.randomness import NoiseSource
 from privfed.errors import ConfigError
 from privfed.experiment.provenance import origin
-from privfed.training import Arrays
-
-Advance = Callable[[str, int], None]
-"""Called with what is being done and how much work was done since the last call."""
 
 _WHOLE = Fault("", "the project's own pieces, as they are")
-_SMALL_NOISE = (0.001, 0.01, 0.1)  # over the clip norm: too little for any ε worth the name
-_TRIALS = 256  # of the game of two updates
-_SHOWN = 3  # rows beside each other
-
-
-@dataclass(frozen=True)
-class AuditSettings:
-    """How much work an audit is.
-
-    Attributes:
-        quick: whether this is the short audit; only written down.
-        seed: of noise and coins in simulation; None draws them from the operating system.
-        parties: of the canary runs, ≥ 2.
-        target_epsilon: of the canary runs' plan.
-        attacked_rows: rows that the onlookers attack, a multiple of 64 at most the table's.
-        shadow_models: models of LiRA.
-        epochs: of plain training there.
-        steps: of private training there.
-        member_epsilons: of private training there.
-        canaries: of the run that gives the lower bound.
-        small_canaries: of each of the many runs.
-        rounds: of a canary run, ≥ 5.
-        runs: of each planted fault, and of sound ones.
-        most_rows: rows of a larger data set that are drawn for the audit.
-    """
-
-    quick: bool = False
-    seed: int | None = None
-    parties: int = 4
-    target_epsilon: float = 1.0
-    attacked_rows: int = 64
-    shadow_models: int = 80
-    epochs: int = 150
-    steps: int = 300
-    member_epsilons: tuple[float, ...] = (8.0, 1.0)
-    canaries: int = 5000
-    small_canaries: int = 1000
-    rounds: int = 8
-    runs: int = 20
-    most_rows: int = 1000
-
-    def __post_init__(self) -> None:
-        least = {"parties": 2, "shadow_models": 8, "rounds": 5, "runs": 1, "attacked_rows": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ConfigError(f"an audit needs {name} of at least {value}")
-
-    @classmethod
-    def short(cls, seed: int | None = None) -> AuditSettings:
-        """Give the settings of `--quick`: fewer and shorter shadow models, nothing else."""
-        return cls(quick=True, seed=seed, shadow_models=32, epochs=60, steps=120)
-
-    @property
-    def work(self) -> int:
-        """Units of work that `Advance` will have been told of at the end."""
-        private = len(self.member_epsilons) * self.shadow_models
-        planted = self.runs * (len(FAULTS) + 1)
-        return 4 + self.shadow_models + private + (len(FAULTS) + 3) + planted
 
 
 def run_audit(
@@ -169,10 +97,9 @@ class _Audit:
 
     def run(self) -> AuditResults:
         with self._timed("onlookers"):
-            step = Step(self._dataset, self._seed)
-            attacks = self._attacks(step)
-            beside = self._beside(step)
-            told_apart = [self._distinguish(step, each) for each in ("reference", "packed")]
+            scenes = Scenes(self._dataset, self._settings, self._source, self._other, self._advance)
+            attacks, beside = scenes.attacks(), scenes.beside()
+            told_apart = [scenes.distinguish(scheme) for scheme in ("reference", "packed")]
             self._advance("telling two updates apart", 1)
         with self._timed("membership"):
             members = self._members()
@@ -226,114 +153,6 @@ class _Audit:
 
     def _provenance(self) -> dict[str, Any]:
         return origin(self._dataset) | {"settings": dataclasses.asdict(self._settings)}
-
-    # Onlookers
-
-    def _attacks(self, step: Step) -> list[Attack]:
-        rows = step.order[: self._settings.attacked_rows]
-        steps = [step] if self._other is None else [step, Step(self._other, self._seed)]
-        found = []
-        for each in steps:
-            for size in (1, 4, 16, 64):
-                if size <= len(rows):
-                    batches = np.array_split(rows, len(rows) // size)
-                    found.append(each.attack("a plaintext SGD update", batches, _plain(each)))
-            everything = [each.order[: len(each.order) // 2]]
-            found.append(
-                each.attack(
-                    "a plaintext update by an epoch of Adam",
-                    everything,
-                    lambda batch, each=each: flat(each.epoch(batch)),  # type: ignore[misc]
-                )
-            )
-        self._advance("reading plaintext updates", 1)
-        lone = np.array_split(rows, len(rows))
-        found.append(
-            step.attack("a server: the bytes, not encrypted (control)", lone,
-                        Upload(step, "reference"))
-        )  # fmt: skip
-        found.append(step.attack("a server: the bytes, encrypted", lone, Upload(step, "packed")))
-        found.append(
-            step.attack("a second party: the mean minus its own part", lone, SecondParty(step))
-        )
-        self._advance("reading ciphertexts", 1)
-        return found + self._noisy_attacks(step, lone)
-
-    def _noisy_attacks(self, step: Step, lone: Sequence[NDArray[np.intp]]) -> list[Attack]:
-        local, shares = self._step_plan(step, "local"), self._step_plan(step, "shares")
-        found = []
-        for multiplier in _SMALL_NOISE:
-            little = dataclasses.replace(local, noise_multiplier=multiplier, target_epsilon=None)
-            found.append(
-                step.attack(
-                    f"a clipped gradient with noise of {multiplier:g} clip norms (no ε to speak "
-                    "of)",
-                    lone,
-                    NoisyStep(step, little, self._source()),
-                )
-            )
-        found.append(
-            step.attack(
-                f"a DP-SGD step with noise of {local.noise_multiplier:.2g} clip norms",
-                lone,
-                NoisyStep(step, local, self._source()),
-                local.statement(),
-            )
-        )
-        for insider in (True, False):
-            sources = [self._source(), self._source()]
-            found.append(
-                step.attack(
-                    "a second party under noise shares, its own sum and share taken out"
-                    if insider
-                    else "who sees the sum of two under noise shares",
-                    lone,
-                    SecondPartyUnderShares(step, shares, sources, insider=insider),
-                    shares.statement(),
-                )
-            )
-        self._advance("reading noisy steps", 1)
-        return found
-
-    def _step_plan(self, step: Step, noise: str) -> PrivacyPlan:
-        parties = 1 if noise == "local" else 2
-        return calibrate(
-            8.0,
-            1e-5,
-            noise="local" if noise == "local" else "shares",
-            rows=[len(self._dataset) // parties] * parties if parties > 1 else [len(self._dataset)],
-            rounds=20,
-            l2_clip_norm=1.0,
-            sampling_rates=[0.1] * parties,
-            steps_per_round=[1] * parties,
-            dimension=network_dimension(step.model),
-        )
-
-    def _beside(self, step: Step) -> Any:
-        local = self._step_plan(step, "local")
-        return step.beside(
-            [int(row) for row in step.order[:_SHOWN]],
-            [
-                ("plaintext update", _plain(step)),
-                ("second of two parties", SecondParty(step)),
-                ("server, encrypted", Upload(step, "packed")),
-                ("DP-SGD step", NoisyStep(step, local, self._source())),
-            ],
-        )
-
-    def _distinguish(self, step: Step, scheme: str) -> Distinguishing:
-        """Play the game that defines secrecy: which of two known updates is in the bytes?"""
-        first, second = (flat(step.update(step.order[row : row + 1])) for row in (0, 1))
-        updates: list[Arrays] = [step.update(step.order[row : row + 1]) for row in (0, 1)]
-        difference = second - first
-        middle = difference @ (first + second) / 2
-        coins = self._source().coins(0.5, _TRIALS)
-        upload, right = Upload(step, scheme), 0
-        for coin in coins:
-            right += bool(upload.read(updates[int(coin)]) @ difference > middle) == bool(coin)
-        return Distinguishing(
-            scheme, len(coins), right, float(stats.binom.sf(right - 1, len(coins), 0.5))
-        )
 
     # Membership
 
@@ -424,7 +243,3 @@ def canary_run(
         make_sums=fault.make_sums,
         make_contributor=fault.make_contributor,
     )
-
-
-def _plain(step: Step) -> Callable[[NDArray[np.intp]], NDArray[np.float64]]:
-    return lambda batch: flat(step.update(batch))

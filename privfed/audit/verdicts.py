@@ -5,7 +5,7 @@ from __future__ import annotations
 from scipy import stats
 
 from privfed.audit.checks import FALSE_ALARM
-from privfed.audit.results import NOTICED, SOUND, AuditResults, Verdict
+from privfed.audit.results import CONTROL, ENCRYPTED, NOTICED, SOUND, AuditResults, Verdict
 
 BY_CHANCE = 1e-6
 """Chance at most that luck alone makes it look as if the server got something; in the clear it
@@ -15,8 +15,8 @@ guesses every time, so that little is lost."""
 def verdicts(results: AuditResults) -> list[Verdict]:
     """Hold what was found against what must be found."""
     control, encrypted = (
-        next(a for a in results.attacks if words in a.onlooker)
-        for words in ("(control)", "bytes, encrypted")
+        next(attack for attack in results.attacks if attack.onlooker == name)
+        for name in (CONTROL, ENCRYPTED)
     )
     game = {each.scheme: each for each in results.distinguishing}
     by_chance = stats.binom.sf(

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from privfed.audit import AuditResults, AuditSettings, Detection, run_audit
-from privfed.audit.runner import verdicts
+from privfed.audit.results import CONTROL, ENCRYPTED
+from privfed.audit.verdicts import verdicts
 from privfed.cli import main
 from privfed.data import Dataset, load_dataset
 from privfed.errors import ConfigError
@@ -120,12 +121,12 @@ def test_each_verdict_can_fail(results: AuditResults) -> None:
 
     assert failing() == set()
     attacks = list(results.attacks)
-    place = next(i for i, a in enumerate(attacks) if "bytes, encrypted" in a.onlooker)
+    place = next(i for i, a in enumerate(attacks) if a.onlooker == ENCRYPTED)
     for broken in ({"recovered": 1}, {"identified": 5}):
         leaks = [*attacks]
         leaks[place] = dataclasses.replace(attacks[place], **broken)  # type: ignore[arg-type]
         assert failing(attacks=leaks) == {"the server gets nothing"}
-    control = next(i for i, a in enumerate(attacks) if "(control)" in a.onlooker)
+    control = next(i for i, a in enumerate(attacks) if a.onlooker == CONTROL)
     powerless = [*attacks]
     powerless[control] = dataclasses.replace(attacks[control], recovered=0)
     assert failing(attacks=powerless) == {"the server gets nothing"}
@@ -169,7 +170,7 @@ def test_of_a_large_table_some_rows_are_drawn(monkeypatch: pytest.MonkeyPatch) -
         seen.append(dataset)
         raise Enough
 
-    monkeypatch.setattr("privfed.audit.runner.Step", watched)
+    monkeypatch.setattr("privfed.audit.scenes.Step", watched)
     digits = load_dataset("digits")
     with pytest.raises(Enough):
         run_audit(digits, TINY)

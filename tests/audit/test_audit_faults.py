@@ -12,7 +12,8 @@ from privfed.audit import checks
 from privfed.audit.canaries import CanaryRun, Sources, canary_plan, run_with_canaries
 from privfed.audit.checks import CHECKS, FALSE_ALARM, LowerBound, lower_bound
 from privfed.audit.faults import FAULTS, Fault
-from privfed.audit.runner import AuditSettings, canary_run
+from privfed.audit.runner import canary_run
+from privfed.audit.settings import AuditSettings
 from privfed.data import Dataset
 from privfed.dp import Noise, SecretRandomness
 from privfed.errors import ConfigError
