@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from privfed.errors import ConfigError
@@ -50,12 +50,12 @@ def readme_table(results: Results) -> str:
     table = [
         _markdown(cells) for cells in (head, ["---", *["---:"] * (len(head) - 1)], *rows, *majority)
     ]
-    return "\n".join([*table, *_terms(results)]).replace("\u00a0", " ")
+    return "\n".join([*table, *_terms(results, {line.arm for line in lines})]).replace("\u00a0", " ")
 
 
-def _terms(results: Results) -> list[str]:
+def _terms(results: Results, shown: Set[str]) -> list[str]:
     """Say what the table's ε mean, as no ε stands alone."""
-    costs = [run.privacy for run in results.runs if run.privacy is not None]
+    costs = [run.privacy for run in results.runs if run.privacy is not None and run.arm in shown]
     terms = dict.fromkeys(
         f"ε of the worst-placed unit ({cost.privacy_unit}) at δ = {cost.delta:g}; "
         f"{cost.adjacency}; {cost.sampling}; {cost.accountant}."
