@@ -50,7 +50,8 @@ def readme_table(results: Results) -> str:
     table = [
         _markdown(cells) for cells in (head, ["---", *["---:"] * (len(head) - 1)], *rows, *majority)
     ]
-    return "\n".join([*table, *_terms(results, {line.arm for line in lines})]).replace("\u00a0", " ")
+    terms = _terms(results, {line.arm for line in lines})
+    return "\n".join([*table, *terms]).replace("\u00a0", " ")
 
 
 def _terms(results: Results, shown: Set[str]) -> list[str]:
