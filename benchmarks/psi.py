@@ -170,7 +170,8 @@ def run(tool: str, folder: Path, ids: list[list[str]]) -> dict[str, Any]:
     found = [read_result(folder / f"out{rank}.csv", ids[rank]) for rank in with_result]
     aligned = all(one == found[0] for one in found) or tool.startswith("spu")  # sorted by itself
     correct = aligned and all(set(one) == shared and len(one) == len(shared) for one in found)
-    return {"wall": wall, "bytes": total, "correct": correct, "costs": costs}
+    load = os.getloadavg()[0]  # 2 is this run alone; what is above others did
+    return {"wall": wall, "bytes": total, "correct": correct, "costs": costs, "load": load}
 
 
 def read_result(path: Path, ids: list[str]) -> list[str]:
@@ -194,6 +195,7 @@ def summary(runs: list[dict[str, Any]], n: int) -> dict[str, Any]:
         "peak_rss_bytes": max(c["peak_rss_bytes"] for run in runs for c in run["costs"]),
         "correct": all(run["correct"] for run in runs),
         "runs": len(runs),
+        "load_average": statistics.median(run["load"] for run in runs),
         "cpu_seconds_of_each_party": [[c["cpu_seconds"] for c in run["costs"]] for run in runs],
     }
 
