@@ -2,9 +2,10 @@
 
 from privfed.dp.accounting import Placement, calibrate_noise_multiplier, dp_sgd_epsilon
 from privfed.dp.budget import PrivacyBudget
+from privfed.dp.calibration import calibrate
 from privfed.dp.discrete import discrete_gaussian
 from privfed.dp.domination import dominating_variance, domination_gap
-from privfed.dp.plan import Noise, PrivacyPlan, calibrate
+from privfed.dp.plan import Noise, PrivacyPlan
 from privfed.dp.randomness import SecretRandomness, SeededRandomness
 from privfed.dp.shares import NoiseShares
 

@@ -1,0 +1,96 @@
+"""The least noise that keeps a target: a plan from an ε."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Sequence
+
+from privfed.dp.accounting import Placement, calibrate_noise_multiplier
+from privfed.dp.domination import domination_gap
+from privfed.dp.plan import Noise, PrivacyPlan, check_rates
+from privfed.errors import ConfigError, PrivacyWarning
+
+
+def calibrate(
+    target_epsilon: float,
+    delta: float,
+    *,
+    noise: Noise,
+    rows: Sequence[int],
+    rounds: int,
+    l2_clip_norm: float,
+    sampling_rates: Sequence[float] | None = None,
+    expected_batch_size: int | None = None,
+    steps_per_round: Sequence[int] | None = None,
+    placements: Sequence[Placement] | None = None,
+    privacy_unit: str = "one row",
+    quorum: int | None = None,
+    colluders: int = 1,
+    dimension: int = 1,
+) -> PrivacyPlan:
+    """Find the least noise that keeps the worst-placed unit at `target_epsilon`, and check it.
+
+    Args:
+        target_epsilon: asked ε > 0 over all rounds, against insiders.
+        delta: below one over the number of units.
+        noise: as in `PrivacyPlan`.
+        rows: training rows of each party, ≥ 1.
+        rounds: rounds in all, ≥ 1.
+        l2_clip_norm: bound on one row's part of a sum, > 0.
+        sampling_rates: one a party in (0, 1]; or give `expected_batch_size`.
+        expected_batch_size: rows expected in a party's batch; one with fewer takes all.
+        steps_per_round: one a party. None: local noise goes once over the rows, others step once.
+        placements: for each unit its rows at each party; None: every row is a unit of its own.
+        privacy_unit: what is protected, in words.
+        quorum: as in `PrivacyPlan`; None: all parties.
+        colluders: as in `PrivacyPlan`.
+        dimension: as in `PrivacyPlan`.
+
+    Raises:
+        ConfigError: a value outside its range, or an ε that no noise reaches.
+    """
+    rows = tuple(rows)
+    if (sampling_rates is None) == (expected_batch_size is None):
+        raise ConfigError("give either sampling_rates or expected_batch_size")
+    if not rows or min(rows) < 1 or (expected_batch_size is not None and expected_batch_size < 1):
+        raise ConfigError("the batch size and every party's rows must be at least 1")
+    if sampling_rates is None:
+        sampling_rates = [min(1.0, (expected_batch_size or 1) / count) for count in rows]
+    check_rates(sampling_rates)
+    if steps_per_round is None:
+        once = noise != "local"
+        steps_per_round = [1 if once else math.ceil(1 / rate - 1e-9) for rate in sampling_rates]
+    if placements is None:
+        placements = [tuple(int(i == p) for i in range(len(rows))) for p in range(len(rows))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PrivacyWarning)  # the plan itself will say it
+        draft = PrivacyPlan(
+            noise=noise,
+            rows=rows,
+            sampling_rates=tuple(sampling_rates),
+            rounds=rounds,
+            steps_per_round=tuple(steps_per_round),
+            l2_clip_norm=l2_clip_norm,
+            noise_multiplier=1.0,
+            delta=delta,
+            privacy_unit=privacy_unit,
+            placements=tuple(placements),
+            quorum=len(rows) if quorum is None else quorum,
+            colluders=colluders,
+            dimension=dimension,
+        )
+    gap = domination_gap(dimension, rounds, len(rows)) if draft.is_shared else 0.0
+    noise_multiplier = calibrate_noise_multiplier(
+        target_epsilon - 2 * gap,
+        sampling_rates=draft.sampling_rates,
+        steps=draft.steps,
+        placements=draft.placements,
+        delta=delta * math.exp(-gap),
+        joint=noise != "local",
+    )
+    # A rounding up, so that the way through the grid and back cannot fall short by a bit.
+    return dataclasses.replace(
+        draft, noise_multiplier=noise_multiplier * (1 + 1e-9), target_epsilon=target_epsilon
+    )
