@@ -11,7 +11,7 @@ import pytest
 
 import psi
 from psi import ConfigError
-from psi.cli import _transport
+from psi.cli.shared import network
 from psi.files import joined, read_table, taken, whole_file, write_table
 from psi.normalise import Normaliser, _phonenumbers
 
@@ -89,7 +89,7 @@ def test_columns_of_different_length_are_not_written(tmp_path: Path) -> None:
     [
         ("pyarrow", "psi-tables", lambda folder: read_table(folder / "t.parquet")),
         ("phonenumbers", "psi-tables", lambda folder: Normaliser.parse("phone:DE")),
-        ("grpc", "psi-network", lambda folder: _transport()),
+        ("grpc", "psi-network", lambda folder: network("transport")),
     ],
 )
 def test_a_missing_extra_is_named(
