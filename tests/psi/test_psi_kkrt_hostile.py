@@ -13,6 +13,7 @@ from psi_peers import (
 )
 
 import psi.ecdh
+import psi.kkrt.layout
 from psi import (
     DecodeError,
     InvalidPointError,
@@ -124,6 +125,48 @@ def test_marks_that_are_no_matches(bits: int) -> None:
     # Two of four items match: other numbers, or marks beyond the last item.
     with pytest.raises(DecodeError, match="marks"):
         forge(pair, FINISH, patch(MAC_BYTES, bytes([bits])), confirm=True)
+
+
+@pytest.fixture
+def two_buckets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psi.kkrt.layout, "_BUCKET_ITEMS", 2)
+
+
+SECOND_MATRIX, SECOND_TAGS, FINISH_OF_TWO = 6, 7, 8
+
+
+@pytest.mark.usefixtures("two_buckets")
+@pytest.mark.parametrize("stop", [SECOND_MATRIX, SECOND_TAGS, FINISH_OF_TWO])
+def test_messages_of_later_buckets_are_confirmed_too(stop: int) -> None:
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        body[-1] ^= 1
+
+    with pytest.raises(KeyConfirmationError):
+        forge(pair, stop, change)
+    attack = Attack(pair, stop)
+    assert len(attack.message) <= attack.victim.longest_message
+    if stop < FINISH_OF_TWO:  # what was right for the bucket before
+        with pytest.raises(KeyConfirmationError):
+            attack.victim.receive(attack.sealed(attack.messages[stop - 2][40:-32]))
+
+
+@pytest.mark.usefixtures("two_buckets")
+def test_the_tags_of_another_bucket_match_nothing() -> None:
+    attack = Attack(pair, SECOND_TAGS)
+    before = [rows.tolist() for rows, _ in attack.victim._matched]
+    attack.victim.receive(attack.sealed(attack.messages[5][40:-32], confirm=True))
+    assert [rows.tolist() for rows, _ in attack.victim._matched] == [*before, []]
+
+
+@pytest.mark.usefixtures("two_buckets")
+def test_marks_on_dummies_of_this_side() -> None:
+    attack = Attack(pair, FINISH_OF_TWO)
+    rows = np.concatenate(attack.victim._orders)
+    marked = np.zeros(len(rows), np.uint8)
+    marked[np.flatnonzero(rows < 0)[:2]] = 1
+    body = bytes(MAC_BYTES) + np.packbits(marked, bitorder="little").tobytes()
+    with pytest.raises(DecodeError, match="dummies"):
+        attack.victim.receive(attack.sealed(body, confirm=True))
 
 
 def test_hostile_multiplicities() -> None:
