@@ -40,14 +40,16 @@ def align(
             protocol=cast("Protocol", protocol),
             progress=progress,
         )
-    if rows:
-        columns = {
-            "left_row": found.left_rows.tolist(),
-            "right_row": found.right_rows.tolist(),
-        }
-    else:
-        columns = joined(taken(tables[0], found.left_rows), taken(tables[1], found.right_rows), on)
-    write_table(out, columns)
+        progress("writing", 0, 0)
+        if rows:
+            columns = {"left_row": found.left_rows, "right_row": found.right_rows}
+        else:
+            sides = taken(tables[0], found.left_rows), taken(tables[1], found.right_rows)
+            columns = joined(*sides, on)
+        if out is not None:
+            write_table(out, columns)
+    if out is None:  # no bar between the lines
+        write_table(out, columns)
     messages.print(
         f"{len(found.left_rows)} matching rows by {found.protocol}, "
         f"{found.bytes_exchanged} bytes exchanged"
