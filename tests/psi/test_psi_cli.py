@@ -92,7 +92,7 @@ def test_a_terminal_sees_what_goes_on(
     with pytest.raises(SystemExit) as end:
         psi.cli.main()
     assert end.value.code == 0
-    stages = ["reading a.csv", "reading b.csv", "encoding IDs", "blinding own IDs"]
+    stages = ["reading a.csv", "reading b.csv", "encoding IDs", "blinding own IDs", "writing"]
     assert [stage for stage in stages if stage in seen] == stages
 
 
