@@ -51,7 +51,7 @@ class Asked:
     split: Split
     epsilons: tuple[float, ...]
     delta: float
-    seeds: int
+    seeds: range
     grid: Grid
 
     def cases(self) -> list[tuple[Arm, float | None]]:
@@ -115,7 +115,7 @@ def measure(
             arm, asked.grid, dealt, epsilon=epsilon, delta=asked.delta, advance=step
         )
     runs: dict[tuple[Arm, float | None], list[tuple[float, Trial]]] = {case: [] for case in tuned}
-    for seed in range(asked.seeds):
+    for seed in asked.seeds:
         for (arm, epsilon), found in tuned.items():
             advance(title(f"seed {seed}:", arm, epsilon))
             run = arm.run(found.setting, dealt(seed), epsilon=epsilon, delta=asked.delta)
@@ -142,7 +142,7 @@ def _row(
         trusts=arm.trusts,
         epsilon=epsilon,
         parties=asked.parties,
-        seeds=list(range(asked.seeds)),
+        seeds=list(asked.seeds),
         accuracy_mean=fmean(accuracies),
         accuracy_ci95=mean_interval(accuracies),
         accuracies=accuracies,
@@ -251,6 +251,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epsilon", type=_numbers, default=(0.25, 0.5, 1.0, 2.0, 4.0, 8.0))
     parser.add_argument("--delta", type=float, default=1e-5)
     parser.add_argument("--seeds", type=_count, default=5)
+    parser.add_argument("--first-seed", type=_count, default=0, help="of those reported")
     parser.add_argument("--quick", action="store_true", help="next to no tuning, for a try")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
@@ -267,16 +268,18 @@ def main() -> None:
         given.split,
         given.epsilon,
         given.delta,
-        given.seeds,
+        range(given.first_seed, given.first_seed + given.seeds),
         QUICK if given.quick else Grid(),
     )
+    if set(asked.seeds) & set(asked.grid.seeds):
+        raise SystemExit("these seeds tune the arms: report others, with --first-seed")
     console = Console()
     try:
         dataset = load_dataset(given.dataset, given.data)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
             cases = asked.cases()
-            total = sum(asked.grid.trials(arm) for arm, _ in cases) + len(cases) * asked.seeds
+            total = sum(asked.grid.trials(arm) for arm, _ in cases) + len(cases) * len(asked.seeds)
             task = progress.add_task("", total=total)
             rows = measure(
                 asked,
@@ -298,7 +301,7 @@ def main() -> None:
             "split": given.split,
             "epsilons": list(given.epsilon),
             "delta": given.delta,
-            "seeds": list(range(given.seeds)),
+            "seeds": list(asked.seeds),
             "tuning": asked.grid.to_dict(),
         }
         kept = {
