@@ -31,10 +31,12 @@ from privfed.dp import Noise, SecretRandomness, SeededRandomness
 from privfed.dp.randomness import NoiseSource
 from privfed.errors import ConfigError
 from privfed.experiment.provenance import origin
+from privfed.training import one_thread
 
 _WHOLE = Fault("", "the project's own pieces, as they are")
 
 
+@one_thread()
 def run_audit(
     dataset: Dataset,
     settings: AuditSettings,

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-
 from privfed import __version__
 from privfed.data import Dataset, Split, split_parties
 from privfed.errors import ConfigError
@@ -22,7 +20,7 @@ from privfed.experiment.results import Overlap, Results, Run
 from privfed.experiment.settings import Settings
 from privfed.experiment.store import RunStore
 from privfed.experiment.summary import summarise
-from privfed.training import weights_sha256
+from privfed.training import one_thread, weights_sha256
 
 Advance = Callable[[str, int], None]
 """Called with what runs and how many rounds of it are newly done."""
@@ -58,6 +56,7 @@ def party_names(parties: int) -> tuple[str, ...]:
     return ("guest", "host", *(f"party-{number}" for number in range(3, parties + 1)))[:parties]
 
 
+@one_thread()
 def run_benchmark(
     settings: Settings,
     dataset: Dataset,
@@ -83,7 +82,6 @@ def run_benchmark(
     Raises:
         ConfigError: settings and data do not fit, or the folder cannot be written.
     """
-    torch.set_num_threads(1)  # on nets this small threads cost time and the order of additions
     asked = jobs(settings)
     # All splits first: what does not fit is refused before a folder is made or an arm has run.
     deals = list(_deals(settings, dataset, align, asked))

@@ -36,6 +36,7 @@ from privfed.training.noisy_sums import (
     share_parameters,
 )
 from privfed.training.private import train_private
+from privfed.training.threads import one_thread
 
 __all__ = [
     "AdamTrainer",
@@ -65,6 +66,7 @@ __all__ = [
     "get_arrays",
     "initial_model",
     "log_probabilities",
+    "one_thread",
     "paper_network",
     "set_arrays",
     "share_parameters",
