@@ -22,7 +22,7 @@ def test_version(privfed: Command) -> None:
     assert privfed("--version").out == f"{package.__version__}\n"
 
 
-@pytest.mark.parametrize("command", [[], ["benchmark"], ["predict"], ["report"]])
+@pytest.mark.parametrize("command", [[], ["audit"], ["benchmark"], ["predict"], ["report"]])
 def test_help(privfed: Command, command: list[str]) -> None:
     done = privfed(*command, "--help")
     assert (done.status, done.err) == (0, "")
