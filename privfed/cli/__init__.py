@@ -43,7 +43,7 @@ def main() -> None:
     """Run the command; the console script's entry point."""
     warnings.showwarning = _warn
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="privfed", standalone_mode=False)
     except TyperException as error:
         if not error.format_message():  # a bare `privfed` has already shown its help
             sys.exit(2)
