@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import io
 import json
 import re
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from privfed.audit import AuditResults, AuditSettings, Detection, run_audit
+from privfed.audit import CHECKS, AuditResults, AuditSettings, Detection, run_audit
 from privfed.audit.results import CONTROL, ENCRYPTED
 from privfed.audit.verdicts import verdicts
 from privfed.cli import main
@@ -103,6 +104,14 @@ def test_the_page_shows_recovered_rows_beside_the_true_ones(
     assert "Simulation." in page
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
     assert render_audit(results) == page
+
+
+def test_every_check_says_what_it_cannot_see(finished: Finished) -> None:
+    page = html.unescape((finished.folder / "audit.html").read_text("utf-8"))
+    assert len(CHECKS) == 4
+    for check in CHECKS.values():
+        assert len(check.blind) > 20
+        assert check.blind in page
 
 
 def test_no_epsilon_stands_alone(results: AuditResults) -> None:
