@@ -117,7 +117,7 @@ class Attack:
         header = self.message[: HEADER_BYTES - 8] + struct.pack(">Q", len(body))
         if count is not None:
             header = header[:24] + struct.pack(">Q", count) + header[32:]
-        if confirm:
+        if confirm and self.mac_key:  # the first messages carry no MAC to forge
             role = bytes([self.peer._own_hello])
             content = role + self.before() + header[24:32] + body[MAC_BYTES:]
             body = hmac.digest(self.mac_key, content, "sha256") + body[MAC_BYTES:]
