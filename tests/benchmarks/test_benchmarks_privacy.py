@@ -114,6 +114,7 @@ def test_committed_results_keep_what_they_promise(path: Path) -> None:
     assert {row.arm for row in rows} == NAMES
     tuning = results["settings"]["tuning"]
     assert not set(tuning["seeds"]) & set(results["settings"]["seeds"])
+    assert "not counted in any epsilon" in tuning["in_epsilon"]
     for row in rows:
         assert row.seeds == results["settings"]["seeds"]
         assert len(row.accuracies) == len(row.seeds)

@@ -234,3 +234,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 def test_an_arm_that_is_not_described_is_refused() -> None:
     with pytest.raises(ConfigError, match="'guest'"):
         render_html(dataclasses.replace(SHAPES["guest only"], arms=[]))
+
+
+def test_exact_figures_of_private_arms_are_said_to_be_outside_epsilon() -> None:
+    said = "they are outside every ε"
+    assert said in render_html(SHAPES["all"])
+    assert said not in render_html(SHAPES["no privacy"])
