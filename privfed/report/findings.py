@@ -200,7 +200,8 @@ def _cost(view: View, split: str) -> Finding | None:
 
 
 def _privacy(view: View, split: str) -> Finding | None:
-    lines = view.lines(split, "private") or view.lines(split, *PRIVATE)
+    averaging = view.lines(split, "private")
+    lines = averaging or view.lines(split, *PRIVATE)
     private = [x for x in lines if present(view.summary(split, x).test_accuracy_mean)]
     if not private:
         return None
@@ -218,11 +219,13 @@ def _privacy(view: View, split: str) -> Finding | None:
         headline = f"Differential privacy costs at least {points(reference - accuracy)}."
     else:
         headline = "Differential privacy costs no accuracy that shows here."
-    each = listing([f"{_asked(x)}: {percent(_mean(view, split, x))}" for x in private])
+    names = [_asked(x) if averaging else x.label for x in private]
+    means = [percent(_mean(view, split, x)) for x in private]
+    each = listing([f"{name}: {mean}" for name, mean in zip(names, means, strict=True)])
     text = f"On the {split} split, {each}; majority class {percent(majority)}"
     if reference is not None:
         text += f"; federated without privacy {percent(reference)}"
-    text += ". " + _beside(view, split) + _promise(view, split, best)
+    text += ". " + (_beside(view, split) if averaging else "") + _promise(view, split, best)
     return Finding("privacy", headline, text)
 
 
