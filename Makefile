@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PYTEST_FLAGS ?= -n auto --dist worksteal
 
-.PHONY: demo test lint wheel dresses readme bench-peers clean
+ENGINES := flwr nvflare
+
+.PHONY: demo test lint wheel beside dresses readme bench-peers clean
 
 demo: $(READY)  ## the dress benchmark on the embedded data; leaves demo/report.html
 	$(BIN)/privfed benchmark --split overlapping,disjoint,deduplicated --seeds 1 --rounds 200 \
 		--out demo
 
-test: lint wheel  ## everything that must hold
+test: lint wheel beside  ## everything that must hold
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
 lint: $(READY)
@@ -26,6 +28,17 @@ wheel: $(READY)  ## the built wheel works in an environment that has nothing els
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/pip install --quiet --constraint constraints.txt build/wheel/*.whl
 	build/empty/bin/python -I .ci/installed_wheel.py
+
+beside: wheel  ## the wheel installs beside the engines that people run it on
+	for engine in $(ENGINES); do \
+		rm -rf build/beside && $(PYTHON) -m venv build/beside && \
+		build/beside/bin/pip install --quiet --constraint constraints.txt \
+			--constraint .ci/engines.txt build/wheel/*.whl $$engine && \
+		build/beside/bin/pip check && \
+		build/beside/bin/python -c "import $$engine, privfed.secagg, psi" && \
+		build/beside/bin/privfed --help >/dev/null && build/beside/bin/psi --help >/dev/null \
+		|| exit 1; \
+	done
 
 dresses: $(READY)  ## five seeds on UCI's file: make dresses DATA="Attribute DataSet.csv"
 	$(BIN)/privfed benchmark --data "$(DATA)" --split overlapping,disjoint,deduplicated --out dresses

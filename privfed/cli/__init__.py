@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
-from typing import Annotated, NoReturn, TextIO
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
-from typer.exceptions import TyperException
 
 from privfed import __version__
 from privfed.cli import audit, benchmark, keys, predict, report
@@ -28,6 +27,8 @@ app.command("report")(report.report)
 app.add_typer(keys.app, name="keys")
 
 _INTERRUPTED = 130  # what typer makes of Ctrl+C, too
+# Click's ClickException, of which typer's releases from 0.26 on carry one of their own.
+_ClickException: Any = typer.BadParameter.__mro__[2]
 
 
 @app.callback(invoke_without_command=True)
@@ -44,7 +45,7 @@ def main() -> None:
     warnings.showwarning = _warn
     try:
         status = app(prog_name="privfed", standalone_mode=False)
-    except TyperException as error:
+    except _ClickException as error:
         if not error.format_message():  # a bare `privfed` has already shown its help
             sys.exit(2)
         _fail(error.format_message())
