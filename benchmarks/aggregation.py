@@ -204,7 +204,10 @@ def contenders(
     chosen: dict[tuple[str, str, bool], Any] = {}
     for name, settings in ours.items():
         if wanted is None or name[0] in wanted:
-            chosen[name] = Ours(sent, weights, bits=bits, pairwise_masks=name[2], **settings)
+            trusting = name[1] == "summed"  # what a server that lies reads the key from
+            chosen[name] = Ours(
+                sent, weights, bits=bits, pairwise_masks=name[2], honest_server=trusting, **settings
+            )
     for peer in PEERS:
         if wanted is None or peer.name in wanted:
             made = peer(CLIP_RANGE, bits, len(sent))
@@ -234,6 +237,7 @@ def quantised_mean(sent: list[Update], weights: list[int], bits: int) -> Update:
             scaled = update[name].ravel().astype(np.float64) * (weight / MAX_WEIGHT / step)
             sums += np.clip(np.rint(scaled), -limit, limit).astype(np.int64)
         mean[name] = (sums * (step * (MAX_WEIGHT / sum(weights)))).astype(np.float32)
+        np.clip(mean[name], -np.float32(CLIP_RANGE), np.float32(CLIP_RANGE), out=mean[name])
     return mean
 
 

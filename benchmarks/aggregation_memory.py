@@ -125,6 +125,7 @@ def check(params: secagg.Parameters, clients: int, mean: np.ndarray) -> None:
             scaled = np.rint(values * ((MAX_WEIGHT - place) / MAX_WEIGHT / step))
             sums += np.clip(scaled, -limit, limit).astype(np.int64)
         expected = (sums * (step * (MAX_WEIGHT / total))).astype(np.float32)
+        np.clip(expected, -np.float32(CLIP_RANGE), np.float32(CLIP_RANGE), out=expected)
         if not np.array_equal(mean[piece], expected):
             raise SystemExit("the sums differ from numpy's integers")
 
@@ -173,6 +174,7 @@ def measure(params: int, clients: int, download: str, masks: bool) -> list[Row]:
             max_weight=MAX_WEIGHT,
             scheme="packed",
             download=download,
+            honest_server=download == "summed",
             pairwise_masks=masks,
             roster=tuple(party.public for party in parties),
         )

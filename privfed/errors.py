@@ -22,7 +22,7 @@ class ConfigError(PrivFedError, ValueError):
 
 
 class LayoutError(ConfigError):
-    """This SEAL is not the one that scheme "packed" was written for; "slots" works."""
+    """This SEAL is not the one that scheme "packed" was written for: install tenseal==0.3.18."""
 
 
 class DecodeError(PrivFedError):

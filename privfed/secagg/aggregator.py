@@ -84,7 +84,7 @@ class Aggregator:
         return tuple(self._params.roster[place].id for place in sorted(places))
 
     def add(self, message: bytes) -> None:
-        """Add one party's upload, some parts of one, or another aggregator's partial sum.
+        """Add one party's upload, or some parts of one.
 
         All of ``message`` is checked before any of it is added.
 
@@ -95,20 +95,41 @@ class Aggregator:
             ReplayError: the sender is in the sum already, or the total was taken.
             CapacityError: more than ``max_clients`` parties.
         """
+        self._add(message, wire.Kind.UPLOAD)
+
+    def add_partial(self, message: bytes) -> None:
+        """Add another aggregator's partial sum, checked as far as it can be.
+
+        Take it only from the aggregators of the tree, over an authenticated channel: the senders
+        signed the headers in it and nobody the sum, so that a stranger with one upload that it
+        tapped can shut the upload's sender out, or spoil the round.
+
+        Raises:
+            DecodeError: it is truncated, extended or no partial sum (or a secret key).
+            ContextMismatchError: it belongs to other parameters, key, round, cohort or history.
+            AuthenticationError: a sender is not on the roster or did not sign its header.
+            ReplayError: a sender is in the sum already, or the total was taken.
+            CapacityError: more than ``max_clients`` parties.
+        """
+        self._add(message, wire.Kind.PARTIAL)
+
+    def _add(self, message: bytes, kind: wire.Kind) -> None:
         if not isinstance(message, bytes | bytearray | memoryview):
             raise ConfigError("an Aggregator adds bytes from an Encryptor, and takes no secret")
         if self._closed:
             raise ReplayError("the total was taken: this round is closed")
-        checked = list(self._messages(memoryview(message)))
+        checked = list(self._messages(memoryview(message), kind))
         self._check_new(checked)
         for each in checked:
             self._common = self._common or each.prefix
             self._accumulate(each)
 
-    def _messages(self, data: memoryview) -> Iterator[_Message]:
+    def _messages(self, data: memoryview, kind: wire.Kind) -> Iterator[_Message]:
         common = self._common
         while True:
             prefix = wire.Prefix.read(data)
+            if prefix.kind != kind:
+                raise DecodeError("add() takes uploads, add_partial() partial sums, nothing else")
             like = common or prefix
             wanted = replace(
                 like,
@@ -121,12 +142,8 @@ class Aggregator:
             )
             wire.expect(prefix, wanted)
             common, part = common or prefix, self._parts.of(prefix)
-            if prefix.kind == wire.Kind.UPLOAD:
-                message, data = self._upload(prefix, part, data)
-            elif prefix.kind == wire.Kind.PARTIAL:
-                message, data = self._partial(prefix, part, data)
-            else:
-                raise DecodeError("an aggregator adds uploads and partial sums, nothing else")
+            read = self._upload if kind == wire.Kind.UPLOAD else self._partial
+            message, data = read(prefix, part, data)
             yield message
             if not data:
                 return

@@ -3,16 +3,25 @@
 import hashlib
 import json
 import operator
+import warnings
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from privfed.errors import CapacityError, ConfigError, DecodeError, PrivFedError
+from privfed.errors import (
+    CapacityError,
+    ConfigError,
+    DecodeError,
+    LayoutError,
+    PrivacyWarning,
+    PrivFedError,
+)
 from privfed.he import packing, seal
 from privfed.secagg.identity import PublicIdentity
 from privfed.secagg.layout import Layout
 
 SCHEMES = ("packed", "slots", "ckks", "reference")
+VERSION = 2  # of the canonical text; 1 had no ``honest_server``
 MASKS_FROM_CLIENTS = 3
 MAX_WEIGHT = 2**40
 MAX_ROSTER = 4096
@@ -33,21 +42,28 @@ class Parameters:
         min_clients: fewest parties in one round, at least 2 and at least ``colluders`` + 2.
         max_weight: largest weight W of a party, which the server does not learn; None: no weights.
         scheme: "packed", "slots", "ckks", "reference" (in the clear), or "auto": packed where
-            SEAL's byte layout is the known one, else slots; it reads as the chosen one after.
+            SEAL's byte layout is the known one, else, with ``honest_server``, slots; it reads as
+            the chosen one after.
         roster: who may send; at least ``max_clients`` parties.
         out_of_range: "refuse" values past the range, or "clip" them.
         pairwise_masks: masks under the encryption; None: from three clients up, and wherever
             ``download`` is "summed", under "packed" and "slots". With masks a round needs all of
             its cohort.
         download: "seeds" lets a decryptor rebuild what each client signed ("packed" only);
-            "summed" is faster to decrypt for many clients, for an honest server or under masks
-            only; None: "seeds" where possible.
+            "summed" is faster to decrypt for many clients, and needs ``honest_server``; None:
+            "seeds" where possible.
         colluders: parties t that may work together with the server. With 0, a server and one
             party may ask another into a cohort of two, and learn its update under masks too.
         tolerance: largest error of the mean that is accepted, as a share of ``clip_range``.
+        honest_server: whether all parties trust the server to follow the protocol. "slots",
+            "ckks" and ``download="summed"`` need it: nothing there authenticates c1, so a server
+            that changes it learns from each decryption that fails, or does not, one sign of the
+            secret key. Masks and tags do not prevent it.
 
     Raises:
-        ConfigError: a setting is out of its range, with what to change.
+        ConfigError: a setting is out of its range, or asks for an honest server without saying
+            so, with what to change.
+        LayoutError: "auto" finds a SEAL that packed ciphertexts are not made for.
         CapacityError: the scheme cannot hold such sums.
     """
 
@@ -65,6 +81,7 @@ class Parameters:
     download: str | None = None
     colluders: int = 0
     tolerance: float = 0.05
+    honest_server: bool = False
 
     def __post_init__(self) -> None:
         self._normalise()
@@ -73,7 +90,7 @@ class Parameters:
         if not _LEAST <= self.clip_range <= _MOST:
             raise ConfigError(f"clip_range must be 1e-20 to 1e20, not {self.clip_range}")
         if self.scheme == "auto":
-            object.__setattr__(self, "scheme", "packed" if seal.is_known() else "slots")
+            object.__setattr__(self, "scheme", self._chosen())
         if self.scheme not in SCHEMES:
             raise ConfigError(f"scheme must be one of {', '.join(SCHEMES)}, not {self.scheme!r}")
         if self.out_of_range not in ("refuse", "clip"):
@@ -82,6 +99,8 @@ class Parameters:
             raise ConfigError(f"download must be seeds or summed, not {self.download!r}")
         if self.download == "seeds" and self.scheme in ("slots", "ckks"):
             raise ConfigError(f"download='seeds' needs scheme='packed', not {self.scheme!r}")
+        if not self.honest_server:
+            self._check_c1()
         if self.pairwise_masks and self.scheme == "ckks":
             raise ConfigError("masks need exact sums: use scheme='packed' or 'slots'")
         if not 0 < self.tolerance <= 1:
@@ -109,7 +128,36 @@ class Parameters:
             ) from None
         if not isinstance(self.pairwise_masks, bool | None):
             raise ConfigError("pairwise_masks must be True, False or None")
+        if not isinstance(self.honest_server, bool):
+            raise ConfigError("honest_server must be True or False")
         object.__setattr__(self, "roster", tuple(self.roster))
+
+    def _chosen(self) -> str:
+        """Return what "auto" stands for."""
+        if seal.is_known():
+            return "packed"
+        why = "this SEAL's byte layout is not the known one, so scheme='packed' cannot run"
+        if not self.honest_server:
+            raise LayoutError(
+                f"{why}: install tenseal==0.3.18; or set honest_server=True for scheme='slots', "
+                "which lets a server that lies learn the secret key"
+            )
+        warnings.warn(
+            f"{why}: using 'slots', safe with an honest server only; install tenseal==0.3.18",
+            PrivacyWarning,
+            stacklevel=4,  # whoever made the parameters
+        )
+        return "slots"
+
+    def _check_c1(self) -> None:
+        """Refuse what a server that lies reads the key from."""
+        for name, value in (("scheme", self.scheme), ("download", self.download)):
+            if value in ("slots", "ckks", "summed"):
+                raise ConfigError(
+                    f"{name}={value!r} lets a server that lies learn the secret key: use "
+                    "scheme='packed' with download='seeds', or set honest_server=True if all "
+                    "parties trust the server"
+                )
 
     def _check_parties(self) -> None:
         if self.colluders < 0:
@@ -177,7 +225,7 @@ class Parameters:
             list(self.layout.skipped),
         ]
         described["roster"] = [party.to_bytes().hex() for party in self.roster]
-        described["version"] = 1
+        described["version"] = VERSION
         text = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return text.encode()
 
@@ -192,8 +240,12 @@ class Parameters:
             raise DecodeError(f"parameters of more than {MAX_BYTES} bytes")
         try:
             described: dict[str, Any] = json.loads(data)
-            if described.pop("version") != 1:
-                raise DecodeError("parameters of another version of privfed")
+            version = described.pop("version")
+            if version != VERSION:
+                raise DecodeError(
+                    f"parameters of version {version!r:.20}, this privfed reads {VERSION}: agree on "
+                    "new ones, and on a new key for them"
+                )
             entries, skipped = described.pop("layout")
             layout = Layout(tuple((name, tuple(shape)) for name, shape in entries), tuple(skipped))
             roster = tuple(

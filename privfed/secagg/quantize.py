@@ -37,7 +37,8 @@ class Quantizer:
     def __init__(self, params: Parameters) -> None:
         self._params = params
         # float32 arrays clipped to the range hold its nearest float32, which may lie just above.
-        self._bound = max(params.clip_range, float(np.float32(params.clip_range)))
+        self._top = np.float32(params.clip_range)
+        self._bound = max(params.clip_range, float(self._top))
 
     def check(self, arrays: Mapping[str, Any], weight: int | None) -> Update:
         """Return an update ready to be read in pieces.
@@ -152,11 +153,16 @@ class Quantizer:
     def mean(
         self, sums: Integers, total_weight: int | None, clients: int, out: npt.NDArray[np.float32]
     ) -> None:
-        """Write the mean of summed values (weight digits left out) to ``out``."""
+        """Write the mean of summed values (weight digits left out) to ``out``.
+
+        No mean is past the range, so that ``check`` takes it in the next round.
+        """
         factor = self.mean_factor(total_weight, clients)
         for start in range(0, len(sums), _CHUNK):
-            piece = sums[start : start + _CHUNK]
-            out[start : start + len(piece)] = piece * factor
+            piece, into = sums[start : start + _CHUNK], out[start : start + _CHUNK]
+            into[:] = piece * factor
+            # Each party's rounding, scaled by max_weight / its weight, may add up to past it.
+            np.clip(into, -self._top, self._top, out=into)
 
 
 __all__ = ["Quantizer", "Update"]

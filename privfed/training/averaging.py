@@ -75,10 +75,13 @@ class SecureAveraging:
         weights: one whole number a party; None averages evenly and sends no weights.
         max_weight: public bound on a weight.
         clip_range: public bound on the magnitude of an update's values.
-        scheme: "packed", "slots", "ckks", or "reference" for the same integers in the clear.
+        scheme: "packed", or "reference" for the same integers in the clear; with
+            `honest_server` also "slots" and "ckks".
         bits: precision of a value.
         out_of_range: "refuse" or "clip" values past the range.
         job: name of the job.
+        honest_server: whether the parties trust the server to follow the protocol; see
+            `privfed.secagg.Parameters`.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class SecureAveraging:
         bits: int = 16,
         out_of_range: str = "refuse",
         job: str = "privfed benchmark",
+        honest_server: bool = False,
     ) -> None:
         identities = [secagg.generate_identity() for _ in range(parties)]
         self.parameters = secagg.Parameters(
@@ -106,6 +110,7 @@ class SecureAveraging:
             scheme=scheme,
             roster=tuple(identity.public for identity in identities),
             out_of_range=out_of_range,
+            honest_server=honest_server,
         )
         key = secagg.generate_keys(self.parameters)
         self._weights = weights

@@ -18,7 +18,12 @@ from privfed.secagg.identity import Identity
 VECTORS = Path(__file__).parents[1] / "vectors" / "secagg_wire_v1.json"
 CASES = {
     "packed": {"scheme": "packed", "pairwise_masks": False},
-    "packed-masks-summed": {"scheme": "packed", "pairwise_masks": True, "download": "summed"},
+    "packed-masks-summed": {
+        "scheme": "packed",
+        "pairwise_masks": True,
+        "download": "summed",
+        "honest_server": True,
+    },
     "packed-no-weights-8-bits": {"scheme": "packed", "bits": 8, "max_weight": None},
     "reference": {"scheme": "reference"},
 }
@@ -74,7 +79,7 @@ def recorded(changes):
     leaf.add(uploads[0])
     leaf.add(uploads[1])
     partial = leaf.partial()
-    root.add(partial)
+    root.add_partial(partial)
     root.add(uploads[2])
     total = root.total()
     result = secagg.Decryptor(params, key).decrypt(total, 7)

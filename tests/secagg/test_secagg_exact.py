@@ -212,7 +212,7 @@ def test_sums_equal_numpys_integers(
             leaf = secagg.Aggregator(params, 1)
             for upload in branch:
                 leaf.add(upload)
-            root.add(leaf.partial())
+            root.add_partial(leaf.partial())
         total = root.total()
         assert total == parties.total(uploads)  # a tree changes no byte of what decryptors get
     else:

@@ -105,7 +105,7 @@ class Target:
     def partial_sum(self, data):
         aggregator = secagg.Aggregator(self.params, 1)
         try:
-            aggregator.add(data)
+            aggregator.add_partial(data)
             aggregator.add(self.uploads[1])
             result = self._decrypt(aggregator.total())
         except PrivFedError:

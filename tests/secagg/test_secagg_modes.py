@@ -264,15 +264,17 @@ def test_a_tree_of_three_levels_gives_the_bytes_of_one_aggregator(download):
     weights = list(range(1, 8))
     uploads = parties.uploads(sent, weights)
 
-    def node(children):
+    def node(uploads, partials=()):
         aggregator = secagg.Aggregator(params, 1)
-        for child in children:
-            aggregator.add(child)
+        for upload in uploads:
+            aggregator.add(upload)
+        for partial in partials:
+            aggregator.add_partial(partial)
         return aggregator
 
     low = node(uploads[:2]).partial()
-    middle = node([low, *uploads[2:4]]).partial()
-    root = node([middle, node(uploads[5:]).partial(), uploads[4]])
+    middle = node(uploads[2:4], [low]).partial()
+    root = node(uploads[4:5], [middle, node(uploads[5:]).partial()])
     total = root.total()
     assert total == node(uploads).total()
     result = parties.decryptor.decrypt(total, 1)
@@ -288,21 +290,44 @@ def test_partial_sums_are_checked_like_uploads():
         leaf.add(upload)
     partial = leaf.partial()
     root = secagg.Aggregator(params, 1)
-    root.add(partial)
-    for again in (partial, uploads[0], uploads[1]):
+    root.add_partial(partial)
+    with pytest.raises(ReplayError):
+        root.add_partial(partial)
+    for again in uploads[:2]:
         with pytest.raises(ReplayError):
             root.add(again)
     for bad in (partial[:-1], partial + b"\0", partial[:140]):
         with pytest.raises(DecodeError):
-            secagg.Aggregator(params, 1).add(bad)
+            secagg.Aggregator(params, 1).add_partial(bad)
     forged = bytearray(partial)
     forged[140] ^= 1
     with pytest.raises(AuthenticationError):
-        secagg.Aggregator(params, 1).add(bytes(forged))
+        secagg.Aggregator(params, 1).add_partial(bytes(forged))
     with pytest.raises(DecodeError):
         parties.decryptor.decrypt(partial, 1)
     with pytest.raises(QuorumError):
         secagg.Aggregator(params, 1).partial()
+
+
+def test_a_stranger_with_a_tapped_upload_hands_in_no_partial_sum():
+    """Nobody signs a partial sum: among uploads it would shut the sender out."""
+    parties = Round.of(parameters(3, SHAPES))
+    uploads = parties.uploads(updates(3, SHAPES), [1, 2, 3])
+    leaf = secagg.Aggregator(parties.params, 1)
+    leaf.add(uploads[0])
+    forged = bytearray(leaf.partial())
+    forged[-1] ^= 0x55
+    root = secagg.Aggregator(parties.params, 1)
+    for wrong in (bytes(forged), uploads[1] + bytes(forged)):
+        with pytest.raises(DecodeError, match="add_partial"):
+            root.add(wrong)
+    for wrong in (uploads[0], leaf.partial() + uploads[1]):
+        with pytest.raises(DecodeError, match="uploads"):
+            root.add_partial(wrong)
+    assert root.senders == ()
+    for upload in uploads:
+        root.add(upload)
+    parties.decryptor.decrypt(root.total(), 1)
 
 
 def test_a_partial_sum_with_words_past_the_modulus_does_no_harm():
@@ -315,7 +340,7 @@ def test_a_partial_sum_with_words_past_the_modulus_does_no_harm():
     size = planes.size_bytes(words, MODULUS_BITS)
     partial[-size:] = b"\xff" * size
     root = secagg.Aggregator(params, 1)
-    root.add(bytes(partial))
+    root.add_partial(bytes(partial))
     assert max(planes.decode(root.partial()[-size:], words, MODULUS_BITS)) < MODULUS
 
 

@@ -169,7 +169,8 @@ def self_test() -> None:
         _check_zeros(seeded_key(_parameters(), bytes(range(SEED_BYTES))))
     except Exception as error:
         raise LayoutError(
-            f"this TenSEAL's SEAL is not the known one ({error}); agree on scheme='slots'"
+            f"this TenSEAL's SEAL is not the known one ({error}): install tenseal==0.3.18, or, "
+            "for an honest server only, agree on scheme='slots' with honest_server=True"
         ) from None
 
 
