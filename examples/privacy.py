@@ -4,6 +4,7 @@ Run: python examples/privacy.py
 """
 
 from privfed.dp import calibrate
+from privfed.rounding import at_most
 
 for target in (1.0, 3.0, 8.0):
     plan = calibrate(
@@ -19,6 +20,6 @@ for target in (1.0, 3.0, 8.0):
     )
     print(
         f"{plan.statement()}: noise multiplier {plan.noise_multiplier:.2f} for {plan.steps} steps; "
-        f"a unit with a single row spends {plan.epsilon_single_row:.3f}"
+        f"a unit with a single row spends {at_most(plan.epsilon_single_row)}"
     )
     assert plan.epsilon <= target

@@ -17,6 +17,7 @@ from privfed.audit.one_run import ceiling, epsilon_lower_bound, guess, p_value, 
 from privfed.dp import PrivacyPlan
 from privfed.dp.shares import SLACK
 from privfed.errors import ConfigError
+from privfed.rounding import as_given, at_most
 
 FALSE_ALARM = 1e-3
 """Chance at most that a check flags a sound run."""
@@ -107,8 +108,8 @@ def one_run(run: CanaryRun) -> Checked:
     plan = run.plan
     if p_value(canaries, guesses, guesses, plan.epsilon_outsider, plan.delta) >= FALSE_ALARM:
         raise ConfigError(
-            f"{guesses} guesses cannot refute epsilon={plan.epsilon_outsider:.3g} at "
-            f"delta={plan.delta:g}: audit with more canaries, or a smaller epsilon or delta"
+            f"{guesses} guesses cannot refute epsilon={at_most(plan.epsilon_outsider)} at "
+            f"delta={as_given(plan.delta)}: audit with more canaries, or a smaller epsilon or delta"
         )
     chance = p_value(canaries, guesses, correct, plan.epsilon_outsider, plan.delta)
     return _judge(correct / guesses, chance)

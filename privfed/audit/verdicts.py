@@ -6,6 +6,7 @@ from scipy import stats
 
 from privfed.audit.checks import FALSE_ALARM
 from privfed.audit.results import CONTROL, ENCRYPTED, NOTICED, SOUND, AuditResults, Verdict
+from privfed.rounding import at_least, at_most
 
 BY_CHANCE = 1e-6
 """Chance at most that luck alone makes it look as if the server got something; in the clear it
@@ -61,9 +62,10 @@ def verdicts(results: AuditResults) -> list[Verdict]:
         Verdict(
             "the lower bound is below the claim",
             bool(bound.epsilon <= bound.claimed_epsilon),
-            f"ε ≥ {bound.epsilon:.2f} at {bound.confidence:.0%} confidence, where the claim for an "
-            f"outsider is {bound.claimed_epsilon:.2f} and all right guesses would have given "
-            f"{bound.ceiling:.2f}; two computations agree. The claim: {bound.statement}.",
+            f"ε ≥ {at_least(bound.epsilon)} at {bound.confidence:.0%} confidence, where the claim "
+            f"for an outsider is {at_most(bound.claimed_epsilon)} and all right guesses would have "
+            f"given {at_least(bound.ceiling)}; two computations agree. The claim: "
+            f"{bound.statement}.",
         ),
         Verdict(
             "each planted fault is noticed",

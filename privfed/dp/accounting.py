@@ -9,7 +9,6 @@ alone, and the unit's rows in it are those of all parties together. What one ste
 
 from __future__ import annotations
 
-import decimal
 import functools
 import itertools
 import math
@@ -31,12 +30,6 @@ _WASTE = 1e-3  # of the noise, at most, beyond what the target needs
 
 Placement = tuple[int, ...]
 """Training rows that one unit has at each party, such as (2, 1)."""
-
-
-def at_most(epsilon: float) -> str:
-    """Write ε with three digits, rounded up: to the nearest, half of what is said is too little."""
-    up = decimal.Context(prec=3, rounding=decimal.ROUND_CEILING)
-    return f"{float(up.create_decimal_from_float(epsilon)):.3g}"
 
 
 def dp_sgd_epsilon(

@@ -16,9 +16,10 @@ from typing import Any
 from dp_accounting.pld import privacy_loss_distribution as pld
 
 from privfed import durable
-from privfed.dp.accounting import ADJACENCY, at_most
+from privfed.dp.accounting import ADJACENCY
 from privfed.dp.plan import PrivacyPlan
 from privfed.errors import BudgetExceededError, ConfigError, ReplayError
+from privfed.rounding import as_given, at_most
 
 _VERSION = 1
 _GRID = 2e-3  # of the composed loss
@@ -77,8 +78,8 @@ class PrivacyBudget:
         """Say in one line what is spent, with all that an ε needs to mean something."""
         sampling = "; ".join(sorted({each.plan.sampling for each in self._spent.values()}))
         return (
-            f"spent ε = {at_most(self.spent_epsilon)} of {self.epsilon:g} at δ = {self.delta:g} "
-            f"({ADJACENCY}: {self.privacy_unit}; sampling: {sampling or 'no round yet'})"
+            f"spent ε = {at_most(self.spent_epsilon)} of {as_given(self.epsilon)} at δ = "
+            f"{as_given(self.delta)} ({ADJACENCY}: {self.privacy_unit}; sampling: {sampling or 'no round yet'})"
         )
 
     def rounds_spent(self, plan: PrivacyPlan) -> int:
@@ -118,9 +119,9 @@ class PrivacyBudget:
                 )
             raise BudgetExceededError(
                 f"round {done + 1} would spend epsilon="
-                f"{self._composed({plan.fingerprint: _Spent(plan, done + 1)}):.4g} of "
-                f"{self.epsilon:g} (delta={self.delta:g}, {self.privacy_unit}): stop here, or "
-                "get a larger budget agreed"
+                f"{at_most(self._composed({plan.fingerprint: _Spent(plan, done + 1)}))} of "
+                f"{as_given(self.epsilon)} (delta={as_given(self.delta)}, {self.privacy_unit}): "
+                "stop here, or get a larger budget agreed"
             )
         self._spent[plan.fingerprint] = _Spent(plan, done + 1)
         # A further round of one plan takes from what the others can afford.

@@ -19,7 +19,6 @@ from privfed.dp.accounting import (
     ACCOUNTANT,
     ADJACENCY,
     Placement,
-    at_most,
     dp_sgd_epsilon,
     dp_sgd_losses,
     search_discretisation,
@@ -27,6 +26,7 @@ from privfed.dp.accounting import (
 )
 from privfed.dp.domination import LEAST_SHARE, SMOOTHING, dominating_variance, domination_gap
 from privfed.errors import ConfigError, PrivacyWarning
+from privfed.rounding import as_given, at_most
 
 Noise = Literal["local", "shares", "central"]
 _EXCESS_VARIANCE = 1e-3  # what the proof of the discrete shares costs of the noise's variance
@@ -83,8 +83,8 @@ class PrivacyPlan:
         _check(self)
         if self.target_epsilon is not None and self.epsilon > self.target_epsilon:
             raise ConfigError(
-                f"this plan spends epsilon={self.epsilon:.4g}, more than the "
-                f"{self.target_epsilon:g} asked: calibrate it"
+                f"this plan spends epsilon={at_most(self.epsilon)}, more than the "
+                f"{as_given(self.target_epsilon)} asked: calibrate it"
             )
 
     @property
@@ -249,7 +249,7 @@ class PrivacyPlan:
                 f"{at_most(self.epsilon_insiders)} for {self.colluders} of the parties together"
             )
         return (
-            f"{who}, δ = {self.delta:g} ({self.adjacency}: {self.privacy_unit}; "
+            f"{who}, δ = {as_given(self.delta)} ({self.adjacency}: {self.privacy_unit}; "
             f"sampling: {self.sampling}; {self.accountant})"
         )
 
@@ -323,7 +323,7 @@ def _check(plan: PrivacyPlan) -> None:
         raise ConfigError(f"delta must lie between 0 and 1, not {plan.delta}")
     if plan.delta >= 1 / sum(plan.rows):
         warnings.warn(
-            f"delta={plan.delta:g} is not below 1/{sum(plan.rows)}, one over the rows: such a "
+            f"delta={as_given(plan.delta)} is not below 1/{sum(plan.rows)}, one over the rows: such a "
             "delta allows a row to be published; ask for a smaller one",
             PrivacyWarning,
             stacklevel=4,

@@ -21,6 +21,7 @@ from privfed.experiment.model_file import SavedModel, save_model
 from privfed.experiment.recorder import Recorder, TestRows
 from privfed.experiment.results import Run
 from privfed.experiment.settings import Settings
+from privfed.rounding import as_given
 from privfed.training import (
     AdamTrainer,
     Averaging,
@@ -68,7 +69,7 @@ class Job:
     @property
     def title(self) -> str:
         """Say for a progress bar what runs."""
-        at = "" if self.epsilon is None else f" ε={self.epsilon:g}"
+        at = "" if self.epsilon is None else f" ε={as_given(self.epsilon)}"
         return f"{self.split}, seed {self.seed}: {self.arm.name}{at}"
 
 
@@ -90,7 +91,7 @@ class Deal:
         recorder = Recorder(rows, self._test_rows(members), advance)
         self._train(model, job, rows, plan, recorder)
         arrays = get_arrays(model)
-        at = "" if job.epsilon is None else f"-epsilon{job.epsilon:g}"
+        at = "" if job.epsilon is None else f"-epsilon{as_given(job.epsilon)}"
         name = f"models/{job.split}-{job.arm.name}{at}-seed{job.seed}.npz"
         about = f"{self.dataset.name} ({self.dataset.source}); {job.title}"
         save_model(

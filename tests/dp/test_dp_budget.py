@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from privfed.dp import PrivacyBudget, PrivacyPlan
-from privfed.dp.accounting import at_most, dp_sgd_losses
+from privfed.dp.accounting import dp_sgd_losses
 from privfed.errors import BudgetExceededError, ConfigError, ReplayError
 
 DELTA = 1e-5
