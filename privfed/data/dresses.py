@@ -7,6 +7,7 @@ https://archive.ics.uci.edu/dataset/289, CC BY 4.0.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from privfed.data import openml
 from privfed.data.codebook import CLASS_NAMES, DRESSES
@@ -40,7 +41,8 @@ def load_dresses(
         sha256 = frame_sha256(raw)
     else:
         table = read_table(data)
-        raw, source, sha256 = table.frame, f"UCI Dresses_Attribute_Sales, {data}", table.sha256
+        raw, sha256 = table.frame, table.sha256
+        source = f"UCI Dresses_Attribute_Sales, {Path(data).name}"
     return assemble(
         raw,
         Encoder(DRESSES, encoding),

@@ -21,6 +21,9 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_UNZIPPED_BYTES = 1024 * 2**20  # an .xlsx file is a zip: what it unpacks to is bounded as well
 _ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 
+_Grid = list[tuple[int, list[str]]]
+"""Rows of cells, each with the line on which it begins."""
+
 
 @dataclass(frozen=True)
 class TextTable:
@@ -28,10 +31,12 @@ class TextTable:
 
     Attributes:
         frame: (n, columns) strings under the file's own headers, rows in the file's order.
+        lines: Where each row begins: its line in a CSV, its row in a sheet; the first is 1.
         sha256: Of the bytes read, in hexadecimal.
     """
 
     frame: pd.DataFrame
+    lines: tuple[int, ...]
     sha256: str
 
 
@@ -56,7 +61,7 @@ def read_table(path: str | os.PathLike[str]) -> TextTable:
     if content.startswith(_OLD_EXCEL):
         raise ConfigError(f"{source} is an old Excel file (.xls): save it as .xlsx or as CSV")
     grid = _xlsx(content, source) if content.startswith(_ZIP) else _csv(content, source)
-    return TextTable(_frame(grid, source), hashlib.sha256(content).hexdigest())
+    return TextTable(*_frame(grid, source), hashlib.sha256(content).hexdigest())
 
 
 def frame_sha256(frame: pd.DataFrame) -> str:
@@ -91,7 +96,7 @@ def _read_bytes(source: Path) -> bytes:
     return content
 
 
-def _csv(content: bytes, source: Path) -> list[list[str]]:
+def _csv(content: bytes, source: Path) -> _Grid:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -100,18 +105,24 @@ def _csv(content: bytes, source: Path) -> list[list[str]]:
         raise ConfigError(
             f"{source} is not a CSV in UTF-8: give a CSV (save as “CSV UTF-8”) or an XLSX file"
         )
+    grid: _Grid = []
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        grid = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        begins = 1
+        for row in reader:
+            grid.append((begins, row))
+            begins = reader.line_num + 1  # a quoted cell may span lines
     except csv.Error as error:
         raise ConfigError(
             f"{source} is not a well-formed CSV ({error}): check its quotation marks"
         ) from None
-    if len(grid[0]) == 1 and any(mark in grid[0][0] for mark in ";\t"):
+    _, header = grid[0]
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
         raise ConfigError(f"{source} is not separated by commas: save it as comma-separated CSV")
     return grid
 
 
-def _xlsx(content: bytes, source: Path) -> list[list[str]]:
+def _xlsx(content: bytes, source: Path) -> _Grid:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             unzipped = sum(entry.file_size for entry in archive.infolist())
@@ -128,7 +139,7 @@ def _xlsx(content: bytes, source: Path) -> list[list[str]]:
             f"{source} is a zip but not a readable XLSX file: save it again as .xlsx or as CSV"
         ) from None
     width = max((len(row) for row in grid), default=0)  # a sheet's rows end at their last value
-    return [row + [""] * (width - len(row)) for row in grid]
+    return [(number, row + [""] * (width - len(row))) for number, row in enumerate(grid, start=1)]
 
 
 def _cell(value: object) -> str:
@@ -140,10 +151,10 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def _frame(grid: list[list[str]], source: Path) -> pd.DataFrame:
-    """Check that the grid is a rectangle under a header; name its columns."""
-    stripped = [[cell.strip() for cell in row] for row in grid]
-    numbered = [(number, row) for number, row in enumerate(stripped, start=1) if any(row)]
+def _frame(grid: _Grid, source: Path) -> tuple[pd.DataFrame, tuple[int, ...]]:
+    """Check that the grid is a rectangle under a header; name its columns, and the rows' lines."""
+    stripped = [(number, [cell.strip() for cell in row]) for number, row in grid]
+    numbered = [(number, row) for number, row in stripped if any(row)]
     if len(numbered) < 2:
         raise ConfigError(f"{source} has no rows under its header: give a table with data")
     (_, header), *rows = numbered
@@ -164,4 +175,4 @@ def _frame(grid: list[list[str]], source: Path) -> pd.DataFrame:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         raise ConfigError(f"{source} has the column {shown(twice[0])} twice: remove one of them")
-    return frame[kept].set_axis(names, axis=1)
+    return frame[kept].set_axis(names, axis=1), tuple(number for number, _ in rows)

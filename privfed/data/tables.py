@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +29,9 @@ from privfed.errors import ConfigError
 
 MAX_CATEGORIES = 1000  # more texts than this are names or sentences, not categories
 MAX_CLASSES = 100
+_MOST_SHOWN = 5  # odd cells of one column
+# 1200, 12,5 and 1 200.50: digits, in threes or not, and a fraction
+_WRITTEN_NUMBER = re.compile(r"(\d+|\d{1,3}([ .,'’]\d{3})+)([.,]\d+)?")
 
 
 def load_table(
@@ -38,7 +44,8 @@ def load_table(
     """Load a table whose columns nobody described beforehand.
 
     The schema is made from the whole file: a column whose every value is a number is numeric, with
-    the file's least and greatest value as its range; every other one is text, with the file's
+    the file's least and greatest value as its range. One that holds mostly numbers is refused,
+    since a single odd cell would make categories of them. Every other one is text, with the file's
     values as its categories in alphabetical order. **That schema counts as public**: who may not
     tell the other parties which values occur must agree on a schema with them beforehand.
 
@@ -51,7 +58,8 @@ def load_table(
 
     Raises:
         ConfigError: The file cannot be read, a named column is absent, the label has one value
-            only or too many, or a text column has more than 1000 values.
+            only or too many, a number column has a cell that is no number, or a text column has
+            more than 1000 values.
     """
     table = read_table(path)
     headers = list(table.frame.columns)
@@ -67,13 +75,13 @@ def load_table(
     features = [header for header in headers if header not in (label, id_column)]
     if not features:
         raise ConfigError(f"{path} has no column beside label and ID: add what to learn from")
-    columns = tuple(_column(name, list(table.frame[name])) for name in features)
+    columns = tuple(_column(name, list(table.frame[name]), table.lines) for name in features)
     classes = _classes(table.frame[label], label)
     return assemble(
         table.frame,
         Encoder(Schema(columns, id_column=id_column, label_column=label), encoding),
         name=Path(path).stem,
-        source=f"own table, {path}",
+        source=f"own table, {Path(path).name}",
         sha256=table.sha256,
         classes=classes,
         class_names=classes,
@@ -81,18 +89,45 @@ def load_table(
     )
 
 
-def _column(name: str, cells: list[str]) -> Column:
+def _column(name: str, cells: list[str], lines: Sequence[int]) -> Column:
     """Describe a column by the values in it."""
-    values = {cell for cell in cells if fold(cell) not in MISSING_WORDS}
-    numbers = [parse_number(value) for value in values]
-    if values and not any(map(math.isnan, numbers)):
+    counts = Counter(cell for cell in cells if fold(cell) not in MISSING_WORDS)
+    values = set(counts)
+    numbers = [number for value in values if not math.isnan(number := parse_number(value))]
+    if values and len(numbers) == len(values):
         return NumericColumn(name, min(numbers), max(numbers))
+    if _holds_numbers(counts):
+        odd = [
+            f"{shown(cell)} (line {line})"
+            for cell, line in zip(cells, lines, strict=True)
+            if cell in values and math.isnan(parse_number(cell))
+        ]
+        more = " …" if len(odd) > _MOST_SHOWN else ""
+        raise ConfigError(
+            f"column {shown(name)} holds numbers, but {len(odd)} of its {counts.total()} values "
+            f"cannot be read as one: {', '.join(odd[:_MOST_SHOWN])}{more}: write them like 1200.5, "
+            "leave them empty, or remove the column; if these are categories, make each a word"
+        )
     if len(values) > MAX_CATEGORIES:
         raise ConfigError(
             f"column {shown(name)} has {len(values)} different texts, at most {MAX_CATEGORIES} can "
             "be categories: remove the column, or name it with --id if it is the rows' ID"
         )
     return CategoricalColumn(name, tuple(sorted(values - {"other"})))
+
+
+def _holds_numbers(counts: Counter[str]) -> bool:
+    """Tell whether a column is one of numbers: most of its cells are, or most different values."""
+    like = {value: n for value, n in counts.items() if _is_like_a_number(value)}
+    return 2 * sum(like.values()) > counts.total() or 2 * len(like) > len(counts)
+
+
+def _is_like_a_number(text: str) -> bool:
+    """Tell numbers, however written, from categories such as 10-20, 3XL or 17.03.2025."""
+    bare = unicodedata.normalize("NFKC", text)
+    around = {mark for mark in bare if unicodedata.category(mark) in ("Sc", "Sm", "Zs")}
+    bare = bare.strip("".join(around) + "%?*()-")
+    return not math.isnan(parse_number(text)) or _WRITTEN_NUMBER.fullmatch(bare) is not None
 
 
 def _classes(cells: pd.Series[str], label: str) -> list[str]:

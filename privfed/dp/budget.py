@@ -79,7 +79,8 @@ class PrivacyBudget:
         sampling = "; ".join(sorted({each.plan.sampling for each in self._spent.values()}))
         return (
             f"spent ε = {at_most(self.spent_epsilon)} of {as_given(self.epsilon)} at δ = "
-            f"{as_given(self.delta)} ({ADJACENCY}: {self.privacy_unit}; sampling: {sampling or 'no round yet'})"
+            f"{as_given(self.delta)} ({ADJACENCY}: {self.privacy_unit}; "
+            f"sampling: {sampling or 'no round yet'})"
         )
 
     def rounds_spent(self, plan: PrivacyPlan) -> int:

@@ -323,8 +323,8 @@ def _check(plan: PrivacyPlan) -> None:
         raise ConfigError(f"delta must lie between 0 and 1, not {plan.delta}")
     if plan.delta >= 1 / sum(plan.rows):
         warnings.warn(
-            f"delta={as_given(plan.delta)} is not below 1/{sum(plan.rows)}, one over the rows: such a "
-            "delta allows a row to be published; ask for a smaller one",
+            f"delta={as_given(plan.delta)} is not below 1/{sum(plan.rows)}, one over the rows: "
+            "such a delta allows a row to be published; ask for a smaller one",
             PrivacyWarning,
             stacklevel=4,
         )

@@ -44,6 +44,12 @@ Files = Callable[[Path], list[object]]
 FILES: dict[str, tuple[Files, str]] = {
     "missing": (lambda p: ["--data", p / "absent.csv"], "absent.csv does not exist"),
     "folder": (lambda p: ["--data", p], "is a directory"),
+    "odd cell": (
+        lambda p: [
+            *("--data", written(p / "a.csv", b'x,y\n1,a\n2,b\n"12,5",a\n'), "--label", "y"),
+        ],
+        "'12,5' (line 4)",
+    ),
     "empty": (lambda p: ["--data", written(p / "a.csv", b"")], "is empty"),
     "picture": (lambda p: ["--data", written(p / "a.csv", b"\x89PNG\r\n\x1a\n\0")], "not a CSV"),
     "no workbook": (lambda p: ["--data", written(p / "a.xlsx", b"PK\3\4")], "not a readable XLSX"),

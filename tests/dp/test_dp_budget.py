@@ -23,6 +23,7 @@ import pytest
 from privfed.dp import PrivacyBudget, PrivacyPlan
 from privfed.dp.accounting import dp_sgd_losses
 from privfed.errors import BudgetExceededError, ConfigError, ReplayError
+from privfed.rounding import as_given, at_most
 
 DELTA = 1e-5
 
@@ -352,7 +353,7 @@ def test_an_epsilon_comes_with_what_it_means(granted: float) -> None:
     kept.spend_round(plan())
     said = kept.statement()
     for part in (
-        f"{at_most(kept.spent_epsilon)} of {granted:g}",
+        f"{at_most(kept.spent_epsilon)} of {as_given(granted)}",
         "δ = 1e-05",
         "add or remove one unit",
     ):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from privfed.dp import PrivacyPlan, calibrate, dominating_variance, domination_gap, dp_sgd_epsilon
 from privfed.errors import ConfigError, PrivacyWarning
+from privfed.rounding import at_most
 
 GOOD: dict[str, Any] = {
     "noise": "local",

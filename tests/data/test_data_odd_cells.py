@@ -1,0 +1,137 @@
+"""One odd cell does not make categories, in text order, of a column of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from privfed.data import load_dataset
+from privfed.data.files import read_table
+from privfed.data.schema import CategoricalColumn, NumericColumn
+from privfed.data.tables import _column, load_table
+from privfed.errors import ConfigError
+
+WriteCSV = Callable[..., Path]
+
+
+def column(*cells: str) -> CategoricalColumn | NumericColumn:
+    return _column("price", list(cells), range(2, len(cells) + 2))
+
+
+def refused(*cells: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        column(*cells)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+NUMBERS = [f"{n / 4:g}" for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    ["12,5", "1 200", "1\u202f200", "12?", "unknown", "$1,050", "17.03.2025", "1'200", "€ 9", "5%",
+     "12 kg", "inf", "1_000", "<5"],
+)  # fmt: skip
+def test_one_odd_cell_among_numbers_is_named_with_its_line(odd: str) -> None:
+    said = refused(*NUMBERS, odd)
+    assert f"1 of its 41 values cannot be read as one: {odd!r} (line 42)" in said
+    assert "'price' holds numbers" in said
+    assert "leave them empty" in said
+
+
+def test_many_odd_cells_are_counted_and_the_first_are_named() -> None:
+    said = refused(*NUMBERS, *(f"{n},5" for n in range(30)))
+    assert "30 of its 70 values" in said
+    assert "'4,5' (line 46) …" in said
+    assert "5,5" not in said
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1,5", "2,5", "3,5"],  # not one of them can be read
+        ["1 200.50", "900", "$3"],
+        ["10%", "20%"],
+        [*["unknown"] * 60, *NUMBERS],  # fewer cells than words, but nearly all different values
+    ],
+)
+def test_numbers_in_another_writing_are_numbers_too(cells: list[str]) -> None:
+    assert "holds numbers" in refused(*cells)
+
+
+def test_missing_words_among_numbers_are_no_odd_cells() -> None:
+    found = column(*NUMBERS, "", "n/a", "NULL", "?")
+    assert found == NumericColumn("price", 0.0, 9.75)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["S", "M", "L", "XL", "38", "40"],
+        ["0-17", "18-64", "65+"],
+        ["3XL", "2XL", "1XL"],
+        ["17.03.2025", "18.03.2025"],
+        ["2025-03-17", "2025-03-18"],
+        ["10/12", "12/14"],
+        ["01", "x2"],
+        ["a", "b", "7"],
+    ],
+)
+def test_genuine_categories_stay_categories(cells: list[str]) -> None:
+    found = column(*cells * 3)
+    assert isinstance(found, CategoricalColumn)
+    assert found.categories == tuple(sorted(cells))
+
+
+CELLS = st.sampled_from(["1", "2.5", "-3", "1e3", "12,5", "x", "y y", "", "n/a", "?7", "inf"])
+
+
+@given(st.lists(CELLS, min_size=1) | st.lists(st.text(max_size=4), min_size=1))
+def test_no_categories_are_made_of_mostly_numbers(cells: list[str]) -> None:
+    cells = [cell.strip() for cell in cells]
+    try:
+        found = column(*cells)
+    except ConfigError:
+        return
+    if isinstance(found, CategoricalColumn):
+        kept = [cell for cell in cells if cell in found.categories]
+        numbers = [cell for cell in kept if _reads(cell)]
+        assert 2 * len(numbers) <= len(kept)
+        assert 2 * len(set(numbers)) <= len(set(kept)) + ("other" in cells)
+
+
+def _reads(cell: str) -> bool:
+    try:
+        return abs(float(cell)) < float("inf") and "_" not in cell
+    except ValueError:
+        return False
+
+
+def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text('x,note,y\n1,"two\nlines",a\n\n2,b,a\n3,c,b\n"12,5",d,b\n')
+    assert read_table(path).lines == (2, 5, 6, 7)
+    with pytest.raises(ConfigError, match=r"'12,5' \(line 7\)"):
+        load_table(path, label="y")
+
+
+def test_lines_of_a_sheet_are_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "own.xlsx"
+    frame = pd.DataFrame({"x": [1, 2, None, "12?"], "y": list("abab")}, dtype=object)
+    frame.to_excel(path, index=False)
+    with pytest.raises(ConfigError, match=r"'12\?' \(line 5\)"):
+        load_dataset("table", path, label="y")
+
+
+def test_a_path_leaves_no_folder_in_a_dataset(write_csv: WriteCSV) -> None:
+    frame = pd.DataFrame({"x": ["1", "2", "3"], "y": ["a", "b", "a"]})
+    path = write_csv(frame, "own.csv")
+    assert path.is_absolute()
+    assert load_dataset("table", path, label="y").source == "own table, own.csv"
