@@ -21,6 +21,8 @@ from psi.errors import (
     StateError,
     TranscriptError,
     TransportError,
+    TrustWarning,
+    UnkeptLimitError,
     VersionError,
 )
 from psi.kmprt import Leader, Member
@@ -63,8 +65,10 @@ __all__ = [
     "TagStore",
     "TranscriptError",
     "TransportError",
+    "TrustWarning",
     "UnbalancedReceiver",
     "UnbalancedSender",
+    "UnkeptLimitError",
     "VersionError",
     "align",
     "padded",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psi.choice import Protocol, parties
+from psi.choice import Protocol, parties, resolved
 from psi.keys import Duplicates, index_keys
 from psi.normalise import Normalise, normalisers
 from psi.session import Parameters, Party, Progress
@@ -58,7 +58,8 @@ def align(
         normalise: How to make messy IDs comparable, on both sides: steps as in
             "nfkc,case,space" (see `psi.normalise`), steps by column as in {"mail": "email"}, or
             a function from text to text; None compares exactly.
-        protocol: "ecdh", "kkrt", or by the sizes of the sets: "auto".
+        protocol: "ecdh", which "auto" is too, or "kkrt": faster for large sets, and where both
+            tables are in one hand nobody is there to cheat.
         progress: Called with a stage, the items done and their number.
 
     Returns:
@@ -81,19 +82,22 @@ def align(
     every = duplicates == "all"
     parameters = Parameters(multiplicities=every)
     receiving, sending = parties(protocol)
+    # Tables of any size; kkrt takes no limit.
+    largest = max(len(left_index.keys), len(right_index.keys))
+    room = {"max_peer_items": largest} if resolved(protocol) == "ecdh" else {}
     receiver = receiving(
         left_index.keys,
         parameters,
         counts=left_index.counts() if every else None,
-        max_peer_items=len(right_index.keys),
         progress=progress,
+        **room,
     )
     sender = sending(
         right_index.keys,
         parameters,
         counts=right_index.counts() if every else None,
-        max_peer_items=len(left_index.keys),
         progress=progress,
+        **room,
     )
     bytes_exchanged = _run(receiver, sender)
     left_rows = left_index.aligned_rows(receiver.matches, receiver.peer_counts, leads=True)

@@ -1,8 +1,9 @@
-"""Every exception psi raises on purpose.
+"""Every exception psi raises on purpose, and its one warning, `TrustWarning`.
 
 PSIError
 ├── ConfigError (also ValueError)  a setting or an input table is wrong; says what to change
-│   └── DuplicateIDError           an ID occurs more than once under the policy "error"
+│   ├── DuplicateIDError           an ID occurs more than once under the policy "error"
+│   └── UnkeptLimitError           a limit that the protocol does not keep if the other side cheats
 ├── TransportError                 the other side is not reached, not proven, gone or too slow
 │   ├── DeadlineError              it took longer than this side allows
 │   └── PeerRefusedError           the other side stopped, and says by which error
@@ -14,7 +15,7 @@ PSIError
     ├── ParameterMismatchError     the two sides chose different settings
     ├── SizeLimitError             the other side's set is larger than this side allows
     ├── QueryLimitError            the other side asks more than this side allows it under a key
-    ├── MinimumError               fewer matches than this side wants a sum to hide among
+    ├── MinimumError               fewer matches than the agreed minimum of a sum
     ├── InvalidPointError          no canonical encoding of an element other than the identity
     ├── RepeatedElementError       the same point or tag twice, or our own sent back to us
     └── KeyConfirmationError       the two sides do not hold the same session key
@@ -31,6 +32,17 @@ class ConfigError(PSIError, ValueError):
 
 class DuplicateIDError(ConfigError):
     """An ID occurs more than once under the policy "error"; names rows, never IDs."""
+
+
+class UnkeptLimitError(ConfigError):
+    """A limit on the other side that the protocol does not keep if that side cheats."""
+
+    def __init__(self, protocol: str, limit: str) -> None:
+        """Name both, and the remedy."""
+        super().__init__(
+            f"{protocol} keeps no limit against a side that cheats, so not {limit} either: "
+            "choose ecdh"
+        )
 
 
 class TransportError(PSIError):
@@ -78,7 +90,7 @@ class QueryLimitError(ProtocolError):
 
 
 class MinimumError(ProtocolError):
-    """There are fewer matches than a sum has to hide among."""
+    """There are fewer matches than the agreed minimum of a sum."""
 
 
 class InvalidPointError(ProtocolError):
@@ -91,3 +103,7 @@ class RepeatedElementError(ProtocolError):
 
 class KeyConfirmationError(ProtocolError):
     """The two sides do not hold the same session key; says nothing else on purpose."""
+
+
+class TrustWarning(UserWarning):
+    """A choice is allowed that trusts the other side not to cheat; the message says with what."""

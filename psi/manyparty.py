@@ -13,7 +13,7 @@ from psi.kmprt import Leader, Member
 from psi.normalise import Normalise
 from psi.padding import padded
 from psi.roster import Roster
-from psi.session import MAX_PEER_ITEMS, Parameters, Progress
+from psi.session import Parameters, Progress
 from psi.twoparty import table_index
 
 __all__ = ["GroupSession", "Learners"]
@@ -49,7 +49,7 @@ class GroupSession:
         normalise: Normalise = None,
         result: Learners = "all",
         pad_to: int | None = None,
-        max_peer_items: int = MAX_PEER_ITEMS,
+        max_peer_items: int | None = None,
         progress: Progress | None = None,
     ) -> "GroupSession":
         """Encode a table's IDs and get ready to speak.
@@ -63,7 +63,7 @@ class GroupSession:
             normalise: Steps by name, the same at all sides.
             result: Who gets the result: "all", or only the "leader".
             pad_to: The size of the set that the others are to see; this side's alone.
-            max_peer_items: The largest set another side may bring.
+            max_peer_items: The largest set another side may announce; 2^24 without.
             progress: Called with a stage, the items done and their number.
 
         Raises:
@@ -83,9 +83,10 @@ class GroupSession:
             items = padded(items, pad_to, side="sender" if number else "receiver")
         options: dict[str, Any] = {
             "parties": len(roster.parties),
-            "max_peer_items": max_peer_items,
             "progress": progress,
         }
+        if max_peer_items is not None:
+            options["max_peer_items"] = max_peer_items
         party = (
             Member(items, parameters, number=number, **options)
             if number

@@ -14,7 +14,7 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, Never, Self, TypeAlias
+from typing import ClassVar, Literal, Never, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,13 +167,6 @@ class Party:
                 session.
         """
         self._charge = charge
-
-    @classmethod
-    def continuing(cls, session: "Party") -> Self:
-        """The same session after its hellos, in the hands of another protocol."""
-        party = cls.__new__(cls)
-        party.__dict__.update(session.__dict__)
-        return party
 
     def start(self) -> bytes | None:
         """The session's first message, if this side speaks first.

@@ -1,5 +1,6 @@
 """One side's table in a session between two: from its IDs to a party, from matches to its rows."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.cardinality import CardinalityReceiver, CardinalitySender
-from psi.choice import Protocol, parties
-from psi.errors import ConfigError
+from psi.choice import CHEATED, Protocol, parties, resolved
+from psi.errors import ConfigError, TrustWarning
 from psi.files import joined, taken
 from psi.keys import Duplicates, KeyIndex, index_keys
 from psi.normalise import Normalise, key_format, normalisers
 from psi.padding import padded
 from psi.private_ids import PrivateIDReceiver, PrivateIDSender
-from psi.session import MAX_PEER_ITEMS, Parameters, Party, Progress
+from psi.session import Parameters, Party, Progress
 from psi.sums import SumParameters, SumReceiver, SumSender
 from psi.tables import key_columns, key_names, whole_numbers
 from psi.unbalanced import UnbalancedReceiver, UnbalancedSender
@@ -99,7 +100,7 @@ class TableSession:
         details: SumChoice | LargeSide | None = None,
         pad_to: int | None = None,
         protocol: Protocol = "auto",
-        max_peer_items: int = MAX_PEER_ITEMS,
+        max_peer_items: int | None = None,
         progress: Progress | None = None,
     ) -> "TableSession":
         """Encode a table's IDs and get ready to speak.
@@ -118,12 +119,15 @@ class TableSession:
                 side that serves a `TagStore`.
             details: What the sum is of, or what is known of the large side.
             pad_to: The size of the set that the other side is to see; this side's alone.
-            protocol: For the intersection "ecdh", "kkrt", or by the sizes of the sets: "auto".
-            max_peer_items: The largest set the other side may bring.
+            protocol: For the intersection "ecdh", which "auto" is too, or "kkrt", for sides that
+                trust each other not to cheat (`psi.TrustWarning` says why).
+            max_peer_items: The largest set the other side may announce; 2^24 without. Not with
+                "kkrt", which keeps no limit.
             progress: Called with a stage, the items done and their number.
 
         Raises:
             ConfigError: The table, its IDs or a choice is not acceptable.
+            UnkeptLimitError: A limit is given with "kkrt".
         """
         if result not in ("both", "serve", "join"):
             raise ConfigError("the result goes to both, serve or join")
@@ -139,8 +143,10 @@ class TableSession:
         roles = parties(protocol) if learn == "intersection" else _PARTIES[learn]
         terms = f"--result {result} --learn {learn}"
         if learn == "intersection":
-            terms += f" --protocol {protocol}"
+            terms += f" --protocol {resolved(protocol)}"
         options: dict[str, Any] = {"counts": index.counts()} if every else {}
+        if max_peer_items is not None:
+            options["max_peer_items"] = max_peer_items
         chosen: dict[str, Any] = {
             "output": "both" if result == "both" else "receiver",
             "key_format": form,
@@ -185,10 +191,11 @@ class TableSession:
         party = roles[0 if receives else 1](
             items,
             parameters=parameters,
-            max_peer_items=max_peer_items,
             progress=progress,
             **options,
         )
+        if protocol == "kkrt":
+            warnings.warn(CHEATED, TrustWarning, stacklevel=2)
         return cls(party, index, receives, receives or result == "both", terms)
 
     def rows(self) -> NDArray[np.intp]:

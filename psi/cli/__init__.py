@@ -1,11 +1,13 @@
 """The command `psi`: errors in one line; exit status 2 for bad input, 1 for a failed session."""
 
 import sys
+import warnings
+from typing import TextIO
 
 import typer
 
 from psi.cli import alone, pairs, stores, together
-from psi.errors import ConfigError, PSIError
+from psi.errors import ConfigError, PSIError, TrustWarning
 
 __all__ = ["app", "main"]
 
@@ -29,8 +31,24 @@ def _psi() -> None:
 
 def main() -> None:
     """Run the command; the console script's entry point."""
+    warnings.showwarning = _warn
     try:
         app()
     except PSIError as error:
         print(f"psi: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show our own warning in a line, without the code that it came from."""
+    if issubclass(category, TrustWarning):
+        print(f"psi: warning: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)

@@ -43,7 +43,12 @@ Steps: TypeAlias = Annotated[
 ]
 Rows: TypeAlias = Annotated[bool, typer.Option("--rows", help="Row numbers, not the rows.")]
 Protocol: TypeAlias = Annotated[
-    str, typer.Option("--protocol", help="ecdh, kkrt, or by the sizes of the sets: auto.")
+    str,
+    typer.Option(
+        "--protocol",
+        help="ecdh, which auto is too, or kkrt: faster, only for tables in one hand or sides that "
+        "trust each other not to cheat.",
+    ),
 ]
 Identity: TypeAlias = Annotated[
     Path, typer.Option("--identity", help="NAME of this side's NAME.key and NAME.crt.")
@@ -74,16 +79,17 @@ class SessionOptions:
         int | None, typer.Option(help="Hide this side's size: fill up to so many IDs.")
     ] = None
     max_peer_items: Annotated[
-        int, typer.Option(help="The largest set the other side may bring.")
-    ] = 1 << 24
+        int | None,
+        typer.Option(help="The largest set the other side may announce; 2^24 without."),
+    ] = None
     ledger: Annotated[
-        Path | None, typer.Option(help="A file that counts what each peer asks, across runs.")
+        Path | None, typer.Option(help="A file that counts what each peer announces, across runs.")
     ] = None
     sessions_a_peer: Annotated[
         int | None, typer.Option(help="With --ledger: how many sessions a peer may hold.")
     ] = None
     items_a_peer: Annotated[
-        int | None, typer.Option(help="With --ledger: how many IDs a peer may bring in all.")
+        int | None, typer.Option(help="With --ledger: how many IDs a peer may announce in all.")
     ] = None
     timeout: Timeout = 3600
 

@@ -18,7 +18,7 @@ from psi.cli.shared import (
     say_listening,
     steps_of,
 )
-from psi.errors import ConfigError
+from psi.errors import ConfigError, UnkeptLimitError
 
 if TYPE_CHECKING:
     from psi.choice import Protocol
@@ -81,6 +81,7 @@ def _hold(
     from psi.certificates import Identity, fingerprint, load_certificate
     from psi.files import write_table
 
+    _refuse_unkept_limits(options)
     check_place(options.out)
     identity, peer = Identity.load(options.identity), load_certificate(options.peer)
     with progress_bar() as progress:
@@ -107,6 +108,13 @@ def _hold(
         f"{found} by {session.party.protocol}, {link.bytes_sent} bytes sent, "
         f"{link.bytes_received} received"
     )
+
+
+def _refuse_unkept_limits(options: PairOptions) -> None:
+    """Refuse what the protocol would, before a file is read or a ledger is begun."""
+    for name in ("max_peer_items", "ledger", "sessions_a_peer", "items_a_peer"):
+        if options.protocol == "kkrt" and getattr(options, name) is not None:
+            raise UnkeptLimitError("kkrt", f"--{name.replace('_', '-')}")
 
 
 def _prepared(

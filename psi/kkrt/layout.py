@@ -7,9 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-__all__ = ["HASHES", "ROW_BYTES", "Layout", "bins_for", "bucket_items", "tag_bytes"]
+__all__ = ["HASHES", "MOST_ITEMS", "ROW_BYTES", "Layout", "bins_for", "bucket_items", "tag_bytes"]
 
 HASHES = 3
+MOST_ITEMS = 1 << 27  # what the bound on failures holds for
 ROW_BYTES = 64
 _BUCKET_ITEMS = 1 << 17  # what both sides need for one stays in the processor's caches
 _BINS_AN_ITEM = (27, 20)  # 1.35

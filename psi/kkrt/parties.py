@@ -4,7 +4,8 @@ The receiver puts each of its items into one of three bins by cuckoo hashing. Fo
 two sides evaluate a pseudorandom function of which the receiver learns one value, at its item
 there, and the sender all values; the sender sends those of its items, each at its three bins
 (Kolesnikov, Kumaresan, Rosulek and Trieu 2016, ePrint 2016/799; Pinkas, Schneider and Zohner
-2014). Semi-honest security; docs/psi-kkrt.md says what is assumed, and derives the sizes.
+2014). Semi-honest security: a side that cheats reads the other's set and passes every limit.
+docs/psi-kkrt.md says how and what is assumed, and derives the sizes.
 
     Receiver                                Sender
     RECEIVER_HELLO  settings, nonce, n  →
@@ -25,21 +26,22 @@ so that sides whose transfers do not fit find out before any tag is compared.
 
 import hashlib
 import secrets
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psi import kernels
-from psi.errors import DecodeError, ProtocolError, RepeatedElementError
+from psi.errors import DecodeError, ProtocolError, RepeatedElementError, UnkeptLimitError
 from psi.groups import POINT_BYTES
 from psi.kkrt.buckets import DIGEST_BYTES, Buckets
 from psi.kkrt.extension import Columns, receive_rows, send_rows
 from psi.kkrt.hashing import SessionHashes
-from psi.kkrt.layout import HASHES, ROW_BYTES, Layout
+from psi.kkrt.layout import HASHES, MOST_ITEMS, ROW_BYTES, Layout
 from psi.kkrt.matching import matching_rows
 from psi.kkrt.transfers import CHOICES_BYTES, TRANSFERS, Chooser, KeySide
 from psi.messages import FRAME_BYTES, MessageType
-from psi.session import MAC_BYTES, Party, expect_shape
+from psi.session import MAC_BYTES, Parameters, Party, Progress, expect_shape
 
 __all__ = ["PROTOCOL", "Receiver", "Sender"]
 
@@ -56,6 +58,42 @@ class _KKRTParty(Party):
     protocol = PROTOCOL
     _buckets: Buckets | None = None
     _bucket = 0
+
+    def __init__(
+        self,
+        items: Sequence[bytes],
+        parameters: Parameters | None = None,
+        *,
+        counts: NDArray[np.intp] | None = None,
+        max_peer_items: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare one session, with a side that is trusted not to cheat.
+
+        Args:
+            items: This side's set: distinct byte strings, padded or not.
+            parameters: What both sides must choose alike.
+            counts: Shape (len(items),): how often each occurs; given with `multiplicities`.
+            max_peer_items: None: a side that cheats tests as many IDs as it likes.
+            progress: Called with a stage, the items done and their number while it works.
+
+        Raises:
+            ConfigError: Items repeat, or counts are not those of the items.
+            UnkeptLimitError: `max_peer_items` is given.
+        """
+        if max_peer_items is not None:
+            raise UnkeptLimitError(PROTOCOL, "max_peer_items")
+        super().__init__(
+            items, parameters, counts=counts, max_peer_items=MOST_ITEMS, progress=progress
+        )
+
+    def charge_with(self, charge: Callable[[int], None]) -> None:
+        """Refuse: what is counted is not what a side that cheats gets.
+
+        Raises:
+            UnkeptLimitError: Always.
+        """
+        raise UnkeptLimitError(PROTOCOL, "a count of what the other side asks")
 
     def _forget(self) -> None:
         super()._forget()
