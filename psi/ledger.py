@@ -27,7 +27,7 @@ class Ledger:
 
         Args:
             path: The file that counts; one for all sessions that are to be limited together.
-            items_a_peer: How many items a peer may bring in all of its sessions.
+            items_a_peer: How many items a peer may announce in all of its sessions.
             sessions_a_peer: How many sessions a peer may hold.
 
         Raises:
@@ -53,12 +53,14 @@ class Ledger:
 
         Args:
             peer: Who asks, as authenticated: its certificate's fingerprint.
-            items: The size of its set.
+            items: The size of its set. An empty one counts as one item: in place of the element
+                that confirms the key a side that cheats can ask for an ID, in every session.
 
         Raises:
             QueryLimitError: It is more than the peer may still ask; nothing is counted.
             ConfigError: The file is no ledger any more.
         """
+        items = max(items, 1)
         with self._locked() as database:
             self._check(*self._used(database, peer), items)
             database.execute("INSERT INTO sessions VALUES (?, ?, datetime('now'))", (peer, items))
@@ -70,7 +72,7 @@ class Ledger:
             QueryLimitError: It is more than the peer may still ask.
         """
         with self._locked() as database:
-            self._check(*self._used(database, peer), items)
+            self._check(*self._used(database, peer), max(items, 1))
 
     def items_left(self, peer: str) -> int | None:
         """How many items a peer may still bring; None without such a limit."""

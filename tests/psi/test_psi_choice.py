@@ -1,64 +1,117 @@
-"""The protocol chosen by size: both sides alike, by one rule, with hellos that fix it."""
+"""The protocol between two: ecdh unless both name kkrt, which says what it trusts in, unlimited."""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
-from psi_fuzzing import check_every_protocol_refuses, stages_of
-from psi_peers import Attack, run
+from psi_peers import run
 
 import psi
-import psi.choice
-from psi import ConfigError, ProtocolError, StateError
-from psi.choice import AutoReceiver, AutoSender
+import psi.kkrt
+from psi import ConfigError, Parameters, ProtocolError, TrustWarning, UnkeptLimitError
+from psi.choice import parties
+from psi.ledger import Ledger
+from psi.session import Party
 from psi.twoparty import TableSession
 
-LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
+LARGE = 9000  # of these sizes auto once took kkrt
 
 
-def pair() -> tuple[AutoReceiver, AutoSender]:
-    return AutoReceiver(LEFT), AutoSender(RIGHT)
+def session(side: str, ids: Any = ("a", "b"), **options: Any) -> TableSession:
+    return TableSession.prepare(list(ids), side=side, **options)
 
 
-@pytest.mark.parametrize(("large_from", "protocol"), [(8, "ecdh"), (7, "kkrt")])
-def test_sizes_decide(large_from: int, protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psi.choice, "LARGE_FROM", large_from)
-    receiver, sender = pair()
-    assert receiver.protocol == "auto"
-    assert not receiver.done
-    with pytest.raises(StateError):
-        _ = receiver.matches
-    run(receiver, sender)
-    assert receiver.protocol == sender.protocol == protocol
-    assert {LEFT[index] for index in receiver.matches} == {b"a", b"c"}
-    assert [LEFT[i] for i in receiver.matches] == [RIGHT[i] for i in sender.matches]
-    assert receiver.peer_counts is None
+@pytest.fixture
+def no_kkrt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Any party of kkrt ends the test."""
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("a party of kkrt")
+
+    monkeypatch.setattr(psi.kkrt.parties._KKRTParty, "__init__", fail)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrustWarning)
+        yield
 
 
-@pytest.mark.parametrize("large_from", [7, 8])
-def test_what_every_protocol_refuses(large_from: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psi.choice, "LARGE_FROM", large_from)
-    check_every_protocol_refuses(stages_of(pair), stages_of(pair))
-    honest = Attack(pair, 1)
-    assert len(honest.message) <= honest.victim.longest_message
-    for other in ("ecdh", "kkrt"):  # a side that chose for itself is no partner
-        with pytest.raises(ProtocolError):
-            psi.choice.parties(other)[1](RIGHT).receive(AutoReceiver(LEFT).start())
+@pytest.mark.usefixtures("no_kkrt")
+@pytest.mark.parametrize("result", ["both", "serve", "join"])
+@pytest.mark.parametrize("sizes", [(0, 0), (3, 4), (3, LARGE), (LARGE, LARGE)])
+def test_auto_is_ecdh_at_all_sizes(sizes: tuple[int, int], result: str) -> None:
+    held = [
+        session(side, map(str, range(size)), result=result)
+        for side, size in zip(("serve", "join"), sizes, strict=True)
+    ]
+    assert [one.party.protocol for one in held] == ["ecdh", "ecdh"]
+    if max(sizes) < LARGE:
+        run(*sorted((one.party for one in held), key=lambda party: not party.speaks_first))
+        assert {one.party.protocol for one in held} == {"ecdh"}
 
 
-def test_a_table_of_each_size() -> None:
-    ids = [f"{number:028d}" for number in range(9000)]
+@pytest.mark.usefixtures("no_kkrt")
+def test_auto_is_ecdh_for_large_tables_in_one_process() -> None:
+    ids = [f"{number:028d}" for number in range(LARGE)]
     left, right = pd.DataFrame({"ID": ids}), pd.DataFrame({"ID": ids[::-1][:8000]})
     found = psi.align(left, right, on="ID")
-    assert found.protocol == "kkrt"
+    assert found.protocol == "ecdh"
     assert found.left_rows.tolist() == list(range(1000, 9000))
     assert found.right_rows.tolist() == list(range(7999, -1, -1))
-    assert psi.align(left[:50], right, on="ID").protocol == "ecdh"
+
+
+def test_sides_that_say_auto_and_ecdh_agree() -> None:
+    one, other = session("serve", protocol="auto"), session("join", protocol="ecdh")
+    assert one.terms == other.terms
+    run(other.party, one.party)
+    with pytest.warns(TrustWarning):
+        assert session("join", protocol="kkrt").terms != one.terms
+
+
+def test_a_side_that_names_kkrt_alone_is_no_partner() -> None:
+    for receiver, sender in (("auto", "kkrt"), ("kkrt", "auto")):
+        asking, answering = parties(receiver)[0], parties(sender)[1]
+        with pytest.raises(ProtocolError):
+            answering([b"a"]).receive(asking([b"a"]).start())
+
+
+@pytest.mark.parametrize("side", ["serve", "join"])
+def test_kkrt_by_name_says_what_a_cheating_side_gets(side: str) -> None:
+    with pytest.warns(TrustWarning, match=r"11 of the other's IDs .* offline, past every limit"):
+        held = session(side, protocol="kkrt")
+    assert held.party.protocol == "kkrt"
+    assert "--protocol kkrt" in held.terms
+
+
+@pytest.mark.parametrize("side", ["serve", "join"])
+@pytest.mark.parametrize("limit", [2, 1 << 24, 1 << 30])
+def test_kkrt_takes_no_limit_on_the_other_sets_size(side: str, limit: int) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrustWarning)  # refused, not only warned of
+        with pytest.raises(UnkeptLimitError, match="max_peer_items either: choose ecdh"):
+            session(side, protocol="kkrt", max_peer_items=limit)
+    for party in parties("kkrt"):
+        with pytest.raises(UnkeptLimitError, match="choose ecdh"):
+            party([b"a"], Parameters(), max_peer_items=limit)
+    assert session(side, max_peer_items=limit).party._max_peer_items == limit
+
+
+@pytest.mark.parametrize("role", [0, 1])
+def test_kkrt_takes_no_count_of_what_is_asked(role: int, tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger", sessions_a_peer=1)
+    party: Party = parties("kkrt")[role]([b"a"])
+    with pytest.raises(UnkeptLimitError, match="choose ecdh"):
+        party.charge_with(lambda items: ledger.charge("bob", items))
 
 
 @pytest.mark.parametrize("protocol", ["ecdh", "kkrt"])
 @pytest.mark.parametrize("duplicates", ["first", "all"])
 def test_a_protocol_of_one_s_own_choice(protocol: str, duplicates: str) -> None:
     left, right = ["x", "y", "x", None], ["y", "x", "x", "z"]
-    found = psi.align(left, right, duplicates=duplicates, protocol=protocol)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrustWarning)  # both tables are here: nobody can cheat
+        found = psi.align(left, right, duplicates=duplicates, protocol=protocol)
     assert found.protocol == protocol
     pairs = list(zip(found.left_rows.tolist(), found.right_rows.tolist(), strict=True))
     every = [(0, 1), (0, 2), (1, 0), (2, 1), (2, 2)]
@@ -68,8 +121,7 @@ def test_a_protocol_of_one_s_own_choice(protocol: str, duplicates: str) -> None:
 def test_no_such_protocol() -> None:
     with pytest.raises(ConfigError, match="auto, ecdh or kkrt"):
         psi.align(["a"], ["a"], protocol="rot13")
+    with pytest.raises(ConfigError, match="auto, ecdh or kkrt"):
+        session("join", protocol="rot13")
     with pytest.raises(ConfigError, match="intersection only"):
-        TableSession.prepare(["a"], side="join", learn="cardinality", protocol="kkrt")
-    session = TableSession.prepare(["a"], side="join", protocol="kkrt")
-    assert session.party.protocol == "kkrt"
-    assert "--protocol kkrt" in session.terms
+        session("join", learn="cardinality", protocol="kkrt")

@@ -26,6 +26,7 @@ from psi import (
 )
 from psi.groups import hash_to_group
 from psi.kkrt import Receiver, Sender
+from psi.kkrt.layout import MOST_ITEMS
 
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
 OT_KEY, OT_CHOICES, MATRIX, TAGS, FINISH, CLOSE = range(2, 8)
@@ -180,8 +181,10 @@ def test_hostile_multiplicities() -> None:
 def test_other_settings_sizes_and_protocols() -> None:
     with pytest.raises(ParameterMismatchError, match="settings"):
         Sender(RIGHT).receive(Receiver(LEFT, Parameters(output="receiver")).start())
-    with pytest.raises(SizeLimitError, match="max_peer_items"):
-        Sender(RIGHT, max_peer_items=2).receive(Receiver(LEFT).start())
+    attack = Attack(pair, 0)
+    hello = attack.sealed(attack.message[40:-32], count=MOST_ITEMS + 1)
+    with pytest.raises(SizeLimitError, match=str(MOST_ITEMS + 1)):
+        attack.victim.receive(hello)
     with pytest.raises(TranscriptError):
         psi.ecdh.Sender(RIGHT).receive(Receiver(LEFT).start())
 

@@ -10,8 +10,8 @@ from psi_peers import PAIRS, run
 from psi import ConfigError, QueryLimitError
 from psi.ledger import Ledger
 
-# A store has its own ledger: test_psi_unbalanced.
-LIMITED = [name for name in PAIRS if name != "unbalanced"]
+# A store has its own ledger: test_psi_unbalanced. kkrt refuses to be counted: test_psi_choice.
+LIMITED = [name for name in PAIRS if name not in ("unbalanced", "kkrt")]
 
 
 @pytest.fixture
@@ -50,6 +50,15 @@ def test_items_are_those_of_all_sessions(path: Path) -> None:
         ledger.check("bob", 1)
     ledger.charge("carol", 10)
     assert Ledger(path, sessions_a_peer=1).items_left("bob") is None
+
+
+def test_empty_sets_do_not_go_uncounted(path: Path) -> None:
+    ledger = Ledger(path, items_a_peer=2)
+    for _ in range(2):
+        ledger.charge("bob", 0)
+    for refused in (ledger.check, ledger.charge):
+        with pytest.raises(QueryLimitError):
+            refused("bob", 0)
 
 
 def test_a_failed_session_stays_counted(path: Path) -> None:
