@@ -9,9 +9,9 @@ Row = Mapping[str, Any]
 RESULTS = Path(__file__).parent / "results"
 
 
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Give a table whose first column holds words and whose others hold numbers."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
+    """Give a table whose first columns hold words and whose others hold numbers."""
+    rule = [*["---"] * words, *["---:"] * (len(head) - words)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
@@ -74,28 +74,35 @@ def _accuracy(row: Row | None) -> str:
 
 
 def psi(rows: Sequence[Row]) -> str:
-    """Processor seconds a party and bytes an item of each protocol by size."""
+    """What each protocol assumes, its seconds by size, and its bytes an item."""
+    # All are semi-honest: spu's RR22 runs without the checks of its malicious variant.
     tools = {
-        "psi-kkrt": "psi, `kkrt`",
-        "psi-ecdh": "psi, `ecdh`",
-        "spu-rr22": "spu RR22",
-        "spu-kkrt": "spu KKRT",
-        "spu-ecdh": "spu ECDH",
-        "openmined-psi": "openmined-psi",
+        "psi-ecdh": ("psi, `ecdh`", "semi-honest; DDH"),
+        "psi-kkrt": ("psi, `kkrt`", "semi-honest; OT extension"),
+        "spu-rr22": ("spu RR22", "semi-honest; LPN"),
+        "spu-kkrt": ("spu KKRT", "semi-honest; OT extension"),
+        "spu-ecdh": ("spu ECDH", "semi-honest; DDH"),
+        "openmined-psi": ("openmined-psi", "semi-honest; DDH"),
     }
     sizes = sorted({row["log2_size"] for row in rows})
     found = {(row["tool"], row["log2_size"]): row for row in rows}
     cells = []
-    for tool, name in tools.items():
+    for tool, words in tools.items():
         seconds = [_seconds(found.get((tool, size))) for size in sizes]
         last = next(found[tool, size] for size in reversed(sizes) if (tool, size) in found)
-        cells.append([name, *seconds, f"{last['bytes_per_item']:.0f}"])
-    head = ("processor s a party", *(f"2^{size}" for size in sizes), "bytes an item")
-    return markdown(head, cells)
+        cells.append([*words, *seconds, f"{last['bytes_per_item']:.0f}"])
+    head = (
+        *("processor s a party / wall s", "assumes"),
+        *(f"2^{size}" for size in sizes),
+        "bytes an item",
+    )
+    return markdown(head, cells, words=2)
 
 
 def _seconds(row: Row | None) -> str:
-    return "–" if row is None else f"{row['cpu_seconds_per_party']:.2f}"
+    if row is None:
+        return "–"
+    return f"{row['cpu_seconds_per_party']:.2f} / {row['wall_seconds']:.1f}"
 
 
 TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {

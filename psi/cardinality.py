@@ -5,7 +5,8 @@ intersection and union, ePrint 2011/141). The messages are those of `psi.ecdh`, 
 returns the tags of the other's points shuffled, so that nobody can tell which of its own items
 a tag belongs to. Here they are sorted: a list in that order says what the set says and no more,
 and its reader can see that it is in no order of items. Semi-honest security under the decisional
-Diffie-Hellman assumption with H a random oracle.
+Diffie-Hellman assumption with H a random oracle: a side that blinds each of its items by a scalar
+of its own learns which of them match, and nothing shows it.
 """
 
 from collections.abc import Sequence

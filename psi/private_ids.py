@@ -1,11 +1,12 @@
-"""A common random ID for every item of the union, and nobody learns who is shared.
+"""A common random ID for every item of the union, and honest sides do not learn who is shared.
 
 Private-ID of Buddhavarapu, Knox, Mohassel, Sengupta, Taubeneck and Vlaskin 2020 (Private matching
 for compute, ePrint 2020/599). The ID of x is a hash of r·s·a·b·H(x), of which the receiver knows
 a and r, the sender b and s. Each side takes its own items there by the other; blinded by a·b
 alone, and sorted, the items can be compared but not told apart; for those that it lacks, each
 side gets the IDs without learning whose they are. Semi-honest security under the decisional
-Diffie-Hellman assumption with H a random oracle. A and B are the receiver's and the sender's items.
+Diffie-Hellman assumption with H a random oracle; several scalars tell what they tell under
+`psi.cardinality`. A and B are the receiver's and the sender's items.
 
     Receiver                                Sender
     RECEIVER_HELLO                      →

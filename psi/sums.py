@@ -22,7 +22,8 @@ receiver takes r·x·G off again. It learns the sum first and tells it only if i
 the agreed `max_value` allows: values made to name the items in a sum are found out that way,
 unless they are small. A sum reveals the cardinality too; below `minimum` the receiver stops
 before it asks for the sum, so that neither side learns it. That, and asking for the sum of the
-matches instead of some other one, the sender has to believe: semi-honest security.
+matches instead of some other one, the sender has to believe: semi-honest security. A minimum
+refuses few matches and hides no value: what a receiver knows of the others it can subtract.
 """
 
 from collections.abc import Sequence
@@ -67,7 +68,8 @@ class SumParameters(Parameters):
     """What both sides of a sum must choose alike.
 
     Attributes:
-        minimum: The least number of matches for which the sum is opened.
+        minimum: The least number of matches for which the sum is opened. It hides no value among
+            others that the receiver knows.
         max_value: The largest value; values are whole numbers from 0.
     """
 

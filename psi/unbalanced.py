@@ -19,7 +19,8 @@ with the first request and are kept.
 H is fixed, so that tags keep; C belongs to the session and k·C keys its MACs. The proof ties every
 answer to the public key, by which the small side knows the key again. The assumption is the one
 of RFC 9497: one-more gap Diffie-Hellman in the random oracle model. The large side may leave items
-out of its tags or put any in: semi-honest security in that respect.
+out of its tags or put any in: semi-honest security in that respect. The small side can have one
+item evaluated more than it announces, in place of C.
 """
 
 import hashlib
@@ -198,7 +199,7 @@ class UnbalancedReceiver(_UnbalancedParty):
 
 
 class UnbalancedSender(_UnbalancedParty):
-    """The large side: answers one request from its store, learns the request's size only."""
+    """The large side: answers one request from its store, learns its announced size only."""
 
     speaks_first = False
     _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO

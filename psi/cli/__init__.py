@@ -26,7 +26,7 @@ for command in (
 
 @app.callback()
 def _psi() -> None:
-    """Private set intersection: find the rows two tables share, and show nothing else."""
+    """Private set intersection: find the rows two tables share; honest sides see no others."""
 
 
 def main() -> None:

@@ -107,9 +107,9 @@ class PairOptions(SessionOptions):
     column: Annotated[
         str | None, typer.Option(help="With --learn sum: the column, at the side that has it.")
     ] = None
-    minimum: Annotated[int, typer.Option(help="With --learn sum: the least number of matches.")] = (
-        10
-    )
+    minimum: Annotated[
+        int, typer.Option(help="With --learn sum: the least number of matches; hides no value.")
+    ] = 10
     max_value: Annotated[
         int, typer.Option(help="With --learn sum: the largest value in the column.")
     ] = (1 << 20) - 1

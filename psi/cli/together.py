@@ -41,7 +41,7 @@ def together(
     ] = None,
     wait: Wait = 600,
 ) -> None:
-    """Find the IDs that three and more sides all have, and nothing that only some share."""
+    """Find the IDs that three and more sides all have; honest ones learn of no others."""
     from psi.certificates import Identity, fingerprint
     from psi.files import taken, write_table
     from psi.manyparty import GroupSession

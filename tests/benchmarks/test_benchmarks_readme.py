@@ -1,5 +1,6 @@
 """The README's figures are those of the results beside it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,13 @@ def test_the_readmes_table_is_made_from_its_results(name: str) -> None:
 @pytest.mark.parametrize("name", ["demo", "dresses", "privacy-accuracy", "psi", "aggregation"])
 def test_the_pictures_of_the_docs_are_there(name: str) -> None:
     assert (ROOT / "docs" / f"{name}.png").stat().st_size > 10_000
+
+
+def test_every_row_of_an_intersection_names_what_it_assumes_and_its_wall_time() -> None:
+    _, _, *rows = figures("psi").splitlines()
+    assert len(rows) == 6
+    for row in rows:
+        _, _, assumes, *seconds, _, _ = row.split("|")
+        assert "semi-honest; " in assumes
+        for cell in seconds:
+            assert cell.strip() == "–" or re.fullmatch(r"\d+\.\d\d / \d+\.\d", cell.strip())

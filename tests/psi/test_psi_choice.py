@@ -17,6 +17,7 @@ from psi.ledger import Ledger
 from psi.session import Party
 from psi.twoparty import TableSession
 
+ROOT = Path(__file__).parent.parent.parent
 LARGE = 9000  # of these sizes auto once took kkrt
 
 
@@ -125,3 +126,20 @@ def test_no_such_protocol() -> None:
         session("join", protocol="rot13")
     with pytest.raises(ConfigError, match="intersection only"):
         session("join", learn="cardinality", protocol="kkrt")
+
+
+DISPROVED = (
+    "as many IDs as its table has bins",
+    "no ID is revealed by that",
+    "it learns nothing by that",
+    "by the sizes of the sets",
+    "hide among",
+)
+
+
+def test_no_page_says_what_was_disproved() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("psi/**/*.py")]
+    assert len(pages) > 50
+    for page in pages:
+        words = " ".join(page.read_text("utf-8").split())
+        assert not [said for said in DISPROVED if said in words], page.name
