@@ -40,6 +40,8 @@ def show(folder: Folder, passphrase_file: PassphraseFile = None) -> None:
     try:
         print(f"job      {keyring.params.job}")
         print(f"params   {keyring.params.fingerprint.hex()}")
+        if keyring.params.honest_server:
+            print("server   trusted: honest_server is set, so one that lies may learn the key")
         print(f"key      {keyring.current}")
     except ConfigError as nothing_yet:
         print(f"key      none ({nothing_yet})")
@@ -53,7 +55,9 @@ def make(
 ) -> None:
     """Make the parties' shared key, and seal it to each other party on the roster."""
     keyring = _open(folder, passphrase_file)
-    _hand_out(keyring, keyring.make(_read(params)), out)
+    agreed = _read(params)
+    _make_folder(out)
+    _hand_out(keyring, keyring.make(agreed), out)
 
 
 @app.command()
@@ -87,6 +91,7 @@ def accept(
 def rotate(folder: Folder, out: Out, passphrase_file: PassphraseFile = None) -> None:
     """Replace the shared key by a new one for the same parties."""
     keyring = _open(folder, passphrase_file)
+    _make_folder(out)
     _hand_out(keyring, keyring.rotate(), out)
 
 
@@ -102,6 +107,7 @@ def revoke(
     keyring = _open(folder, passphrase_file)
     if params_out.exists():
         raise ConfigError(f"{params_out} is there already; give another file")
+    _make_folder(out)
     changed, sealed = keyring.revoke(party)
     _write(params_out, changed.to_bytes())
     _hand_out(keyring, sealed, out)
@@ -145,11 +151,15 @@ def _write(path: Path, data: bytes) -> None:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _hand_out(keyring: Keyring, sealed: dict[str, bytes], out: Path) -> None:
+def _make_folder(out: Path) -> None:
+    """Make the folder of the sealed keys before a key is made that could not be handed out."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror}") from None
+
+
+def _hand_out(keyring: Keyring, sealed: dict[str, bytes], out: Path) -> None:
     for party, data in sealed.items():
         _write(out / f"{party}.sealed", data)
         print(f"{out / party}.sealed")

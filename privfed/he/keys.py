@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from privfed import durable
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
 
 ROOT_BYTES = 32
@@ -81,7 +82,7 @@ class SecretKey:
         Raises:
             ConfigError: the file is there already, or cannot be written.
         """
-        write_secret(path, lock(self.to_bytes(), passphrase))
+        durable.create(path, lock(self.to_bytes(), passphrase))
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "SecretKey":
@@ -148,24 +149,6 @@ def unlock(data: bytes, passphrase: str | None) -> bytes:
 
 def _stretch(passphrase: str, salt: bytes) -> bytes:
     return Scrypt(salt=salt, length=32, n=_SCRYPT_N, r=8, p=1).derive(passphrase.encode())
-
-
-def write_secret(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner reads; never over an existing one.
-
-    Raises:
-        ConfigError: the file is there already, or cannot be written.
-    """
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise ConfigError(f"{path} is there already; keys are never written over") from None
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_secret(path: Path) -> bytes:

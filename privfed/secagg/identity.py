@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.hpke import Suite
 
+from privfed import durable
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
-from privfed.he.keys import lock, read_secret, unlock, write_secret
+from privfed.he.keys import lock, read_secret, unlock
 
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
 _MASK_KEY_DOMAIN = b"privfed/1/mask key\x00"
@@ -132,7 +133,7 @@ class Identity:
             ConfigError: the file is there already, or cannot be written.
         """
         data = _FILE + self._sign.private_bytes_raw() + self._mask.private_bytes_raw()
-        write_secret(path, lock(data, passphrase))
+        durable.create(path, lock(data, passphrase))
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "Identity":

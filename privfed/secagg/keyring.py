@@ -1,21 +1,29 @@
 """One party's keys on disk, from the first to the last day of a job.
 
-A folder of mode 0700 with ``identity.key``, ``identity.pub``, ``params.json``, ``keys/`` and
-``retired``. A retired key is never loaded again.
+A folder of mode 0700 with ``identity.key``, ``identity.pub``, the key in use in ``keys/`` and
+``keyring.json``, which names it, its parameters and the retired keys. A full disk or a kill at
+any moment leaves the key before or the key after in use: a key is on disk before it is named,
+and deleted after another one is.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from privfed import durable
 from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError
 from privfed.he.keys import SecretKey
 from privfed.secagg.identity import Identity, PublicIdentity, generate_identity
 from privfed.secagg.parameters import Parameters
+from privfed.secagg.ring_record import FILE, RingRecord
 from privfed.secagg.sealing import open_key, seal_to_roster
 
 
 class Keyring:
     """The folder. Secrets are files of mode 0600, locked where a passphrase is given.
+
+    Whatever changes the folder locks it; of two at once the second raises ConfigError, "in use".
 
     Args:
         folder: made by ``Keyring.create``.
@@ -31,9 +39,12 @@ class Keyring:
         self._folder, self._passphrase = folder, passphrase
         if not (folder / "identity.key").is_file():
             raise ConfigError(f"{folder} is no keyring; make one with: privfed keys identity")
-        if folder.stat().st_mode & 0o022:  # params.json says whom this party trusts
+        if folder.stat().st_mode & 0o022:  # keyring.json says whom this party trusts
             raise ConfigError(f"others may write to {folder}; run: chmod 700 {folder}")
         self.identity = Identity.load(folder / "identity.key", passphrase)
+        if self._left_over(RingRecord.read(folder)):
+            with contextlib.suppress(ConfigError), self._writing() as record:
+                self._sweep(record)
 
     @classmethod
     def create(cls, folder: Path, passphrase: str | None = None) -> "Keyring":
@@ -49,9 +60,14 @@ class Keyring:
             (folder / "keys").mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"cannot write {folder}: {error.strerror}") from None
-        identity = generate_identity()
-        identity.save(folder / "identity.key", passphrase)
-        (folder / "identity.pub").write_text(identity.public.to_bytes().hex() + "\n")
+        secret = folder / "identity.key"
+        with durable.lock(folder / FILE):
+            if secret.exists():
+                raise ConfigError(f"{secret} is there already; it is never written over")
+            identity = generate_identity()
+            # The secret comes last: with it the folder is a keyring, and complete.
+            durable.write(folder / "identity.pub", identity.public.to_bytes().hex() + "\n")
+            identity.save(secret, passphrase)
         return cls(folder, passphrase)
 
     @property
@@ -61,16 +77,12 @@ class Keyring:
         Raises:
             ConfigError: there are none yet.
         """
-        path = self._folder / "params.json"
-        if not path.is_file():
-            raise ConfigError(f"{self._folder} holds no parameters yet: make or accept a key")
-        return Parameters.from_bytes(path.read_bytes())
+        return self._known(RingRecord.read(self._folder))
 
     @property
     def retired(self) -> frozenset[str]:
         """Ids of keys that are never used again, in hex."""
-        path = self._folder / "retired"
-        return frozenset(path.read_text().split()) if path.is_file() else frozenset()
+        return RingRecord.read(self._folder).retired
 
     @property
     def current(self) -> str:
@@ -79,17 +91,16 @@ class Keyring:
         Raises:
             ConfigError: there is none.
         """
-        path = self._folder / "current"
-        name = path.read_text().strip() if path.is_file() else ""
-        if not name or name in self.retired:
-            raise ConfigError(f"{self._folder} holds no key in use: make, accept or rotate one")
+        name = RingRecord.read(self._folder).current
+        if not name:
+            raise ConfigError(f"{self._folder} holds no key in use: make or accept one")
         return name
 
     def key(self) -> SecretKey:
         """Return the key in use.
 
         Raises:
-            ConfigError: there is none, or it was retired.
+            ConfigError: there is none.
         """
         return SecretKey.load(self._folder / "keys" / f"{self.current}.key", self._passphrase)
 
@@ -99,17 +110,16 @@ class Keyring:
         A key in use before is retired, here and where the sealed key is accepted.
 
         Raises:
-            ConfigError: this party is not on the roster.
+            ConfigError: this party is not on the roster, or the folder is in use or cannot be
+                written.
         """
-        key = SecretKey.generate(params.fingerprint)
-        old = self._current_or_none()
-        sealed = seal_to_roster(key, params, self.identity, bytes.fromhex(old) if old else b"")
-        self._take(key, params, old)
-        return sealed
+        with self._writing() as record:
+            return self._make(record, params)
 
     def rotate(self) -> dict[str, bytes]:
         """Make a new key for the same parameters; see ``make``."""
-        return self.make(self.params)
+        with self._writing() as record:
+            return self._make(record, self._known(record))
 
     def revoke(self, party: str) -> tuple[Parameters, dict[str, bytes]]:
         """Take a party off the roster, and make a key that it does not get.
@@ -126,18 +136,19 @@ class Keyring:
         Raises:
             ConfigError: the party is not on the roster, is this one, or too few would be left.
         """
-        old = self.params
-        roster = tuple(each for each in old.roster if each.id != party)
-        if len(roster) == len(old.roster):
-            raise ConfigError(f"party {party} is not on the roster")
-        if party == self.identity.public.id:
-            raise ConfigError("a party does not revoke itself; another one does it")
-        if len(roster) < old.min_clients:
-            raise ConfigError(
-                f"only {len(roster)} parties would be left, below min_clients={old.min_clients}"
-            )
-        params = replace(old, roster=roster, max_clients=min(old.max_clients, len(roster)))
-        return params, self.make(params)
+        with self._writing() as record:
+            old = self._known(record)
+            roster = tuple(each for each in old.roster if each.id != party)
+            if len(roster) == len(old.roster):
+                raise ConfigError(f"party {party} is not on the roster")
+            if party == self.identity.public.id:
+                raise ConfigError("a party does not revoke itself; another one does it")
+            if len(roster) < old.min_clients:
+                raise ConfigError(
+                    f"only {len(roster)} parties would be left, below min_clients={old.min_clients}"
+                )
+            params = replace(old, roster=roster, max_clients=min(old.max_clients, len(roster)))
+            return params, self._make(record, params)
 
     def accept(
         self,
@@ -167,47 +178,76 @@ class Keyring:
             ConfigError: this party is not on the roster.
         """
         key, made_by, replaces = open_key(sealed, params, self.identity, maker)
-        if (self._folder / "params.json").is_file() and made_by not in self.params.roster:
-            raise AuthenticationError("a party outside the roster in use made the sealed key")
-        if not (changed or self._follows(params)):
-            raise ContextMismatchError(
-                "the parameters differ from those in use by more than parties that left: compare "
-                "their fingerprint over a channel that you trust, then accept them as changed"
-            )
-        if self.retired & {key.id.hex(), replaces.hex()}:
-            raise ContextMismatchError("the sealed key, or the one it replaces, was retired before")
-        self._take(key, params, self._current_or_none())
-        if replaces:
-            self._retire(replaces.hex())
+        with self._writing() as record:
+            if record.text and made_by not in record.params.roster:
+                raise AuthenticationError("a party outside the roster in use made the sealed key")
+            if not (changed or _follows(record, params)):
+                raise ContextMismatchError(
+                    "the parameters differ from those in use by more than parties that left: "
+                    "compare their fingerprint over a channel that you trust, then accept them as "
+                    "changed"
+                )
+            if key.id.hex() == record.current:  # a kill came after it was taken
+                return record.current
+            if record.retired & {key.id.hex(), replaces.hex()}:
+                raise ContextMismatchError(
+                    "the sealed key, or the one it replaces, was retired before"
+                )
+            self._take(record, key, params, replaces.hex())
         return key.id.hex()
 
-    def _follows(self, params: Parameters) -> bool:
-        """Return whether ``params`` are the first ones, those in use, or those less some."""
-        if not (self._folder / "params.json").is_file():
-            return True
-        old = self.params
-        roster = tuple(party for party in old.roster if party in params.roster)
-        if len(roster) != len(params.roster):
-            return False
-        return params == replace(old, roster=roster, max_clients=min(old.max_clients, len(roster)))
+    def _make(self, record: RingRecord, params: Parameters) -> dict[str, bytes]:
+        key = SecretKey.generate(params.fingerprint)
+        sealed = seal_to_roster(key, params, self.identity, bytes.fromhex(record.current))
+        self._take(record, key, params)
+        return sealed
 
-    def _take(self, key: SecretKey, params: Parameters, old: str | None) -> None:
-        path = self._folder / "keys" / f"{key.id.hex()}.key"
-        if not path.exists():
-            key.save(path, self._passphrase)
-        (self._folder / "params.json").write_bytes(params.to_bytes())
-        if old and old != key.id.hex():
-            self._retire(old)
-        (self._folder / "current").write_text(key.id.hex() + "\n")
+    def _known(self, record: RingRecord) -> Parameters:
+        if not record.text:
+            raise ConfigError(f"{self._folder} holds no parameters yet: make or accept a key")
+        return record.params
 
-    def _retire(self, name: str) -> None:
-        if name not in self.retired:
-            with (self._folder / "retired").open("a") as file:
-                file.write(name + "\n")
-        (self._folder / "keys" / f"{name}.key").unlink(missing_ok=True)
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[RingRecord]:
+        """Lock the folder, and yield what its record says now."""
+        with durable.lock(self._folder / FILE):
+            yield RingRecord.read(self._folder)
 
-    def _current_or_none(self) -> str | None:
+    def _take(
+        self, record: RingRecord, key: SecretKey, params: Parameters, replaces: str = ""
+    ) -> None:
+        """Put a key in the place of that of ``record``, in an order that may be cut anywhere."""
+        name = key.id.hex()
+        self._sweep(record)
+        key.save(self._keys / f"{name}.key", self._passphrase)
+        retired = record.retired | {record.current, replaces} - {"", name}
+        taken = RingRecord(name, params.to_bytes().decode(), retired)
+        taken.write(self._folder)
+        self._sweep(taken)
+
+    @property
+    def _keys(self) -> Path:
+        return self._folder / "keys"
+
+    def _left_over(self, record: RingRecord) -> list[Path]:
+        """Return the keys that the record does not name, and what a kill left half-written."""
+        keys = [path for path in self._keys.glob("*.key") if path.stem != record.current]
+        return [*keys, *self._keys.glob("*.new"), *self._folder.glob("*.new")]
+
+    def _sweep(self, record: RingRecord) -> None:
         try:
-            return self.current
-        except ConfigError:
-            return None
+            for path in self._left_over(record):
+                path.unlink()
+        except OSError as error:
+            raise ConfigError(f"cannot delete old keys in {self._keys}: {error.strerror}") from None
+
+
+def _follows(record: RingRecord, params: Parameters) -> bool:
+    """Return whether ``params`` are the first ones, those in use, or those less some parties."""
+    if not record.text:
+        return True
+    old = record.params
+    roster = tuple(party for party in old.roster if party in params.roster)
+    if len(roster) != len(params.roster):
+        return False
+    return params == replace(old, roster=roster, max_clients=min(old.max_clients, len(roster)))

@@ -243,8 +243,8 @@ class Parameters:
             version = described.pop("version")
             if version != VERSION:
                 raise DecodeError(
-                    f"parameters of version {version!r:.20}, this privfed reads {VERSION}: agree on "
-                    "new ones, and on a new key for them"
+                    f"parameters of version {version!r:.20}, this privfed reads {VERSION}: agree "
+                    "on new ones, and on a new key for them"
                 )
             entries, skipped = described.pop("layout")
             layout = Layout(tuple((name, tuple(shape)) for name, shape in entries), tuple(skipped))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from privfed import secagg
-from privfed.errors import ConfigError, LayoutError
+from privfed.errors import ConfigError, LayoutError, PrivacyWarning
 from privfed.he import packing, rlwe
 from privfed.he.keys import SecretKey
 from privfed.he.seal import files, is_known, zeros
@@ -90,7 +90,9 @@ def _moved(key, context):
     ],
     ids=["metadata", "header", "noise", "crash"],
 )
-def test_another_layout_is_noticed_and_slots_take_over(monkeypatch, broken):
+def test_another_layout_is_noticed_and_slots_take_over_for_an_honest_server_alone(
+    monkeypatch, broken
+):
     broken(monkeypatch)
     for cached in (zeros.self_test, zeros._metadata):
         cached.cache_clear()
@@ -100,16 +102,23 @@ def test_another_layout_is_noticed_and_slots_take_over(monkeypatch, broken):
             zeros.cached_key(SecretKey.generate(bytes(32)))
         assert isinstance(caught.value, ConfigError)
         parties = tuple(secagg.generate_identity().public for _ in range(2))
-        params = secagg.Parameters(
-            job="test",
-            layout=secagg.Layout((("w", (3,)),)),
-            clip_range=1.0,
-            bits=16,
-            max_clients=2,
-            min_clients=2,
-            max_weight=None,
-            roster=parties,
-        )
+        settings = {
+            "job": "test",
+            "layout": secagg.Layout((("w", (3,)),)),
+            "clip_range": 1.0,
+            "bits": 16,
+            "max_clients": 2,
+            "min_clients": 2,
+            "max_weight": None,
+            "roster": parties,
+        }
+        with pytest.raises(
+            LayoutError, match=r"install tenseal==0\.3\.18; or set honest_server=True"
+        ):
+            secagg.Parameters(**settings)
+        with pytest.warns(PrivacyWarning, match="honest server only") as warned:
+            params = secagg.Parameters(**settings, honest_server=True)
+        assert warned[0].filename == __file__
         assert params.scheme == "slots"
         assert params.masks
     finally:

@@ -13,6 +13,7 @@ from secagg_parties import Round, expected_mean, identities, parameters, updates
 import privfed.he
 from privfed import secagg
 from privfed.errors import AuthenticationError, CapacityError, ConfigError, DecodeError
+from privfed.secagg.quantize import Quantizer
 
 SHAPES = {"w": (7, 5), "b": (5,)}
 
@@ -238,6 +239,8 @@ def test_a_sum_that_overflows_is_refused_and_not_wrapped(scheme):
         {"max_weight": "many"},
         {"clip_range": None},
         {"pairwise_masks": 1},
+        {"honest_server": 1},
+        {"honest_server": None},
         {"tolerance": 2.0},
     ],
     ids=str,
@@ -246,6 +249,82 @@ def test_settings_out_of_range(changes):
     with pytest.raises((ConfigError, CapacityError)) as caught:
         parameters(3, SHAPES, **changes)
     assert "\n" not in str(caught.value)
+
+
+def means(params, sent, weights):
+    """The mean of updates as the decryptor computes it, without what carries it there."""
+    quantizer, start = Quantizer(params), params.weight_digits
+    checked = [
+        quantizer.check({"w": update}, weight)
+        for update, weight in zip(sent, weights or [None] * len(sent), strict=True)
+    ]
+    sums = sum(quantizer.integers(each, start, params.values) for each in checked)
+    mean = np.empty(params.layout.size, np.float32)
+    quantizer.mean(sums, weights and sum(weights), len(sent), mean)
+    return mean
+
+
+@given(
+    bits=st.integers(6, 32),
+    clip_range=st.floats(1e-20, 1e20),
+    max_weight=st.none() | st.integers(1, 2**40),
+    data=st.data(),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_next_round_accepts_every_mean(bits, clip_range, max_weight, data):
+    params = parameters(
+        3, {"w": (6,)}, bits=bits, clip_range=clip_range, max_weight=max_weight, tolerance=1.0
+    )
+    top = np.float32(clip_range)
+    share = st.floats(-1, 1) | st.sampled_from([1.0, -1.0])
+    drawn = [[1, -1, *data.draw(st.lists(share, min_size=4, max_size=4))] for _ in range(3)]
+    sent = [(np.array(each) * clip_range).astype(np.float32).clip(-top, top) for each in drawn]
+    weights = max_weight and [
+        data.draw(st.integers(1, max_weight) | st.integers(1, min(max_weight, 9))) for _ in sent
+    ]
+    mean = means(params, sent, weights)
+    again = means(params, [mean] * 3, weights)  # out_of_range="refuse"
+    assert np.abs(again).max() <= top
+
+
+def test_a_weighted_mean_ends_at_the_range():
+    """Sums rounded up come back a part of a step past it: 96 steps for 95.997 at 16 bits."""
+    params = parameters(3, {"w": (2,)}, clip_range=1.0, max_weight=1024)
+    mean = means(params, [np.array([1, -1], np.float32)] * 3, [3, 3, 3])
+    assert 3 * 96 * Quantizer(params).mean_factor(9, 3) > 1.00003
+    assert mean.tolist() == [1.0, -1.0]
+
+
+@pytest.mark.parametrize("masks", [None, False])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scheme": "slots"},
+        {"scheme": "ckks"},
+        {"scheme": "packed", "download": "summed"},
+        {"scheme": "reference", "download": "summed"},
+    ],
+    ids=str,
+)
+def test_what_a_lying_server_reads_the_key_from_needs_an_honest_one(changes, masks):
+    """Masks and tags leave c1 open, so they are no way round: see test_secagg_lying_server.py."""
+    changes = {"pairwise_masks": masks, **changes}
+    with pytest.raises(ConfigError, match="honest_server=True"):
+        parameters(3, SHAPES, honest_server=False, **changes)
+    trusting = parameters(3, SHAPES, honest_server=True, **changes)
+    text = trusting.to_bytes()
+    assert secagg.Parameters.from_bytes(text) == trusting
+    with pytest.raises(DecodeError, match="not valid"):
+        secagg.Parameters.from_bytes(
+            text.replace(b'"honest_server":true', b'"honest_server":false')
+        )
+
+
+def test_parameters_from_before_honest_server_are_refused_with_what_to_do():
+    text = parameters(3, SHAPES).to_bytes().replace(b'"honest_server":false,', b"")
+    text = text.replace(b'"version":2', b'"version":1')
+    with pytest.raises(DecodeError, match=r"version 1, this privfed reads 2: agree on new ones"):
+        secagg.Parameters.from_bytes(text)
 
 
 def test_a_roster_with_a_party_twice():
@@ -291,6 +370,7 @@ def test_every_setting_changes_the_fingerprint():
         {"job": "other"}, {"clip_range": 0.06}, {"bits": 17}, {"max_weight": 1025},
         {"max_weight": None}, {"min_clients": 3}, {"scheme": "slots"}, {"out_of_range": "clip"},
         {"pairwise_masks": True}, {"download": "summed"}, {"tolerance": 0.04},
+        {"honest_server": True},
         {"layout": secagg.Layout((("w", (5, 7)), ("b", (5,))))},
         {"layout": secagg.Layout((("b", (5,)), ("w", (7, 5))))},
         {"roster": tuple(party.public for party in reversed(identities(3)))},
@@ -306,7 +386,9 @@ def test_every_setting_changes_the_fingerprint():
         lambda text: text[:-1],
         lambda text: text + b" ",
         lambda text: b" " + text,
-        lambda text: text.replace(b'"version":1', b'"version":2'),
+        lambda text: text.replace(b'"version":2', b'"version":3'),
+        lambda text: text.replace(b'"honest_server":false,', b""),
+        lambda text: text.replace(b'"honest_server":false', b'"honest_server":0'),
         lambda text: text.replace(b'"bits":16', b'"bits":16.0'),
         lambda text: text.replace(b'"bits":16', b'"bits":"16"'),
         lambda text: text.replace(b'"bits":16', b'"bits":1e400'),

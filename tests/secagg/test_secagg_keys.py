@@ -346,6 +346,33 @@ def test_the_command_from_identities_to_revocation(tmp_path):
     assert [party.id for party in changed.roster] == ids[:2]
 
 
+def test_the_command_says_where_the_server_is_trusted(tmp_path):
+    ring = Keyring.create(tmp_path / "a")
+    roster = (ring.identity.public, identities(1)[0].public)
+    ring.make(parameters(2, SHAPES, roster=roster))
+    assert "honest_server" not in run("show", tmp_path / "a")
+    ring.make(parameters(2, SHAPES, roster=roster, scheme="slots"))
+    assert "honest_server" in run("show", tmp_path / "a")
+
+
+def test_the_command_makes_no_key_that_it_cannot_hand_out(tmp_path):
+    ring = Keyring.create(tmp_path / "a")
+    params = parameters(2, SHAPES, roster=(ring.identity.public, identities(1)[0].public))
+    ring.make(params)
+    (tmp_path / "file").touch()
+    (tmp_path / "params").write_bytes(params.to_bytes())
+    before, out = ring.current, ("--out", tmp_path / "file")
+    other = ("--party", params.roster[1].id, "--params-out", tmp_path / "params2")
+    for arguments in (
+        ("rotate", tmp_path / "a", *out),
+        ("make", tmp_path / "a", "--params", tmp_path / "params", *out),
+        ("revoke", tmp_path / "a", *other, *out),
+    ):
+        with pytest.raises(ConfigError, match="cannot write"):
+            run(*arguments)
+    assert ring.current == before
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

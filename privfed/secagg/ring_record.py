@@ -1,0 +1,90 @@
+"""What a keyring remembers beside its secrets: one small file, replaced as a whole.
+
+The key in use, the parameters that it belongs to and the retired keys change together: in files
+of their own, a kill between two writes would leave a keyring that fits no parameters.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from privfed import durable
+from privfed.errors import ConfigError
+from privfed.secagg.parameters import Parameters
+
+FILE = "keyring.json"
+_EARLIER = ("params.json", "current", "retired")  # what privfed wrote before this file
+_VERSION = 1
+_ID = re.compile("[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class RingRecord:
+    """The record itself.
+
+    Attributes:
+        current: id of the key in use, in hex; empty before the first.
+        text: canonical text of the key's parameters; empty before the first.
+        retired: ids of keys that are never used again, in hex.
+    """
+
+    current: str = ""
+    text: str = ""
+    retired: frozenset[str] = frozenset()
+
+    @property
+    def params(self) -> Parameters:
+        """The parameters, read only where they are asked for: they may be of another version."""
+        return Parameters.from_bytes(self.text.encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> "RingRecord":
+        """Read a keyring's record; an empty one where there is none yet.
+
+        Raises:
+            ConfigError: it cannot be read, is no record, or is that of an earlier privfed.
+        """
+        path = folder / FILE
+        try:
+            described = json.loads(path.read_bytes())
+            if described.keys() != {"version", "current", "params", "retired"}:
+                raise ValueError
+            found = cls(described["current"], described["params"], frozenset(described["retired"]))
+            ids = [*found.retired, found.current] if found.current else found.retired
+            whole = (
+                described["version"] == _VERSION
+                and isinstance(found.text, str)
+                and bool(found.text) == bool(found.current)
+                and all(_ID.fullmatch(each) for each in ids)
+                and found.current not in found.retired
+            )
+        except FileNotFoundError:
+            if any((folder / name).exists() for name in _EARLIER):
+                raise ConfigError(
+                    f"{folder} is of an earlier privfed, whose parameters are no longer read: move "
+                    f"{', '.join(_EARLIER)} and keys/* away, keep identity.key, and make or accept "
+                    "a key for new parameters"
+                ) from None
+            return cls()
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            whole = False
+        if not whole:
+            raise ConfigError(f"{path} is no keyring's record; put it back from a backup")
+        return found
+
+    def write(self, folder: Path) -> None:
+        """Replace the keyring's record by this one.
+
+        Raises:
+            ConfigError: it cannot be written; the one before still stands.
+        """
+        described = {
+            "version": _VERSION,
+            "current": self.current,
+            "params": self.text,
+            "retired": sorted(self.retired),
+        }
+        durable.write(folder / FILE, json.dumps(described, indent=1))
