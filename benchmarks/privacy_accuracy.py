@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import math
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -179,9 +180,9 @@ def _promise(plans: Sequence[PrivacyPlan]) -> dict[str, Any]:
     }
 
 
-def provenance(dataset: Dataset, data: str) -> dict[str, Any]:
+def provenance(dataset: Dataset, arguments: Sequence[str]) -> dict[str, Any]:
     """Say where the figures come from; names no person, folder or host."""
-    args = [Path(each).name if Path(each).is_absolute() else each for each in sys.argv[1:]]
+    args = [re.sub(r"(^|=).*/", r"\1", each) for each in arguments]
     return {
         "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["python", "-m", "benchmarks.privacy_accuracy", *args]),
@@ -190,7 +191,7 @@ def provenance(dataset: Dataset, data: str) -> dict[str, Any]:
         "machine": platform.machine(),
         "data": {
             "dataset": dataset.name,
-            "source": dataset.source.replace(data, Path(data).name),
+            "source": dataset.source,
             "is_surrogate": dataset.is_surrogate,
             "sha256": dataset.sha256,
             "rows": len(dataset),
@@ -305,7 +306,7 @@ def main() -> None:
             "tuning": asked.grid.to_dict(),
         }
         kept = {
-            "provenance": provenance(dataset, given.data),
+            "provenance": provenance(dataset, sys.argv[1:]),
             "settings": settings,
             "findings": findings,
             "rows": [asdict(row) for row in rows],

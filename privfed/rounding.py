@@ -6,6 +6,7 @@ Rounded to the nearest, half of all bounds would claim a little more than was pr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 _DIGITS = 3
@@ -26,12 +27,13 @@ def as_given(value: float) -> str:
     return repr(float(value)).removesuffix(".0")
 
 
-def outwards(low: float, high: float, decimals: int) -> tuple[str, str]:
+def outwards(interval: Sequence[float], decimals: int, *, percent: bool = False) -> tuple[str, str]:
     """Write an interval with that many decimals: it covers as printed what it covered."""
     step = Decimal(1).scaleb(-decimals)
+    low, high = (Decimal(bound).scaleb(2 if percent else 0) for bound in interval)
     return (
-        str(Decimal(low).quantize(step, ROUND_FLOOR) + 0),  # + 0: no "-0.0"
-        str(Decimal(high).quantize(step, ROUND_CEILING) + 0),
+        str(low.quantize(step, ROUND_FLOOR) + 0),  # + 0: no "-0.0"
+        str(high.quantize(step, ROUND_CEILING) + 0),
     )
 
 

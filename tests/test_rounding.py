@@ -42,7 +42,7 @@ def test_what_was_asked_is_printed_as_asked(value: float) -> None:
 @given(st.floats(-10, 10), st.floats(-10, 10), st.integers(0, 4))
 def test_an_interval_covers_as_printed_what_it_covered(one: float, other: float, d: int) -> None:
     low, high = sorted((one, other))
-    printed = tuple(map(Fraction, outwards(low, high, d)))
+    printed = tuple(map(Fraction, outwards((low, high), d)))
     unit = Fraction(1, 10**d)
     assert Fraction(low) - unit < printed[0] <= Fraction(low)
     assert Fraction(high) <= printed[1] < Fraction(high) + unit

@@ -42,6 +42,7 @@ def run_audit(
     settings: AuditSettings,
     *,
     other_encoding: Dataset | None = None,
+    command: str | None = None,
     advance: Advance = lambda doing, done: None,
 ) -> AuditResults:
     """Audit the project's own pieces on a data set's rows.
@@ -50,6 +51,7 @@ def run_audit(
         dataset: whose rows are attacked.
         settings: how much work.
         other_encoding: the same rows encoded in another way, attacked in the clear too.
+        command: the command that asked, for the provenance; None where a program did.
         advance: for a progress bar.
 
     Raises:
@@ -63,7 +65,7 @@ def run_audit(
     place = np.random.default_rng(settings.seed or 0).permutation(len(dataset))
     place = np.sort(place[: settings.most_rows])
     other = None if other_encoding is None else _rows(other_encoding, place)
-    return _Audit(_rows(dataset, place), settings, other, advance).run()
+    return _Audit(_rows(dataset, place), settings, other, command, advance).run()
 
 
 def _rows(dataset: Dataset, place: NDArray[np.intp]) -> Dataset:
@@ -82,10 +84,11 @@ class _Audit:
         dataset: Dataset,
         settings: AuditSettings,
         other_encoding: Dataset | None,
+        command: str | None,
         advance: Advance,
     ) -> None:
         self._dataset, self._settings, self._advance = dataset, settings, advance
-        self._other = other_encoding
+        self._other, self._command = other_encoding, command
         self._seed = settings.seed or 0  # of what protects nobody
         numbers = itertools.count()
 
@@ -154,7 +157,9 @@ class _Audit:
         self._seconds[part] = time.perf_counter() - start
 
     def _provenance(self) -> dict[str, Any]:
-        return origin(self._dataset) | {"settings": dataclasses.asdict(self._settings)}
+        return origin(self._dataset, self._command) | {
+            "settings": dataclasses.asdict(self._settings)
+        }
 
     # Membership
 

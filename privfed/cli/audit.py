@@ -9,8 +9,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from privfed.cli.asked import command_line
+
 
 def audit(
+    context: typer.Context,
     data: Annotated[
         str, typer.Option(help="Path of a CSV or XLSX file, “openml”, or “surrogate”.")
     ] = "surrogate",
@@ -70,6 +73,7 @@ def audit(
             rows,
             settings,
             other_encoding=other,
+            command=command_line(context),
             advance=lambda doing, done: progress.update(task, description=doing, advance=done),
         )
         progress.update(task, description="drawing the page")

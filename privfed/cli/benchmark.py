@@ -9,10 +9,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from privfed.cli.asked import command_line
 from privfed.errors import ConfigError
 
 if TYPE_CHECKING:
-    from privfed.data import Encoding
+    from privfed.data import Dataset, Encoding
     from privfed.experiment import Settings
 
 _QUICK_ROUNDS = 60
@@ -21,6 +22,7 @@ _STEPS_A_ROUND = 5
 
 
 def benchmark(
+    context: typer.Context,
     data: Annotated[
         str, typer.Option(help="Path of a CSV or XLSX file, “openml”, or “surrogate”.")
     ] = "surrogate",
@@ -82,7 +84,8 @@ def benchmark(
 
         privfed benchmark --dataset digits --parties 10 --arms overall,federated-he,federated-he-dp
     """
-    from privfed.experiment.settings import Settings  # torch waits until there is work
+    from privfed.data import load_dataset
+    from privfed.experiment import Settings, jobs  # torch waits until there is work
 
     total = rounds if rounds is not None else _QUICK_ROUNDS if quick else 500
     chosen = dataset or ("table" if label else "dresses")
@@ -100,29 +103,19 @@ def benchmark(
         epsilons=[_number(text) for text in _listed(epsilon)],
         delta=delta,
     )
-    _run(settings, chosen, data, encoding=encoding, label=label, id_column=id_column, out=out)
+    work = sum(job.rounds for job in jobs(settings))  # refuses a wrong arm before data are read
+    rows = load_dataset(
+        chosen, data, encoding=cast("Encoding", encoding), label=label, id_column=id_column
+    )
+    _run(settings, rows, work, command_line(context), out)
 
 
-def _run(
-    settings: Settings,
-    dataset: str,
-    data: str,
-    *,
-    encoding: str,
-    label: str | None,
-    id_column: str | None,
-    out: Path,
-) -> None:
+def _run(settings: Settings, rows: Dataset, work: int, command: str, out: Path) -> None:
     from privfed.cli.alignment import PSIAligner
-    from privfed.data import load_dataset
-    from privfed.experiment import jobs, provenance, run_benchmark
+    from privfed.experiment import provenance, run_benchmark
     from privfed.report import findings, terminal_table, write_report
 
     console, aside = Console(), Console(stderr=True)
-    asked = jobs(settings)
-    rows = load_dataset(
-        dataset, data, encoding=cast("Encoding", encoding), label=label, id_column=id_column
-    )
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -134,13 +127,13 @@ def _run(
         transient=True,
         disable=not aside.is_interactive,  # in a log even an erased bar leaves an empty line
     ) as progress:
-        task = progress.add_task("preparing", total=sum(job.rounds for job in asked))
+        task = progress.add_task("preparing", total=work)
         results = run_benchmark(
             settings,
             rows,
             align=PSIAligner(),
             directory=out,
-            provenance=provenance(settings, rows),
+            provenance=provenance(settings, rows, command),
             advance=lambda title, done: progress.update(task, description=title, advance=done),
         )
         progress.update(task, description="drawing the report")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -193,8 +195,10 @@ class Deal:
         )
 
     def _test_rows(self, members: Sequence[int]) -> TestRows:
-        features, labels = zip(*(self._rows(self.parties[p].test) for p in members), strict=True)
+        places = np.concatenate([self.parties[p].test for p in members])
+        named = [self.dataset.sha256, *map(str, np.sort(places).tolist())]
+        sha256 = hashlib.sha256(" ".join(named).encode()).hexdigest()
         seen = unseen = None
         if self.exposure is not None:
             seen, unseen = self.exposure.masks(members)
-        return TestRows(torch.cat(features), torch.cat(labels), seen, unseen)
+        return TestRows(*self._rows(places), sha256, seen, unseen)

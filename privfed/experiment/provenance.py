@@ -1,4 +1,4 @@
-"""Where results come from: versions, data, machine, command."""
+"""Where results come from: versions, data, machine, and the command, if one asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import datetime
 import importlib.metadata
 import os
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -30,26 +29,33 @@ _PACKAGES = (
 )
 
 
-def provenance(settings: Settings, dataset: Dataset) -> dict[str, Any]:
-    """Describe a benchmark's origin as results.json keeps it; names no person and no host."""
-    return origin(dataset) | {
+def provenance(settings: Settings, dataset: Dataset, command: str | None = None) -> dict[str, Any]:
+    """Describe a benchmark's origin as results.json keeps it; names no person, host or folder.
+
+    Args:
+        settings: what was asked.
+        dataset: the rows.
+        command: the command that asked, without folders; None where a program did. What that
+            program was called with is its own affair and is not looked at.
+    """
+    return origin(dataset, command) | {
         "seeds": list(range(settings.seeds)),
         "settings": dataclasses.asdict(settings),
     }
 
 
-def origin(dataset: Dataset) -> dict[str, Any]:
-    """Describe the program, the machine and the data of any measurement."""
+def origin(dataset: Dataset, command: str | None = None) -> dict[str, Any]:
+    """Describe the program, the machine and the data of any measurement, as `provenance`."""
     return {
         "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["privfed", *sys.argv[1:]]),
+        "command": command,
         "privfed_version": __version__,
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
         "machine": {
-            "system": f"{platform.system()} {platform.release()}",
+            "system": platform.system(),  # its release may hold the name that a builder gave it
             "architecture": platform.machine(),
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)),

@@ -25,6 +25,7 @@ _ENCRYPTION = ("encrypt", "aggregate", "decrypt")
 class TestRows:
     """An arm's test rows: features (n, d), labels (n,), and two masks (n,) where IDs exist.
 
+    `sha256`: which rows of the data set they are; arms of equal ones can be compared.
     `seen`: the arm trained on the row's ID. `unseen`: no party did, and the ID is not a repeat.
     """
 
@@ -32,6 +33,7 @@ class TestRows:
 
     features: Tensor
     labels: Tensor
+    sha256: str
     seen: NDArray[np.bool_] | None
     unseen: NDArray[np.bool_] | None
 
@@ -111,6 +113,7 @@ class Recorder:
             rounds=rounds,
             train_rows=len(self.train_rows[1]),
             test_rows=len(labels),
+            test_rows_sha256=self._test.sha256,
             train_loss_first=history["train_loss"][0],
             train_loss_last=history["train_loss"][-1],
             train_accuracy_first=history["train_accuracy"][0],

@@ -14,7 +14,7 @@ from typing import Any
 
 from privfed.experiment.atomic import replacing
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Run:
     rounds: int
     train_rows: int
     test_rows: int
+    test_rows_sha256: str | None  # which rows; None in files of version 2, which do not say
     train_loss_first: float
     train_loss_last: float
     train_accuracy_first: float

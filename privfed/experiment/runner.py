@@ -16,7 +16,7 @@ from privfed.experiment.arms import Arm, choose_arms
 from privfed.experiment.deal import Deal, Job
 from privfed.experiment.exposure import Aligner, expose
 from privfed.experiment.model_file import load_model
-from privfed.experiment.results import Overlap, Results, Run
+from privfed.experiment.results import SCHEMA_VERSION, Overlap, Results, Run
 from privfed.experiment.settings import Settings
 from privfed.experiment.store import RunStore
 from privfed.experiment.summary import summarise
@@ -147,6 +147,7 @@ def _key(job: Job, settings: Settings, dataset: Dataset) -> dict[str, Any]:
         private.pop(name, None)
     return {
         "privfed": __version__,
+        "schema": SCHEMA_VERSION,
         "dataset": [dataset.name, dataset.sha256],
         "encoder": hashlib.sha256(dataset.encoder.to_json().encode()).hexdigest(),
         "labels": list(dataset.class_names),

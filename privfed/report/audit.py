@@ -13,6 +13,7 @@ from privfed.audit.membership import FALSE_POSITIVE_RATES
 from privfed.report import audit_pictures, page, words
 from privfed.report.html import AUDIT_PAGE
 from privfed.report.tables import Table as Cells
+from privfed.rounding import at_least, outwards
 
 
 def render_audit(results: AuditResults) -> str:
@@ -133,9 +134,9 @@ def _bounds(results: AuditResults) -> Cells:
         (
             audit_pictures.in_words(name),
             f"{bound.correct} of {bound.guesses}",
-            words.decimal(bound.epsilon),
-            words.decimal(bound.epsilon_second_way),
-            words.decimal(bound.ceiling),
+            at_least(bound.epsilon),
+            at_least(bound.epsilon_second_way),
+            at_least(bound.ceiling),
             words.compact(bound.p_value),
         )
         for name, bound in results.bounds.items()
@@ -145,5 +146,5 @@ def _bounds(results: AuditResults) -> Cells:
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    low, high = interval
-    return f"{value:.3f} ({low:.3f}–{high:.3f})"
+    low, high = outwards(interval, 3)
+    return f"{value:.3f} ({low}–{high})"

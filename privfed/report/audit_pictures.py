@@ -13,6 +13,7 @@ from privfed.audit.results import SOUND
 from privfed.report.charts import Bar, Group, Palette, _bare, _panel, bar_chart
 from privfed.report.pictures import Key, Picture, groups_in_words, picture
 from privfed.report.words import MISSING, decimal, percent
+from privfed.rounding import at_least
 
 _TICKS = (0.001, 0.01, 0.1, 1.0)
 _COLOURS = ("host", "private-2", "private-4", "extra-1")
@@ -59,7 +60,7 @@ def bound_bars(results: AuditResults) -> Picture:
     """The one-run lower bound of the real thing and of each planted fault."""
     groups = []
     for planted, bound in results.bounds.items():
-        bar = Bar(((bound.epsilon, "accent"),), decimal(bound.epsilon, 2))
+        bar = Bar(((bound.epsilon, "accent"),), at_least(bound.epsilon))
         groups.append(Group(in_words(planted), (bar,), bound.claimed_epsilon))
     limit = results.bounds[SOUND].ceiling
     heading = "Lower bound on ε from one run"

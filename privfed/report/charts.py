@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FixedFormatter,
     FixedLocator,
+    FuncFormatter,
     MaxNLocator,
     NullLocator,
     PercentFormatter,
@@ -201,7 +202,7 @@ def curve_chart(
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     if percent:
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        _percents(axes)
     elif axes.get_ylim()[0] < axes.get_ylim()[1] / 2:
         axes.set_ylim(bottom=0)
     axes.set_xlabel("round", color=palette["muted"], fontsize=10, labelpad=3)
@@ -304,13 +305,18 @@ def _accuracy_against_epsilon(
     axes.grid(axis="y", color=palette["rule"], lw=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=0, colors=palette["muted"], labelsize=10, pad=5)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _percents(axes)
     ticks = _log_ticks(low, high)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(words, color=palette["muted"], fontsize=10, labelpad=4, x=0.72)
+
+
+def _percents(axes: Axes) -> None:
+    """Label a vertical axis of fractions where its ticks are: 55.5 % is not 56 %."""
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda level, _: f"{100 * level:.4g}%"))
 
 
 def _spend(axes: Axes, spend: Spend, palette: Palette) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from statistics import fmean
 
+from privfed.experiment.results import Run
 from privfed.report.charts import Bar, Group, bar_chart
 from privfed.report.palette import PHASES
 from privfed.report.pictures import Key, Picture, groups_in_words, picture
-from privfed.report.view import View
+from privfed.report.view import Line, View
 from privfed.report.words import duration, present, size
 
 TRAFFIC_KEY = (
@@ -22,6 +24,39 @@ def plaintext_bytes(view: View, split: str) -> float | None:
     for line in view.lines(split, "float"):
         return view.summary(split, line).upload_bytes_per_round
     return None
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """Seconds a round from an update to the mean: under encryption, and in the clear beside it."""
+
+    line: Line
+    seconds: float
+    clear: Line | None  # None: no arm in the clear ran
+    added: tuple[float, ...]  # a seed each: what encryption takes beyond the clear arm
+
+
+def encryption(view: View, split: str) -> Encryption | None:
+    """What encryption takes a round on a split; None where no arm was encrypted."""
+    for line in view.lines(split, "encrypted")[:1]:
+        seconds = view.summary(split, line).encryption_seconds_per_round
+        if not present(seconds):
+            return None
+        clear = next(iter(view.lines(split, "float", "reference")), None)
+        beside = {run.seed: _exchange(run) for run in view.runs(split, clear)} if clear else {}
+        added = tuple(
+            _exchange(run) - beside[run.seed]
+            for run in view.runs(split, line)
+            if run.seed in beside
+        )
+        return Encryption(line, seconds, clear if added else None, added)
+    return None
+
+
+def _exchange(run: Run) -> float:
+    """Seconds a round that are neither training nor evaluation."""
+    spent = sum(_finite(run.seconds.get(phase)) for phase in ("encrypt", "aggregate", "decrypt"))
+    return spent / max(run.rounds, 1)
 
 
 def traffic_bars(view: View, split: str) -> Picture | None:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 
 from privfed.experiment.results import Results
 from privfed.report import gains
-from privfed.report.cost import plaintext_bytes
-from privfed.report.paper import GUEST_ROWS, HOST_ROWS, PAPER, PUBLIC_ROWS
-from privfed.report.privacy import PRIVATE, arms
+from privfed.report.claim import claim
+from privfed.report.cost import encryption, plaintext_bytes
+from privfed.report.privacy import PRIVATE, arms, asked
 from privfed.report.view import Line, View
 from privfed.report.words import (
-    compact,
     count,
     duration,
+    given,
     listing,
     percent,
     percent_range,
     points,
     present,
     size,
+    span,
+    split_names,
 )
+from privfed.rounding import outwards
 
 
 @dataclass(frozen=True)
@@ -64,24 +68,43 @@ def findings(results: Results) -> list[Finding]:
 def _gain(view: View, split: str) -> Finding | None:
     result = gains.gain(view, split)
     if result is None:
-        return None
-    alone = result.alone.label
+        return _not_compared(view, split)
+    alone = result.other.label
     headline = {
-        "gain": f"learning together gains {points(result.difference)}.",
-        "loss": f"learning together costs {points(result.difference)}.",
+        "gain": f"learning together gains {points(result.difference)} over {alone}.",
+        "loss": f"learning together costs {points(result.difference)} beside {alone}.",
         "none": f"a gain of {points(result.difference)} cannot be told from chance."
         if result.difference > 0
-        else "learning together gains nothing.",
+        else "learning together gains nothing that shows.",
     }[result.verdict]
+    others = len(view.lines(split, "alone")) > 1
     return Finding(
         "gain",
         f"On the {split} split, {headline}",
-        f"Federated learning gets {percent(result.federated_accuracy)} of its test rows right; the "
-        f"best party by itself ({alone}) {percent(result.alone_accuracy)}. {_sureness(result)}",
+        f"Federated learning gets {percent(result.accuracy)} of its test rows right; {alone}"
+        f"{', the best of the parties by themselves,' if others else ''} "
+        f"{percent(result.other_accuracy)} of the same rows. {_sureness(result)}",
     )
 
 
-def _sureness(result: gains.Gain) -> str:
+def _not_compared(view: View, split: str) -> Finding | None:
+    line, alone = view.federated(split), view.lines(split, "alone")
+    if line is None or not alone:
+        return None
+    each = [f"{x.label} on {_tested(view, split, x)}" for x in (line, *alone)]
+    return Finding(
+        "gain",
+        "What learning together gives is not compared: the arms were tested on different rows.",
+        f"On the {split} split {listing(each)}. A difference of their accuracies would be one of "
+        "rows as much as of learning.",
+    )
+
+
+def _tested(view: View, split: str, line: Line) -> str:
+    return f"{span([run.test_rows for run in view.runs(split, line)])} test rows"
+
+
+def _sureness(result: gains.Difference) -> str:
     interval = f"a 95 % interval of {_signed(result.interval)}"
     if result.seeds < gains.FEW_SEEDS:
         seeds = count(result.seeds, "seed")
@@ -90,7 +113,10 @@ def _sureness(result: gains.Gain) -> str:
 
 
 def _signed(interval: tuple[float, float]) -> str:
-    low, high = (f"{bound * 100:+.1f}".replace("-", "−") for bound in interval)
+    low, high = (
+        (text if text.startswith("-") else f"+{text}").replace("-", "−")
+        for text in outwards(interval, 1, percent=True)
+    )
     return f"{low} to {high} points"
 
 
@@ -105,14 +131,17 @@ def _unseen(view: View, split: str) -> Finding | None:
         "around": "not surely better than",
         "below": "worse than",
     }[verdict]
-    headline = f"On rows that nobody trained on, it is {headline} always naming the majority."
+    headline = (
+        f"On rows that nobody trained on, federated learning is {headline} always naming the "
+        "majority."
+    )
     text = (
         f"On the {split} split {percent(summary.unseen_accuracy)} of the "
         f"{count(summary.unseen_n, 'test row')} whose {view.id_name} no party had in training are "
         f"right (95 % interval {percent_range(summary.unseen_ci95)}); the majority class would be "
         f"right on {percent(summary.unseen_majority)} of them"
     )
-    text += "; so few rows do not tell the two apart." if verdict == "around" else "."
+    text += "; the difference may be chance." if verdict == "around" else "."
     if present(summary.seen_accuracy):
         text += (
             f" On the {count(summary.seen_n, 'test row')} that it had in training, "
@@ -131,13 +160,13 @@ def _other_splits(view: View, main: str) -> Finding | None:
     }
     phrases = {"gain": "a gain", "none": "no gain that can be told from chance", "loss": "a loss"}
     parts = [
-        f"{phrases[verdict]} on the {_splits(splits)}"
+        f"{phrases[verdict]} on the {split_names(splits)}"
         for verdict, splits in by_verdict.items()
         if splits
     ]
     sentences = [
-        f"{r.split.capitalize()}: federated {percent(r.federated_accuracy)}, "
-        f"{r.alone.label} {percent(r.alone_accuracy)}, difference {_signed(r.interval)} (95 %)."
+        f"{r.split.capitalize()}: federated {percent(r.accuracy)}, "
+        f"{r.other.label} {percent(r.other_accuracy)}, difference {_signed(r.interval)} (95 %)."
         for r in others
     ]
     return Finding("splits", f"Elsewhere: {listing(parts)}.", " ".join(sentences))
@@ -167,84 +196,122 @@ def _exact(view: View) -> list[Finding]:
 
 def _pooled(view: View, split: str) -> Finding | None:
     line, pooled = view.federated(split), view.lines(split, "pooled")
-    if line is None or not pooled:
+    result = gains.difference(view, split, line, pooled[0]) if line and pooled else None
+    if result is None:
         return None
-    ours = view.summary(split, line).test_accuracy_mean
-    theirs = view.summary(split, pooled[0]).test_accuracy_mean
-    if not (present(ours) and present(theirs)):
-        return None
-    gap = theirs - ours
-    side = (
-        f"{points(gap)} {'short of' if gap > 0 else 'above'}" if abs(gap) >= 0.005 else "level with"
-    )
+    distance = points(result.difference)
+    headline = {
+        "gain": f"Federated learning ends {distance} above training on all rows in one place.",
+        "loss": f"Federated learning ends {distance} short of training on all rows in one place.",
+        "none": "Federated learning and training on all rows in one place cannot be told apart.",
+    }[result.verdict]
     return Finding(
         "pooled",
-        f"Federated learning ends {side} training on all rows in one place.",
-        f"On the {split} split, {percent(ours)} against {percent(theirs)} on the same test rows.",
+        headline,
+        f"On the {split} split, {percent(result.accuracy)} against "
+        f"{percent(result.other_accuracy)} on the same test rows. {_sureness(result)}",
     )
 
 
 def _cost(view: View, split: str) -> Finding | None:
-    encrypted = view.lines(split, "encrypted")
-    if not encrypted:
+    spent = encryption(view, split)
+    if spent is None:
         return None
-    summary = view.summary(split, encrypted[0])
-    if not present(summary.encryption_seconds_per_round):
-        return None
-    text = f"A round’s updates are {size(summary.upload_bytes_per_round)} up, all parties together"
+    seconds = duration(spent.seconds)
+    if spent.clear is None:
+        headline = f"Encrypting, adding and decrypting take {seconds} a round."
+        text = "What encryption adds is not said: no arm in the clear ran beside it. A round’s"
+    else:
+        added = fmean(spent.added)
+        headline = (
+            f"Encryption adds {duration(added)} a round."
+            if added > 0
+            else "Encryption adds no time that shows."
+        )
+        text = (
+            f"From the updates to their mean it takes {seconds} a round, and "
+            f"{duration(max(spent.seconds - added, 0.0))} in the clear ({spent.clear.label}). "
+            "A round’s"
+        )
+    up = view.summary(split, spent.line).upload_bytes_per_round
+    text += f" updates are {size(up)} up, all parties together"
     plain = plaintext_bytes(view, split)
     if plain:
-        text += f", {summary.upload_bytes_per_round / plain:.2f} times the float32 in the clear"
-    spent = duration(summary.encryption_seconds_per_round)
-    return Finding("cost", f"Encryption adds {spent} a round.", f"{text}.")
+        text += f", {up / plain:.2f} times the float32 in the clear"
+    return Finding("cost", headline, f"{text}.")
 
 
 def _privacy(view: View, split: str) -> Finding | None:
-    averaging = view.lines(split, "private")
-    lines = averaging or view.lines(split, *PRIVATE)
-    private = [x for x in lines if present(view.summary(split, x).test_accuracy_mean)]
-    if not private:
+    every = [x for x in view.lines(split, *PRIVATE) if present(_mean(view, split, x))]
+    if not every:
         return None
-    best = max(private, key=lambda line: view.summary(split, line).test_accuracy_mean)
-    summary = view.summary(split, best)
-    accuracy, majority = summary.test_accuracy_mean, summary.majority_accuracy
-    low = summary.test_accuracy_ci95[0] if summary.test_accuracy_ci95 else None
+    averaging = [line for line in every if line.role == "private"]
     plain = view.federated(split)
-    reference = view.summary(split, plain).test_accuracy_mean if plain else None
-    if present(majority) and (accuracy <= majority or (low is not None and low <= majority)):
+    costs = [gains.difference(view, split, plain, line) for line in every] if plain else []
+    compared = [result for result in costs if result is not None]
+    if not any(_beats_majority(view, split, line) for line in every):
         headline = (
             "With differential privacy, no model here is surely better than the majority class."
         )
-    elif present(reference) and reference - accuracy >= 0.005:
-        headline = f"Differential privacy costs at least {points(reference - accuracy)}."
+    elif not compared:
+        headline = (
+            "What differential privacy costs is not said: no arm without it was tested on the same "
+            "rows."
+        )
     else:
-        headline = "Differential privacy costs no accuracy that shows here."
-    names = [_asked(x) if averaging else x.label for x in private]
-    means = [percent(_mean(view, split, x)) for x in private]
+        least = min(compared, key=lambda result: result.difference)
+        name = least.other.label
+        headline = {
+            "gain": f"Differential privacy costs at least {points(least.difference)}: {name}.",
+            "none": f"What differential privacy costs cannot be told from chance: {name}.",
+            "loss": f"With differential privacy, {name} is {points(least.difference)} better than "
+            "federated learning without.",
+        }[least.verdict]
+    shown = averaging or every
+    best = max(shown, key=lambda line: _mean(view, split, line))
+    names = [asked(line) if averaging else line.label for line in shown]
+    means = [percent(_mean(view, split, line)) for line in shown]
     each = listing([f"{name}: {mean}" for name, mean in zip(names, means, strict=True)])
+    majority = view.summary(split, best).majority_accuracy
     text = f"On the {split} split, {each}; majority class {percent(majority)}"
-    if reference is not None:
-        text += f"; federated without privacy {percent(reference)}"
-    text += ". " + (_beside(view, split) if averaging else "") + _promise(view, split, best)
+    if plain is not None and view.on_same_rows(split, plain, best):
+        text += f"; federated without privacy {percent(_mean(view, split, plain))}"
+    text += ". "
+    if compared:
+        least = min(compared, key=lambda result: result.difference)
+        text += f"{least.line.label} minus {least.other.label}: {_signed(least.interval)} (95 %). "
+    text += (_beside(view, split, best) if averaging else "") + _promise(view, split, best)
     return Finding("privacy", headline, text)
 
 
-def _beside(view: View, split: str) -> str:
+def _beats_majority(view: View, split: str, line: Line) -> bool:
+    """Whether an arm is surely better than the majority class on its own test rows."""
+    interval = gains.accuracy_interval(view, split, line)
+    majority = view.summary(split, line).majority_accuracy
+    return interval is None or not present(majority) or interval[0] > majority
+
+
+def _beside(view: View, split: str, best: Line) -> str:
     """The arms that release gradients or train alone, at the largest ε that was asked."""
     last = [lines[-1] for lines in arms(view, split).values() if lines[-1].role == "released"]
     shown = [x for x in last if present(_mean(view, split, x))]
     if not shown:
         return ""
-    each = [f"{view.label(x.arm)} {percent(_mean(view, split, x))}" for x in shown]
-    return f"Beside it at {_asked(shown[0])}: {'; '.join(each)}. "
-
-
-def _asked(line: Line) -> str:
-    return f"ε\u00a0=\u00a0{line.epsilon:g}" if line.epsilon is not None else line.label
+    each = [
+        f"{view.label(x.arm)} {percent(_mean(view, split, x))}"
+        f"{'' if view.on_same_rows(split, x, best) else ' (on other rows, not compared)'}"
+        for x in shown
+    ]
+    return f"Beside it at {asked(shown[0])}: {'; '.join(each)}. "
 
 
 def _mean(view: View, split: str, line: Line) -> float:
     return view.summary(split, line).test_accuracy_mean
+
+
+def _claim(view: View) -> Finding | None:
+    said = claim(view)
+    return None if said is None else Finding("claim", *said)
 
 
 def _promise(view: View, split: str, line: Line) -> str:
@@ -255,104 +322,6 @@ def _promise(view: View, split: str, line: Line) -> str:
     rounds = count(max(run.rounds for run in view.runs(split, line)), "round")
     return (
         f"They train {rounds}. ε is that of the worst-placed unit ({cost.privacy_unit}) at "
-        f"δ\u00a0=\u00a0{compact(cost.delta)}; {cost.adjacency}; {cost.sampling}; "
+        f"δ\u00a0=\u00a0{given(cost.delta)}; {cost.adjacency}; {cost.sampling}; "
         f"{cost.accountant}."
     )
-
-
-def _claim(view: View) -> Finding | None:
-    """What this means for the paper, always as a hypothesis: nobody here has seen its file."""
-    if not view.is_dresses:
-        return None
-    overlapping = gains.gain(view, "overlapping") if "overlapping" in view.splits else None
-    if overlapping is None:
-        return Finding(
-            "claim",
-            "This run cannot speak of the paper’s claim.",
-            "It takes the overlapping split with the parties alone and federated learning.",
-        )
-    paper = PAPER["federated"].test_accuracy - PAPER["host"].test_accuracy
-    if overlapping.verdict != "gain":
-        return Finding(
-            "claim",
-            "The paper’s pattern does not show here, so this run says nothing about its cause.",
-            f"The paper reports a gain of {points(paper)} over its better party after 500 rounds; "
-            f"this run trained {_rounds(view, overlapping.federated)}.",
-        )
-    for_memory, against = _evidence(view, overlapping)
-    surrogate = (
-        " These are surrogate dresses: they show the mechanism, and nothing about real ones."
-        if view.is_surrogate
-        else ""
-    )
-    private = (
-        f"The paper’s file is private and was not looked at. Its {GUEST_ROWS} + {HOST_ROWS} rows "
-        f"are what two draws from the {PUBLIC_ROWS} public ones with "
-        f"{GUEST_ROWS + HOST_ROWS - PUBLIC_ROWS} in common would give, "
-    )
-    if for_memory and not against:
-        return Finding(
-            "claim",
-            "A hypothesis: the paper’s gain may be memory of rows that both parties hold.",
-            f"Here the gain comes with shared rows: {', and '.join(for_memory)}. {private}"
-            "and a test row of one party is then a training row of the other. If so, its gain of "
-            f"{points(paper)} would not carry over to new dresses. Private set intersection on "
-            f"{view.id_name} before training would tell.{surrogate}",
-        )
-    if against and not for_memory:
-        return Finding(
-            "claim",
-            "The gain here is not only memory of shared rows.",
-            f"There is a gain with shared rows; {listing(against)}. {private}"
-            "but this run gives no reason to put the paper’s gain down to that; it stays a "
-            f"question to that file.{surrogate}",
-        )
-    if against:
-        return Finding(
-            "claim",
-            "The evidence on the paper’s claim is mixed.",
-            f"That its gain is memory of shared rows is a hypothesis. For it: "
-            f"{listing(for_memory)}. Against it: {listing(against)}. {private}"
-            f"which only that file could confirm.{surrogate}",
-        )
-    return Finding(
-        "claim",
-        "A gain with shared rows; whether it is memory, this run cannot tell.",
-        "It takes more seeds, the disjoint or deduplicated split, or more test rows that nobody "
-        "trained on." + surrogate,
-    )
-
-
-def _evidence(view: View, overlapping: gains.Gain) -> tuple[list[str], list[str]]:
-    """What speaks for the gain being memory of shared rows, and what speaks against it.
-
-    Few rows or seeds tell nothing from chance, and that is no evidence. So what speaks for memory
-    has to lie surely below what the overlapping split shows.
-    """
-    for_memory, against = [], []
-    unseen = view.summary("overlapping", overlapping.federated).unseen_ci95
-    verdict = gains.unseen_verdict(view, "overlapping", overlapping.federated)
-    if verdict == "above":
-        against.append("unseen rows are told better than by the majority class")
-    elif verdict and unseen and unseen[1] < overlapping.federated_accuracy:
-        for_memory.append("unseen rows are not surely told better than by the majority class")
-    others = [
-        result
-        for split in ("disjoint", "deduplicated")
-        if split in view.splits and (result := gains.gain(view, split)) is not None
-    ]
-    if gaining := [r.split for r in others if r.verdict == "gain"]:
-        against.append(f"there is a gain on the {_splits(gaining)} too")
-    if gone := [
-        r.split for r in others if r.verdict != "gain" and r.interval[1] < overlapping.difference
-    ]:
-        for_memory.append(f"the gain is gone on the {_splits(gone)}")
-    return for_memory, against
-
-
-def _splits(names: list[str]) -> str:
-    return f"{listing(names)} split{'s' if len(names) > 1 else ''}"
-
-
-def _rounds(view: View, line: Line) -> str:
-    return count(max(run.rounds for run in view.runs("overlapping", line)), "round")

@@ -1,4 +1,4 @@
-"""Whether federated learning gained anything over the best party alone, and how sure that is."""
+"""How arms compare that were tested on the same rows, and how sure that is."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from scipy.special import stdtrit
 from privfed.experiment.results import Run
 from privfed.experiment.summary import wilson_interval
 from privfed.report.view import Line, View
-from privfed.report.words import present
+from privfed.report.words import listing, present
 
 FEW_SEEDS = 3  # fewer say nothing of how training varies
 
 
 @dataclass(frozen=True)
-class Gain:
-    """Federated minus the best party alone on one split; accuracies are fractions."""
+class Difference:
+    """One arm's test accuracy minus another's, on the same rows; accuracies are fractions."""
 
     split: str
-    federated: Line
-    alone: Line
-    federated_accuracy: float
-    alone_accuracy: float
+    line: Line
+    other: Line
+    accuracy: float
+    other_accuracy: float
     difference: float
     interval: tuple[float, float]  # 95 %
     seeds: int
@@ -36,27 +36,47 @@ class Gain:
         return "gain" if low > 0 else "loss" if high < 0 else "none"
 
 
-def gain(view: View, split: str) -> Gain | None:
+def gain(view: View, split: str) -> Difference | None:
     """Compare federated learning with the best party alone.
 
-    From three seeds on the interval is Student's t on the seeds' differences. With fewer it is the
-    normal approximation to the difference of two proportions over all test rows, which knows
-    nothing of how training varies. That the best party is chosen by its mean makes a gain harder
-    to claim, not easier.
+    That the best party is chosen by its mean makes a gain harder to claim, not easier.
 
     Args:
         view: The results.
         split: The split.
 
     Returns:
-        The comparison; None where either side is missing.
+        The comparison; None where either side is missing, or a party was tested on other rows.
     """
     federated, alone = view.federated(split), view.best_alone(split)
     if federated is None or alone is None:
         return None
+    if not all(view.on_same_rows(split, federated, x) for x in view.lines(split, "alone")):
+        return None  # which party is best, too, can be said on the same rows only
+    return difference(view, split, federated, alone)
+
+
+def difference(view: View, split: str, line: Line, other: Line) -> Difference | None:
+    """Compare two arms, seed by seed.
+
+    From three seeds on the interval is Student's t on the seeds' differences. With fewer it is the
+    normal approximation to the difference of two proportions over all test rows, which knows
+    nothing of how training varies.
+
+    Args:
+        view: The results.
+        split: The split.
+        line: The arm whose accuracy counts.
+        other: The arm whose accuracy is taken off.
+
+    Returns:
+        The comparison; None where the two were not tested on the same rows.
+    """
+    if not view.on_same_rows(split, line, other):
+        return None
     ours, theirs = (
-        {run.seed: run for run in view.runs(split, line) if present(run.test_accuracy)}
-        for line in (federated, alone)
+        {run.seed: run for run in view.runs(split, each) if present(run.test_accuracy)}
+        for each in (line, other)
     )
     pairs = [(run, theirs[seed]) for seed, run in ours.items() if seed in theirs]
     if not pairs:
@@ -69,16 +89,72 @@ def gain(view: View, split: str) -> Gain | None:
     else:
         sides = zip(*pairs, strict=True)
         half = 1.96 * math.sqrt(sum(_variance_of_share(side) for side in sides))
-    return Gain(
+    return Difference(
         split,
-        federated,
-        alone,
+        line,
+        other,
         math.fsum(a.test_accuracy for a, _ in pairs) / len(pairs),
         math.fsum(b.test_accuracy for _, b in pairs) / len(pairs),
         mean,
         (mean - half, mean + half),
         len(pairs),
     )
+
+
+def other_rows(view: View) -> str | None:
+    """Say which arms were tested on other rows than federated learning (else the first arm).
+
+    Args:
+        view: The results.
+
+    Returns:
+        A sentence to stand beside their figures; None where all were tested on the same ones. An
+        older file does not say which rows they were: arms of as many are not named.
+    """
+    names: dict[str, None] = {}
+    beside = ""
+    for split in view.splits:
+        lines = view.lines(split)
+        reference = view.federated(split) or lines[0]
+        for line in lines:
+            if not view.on_same_rows(split, reference, line) and _differ(
+                view.runs(split, reference), view.runs(split, line)
+            ):
+                names[line.label] = None
+                beside = beside or reference.label
+    if not names:
+        return None
+    return f"Tested on other rows than “{beside}”, and so not compared: {listing(list(names))}."
+
+
+def _differ(ours: Sequence[Run], theirs: Sequence[Run]) -> bool:
+    """Whether two arms' test rows are known to differ."""
+    unknown = any(run.test_rows_sha256 is None for run in (*ours, *theirs))
+    counts = [[run.test_rows for run in runs] for runs in (ours, theirs)]
+    return bool(ours and theirs) and (counts[0] != counts[1] or not unknown)
+
+
+def accuracy_interval(view: View, split: str, line: Line) -> tuple[float, float] | None:
+    """Give the 95 % interval of an arm's test accuracy.
+
+    Over seeds it is Student's t; with one seed Wilson's on its test rows, which knows nothing of
+    how training varies.
+
+    Args:
+        view: The results.
+        split: The split.
+        line: The arm.
+
+    Returns:
+        The interval; None where the accuracy is not known.
+    """
+    summary = view.summary(split, line)
+    runs = [run for run in view.runs(split, line) if present(run.test_accuracy)]
+    if summary.test_accuracy_ci95 is not None or not runs:
+        return summary.test_accuracy_ci95
+    rows = sum(run.test_rows for run in runs)
+    right = sum(run.test_accuracy * run.test_rows for run in runs)
+    return wilson_interval(round(right), rows)
 
 
 def _variance_of_share(runs: Sequence[Run]) -> float:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean
 
+from privfed.experiment.summary import mean_interval
 from privfed.report import gains
+from privfed.report.cost import encryption
 from privfed.report.view import View
-from privfed.report.words import count, duration, listing, percent, present, size
+from privfed.report.words import count, duration, listing, percent, percent_range, present
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ def title(view: View) -> str:
         "breast-cancer": "Breast cancer",
         "digits": "Handwritten digits",
     }.get(view.dataset, view.dataset)
-    return f"{name}: what federated learning gains"
+    return f"{name}: learning together, measured"
 
 
 def subtitle(view: View) -> str:
@@ -47,11 +50,15 @@ def key_figures(view: View) -> list[KeyFigure]:
     if split is None:
         return []
     found = [*_accuracy(view, split), *_exactness(view)]
-    for line in view.lines(split, "encrypted")[:1]:
-        spent = view.summary(split, line).encryption_seconds_per_round
-        if present(spent):
-            up = size(view.summary(split, line).upload_bytes_per_round)
-            found.append(KeyFigure(duration(spent), "added by encryption a round", f"{up} up"))
+    spent = encryption(view, split)
+    if spent is not None and spent.clear is not None and fmean(spent.added) > 0:
+        found.append(
+            KeyFigure(
+                duration(fmean(spent.added)),
+                "added by encryption a round",
+                _times(mean_interval(spent.added)),
+            )
+        )
     return found
 
 
@@ -61,22 +68,32 @@ def _accuracy(view: View, split: str) -> list[KeyFigure]:
     if shown is None:
         return []
     s = view.summary(split, shown)
-    note = "test accuracy"
-    if line is not None and alone is not None:
-        note = f"best party alone {percent(view.summary(split, alone).test_accuracy_mean)}"
+    name = "federated" if line else shown.label
     found = [
         KeyFigure(
             percent(s.test_accuracy_mean),
-            f"{'federated' if line else shown.label}, {split} split",
-            note,
+            f"test accuracy, {name}, {split} split",
+            f"95 %: {percent_range(gains.accuracy_interval(view, split, shown))}; always the "
+            f"majority class {percent(s.majority_accuracy)}",
         )
     ]
     if present(s.unseen_accuracy):
-        majority = f"majority class {percent(s.unseen_majority)}"
         found.append(
-            KeyFigure(percent(s.unseen_accuracy), "on rows that nobody trained on", majority)
+            KeyFigure(
+                percent(s.unseen_accuracy),
+                f"on rows that nobody trained on, {name}",
+                f"95 %: {percent_range(s.unseen_ci95)}; always the majority class "
+                f"{percent(s.unseen_majority)}",
+            )
         )
     return found
+
+
+def _times(interval: tuple[float, float] | None) -> str:
+    if interval is None:
+        return "one run, so no interval"
+    low, high = interval
+    return f"95 %: {duration(max(low, 0.0))} to {duration(high)}"
 
 
 def _exactness(view: View) -> list[KeyFigure]:

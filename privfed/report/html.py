@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from privfed.experiment.results import Results
-from privfed.report import cost, page, paper, pictures, privacy, tables, words
+from privfed.report import cost, gains, page, paper, pictures, privacy, tables, words
 from privfed.report.findings import findings
 from privfed.report.headline import key_figures, subtitle, title
 from privfed.report.view import View
@@ -43,6 +43,7 @@ def render_html(results: Results, *, audit: bool = False) -> str:
         pictures=pictures,
         privacy=privacy,
         cost=cost,
+        other_rows=gains.other_rows(view),
         tables=tables,
         words=words,
         sees=_who_sees(view),

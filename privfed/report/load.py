@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import types
 import typing
 from pathlib import Path
@@ -15,6 +16,7 @@ from privfed.report.view import View
 
 MAX_BYTES = 256_000_000  # ten times the full benchmark; measured before anything is parsed
 
+_OLDER = 2  # is read too
 _LARGEST = 1e15  # no count, byte, second or loss here is larger
 
 _AGAIN = "write it again with `privfed benchmark`"
@@ -70,6 +72,8 @@ def results_from(document: Any) -> Results:
     if not isinstance(document, dict) or "schema_version" not in document:
         raise ConfigError(f"this is not a results file: it has no schema_version; {_AGAIN}")
     version = document["schema_version"]
+    if type(version) is int and version == _OLDER:
+        document, version = _upgraded(document), SCHEMA_VERSION
     if type(version) is not int or version != SCHEMA_VERSION:
         raise ConfigError(
             f"schema version {version!r} is not {SCHEMA_VERSION}, that of this privfed; {_AGAIN}"
@@ -79,6 +83,26 @@ def results_from(document: Any) -> Results:
         _check_history(run.history, f"runs[{number}].history")
     View(results)  # refuses an arm that is not described
     return results
+
+
+def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
+    """Read version 2 as 3: which rows arms were tested on is not known, and folders are left out.
+
+    Its command may have been that of any program, so it is not shown; the settings are there.
+    """
+    upgraded = document | {"schema_version": SCHEMA_VERSION}
+    if isinstance(document.get("runs"), list):
+        upgraded["runs"] = [
+            {"test_rows_sha256": None} | run if isinstance(run, dict) else run
+            for run in document["runs"]
+        ]
+    if isinstance(document.get("provenance"), dict):
+        provenance = upgraded["provenance"] = document["provenance"] | {"command": None}
+        data = provenance.get("data")
+        if isinstance(data, dict) and isinstance(data.get("source"), str):
+            source = re.sub(r"(?<=, )[^,]*/", "", data["source"], count=1)
+            provenance["data"] = data | {"source": source}
+    return upgraded
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

@@ -8,7 +8,8 @@ from privfed.report.charts import Spend, Trade, epsilon_chart, trade_chart
 from privfed.report.pictures import Key, Picture, on_split, picture, slug
 from privfed.report.tables import Table
 from privfed.report.view import Line, View
-from privfed.report.words import MISSING, compact, percent, percent_range, present
+from privfed.report.words import MISSING, compact, given, percent, percent_range, present, upper
+from privfed.rounding import as_given
 
 PRIVATE = ("private", "released")
 
@@ -135,7 +136,7 @@ def _trade(view: View, split: str) -> Picture:
             )
         )
         at = [
-            f"ε = {x.epsilon:g} {percent(s.test_accuracy_mean)}"
+            f"{asked(x)} {percent(s.test_accuracy_mean)}"
             for x, s in zip(shown, summaries, strict=True)
         ]
         words.append(f"{label}: {', '.join(at)}.")
@@ -152,12 +153,12 @@ def _trade(view: View, split: str) -> Picture:
 
 def trade_table(view: View, split: str) -> Table:
     """Test accuracy of each private arm, an ε a column."""
-    asked = sorted({x.epsilon for x in view.lines(split, *PRIVATE) if x.epsilon is not None})
+    columns = sorted({x.epsilon for x in view.lines(split, *PRIVATE) if x.epsilon is not None})
     rows = []
     for label, lines in arms(view, split).items():
         cells = {line.epsilon: _accuracy(view, split, line) for line in lines}
-        rows.append((label, *(cells.get(epsilon, MISSING) for epsilon in asked)))
-    return Table(("Arm", *(f"ε = {epsilon:g}" for epsilon in asked)), tuple(rows))
+        rows.append((label, *(cells.get(epsilon, MISSING) for epsilon in columns)))
+    return Table(("Arm", *(f"ε = {as_given(epsilon)}" for epsilon in columns)), tuple(rows))
 
 
 def _accuracy(view: View, split: str, line: Line) -> str:
@@ -165,6 +166,11 @@ def _accuracy(view: View, split: str, line: Line) -> str:
     interval = percent_range(summary.test_accuracy_ci95)
     mean = percent(summary.test_accuracy_mean)
     return mean if interval == MISSING else f"{mean} ({interval})"
+
+
+def asked(line: Line) -> str:
+    """The ε that an arm was asked to keep to, or its name where none was."""
+    return line.label if line.epsilon is None else f"ε\u00a0=\u00a0{as_given(line.epsilon)}"
 
 
 # Terms
@@ -181,11 +187,11 @@ def privacy_table(view: View, split: str) -> Table:
         rows.append(
             (
                 view.label(line.arm),
-                compact(c.target_epsilon),
-                compact(c.epsilon),
-                compact(c.epsilon_outsider),
-                compact(c.epsilon_single_row),
-                compact(c.delta),
+                given(c.target_epsilon),
+                upper(c.epsilon),
+                upper(c.epsilon_outsider),
+                upper(c.epsilon_single_row),
+                given(c.delta),
                 compact(c.noise_multiplier),
                 compact(c.l2_clip_norm),
                 _each(c.sampling_rate),
@@ -207,7 +213,7 @@ def privacy_terms(view: View, split: str) -> list[tuple[str, str]]:
         ("Adjacency", [c.adjacency for c in costs]),
         ("Sampling", [c.sampling for c in costs]),
         ("Accountant", [c.accountant for c in costs]),
-        ("δ", [compact(c.delta) for c in costs]),
+        ("δ", [given(c.delta) for c in costs]),
     )
     return [(name, "; ".join(dict.fromkeys(values))) for name, values in fields if values]
 

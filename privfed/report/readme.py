@@ -8,12 +8,14 @@ from pathlib import Path
 
 from privfed.errors import ConfigError
 from privfed.experiment.results import Results
+from privfed.report import gains
 from privfed.report.charts import bar_chart
 from privfed.report.palette import LIGHT
 from privfed.report.pictures import split_groups
 from privfed.report.svg import drawing
 from privfed.report.view import View
 from privfed.report.words import count, percent, present
+from privfed.rounding import as_given, outwards
 
 _DPI = 160
 
@@ -51,24 +53,29 @@ def readme_table(results: Results) -> str:
         _markdown(cells) for cells in (head, ["---", *["---:"] * (len(head) - 1)], *rows, *majority)
     ]
     terms = _terms(results, {line.arm for line in lines})
-    return "\n".join([*table, *terms]).replace("\u00a0", " ")
+    rows_note = gains.other_rows(view)
+    notes = [*([rows_note] if rows_note else []), *terms]
+    # Each a paragraph of its own, under the table.
+    under = [line for note in notes for line in ("", note)]
+    return "\n".join([*table, *under]).replace("\u00a0", " ")
 
 
 def _terms(results: Results, shown: Set[str]) -> list[str]:
     """Say what the table's ε mean, as no ε stands alone."""
     costs = [run.privacy for run in results.runs if run.privacy is not None and run.arm in shown]
     terms = dict.fromkeys(
-        f"ε of the worst-placed unit ({cost.privacy_unit}) at δ = {cost.delta:g}; "
+        f"ε of the worst-placed unit ({cost.privacy_unit}) at δ = {as_given(cost.delta)}; "
         f"{cost.adjacency}; {cost.sampling}; {cost.accountant}."
         for cost in costs
     )
-    return ["", *terms] if terms else []
+    return list(terms)
 
 
 def _with_interval(share: float | None, interval: tuple[float, float] | None) -> str:
     if interval is None or not all(map(present, interval)):
         return percent(share)
-    return f"{percent(share)} ({interval[0] * 100:.0f}–{interval[1] * 100:.0f})"
+    low, high = outwards(interval, 0, percent=True)
+    return f"{percent(share)} ({low}–{high})"
 
 
 def _majority_row(view: View) -> list[list[str]]:

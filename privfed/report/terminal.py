@@ -6,8 +6,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from privfed.experiment.results import Results
+from privfed.report import gains
 from privfed.report.view import View
 from privfed.report.words import MISSING, duration, present, size
+from privfed.rounding import outwards
 
 
 def terminal_table(results: Results) -> Table:
@@ -23,12 +25,14 @@ def terminal_table(results: Results) -> Table:
         ConfigError: If the results hold an arm that they do not describe.
     """
     view = View(results)
+    other_rows = gains.other_rows(view)
     seeds = max((summary.seeds for summary in results.summaries), default=0)
     table = Table(
         title=f"{view.dataset}{' (surrogate)' if view.is_surrogate else ''}, accuracies in %",
         caption=(
             f"{'±: half a 95 % interval; ' if seeds > 1 else ''}seen: test rows whose ID the arm "
             "trained on; unseen: no party did; majority: its class on the unseen; up: a round"
+            f"{f'. {escape(other_rows)}' if other_rows else ''}"
         ),
         title_justify="left",
         caption_justify="left",
@@ -57,7 +61,8 @@ def terminal_table(results: Results) -> Table:
 def _with_half(mean: float, interval: tuple[float, float] | None) -> str:
     if interval is None or not all(map(present, (mean, *interval))):
         return _hundredths(mean)
-    return f"{_hundredths(mean)} ± {(interval[1] - interval[0]) * 50:.1f}"
+    _, half = outwards((0, (interval[1] - interval[0]) / 2), 1, percent=True)
+    return f"{_hundredths(mean)} ± {half}"
 
 
 def _hundredths(value: float | None) -> str:

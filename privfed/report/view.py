@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from privfed.errors import ConfigError
 from privfed.experiment.results import ArmDescription, PrivacyCost, Results, Run, Summary
+from privfed.rounding import as_given
 
 _SPLITS = ("overlapping", "disjoint", "deduplicated")  # the order in which their story is told
 ROLES = ("alone", "pooled", "float", "reference", "encrypted", "private", "released")
@@ -95,7 +96,7 @@ class View:
         description = self._descriptions[arm]
         label = description.label
         if epsilon is not None and "ε" not in label:
-            label = f"{label}, ε\u00a0=\u00a0{epsilon:g}"
+            label = f"{label}, ε\u00a0=\u00a0{as_given(epsilon)}"
         role = _role(description, epsilon)
         colour, dash = paint.next(role, arm)
         return Line(arm, epsilon, label, role, colour, dash)
@@ -149,6 +150,17 @@ class View:
         ]
         return max(
             lines, key=lambda line: self.summary(split, line).test_accuracy_mean, default=None
+        )
+
+    def on_same_rows(self, split: str, one: Line, other: Line) -> bool:
+        """Whether two arms were tested on the same rows in every seed that both have."""
+        ours, theirs = (
+            {run.seed: run.test_rows_sha256 for run in self.runs(split, line)}
+            for line in (one, other)
+        )
+        both = ours.keys() & theirs.keys()
+        return bool(both) and all(
+            ours[seed] is not None and ours[seed] == theirs[seed] for seed in both
         )
 
     def costs(self, split: str, line: Line) -> list[PrivacyCost]:

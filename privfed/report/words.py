@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TypeGuard
 
+from privfed.rounding import as_given, at_most, outwards
+
 MISSING = "–"
 _NBSP = "\u00a0"
 
@@ -21,11 +23,21 @@ def percent(value: float | None) -> str:
 
 
 def percent_range(interval: Sequence[float] | None) -> str:
-    """An interval of fractions as percentages."""
+    """An interval of fractions as percentages, rounded outwards."""
     if interval is None or not all(present(bound) for bound in interval):
         return MISSING
-    low, high = interval
-    return f"{low * 100:.1f} to {high * 100:.1f}{_NBSP}%"
+    low, high = outwards(interval, 1, percent=True)
+    return f"{low} to {high}{_NBSP}%"
+
+
+def given(value: float | None) -> str:
+    """A number that was asked for, such as a target ε or a δ, as it was asked."""
+    return as_given(value) if present(value) else MISSING
+
+
+def upper(value: float | None) -> str:
+    """An upper bound such as a spent ε: never less than it is."""
+    return at_most(value) if present(value) else MISSING
 
 
 def points(difference: float) -> str:
@@ -40,7 +52,7 @@ def decimal(value: float | None, digits: int = 3) -> str:
 
 
 def compact(value: float | None) -> str:
-    """A number with up to four significant digits, such as an ε or a δ."""
+    """A number with up to four significant digits, no bound."""
     if not present(value):
         return MISSING
     if value != 0 and abs(value) < 1e-3:
@@ -92,3 +104,8 @@ def span(values: Sequence[int]) -> str:
         return MISSING
     low, high = min(values), max(values)
     return str(low) if low == high else f"{low} to {high}"
+
+
+def split_names(names: Sequence[str]) -> str:
+    """Splits in words: "disjoint and deduplicated splits"."""
+    return f"{listing(names)} split{'s' if len(names) > 1 else ''}"

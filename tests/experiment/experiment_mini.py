@@ -113,6 +113,7 @@ RUN = Run(
     rounds=3,
     train_rows=8,
     test_rows=10,
+    test_rows_sha256="11",
     train_loss_first=0.7,
     train_loss_last=0.5,
     train_accuracy_first=0.5,

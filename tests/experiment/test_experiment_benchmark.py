@@ -64,7 +64,7 @@ def test_the_file_has_what_issue_2_names(mini: Mini) -> None:
     assert {"torch", "opacus", "tenseal", "python"} <= provenance["versions"].keys()
     assert provenance["machine"].keys() == {"system", "architecture", "processor", "cores"}
     assert provenance["settings"]["epsilons"] == [8.0]
-    assert document["schema_version"] == 2
+    assert document["schema_version"] == 3
 
 
 def numbers(value: Any) -> Iterator[float]:

@@ -60,6 +60,7 @@ def test_a_run_by_hand() -> None:
     test = TestRows(
         features=torch.tensor([[-1.0], [-2.0], [3.0], [4.0]]),
         labels=torch.tensor([1, 1, 1, 0]),
+        sha256="22",
         seen=np.array([True, False, False, True]),
         unseen=np.array([False, True, True, False]),
     )
@@ -84,7 +85,7 @@ def test_a_run_by_hand() -> None:
 
 def test_a_run_of_no_round_is_none() -> None:
     rows = torch.zeros(2, 1), torch.tensor([0, 1])
-    recorder = Recorder([rows], TestRows(*rows, None, None), lambda rounds: None)
+    recorder = Recorder([rows], TestRows(*rows, "", None, None), lambda rounds: None)
     [arm] = choose_arms(["guest"], ["guest", "host"])
     with pytest.raises(RuntimeError, match="no round"):
         recorder.finish(arm, "disjoint", 0, None, None, {}, "m.npz")

@@ -40,6 +40,22 @@ DESCRIPTIONS = {
         "federated, encrypted, private", "all", "packed", "local DP-SGD at each party",
         "The server sees only ciphertexts; the parties see a mean that holds noise.",
     ),
+    "single-party": (
+        "one party alone, private", "guest", "none", "local DP-SGD at each party",
+        "Nothing but the noisy model leaves guest.",
+    ),
+    "local-noise": (
+        "gradients, local noise", "all", "float", "every party adds all of the noise",
+        "The server sees each party's noisy gradients.",
+    ),
+    "noise-shares": (
+        "gradients, noise shares, encrypted", "all", "packed", "every party adds a share",
+        "The server sees only ciphertexts and the parties a sum that holds noise.",
+    ),
+    "central-noise": (
+        "gradients, central noise", "all", "float", "a trusted server adds the noise",
+        "The server sees each party's exact gradients.",
+    ),
 }  # fmt: skip
 
 # Last test accuracy, accuracy on seen rows, on unseen rows.
@@ -65,15 +81,21 @@ def sample(
     is_surrogate: bool = False,
     levels: dict[str, dict[str, tuple[float, float | None, float]]] | None = None,
     unequal: bool = False,
+    paired: bool = False,
 ) -> Results:  # fmt: skip
-    """Results of a benchmark of this shape; `unequal` breaks the encrypted arm's last round."""
+    """Results of a benchmark of this shape.
+
+    `unequal` breaks the encrypted arm's last round. `paired` tests the parties alone on the rows
+    of all, as no benchmark does yet.
+    """
     runs, summaries = [], []
     for split in splits:
         for arm in arms:
-            for epsilon in epsilons if arm.endswith("-dp") else (None,):
+            for epsilon in epsilons if DESCRIPTIONS[arm][3] != "none" else (None,):
                 level = (levels or LEVELS).get(split, LEVELS["disjoint"])
                 group = [
-                    _run(arm, split, seed, rounds, epsilon, level, unequal) for seed in range(seeds)
+                    _run(arm, split, seed, rounds, epsilon, level, unequal, paired)
+                    for seed in range(seeds)
                 ]
                 runs += group
                 summaries.append(summarise(group))
@@ -94,18 +116,20 @@ def _run(
     epsilon: float | None,
     levels: dict[str, tuple[float, float | None, float]],
     unequal: bool,
+    paired: bool,
 ) -> Run:
     # The encrypted arm draws what the reference draws, so their weights are equal.
     same = "federated" if arm == "federated-he" else arm
     generator = np.random.default_rng([seed, *f"{same} {split} {epsilon}".encode()])
-    alone = DESCRIPTIONS[arm][1] == arm
+    alone = not DESCRIPTIONS[arm][1].startswith("all")
     test, seen, unseen = levels["alone" if alone else "all"]
     if epsilon is not None:
         rounds = max(1, rounds // 20)
         test = 0.5 + 0.02 * math.log2(1 + epsilon)
         seen, unseen = (test + 0.01 if seen is not None else None), test - 0.01
-    test_rows = {"guest": 82, "host": 92, "party-3": 60}.get(arm, 174)
-    train_rows = {"guest": 324, "host": 364, "party-3": 240}.get(arm, 688)
+    whose = DESCRIPTIONS[arm][1]
+    test_rows = 174 if paired else {"guest": 82, "host": 92, "party-3": 60}.get(whose, 174)
+    train_rows = {"guest": 324, "host": 364, "party-3": 240}.get(whose, 688)
     test = float(np.clip(test + generator.normal(0, 0.02), 0, 1))
     time = np.arange(1, rounds + 1) / rounds
     train_loss = 0.71 * np.exp(-3.2 * time) + 0.06 + generator.normal(0, 0.012, rounds)
@@ -126,7 +150,7 @@ def _run(
     ]
     if unequal and arm == "federated-he":
         hashes[-1] = "0" * 64
-    encrypted = "he" in arm
+    encrypted = DESCRIPTIONS[arm][2] == "packed"
     upload = 0.0 if alone or arm == "overall" else 64_800.0 if encrypted else 46_864.0
     seconds = {"train": 0.018 * rounds, "aggregate": 0.0004 * rounds, "evaluate": 0.002 * rounds}
     if encrypted:
@@ -141,6 +165,7 @@ def _run(
         rounds=rounds,
         train_rows=train_rows,
         test_rows=test_rows,
+        test_rows_sha256=hashlib.sha256(f"{split} {seed} {test_rows}".encode()).hexdigest(),
         train_loss_first=float(train_loss[0]),
         train_loss_last=float(train_loss[-1]),
         train_accuracy_first=float(train_accuracy[0]),

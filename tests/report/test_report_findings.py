@@ -24,7 +24,7 @@ def names(results: Results) -> list[str]:
 
 
 def test_the_papers_pattern_is_told_as_a_hypothesis() -> None:
-    results = sample(arms=PLAIN, rounds=30)
+    results = sample(arms=PLAIN, paired=True, rounds=30)
     assert "learning together gains 2" in finding(results, "gain").headline
     assert (
         "not surely better than always naming the majority" in finding(results, "unseen").headline
@@ -37,14 +37,17 @@ def test_the_papers_pattern_is_told_as_a_hypothesis() -> None:
 
 
 def test_a_claim_on_surrogate_rows_says_so() -> None:
-    claim = finding(sample(arms=PLAIN, rounds=30, is_surrogate=True), "claim")
+    claim = finding(sample(arms=PLAIN, paired=True, rounds=30, is_surrogate=True), "claim")
     assert "These are surrogate dresses" in claim.text
 
 
 def test_a_gain_that_carries_over_is_not_put_down_to_memory() -> None:
     everywhere = {split: {"alone": (0.6, 0.62, 0.6), "all": (0.9, 0.91, 0.9)} for split in LEVELS}
-    results = sample(arms=PLAIN, rounds=30, levels=everywhere)
-    assert "it is better than always naming the majority" in finding(results, "unseen").headline
+    results = sample(arms=PLAIN, paired=True, rounds=30, levels=everywhere)
+    assert (
+        "federated learning is better than always naming the majority"
+        in finding(results, "unseen").headline
+    )
     assert finding(results, "splits").headline.startswith("Elsewhere: a gain on the disjoint and")
     claim = finding(results, "claim")
     assert claim.headline == "The gain here is not only memory of shared rows."
@@ -52,7 +55,7 @@ def test_a_gain_that_carries_over_is_not_put_down_to_memory() -> None:
 
 def test_evidence_on_both_sides_is_called_mixed() -> None:
     levels = LEVELS | {"disjoint": {"alone": (0.55, None, 0.55), "all": (0.75, None, 0.75)}}
-    claim = finding(sample(arms=PLAIN, rounds=30, levels=levels), "claim")
+    claim = finding(sample(arms=PLAIN, paired=True, rounds=30, levels=levels), "claim")
     assert "mixed" in claim.headline
     assert "there is a gain on the disjoint split too" in claim.text
     assert "the gain is gone on the deduplicated split" in claim.text
@@ -60,7 +63,7 @@ def test_evidence_on_both_sides_is_called_mixed() -> None:
 
 def test_without_a_gain_the_claim_is_left_open() -> None:
     flat = {split: {"alone": (0.55, 0.9, 0.5), "all": (0.55, 0.9, 0.5)} for split in LEVELS}
-    results = sample(arms=PLAIN, rounds=30, levels=flat)
+    results = sample(arms=PLAIN, paired=True, rounds=30, levels=flat)
     assert "gains 2" not in finding(results, "gain").headline
     assert "says nothing about its cause" in finding(results, "claim").headline
     assert "30\u00a0rounds" in finding(results, "claim").text
@@ -68,18 +71,18 @@ def test_without_a_gain_the_claim_is_left_open() -> None:
 
 def test_a_loss_is_called_one() -> None:
     worse = {split: {"alone": (0.8, 0.9, 0.5), "all": (0.5, 0.9, 0.5)} for split in LEVELS}
-    results = sample(arms=PLAIN, rounds=30, levels=worse)
+    results = sample(arms=PLAIN, paired=True, rounds=30, levels=worse)
     assert "learning together costs" in finding(results, "gain").headline
 
 
 def test_equal_weights_are_counted_run_by_run_and_round_by_round() -> None:
-    text = finding(sample(arms=PLAIN, rounds=30), "exact").text
+    text = finding(sample(arms=PLAIN, paired=True, rounds=30), "exact").text
     assert "450 of 450\u00a0rounds" in text
     assert "15 of 15\u00a0runs" in text
 
 
 def test_unequal_weights_are_called_broken() -> None:
-    results = sample(arms=PLAIN, rounds=30, unequal=True)
+    results = sample(arms=PLAIN, paired=True, rounds=30, unequal=True)
     found = finding(results, "exact")
     assert "something is broken" in found.headline
     assert "435 of 450\u00a0rounds" in found.text
@@ -88,12 +91,12 @@ def test_unequal_weights_are_called_broken() -> None:
 
 
 def test_one_seed_says_that_it_counts_rows_only() -> None:
-    text = finding(sample(arms=PLAIN, rounds=30, seeds=1), "gain").text
+    text = finding(sample(arms=PLAIN, paired=True, rounds=30, seeds=1), "gain").text
     assert "with 1\u00a0seed it counts test rows only" in text
 
 
 def test_other_data_leave_the_paper_out() -> None:
-    assert "claim" not in names(sample(arms=PLAIN, rounds=30, dataset="digits"))
+    assert "claim" not in names(sample(arms=PLAIN, paired=True, rounds=30, dataset="digits"))
 
 
 @pytest.mark.parametrize("arm", ["guest", "overall", "federated", "federated-he"])
@@ -107,7 +110,7 @@ def test_private_arms_are_held_against_the_majority_class() -> None:
     found = finding(sample(arms=arms, rounds=60, epsilons=(1.0, 8.0)), "privacy")
     assert "no model here is surely better than the majority class" in found.headline
     assert "They train 3\u00a0rounds" in found.text
-    assert "δ\u00a0=\u00a01e-5" in found.text
+    assert "δ\u00a0=\u00a01e-05" in found.text
     # 0.5 + 0.02 log2(1 + ε) passes the majority class's 0.58 by far at so large an ε.
     found = finding(sample(arms=arms, rounds=60, epsilons=(2.0**12,)), "privacy")
     assert "Differential privacy costs at least" in found.headline
@@ -119,7 +122,7 @@ def test_nothing_finished_says_so() -> None:
 
 
 def _with_accuracies(accuracies: dict[str, list[float]]) -> View:
-    results = sample(arms=("guest", "federated"), splits=("disjoint",), rounds=2)
+    results = sample(arms=("guest", "federated"), splits=("disjoint",), rounds=2, paired=True)
     seeds = len(next(iter(accuracies.values())))
     runs = [
         dataclasses.replace(run, test_accuracy=accuracies[run.arm][run.seed], test_rows=100)

@@ -1,0 +1,27 @@
+"""What a command was asked, as its provenance keeps it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import PurePath
+
+import typer
+
+_PATHS = frozenset({"data", "out"})
+
+
+def command_line(context: typer.Context) -> str:
+    """Give the command with the options that were given; of a path only its last part.
+
+    It is made of what was parsed, not of the process's arguments: those may be another program's.
+    """
+    options = {option.name: option.opts[0] for option in context.command.params}
+    words = ["privfed", str(context.info_name)]
+    for name, value in context.params.items():  # in the order in which they were given
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        words.append(options[name])
+        if value is not True:  # else it is a flag
+            words.append(PurePath(value).name or "." if name in _PATHS else str(value))
+    return shlex.join(words)
