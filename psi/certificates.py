@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from psi.errors import ConfigError
+from psi.storage import new_file
 
 __all__ = ["TLS_NAME", "Identity", "create_identity", "fingerprint", "load_certificate"]
 
@@ -69,6 +70,12 @@ def create_identity(prefix: Path, *, days: int = 365) -> str:
     """
     if days < 1:
         raise ConfigError("a certificate is valid for at least one day")
+    key_path, certificate_path = (
+        prefix.with_name(prefix.name + ending) for ending in (".key", ".crt")
+    )
+    for path in (key_path, certificate_path):  # both first: half an identity is none
+        if os.path.lexists(path):
+            raise ConfigError(f"{path} exists: choose another name")
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, prefix.name[:64])])
     now = datetime.datetime.now(datetime.UTC)
@@ -92,8 +99,15 @@ def create_identity(prefix: Path, *, days: int = 365) -> str:
         serialization.NoEncryption(),
     )
     public = certificate.public_bytes(serialization.Encoding.PEM)
-    _create(prefix.with_name(prefix.name + ".key"), private, 0o600)
-    _create(prefix.with_name(prefix.name + ".crt"), public, 0o644)
+    try:
+        new_file(key_path, private, mode=0o600)
+        try:
+            new_file(certificate_path, public, mode=0o644)
+        except BaseException:
+            key_path.unlink()
+            raise
+    except OSError as error:
+        raise ConfigError(f"{error.filename or prefix} cannot be made: {error.strerror}") from error
     return fingerprint(public)
 
 
@@ -124,12 +138,3 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _create(path: Path, content: bytes, mode: int) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be made: {error.strerror}") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)

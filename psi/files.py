@@ -1,11 +1,10 @@
-"""Tables in files: read CSV and Parquet, write what was joined, whole or not at all."""
+"""Tables in files: read CSV and Parquet, write what was joined."""
 
-import contextlib
 import csv
 import importlib
-import secrets
+import io
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 
 from psi.csvfiles import read_unquoted, write_numbers
 from psi.errors import ConfigError
+from psi.storage import whole_file
 from psi.texts import Texts
 
-__all__ = ["joined", "read_table", "taken", "whole_file", "write_table"]
+__all__ = ["joined", "read_table", "taken", "write_table"]
 
 _PARQUET = (".parquet", ".pq")
 _ARROW_FROM_BYTES = 1 << 21  # below, importing pyarrow costs more than it saves
@@ -66,44 +66,33 @@ def joined(left: Mapping[str, Any], right: Mapping[str, Any], on: Sequence[str])
     return result
 
 
-def write_table(path: Path | None, columns: Mapping[str, Any]) -> None:
-    """Write columns as Parquet (.parquet, .pq) or CSV (anything else), whole or not at all.
+def write_table(path: Path | None, columns: Mapping[str, Any], *, replace: bool = False) -> None:
+    """Write columns as Parquet (.parquet, .pq) or CSV (anything else), as `psi.storage` writes.
 
     Without a path they go to standard output as CSV.
 
     Raises:
-        ConfigError: The file cannot be written, or pyarrow is missing for Parquet.
+        ConfigError: The file is there and not to be replaced, or cannot be written; or pyarrow is
+            missing for Parquet.
     """
     if path is None:
         _write_csv(sys.stdout, columns)
         return
     if path.suffix.lower() in _PARQUET:
         table = _arrow().table(dict(columns))
-        with whole_file(path) as temporary:
-            importlib.import_module("pyarrow.parquet").write_table(table, temporary)
+        with whole_file(path, replace=replace) as file:
+            # A pipe cannot tell its place, which Parquet notes down.
+            sink = file if file.seekable() else io.BytesIO()
+            importlib.import_module("pyarrow.parquet").write_table(table, sink)
+            if isinstance(sink, io.BytesIO):
+                file.write(sink.getbuffer())
         return
-    with (
-        whole_file(path) as temporary,
-        temporary.open("w", encoding="utf-8", newline="") as file,
-    ):
-        _write_csv(file, columns)
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A place to write to that becomes `path` at the end, unless an error ends it.
-
-    Raises:
-        ConfigError: The folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path, replace=replace) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        try:
+            _write_csv(text, columns)
+        finally:
+            text.detach()
 
 
 def _write_csv(file: TextIO, columns: Mapping[str, Any]) -> None:

@@ -31,6 +31,7 @@ from psi.groups import FAST_FROM, Points, Scalar, multiply
 from psi.ledger import Ledger
 from psi.oprf import hash_inputs, outputs, public_key
 from psi.session import Progress
+from psi.storage import check_folder, new_file
 
 __all__ = ["TAG_BYTES", "TagStore", "Tags", "Terms", "check_tags"]
 
@@ -39,6 +40,7 @@ Tags: TypeAlias = NDArray[np.bytes_]  # shape (n,), each TAG_BYTES long
 
 _BATCH = FAST_FROM  # enough for the group's compiled code
 _FILES = ("terms.json", "tags", "key")
+_OWN = (*_FILES, "used")  # and what SQLite puts beside it
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,7 @@ class TagStore:
             raise ConfigError("items repeat: pass each one once")
         if items_a_peer < 1 or not days > 0:
             raise ConfigError("the items a peer may ask and the days of use are positive")
-        if folder.exists() and not (replace and (folder / "terms.json").is_file()):
-            raise ConfigError(f"{folder} exists: choose another, or replace a store with a new one")
+        cls.check_place(folder, replace=replace)
         key = Scalar.random()
         tags = _tags(key, items, progress or (lambda stage, done, total: None))
         terms = Terms(
@@ -137,12 +138,27 @@ class TagStore:
         contents = (json.dumps(asdict(terms)).encode(), tags, key.reveal())
         with _whole_folder(folder) as new:
             for name, content in zip(_FILES, contents, strict=True):
-                mode = 0o600 if name == "key" else 0o644
-                descriptor = os.open(new / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(content)
+                new_file(new / name, content, mode=0o600 if name == "key" else 0o644)
             Ledger(new / "used", items_a_peer=items_a_peer)
         return cls(folder)
+
+    @staticmethod
+    def check_place(folder: Path, *, replace: bool = False) -> None:
+        """Complain before any work about a folder that `create` would refuse.
+
+        Raises:
+            ConfigError: It is there and no store to be replaced, holds anything else besides, or
+                cannot be made.
+        """
+        if os.path.lexists(folder):
+            if not (replace and (folder / "terms.json").is_file()):
+                raise ConfigError(
+                    f"{folder} exists: choose another, or replace a store with a new one"
+                )
+            strange = [path.name for path in folder.iterdir() if not path.name.startswith(_OWN)]
+            if strange:  # the old folder goes with all that is in it
+                raise ConfigError(f"{folder} holds {min(strange)} beside a store: move that out")
+        check_folder(Path(os.path.realpath(folder)).parent)
 
     def check_usable(self) -> None:
         """Refuse to answer with a key whose time is over.
@@ -208,6 +224,7 @@ def _tags(key: Scalar, items: Sequence[bytes], progress: Progress) -> bytes:
 @contextlib.contextmanager
 def _whole_folder(folder: Path) -> Iterator[Path]:
     """A folder to fill that takes its place at the end, unless an error ends it."""
+    folder = Path(os.path.realpath(folder))  # a link to a store stays one
     new, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}") for _ in range(2))
     try:
         new.mkdir(mode=0o700)

@@ -24,6 +24,7 @@ item evaluated more than it announces, in place of C.
 """
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +37,6 @@ from psi.errors import (
     KeyConfirmationError,
     RepeatedElementError,
 )
-from psi.files import whole_file
 from psi.groups import POINT_BYTES, Points, Scalar, hash_to_group, multiply, points_from_bytes
 from psi.messages import FRAME_BYTES, MessageType
 from psi.oprf import MAX_BATCH, PROOF_BYTES, hash_inputs, outputs, prove, verify
@@ -49,12 +49,14 @@ from psi.session import (
     expect_shape,
     random_order,
 )
+from psi.storage import whole_file
 from psi.tagstore import TAG_BYTES, TagStore, check_tags
 
 __all__ = ["MAX_REQUEST", "UnbalancedReceiver", "UnbalancedSender"]
 
 MAX_REQUEST = MAX_BATCH - 1  # C is in the proof too
 _DIGEST_BYTES = 32
+_KEPT = b"psi tags, version 1\n"  # by which a file of kept tags is known from any other
 _ANSWER_START = MAC_BYTES + POINT_BYTES + PROOF_BYTES
 
 
@@ -100,13 +102,15 @@ class UnbalancedReceiver(_UnbalancedParty):
         Args:
             items: The small set: distinct byte strings, at most MAX_REQUEST.
             parameters: What both sides must choose alike; the output is "receiver".
-            kept: A file that keeps the large side's tags between requests.
+            kept: A file that keeps the large side's tags between requests; one that holds
+                anything else is refused, not replaced.
             key: The large side's public key in hexadecimal, if it is known: no other is taken.
             max_peer_items: The largest set the other side may bring.
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:
-            ConfigError: Items repeat or are too many, or the output is another.
+            ConfigError: Items repeat or are too many, the output is another, or `kept` is a file
+                of something else.
         """
         parameters = self._for_receiver(parameters)
         if len(items) > MAX_REQUEST:
@@ -187,8 +191,9 @@ class UnbalancedReceiver(_UnbalancedParty):
     def _compare(self, elements: Points) -> None:
         tags = check_tags(self._tags)
         if self._kept is not None:
-            with whole_file(self._kept) as new:
-                new.write_bytes(self._tags)
+            with whole_file(self._kept, replace=True) as file:
+                file.write(_KEPT)
+                file.write(self._tags)
         own = outputs((self._items[index] for index in self._order), elements)
         wanted = np.frombuffer(b"".join(one[:TAG_BYTES] for one in own), tags.dtype)
         places = np.searchsorted(tags, wanted)
@@ -275,6 +280,11 @@ class UnbalancedSender(_UnbalancedParty):
 def _read(kept: Path | None) -> bytes:
     """The tags of an earlier request; their digest will tell whether they still hold."""
     try:
-        return b"" if kept is None or not kept.exists() else kept.read_bytes()
+        if kept is None or not os.path.lexists(kept):
+            return b""
+        content = kept.read_bytes() if kept.is_file() else b""
     except OSError as error:
         raise ConfigError(f"{kept} cannot be read: {error.strerror or error}") from error
+    if not content.startswith(_KEPT):
+        raise ConfigError(f"{kept} holds no tags of an earlier request: name another file")
+    return content.removeprefix(_KEPT)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privfed.errors import ConfigError
+from psi.storage import check_folder, check_place, whole_file
 
 if TYPE_CHECKING:
     from privfed.secagg import Keyring, Parameters
@@ -21,6 +22,9 @@ PassphraseFile = Annotated[
 ]
 ParamsFile = Annotated[Path, typer.Option(help="Parameters, as Parameters.to_bytes() wrote them.")]
 Out = Annotated[Path, typer.Option(help="Folder for one sealed key a party.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace sealed keys that are in the folder of --out.")
+]
 
 
 @app.command()
@@ -51,13 +55,17 @@ def show(folder: Folder, passphrase_file: PassphraseFile = None) -> None:
 
 @app.command()
 def make(
-    folder: Folder, params: ParamsFile, out: Out, passphrase_file: PassphraseFile = None
+    folder: Folder,
+    params: ParamsFile,
+    out: Out,
+    force: Force = False,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make the parties' shared key, and seal it to each other party on the roster."""
     keyring = _open(folder, passphrase_file)
     agreed = _read(params)
-    _make_folder(out)
-    _hand_out(keyring, keyring.make(agreed), out)
+    _check_out(agreed, out, force)
+    _hand_out(keyring, keyring.make(agreed), out, force)
 
 
 @app.command()
@@ -88,11 +96,13 @@ def accept(
 
 
 @app.command()
-def rotate(folder: Folder, out: Out, passphrase_file: PassphraseFile = None) -> None:
+def rotate(
+    folder: Folder, out: Out, force: Force = False, passphrase_file: PassphraseFile = None
+) -> None:
     """Replace the shared key by a new one for the same parties."""
     keyring = _open(folder, passphrase_file)
-    _make_folder(out)
-    _hand_out(keyring, keyring.rotate(), out)
+    _check_out(keyring.params, out, force)
+    _hand_out(keyring, keyring.rotate(), out, force)
 
 
 @app.command()
@@ -101,16 +111,19 @@ def revoke(
     party: Annotated[str, typer.Option(help="Id of the party that leaves.")],
     params_out: Annotated[Path, typer.Option(help="File for the new parameters.")],
     out: Out,
+    force: Force = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Take a party off the roster and replace the shared key by one that it does not get."""
     keyring = _open(folder, passphrase_file)
     if params_out.exists():
         raise ConfigError(f"{params_out} is there already; give another file")
-    _make_folder(out)
+    check_place(params_out)
+    _check_out(keyring.params, out, force)
     changed, sealed = keyring.revoke(party)
-    _write(params_out, changed.to_bytes())
-    _hand_out(keyring, sealed, out)
+    with whole_file(params_out) as file:
+        file.write(changed.to_bytes())
+    _hand_out(keyring, sealed, out, force)
 
 
 def _open(folder: Path, passphrase_file: Path | None) -> Keyring:
@@ -144,23 +157,24 @@ def _read(path: Path) -> Parameters:
     return Parameters.from_bytes(_bytes(path))
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
-
-
-def _make_folder(out: Path) -> None:
-    """Make the folder of the sealed keys before a key is made that could not be handed out."""
+def _check_out(params: Parameters, out: Path, force: bool) -> None:
+    """Complain before a key is made about a place where it could not be handed out."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror}") from None
+    check_folder(out)
+    for party in params.roster:
+        check_place(_sealed(out, party.id), replace=force)
 
 
-def _hand_out(keyring: Keyring, sealed: dict[str, bytes], out: Path) -> None:
+def _hand_out(keyring: Keyring, sealed: dict[str, bytes], out: Path, force: bool) -> None:
     for party, data in sealed.items():
-        _write(out / f"{party}.sealed", data)
-        print(f"{out / party}.sealed")
+        with whole_file(_sealed(out, party), replace=force) as file:
+            file.write(data)
+        print(_sealed(out, party))
     print(f"key {keyring.current}")
+
+
+def _sealed(out: Path, party: str) -> Path:
+    return out / f"{party}.sealed"

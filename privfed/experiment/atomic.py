@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,8 @@ from privfed.errors import ConfigError
 def replacing(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to: it takes its place at the end, or goes on an error.
 
+    Nobody may read the new file who could not read the one that it replaces.
+
     Raises:
         ConfigError: the folder cannot be written.
     """
@@ -21,6 +24,8 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        if path.exists():
+            partial.chmod(stat.S_IMODE(partial.stat().st_mode & path.stat().st_mode))
         partial.replace(path)
     except OSError as error:
         reason = error.strerror or "an error"

@@ -48,7 +48,8 @@ def write(page: str, path: Path, *, mode: int = 0o644) -> Path:
     Args:
         page: The whole page.
         path: The file, in an existing folder.
-        mode: Who may read it; a web server should, as a rule.
+        mode: Who may read it; a web server should, as a rule. Nobody may who could not read
+            a file that is replaced.
 
     Returns:
         The file's path.
@@ -63,7 +64,7 @@ def write(page: str, path: Path, *, mode: int = 0o644) -> Path:
         try:
             with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
                 file.write(page)
-            Path(partial).chmod(mode)
+            Path(partial).chmod(mode & path.stat().st_mode if path.exists() else mode)
             Path(partial).replace(path)
         except BaseException:
             Path(partial).unlink(missing_ok=True)

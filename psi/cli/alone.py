@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from psi.cli import options
-from psi.cli.shared import check_place, load, messages, progress_bar, steps_of
+from psi.cli.shared import check_files, load, messages, progress_bar, steps_of
 
 if TYPE_CHECKING:
     from psi.choice import Protocol
@@ -20,6 +20,7 @@ def align(
     right: options.Table,
     on: options.On,
     out: options.Out = None,
+    force: options.Force = False,
     duplicates: options.Policy = "error",
     normalise: options.Steps = None,
     rows: options.Rows = False,
@@ -29,7 +30,7 @@ def align(
     from psi.alignment import align as align_tables
     from psi.files import joined, taken, write_table
 
-    check_place(out)
+    check_files(out, force=force, tables=[left, right])
     with progress_bar() as progress:
         tables = load(left, progress), load(right, progress)
         found = align_tables(
@@ -47,7 +48,7 @@ def align(
             sides = taken(tables[0], found.left_rows), taken(tables[1], found.right_rows)
             columns = joined(*sides, on)
         if out is not None:
-            write_table(out, columns)
+            write_table(out, columns, replace=force)
     if out is None:  # no bar between the lines
         write_table(out, columns)
     messages.print(

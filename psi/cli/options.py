@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 __all__ = [
+    "Force",
     "Identity",
     "Listen",
     "On",
@@ -32,7 +33,10 @@ On: TypeAlias = Annotated[
 ]
 Out: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--out", help="CSV or Parquet file to write; the terminal without it."),
+    typer.Option("--out", help="CSV or Parquet file to make; the terminal without it."),
+]
+Force: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Replace the file of --out, if one is there.")
 ]
 Policy: TypeAlias = Annotated[str, typer.Option("--duplicates", help="error, first or all.")]
 Steps: TypeAlias = Annotated[
@@ -72,6 +76,7 @@ class SessionOptions:
     on: On
     identity: Identity
     out: Out = None
+    force: Force = False
     duplicates: Policy = "error"
     normalise: Steps = None
     rows: Rows = False

@@ -9,7 +9,8 @@ import typer
 
 from psi.cli.options import Listen, PairOptions, Table, Wait, spread
 from psi.cli.shared import (
-    check_place,
+    check_files,
+    identity_files,
     ledger_of,
     load,
     messages,
@@ -82,7 +83,11 @@ def _hold(
     from psi.files import write_table
 
     _refuse_unkept_limits(options)
-    check_place(options.out)
+    files = [table, *identity_files(options.identity), options.peer, options.ledger]
+    kept = large.kept if large is not None else None
+    # Tags that were kept are replaced by newer ones: the party sees that they are tags.
+    check_files(kept, force=True, tables=[], others=files)
+    check_files(options.out, force=options.force, tables=[table], others=[*files, kept])
     identity, peer = Identity.load(options.identity), load_certificate(options.peer)
     with progress_bar() as progress:
         loaded = load(table, progress)
@@ -103,7 +108,7 @@ def _hold(
     found = "no result at this side"
     if session.gets_result:
         columns, found = session.outcome(loaded, numbers=options.rows)
-        write_table(options.out, columns)
+        write_table(options.out, columns, replace=options.force)
     messages.print(
         f"{found} by {session.party.protocol}, {link.bytes_sent} bytes sent, "
         f"{link.bytes_received} received"

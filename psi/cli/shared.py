@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from psi.cli.options import SessionOptions
 from psi.errors import ConfigError
+from psi.storage import check_place
 
 # numpy, gRPC and the rest are imported where there is work for them, so that --help is quick.
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from psi.session import Progress
 
 __all__ = [
-    "check_place",
+    "check_files",
+    "identity_files",
     "ledger_of",
     "load",
     "messages",
@@ -39,14 +41,30 @@ def load(path: Path, progress: "Progress") -> Any:
     return read_table(path)
 
 
-def check_place(out: Path | None) -> None:
-    """Complain now about a place that cannot be written, not after the session.
+def check_files(
+    out: Path | None, *, force: bool, tables: Sequence[Path], others: Sequence[Path | None] = ()
+) -> None:
+    """Complain now about an output that cannot be written, not after the session.
+
+    Args:
+        out: Where the result goes; None for the terminal.
+        force: Whether a file that is there is replaced.
+        tables: The tables that are read: the result has room if they would.
+        others: What else the command reads or keeps.
 
     Raises:
-        ConfigError: It cannot.
+        ConfigError: It cannot, or would replace a file of the command's own.
     """
-    if out is not None and not (out.parent.is_dir() and os.access(out.parent, os.W_OK)):
-        raise ConfigError(f"{out} cannot be written: choose a folder that exists and is yours")
+    if out is None:
+        return
+    own = [*tables, *(path for path in others if path is not None)]
+    room_bytes = sum(table.stat().st_size for table in tables if table.exists())
+    check_place(out, inputs=own, replace=force, room_bytes=room_bytes)
+
+
+def identity_files(name: Path) -> tuple[Path, Path]:
+    """The key and the certificate of `--identity NAME`."""
+    return name.with_name(name.name + ".key"), name.with_name(name.name + ".crt")
 
 
 def steps_of(options: list[str] | None) -> str | dict[str, str]:

@@ -28,6 +28,7 @@ def publish(
     from psi.tagstore import TagStore
     from psi.twoparty import table_index
 
+    TagStore.check_place(store, replace=replace)
     with progress_bar() as progress:
         index, key_format = table_index(
             load(table, progress), on, cast("Duplicates", duplicates), steps_of(normalise)

@@ -7,7 +7,8 @@ import typer
 
 from psi.cli.options import SessionOptions, Table, Wait, spread
 from psi.cli.shared import (
-    check_place,
+    check_files,
+    identity_files,
     ledger_of,
     load,
     messages,
@@ -48,7 +49,8 @@ def together(
     from psi.roster import Roster
 
     meet = network("mesh").meet
-    check_place(options.out)
+    files = [parties, *identity_files(options.identity), options.ledger]
+    check_files(options.out, force=options.force, tables=[table], others=files)
     identity, roster = Identity.load(options.identity), Roster.load(parties)
     number = roster.number_of(identity.certificate)
     messages.print(f"this is {roster.parties[number].name}; {roster.parties[0].name} leads")
@@ -87,7 +89,7 @@ def together(
     if session.gets_result:
         rows = session.rows()
         columns = {"row": rows} if options.rows else taken(loaded, rows)
-        write_table(options.out, columns)
+        write_table(options.out, columns, replace=options.force)
         found = f"{len(rows)} rows that all {len(roster.parties)} have"
     sent = sum(link.bytes_sent for link in links.values())
     received = sum(link.bytes_received for link in links.values())

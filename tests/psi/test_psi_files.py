@@ -12,8 +12,9 @@ import pytest
 import psi
 from psi import ConfigError
 from psi.cli.shared import network
-from psi.files import joined, read_table, taken, whole_file, write_table
+from psi.files import joined, read_table, taken, write_table
 from psi.normalise import Normaliser, _phonenumbers
+from psi.storage import whole_file
 
 
 @pytest.mark.parametrize(
@@ -31,7 +32,7 @@ def test_csv(tmp_path: Path, content: str, table: dict[str, list[str]]) -> None:
     path = tmp_path / "t.csv"
     path.write_text(content, encoding="utf-8", newline="")
     assert read_table(path) == table
-    write_table(path, table)
+    write_table(path, table, replace=True)
     assert read_table(path) == table
 
 
@@ -68,8 +69,8 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path: Path) -> None:
     path.write_text("before")
 
     def interrupted() -> None:
-        with whole_file(path) as temporary:
-            temporary.write_text("half")
+        with whole_file(path, replace=True) as file:
+            file.write(b"half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

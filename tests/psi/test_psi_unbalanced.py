@@ -37,7 +37,7 @@ from psi import (
 )
 from psi.groups import multiply_base
 from psi.tagstore import TAG_BYTES
-from psi.unbalanced import MAX_REQUEST
+from psi.unbalanced import _KEPT, MAX_REQUEST
 
 SMALL, LARGE = [b"a", b"b", b"c"], [bytes([value]) for value in range(ord("b"), 200)]
 CONFIRMED = (3, 4, 5)
@@ -88,12 +88,23 @@ def test_tags_travel_once(store: TagStore, tmp_path: Path) -> None:
         messages = run(receiver, UnbalancedSender(store, peer="bob"))
         assert found(receiver, small) == set(small) & set(LARGE)
         lengths.append(len(messages[3]))
-    assert lengths[0] - lengths[1] == TAG_BYTES * len(LARGE) == kept.stat().st_size
-    kept.write_bytes(b"damaged")
+    assert lengths[0] - lengths[1] == TAG_BYTES * len(LARGE)
+    whole = kept.read_bytes()
+    assert len(whole) == len(_KEPT) + TAG_BYTES * len(LARGE)
+    kept.write_bytes(_KEPT + b"damaged")
     receiver = UnbalancedReceiver(SMALL, kept=kept)
     run(receiver, UnbalancedSender(store, peer="bob"))
     assert found(receiver, SMALL) == {b"b", b"c"}
-    assert kept.stat().st_size == TAG_BYTES * len(LARGE)
+    assert kept.read_bytes() == whole
+
+
+def test_a_file_of_something_else_is_not_taken_for_kept_tags(tmp_path: Path) -> None:
+    kept = tmp_path / "few.csv"
+    for content in (b"", b"ID\n1\n", bytes(range(TAG_BYTES))):
+        kept.write_bytes(content)
+        with pytest.raises(ConfigError, match="holds no tags"):
+            UnbalancedReceiver(SMALL, kept=kept)
+        assert kept.read_bytes() == content
 
 
 def test_a_new_version_shares_no_tag_with_the_old_one(tmp_path: Path) -> None:
@@ -104,7 +115,7 @@ def test_a_new_version_shares_no_tag_with_the_old_one(tmp_path: Path) -> None:
         receiver = UnbalancedReceiver(SMALL, kept=kept)
         run(receiver, UnbalancedSender(made, peer="bob"))
         assert found(receiver, SMALL) == set(SMALL) & set(large)
-        content = kept.read_bytes()
+        content = kept.read_bytes().removeprefix(_KEPT)
         tags.append({content[i : i + TAG_BYTES] for i in range(0, len(content), TAG_BYTES)})
         keys.append(receiver.public_key)
     assert tags[0].isdisjoint(tags[1])
