@@ -77,7 +77,7 @@ def meet(
             left = max(give_up - time.monotonic(), 0)
             dial = partial(dialled, links[other], terms, entry.address, identity)
             connections.enter_context(dial(entry.certificate, left))
-        guests.await_all(max(give_up - time.monotonic(), 0))
+        guests.await_all(wait_seconds, max(give_up - time.monotonic(), 0))
         for link in links.values():
             link.limit(timeout_seconds)
         converse(party, links)

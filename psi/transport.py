@@ -202,18 +202,22 @@ class Guests:
         if not links:
             self._all_here.set()
 
-    def await_all(self, wait_seconds: float) -> None:
+    def await_all(self, wait_seconds: float, left_seconds: float | None = None) -> None:
         """Wait until all are here.
+
+        Args:
+            wait_seconds: How long they have to come, in all.
+            left_seconds: What is left of that, if less.
 
         Raises:
             DeadlineError: Somebody does not come.
         """
-        if not self._all_here.wait(wait_seconds):
+        if not self._all_here.wait(wait_seconds if left_seconds is None else left_seconds):
             names = sorted(self._links[peer].name for peer in self._absent)
             who = (
                 "nobody" if len(names) == len(self._links) == 1 else f"not all ({', '.join(names)})"
             )
-            raise DeadlineError(f"{who} joined within {round(wait_seconds, 1):g} s")
+            raise DeadlineError(f"{who} joined within {wait_seconds:g} s")
 
     def abandon(self) -> None:
         """Break what is not closed."""

@@ -29,11 +29,6 @@ def link_with(incoming: Iterable[bytes], timeout_seconds: float = 20) -> Link:
     return link
 
 
-def silence() -> Iterator[bytes]:
-    threading.Event().wait(20)
-    yield b""
-
-
 def broken() -> Iterator[bytes]:
     yield HELLO[:10]
     raise OSError("the line is dead")
@@ -97,8 +92,15 @@ def test_a_long_message_is_refused_before_it_arrives() -> None:
 
 
 def test_silence_ends_at_the_deadline() -> None:
+    over = threading.Event()
+
+    def silence() -> Iterator[bytes]:
+        over.wait()
+        yield from ()
+
     with pytest.raises(DeadlineError):
-        link_with(silence(), timeout_seconds=0.1).receive(100)
+        link_with(silence(), timeout_seconds=0).receive(100)
+    over.set()
 
 
 def test_only_the_word_says_that_the_other_side_is_done() -> None:

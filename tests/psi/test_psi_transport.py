@@ -1,5 +1,6 @@
 """The gRPC transport in one process: who gets in, who is told what, and what ends a session."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ class Served:
         self.identities = identities
         self.error: PSIError | None = None
         port: queue.SimpleQueue[int] = queue.SimpleQueue()
-        settings = {"wait_seconds": 20, "timeout_seconds": 20, **options}
+        settings = {"wait_seconds": 60, "timeout_seconds": 60, **options}
 
         def run() -> None:
             try:
@@ -69,12 +70,12 @@ class Served:
             address=self.address,
             identity=self.identities[name],
             peer_certificate=self.identities[trusted].certificate,
-            **{"terms": TERMS, "wait_seconds": 20, "timeout_seconds": 20, **options},
+            **{"terms": TERMS, "wait_seconds": 60, "timeout_seconds": 60, **options},
         )
 
-    def channel(self) -> Any:
-        """Bob, speaking as he likes."""
-        bob, alice = self.identities["bob"], self.identities["alice"]
+    def channel(self, name: str = "bob") -> Any:
+        """Bob, or whoever it is, speaking as he likes."""
+        bob, alice = self.identities[name], self.identities["alice"]
         return grpc.secure_channel(
             self.address,
             grpc.ssl_channel_credentials(alice.certificate, bob.key, bob.certificate),
@@ -125,8 +126,11 @@ def test_other_terms(served: Serve) -> None:
 
 def test_strangers_are_kept_out_and_do_no_harm(served: Serve) -> None:
     there = served(Sender([b"a"]))
+    with there.channel("eve") as channel, pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary("/psi.Session/Greet")(b"other terms")
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE  # bob would hear of the terms
     with pytest.raises(TransportError, match="cannot reach"):
-        there.join(Receiver([b"a"]), name="eve", wait_seconds=1)
+        there.join(Receiver([b"a"]), name="eve", wait_seconds=0)
     there.join(Receiver([b"a"]))
     assert there.end() is None
 
@@ -140,10 +144,10 @@ def test_another_server_than_the_trusted_one(served: Serve) -> None:
 
 
 def test_nobody_joins(served: Serve) -> None:
-    there = served(Sender([b"a"]), wait_seconds=0.1)
-    assert "nobody joined within 0.1 s" in str(there.end())
+    there = served(Sender([b"a"]), wait_seconds=0)
+    assert "nobody joined within 0 s" in str(there.end())
     with pytest.raises(TransportError, match="cannot reach"):
-        there.join(Receiver([b"a"]), wait_seconds=0.2)
+        there.join(Receiver([b"a"]), wait_seconds=0)
 
 
 def test_both_hear_of_other_settings(served: Serve) -> None:
@@ -175,17 +179,27 @@ def test_a_last_message_that_is_refused_leaves_no_result(served: Serve) -> None:
 
 
 def test_a_silent_peer_meets_the_deadline_and_blocks_nobody_for_long(served: Serve) -> None:
-    there = served(Sender([b"a"]), timeout_seconds=5)
-    over, begun = threading.Event(), threading.Event()
+    over, begun, seen = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(Sender):
+        """Its session has no time; it begins to wait for the peer when the test has seen enough."""
+
+        def start(self) -> bytes | None:
+            seen.wait()
+            return super().start()
 
     def say_nothing() -> Iterator[bytes]:
         begun.set()
-        over.wait(30)
+        over.wait()
         yield from ()
 
-    with there.channel() as channel:
+    there = served(Slow([b"a"]), timeout_seconds=0)
+    with contextlib.ExitStack() as stack:
+        channel = stack.enter_context(there.channel())
+        for event in (over, seen):  # a test that fails leaves nobody waiting
+            stack.callback(event.set)
         answers = channel.stream_stream("/psi.Session/Talk")(say_nothing())
-        assert begun.wait(10)
+        begun.wait()
         taken = False
         while not taken:  # the call began here; wait until it arrived there
             with pytest.raises(grpc.RpcError) as greeting:
@@ -195,6 +209,7 @@ def test_a_silent_peer_meets_the_deadline_and_blocks_nobody_for_long(served: Ser
             list(channel.stream_stream("/psi.Session/Talk")(iter([])))
         with pytest.raises(TransportError, match="in a session already"):
             there.join(Receiver([b"a"]))
+        seen.set()
         assert isinstance(there.end(), DeadlineError)
         over.set()
         assert list(answers) == [b"psi refusal DeadlineError"]
