@@ -1,4 +1,5 @@
-"""Every exception psi raises on purpose, and its one warning, `TrustWarning`.
+"""Every exception psi raises on purpose, and its two warnings, `TrustWarning` and
+`MissingValueWarning`.
 
 PSIError
 ├── ConfigError (also ValueError)  a setting or an input table is wrong; says what to change
@@ -107,3 +108,7 @@ class KeyConfirmationError(ProtocolError):
 
 class TrustWarning(UserWarning):
     """A choice is allowed that trusts the other side not to cheat; the message says with what."""
+
+
+class MissingValueWarning(UserWarning):
+    """IDs read like words for a missing value; the message says which, and what to do."""

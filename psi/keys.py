@@ -5,6 +5,7 @@ CSV file are one ID. Bytes are compared as bytes and never equal text. An ID of 
 is encoded with the length of each part, so that ("ab", "c") and ("a", "bc") differ.
 """
 
+import contextlib
 import datetime
 import decimal
 import secrets
@@ -18,12 +19,15 @@ from numpy.typing import NDArray
 
 from psi import kernels
 from psi.errors import ConfigError, DuplicateIDError
+from psi.missing import MISSING_WORDS, MissingWords
+from psi.moments import moment_text
 from psi.normalise import Normaliser
 from psi.texts import TextKeys, Texts, text_key
 
 __all__ = ["Duplicates", "KeyIndex", "index_keys"]
 
 Duplicates: TypeAlias = Literal["error", "first", "all"]
+_DIGITS = 76  # Arrow's longest decimal; 10^10^9 would fill the memory
 Rows: TypeAlias = NDArray[np.intp]
 
 
@@ -92,11 +96,12 @@ def index_keys(
     """
     if duplicates not in ("error", "first", "all"):
         raise ConfigError('duplicates is "error", "first" or "all"')
-    texts = _single_column_of_texts(columns, normalise)
+    texts, words = _single_column_of_texts(columns, normalise), MissingWords()
     if texts is not None:
-        keys, rows, numbers = _grouped(texts)
+        keys, rows, numbers = _grouped(texts, words)
     else:
-        keys, rows, numbers = _row_by_row(columns, normalise, name)
+        keys, rows, numbers = _row_by_row(columns, normalise, name, words)
+    words.warn(name)
     every = np.arange(len(keys) + 1, dtype=np.intp)
     if len(rows) == len(keys):
         return KeyIndex(keys, rows, every)
@@ -138,13 +143,13 @@ def _single_column_of_texts(
         return None
 
 
-def _grouped(texts: Texts) -> tuple[Sequence[bytes], Rows, Rows]:
+def _grouped(texts: Texts, words: MissingWords) -> tuple[Sequence[bytes], Rows, Rows]:
     """As `_row_by_row`, many times faster and without an object a row.
 
     Texts are told apart by 128-bit digests under a key that nobody knows: of n texts, two would
     be taken for one with probability n^2 / 2^129.
     """
-    rows = texts.filled_rows()
+    rows = texts.filled_rows(words.see_chunk)
     keys, secret = TextKeys(texts, rows), secrets.token_bytes(32)
     heads = [batch.view(np.uint64)[:, 0].copy() for batch in kernels.digest_batches(keys, secret)]
     if not heads or kernels.all_distinct(np.concatenate(heads)):
@@ -163,7 +168,10 @@ def _grouped(texts: Texts) -> tuple[Sequence[bytes], Rows, Rows]:
 
 
 def _row_by_row(
-    columns: Sequence[Iterable[object]], normalise: Sequence[Callable[[str], str]], name: str
+    columns: Sequence[Iterable[object]],
+    normalise: Sequence[Callable[[str], str]],
+    name: str,
+    words: MissingWords,
 ) -> tuple[Sequence[bytes], Rows, Rows]:
     """The distinct keys by first appearance; the rows that have one; the number of each's key."""
     number_of: dict[bytes, int] = {}
@@ -171,7 +179,7 @@ def _row_by_row(
     numbers: list[int] = []
     try:
         for row, values in enumerate(zip(*columns, strict=True)):
-            key = _encode(values, normalise, name, row)
+            key = _encode(values, normalise, name, row, words)
             if key is not None:
                 rows.append(row)
                 numbers.append(number_of.setdefault(key, len(number_of)))
@@ -183,9 +191,13 @@ def _row_by_row(
 
 
 def _encode(
-    values: tuple[object, ...], normalise: Sequence[Callable[[str], str]], name: str, row: int
+    values: tuple[object, ...],
+    normalise: Sequence[Callable[[str], str]],
+    name: str,
+    row: int,
+    words: MissingWords,
 ) -> bytes | None:
-    parts = []
+    parts, missing = [], []
     for value, function in zip(values, normalise, strict=True):
         if isinstance(value, bytes):
             parts.append(b"b" + len(value).to_bytes(8, "big") + value)
@@ -194,10 +206,14 @@ def _encode(
         text = function(raw) if raw else None
         if not text:  # missing, or nothing left of it
             return None
+        if text in MISSING_WORDS:
+            missing.append(text)
         try:
             parts.append(text_key(text.encode()))
         except UnicodeEncodeError as error:
             raise ConfigError(f"{name}: the ID in row {row} is not valid Unicode") from error
+    if missing:
+        words.see(*missing)
     return b"".join(parts)
 
 
@@ -205,23 +221,27 @@ def _text(value: object, name: str, row: int) -> str | None:
     """The text of a value that is not text; None if it is missing."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
-    if isinstance(value, np.generic):
+    # A float of so many bits names two integers from there on, and a Decimal ends somewhere.
+    exact_below = 2.0**53
+    if isinstance(value, np.floating):
+        exact_below = 2.0 ** (np.finfo(value).nmant + 1)
+    if isinstance(value, np.generic) and not isinstance(value, np.datetime64 | np.timedelta64):
         value = value.item()
-    if isinstance(value, float | decimal.Decimal):
-        number = decimal.Decimal(value)
-        if number.is_nan():
+    if isinstance(value, float):
+        if value != value:
             return None
-        # Beyond 2^53 a float no longer names one integer; infinity ends here too.
-        if abs(number) <= 2**53 and number == int(number):
-            return str(int(number))
+        if abs(value) < exact_below and value.is_integer():
+            return str(int(value))
+    elif isinstance(value, decimal.Decimal):
+        if value.is_nan():
+            return None
+        if value.is_finite() and value.adjusted() < _DIGITS and value == int(value):
+            return str(int(value))
     elif isinstance(value, int | uuid.UUID) and not isinstance(value, bool):
         return str(value)
-    elif isinstance(value, datetime.datetime):
-        # A column of dates comes out of most readers as midnights.
-        midnight = value.time() == datetime.time.min and value.tzinfo is None
-        return value.date().isoformat() if midnight else value.isoformat()
-    elif isinstance(value, datetime.date):
-        return value.isoformat()
+    elif isinstance(value, datetime.date | np.datetime64):
+        with contextlib.suppress(OverflowError):
+            return moment_text(value)
     raise ConfigError(
         f"{name}: the ID in row {row} is a {type(value).__name__} that is no whole number: "
         "convert the column to text or integers first"

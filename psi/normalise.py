@@ -6,7 +6,7 @@ order, and again until nothing changes, so that normalising twice is normalising
     nfkc          Unicode NFKC: ligatures, superscripts, full and half width, composed accents
     width         only full and half width forms to the ordinary ones
     case          case folding
-    space         trim, runs of white space to one blank, zero-width characters out
+    space         trim, runs of white space to one blank, zero-width and direction characters out
     email         trim, case, no "mailto:", the domain in ASCII (IDNA); keeps dots and +tags
     phone:DE      E.164, numbers without a country code read as German ("phone": only with one)
 
@@ -29,7 +29,14 @@ Normalise: TypeAlias = str | Mapping[str, str] | Callable[[str], str] | None
 
 _STEPS = ("nfkc", "width", "case", "space", "email", "phone")
 _MOST_ROUNDS = 4
-_ZERO_WIDTH = dict.fromkeys((0x00AD, 0x200B, 0x2060, 0xFEFF))
+# Without width or only for direction: soft hyphen, joiners, marks, embeddings and isolates.
+_ZERO_WIDTH = dict.fromkeys(
+    [
+        *(0x00AD, 0x061C, 0x180E, 0xFEFF),
+        *(*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)),
+    ]
+)
+_KEYS_VERSION = 2  # of what a row's key is; another one at the other side is refused
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ def key_format(functions: Sequence[Callable[[str], str]]) -> str:
     """
     if not all(isinstance(function, Normaliser) for function in functions):
         raise ConfigError("between two parties, choose normalisation by name, not by a function")
-    return f"{len(functions)} columns: " + "; ".join(map(str, functions))
+    return f"keys {_KEYS_VERSION}, {len(functions)} columns: " + "; ".join(map(str, functions))
 
 
 def _width(text: str) -> str:

@@ -12,11 +12,18 @@ from numpy.typing import NDArray
 
 from psi.errors import ConfigError
 from psi.files import read_table
+from psi.moments import arrow_moments, moment_texts, polars_moments
 from psi.texts import Texts
 
 __all__ = ["Column", "key_columns", "key_names", "whole_numbers"]
 
 Column: TypeAlias = Sequence[object]
+
+# Floats of fewer bits by the name that pandas, Arrow or polars gives them.
+_NARROW: dict[str, type[np.floating[Any]]] = {
+    **dict.fromkeys(("float16", "Float16", "halffloat"), np.float16),
+    **dict.fromkeys(("float32", "Float32", "float"), np.float32),
+}
 
 
 def key_names(on: str | Sequence[str] | None) -> list[str]:
@@ -107,20 +114,43 @@ def _values(column: Any, name: str) -> Column:
     if isinstance(column, np.ndarray):
         if column.ndim != 1:
             raise ConfigError(f"{name}: an array of IDs has one dimension, not {column.ndim}")
-        if column.dtype.kind == "M":  # finer units would come out as bare integers
-            column = column.astype("datetime64[us]")
-        return cast("Column", column.tolist())
-    if hasattr(column, "to_pylist") and str(column.type) in ("string", "large_string"):
-        # A missing ID is an empty one: both match nothing.
-        texts = Texts.of_arrow(column.fill_null("") if column.null_count else column)
-        if texts is not None:
-            return texts
-    for method in ("to_pylist", "to_list"):  # Arrow; pandas and polars
-        if hasattr(column, method):
-            return cast("Column", getattr(column, method)())
+        if column.dtype.kind == "M":  # Python's own type would cut them
+            return moment_texts(column)
+        # Python's own type would hide how few bits a float has, and make numbers of durations.
+        exact = column.dtype.kind in "OUSiubc" or column.dtype == np.float64
+        return cast("Column", column.tolist() if exact else list(column))
+    if hasattr(column, "to_pylist"):
+        return _arrow_values(column)
+    if hasattr(column, "to_list"):  # pandas and polars
+        kind = str(getattr(column, "dtype", ""))
+        if hasattr(column, "to_physical") and kind.startswith("Datetime"):
+            return polars_moments(column)
+        return _floats_told_apart(column.to_list(), kind)
     if isinstance(column, Sequence) and not isinstance(column, str | bytes):
         return column
     raise ConfigError(
         f"{name} is a {type(column).__name__}: pass a list, array, Series, data frame, Arrow table "
         "or the path of a CSV or Parquet file"
     )
+
+
+def _arrow_values(column: Any) -> Column:
+    if str(column.type).startswith("dictionary<"):
+        column = column.cast(column.type.value_type)
+    kind = str(column.type)
+    if kind.startswith("timestamp["):
+        return arrow_moments(column)
+    if kind in ("string", "large_string"):
+        # A missing ID is an empty one: both match nothing.
+        texts = Texts.of_arrow(column.fill_null("") if column.null_count else column)
+        if texts is not None:
+            return texts
+    return _floats_told_apart(column.to_pylist(), kind)
+
+
+def _floats_told_apart(values: Sequence[object], kind: str) -> Column:
+    """Floats of fewer bits than Python's as what they are: they name fewer integers."""
+    narrow = _NARROW.get(kind)
+    if narrow is None:
+        return values
+    return [narrow(value) if isinstance(value, float) else value for value in values]

@@ -6,7 +6,7 @@ texts themselves, `TextKeys` the keys that are matched: both read like lists.
 
 import bisect
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self, TypeAlias, overload
 
 import numpy as np
@@ -88,9 +88,12 @@ class Texts(Sequence[str]):
         """Some of the texts in the order asked for; -1 gives an empty one."""
         return ["" if row < 0 else self.content(row).decode() for row in rows]
 
-    def filled_rows(self) -> NDArray[np.intp]:
-        """The numbers of the texts that are not empty."""
-        filled = [offsets[1:] > offsets[:-1] for _, offsets in self.chunks]
+    def filled_rows(self, see_chunk: Callable[[Chunk], None]) -> NDArray[np.intp]:
+        """The numbers of the texts that are not empty; every chunk is shown to `see_chunk`."""
+        filled = []
+        for chunk in self.chunks:
+            see_chunk(chunk)
+            filled.append(chunk[1][1:] > chunk[1][:-1])
         return np.flatnonzero(np.concatenate(filled)) if filled else np.empty(0, np.intp)
 
     def __len__(self) -> int:

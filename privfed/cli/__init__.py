@@ -12,7 +12,7 @@ import typer
 from privfed import __version__
 from privfed.cli import audit, benchmark, keys, predict, report
 from privfed.errors import PrivacyWarning, PrivFedError
-from psi import PSIError
+from psi import MissingValueWarning, PSIError
 
 app = typer.Typer(
     add_completion=False,
@@ -71,7 +71,7 @@ def _warn(
     line: str | None = None,
 ) -> None:
     """Show our own warnings in a line, without the code that they came from."""
-    if issubclass(category, PrivacyWarning):
+    if issubclass(category, PrivacyWarning | MissingValueWarning):
         print(f"privfed: warning: {message}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)

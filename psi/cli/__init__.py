@@ -7,7 +7,8 @@ from typing import TextIO
 import typer
 
 from psi.cli import alone, pairs, stores, together
-from psi.errors import ConfigError, PSIError, TrustWarning
+from psi.cli.shared import messages
+from psi.errors import ConfigError, MissingValueWarning, PSIError, TrustWarning
 
 __all__ = ["app", "main"]
 
@@ -48,7 +49,7 @@ def _warn(
     line: str | None = None,
 ) -> None:
     """Show our own warning in a line, without the code that it came from."""
-    if issubclass(category, TrustWarning):
-        print(f"psi: warning: {message}", file=sys.stderr)
+    if issubclass(category, TrustWarning | MissingValueWarning):
+        messages.print(f"psi: warning: {message}", markup=False)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)

@@ -148,6 +148,15 @@ def test_bad_input_is_one_line(
     assert not out.exists()
 
 
+def test_words_for_missing_values_are_one_line(files: tuple[Path, Path]) -> None:
+    files[0].write_text("ID,colour\nNULL,red\nnan,blue\n2,green\n")
+    done = command("align", *files, "--on", "ID")
+    assert (done.returncode, done.stdout) == (0, "ID,colour,price\n2,green,10\n")
+    warning, result = done.stderr.splitlines()
+    assert warning.startswith("psi: warning: left: 2 IDs read like a missing value ('NULL' 1, ")
+    assert "1 matching rows" in result
+
+
 def test_a_place_that_cannot_be_written(files: tuple[Path, Path], tmp_path: Path) -> None:
     done = command("align", *files, "--on", "ID", "--out", tmp_path / "absent" / "out.csv")
     assert done.returncode == 2

@@ -16,6 +16,7 @@ CHOICES = [
     for size in range(len(PLAIN) + 1)
     for steps in itertools.combinations(PLAIN, size)
 ]
+INVISIBLE = "\u00ad\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202e\u2060\u2066\u2069\ufeff"
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,8 @@ CHOICES = [
         ("exact", " Aé ", " Aé "),
         ("case", "STRASSE straße", "strasse strasse"),
         ("space", "\t a\u00a0\u3000b\u200b c\ufeff\n", "a b c"),
+        ("space", "".join(f"a{mark}" for mark in INVISIBLE) + "a", "a" * (len(INVISIBLE) + 1)),
+        ("space", "a\u2028b\u202fc\u2029", "a b c"),  # white space, and not without width
         ("width", "ＡＢ１２　ｶﾞ①", "AB12 ガ①"),
         ("nfkc", "ＡＢ１２①ﬁe\u0301", "AB121fié"),
         ("nfkc,case", "Å", "å"),
@@ -78,7 +81,7 @@ def test_formats_tell_choices_apart_and_not_names() -> None:
         for choice in (None, "case", "case,space", "phone:DE", "phone:FR")
     }
     assert len(formats) == 5
-    assert key_format(normalisers({"b": "case"}, ["a", "b"])) == "2 columns: exact; case"
+    assert key_format(normalisers({"b": "case"}, ["a", "b"])) == "keys 2, 2 columns: exact; case"
 
 
 def test_a_function_has_no_name_to_compare() -> None:

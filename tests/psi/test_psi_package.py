@@ -18,6 +18,7 @@ EXPORTS = [
     "Leader",
     "Member",
     "MinimumError",
+    "MissingValueWarning",
     "PSIError",
     "ParameterMismatchError",
     "Parameters",

@@ -30,11 +30,11 @@ def check_is(column: Texts, values: list[str]) -> None:
     assert [column[index - len(values)] for index in range(len(values))] == values
     assert column[1:] == values[1:]
     filled = [row for row, value in enumerate(values) if value]
-    assert column.filled_rows().tolist() == filled
+    assert column.filled_rows(lambda chunk: None).tolist() == filled
     for outside in (len(values), -len(values) - 1):
         with pytest.raises(IndexError):
             column[outside]
-    keys = TextKeys(column, column.filled_rows())
+    keys = TextKeys(column, column.filled_rows(lambda chunk: None))
     assert list(keys) == [text_key(values[row].encode()) for row in filled] == keys[:]
     assert [keys[index] for index in range(len(keys))] == list(keys)
 
