@@ -1,5 +1,4 @@
-"""Every exception psi raises on purpose, and its two warnings, `TrustWarning` and
-`MissingValueWarning`.
+"""Every exception psi raises on purpose, and its warnings, `MissingValueWarning`, `TrustWarning`.
 
 PSIError
 ├── ConfigError (also ValueError)  a setting or an input table is wrong; says what to change
