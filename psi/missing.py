@@ -19,6 +19,7 @@ _SPELT = [
 ]
 MISSING_WORDS = frozenset(form for word in _SPELT for form in (word, word.lower(), word.upper()))
 
+_BLOCK = 1 << 16  # texts looked at together: little memory beside the column's own
 _CONTENTS = {word.encode(): word for word in MISSING_WORDS}
 _LONGEST = max(map(len, _CONTENTS))
 _HEADS = np.zeros(1 << 16, bool)  # which two bytes a word begins with
@@ -40,12 +41,13 @@ class MissingWords:
 
     def see_chunk(self, chunk: Chunk) -> None:
         """Count those in a chunk of texts, each of them an ID."""
-        data, offsets = chunk
-        starts, lengths = offsets[:-1], np.diff(offsets)
-        for row in _candidates(data, starts, lengths).tolist():
-            word = _CONTENTS.get(data[offsets[row] : offsets[row + 1]].tobytes())
-            if word is not None:
-                self.see(word)
+        data, every = chunk
+        for start in range(0, len(every) - 1, _BLOCK):
+            offsets = every[start : start + _BLOCK + 1]
+            for row in _candidates(data, offsets).tolist():
+                word = _CONTENTS.get(data[offsets[row] : offsets[row + 1]].tobytes())
+                if word is not None:
+                    self.see(word)
 
     def warn(self, name: str) -> None:
         """Warn if there were any.
@@ -64,11 +66,10 @@ class MissingWords:
         )
 
 
-def _candidates(
-    data: NDArray[np.uint8], starts: NDArray[np.integer], lengths: NDArray[np.integer]
-) -> NDArray[np.intp]:
+def _candidates(data: NDArray[np.uint8], offsets: NDArray[np.integer]) -> NDArray[np.intp]:
     """Which texts have the length and the first two bytes of a word."""
+    lengths = np.diff(offsets)
     rows = np.flatnonzero((lengths >= 2) & (lengths <= _LONGEST))
-    first = starts[rows]
+    first = offsets[rows]
     found: NDArray[np.intp] = rows[_HEADS[data[first].astype(np.uint16) << 8 | data[first + 1]]]
     return found
