@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from privfed.errors import ConfigError
 from privfed.experiment import PrivacyCost
+from privfed.experiment.atomic import replacing
 from privfed.experiment.store import RunStore
 
 KEY: dict[str, Any] = {"split": "disjoint", "arm": "guest", "seed": 0, "epsilon": 0.1}
@@ -134,3 +135,13 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, place: str) -> None:
     (tmp_path / "runs-is-a-file" / "runs").write_text("")
     with pytest.raises(ConfigError, match="--out"):
         RunStore(tmp_path / place)
+
+
+def test_a_file_that_is_replaced_is_not_opened_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    for mode in (None, 0o640, 0o600):
+        if mode is not None:
+            path.chmod(mode)
+        with replacing(path) as partial:
+            partial.write_text("new")
+        assert mode in (None, path.stat().st_mode & 0o777)

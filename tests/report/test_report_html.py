@@ -240,3 +240,11 @@ def test_exact_figures_of_private_arms_are_said_to_be_outside_epsilon() -> None:
     said = "they are outside every ε"
     assert said in render_html(SHAPES["all"])
     assert said not in render_html(SHAPES["no privacy"])
+
+
+def test_a_page_that_is_replaced_is_not_opened_to_others(tmp_path: Path) -> None:
+    page = write_report(sample(**QUICK), tmp_path)
+    assert page.stat().st_mode & 0o777 == 0o644
+    page.chmod(0o600)
+    write_report(sample(**QUICK), tmp_path)
+    assert page.stat().st_mode & 0o777 == 0o600

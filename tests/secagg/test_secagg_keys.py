@@ -9,6 +9,7 @@ import pytest
 from secagg_parties import Round, identities, parameters, updates
 from typer.testing import CliRunner
 
+import psi
 from privfed import secagg
 from privfed.cli.keys import app
 from privfed.errors import (
@@ -371,6 +372,29 @@ def test_the_command_makes_no_key_that_it_cannot_hand_out(tmp_path):
         with pytest.raises(ConfigError, match="cannot write"):
             run(*arguments)
     assert ring.current == before
+
+
+def test_sealed_keys_are_replaced_only_by_force_and_no_key_is_made_in_vain(tmp_path):
+    publics = [
+        secagg.PublicIdentity.from_bytes(bytes.fromhex(run("identity", tmp_path / name)[0]))
+        for name in "ab"
+    ]
+    params, out = tmp_path / "params", tmp_path / "out"
+    params.write_bytes(parameters(2, SHAPES, roster=tuple(publics)).to_bytes())
+    made = run("make", tmp_path / "a", "--params", params, "--out", out)
+    sealed = out / f"{publics[1].id}.sealed"
+    sealed.chmod(0o600)
+    before = sealed.read_bytes()
+    for again in (["make", tmp_path / "a", "--params", params], ["rotate", tmp_path / "a"]):
+        with pytest.raises(psi.ConfigError, match="replace it with --force"):
+            run(*again, "--out", out)
+        with pytest.raises(PrivFedError, match="cannot write"):
+            run(*again, "--out", params)
+    assert sealed.read_bytes() == before
+    assert made[-1] in run("show", tmp_path / "a")[-1]  # the key in use is the one handed out
+    run("rotate", tmp_path / "a", "--out", out, "--force")
+    assert sealed.read_bytes() != before
+    assert mode(sealed) == 0o600
 
 
 @pytest.mark.parametrize(
