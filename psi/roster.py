@@ -40,9 +40,15 @@ class Participant:
 
 @dataclass(frozen=True)
 class Roster:
-    """All parties in their order, of which the first leads."""
+    """All parties in their order, of which the first leads.
+
+    Attributes:
+        parties: Who they are.
+        files: What was read: the roster's file and the certificates.
+    """
 
     parties: tuple[Participant, ...]
+    files: tuple[Path, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> "Roster":
@@ -58,14 +64,15 @@ class Roster:
             raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise ConfigError(f"{path} is no TOML file: {error}") from error
-        parties = []
+        parties, files = [], [path]
         for name, entry in content.items():
             known = isinstance(entry, dict) and {"certificate"} <= entry.keys() <= _FIELDS
             if not known or not all(isinstance(value, str) for value in entry.values()):
                 raise ConfigError(
                     f"{path}, {name}: a party has a certificate and an address, each a text"
                 )
-            certificate = load_certificate(path.parent / entry["certificate"])
+            files.append(path.parent / entry["certificate"])
+            certificate = load_certificate(files[-1])
             parties.append(Participant(name, entry.get("address", ""), certificate))
         if len(parties) < 3:
             raise ConfigError(f"{path} names {len(parties)} parties: for two take serve and join")
@@ -76,7 +83,7 @@ class Roster:
                 raise ConfigError(
                     f"{path}: {party.name} needs an address HOST:PORT, for those below it"
                 )
-        return cls(tuple(parties))
+        return cls(tuple(parties), tuple(files))
 
     def number_of(self, certificate: bytes) -> int:
         """Which of the parties a certificate is.

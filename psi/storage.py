@@ -96,7 +96,8 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
         replace: Whether a file that is there is replaced; it keeps its mode.
 
     Raises:
-        ConfigError: It cannot be written; what was there is as it was.
+        ConfigError: It cannot be written; what was there is as it was. If that is a file which is
+            not to be replaced, the new one stays beside it, and the message says where.
     """
     try:
         found = _state(path)
@@ -104,9 +105,7 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
             with _through(path, found) as file:
                 yield file
             return
-        if found is not None and not replace:
-            raise ConfigError(f"{path} exists: name another file, or replace it with --force")
-        with _beside(_target(path), found) as file:
+        with _beside(_target(path), found if replace else None) as file:
             yield file
     except OSError as error:
         raise ConfigError(
@@ -151,7 +150,7 @@ def _beside(target: Path, old: os.stat_result | None) -> Iterator[BinaryIO]:
             _put(part, target, replace=old is not None)
         except FileExistsError:
             keep = True
-            raise ConfigError(f"{target} appeared meanwhile: the result is in {part}") from None
+            raise ConfigError(f"{target} is there by now: the new file is {part}") from None
         _sync_folder(target.parent)
     finally:
         if not keep:

@@ -56,7 +56,9 @@ def join(
     options: PairOptions,
     keep: Annotated[
         Path | None,
-        typer.Option(help="With --learn unbalanced: a file for the tags, for the next request."),
+        typer.Option(
+            help="With --learn unbalanced: a file that keeps the tags for the next request."
+        ),
     ] = None,
     key: Annotated[
         str | None, typer.Option(help="With --learn unbalanced: take no other key's answers.")

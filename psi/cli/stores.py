@@ -22,7 +22,9 @@ def publish(
     normalise: options.Steps = None,
     items_a_peer: Annotated[int, typer.Option(help="How many IDs one peer may ask.")] = 10_000,
     days: Annotated[float, typer.Option(help="How long the key may be used.")] = 30,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a store.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a store, and no other folder.")
+    ] = False,
 ) -> None:
     """Compute the tags of a large table once, for many small sides to ask with psi answer."""
     from psi.tagstore import TagStore

@@ -49,9 +49,9 @@ def together(
     from psi.roster import Roster
 
     meet = network("mesh").meet
-    files = [parties, *identity_files(options.identity), options.ledger]
-    check_files(options.out, force=options.force, tables=[table], others=files)
     identity, roster = Identity.load(options.identity), Roster.load(parties)
+    files = [*roster.files, *identity_files(options.identity), options.ledger]
+    check_files(options.out, force=options.force, tables=[table], others=files)
     number = roster.number_of(identity.certificate)
     messages.print(f"this is {roster.parties[number].name}; {roster.parties[0].name} leads")
     with progress_bar() as progress:

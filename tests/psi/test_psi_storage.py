@@ -154,19 +154,24 @@ def test_too_little_room_is_told_before_the_work(tmp_path: Path) -> None:
         check_place(tmp_path / "out.csv", room_bytes=1 << 62)
 
 
-def test_a_file_that_appears_meanwhile_stays_and_so_does_the_result(tmp_path: Path) -> None:
+@pytest.mark.parametrize("early", [True, False])
+def test_a_file_that_appears_meanwhile_stays_and_so_does_the_result(
+    tmp_path: Path, early: bool
+) -> None:
     out = tmp_path / "out.csv"
     check_place(out)
 
     def raced() -> None:
+        if early:
+            out.write_text("another's")
         with whole_file(out) as file:
             file.write(b"result")
             out.write_text("another's")
 
-    with pytest.raises(ConfigError, match="the result is in") as error:
+    with pytest.raises(ConfigError, match="is there by now") as error:
         raced()
     assert out.read_text() == "another's"
-    assert Path(str(error.value).rpartition(" is in ")[2]).read_bytes() == b"result"
+    assert Path(str(error.value).rpartition(" file is ")[2]).read_bytes() == b"result"
 
 
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:

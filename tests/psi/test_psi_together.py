@@ -228,6 +228,9 @@ def test_rosters_that_are_none(keys: Path, content: str | None, words: str) -> N
         (["--duplicates", "all"], 'choose duplicates="first"'),
         (["--result", "bob"], "to all, or to the leader"),
         (["--result", "leader", "--out", "b.csv"], "leave out --out"),
+        (["--out", "bob.csv", "--force"], "bob.csv, which is not replaced"),
+        (["--out", "parties.toml", "--force"], "parties.toml, which is not replaced"),
+        (["--out", "{keys}/carol.crt", "--force"], "carol.crt, which is not replaced"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -241,6 +244,7 @@ def test_bad_input_is_one_line(
     monkeypatch.chdir(place.folder)
     identity = [] if "--identity" in options else ["--identity", str(place.keys / "bob")]
     options = [str(place.keys / option) if option == "eve" else option for option in options]
+    options = [option.format(keys=place.keys) for option in options]
     call = ["psi", "together", "bob.csv", "parties.toml", "--on", "key", *identity, *options]
     monkeypatch.setattr(sys, "argv", call)
     with pytest.raises(SystemExit) as end:
