@@ -243,6 +243,6 @@ def _text(value: object, name: str, row: int) -> str | None:
         with contextlib.suppress(OverflowError):
             return moment_text(value)
     raise ConfigError(
-        f"{name}: the ID in row {row} is a {type(value).__name__} that is no whole number: "
-        "convert the column to text or integers first"
+        f"{name}: the ID in row {row} is a {type(value).__name__} that is no whole number, or "
+        "stands for several: convert the column to text or integers first"
     )
