@@ -20,7 +20,7 @@ def aggregation(rows: Sequence[Row]) -> str:
     names = {
         ("packed", "seeds", True): "privfed, pairwise masks",
         ("packed", "seeds", False): "privfed, no masks",
-        ("packed", "summed", True): "privfed, summed, masks",
+        ("packed", "summed", True): "privfed, summed, masks, for an honest server",
         ("nvflare", "summed", False): "NVFlare's CKKS",
         ("tenseal-ckks", "summed", False): "TenSEAL CKKS",
         ("tenseal-bfv", "summed", False): "TenSEAL BFV",

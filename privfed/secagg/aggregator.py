@@ -86,7 +86,8 @@ class Aggregator:
     def add(self, message: bytes) -> None:
         """Add one party's upload, or some parts of one.
 
-        All of ``message`` is checked before any of it is added.
+        All of ``message`` is checked before any of it is added; only SEAL itself, under "slots" and
+        "ckks", may still refuse a block after others were added, and then the round is spoilt.
 
         Raises:
             DecodeError: it is truncated, extended or no message (or a secret key).

@@ -53,7 +53,8 @@ class Parameters:
             "summed" is faster to decrypt for many clients, and needs ``honest_server``; None:
             "seeds" where possible.
         colluders: parties t that may work together with the server. With 0, a server and one
-            party may ask another into a cohort of two, and learn its update under masks too.
+            party may ask another into a cohort of two, and learn its update under masks too. It
+            counts within one round: what several show together is in docs/limitations.md.
         tolerance: largest error of the mean that is accepted, as a share of ``clip_range``.
         honest_server: whether all parties trust the server to follow the protocol. "slots",
             "ckks" and ``download="summed"`` need it: nothing there authenticates c1, so a server

@@ -5,8 +5,8 @@ integers v, a linear hash of them under a secret that the server does not know; 
 parties add up to the hash of the sum (a homomorphic MAC in the sense of Agrawal and Boneh, ACNS
 2009, hidden by the encryption). The hash is bilinear: v in rows of 4096 columns, r^T v c mod
 2^61 - 1, with c of 20 bits and r of 61. By Schwartz and Zippel a changed v keeps its hash with
-chance at most 2^-20 + 2^-61; four independent ones make it 2^-79 an attempt, and a key is retired
-after a few failures. Secrets are fresh for each round and part.
+chance at most 2^-20 + 2^-61; four independent ones make it 2^-79 an attempt, and a holder retires
+the key after a few failures. Secrets are fresh for each round and part.
 
 A hash alone is linear: twice the sum, or its negative, has the hash to it. Each party therefore
 adds a pad of its own, so that only the sum of exactly the named parties, each once, verifies.
