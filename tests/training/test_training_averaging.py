@@ -95,6 +95,18 @@ def test_encryption_changes_no_bit_in_many_rounds(parties: int, weighted: bool) 
         assert np.abs(array - wanted / shares.sum()).max() <= coarsest * 1.0001
 
 
+@pytest.mark.parametrize("scheme", ["slots", "ckks"])
+def test_what_needs_an_honest_server_is_told_so(scheme: str) -> None:
+    with pytest.raises(ConfigError, match="honest_server=True"):
+        secure(2, scheme)
+    sent = updates(2, 3)
+    clear, trusting = secure(2, "reference"), secure(2, scheme, honest_server=True)
+    one, other = clear.average(1, sent), trusting.average(1, sent)
+    step = CLIP / (2**15 - 1)
+    for name, array in one.mean.items():
+        assert np.abs(array - other.mean[name]).max() <= (0 if scheme == "slots" else 2 * step)
+
+
 def test_bytes_are_counted_where_they_travel(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Sequence[bytes], bytes]] = []
 
