@@ -29,7 +29,7 @@ def cold_align(folder: Path) -> dict[str, Any]:
     for table, column in zip(tables, own, strict=True):
         table.write_text("ID\n" + "\n".join(column) + "\n")
     out = folder / "cold.csv"
-    options = ["align", *map(str, tables), "--on", "ID", "--rows", "--out", str(out)]
+    options = ["align", *map(str, tables), "--on", "ID", "--rows", "--out", str(out), "--force"]
     walls, cpus = [], []
     for _ in range(_REPEATS):
         before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
