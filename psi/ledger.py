@@ -5,15 +5,18 @@ whoever holds a certificate; the ledger keeps its fingerprint, the time and the 
 """
 
 import contextlib
+import os
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 from psi.errors import ConfigError, QueryLimitError
+from psi.storage import put_new
 
 __all__ = ["Ledger"]
 
-_TABLE = "CREATE TABLE IF NOT EXISTS sessions (peer TEXT, items INTEGER, began TEXT)"
+_TABLE = "CREATE TABLE sessions (peer TEXT, items INTEGER, began TEXT)"
 _LOCK_SECONDS = 30
 
 
@@ -42,10 +45,9 @@ class Ledger:
         self._path = path
         self._items_a_peer = items_a_peer
         self._sessions_a_peer = sessions_a_peer
-        new = not path.exists()
+        if not path.exists():
+            self._begin()
         with self._locked() as database:
-            if new:
-                database.execute(_TABLE)
             self._used(database, "")
 
     def charge(self, peer: str, items: int) -> None:
@@ -97,6 +99,22 @@ class Ledger:
                 f"{self._items_a_peer}: raise the limit if that is agreed, or wait for a new key "
                 "or ledger"
             )
+
+    def _begin(self) -> None:
+        """Make the file, whole from its first moment: another session may open it in the next."""
+        target = Path(os.path.realpath(self._path))
+        part = target.with_name(f".{secrets.token_hex(8)}.part")
+        try:
+            with contextlib.closing(sqlite3.connect(part)) as database:
+                database.execute(_TABLE)
+            with contextlib.suppress(FileExistsError):  # another one began it
+                put_new(part, target)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError(
+                f"{self._path} cannot count ({error}): choose a folder that can be written"
+            ) from error
+        finally:
+            part.unlink(missing_ok=True)
 
     @staticmethod
     def _used(database: sqlite3.Connection, peer: str) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from psi.errors import ConfigError
 
-__all__ = ["check_folder", "check_place", "new_file", "same_file", "whole_file"]
+__all__ = ["check_folder", "check_place", "new_file", "put_new", "same_file", "whole_file"]
 
 _STANDARD_OUTPUT = 1
 
@@ -130,6 +130,23 @@ def new_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:
         raise
 
 
+def put_new(part: Path, target: Path) -> None:
+    """Give a finished file its name, where nothing has it yet; `part` may be left for removal.
+
+    Raises:
+        FileExistsError: Something has the name.
+        OSError: It cannot be given.
+    """
+    try:
+        target.hardlink_to(part)  # a second name: unlike renaming it never replaces
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without hard links
+        if os.path.lexists(target):
+            raise FileExistsError from None
+        part.replace(target)
+
+
 @contextlib.contextmanager
 def _beside(target: Path, old: os.stat_result | None) -> Iterator[BinaryIO]:
     # A short name: that of the target may be as long as a name can be.
@@ -147,7 +164,10 @@ def _beside(target: Path, old: os.stat_result | None) -> Iterator[BinaryIO]:
                 os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         try:
-            _put(part, target, replace=old is not None)
+            if old is None:
+                put_new(part, target)
+            else:
+                part.replace(target)
         except FileExistsError:
             keep = True
             raise ConfigError(f"{target} is there by now: the new file is {part}") from None
@@ -155,19 +175,6 @@ def _beside(target: Path, old: os.stat_result | None) -> Iterator[BinaryIO]:
     finally:
         if not keep:
             part.unlink(missing_ok=True)
-
-
-def _put(part: Path, target: Path, *, replace: bool) -> None:
-    if not replace:
-        try:
-            target.hardlink_to(part)  # a second name: unlike renaming it never replaces
-            return
-        except FileExistsError:
-            raise
-        except OSError:  # a disk without hard links
-            if os.path.lexists(target):
-                raise FileExistsError from None
-    part.replace(target)
 
 
 @contextlib.contextmanager

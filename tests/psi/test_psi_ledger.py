@@ -82,6 +82,22 @@ def test_sessions_at_once_are_all_counted(path: Path) -> None:
         assert sum(pool.map(ask, range(16))) == 5
 
 
+def test_a_ledger_that_another_session_begins_meanwhile(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made and counted in between this one's look for it and its own beginning."""
+    begin = Ledger._begin
+
+    def overtaken(self: Ledger) -> None:
+        monkeypatch.setattr(Ledger, "_begin", begin)
+        Ledger(path, items_a_peer=25).charge("bob", 5)
+        begin(self)
+
+    monkeypatch.setattr(Ledger, "_begin", overtaken)
+    assert Ledger(path, items_a_peer=25).items_left("bob") == 20
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
 @pytest.mark.parametrize("limits", [{}, {"items_a_peer": 0}, {"sessions_a_peer": -1}])
 def test_limits_that_are_none(path: Path, limits: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="at least one positive"):
