@@ -1,9 +1,9 @@
-"""What a command was asked, as its provenance keeps it."""
+"""What a command was asked and where it wrote, without folders: both may be shown to others."""
 
 from __future__ import annotations
 
 import shlex
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import typer
 
@@ -25,3 +25,8 @@ def command_line(context: typer.Context) -> str:
         if value is not True:  # else it is a flag
             words.append(PurePath(value).name or "." if name in _PATHS else str(value))
     return shlex.join(words)
+
+
+def last_parts(path: Path) -> str:
+    """Name a written file with the last part of its folder."""
+    return str(PurePath(path.parent.name) / path.name)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from privfed.cli.asked import command_line
+from privfed.cli.asked import command_line, last_parts
 
 
 def audit(
@@ -83,6 +83,7 @@ def audit(
     console.print(audit_tables(results))
     for limit in results.limits[:2]:
         console.print(limit, highlight=False)
-    console.print(f"Page: {page}\nNumbers: {out / 'audit.json'}", soft_wrap=True)
+    numbers = last_parts(out / "audit.json")
+    console.print(f"Page: {last_parts(page)}\nNumbers: {numbers}", markup=False, soft_wrap=True)
     if not results.held:
         raise typer.Exit(1)

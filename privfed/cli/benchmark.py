@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from privfed.cli.asked import command_line
+from privfed.cli.asked import command_line, last_parts
 from privfed.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def _run(settings: Settings, rows: Dataset, work: int, command: str, out: Path) 
     console.print(terminal_table(results))
     for finding in findings(results):
         console.print(f"[bold]{finding.headline}[/] {finding.text}\n", highlight=False)
-    console.print(f"Report: {page}\nNumbers: {out / 'results.json'}", soft_wrap=True)
+    numbers = last_parts(out / "results.json")
+    console.print(f"Report: {last_parts(page)}\nNumbers: {numbers}", markup=False, soft_wrap=True)
 
 
 def _listed(text: str) -> list[str]:

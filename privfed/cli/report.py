@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from privfed.cli.asked import last_parts
+
 
 def report(
     directory: Annotated[Path, typer.Argument(help="Output folder of privfed benchmark.")],
@@ -19,4 +21,4 @@ def report(
     page = write_report(results, directory)
     console = Console()
     console.print(terminal_table(results))
-    console.print(f"Report: {page}", soft_wrap=True)
+    console.print(f"Report: {last_parts(page)}", markup=False, soft_wrap=True)

@@ -100,7 +100,7 @@ def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
         provenance = upgraded["provenance"] = document["provenance"] | {"command": None}
         data = provenance.get("data")
         if isinstance(data, dict) and isinstance(data.get("source"), str):
-            source = re.sub(r"(?<=, )[^,]*/", "", data["source"], count=1)
+            source = re.sub(r"(, ).*/", r"\1", data["source"], count=1)
             provenance["data"] = data | {"source": source}
     return upgraded
 

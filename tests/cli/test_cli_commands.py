@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from cli_command import PRIVFED, Command
 
@@ -57,7 +59,10 @@ def test_a_benchmark_leaves_results_report_and_models(finished: Path) -> None:
     assert all((finished / str(run.model)).is_file() for run in results.runs)
     assert results.runs[1].history["weights_sha256"] == results.runs[2].history["weights_sha256"]
     assert results.provenance["seeds"] == [0]
-    assert results.provenance["command"].startswith("privfed benchmark --quick --rounds 3")
+    assert results.provenance["command"] == (
+        "privfed benchmark --quick --rounds 3 --arms guest,federated,federated-he "
+        f"--out {finished.name}"
+    )
     assert results.provenance["data"]["is_surrogate"] is True
     page = (finished / "report.html").read_text(encoding="utf-8")
     assert page.startswith("<!DOCTYPE html>") or page.startswith("<!doctype html>")
@@ -73,8 +78,36 @@ def test_called_again_it_keeps_the_runs_and_prints_the_table(
     assert (done.status, done.err) == (0, "")
     assert {path: path.stat().st_mtime_ns for path in (finished / "runs").iterdir()} == kept
     assert "embedded surrogate (not real data)" in done.out
-    for word in ("federated, encrypted", "unseen", f"Report: {finished / 'report.html'}"):
+    for word in ("federated, encrypted", "unseen", f"Report: {finished.name}/report.html"):
         assert word in done.out
+
+
+def test_no_folder_of_the_user_stands_in_anything_that_is_left_or_printed(
+    privfed: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "private folder"
+    folder.mkdir()
+    table = pd.DataFrame({"x": range(80), "late": ["no", "yes"] * 40, "who": range(80)})
+    table.to_csv(folder / "own.csv", index=False)
+    out = folder / "out"
+    done = privfed(
+        "benchmark", "--data", folder / "own.csv", "--label", "late", "--id", "who", "--rounds", 1,
+        "--seeds", 1, "--arms", "guest,federated", "--out", out,
+    )  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    again = privfed("report", out)
+    assert "Report: out/report.html" in again.out
+    command = load_results(out).provenance["command"]
+    assert command == (
+        "privfed benchmark --data own.csv --label late --id who --rounds 1 --seeds 1 "
+        "--arms guest,federated --out out"
+    )
+    left = b"".join(path.read_bytes() for path in out.rglob("*") if path.is_file())
+    for text in (left, done.out.encode(), again.out.encode()):
+        assert b"own table, own.csv" in text or text == again.out.encode()
+        assert b"private folder" not in text
+        assert str(tmp_path).encode() not in text
+        assert socket.gethostname().encode() not in text
 
 
 def test_the_report_is_drawn_again(privfed: Command, finished: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -65,6 +66,21 @@ def test_the_file_has_what_issue_2_names(mini: Mini) -> None:
     assert provenance["machine"].keys() == {"system", "architecture", "processor", "cores"}
     assert provenance["settings"]["epsilons"] == [8.0]
     assert document["schema_version"] == 3
+
+
+def test_arms_say_on_which_rows_they_were_tested(mini: Mini) -> None:
+    found = {(run.arm, run.seed): run.test_rows_sha256 for run in mini.results.runs}
+    for seed in (0, 1):
+        own = {found["guest", seed], found["host", seed], found["federated", seed]}
+        assert len(own) == 3
+        for arm in ARMS:
+            whose = {"guest": "guest", "single-party": "guest", "host": "host"}.get(arm)
+            assert found[arm, seed] == found[whose or "federated", seed]
+    assert found["federated", 0] != found["federated", 1]
+    # It is of the rows themselves: the split's row numbers, in order, under the data's hash.
+    rows = np.sort(np.concatenate([party.test for party in parties(0)])).tolist()
+    named = " ".join([surrogate().sha256, *map(str, rows)])
+    assert found["federated", 0] == hashlib.sha256(named.encode()).hexdigest()
 
 
 def numbers(value: Any) -> Iterator[float]:

@@ -15,7 +15,7 @@ from report_samples import sample
 
 from privfed.errors import ConfigError
 from privfed.experiment.results import Results
-from privfed.report import load_results, render_html
+from privfed.report import findings, load_results, render_html
 from privfed.report.load import MAX_BYTES, results_from
 
 SMALL = sample(seeds=2, rounds=40, splits=("overlapping", "disjoint"), epsilons=(1.0, 8.0))
@@ -71,6 +71,22 @@ def test_a_wrong_field_is_named(change: Any, words: str) -> None:
     change(changed)
     with pytest.raises(ConfigError, match=words):
         results_from(changed)
+
+
+def test_version_2_is_read_without_what_it_cannot_say() -> None:
+    older = document() | {"schema_version": 2}
+    for run in older["runs"]:
+        del run["test_rows_sha256"]
+    data = older["provenance"]["data"]
+    data["source"] = "own table, /home/someone/my, tables/own.csv"
+    older["provenance"]["command"] = "privfed /srv/nightly.py --token x"
+    results = results_from(older)
+    assert {run.test_rows_sha256 for run in results.runs} == {None}
+    assert results.provenance["command"] is None
+    assert results.provenance["data"]["source"] == "own table, own.csv"
+    assert "not compared" in findings(results)[0].headline
+    data["source"] = "UCI Dresses_Attribute_Sales, Attribute DataSet.csv"
+    assert results_from(older).provenance["data"]["source"] == data["source"]
 
 
 @pytest.mark.parametrize(
