@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import re
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -70,3 +73,33 @@ def test_asked_numbers_are_short() -> None:
     assert [as_given(x) for x in (1.0, 1e-5, 0.25, 8.123456789)] == [
         *("1", "1e-05", "0.25", "8.123456789")
     ]
+
+
+ROOT = Path(__file__).parent.parent
+SOURCES = [
+    path for room in ("privfed", "benchmarks", "examples") for path in (ROOT / room).rglob("*.py")
+]
+
+
+def rounded_by_hand(source: str) -> list[str]:
+    """Every ε or δ that an f-string rounds by itself; `:g` shows what was asked, in benchmarks."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FormattedValue)
+        and node.format_spec is not None
+        and {"epsilon", "delta"} & set(re.split(r"\W+|_", ast.unparse(node.value)))
+        and ast.unparse(node.format_spec) != "f'g'"
+    ]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_file_rounds_an_epsilon_in_its_own_way(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert rounded_by_hand(source) == []
+    if ROOT / "privfed" in path.parents:
+        assert not re.search(r"\{[^{}]*\b(epsilon|delta)\b[^{}]*:g\}", source)
+
+
+def test_a_file_that_did_would_be_found() -> None:
+    assert rounded_by_hand('f"{plan.epsilon_outsider:.3g} {self.delta:.2e} {x:.2f} {epsilon:g}"')

@@ -20,6 +20,7 @@ from privfed.experiment.results import SCHEMA_VERSION, Overlap, Results, Run
 from privfed.experiment.settings import Settings
 from privfed.experiment.store import RunStore
 from privfed.experiment.summary import summarise
+from privfed.rounding import as_given
 from privfed.training import one_thread, weights_sha256
 
 Advance = Callable[[str, int], None]
@@ -118,8 +119,8 @@ def _deals(
             most = max(len(party.train) for party in parties)
             if any(job.arm.private for job in asked) and settings.delta >= 1 / most:
                 raise ConfigError(
-                    f"--delta {settings.delta:g} is not below 1/{most}, one over a party's rows: "
-                    "a larger delta allows a row to be published; ask for a smaller one"
+                    f"--delta {as_given(settings.delta)} is not below 1/{most}, one over a "
+                    "party's rows: a larger delta allows a row to be published; ask for a smaller one"
                 )
             exposure = None
             if dataset.ids is not None:

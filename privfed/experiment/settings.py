@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from privfed.errors import ConfigError
+from privfed.rounding import as_given
 
 SPLITS = ("overlapping", "disjoint", "deduplicated")
 
@@ -64,9 +65,9 @@ class Settings:
             raise ConfigError(f"--seeds must be at least 1, not {self.seeds}")
         for epsilon in self.epsilons:
             if not (epsilon > 0 and math.isfinite(epsilon)):
-                raise ConfigError(f"--epsilon must hold positive numbers, not {epsilon:g}")
+                raise ConfigError(f"--epsilon must hold positive numbers, not {as_given(epsilon)}")
         if not 0 < self.delta < 1:
-            raise ConfigError(f"--delta must lie between 0 and 1, not {self.delta:g}")
+            raise ConfigError(f"--delta must lie between 0 and 1, not {as_given(self.delta)}")
         if self.expected_batch_size < 1:
             raise ConfigError("the expected batch size must be at least 1")
         for value in (self.l2_clip_norm, self.private_learning_rate):

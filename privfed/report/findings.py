@@ -92,11 +92,16 @@ def _not_compared(view: View, split: str) -> Finding | None:
     if line is None or not alone:
         return None
     each = [f"{x.label} on {_tested(view, split, x)}" for x in (line, *alone)]
+    why = (
+        "the arms were tested on different rows"
+        if any(gains.on_other_rows(view, split, x) for x in alone)
+        else "which rows the arms were tested on is not recorded"
+    )
     return Finding(
         "gain",
-        "What learning together gives is not compared: the arms were tested on different rows.",
-        f"On the {split} split {listing(each)}. A difference of their accuracies would be one of "
-        "rows as much as of learning.",
+        f"What learning together gives is not compared: {why}.",
+        f"On the {split} split {listing(each)}. On different rows a difference of accuracies is "
+        "one of rows as much as of learning.",
     )
 
 
@@ -255,8 +260,8 @@ def _privacy(view: View, split: str) -> Finding | None:
         )
     elif not compared:
         headline = (
-            "What differential privacy costs is not said: no arm without it was tested on the same "
-            "rows."
+            "What differential privacy costs is not said: no arm without it is known to have been "
+            "tested on the same rows."
         )
     else:
         least = min(compared, key=lambda result: result.difference)
@@ -297,9 +302,10 @@ def _beside(view: View, split: str, best: Line) -> str:
     shown = [x for x in last if present(_mean(view, split, x))]
     if not shown:
         return ""
+    apart = " (not known to be on the same rows, so not compared)"
     each = [
         f"{view.label(x.arm)} {percent(_mean(view, split, x))}"
-        f"{'' if view.on_same_rows(split, x, best) else ' (on other rows, not compared)'}"
+        f"{'' if view.on_same_rows(split, x, best) else apart}"
         for x in shown
     ]
     return f"Beside it at {asked(shown[0])}: {'; '.join(each)}. "

@@ -101,37 +101,47 @@ def difference(view: View, split: str, line: Line, other: Line) -> Difference | 
     )
 
 
-def other_rows(view: View) -> str | None:
+def on_other_rows(view: View, split: str, line: Line) -> bool:
+    """Whether an arm is known to have been tested on other rows than federated learning.
+
+    An older file does not say which rows they were, only how many.
+
+    Args:
+        view: The results.
+        split: The split.
+        line: The arm.
+    """
+    reference = view.federated(split) or view.lines(split)[0]
+    if view.on_same_rows(split, reference, line):
+        return False
+    ours, theirs = view.runs(split, reference), view.runs(split, line)
+    unknown = any(run.test_rows_sha256 is None for run in (*ours, *theirs))
+    counts = [{run.test_rows for run in runs} for runs in (ours, theirs)]
+    return bool(ours and theirs) and (not unknown or counts[0] != counts[1])
+
+
+def other_rows(view: View, *roles: str) -> str | None:
     """Say which arms were tested on other rows than federated learning (else the first arm).
 
     Args:
         view: The results.
+        *roles: Of the arms that are shown, as `View.lines` takes them.
 
     Returns:
-        A sentence to stand beside their figures; None where all were tested on the same ones. An
-        older file does not say which rows they were: arms of as many are not named.
+        A sentence to stand beside their figures; None where all were tested on the same ones.
     """
-    names: dict[str, None] = {}
-    beside = ""
-    for split in view.splits:
-        lines = view.lines(split)
-        reference = view.federated(split) or lines[0]
-        for line in lines:
-            if not view.on_same_rows(split, reference, line) and _differ(
-                view.runs(split, reference), view.runs(split, line)
-            ):
-                names[line.label] = None
-                beside = beside or reference.label
+    names = [
+        line.label
+        for split in view.splits
+        for line in view.lines(split, *roles)
+        if on_other_rows(view, split, line)
+    ]
     if not names:
         return None
-    return f"Tested on other rows than “{beside}”, and so not compared: {listing(list(names))}."
-
-
-def _differ(ours: Sequence[Run], theirs: Sequence[Run]) -> bool:
-    """Whether two arms' test rows are known to differ."""
-    unknown = any(run.test_rows_sha256 is None for run in (*ours, *theirs))
-    counts = [[run.test_rows for run in runs] for runs in (ours, theirs)]
-    return bool(ours and theirs) and (counts[0] != counts[1] or not unknown)
+    split = view.splits[0]
+    beside = view.federated(split) or view.lines(split)[0]
+    listed = listing(list(dict.fromkeys(names)))
+    return f"Tested on other rows than “{beside.label}”, and so not compared: {listed}."
 
 
 def accuracy_interval(view: View, split: str, line: Line) -> tuple[float, float] | None:

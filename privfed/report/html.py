@@ -10,7 +10,7 @@ from privfed.experiment.results import Results
 from privfed.report import cost, gains, page, paper, pictures, privacy, tables, words
 from privfed.report.findings import findings
 from privfed.report.headline import key_figures, subtitle, title
-from privfed.report.view import View
+from privfed.report.view import ROLES, View
 
 AUDIT_PAGE = "audit.html"  # what `privfed audit` leaves beside the report
 
@@ -43,7 +43,8 @@ def render_html(results: Results, *, audit: bool = False) -> str:
         pictures=pictures,
         privacy=privacy,
         cost=cost,
-        other_rows=gains.other_rows(view),
+        other_rows=gains.other_rows,
+        roles=ROLES,
         tables=tables,
         words=words,
         sees=_who_sees(view),

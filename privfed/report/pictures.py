@@ -15,6 +15,7 @@ from privfed.report.charts import (
     bar_chart,
     curve_chart,
 )
+from privfed.report.gains import on_other_rows
 from privfed.report.palette import SENTINEL
 from privfed.report.paper import PAPER
 from privfed.report.svg import drawing, inline
@@ -134,7 +135,7 @@ def _share(
 # The splits side by side
 
 SPLIT_KEY = (
-    Key("best party alone", "guest"),
+    Key("party alone, the highest", "guest"),
     Key("federated", "federated"),
     Key("pooled", "overall"),
     Key("federated, rows nobody trained on", "federated", "hollow"),
@@ -144,7 +145,7 @@ SPLIT_KEY = (
 
 
 def split_groups(view: View) -> list[Group]:
-    """For each split the best party alone, federated, pooled, and federated on unseen rows."""
+    """For each split the highest party alone, federated, pooled, and federated on unseen rows."""
     groups = []
     for split in view.splits:
         bars, mark = [], None
@@ -154,6 +155,8 @@ def split_groups(view: View) -> list[Group]:
                 continue
             summary = view.summary(split, line)
             mean, what = summary.test_accuracy_mean, _short(line)
+            if on_other_rows(view, split, line):
+                what = f"{line.arm}, other rows"
             text = f"{percent(mean)} {what}"
             bars.append(Bar(((mean, colour),), text, summary.test_accuracy_ci95))
             if line is view.federated(split) and summary.unseen_accuracy is not None:
@@ -178,16 +181,18 @@ def _short(line: Line) -> str:
 def split_bars(view: View) -> Picture:
     """The splits side by side."""
     heading = "Test accuracy, split by split"
-    return _accuracy_bars("fig-splits", heading, heading, split_groups(view))
+    return _accuracy_bars("fig-splits", heading, heading, split_groups(view), text_share=0.4)
 
 
-def _accuracy_bars(name: str, heading: str, title: str, groups: Sequence[Group]) -> Picture:
+def _accuracy_bars(
+    name: str, heading: str, title: str, groups: Sequence[Group], text_share: float = 0.3
+) -> Picture:
     return picture(
         name,
         heading,
         title,
         groups_in_words(groups),
-        lambda palette: bar_chart(groups, palette, 1.0, percent=True, text_share=0.3),
+        lambda palette: bar_chart(groups, palette, 1.0, percent=True, text_share=text_share),
     )
 
 

@@ -112,8 +112,8 @@ def test_what_privacy_costs_is_not_said_without_an_arm_that_has_none() -> None:
     results = sample(arms=("noise-shares", "local-noise"), rounds=2, epsilons=(2.0**12,), seeds=3)
     found = next(x for x in findings(results) if x.name == "privacy")
     assert found.headline == (
-        "What differential privacy costs is not said: no arm without it was tested on the same "
-        "rows."
+        "What differential privacy costs is not said: no arm without it is known to have been "
+        "tested on the same rows."
     )
     assert "costs no accuracy" not in said(results)
 
@@ -151,6 +151,8 @@ def test_arms_on_unequal_or_unknown_rows_are_not_compared() -> None:
         other = dataclasses.replace(results, runs=runs)
         assert "not compared" in said(other)
         assert "learning together gains" not in said(other)
+        why = "different rows" if changed else "is not recorded"
+        assert f"{why}." in findings(other)[0].headline
 
 
 def test_arms_on_other_rows_are_named_wherever_figures_stand_side_by_side() -> None:
@@ -159,7 +161,11 @@ def test_arms_on_other_rows_are_named_wherever_figures_stand_side_by_side() -> N
     assert note is not None
     assert note.endswith("not compared: guest alone and host alone.")
     assert note in readme_table(results)
-    assert unescape(render_html(results)).count(note) == 3  # the paper, the splits, all figures
+    # The paper, the splits, privacy, all figures.
+    assert unescape(render_html(results)).count(note) == 4
+    results = sample(rounds=2, epsilons=(1.0,), seeds=1, arms=("federated", "single-party"))
+    alone = "not compared: one party alone, private, ε\u00a0=\u00a01."
+    assert unescape(render_html(results)).count(alone) == 2  # where that arm is shown
     paired = sample(rounds=2, epsilons=(1.0,), seeds=1, paired=True)
     assert other_rows(View(paired)) is None
 

@@ -17,6 +17,8 @@ from report_samples import DESCRIPTIONS, LEVELS, sample
 from privfed.errors import ConfigError
 from privfed.experiment.results import ArmDescription, Results
 from privfed.report import render_html, write_report
+from privfed.report.charts import Spend, epsilon_chart
+from privfed.report.palette import LIGHT
 
 QUICK: dict[str, Any] = {"rounds": 40, "epsilons": (1.0, 8.0)}
 NO_PRIVACY = ("guest", "host", "overall", "federated-float", "federated", "federated-he")
@@ -195,6 +197,18 @@ def test_a_hundred_percent_is_said_only_of_all_rounds() -> None:
     )  # fmt: skip
     assert "<dd>99.9\u00a0%</dd>" in page
     assert "2,999 of 3,000\u00a0rounds" in page
+
+
+@pytest.mark.parametrize("limits", [(0.535, 0.575), (0.5, 0.9), (0.57, 0.572)])
+def test_ticks_are_labelled_with_where_they_are(limits: tuple[float, float]) -> None:
+    spend = Spend("an arm", 1.0, None, sum(limits) / 2, None, "private-1")
+    figure = epsilon_chart([spend], [], LIGHT, limits)
+    figure.canvas.draw()
+    axis = figure.axes[0].yaxis
+    ticks = axis.get_majorticklocs()
+    assert len(ticks) > 2
+    for tick, label in zip(ticks, axis.get_ticklabels(), strict=True):
+        assert float(label.get_text().removesuffix("%")) == pytest.approx(100 * tick, abs=1e-9)
 
 
 def test_the_same_results_give_the_same_page(pages: dict[str, str]) -> None:
