@@ -120,7 +120,8 @@ def _deals(
             if any(job.arm.private for job in asked) and settings.delta >= 1 / most:
                 raise ConfigError(
                     f"--delta {as_given(settings.delta)} is not below 1/{most}, one over a "
-                    "party's rows: a larger delta allows a row to be published; ask for a smaller one"
+                    "party's rows: a larger delta allows a row to be published; ask for a smaller "
+                    "one"
                 )
             exposure = None
             if dataset.ids is not None:

@@ -284,7 +284,7 @@ def _privacy(view: View, split: str) -> Finding | None:
     text += ". "
     if compared:
         least = min(compared, key=lambda result: result.difference)
-        text += f"{least.line.label} minus {least.other.label}: {_signed(least.interval)} (95 %). "
+        text += f"{least.line.label} minus {least.other.label}: {_sureness(least)} "
     text += (_beside(view, split, best) if averaging else "") + _promise(view, split, best)
     return Finding("privacy", headline, text)
 
