@@ -69,8 +69,8 @@ def messages(path: Path, params: secagg.Parameters, senders: int) -> Iterator[by
     parts = Parts(params)
     with path.open("rb") as file:
         for part in parts.all:
-            size = parts.sum_bytes(part, senders, wire.Kind.TOTAL)
-            yield file.read(size if senders else parts.upload_bytes(part))
+            kind = wire.Kind.TOTAL if senders else wire.Kind.UPLOAD
+            yield file.read(parts.message_bytes(part, kind, senders or 1))
 
 
 def client(job: dict[str, Any], place: int) -> Row:

@@ -75,8 +75,8 @@ def our_bytes(row: Row) -> Row:
     object.__setattr__(params, "max_clients", row.clients)
     params.__dict__.pop("packing", None)
     parts = Parts(params)
-    upload = sum(parts.upload_bytes(part) for part in parts.all)
-    total = sum(parts.sum_bytes(part, row.clients, wire.Kind.TOTAL) for part in parts.all)
+    upload = sum(parts.message_bytes(part, wire.Kind.UPLOAD) for part in parts.all)
+    total = sum(parts.message_bytes(part, wire.Kind.TOTAL, row.clients) for part in parts.all)
     return replace(
         row,
         upload_bytes=upload,

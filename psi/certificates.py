@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from psi.errors import ConfigError
-from psi.storage import new_file
+from psi.storage import read_secret, write_new
 
 __all__ = ["TLS_NAME", "Identity", "create_identity", "fingerprint", "load_certificate"]
 
@@ -42,9 +42,7 @@ class Identity:
             ConfigError: They cannot be read, others may read the key, or it is another one's.
         """
         key_path = prefix.with_name(prefix.name + ".key")
-        key = _read(key_path)
-        if os.name == "posix" and key_path.stat().st_mode & 0o077:
-            raise ConfigError(f"others may read {key_path}: chmod 600 it, or make a new one")
+        key = read_secret(key_path)
         certificate = load_certificate(prefix.with_name(prefix.name + ".crt"))
         try:
             public = serialization.load_pem_private_key(key, None).public_key()
@@ -99,15 +97,12 @@ def create_identity(prefix: Path, *, days: int = 365) -> str:
         serialization.NoEncryption(),
     )
     public = certificate.public_bytes(serialization.Encoding.PEM)
+    write_new(key_path, private)
     try:
-        new_file(key_path, private, mode=0o600)
-        try:
-            new_file(certificate_path, public, mode=0o644)
-        except BaseException:
-            key_path.unlink()
-            raise
-    except OSError as error:
-        raise ConfigError(f"{error.filename or prefix} cannot be made: {error.strerror}") from error
+        write_new(certificate_path, public, mode=0o644)
+    except BaseException:
+        key_path.unlink()
+        raise
     return fingerprint(public)
 
 

@@ -31,7 +31,7 @@ from psi.groups import FAST_FROM, Points, Scalar, multiply
 from psi.ledger import Ledger
 from psi.oprf import hash_inputs, outputs, public_key
 from psi.session import Progress
-from psi.storage import check_folder, new_file
+from psi.storage import check_folder, read_secret, write_new
 
 __all__ = ["TAG_BYTES", "TagStore", "Tags", "Terms", "check_tags"]
 
@@ -76,15 +76,11 @@ class TagStore:
         self._folder = folder
         try:
             self.terms = Terms(**json.loads((folder / "terms.json").read_text()))
-            encoded = (folder / "key").read_bytes()
             self.tags = (folder / "tags").read_bytes()
-            loose = os.name == "posix" and (folder / "key").stat().st_mode & 0o077
         except (OSError, TypeError, ValueError) as error:
             raise ConfigError(f"{folder} is no store of tags: make one first") from error
-        if loose:
-            raise ConfigError(f"{folder / 'key'} may be read by others: chmod 600, or a new store")
         try:
-            self.key = Scalar.decode(encoded)
+            self.key = Scalar.decode(read_secret(folder / "key"))
         except DecodeError:
             raise ConfigError(f"{folder} has a damaged key: make a new store") from None
         self.public_key = public_key(self.key)
@@ -138,7 +134,7 @@ class TagStore:
         contents = (json.dumps(asdict(terms)).encode(), tags, key.reveal())
         with _whole_folder(folder) as new:
             for name, content in zip(_FILES, contents, strict=True):
-                new_file(new / name, content, mode=0o600 if name == "key" else 0o644)
+                write_new(new / name, content, mode=0o600 if name == "key" else 0o644)
             Ledger(new / "used", items_a_peer=items_a_peer)
         return cls(folder)
 

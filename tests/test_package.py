@@ -27,6 +27,14 @@ EXPORTS = {
         *("SeededRandomness", "calibrate", "calibrate_noise_multiplier", "discrete_gaussian"),
         *("dominating_variance", "domination_gap", "dp_sgd_epsilon"),
     ],
+    "privfed.he": [
+        *("MAX_BITS", "MODULUS", "MODULUS_BITS", "RING_DEGREE", "Integers", "Packing", "Words"),
+        *("choose", "choose_slots", "pack", "planes", "rlwe", "seal", "unpack"),
+    ],
+    "privfed.keys": [
+        *("ID_BYTES", "SIGNATURE_BYTES", "Identity", "PublicIdentity", "SecretKey", "derive"),
+        *("generate_identity", "is_secret"),
+    ],
     "privfed.training": [
         *("AdamTrainer", "AdaptiveClip", "Arrays", "Averaged", "Averaging", "CentralNoise"),
         *("ClientUpdates", "ClippedSum", "Contributor", "DPSGDTrainer", "Evaluation", "Exchange"),

@@ -12,7 +12,8 @@ from typing import Any
 from privfed.audit.checks import Checked, LowerBound
 from privfed.audit.membership import Membership
 from privfed.audit.onlookers import Attack, Beside
-from privfed.experiment.atomic import replacing
+from privfed.errors import ConfigError
+from psi.storage import whole_file
 
 SCHEMA_VERSION = 1
 
@@ -152,7 +153,9 @@ class AuditResults:
         Raises:
             ConfigError: the folder cannot be written.
         """
-        text = self.to_json()
-        with replacing(path) as partial:
-            partial.touch(mode=0o600)  # rows in the clear
-            partial.write_text(text, encoding="utf-8")
+        text = self.to_json().encode()
+        rows_in_the_clear = 0o600
+        with whole_file(
+            path, replace=True, parents=True, mode=rows_in_the_clear, refusal=ConfigError
+        ) as file:
+            file.write(text)

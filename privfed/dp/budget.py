@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 import operator
-import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,11 @@ from typing import Any
 
 from dp_accounting.pld import privacy_loss_distribution as pld
 
-from privfed import durable
 from privfed.dp.accounting import ADJACENCY
 from privfed.dp.plan import PrivacyPlan
 from privfed.errors import BudgetExceededError, ConfigError, ReplayError
 from privfed.rounding import as_given, at_most
+from psi.storage import Process, Record
 
 _VERSION = 1
 _GRID = 2e-3  # of the composed loss
@@ -55,16 +54,15 @@ class PrivacyBudget:
         if not (epsilon > 0 and math.isfinite(epsilon)) or not 0 < delta < 1:
             raise ConfigError("a budget needs an epsilon above 0 and a delta between 0 and 1")
         self.epsilon, self.delta, self.privacy_unit = epsilon, delta, privacy_unit
-        self._process, self._one = os.getpid(), threading.Lock()
+        self._process, self._one = Process(), threading.Lock()
         self._spent: dict[str, _Spent] = {}
         self._affordable: dict[str, int] = {}
-        self._path = path.resolve() if path is not None else None
-        if self._path is not None:
-            self._lock = durable.lock(self._path)
-            if self._path.exists():
-                self._read(self._path)
-            else:
-                self._write()
+        self._file = Record(path, refusal=ConfigError)
+        try:
+            self._read()
+        except BaseException:
+            self._file.close()  # a traceback that somebody keeps must not hold the lock
+            raise
 
     def __repr__(self) -> str:
         return f"PrivacyBudget(epsilon={self.epsilon}, delta={self.delta}, {self.privacy_unit!r})"
@@ -106,7 +104,7 @@ class PrivacyBudget:
             ConfigError: the plan protects another unit, or the file cannot be written.
             ReplayError: this budget came here by a fork, whose other side would spend the same.
         """
-        if self._process != os.getpid():
+        if not self._process.is_this:
             raise ReplayError("this budget belongs to the process it was forked from")
         with self._one:
             return self._spend(plan)
@@ -169,9 +167,13 @@ class PrivacyBudget:
         epsilons = [each.get_epsilon_for_delta(self.delta * math.exp(-gap)) for each in composed]
         return float(max(epsilons)) + 2 * gap
 
-    def _read(self, path: Path) -> None:
+    def _read(self) -> None:
+        text = self._file.read()
+        if text is None:
+            self._write()
+            return
         try:
-            kept: dict[str, Any] = json.loads(path.read_text())
+            kept: dict[str, Any] = json.loads(text)
             if kept["version"] != _VERSION:
                 raise ValueError
             granted = (kept["epsilon"], kept["delta"], kept["privacy_unit"])
@@ -181,21 +183,19 @@ class PrivacyBudget:
             ]
             if any(not 0 <= each.rounds <= each.plan.rounds for each in spent):
                 raise ValueError
-        except (OSError, ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise ConfigError(
-                f"{path} is no privacy budget: restore it from a copy; a new one would forget "
-                "what is spent"
+                f"{self._file} is no privacy budget: restore it from a copy; a new one would "
+                "forget what is spent"
             ) from None
         if granted != (self.epsilon, self.delta, self.privacy_unit):
             raise ConfigError(
-                f"{path} grants epsilon={granted[0]} at delta={granted[1]} for {granted[2]!r}: "
-                "ask for the same"
+                f"{self._file} grants epsilon={granted[0]} at delta={granted[1]} for "
+                f"{granted[2]!r}: ask for the same"
             )
         self._spent = {each.plan.fingerprint: each for each in spent}
 
     def _write(self) -> None:
-        if self._path is None:
-            return
         kept = {
             "version": _VERSION,
             "epsilon": self.epsilon,
@@ -207,7 +207,7 @@ class PrivacyBudget:
                 for each in self._spent.values()
             ],
         }
-        durable.write(self._path, json.dumps(kept, indent=1))
+        self._file.write(json.dumps(kept, indent=1))
 
 
 def _compose(

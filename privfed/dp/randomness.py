@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import secrets
 from collections.abc import Sequence
 from typing import Protocol
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numpy.typing import NDArray
 
 from privfed.errors import ConfigError, ReplayError
+from psi.storage import Process
 
 _WORDS_A_KEY = 2**34  # half of what ChaCha20's block counter allows
 _ZEROS = memoryview(bytes(2**16))  # the stream is what it encrypts them to
@@ -142,11 +142,11 @@ class SecretRandomness(_KeyStream):
 
     def __init__(self) -> None:
         super().__init__(secrets.token_bytes(32))
-        self._process = os.getpid()
+        self._process = Process()
 
     def words(self, count: int) -> NDArray[np.uint64]:
         """Draw `count` uniform words."""
-        if self._process != os.getpid():
+        if not self._process.is_this:
             raise ReplayError("this randomness belongs to the process it was forked from")
         return super().words(count)
 

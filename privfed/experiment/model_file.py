@@ -13,8 +13,8 @@ from torch import nn
 
 from privfed.data import Encoder, read_new_rows
 from privfed.errors import ConfigError
-from privfed.experiment.atomic import replacing
 from privfed.training import Arrays, log_probabilities, paper_network, set_arrays
+from psi.storage import whole_file
 
 _FORMAT = "privfed model 1"
 _MAX_BYTES = 64 * 2**20
@@ -64,7 +64,7 @@ def save_model(path: Path, model: SavedModel) -> None:
         "class_names": list(model.class_names),
         "trained_on": model.trained_on,
     }
-    with replacing(path) as partial, partial.open("wb") as file:
+    with whole_file(path, replace=True, parents=True, refusal=ConfigError) as file:
         np.savez(file, header=np.array(json.dumps(header)), **model.arrays)  # type: ignore[arg-type]
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from privfed.experiment.atomic import replacing
+from privfed.errors import ConfigError
+from psi.storage import whole_file
 
 SCHEMA_VERSION = 3
 
@@ -154,9 +155,9 @@ class Results:
         Raises:
             ConfigError: the folder cannot be written.
         """
-        text = self.to_json()
-        with replacing(path) as partial:
-            partial.write_text(text, encoding="utf-8")
+        text = self.to_json().encode()
+        with whole_file(path, replace=True, parents=True, refusal=ConfigError) as file:
+            file.write(text)
 
 
 def _plain(value: Any) -> Any:

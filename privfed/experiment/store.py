@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from privfed.errors import ConfigError
-from privfed.experiment.atomic import replacing
 from privfed.experiment.results import PrivacyCost, Run
+from psi.storage import whole_file
 
 
 class RunStore:
@@ -58,8 +58,8 @@ class RunStore:
     def save(self, key: dict[str, Any], run: Run) -> None:
         """Keep a finished run; a reader sees it whole or not at all."""
         text = json.dumps({"key": _canonical(key), "run": dataclasses.asdict(run)})
-        with replacing(self._path(key)) as partial:
-            partial.write_text(f"{_sha256(text)}\n{text}", encoding="utf-8")
+        with whole_file(self._path(key), replace=True, refusal=ConfigError) as file:
+            file.write(f"{_sha256(text)}\n{text}".encode())
 
     def _path(self, key: dict[str, Any]) -> Path:
         digest = _sha256(json.dumps(_canonical(key), sort_keys=True))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from markupsafe import Markup
 
 from privfed.errors import ConfigError
 from privfed.report.palette import DARK, LIGHT, css_variables
+from psi.storage import whole_file
 
 _HERE = Path(__file__).parent
 _MOST_PICKED = 16  # lines of one panel that pointing can pick out
@@ -57,22 +56,8 @@ def write(page: str, path: Path, *, mode: int = 0o644) -> Path:
     Raises:
         ConfigError: If the file cannot be written.
     """
-    try:
-        handle, partial = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}-", suffix=".partial"
-        )
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-                file.write(page)
-            Path(partial).chmod(mode & path.stat().st_mode if path.exists() else mode)
-            Path(partial).replace(path)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({error.strerror}); choose another folder"
-        ) from error
+    with whole_file(path, replace=True, mode=mode, refusal=ConfigError) as file:
+        file.write(page.encode(errors="replace"))
     return path
 
 

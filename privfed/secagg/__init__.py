@@ -1,19 +1,22 @@
 """Aggregation of model updates that the server cannot read: bytes in, bytes out.
 
-Parties share a key (``generate_keys``) and public ``Parameters``; each one's ``Encryptor`` turns
-an update into signed bytes, the server's ``Aggregator`` adds them with the public parameters
-alone, and each party's ``Decryptor`` opens the sum of a round, once.
+Parties share a key (``generate_keys``) and public ``Parameters``. A ``Party`` is one company's
+side: it turns updates into signed bytes and opens each round's total, once. The server's
+``Aggregator`` adds with the public parameters alone. ``Encryptor`` and ``Decryptor`` are the
+party's two halves; ``simulate`` plays all of them in one process.
 """
 
-from privfed.he.keys import SecretKey
+from privfed.keys import Identity, PublicIdentity, SecretKey, generate_identity
 from privfed.secagg.aggregator import Aggregator
-from privfed.secagg.decryptor import Decryptor, IntegerResult, Result
+from privfed.secagg.decryptor import Decryptor
 from privfed.secagg.encryptor import Encryptor
-from privfed.secagg.identity import Identity, PublicIdentity, generate_identity
 from privfed.secagg.keyring import Keyring
 from privfed.secagg.layout import Layout
 from privfed.secagg.parameters import Parameters
+from privfed.secagg.party import Party
+from privfed.secagg.results import IntegerResult, Result
 from privfed.secagg.sealing import open_key, seal_key
+from privfed.secagg.simulation import Simulation, Traffic, simulate
 
 
 def generate_keys(params: Parameters) -> SecretKey:
@@ -33,11 +36,15 @@ __all__ = [
     "Keyring",
     "Layout",
     "Parameters",
+    "Party",
     "PublicIdentity",
     "Result",
     "SecretKey",
+    "Simulation",
+    "Traffic",
     "generate_identity",
     "generate_keys",
     "open_key",
     "seal_key",
+    "simulate",
 ]

@@ -1,23 +1,17 @@
 """The server's side: adds bytes it cannot read, with public parameters alone."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from privfed.errors import (
-    AuthenticationError,
-    CapacityError,
-    ConfigError,
-    DecodeError,
-    QuorumError,
-    ReplayError,
-)
-from privfed.he.keys import ID_BYTES
+from privfed.errors import AuthenticationError, CapacityError, ConfigError, QuorumError, ReplayError
+from privfed.keys import ID_BYTES
 from privfed.secagg import wire
-from privfed.secagg.checks import check_round
-from privfed.secagg.masks import cohort_hash, cohort_of
 from privfed.secagg.parameters import Parameters
-from privfed.secagg.parts import Part, Parts
-from privfed.secagg.reading import Entries, read_sum, split, verified
+from privfed.secagg.parts import Parts
+from privfed.secagg.reading import Entries, Message, Reader
+from privfed.secagg.rounds import Round, check_history
 from privfed.secagg.schemes import Accumulator
 
 
@@ -29,18 +23,8 @@ class _Sum:
     entries: Entries = field(default_factory=dict)
 
 
-@dataclass
-class _Message:
-    """An upload or partial sum whose signatures were checked."""
-
-    part: Part
-    prefix: wire.Prefix
-    entries: Entries  # sender: signed entry, seeds
-    body: memoryview
-
-
 class Aggregator:
-    """Adds the uploads of one round.
+    """Adds the uploads of one round. Several threads may add at once.
 
     Args:
         params: what all parties agreed on; no secret is needed, and none is taken.
@@ -65,14 +49,16 @@ class Aggregator:
     ) -> None:
         if not isinstance(params, Parameters):
             raise ConfigError("an Aggregator takes the public parameters and no secret")
-        self._params = params
-        self._round_id = check_round(round_id)
-        self._cohort = cohort_of(params, cohort) if params.masks else None
-        self._cohort_hash = cohort_hash(params, cohort)
+        if key_id is not None and (not isinstance(key_id, bytes) or len(key_id) != ID_BYTES):
+            raise ConfigError(f"key_id is {ID_BYTES} bytes: SecretKey.id")
+        self._params, self._round = params, Round.of(params, round_id, cohort)
         self._parts = Parts(params)
-        self._key_id = _exactly(key_id, ID_BYTES, "key_id")
-        history = bytes(wire.HASH_BYTES) if previous == b"" else previous
-        self._previous = _exactly(history, wire.HASH_BYTES, "previous")
+        histories = None if previous is None else (check_history(previous),)
+        self._readers = {
+            kind: Reader(self._parts, self._round, kind, key_id=key_id, histories=histories)
+            for kind in (wire.Kind.UPLOAD, wire.Kind.PARTIAL)
+        }
+        self._one = threading.Lock()
         self._common: wire.Prefix | None = None
         self._sums: dict[int, _Sum] = {}
         self._closed = False
@@ -80,7 +66,8 @@ class Aggregator:
     @property
     def senders(self) -> tuple[str, ...]:
         """Ids of the parties in the sum so far, in the roster's order."""
-        places = {place for each in self._sums.values() for place in each.entries}
+        with self._one:
+            places = {place for each in self._sums.values() for place in each.entries}
         return tuple(self._params.roster[place].id for place in sorted(places))
 
     def add(self, message: bytes) -> None:
@@ -90,7 +77,7 @@ class Aggregator:
         "ckks", may still refuse a block after others were added, and then the round is spoilt.
 
         Raises:
-            DecodeError: it is truncated, extended or no message (or a secret key).
+            DecodeError: it is truncated, extended or no upload (or a secret key).
             ContextMismatchError: it belongs to other parameters, key, round, cohort or history.
             AuthenticationError: the sender is not on the roster or did not sign it.
             ReplayError: the sender is in the sum already, or the total was taken.
@@ -114,62 +101,35 @@ class Aggregator:
         """
         self._add(message, wire.Kind.PARTIAL)
 
-    def _add(self, message: bytes, kind: wire.Kind) -> None:
-        if not isinstance(message, bytes | bytearray | memoryview):
+    def _add(self, data: bytes, kind: wire.Kind) -> None:
+        if not isinstance(data, bytes | bytearray | memoryview):
             raise ConfigError("an Aggregator adds bytes from an Encryptor, and takes no secret")
-        if self._closed:
-            raise ReplayError("the total was taken: this round is closed")
-        checked = list(self._messages(memoryview(message), kind))
-        self._check_new(checked)
-        for each in checked:
-            self._common = self._common or each.prefix
-            self._accumulate(each)
+        with self._one:
+            if self._closed:
+                raise ReplayError("the total was taken: this round is closed")
+            messages = list(self._readers[kind].read(data, self._common))
+            self._check_new(messages)
+            # Whatever a scheme refuses is refused here, before the first part is added.
+            parsed = [(each, self._parsed(each)) for each in messages]
+            for message, payload in parsed:
+                self._common = self._common or message.prefix
+                into = self._sum(message)
+                into.entries.update(message.entries)
+                into.accumulator.add(payload)
 
-    def _messages(self, data: memoryview, kind: wire.Kind) -> Iterator[_Message]:
-        common = self._common
-        while True:
-            prefix = wire.Prefix.read(data)
-            if prefix.kind != kind:
-                raise DecodeError("add() takes uploads, add_partial() partial sums, nothing else")
-            like = common or prefix
-            wanted = replace(
-                like,
-                scheme=self._params.scheme,
-                fingerprint=self._params.fingerprint,
-                round_id=self._round_id,
-                cohort=self._cohort_hash,
-                key_id=self._key_id or like.key_id,
-                previous=self._previous or like.previous,
-            )
-            wire.expect(prefix, wanted)
-            common, part = common or prefix, self._parts.of(prefix)
-            read = self._upload if kind == wire.Kind.UPLOAD else self._partial
-            message, data = read(prefix, part, data)
-            yield message
-            if not data:
-                return
+    def _sum(self, message: Message) -> _Sum:
+        place = message.part.index
+        if place not in self._sums:
+            self._sums[place] = _Sum(self._parts.scheme.accumulator(message.part.sealed))
+        return self._sums[place]
 
-    def _upload(
-        self, prefix: wire.Prefix, part: Part, data: memoryview
-    ) -> tuple[_Message, memoryview]:
-        message, rest = split(data, self._parts.upload_bytes(part))
-        raw = message[wire.PREFIX_BYTES : wire.PREFIX_BYTES + wire.ENTRY_BYTES]
-        body = message[wire.PREFIX_BYTES + wire.ENTRY_BYTES :]
-        seeds = body[: self._parts.scheme.seed_bytes(part.sealed)]
-        payload = body[len(seeds) :]
-        entry = verified(self._params, prefix, raw)
-        if wire.digest(seeds) != entry.seeds_hash or wire.digest(payload) != entry.payload_hash:
-            raise AuthenticationError("a signature does not verify")
-        entries = {entry.sender: (bytes(raw), bytes(seeds))}
-        return _Message(part, prefix, entries, payload), rest
+    def _parsed(self, message: Message) -> Any:
+        scheme, values = self._parts.scheme, message.part.sealed
+        if message.prefix.kind == wire.Kind.UPLOAD:
+            return scheme.payload(message.body, values)
+        return scheme.partial(message.body, values)
 
-    def _partial(
-        self, prefix: wire.Prefix, part: Part, data: memoryview
-    ) -> tuple[_Message, memoryview]:
-        entries, body, rest = read_sum(self._parts, prefix, part, data)
-        return _Message(part, prefix, entries, body), rest
-
-    def _check_new(self, messages: list[_Message]) -> None:
+    def _check_new(self, messages: list[Message]) -> None:
         """Refuse a sender twice in one part, or more senders than the sums can hold."""
         new: dict[int, set[int]] = {}
         for each in messages:
@@ -181,19 +141,9 @@ class Aggregator:
             seen.update(each.entries)
             if len(seen) > self._params.max_clients:
                 raise CapacityError(f"more than max_clients={self._params.max_clients} parties")
-            if self._cohort is not None and not each.entries.keys() <= set(self._cohort):
+            cohort = self._round.cohort
+            if cohort is not None and not each.entries.keys() <= set(cohort):
                 raise AuthenticationError("a sender is not in the round's cohort")
-
-    def _accumulate(self, message: _Message) -> None:
-        place = message.part.index
-        if place not in self._sums:
-            self._sums[place] = _Sum(self._parts.scheme.accumulator(message.part.sealed))
-        into = self._sums[place]
-        into.entries.update(message.entries)
-        if message.prefix.kind == wire.Kind.UPLOAD:
-            into.accumulator.add(message.body)
-        else:
-            into.accumulator.merge(message.body)
 
     def partial(self) -> bytes:
         """Return the sum so far for an aggregator further up; only the root cuts bits.
@@ -201,7 +151,8 @@ class Aggregator:
         Raises:
             QuorumError: a party sent only some of its parts, or nobody sent anything.
         """
-        return b"".join(self._written(wire.Kind.PARTIAL, least=1))
+        with self._one:
+            return b"".join(self._written(wire.Kind.PARTIAL, least=1))
 
     def total(self) -> bytes:
         """Return the round's total for the decryptors, and close the round.
@@ -214,7 +165,8 @@ class Aggregator:
 
     def total_blocks(self) -> Iterator[bytes]:
         """Yield the total in parts of a few megabytes; see ``total``."""
-        return self._written(wire.Kind.TOTAL, least=self._params.min_clients)
+        with self._one:
+            return self._written(wire.Kind.TOTAL, least=self._params.min_clients)
 
     def _written(self, kind: wire.Kind, least: int) -> Iterator[bytes]:
         groups = {frozenset(each.entries) for each in self._sums.values()}
@@ -224,7 +176,7 @@ class Aggregator:
         if len(senders) < least:
             raise QuorumError(f"{len(senders)} parties sent; the round needs {least}")
         if kind == wire.Kind.TOTAL:
-            if self._cohort is not None and senders != set(self._cohort):
+            if self._round.cohort is not None and senders != set(self._round.cohort):
                 raise QuorumError("with masks every party of the cohort must send: run it anew")
             self._closed = True
         return self._sum_messages(kind)
@@ -245,9 +197,3 @@ class Aggregator:
             else:
                 pieces.append(each.accumulator.partial())
             yield b"".join(pieces)
-
-
-def _exactly(value: bytes | None, length: int, name: str) -> bytes | None:
-    if value is not None and (not isinstance(value, bytes) or len(value) != length):
-        raise ConfigError(f"{name} is {length} bytes")
-    return value

@@ -1,35 +1,34 @@
 """Checks of arguments that several roles take."""
 
-import numpy as np
-
 from privfed.errors import ConfigError, ContextMismatchError
-from privfed.he.keys import SecretKey
+from privfed.keys import Identity, SecretKey
 from privfed.secagg.parameters import Parameters
-
-MAX_ROUND = 2**64 - 1
 
 
 def check_key(params: Parameters, key: SecretKey) -> None:
     """Refuse a key of other parameters.
 
     Raises:
-        ConfigError: what was given is no secret key.
+        ConfigError: what was given are no parameters, or no secret key.
         ContextMismatchError: the key was made for other parameters.
     """
+    if not isinstance(params, Parameters):
+        raise ConfigError("the first argument is the Parameters that all parties agreed on")
     if not isinstance(key, SecretKey):
         raise ConfigError("the key must come from generate_keys() or SecretKey.load()")
     if key.context != params.fingerprint:
         raise ContextMismatchError("the key was made for other parameters")
 
 
-def check_round(round_id: int) -> int:
-    """Return a valid round number.
+def check_identity(identity: Identity) -> Identity:
+    """Return a party's own identity.
 
     Raises:
-        ConfigError: it is no whole number from 0 to 2^64 - 1.
+        ConfigError: it is none, such as the public half.
     """
-    if isinstance(round_id, bool) or not isinstance(round_id, int | np.integer):
-        raise ConfigError("round_id must be a whole number")
-    if not 0 <= round_id <= MAX_ROUND:
-        raise ConfigError("round_id must be 0 to 2^64 - 1")
-    return int(round_id)
+    if not isinstance(identity, Identity):
+        raise ConfigError(
+            "the identity is a party's own, from generate_identity() or Identity.load(); its "
+            "public half goes on the roster"
+        )
+    return identity

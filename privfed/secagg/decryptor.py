@@ -4,64 +4,74 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from privfed.errors import (
     AuthenticationError,
     CapacityError,
     ConfigError,
+    QuorumError,
     ReplayError,
 )
-from privfed.he.keys import SecretKey
-from privfed.he.packing import Integers
+from privfed.he import Integers
+from privfed.keys import SecretKey
 from privfed.secagg import wire
-from privfed.secagg.checks import check_key, check_round
-from privfed.secagg.opening import Opening, Prepared, TotalPart
+from privfed.secagg.checks import check_key
 from privfed.secagg.parameters import Parameters
-from privfed.secagg.parts import Parts
+from privfed.secagg.parts import Part, Parts
 from privfed.secagg.quantize import Quantizer
+from privfed.secagg.reading import Message, Reader
+from privfed.secagg.results import IntegerResult, Kept, Result
+from privfed.secagg.rounds import UNCHAINED, Round
 from privfed.secagg.state import Journal
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a round gives.
+class _Prepared:
+    """What the seeds of one part come to."""
 
-    Attributes:
-        mean: weighted mean of the updates, float32 arrays of the layout.
-        total_weight: sum of the weights; None where there are none.
-        senders: ids of the parties in the mean, in the roster's order.
-        transcript: 32 bytes for the next round's ``previous``.
-        max_error: largest error of one value of the mean that quantising can have caused.
-    """
-
-    mean: dict[str, npt.NDArray[np.float32]] = field(repr=False)
-    total_weight: int | None
-    senders: tuple[str, ...]
-    transcript: bytes
-    max_error: float
+    seeds: dict[int, bytes] = field(repr=False)
+    keystream: Any = field(repr=False)  # of one sender alone, it tells the key
 
 
-@dataclass(frozen=True)
-class IntegerResult:
-    """The integer sums of a round.
+class _Seen:
+    """The parts of a total so far, as anybody may see them."""
 
-    Attributes:
-        sums: int64 arrays of the layout.
-        senders: ids of the parties in the sums, in the roster's order.
-        transcript: 32 bytes for the next round's ``previous``.
-    """
+    def __init__(self, params: Parameters, of: Round) -> None:
+        self._params, self._round = params, of
+        self._hash = hashlib.sha256(b"privfed/1/transcript\x00")
+        self.senders: tuple[int, ...] = ()
 
-    sums: dict[str, npt.NDArray[np.int64]] = field(repr=False)
-    senders: tuple[str, ...]
-    transcript: bytes
+    def take(self, message: Message) -> Message:
+        """Return the next part, after checking that its senders may be the round's.
+
+        Raises:
+            QuorumError: they are too few, not the cohort, or not those of the parts before.
+        """
+        senders, least = tuple(sorted(message.entries)), self._params.min_clients
+        if len(senders) < least:
+            raise QuorumError(f"{len(senders)} parties are in the total, below min_clients={least}")
+        if self._round.cohort is not None and senders != self._round.cohort:
+            raise QuorumError("with masks every party of the cohort must be in the total")
+        if message.part.index and senders != self.senders:
+            raise QuorumError("the parts of the total are over different parties")
+        self.senders = senders
+        self._hash.update(wire.digest(message.data))
+        return message
+
+    @property
+    def transcript(self) -> bytes:
+        return self._hash.digest()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(self._params.roster[place].id for place in self.senders)
 
 
 class Decryptor:
-    """Decrypts one total a round, ever.
+    """Decrypts one total a round, ever. Safe under threads; a context manager.
 
     Args:
         params: what all parties agreed on.
@@ -74,19 +84,33 @@ class Decryptor:
         ConfigError: the state file cannot be used.
     """
 
-    def __init__(self, params: Parameters, key: SecretKey, state: Path | None = None) -> None:
+    def __init__(
+        self, params: Parameters, key: SecretKey, state: Path | Journal | None = None
+    ) -> None:
         check_key(params, key)
         self._params, self._key = params, key
         self._parts = Parts(params)
         self._quantizer = Quantizer(params)
-        self._journal = Journal(state, b"decryptor", params.fingerprint + key.id)
-        self._prepared: dict[int, list[Prepared]] = {}  # by round: one a part
+        self._prepared: dict[int, list[_Prepared]] = {}  # by round: one a part
+        if not isinstance(state, Journal):
+            state = Journal(state, "decryptor", params.fingerprint + key.id)
+        self._journal = state
 
     def __repr__(self) -> str:
-        return f"Decryptor(key={self._key.id.hex()}, last_round={self._journal.record.last_round})"
+        return f"Decryptor(key={self._key.id.hex()}, last_round={self._journal.record.opened})"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise ReplayError("a Decryptor is not pickled or copied: it would forget used rounds")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the state file free for others; nothing is decrypted any more."""
+        self._journal.close()
 
     def prepare(
         self,
@@ -109,23 +133,39 @@ class Decryptor:
             AuthenticationError: its sender did not sign it, or is not on the roster.
             ReplayError: the round was decrypted already, or a party announces twice.
         """
-        self._journal.check(check_round(round_id))
-        opening = Opening(self._params, self._parts, self._key, round_id, cohort)
+        of = Round.of(self._params, round_id, cohort)
+        with self._journal.one:
+            self._journal.check_unopened(of.number)
+            seeds = self._announced(announcements, of)
+            if not seeds[0]:
+                return
+            scheme = self._parts.scheme
+            self._prepared = {
+                of.number: [
+                    _Prepared(each, scheme.keystream(self._key, list(each.values()), part.sealed))
+                    for part, each in zip(self._parts.all, seeds, strict=True)
+                ]
+            }
+
+    def _announced(self, announcements: Iterable[bytes], of: Round) -> list[dict[int, bytes]]:
+        """Return the seeds by sender, for each part."""
         seeds: list[dict[int, bytes]] = [{} for _ in self._parts.all]
+        reader = self._reader(of, wire.Kind.ANNOUNCEMENT)
         for announcement in announcements:
-            for part, sender, each in opening.announced(memoryview(announcement)):
-                if sender in seeds[part.index]:
-                    raise ReplayError("a party announces twice")
-                seeds[part.index][sender] = each
-        if not seeds[0]:
-            return
-        scheme = self._parts.scheme
-        self._prepared = {
-            round_id: [
-                Prepared(each, scheme.keystream(self._key, list(each.values()), part.sealed))
-                for part, each in zip(self._parts.all, seeds, strict=True)
-            ]
-        }
+            for message in reader.whole([announcement]):
+                known = seeds[message.part.index]
+                for sender, (_, each) in message.entries.items():
+                    if sender in known:
+                        raise ReplayError("a party announces twice")
+                    known[sender] = each
+        return seeds
+
+    def _reader(self, of: Round, kind: wire.Kind) -> Reader:
+        seen = bytes.fromhex(self._journal.record.transcript)
+        histories: tuple[bytes, ...] | None = (seen, UNCHAINED) if seen else None
+        if kind == wire.Kind.ANNOUNCEMENT:
+            histories = (UNCHAINED,)
+        return Reader(self._parts, of, kind, key_id=self._key.id, histories=histories)
 
     def decrypt(
         self,
@@ -149,27 +189,27 @@ class Decryptor:
                 senders signed; or that happened so often that the key is retired.
             CapacityError: the weights are too small for the agreed precision.
         """
-        opening = Opening(self._params, self._parts, self._key, check_round(round_id), cohort)
-        mean = np.empty(self._params.layout.size, np.float32)
-        weight: int | None = None
-        transcript = _transcript()
-        digits = self._params.weight_digits
-        for checked, sums in self._sums(opening, total):
-            part = checked.part
-            if part.index == 0:
-                weight = self._checked_weight(self._quantizer.total_weight(sums), opening)
-            skip = max(0, digits - part.start)
-            into = mean[part.start + skip - digits : part.stop - digits]
-            self._quantizer.mean(sums[skip:], weight, len(opening.senders), into)
-            transcript.update(wire.digest(checked.message))
-        self._journal.finish(transcript.digest())
-        return Result(
-            mean=self._params.layout.unflatten(mean),
-            total_weight=weight,
-            senders=self._ids(opening),
-            transcript=transcript.digest(),
-            max_error=self._quantizer.max_error(weight, len(opening.senders)),
-        )
+        of = Round.of(self._params, round_id, cohort)
+        with self._journal.one:
+            mean = np.empty(self._params.layout.size, np.float32)
+            weight: int | None = None
+            digits, seen = self._params.weight_digits, _Seen(self._params, of)
+            for part, sums in self._sums(of, total, seen):
+                clients = len(seen.senders)
+                if part.index == 0:
+                    weight = self._checked_weight(self._quantizer.total_weight(sums), clients)
+                skip = max(0, digits - part.start)
+                into = mean[part.start + skip - digits : part.stop - digits]
+                self._quantizer.mean(sums[skip:], weight, clients, into)
+            result = Result(
+                mean=self._params.layout.unflatten(mean),
+                total_weight=weight,
+                senders=seen.ids,
+                transcript=seen.transcript,
+                max_error=self._quantizer.max_error(weight, len(seen.senders)),
+            )
+            self._journal.finish(Kept(of.number, result))
+            return result
 
     def decrypt_sums(
         self,
@@ -186,43 +226,86 @@ class Decryptor:
         """
         if self._params.max_weight is not None:
             raise ConfigError("integer sums carry no weights: set max_weight=None")
-        opening = Opening(self._params, self._parts, self._key, check_round(round_id), cohort)
-        flat = np.empty(self._params.layout.size, np.int64)
-        transcript = _transcript()
-        for checked, sums in self._sums(opening, total):
-            flat[checked.part.start : checked.part.stop] = sums
-            transcript.update(wire.digest(checked.message))
-        self._journal.finish(transcript.digest())
-        return IntegerResult(
-            self._params.layout.unflatten(flat), self._ids(opening), transcript.digest()
-        )
+        of = Round.of(self._params, round_id, cohort)
+        with self._journal.one:
+            flat = np.empty(self._params.layout.size, np.int64)
+            seen = _Seen(self._params, of)
+            for part, sums in self._sums(of, total, seen):
+                flat[part.start : part.stop] = sums
+            arrays = self._params.layout.unflatten(flat)
+            result = IntegerResult(arrays, seen.ids, seen.transcript)
+            self._journal.finish(Kept(of.number, result))
+            return result
+
+    def transcript_of(
+        self, total: bytes, round_id: int, cohort: Sequence[int] | None = None
+    ) -> bytes:
+        """Return the transcript of a round whose total this is; nothing is decrypted.
+
+        Arguments and errors are those of ``decrypt``, but for the history, which may be any.
+        """
+        of = Round.of(self._params, round_id, cohort)
+        reader = Reader(self._parts, of, wire.Kind.TOTAL, key_id=self._key.id, histories=None)
+        return self._checked(of, reader, total)[1].transcript
+
+    def _checked(self, of: Round, reader: Reader, total: bytes) -> tuple[list[Message], _Seen]:
+        """Return all parts of a total in one piece, after checking them."""
+        seen = _Seen(self._params, of)
+        return [seen.take(each) for each in reader.whole([total])], seen
 
     def _sums(
-        self, opening: Opening, total: bytes | Iterable[bytes]
-    ) -> Iterator[tuple[TotalPart, Integers]]:
+        self, of: Round, total: bytes | Iterable[bytes], seen: _Seen
+    ) -> Iterator[tuple[Part, Integers]]:
         """Yield each part of a total with its integer sums; uses the round up first."""
+        self._journal.check()
         self._journal.check_key()
-        history = bytes.fromhex(self._journal.record.transcript)
-        prepared: list[Prepared] | None = None
-        for checked in opening.parts(total, history):
-            if checked.part.index == 0:
-                self._journal.advance(opening.round_id)  # before anything is decrypted
-                prepared = self._prepared.pop(opening.round_id, None)
-            sums = opening.open(checked, prepared[checked.part.index] if prepared else None)
+        messages, transcript = self._messages(of, total)
+        prepared: list[_Prepared] | None = None
+        for message in messages:
+            seen.take(message)
+            if message.part.index == 0:
+                self._journal.open(of.number, transcript)  # before anything is decrypted
+                prepared = self._prepared.pop(of.number, None)
+            ready = prepared[message.part.index] if prepared else None
+            sums = self._opened_part(of, message, seen.senders, ready)
             if sums is None:
                 raise self._failure()
-            yield checked, sums
+            yield message.part, sums
 
-    def _ids(self, opening: Opening) -> tuple[str, ...]:
-        return tuple(self._params.roster[place].id for place in opening.senders)
+    def _messages(
+        self, of: Round, total: bytes | Iterable[bytes]
+    ) -> tuple[Iterable[Message], bytes]:
+        """Return the parts in order, and the transcript where the total is in one piece.
+
+        Of such a total all parts are checked before the first one is opened.
+        """
+        reader = self._reader(of, wire.Kind.TOTAL)
+        if isinstance(total, bytes | bytearray | memoryview):
+            messages, seen = self._checked(of, reader, bytes(total))
+            return messages, seen.transcript
+        return reader.whole(total), b""
+
+    def _opened_part(
+        self, of: Round, message: Message, senders: tuple[int, ...], prepared: _Prepared | None
+    ) -> Integers | None:
+        """Return the integer sums of a part, or None where it does not decrypt."""
+        scheme, values = self._parts.scheme, message.part.sealed
+        seeds = {sender: seeds for sender, (_, seeds) in message.entries.items()}
+        if prepared and prepared.seeds == seeds:
+            keystream = prepared.keystream
+        else:
+            keystream = scheme.keystream(self._key, list(seeds.values()), values)
+        sums = scheme.open(self._key, keystream, message.body, values, len(senders))
+        if sums is None:
+            return None
+        return self._parts.untagged(self._key, of.number, message.part, senders, sums)
 
     def _failure(self) -> AuthenticationError:
         """Count a failure; whatever its cause, what is said of it is the same."""
         self._journal.fail()
         return AuthenticationError("the total does not decrypt")
 
-    def _checked_weight(self, weight: int | None, opening: Opening) -> int | None:
-        clients = len(opening.senders)
+    def _checked_weight(self, weight: int | None, clients: int) -> int | None:
         if weight is None:
             return None
         if not clients <= weight <= clients * (self._params.max_weight or 0):
@@ -234,7 +317,3 @@ class Decryptor:
                 "tolerance: lower max_weight or use more bits"
             )
         return weight
-
-
-def _transcript() -> "hashlib._Hash":
-    return hashlib.sha256(b"privfed/1/transcript\x00")

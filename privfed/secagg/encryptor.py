@@ -1,20 +1,19 @@
 """A party's side: an update in, signed bytes that only the sum opens out."""
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
-from privfed.errors import ConfigError, ReplayError
-from privfed.he.keys import SecretKey
+from privfed.errors import ReplayError
+from privfed.keys import Identity, SecretKey
 from privfed.secagg import wire
-from privfed.secagg.checks import check_key, check_round
-from privfed.secagg.identity import Identity
-from privfed.secagg.masks import Masks, cohort_hash
+from privfed.secagg.checks import check_identity, check_key
+from privfed.secagg.masks import Masks
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
 from privfed.secagg.quantize import Quantizer, Update
+from privfed.secagg.rounds import UNCHAINED, Round, check_history
 from privfed.secagg.schemes import Zero
 from privfed.secagg.state import Journal
 from privfed.secagg.tags import TAG_MODULUS, TAGS
@@ -23,7 +22,7 @@ Zeros = tuple[Zero, ...]  # one a part
 
 
 class Encryptor:
-    """Encrypts one party's updates, each round once.
+    """Encrypts one party's updates, each round once. Safe under threads; a context manager.
 
     Args:
         params: what all parties agreed on.
@@ -38,18 +37,23 @@ class Encryptor:
     """
 
     def __init__(
-        self, params: Parameters, key: SecretKey, identity: Identity, state: Path | None = None
+        self,
+        params: Parameters,
+        key: SecretKey,
+        identity: Identity,
+        state: Path | Journal | None = None,
     ) -> None:
         check_key(params, key)
-        self._params, self._key, self._identity = params, key, identity
+        self._params, self._key, self._identity = params, key, check_identity(identity)
         self._sender = params.index_of(identity.public)
         self._parts = Parts(params)
         self._quantizer = Quantizer(params)
         self._masks = Masks(params, identity) if params.masks else None
-        self._journal = Journal(state, b"encryptor", params.fingerprint + key.id)
         self._pool: list[Zeros] = []  # for any round
-        self._bound: dict[bytes, Zeros] = {}  # masked, or announced, for one round and cohort
-        self._process = os.getpid()
+        self._bound: dict[Round, Zeros] = {}  # masked, or announced, for one round
+        if not isinstance(state, Journal):
+            state = Journal(state, "encryptor", params.fingerprint + key.id)
+        self._journal = state
 
     def __repr__(self) -> str:
         return f"Encryptor(party={self._identity.public.id}, prepared={self.prepared})"
@@ -57,10 +61,23 @@ class Encryptor:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise ReplayError("an Encryptor is not pickled or copied; make another where it is needed")
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget the encryptions of zero, and give the state file free for others."""
+        with self._journal.one:
+            self._pool, self._bound = [], {}
+            self._journal.close()
+
     @property
     def prepared(self) -> int:
         """Number of updates for which encryptions of zero lie ready."""
-        return len(self._pool) + len(self._bound)
+        with self._journal.one:
+            return len(self._pool) + len(self._bound)
 
     def prepare(
         self, count: int = 1, round_id: int | None = None, cohort: Sequence[int] | None = None
@@ -76,12 +93,14 @@ class Encryptor:
         Raises:
             ReplayError: a round was sent already.
         """
-        self._check_process()
-        for ahead in range(count):
-            if round_id is None:
-                self._pool.append(tuple(self._zeros()))
-            else:
-                self._bind(self._prefix(round_id + ahead, b"", cohort), cohort)
+        first = None if round_id is None else Round.of(self._params, round_id, cohort)
+        with self._journal.one:
+            self._journal.check()
+            for ahead in range(count):
+                if first is None:
+                    self._pool.append(tuple(self._zeros()))
+                else:
+                    self._bind(Round.of(self._params, first.number + ahead, cohort))
 
     def announce(self, round_id: int, cohort: Sequence[int] | None = None) -> bytes:
         """Return this party's signed seeds of a round, for ``Decryptor.prepare``.
@@ -89,24 +108,23 @@ class Encryptor:
         Seeds are public; sent early, they let a key holder do most of its work before the sum
         arrives. Under schemes without seeds the announcement is empty but valid.
         """
-        self._check_process()
-        common = self._prefix(round_id, b"", cohort)
-        zeros = self._bind(common, cohort)
-        pieces = []
-        for part in self._parts.all:
-            prefix = replace(common, kind=wire.Kind.ANNOUNCEMENT, part=part.index)
-            seeds = zeros[part.index].seeds
-            entry = wire.Entry.sign(self._identity, self._sender, prefix, seeds, b"")
-            pieces += [prefix.to_bytes(), entry.to_bytes(), seeds]
+        of = Round.of(self._params, round_id, cohort)
+        common, pieces = self._prefix(of, UNCHAINED), []
+        with self._journal.one:
+            zeros = self._bind(of)
+            for part in self._parts.all:
+                prefix = replace(common, kind=wire.Kind.ANNOUNCEMENT, part=part.index)
+                seeds = zeros[part.index].seeds
+                entry = wire.Entry.sign(self._identity, self._sender, prefix, seeds, b"")
+                pieces += [prefix.to_bytes(), entry.to_bytes(), seeds]
         return b"".join(pieces)
 
-    def _bind(self, common: wire.Prefix, cohort: Sequence[int] | None) -> Zeros:
+    def _bind(self, of: Round) -> Zeros:
         """Return the zeros set aside for a round, masked; sets some aside where there are none."""
-        self._journal.check(common.round_id)
-        name = _name(common)
-        if name not in self._bound:
-            self._bound[name] = tuple(self._masked(self._fresh(), common, cohort))
-        return self._bound[name]
+        self._journal.check_unsent(of.number)
+        if of not in self._bound:
+            self._bound[of] = tuple(self._masked(self._fresh(), of))
+        return self._bound[of]
 
     def _fresh(self) -> Iterable[Zero]:
         """Return zeros from the pool, or else ones that are made as they are taken."""
@@ -116,27 +134,27 @@ class Encryptor:
         for part in self._parts.all:
             yield self._parts.scheme.prepare(self._key, part.sealed)
 
-    def _masked(
-        self, zeros: Iterable[Zero], common: wire.Prefix, cohort: Sequence[int] | None
-    ) -> Iterator[Zero]:
+    def _masked(self, zeros: Iterable[Zero], of: Round) -> Iterator[Zero]:
         """Yield zeros with the masks of a round added, where the parameters ask for masks."""
         scheme = self._parts.scheme
         for part, zero in zip(self._parts.all, zeros, strict=True):
             if self._masks is not None:
-                count = scheme.words(part.sealed)
-                name = _agreed(replace(common, part=part.index))
-                zero.keep(self._masks.words(name, cohort, count, scheme.mask_modulus))
+                count, name = scheme.words(part.sealed), self._agreed(of, part.index)
+                zero.keep(self._masks.words(name, of, count, scheme.mask_modulus))
             yield zero
 
-    def _tag_masks(self, prefix: wire.Prefix, cohort: Sequence[int] | None) -> list[int]:
+    def _tag_masks(self, of: Round, part: int) -> list[int]:
         if self._masks is None:
             return [0] * TAGS
-        words = self._masks.words(b"tags/" + _agreed(prefix), cohort, TAGS, TAG_MODULUS)
-        return [int(word) for word in words]
+        name = b"tags/" + self._agreed(of, part)
+        return [int(word) for word in self._masks.words(name, of, TAGS, TAG_MODULUS)]
 
-    def _check_process(self) -> None:
-        if self._process != os.getpid():
-            raise ReplayError("this Encryptor belongs to the process it was forked from")
+    def _agreed(self, of: Round, part: int) -> bytes:
+        """Return the bytes of a round and part that masks are bound to.
+
+        The transcript stays out: parties that disagree on it get an error, not noise.
+        """
+        return replace(self._prefix(of, UNCHAINED), part=part).to_bytes()
 
     def encrypt(
         self,
@@ -181,9 +199,8 @@ class Encryptor:
         Arguments and errors are those of ``encrypt``. All values are checked before the first
         part leaves.
         """
-        self._check_process()
-        update = self._quantizer.check(arrays, weight)
-        return self._send(update, round_id, previous, cohort)
+        self._journal.check()
+        return self._send(self._quantizer.check(arrays, weight), round_id, previous, cohort)
 
     def encrypt_integers(
         self,
@@ -212,68 +229,49 @@ class Encryptor:
             CapacityError: under "slots" and "ckks", an integer is past what a whole sum can be.
             ReplayError: the round was sent already.
         """
-        self._check_process()
+        self._journal.check()
         update = self._quantizer.check_integers(arrays)
         return b"".join(self._send(update, round_id, previous, cohort))
 
     def _send(
         self, update: Update, round_id: int, previous: bytes, cohort: Sequence[int] | None
     ) -> Iterator[bytes]:
-        common = self._prefix(round_id, previous, cohort)
+        of = Round.of(self._params, round_id, cohort)
+        common = self._prefix(of, check_history(previous))
         if self._masks is not None:
-            self._masks.check(cohort)
-        self._journal.advance(common.round_id)
-        return self._messages(common, update, self._take(common, cohort), cohort)
+            self._masks.check(of)
+        with self._journal.one:
+            self._journal.send(of.number, of.cohort)
+            return self._messages(common, of, update, self._take(of))
 
-    def _take(self, common: wire.Prefix, cohort: Sequence[int] | None) -> Iterator[Zero]:
+    def _take(self, of: Round) -> Iterator[Zero]:
         """Return the zeros of a round, and forget those set aside for it under other cohorts."""
-        zeros = self._bound.get(_name(common))
-        self._bound = {
-            name: kept for name, kept in self._bound.items() if name[:8] > _name(common)[:8]
-        }
-        return self._masked(self._fresh(), common, cohort) if zeros is None else iter(zeros)
+        zeros = self._bound.get(of)
+        self._bound = {each: kept for each, kept in self._bound.items() if each.number > of.number}
+        return self._masked(self._fresh(), of) if zeros is None else iter(zeros)
 
     def _messages(
-        self,
-        common: wire.Prefix,
-        update: Update,
-        zeros: Iterator[Zero],
-        cohort: Sequence[int] | None,
+        self, common: wire.Prefix, of: Round, update: Update, zeros: Iterator[Zero]
     ) -> Iterator[bytes]:
         for part, zero in zip(self._parts.all, zeros, strict=True):
             prefix = replace(common, part=part.index)
             values = self._quantizer.integers(update, part.start, part.stop)
-            masks = self._tag_masks(prefix, cohort)
+            masks = self._tag_masks(of, part.index)
             tagged = self._parts.tagged(
-                self._key, common.round_id, part, self._sender, values, update.wide, masks
+                self._key, of.number, part, self._sender, values, update.wide, masks
             )
             payload = self._parts.scheme.seal(self._key, zero, tagged)
             entry = wire.Entry.sign(self._identity, self._sender, prefix, zero.seeds, payload)
             yield b"".join((prefix.to_bytes(), entry.to_bytes(), zero.seeds, payload))
 
-    def _prefix(self, round_id: int, previous: bytes, cohort: Sequence[int] | None) -> wire.Prefix:
-        if previous and len(previous) != wire.HASH_BYTES:
-            raise ConfigError("previous is the 32-byte transcript of the previous round, or empty")
+    def _prefix(self, of: Round, previous: bytes) -> wire.Prefix:
         return wire.Prefix(
             kind=wire.Kind.UPLOAD,
             scheme=self._params.scheme,
             fingerprint=self._params.fingerprint,
             key_id=self._key.id,
-            round_id=check_round(round_id),
+            round_id=of.number,
             part=0,
-            previous=previous or bytes(wire.HASH_BYTES),
-            cohort=cohort_hash(self._params, cohort),
+            previous=previous,
+            cohort=of.cohort_hash,
         )
-
-
-def _agreed(prefix: wire.Prefix) -> bytes:
-    """Return the bytes of a round and part that masks are bound to.
-
-    The transcript stays out: parties that disagree on it get an error, not noise.
-    """
-    return replace(prefix, previous=bytes(wire.HASH_BYTES)).to_bytes(wire.Kind.UPLOAD)
-
-
-def _name(common: wire.Prefix) -> bytes:
-    """Return a name for a round and its cohort that sorts by round."""
-    return common.round_id.to_bytes(8, "big") + common.cohort

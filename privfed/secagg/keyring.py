@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from privfed import durable
 from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError
-from privfed.he.keys import SecretKey
-from privfed.secagg.identity import Identity, PublicIdentity, generate_identity
+from privfed.keys import Identity, PublicIdentity, SecretKey, generate_identity
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.ring_record import FILE, RingRecord
 from privfed.secagg.sealing import open_key, seal_to_roster
+from psi.storage import Record, write_whole
 
 
 class Keyring:
@@ -43,7 +42,7 @@ class Keyring:
             raise ConfigError(f"others may write to {folder}; run: chmod 700 {folder}")
         self.identity = Identity.load(folder / "identity.key", passphrase)
         if self._left_over(RingRecord.read(folder)):
-            with contextlib.suppress(ConfigError), self._writing() as record:
+            with contextlib.suppress(ConfigError), self._writing() as (record, _):
                 self._sweep(record)
 
     @classmethod
@@ -61,12 +60,13 @@ class Keyring:
         except OSError as error:
             raise ConfigError(f"cannot write {folder}: {error.strerror}") from None
         secret = folder / "identity.key"
-        with durable.lock(folder / FILE):
+        with Record(folder / FILE, refusal=ConfigError):
             if secret.exists():
                 raise ConfigError(f"{secret} is there already; it is never written over")
             identity = generate_identity()
             # The secret comes last: with it the folder is a keyring, and complete.
-            durable.write(folder / "identity.pub", identity.public.to_bytes().hex() + "\n")
+            public = identity.public.to_bytes().hex() + "\n"
+            write_whole(folder / "identity.pub", public.encode(), mode=0o644, refusal=ConfigError)
             identity.save(secret, passphrase)
         return cls(folder, passphrase)
 
@@ -113,13 +113,13 @@ class Keyring:
             ConfigError: this party is not on the roster, or the folder is in use or cannot be
                 written.
         """
-        with self._writing() as record:
-            return self._make(record, params)
+        with self._writing() as (record, file):
+            return self._make(record, file, params)
 
     def rotate(self) -> dict[str, bytes]:
         """Make a new key for the same parameters; see ``make``."""
-        with self._writing() as record:
-            return self._make(record, self._known(record))
+        with self._writing() as (record, file):
+            return self._make(record, file, self._known(record))
 
     def revoke(self, party: str) -> tuple[Parameters, dict[str, bytes]]:
         """Take a party off the roster, and make a key that it does not get.
@@ -136,7 +136,7 @@ class Keyring:
         Raises:
             ConfigError: the party is not on the roster, is this one, or too few would be left.
         """
-        with self._writing() as record:
+        with self._writing() as (record, file):
             old = self._known(record)
             roster = tuple(each for each in old.roster if each.id != party)
             if len(roster) == len(old.roster):
@@ -148,7 +148,7 @@ class Keyring:
                     f"only {len(roster)} parties would be left, below min_clients={old.min_clients}"
                 )
             params = replace(old, roster=roster, max_clients=min(old.max_clients, len(roster)))
-            return params, self._make(record, params)
+            return params, self._make(record, file, params)
 
     def accept(
         self,
@@ -178,7 +178,7 @@ class Keyring:
             ConfigError: this party is not on the roster.
         """
         key, made_by, replaces = open_key(sealed, params, self.identity, maker)
-        with self._writing() as record:
+        with self._writing() as (record, file):
             if record.text and made_by not in record.params.roster:
                 raise AuthenticationError("a party outside the roster in use made the sealed key")
             if not (changed or _follows(record, params)):
@@ -193,13 +193,13 @@ class Keyring:
                 raise ContextMismatchError(
                     "the sealed key, or the one it replaces, was retired before"
                 )
-            self._take(record, key, params, replaces.hex())
+            self._take(record, file, key, params, replaces.hex())
         return key.id.hex()
 
-    def _make(self, record: RingRecord, params: Parameters) -> dict[str, bytes]:
+    def _make(self, record: RingRecord, file: Record, params: Parameters) -> dict[str, bytes]:
         key = SecretKey.generate(params.fingerprint)
         sealed = seal_to_roster(key, params, self.identity, bytes.fromhex(record.current))
-        self._take(record, key, params)
+        self._take(record, file, key, params)
         return sealed
 
     def _known(self, record: RingRecord) -> Parameters:
@@ -208,13 +208,18 @@ class Keyring:
         return record.params
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[RingRecord]:
-        """Lock the folder, and yield what its record says now."""
-        with durable.lock(self._folder / FILE):
-            yield RingRecord.read(self._folder)
+    def _writing(self) -> Iterator[tuple[RingRecord, Record]]:
+        """Lock the folder, and yield what its record says now, and the record."""
+        with Record(self._folder / FILE, refusal=ConfigError) as file:
+            yield RingRecord.read(self._folder), file
 
     def _take(
-        self, record: RingRecord, key: SecretKey, params: Parameters, replaces: str = ""
+        self,
+        record: RingRecord,
+        file: Record,
+        key: SecretKey,
+        params: Parameters,
+        replaces: str = "",
     ) -> None:
         """Put a key in the place of that of ``record``, in an order that may be cut anywhere."""
         name = key.id.hex()
@@ -222,7 +227,7 @@ class Keyring:
         key.save(self._keys / f"{name}.key", self._passphrase)
         retired = record.retired | {record.current, replaces} - {"", name}
         taken = RingRecord(name, params.to_bytes().decode(), retired)
-        taken.write(self._folder)
+        taken.write(file)
         self._sweep(taken)
 
     @property

@@ -8,45 +8,19 @@ Each pair agrees by X25519 under keys that the identities signed; HKDF-SHA256 bi
 parameters, shared key, round and cohort; AES-256 in counter mode stretches it.
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from privfed.errors import ConfigError
-from privfed.he.keys import derive
-from privfed.he.packing import Words
-from privfed.secagg.identity import Identity
+from privfed.he import Words
+from privfed.keys import Identity, derive
 from privfed.secagg.parameters import Parameters
+from privfed.secagg.rounds import Round
 
 _CHUNK_WORDS = 1 << 15
 _BLOCK_BYTES = 16
-
-
-def cohort_of(params: Parameters, cohort: Sequence[int] | None) -> tuple[int, ...]:
-    """Return the roster places of a round's parties, sorted; the whole roster for None.
-
-    Raises:
-        ConfigError: too few, too many, or a place that is not on the roster.
-    """
-    chosen = tuple(range(len(params.roster))) if cohort is None else tuple(sorted(set(cohort)))
-    if not all(0 <= place < len(params.roster) for place in chosen):
-        raise ConfigError("the cohort names a place that is not on the roster")
-    if not params.min_clients <= len(chosen) <= params.max_clients:
-        raise ConfigError(
-            f"a cohort of {len(chosen)} parties: with masks, name the min_clients="
-            f"{params.min_clients} to max_clients={params.max_clients} parties of the round"
-        )
-    return chosen
-
-
-def cohort_hash(params: Parameters, cohort: Sequence[int] | None) -> bytes:
-    """Return 32 bytes for the cohort that must be complete, or zeros where no masks are used."""
-    if not params.masks:
-        return bytes(32)
-    places = np.array(cohort_of(params, cohort), "<u2").tobytes()
-    return hashlib.sha256(b"privfed/1/cohort\x00" + places).digest()
 
 
 class Masks:
@@ -62,31 +36,31 @@ class Masks:
             self._agreed[peer] = self._identity.agree(self._params.roster[peer])
         return self._agreed[peer]
 
-    def check(self, cohort: Sequence[int] | None) -> tuple[int, ...]:
+    def check(self, of: Round) -> tuple[int, ...]:
         """Return the cohort's places.
 
         Raises:
-            ConfigError: it is no cohort, or this party is not in it.
+            ConfigError: this party is not in it.
         """
-        places = cohort_of(self._params, cohort)
-        if self._me not in places:
+        if of.cohort is None or self._me not in of.cohort:
             raise ConfigError("this party is not in the round's cohort")
-        return places
+        return of.cohort
 
-    def words(self, prefix: bytes, cohort: Sequence[int] | None, count: int, modulus: int) -> Words:
+    def words(self, prefix: bytes, of: Round, count: int, modulus: int) -> Words:
         """Return this party's mask for one part of one round: ``count`` words below ``modulus``.
 
         Args:
             prefix: bytes that all parties of the round agree on (parameters, key, round, part).
-            cohort: roster places of the parties; this one must be among them.
+            of: the round, in whose cohort this party must be.
             count: number of words.
             modulus: t, at most 2^63; the words of a whole cohort sum to 0 mod t.
 
         Raises:
             ConfigError: this party is not in the cohort.
         """
-        places = self.check(cohort)
+        places = self.check(of)
         total = np.zeros(count, np.uint64)
+        wraps = not modulus & (modulus - 1)  # 2^64 is a multiple of it: reduced once, at the end
         for peer in places:
             if peer == self._me:
                 continue
@@ -96,10 +70,15 @@ class Masks:
                 part = total[start : start + len(words)]
                 if self._me < peer:
                     part += words
+                elif wraps:
+                    part -= words
                 else:
                     part += np.uint64(modulus) - words
-                part %= np.uint64(modulus)
+                if not wraps:
+                    part %= np.uint64(modulus)
                 start += len(words)
+        if wraps:
+            total &= np.uint64(modulus - 1)
         return total
 
 

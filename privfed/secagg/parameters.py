@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from privfed import he
 from privfed.errors import (
     CapacityError,
     ConfigError,
@@ -16,8 +17,7 @@ from privfed.errors import (
     PrivacyWarning,
     PrivFedError,
 )
-from privfed.he import packing, seal
-from privfed.secagg.identity import PublicIdentity
+from privfed.keys import PublicIdentity
 from privfed.secagg.layout import Layout
 
 SCHEMES = ("packed", "slots", "ckks", "reference")
@@ -135,7 +135,7 @@ class Parameters:
 
     def _chosen(self) -> str:
         """Return what "auto" stands for."""
-        if seal.is_known():
+        if he.seal.is_known():
             return "packed"
         why = "this SEAL's byte layout is not the known one, so scheme='packed' cannot run"
         if not self.honest_server:
@@ -178,11 +178,11 @@ class Parameters:
             raise ConfigError("a party is on the roster twice")
 
     @cached_property
-    def packing(self) -> packing.Packing:
+    def packing(self) -> he.Packing:
         """Lanes, moduli and cuts for this precision and number of clients."""
         if self.scheme == "slots":
-            return packing.choose_slots(self.bits, self.max_clients)
-        return packing.choose(self.bits, self.max_clients)
+            return he.choose_slots(self.bits, self.max_clients)
+        return he.choose(self.bits, self.max_clients)
 
     @property
     def wraps(self) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from privfed.errors import DecodeError
-from privfed.he.keys import SecretKey
-from privfed.he.packing import Integers
+from privfed.he import Integers
+from privfed.keys import SecretKey
 from privfed.secagg import wire
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.schemes import Scheme, scheme_of
@@ -89,27 +89,23 @@ class Parts:
         good = self._tags.verify(key, _name(round_id, part), senders, values, tags)
         return values if good else None
 
-    def upload_bytes(self, part: Part) -> int:
-        """Return the length of one party's message about a part."""
-        body = self.scheme.seed_bytes(part.sealed) + self.scheme.payload_bytes(part.sealed)
-        return wire.PREFIX_BYTES + wire.ENTRY_BYTES + body
-
-    def announcement_bytes(self, part: Part) -> int:
-        """Return the length of the announcement of a part's seeds."""
-        return wire.PREFIX_BYTES + wire.ENTRY_BYTES + self.scheme.seed_bytes(part.sealed)
-
     def carried_seed_bytes(self, part: Part, kind: wire.Kind) -> int:
-        """Return the bytes of seeds that a sum carries for each sender."""
+        """Return the bytes of seeds that a message carries for each sender."""
         # Whoever makes a summed total expands the seeds; until then they travel.
-        carried = kind == wire.Kind.PARTIAL or self.scheme.download == "seeds"
+        carried = kind != wire.Kind.TOTAL or self.scheme.download == "seeds"
         return self.scheme.seed_bytes(part.sealed) if carried else 0
 
-    def sum_bytes(self, part: Part, senders: int, kind: wire.Kind) -> int:
-        """Return the length of a total or partial sum of a part over ``senders`` senders."""
-        size = self.scheme.total_bytes if kind == wire.Kind.TOTAL else self.scheme.partial_bytes
+    def message_bytes(self, part: Part, kind: wire.Kind, senders: int = 1) -> int:
+        """Return the length of a message about a part, over ``senders`` senders."""
+        count = 0 if kind in wire.OF_ONE_SENDER else wire.COUNT.size
         each = wire.ENTRY_BYTES + self.carried_seed_bytes(part, kind)
-        head = wire.PREFIX_BYTES + wire.COUNT.size
-        return head + senders * each + size(part.sealed)
+        bodies = {
+            wire.Kind.UPLOAD: self.scheme.payload_bytes,
+            wire.Kind.PARTIAL: self.scheme.partial_bytes,
+            wire.Kind.TOTAL: self.scheme.total_bytes,
+        }
+        body = bodies[kind](part.sealed) if kind in bodies else 0
+        return wire.PREFIX_BYTES + count + senders * each + body
 
 
 def _name(round_id: int, part: Part) -> bytes:

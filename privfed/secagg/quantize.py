@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privfed.errors import CapacityError, ConfigError
-from privfed.he.packing import Integers
+from privfed.he import Integers
 from privfed.secagg.layout import runs
 from privfed.secagg.parameters import Parameters
 

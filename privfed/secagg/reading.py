@@ -1,61 +1,169 @@
-"""Reading sums and entries: lengths and signatures first, payloads untouched."""
+"""The one place where messages of others are read: lengths and signatures first, payloads never.
+
+What a message must be follows from the parameters and the round alone; nothing in it is believed
+before its length, its place and its senders' signatures are right.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from privfed.errors import AuthenticationError, DecodeError, ReplayError
 from privfed.secagg import wire
-from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Part, Parts
+from privfed.secagg.rounds import Round
 
 Entries = dict[int, tuple[bytes, bytes]]  # by sender: the signed entry, and the seeds it names
 
+_CALLED = {
+    wire.Kind.UPLOAD: "an upload",
+    wire.Kind.PARTIAL: "a partial sum, for add_partial()",
+    wire.Kind.TOTAL: "a total",
+    wire.Kind.ANNOUNCEMENT: "an announcement",
+}
 
-def split(data: memoryview, size: int) -> tuple[memoryview, memoryview]:
-    """Return the first ``size`` bytes and the rest.
 
-    Raises:
-        DecodeError: there are fewer.
+@dataclass(frozen=True)
+class Message:
+    """A message about one part, whose signatures are right.
+
+    Attributes:
+        part: the part.
+        prefix: where it belongs.
+        entries: what each sender signed, and the seeds that came with it.
+        body: the payload or the sum, which nothing has looked at.
+        data: all of its bytes.
     """
+
+    part: Part
+    prefix: wire.Prefix
+    entries: Entries
+    body: memoryview
+    data: memoryview
+
+
+class Reader:
+    """Reads the messages of one kind that belong to one round.
+
+    Args:
+        parts: the parts of an update.
+        of: the round.
+        kind: the only kind that is read.
+        key_id: id of the round's key; None: that of the first message.
+        histories: transcripts that the senders may name; None: that of the first message.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        of: Round,
+        kind: wire.Kind,
+        *,
+        key_id: bytes | None,
+        histories: Collection[bytes] | None,
+    ) -> None:
+        self._parts, self._round, self._kind = parts, of, kind
+        self._key_id, self._histories = key_id, histories
+        self._alone = kind in wire.OF_ONE_SENDER
+
+    def whole(self, stream: Iterable[bytes]) -> Iterator[Message]:
+        """Yield all parts of one update's messages, in order; none may be missing.
+
+        Raises:
+            DecodeError: a part is missing, out of order, cut or extended, or of another kind.
+            ContextMismatchError: a part belongs to another round, key, job or history.
+            AuthenticationError: a sender is not on the roster, or did not sign it.
+            ReplayError: a sender is in it twice.
+        """
+        done, like = 0, None
+        for chunk in stream:
+            for message in self.read(chunk, like):
+                if message.part.index != done:
+                    raise DecodeError(f"a part of {self._called} is missing or out of order")
+                done, like = done + 1, message.prefix
+                yield message
+        if done != len(self._parts):
+            raise DecodeError(f"{self._called} is truncated")
+
+    def read(self, data: bytes | memoryview, like: wire.Prefix | None) -> Iterator[Message]:
+        """Yield the messages that stand one after another in ``data``, of any parts.
+
+        Args:
+            data: what came in.
+            like: the prefix of an earlier message of the round, with which these must agree.
+
+        Raises:
+            DecodeError: a message is cut, extended, or of another kind.
+            ContextMismatchError: it belongs to another round, key, job or history.
+            AuthenticationError: a sender is not on the roster, or did not sign it.
+            ReplayError: a sender is in it twice.
+        """
+        rest = memoryview(data)
+        if not rest:
+            raise DecodeError("the message is truncated")
+        while rest:
+            message = self._first(rest, like)
+            rest, like = rest[len(message.data) :], message.prefix
+            yield message
+
+    @property
+    def _called(self) -> str:
+        return _CALLED[self._kind]
+
+    def _first(self, data: memoryview, like: wire.Prefix | None) -> Message:
+        prefix = wire.Prefix.read(data)
+        if prefix.kind != self._kind:
+            raise DecodeError(f"expected is {self._called}, and this is {_CALLED[prefix.kind]}")
+        wire.expect(prefix, self._wanted(prefix, like))
+        part = self._parts.of(prefix)
+        after = data[wire.PREFIX_BYTES :]
+        count = 1
+        if not self._alone:
+            head, after = _split(after, wire.COUNT.size)
+            (count,) = wire.COUNT.unpack(head)
+            if not 1 <= count <= self._parts.params.max_clients:
+                raise DecodeError("a sum over no parties, or over more than max_clients")
+        message, _ = _split(data, self._parts.message_bytes(part, self._kind, count))
+        carried = self._parts.carried_seed_bytes(part, self._kind)
+        entries: Entries = {}
+        for _ in range(count):
+            raw, after = _split(after, wire.ENTRY_BYTES)
+            seeds, after = _split(after, carried)
+            entry = self._verified(prefix, raw)
+            if (carried or self._alone) and wire.digest(seeds) != entry.seeds_hash:
+                raise AuthenticationError("a signature does not verify")
+            if entry.sender in entries:
+                raise ReplayError("a sender is in the sum twice")
+            entries[entry.sender] = (bytes(raw), bytes(seeds))
+        body = after[: len(after) - (len(data) - len(message))]
+        if self._alone and wire.digest(body) != entry.payload_hash:
+            raise AuthenticationError("a signature does not verify")
+        return Message(part, prefix, entries, body, message)
+
+    def _wanted(self, prefix: wire.Prefix, like: wire.Prefix | None) -> wire.Prefix:
+        previous = prefix.previous
+        if like is not None:
+            previous = like.previous
+        elif self._histories is not None and previous not in self._histories:
+            previous = next(iter(self._histories))
+        return replace(
+            prefix,
+            scheme=self._parts.params.scheme,
+            fingerprint=self._parts.params.fingerprint,
+            key_id=self._key_id or (like or prefix).key_id,
+            round_id=self._round.number,
+            cohort=self._round.cohort_hash,
+            previous=previous,
+        )
+
+    def _verified(self, prefix: wire.Prefix, raw: memoryview) -> wire.Entry:
+        entry, roster = wire.Entry.read(raw), self._parts.params.roster
+        if entry.sender >= len(roster):
+            raise AuthenticationError("the sender is not on the roster")
+        entry.verify(roster[entry.sender], prefix)
+        return entry
+
+
+def _split(data: memoryview, size: int) -> tuple[memoryview, memoryview]:
     if len(data) < size:
         raise DecodeError("the message is truncated")
     return data[:size], data[size:]
-
-
-def verified(params: Parameters, prefix: wire.Prefix, raw: memoryview) -> wire.Entry:
-    """Return a sender's entry whose signature is right.
-
-    Raises:
-        AuthenticationError: the sender is not on the roster, or did not sign this.
-    """
-    entry = wire.Entry.read(raw)
-    if entry.sender >= len(params.roster):
-        raise AuthenticationError("the sender is not on the roster")
-    entry.verify(params.roster[entry.sender], prefix)
-    return entry
-
-
-def read_sum(
-    parts: Parts, prefix: wire.Prefix, part: Part, data: memoryview
-) -> tuple[Entries, memoryview, memoryview]:
-    """Return (signed entries and seeds by sender, body, rest) of a total or partial sum.
-
-    Raises:
-        DecodeError: it is truncated, or counts more senders than a sum may have.
-        AuthenticationError: an entry is not signed by its sender.
-        ReplayError: a sender is in it twice.
-    """
-    _, after = split(data, wire.PREFIX_BYTES + wire.COUNT.size)
-    (count,) = wire.COUNT.unpack_from(data, wire.PREFIX_BYTES)
-    if not 1 <= count <= parts.params.max_clients:
-        raise DecodeError("a sum over no parties, or over more than max_clients")
-    _, rest = split(data, parts.sum_bytes(part, count, prefix.kind))
-    entries: Entries = {}
-    carried = parts.carried_seed_bytes(part, prefix.kind)
-    for _ in range(count):
-        raw, after = split(after, wire.ENTRY_BYTES)
-        seeds, after = split(after, carried)
-        entry = verified(parts.params, prefix, raw)
-        if carried and wire.digest(seeds) != entry.seeds_hash:
-            raise AuthenticationError("a signature does not verify")
-        if entry.sender in entries:
-            raise ReplayError("a sender is in the sum twice")
-        entries[entry.sender] = (bytes(raw), bytes(seeds))
-    return entries, after[: len(after) - len(rest)], rest

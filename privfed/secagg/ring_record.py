@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from privfed import durable
 from privfed.errors import ConfigError
 from privfed.secagg.parameters import Parameters
+from psi.storage import Record
 
 FILE = "keyring.json"
 _EARLIER = ("params.json", "current", "retired")  # what privfed wrote before this file
@@ -75,8 +75,8 @@ class RingRecord:
             raise ConfigError(f"{path} is no keyring's record; put it back from a backup")
         return found
 
-    def write(self, folder: Path) -> None:
-        """Replace the keyring's record by this one.
+    def write(self, file: Record) -> None:
+        """Replace the keyring's record, which this program holds, by this one.
 
         Raises:
             ConfigError: it cannot be written; the one before still stands.
@@ -87,4 +87,4 @@ class RingRecord:
             "params": self.text,
             "retired": sorted(self.retired),
         }
-        durable.write(folder / FILE, json.dumps(described, indent=1))
+        file.write(json.dumps(described, indent=1))

@@ -10,8 +10,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError, DecodeError
-from privfed.he.keys import ID_BYTES, SecretKey
-from privfed.secagg.identity import SIGNATURE_BYTES, Identity, PublicIdentity
+from privfed.keys import ID_BYTES, SIGNATURE_BYTES, Identity, PublicIdentity, SecretKey
 from privfed.secagg.parameters import Parameters
 
 _HEAD = struct.Struct("<9sBHH32s16s")

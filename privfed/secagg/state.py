@@ -1,25 +1,45 @@
-"""What a party remembers across rounds and restarts: the last round, the transcript, failures."""
+"""What a party remembers across rounds and restarts: rounds, transcript, failures, the last result.
+
+Everything is on disk before anything of it is shown, and only moves forward: a process that is
+killed between two writes leaves a round that is used up, or one that the next process finishes.
+"""
 
 import json
-import os
 import threading
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, get_type_hints
 
-from privfed import durable
 from privfed.errors import AuthenticationError, ConfigError, ReplayError
+from privfed.secagg.layout import Layout
+from privfed.secagg.results import Kept
+from psi import storage
 
 MAX_FAILURES = 3
+_MOST_KEPT_BYTES = 1 << 34
 
 
 @dataclass
 class Record:
-    """The state itself, as JSON in the file."""
+    """The state itself, as JSON in the file.
+
+    Attributes:
+        owner: role, parameters and key.
+        sent: the last round that was sent.
+        opened: the last round whose total was opened, or tried.
+        transcript: of the last round that opened, in hex.
+        failures: totals that did not decrypt.
+        cohort: roster places of the last round that was sent; None: all.
+        opening: transcript, in hex, of the total that `opened` is used up for, until it is done.
+    """
 
     owner: str
-    last_round: int = -1
+    sent: int = -1
+    opened: int = -1
     transcript: str = ""
     failures: int = 0
+    cohort: list[int] | None = None
+    opening: str = ""
 
 
 class Journal:
@@ -29,63 +49,121 @@ class Journal:
         path: file of the record; created where it does not exist, locked while in use.
         role: who keeps it.
         context: bytes that tie it to one parameter set and key.
+        keeps: whether the last result is kept too, in a file beside the record.
+
+    Attributes:
+        one: held by whoever reads, decides and writes; the same thread may take it again.
 
     Raises:
         ConfigError: the file cannot be used, is in use, or belongs to something else.
     """
 
-    def __init__(self, path: Path | None, role: bytes, context: bytes) -> None:
-        path = path and path.resolve()  # one lock for a file under all its names
-        self._path = path
-        self._process, self._one = os.getpid(), threading.Lock()
-        self.record = Record(owner=f"{role.decode()}:{context.hex()}")
-        if path is not None:
-            self._lock = durable.lock(path)
-            self._read(path)
+    def __init__(
+        self, path: Path | None, role: str, context: bytes, *, keeps: bool = False
+    ) -> None:
+        if path is not None and not isinstance(path, Path):
+            raise ConfigError("state is a pathlib.Path, such as Path('state.json'), or None")
+        self.one = threading.RLock()
+        self.record = Record(owner=f"{role}:{context.hex()}")
+        self._process = storage.Process()
+        self._file = storage.Record(path, refusal=ConfigError)
+        self._keeps = keeps
+        self._kept: Kept | None = None
+        self._kept_path = None if path is None else path.with_suffix(".opened")
+        try:
+            self._read()
+        except BaseException:
+            self._file.close()  # a traceback that somebody keeps must not hold the lock
+            raise
 
-    def _read(self, path: Path) -> None:
-        if not path.exists():
+    def _read(self) -> None:
+        text = self._file.read()
+        if text is None:
             self._write()
             return
         try:
-            record = Record(**json.loads(path.read_text()))
-            if [type(value) for value in astuple(record)] != [str, int, str, int]:
-                raise TypeError
-            bytes.fromhex(record.transcript)
-        except (OSError, ValueError, TypeError):
-            raise ConfigError(f"{path} is no state file; give another path") from None
+            record = _record(json.loads(text))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise ConfigError(f"{self._file} is no state file; give another path") from None
         if record.owner != self.record.owner:
-            raise ConfigError(f"{path} is the state of another key or role; give another path")
+            raise ConfigError(
+                f"{self._file} is the state of another key or role; give another path"
+            )
         self.record = record
 
-    def check(self, round_id: int) -> None:
-        """Refuse a round that is not after the last one.
+    def close(self) -> None:
+        """Give the file free for others; nothing can be sent or opened any more."""
+        with self.one:
+            self._file.close()
+
+    def check(self) -> None:
+        """Refuse to go on in a fork, or after ``close``.
 
         Raises:
-            ReplayError: the round, or a later one, was used already, or this is a fork.
+            ReplayError: this is a fork, which has the lock too, but not what happens here.
+            ConfigError: it is closed.
         """
-        if self._process != os.getpid():  # a fork has the lock too, but not what happens here
-            raise ReplayError("this state belongs to the process it was forked from")
-        if round_id <= self.record.last_round:
-            raise ReplayError(
-                f"round {round_id} is not after round {self.record.last_round}: "
-                "each round is used once, in rising order"
-            )
+        if not self._process.is_this:
+            raise ReplayError("this state belongs to the process it was forked from; make another")
+        if self._file.closed:
+            raise ConfigError("it is closed: make another for further rounds")
 
-    def advance(self, round_id: int) -> None:
-        """Use up a round before anything of it is shown.
+    def check_unsent(self, round_id: int) -> None:
+        """Refuse a round that is not after the last one sent.
 
         Raises:
-            ReplayError: the round, or a later one, was used already.
+            ReplayError: the round, or a later one, was sent already, or this is a fork.
         """
-        with self._one:
-            self.check(round_id)
-            self.record.last_round = round_id
+        self.check()
+        _check_after(round_id, self.record.sent)
+
+    def send(self, round_id: int, cohort: tuple[int, ...] | None) -> None:
+        """Use up a round before anything of it is sent.
+
+        Raises:
+            ReplayError: the round, or a later one, was sent already.
+        """
+        with self.one:
+            self.check_unsent(round_id)
+            self.record.sent = round_id
+            self.record.cohort = None if cohort is None else list(cohort)
             self._write()
 
-    def finish(self, transcript: bytes) -> None:
-        """Remember the transcript of the round."""
-        self.record.transcript = transcript.hex()
+    def check_unopened(self, round_id: int) -> None:
+        """Refuse a round that is not after the last one opened.
+
+        Raises:
+            ReplayError: the round, or a later one, was opened already, or this is a fork.
+        """
+        self.check()
+        _check_after(round_id, self.record.opened)
+
+    def open(self, round_id: int, transcript: bytes) -> None:
+        """Use up a round before anything of its total is decrypted.
+
+        Args:
+            round_id: the round.
+            transcript: of the total, where it is known: a process that died while opening it is
+                followed by one that may open just the same bytes. Empty for none.
+
+        Raises:
+            ReplayError: the round, or a later one, was opened already.
+        """
+        same = transcript and self.record.opening == transcript.hex()
+        if same and round_id == self.record.opened:
+            self.check()
+            return
+        self.check_unopened(round_id)
+        self.record.opened, self.record.opening = round_id, transcript.hex()
+        self._write()
+
+    def finish(self, kept: Kept) -> None:
+        """Keep the result of the round, where results are kept, and remember its transcript."""
+        if self._keeps:
+            self._kept = kept
+            if self._kept_path is not None:
+                storage.write_whole(self._kept_path, kept.to_bytes(), refusal=ConfigError)
+        self.record.transcript, self.record.opening = kept.result.transcript.hex(), ""
         self._write()
 
     def check_key(self) -> None:
@@ -102,8 +180,52 @@ class Journal:
     def fail(self) -> None:
         """Count a failed decryption; a success does not make up for it."""
         self.record.failures += 1
+        self.record.opening = ""
         self._write()
 
+    def kept(self, layout: Layout) -> Kept | None:
+        """Return the result of the last round that opened, if it is kept.
+
+        Raises:
+            ConfigError: the file that keeps it cannot be read.
+            DecodeError: it is damaged.
+        """
+        with self.one:
+            self.check()
+            if self._kept is None and self._kept_path is not None:
+                data = storage.read_whole(
+                    self._kept_path, most=_MOST_KEPT_BYTES, refusal=ConfigError
+                )
+                self._kept = None if data is None else Kept.from_bytes(data, layout)
+            if self._kept is None or self._kept.round_id != self.record.opened:
+                return None
+            if self.record.opening:  # killed between the two writes of `finish`
+                if self._kept.result.transcript.hex() != self.record.opening:
+                    return None
+                self.finish(self._kept)
+            return self._kept
+
     def _write(self) -> None:
-        if self._path is not None:
-            durable.write(self._path, json.dumps(asdict(self.record)))
+        self._file.write(json.dumps(asdict(self.record)))
+
+
+def _check_after(round_id: int, last: int) -> None:
+    if round_id <= last:
+        raise ReplayError(
+            f"round {round_id} is not after round {last}: each round is used once, in rising order"
+        )
+
+
+def _record(read: dict[str, Any]) -> Record:
+    """Return the record that a file holds; raise anything where it is none."""
+    if "last_round" in read:  # written before one record held both roles
+        place = "sent" if read["owner"].startswith("encryptor:") else "opened"
+        read[place] = read.pop("last_round")
+    record = Record(**read)
+    for name, kind in get_type_hints(Record).items():
+        if name != "cohort" and type(getattr(record, name)) is not kind:
+            raise TypeError
+    if record.cohort is not None and not all(type(place) is int for place in record.cohort):
+        raise TypeError
+    bytes.fromhex(record.transcript + record.opening)
+    return record

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from privfed.he.keys import SecretKey
-from privfed.he.packing import Integers
+from privfed.he import Integers
+from privfed.keys import SecretKey
 
 TAG_MODULUS = _PRIME = 2**61 - 1
 TAGS = _TAGS = 4

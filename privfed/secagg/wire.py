@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from privfed.errors import ContextMismatchError, DecodeError
-from privfed.he.keys import is_secret
-from privfed.secagg.identity import SIGNATURE_BYTES, Identity, PublicIdentity
+from privfed.keys import SIGNATURE_BYTES, Identity, PublicIdentity, is_secret
 
 VERSION = 1
 HASH_BYTES = 32
@@ -30,6 +29,9 @@ class Kind(IntEnum):
     PARTIAL = 2
     TOTAL = 3
     ANNOUNCEMENT = 4
+
+
+OF_ONE_SENDER = (Kind.UPLOAD, Kind.ANNOUNCEMENT)
 
 
 @dataclass(frozen=True)

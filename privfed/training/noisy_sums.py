@@ -18,7 +18,7 @@ from privfed.dp import PrivacyPlan, SecretRandomness
 from privfed.dp.randomness import NoiseSource, require_secret
 from privfed.dp.shares import SLACK, NoiseShares, check_sum
 from privfed.errors import CapacityError, ConfigError, QuorumError
-from privfed.he.packing import MAX_BITS
+from privfed.he import MAX_BITS
 from privfed.training.averaging import Clock, Exchange, serve_round
 from privfed.training.clipping import ClippedSum
 

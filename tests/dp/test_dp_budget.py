@@ -224,9 +224,12 @@ def test_one_owner_at_a_time(tmp_path: Path, granted: float) -> None:
     kept = budget(granted, path)
     alias = tmp_path / "alias.json"
     alias.symlink_to(path)
-    for name in (path, alias, tmp_path / "." / "budget.json"):
+    (tmp_path / "folder").symlink_to(tmp_path)
+    for name in (path, tmp_path / "folder" / "budget.json", tmp_path / "." / "budget.json"):
         with pytest.raises(ConfigError, match="in use"):
             budget(granted, name)
+    with pytest.raises(ConfigError, match="symbolic link"):
+        budget(granted, alias)
     del kept
     budget(granted, path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 
 from privfed.errors import ConfigError
 from privfed.experiment import PrivacyCost
-from privfed.experiment.atomic import replacing
 from privfed.experiment.store import RunStore
+from psi.storage import whole_file
 
 KEY: dict[str, Any] = {"split": "disjoint", "arm": "guest", "seed": 0, "epsilon": 0.1}
 PRIVATE = dataclasses.replace(
@@ -100,13 +101,12 @@ def test_a_failed_write_leaves_the_old_run_and_no_other_file(
     store = RunStore(tmp_path)
     store.save(KEY, RUN)
     files = list((tmp_path / "runs").iterdir())
-    write = Path.write_text
 
-    def full(self: Path, text: str, **options: Any) -> int:
-        write(self, text[: len(text) // 2], **options)
+    def full(descriptor: int) -> None:
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ConfigError, match="No space left on device"):
         store.save(KEY, PRIVATE)
     assert store.load(KEY) == RUN
@@ -116,13 +116,12 @@ def test_a_failed_write_leaves_the_old_run_and_no_other_file(
 def test_an_interrupted_write_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, write = RunStore(tmp_path), Path.write_text
+    store = RunStore(tmp_path)
 
-    def interrupted(self: Path, text: str, **options: Any) -> int:
-        write(self, text[:10], **options)
+    def interrupted(descriptor: int) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "write_text", interrupted)
+    monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         store.save(KEY, RUN)
     assert not list((tmp_path / "runs").iterdir())
@@ -142,6 +141,6 @@ def test_a_file_that_is_replaced_is_not_opened_to_others(tmp_path: Path) -> None
     for mode in (None, 0o640, 0o600):
         if mode is not None:
             path.chmod(mode)
-        with replacing(path) as partial:
-            partial.write_text("new")
+        with whole_file(path, replace=True) as file:
+            file.write(b"new")
         assert mode in (None, path.stat().st_mode & 0o777)

@@ -5,8 +5,8 @@ import pytest
 
 from privfed.errors import DecodeError
 from privfed.he import packing
-from privfed.he.keys import SecretKey
 from privfed.he.seal.batches import CKKSBatches, SlotBatches
+from privfed.keys import SecretKey
 
 
 @pytest.fixture(params=["slots", "ckks"])
@@ -22,9 +22,11 @@ def key(batches):
 def test_sums_of_slots(batches, key):
     rng = np.random.default_rng(0)
     values = rng.integers(0, 2**30, (3, batches.slots))
-    total = None
-    for row in values:
-        total = batches.add(total, memoryview(batches.encrypt(key, row)), batches.upload)
+    total, *others = [
+        batches.load(memoryview(batches.encrypt(key, row)), batches.upload) for row in values
+    ]
+    for other in others:
+        batches.add(total, other)
     read = batches.decrypt(key, memoryview(batches.save(total)))
     if isinstance(batches, SlotBatches):
         assert np.array_equal(read, values.sum(axis=0))
@@ -41,10 +43,10 @@ def test_only_what_is_built_like_seals_own_reaches_its_loader(batches, key, monk
         bad = bytearray(good)
         bad[place] ^= 1
         with pytest.raises(DecodeError):
-            batches.add(None, memoryview(bytes(bad)), batches.upload)
+            batches.load(memoryview(bytes(bad)), batches.upload)
     for bad in (b"", good[:-1], good + b"\0"):
         with pytest.raises(DecodeError):
-            batches.add(None, memoryview(bad), batches.upload)
+            batches.load(memoryview(bad), batches.upload)
 
 
 def test_words_past_the_modulus_are_refused_by_seal():
@@ -53,14 +55,14 @@ def test_words_past_the_modulus_are_refused_by_seal():
     bad = bytearray(good)
     bad[97:105] = packing.MODULUS.to_bytes(8, "little")
     with pytest.raises(DecodeError):
-        slots.add(None, memoryview(bytes(bad)), slots.upload)
+        slots.load(memoryview(bytes(bad)), slots.upload)
     bad[97:105] = (packing.MODULUS - 1).to_bytes(8, "little")
-    slots.add(None, memoryview(bytes(bad)), slots.upload)
+    slots.load(memoryview(bytes(bad)), slots.upload)
 
 
 def test_another_keys_sum_decrypts_to_something_else(batches, key):
     values = np.arange(1, 100)
-    total = batches.add(None, memoryview(batches.encrypt(key, values)), batches.upload)
+    total = batches.load(memoryview(batches.encrypt(key, values)), batches.upload)
     other = batches.key(SecretKey.generate(bytes(32)), b"test")
     read = batches.decrypt(other, memoryview(batches.save(total)))
     assert not np.allclose(read[:99], values)

@@ -6,8 +6,8 @@ import pytest
 from privfed import secagg
 from privfed.errors import ConfigError, LayoutError, PrivacyWarning
 from privfed.he import packing, rlwe
-from privfed.he.keys import SecretKey
 from privfed.he.seal import files, is_known, zeros
+from privfed.keys import SecretKey
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_the_installed_seal_is_the_known_one():
 
 
 def test_noise_of_zeros_is_within_the_bound_and_not_trivial(key):
-    words, seeds = zeros.zeros(key, 20)
+    words, seeds = zeros.encrypt_zeros(key, 20)
     columns = [[seeds[start : start + 64]] for start in range(0, len(seeds), 64)]
     noise = signed(rlwe.reduce(words + zeros.products(key, columns)))
     # SEAL's centred binomial of 42 coins, read off to within 4: variance 10.5 and a little.
@@ -36,7 +36,7 @@ def test_noise_of_zeros_is_within_the_bound_and_not_trivial(key):
 
 
 def test_zeros_never_repeat(key):
-    first, second = zeros.zeros(key, 2), zeros.zeros(key, 2)
+    first, second = zeros.encrypt_zeros(key, 2), zeros.encrypt_zeros(key, 2)
     assert first[1] != second[1]
     assert len({first[1][:64], first[1][64:], second[1][:64], second[1][64:]}) == 4
     assert not np.array_equal(first[0][:4096], first[0][4096:])
@@ -46,7 +46,7 @@ def test_a_packed_upload_is_a_ciphertext_that_seal_decrypts(key):
     """SEAL's own decryptor, at the true plain modulus, reads what numpy added to a zero."""
     plain_bits = 39
     messages = np.random.default_rng(1).integers(0, 2**plain_bits, 4096, np.uint64)
-    words, seed = zeros.zeros(key, 1)
+    words, seed = zeros.encrypt_zeros(key, 1)
     c0 = rlwe.reduce_once(words + rlwe.scale_up(messages, plain_bits))
     c1 = zeros.second_half(zeros.expand_sum([seed]))
     seal = files.seal()

@@ -49,7 +49,7 @@ def test_files_that_hold_something_else(prefix: Path, name: str) -> None:
 
 
 def test_absent_files(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot read"):
         Identity.load(tmp_path / "nobody")
 
 

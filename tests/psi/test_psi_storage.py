@@ -10,10 +10,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from psi import ConfigError, TagStore, storage
+from psi import ConfigError, TagStore
 from psi.certificates import create_identity
 from psi.files import write_table
-from psi.storage import check_place, new_file, same_file, whole_file
+from psi.storage import check_place, same_file, whole_file, write_new
 
 LEFT = "ID,colour\n3,red\n1,green\n2,blue\n"
 RIGHT = "ID,price\n2,10\n3,20\n9,30\n"
@@ -188,12 +188,12 @@ def test_names_of_a_file_that_is_not_there_yet(tmp_path: Path) -> None:
     assert not same_file(tmp_path / "new", tmp_path / "other")
 
 
-def test_a_new_file_is_new_and_its_mode_the_one_asked_for(tmp_path: Path) -> None:
+def test_a_write_new_is_new_and_its_mode_the_one_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "key"
-    new_file(path, b"secret", mode=0o600)
+    write_new(path, b"secret", mode=0o600)
     assert path.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(FileExistsError):
-        new_file(path, b"other")
+    with pytest.raises(ConfigError, match="never written over"):
+        write_new(path, b"other")
     assert path.read_bytes() == b"secret"
 
 
@@ -249,6 +249,6 @@ def test_a_disk_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def refuse(self: Path, target: Path) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(storage.Path, "hardlink_to", refuse)
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
     write_table(tmp_path / "out.csv", {"a": [1]})
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]

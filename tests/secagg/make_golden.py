@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from privfed import secagg
-from privfed.secagg.identity import Identity
+from privfed.keys import Identity
+from privfed.secagg.rounds import Round
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "secagg_wire_v1.json"
 CASES = {
@@ -102,7 +103,7 @@ def main():
     first = parties()[0]
     params = parameters(pairwise_masks=True, scheme="packed")
     encryptor = secagg.Encryptor(params, secagg.generate_keys(params), first)
-    mask = encryptor._masks.words(b"golden name", None, 100, 2**39)
+    mask = encryptor._masks.words(b"golden name", Round.of(params, 1, None), 100, 2**39)
     key = secagg.SecretKey(hashlib.sha256(b"golden key").digest(), params.fingerprint)
     vectors = {
         "source": "written by tests/secagg/make_golden.py of privfed 0.1.0 with TenSEAL 0.3.18",

@@ -103,7 +103,7 @@ def test_noise_under_a_mask_says_nothing_of_the_message(guess):
     zero.keep(mask)
     seeds = zero.seeds
     total = scheme.accumulator(count)
-    total.add(memoryview(scheme.seal(key, zero, sent)))
+    total.add(scheme.payload(memoryview(scheme.seal(key, zero, sent)), count))
     phase = rlwe.reduce(total._c0 + scheme.keystream(key, [seeds], count))
     hidden, _ = rlwe.scale_down(phase, packing.plain_bits)
     assert np.array_equal(hidden, (sent.view(np.uint64) + mask) & plain)
@@ -144,14 +144,16 @@ def test_a_fork_decrypts_no_second_total(tmp_path):
         assert here.recv() == "refused"
 
 
-def test_a_state_file_under_another_name_is_in_use_too(tmp_path):
+def test_a_state_file_has_one_lock_under_all_its_names(tmp_path):
     params = parameters(CLIENTS, SHAPES)
     key = secagg.generate_keys(params)
     (tmp_path / "alias").symlink_to(tmp_path / "state")
-    first = secagg.Decryptor(params, key, tmp_path / "state")
-    with pytest.raises(ConfigError, match="in use"):
-        secagg.Decryptor(params, key, tmp_path / "alias")
-    del first
+    (tmp_path / "folder").symlink_to(tmp_path)
+    with secagg.Decryptor(params, key, tmp_path / "state"):
+        with pytest.raises(ConfigError, match="in use"):
+            secagg.Decryptor(params, key, tmp_path / "folder" / "state")
+        with pytest.raises(ConfigError, match="symbolic link"):
+            secagg.Decryptor(params, key, tmp_path / "alias")
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def test_what_an_error_report_may_print_of_a_round_is_no_secret():
     assert repr(update) == "Update()"
     parties.decryptor.prepare([parties.encryptors[0].announce(1)], 1)
     (prepared,) = parties.decryptor._prepared[1]
-    assert repr(prepared) == "Prepared()"
+    assert repr(prepared) == "_Prepared()"
     with pytest.raises(ConfigError):
         parties.encryptors[0].encrypt({}, round_id=1)
 

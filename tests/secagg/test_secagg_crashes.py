@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from secagg_parties import parameters
 
-from privfed import durable, secagg
+from privfed import secagg
 from privfed.errors import ConfigError
 from privfed.secagg import Keyring
 from privfed.secagg.ring_record import RingRecord
+from psi import storage
 
 SHAPES = {"w": (7, 5), "b": (5,)}
 STEPS = ("open", "fsync", "link", "unlink", "replace", "mkdir")  # what changes names or syncs
@@ -275,7 +276,7 @@ def test_no_lock_is_taken_through_a_link(tmp_path, target):
     if target == "missing":
         precious.unlink()
     with pytest.raises(ConfigError, match="cannot use"):
-        durable.lock(tmp_path / "state")
+        storage.Record(tmp_path / "state", refusal=ConfigError)
     assert precious.exists() == (target == "there")
     assert target == "missing" or precious.read_text() == "precious"
 
@@ -286,7 +287,7 @@ def test_nothing_is_written_through_a_link(tmp_path, hard):
     if hard:
         (tmp_path / "state.new").unlink()
         os.link(precious, tmp_path / "state.new")
-    durable.write(tmp_path / "state", "state")
+    storage.write_whole(tmp_path / "state", b"state")
     assert precious.read_text() == "precious"
     assert (tmp_path / "state").read_text() == "state"
     assert not (tmp_path / "state").is_symlink()
@@ -295,7 +296,7 @@ def test_nothing_is_written_through_a_link(tmp_path, hard):
 def test_no_secret_is_created_over_or_through_anything(tmp_path):
     precious = planted(tmp_path, "key")
     with pytest.raises(ConfigError, match="never written over"):
-        durable.create(tmp_path / "key", b"secret")
+        storage.write_new(tmp_path / "key", b"secret", refusal=ConfigError)
     assert precious.read_text() == "precious"
     assert sorted(Path(tmp_path).iterdir()) == [tmp_path / "key", precious]
 

@@ -14,8 +14,8 @@ from secagg_parties import Round, expected_mean, parameters
 from privfed import secagg
 from privfed.errors import CapacityError
 from privfed.he import planes
-from privfed.he.keys import SecretKey
 from privfed.he.packing import FRESH_NOISE, MODULUS, MODULUS_BITS, Packing, choose, pack
+from privfed.keys import SecretKey
 from privfed.secagg.schemes import Packed
 
 KEY = SecretKey.generate(bytes(32))
@@ -55,7 +55,7 @@ def open_worst(chosen, sign, excess=0):
         np.uint64,
     )
     accumulator = scheme.accumulator(len(values))
-    accumulator.merge(memoryview(planes.encode(sums, MODULUS_BITS)))
+    accumulator.add(scheme.partial(memoryview(planes.encode(sums, MODULUS_BITS)), len(values)))
     total = memoryview(accumulator.total([]))
     return values, scheme.open(KEY, keystream, total, len(values), clients)
 
@@ -107,7 +107,7 @@ def test_sums_are_exact_with_any_number_of_lanes(bits, clients, lanes, size, see
     for row in values:
         zero = scheme.prepare(KEY, size)
         seeds.append(zero.seeds)
-        accumulator.add(memoryview(scheme.seal(KEY, zero, row)))
+        accumulator.add(scheme.payload(memoryview(scheme.seal(KEY, zero, row)), size))
     total = memoryview(accumulator.total(seeds))
     sums = scheme.open(KEY, scheme.keystream(KEY, seeds, size), total, size, clients)
     assert np.array_equal(sums, values.sum(axis=0))
@@ -155,11 +155,12 @@ def test_the_download_cut_counts_also_where_it_equals_the_uploads(clients):
 def test_sums_of_many_uncut_words_do_not_overflow(clients):
     """64-bit words overflow after 63 additions of 58 bits; the sum reduces before that."""
     chosen = Packing(6, clients, 1, 16, 3, 3)
-    accumulator = Packed(chosen, "seeds").accumulator(5)
+    scheme = Packed(chosen, "seeds")
+    accumulator = scheme.accumulator(5)
     words = np.full(chosen.coefficients(5), (MODULUS - 1) >> 3 << 3, np.uint64)
     payload = memoryview(planes.encode(words >> np.uint64(3), chosen.upload_bits))
     for _ in range(clients):
-        accumulator.add(payload)
+        accumulator.add(scheme.payload(payload, 5))
     expected = (int(words[0]) * clients) % MODULUS
     read = planes.decode(accumulator.partial(), len(words), MODULUS_BITS)
     assert read.tolist() == [expected] * len(words)

@@ -243,9 +243,12 @@ def test_a_restarted_decryptor_remembers(tmp_path, params):
     again.decrypt(parties.total(uploads, 6), 6)
 
 
-def test_a_round_is_used_up_even_if_the_process_dies_while_decrypting(tmp_path, params):
+def test_a_process_that_dies_while_decrypting_uses_the_round_up_for_any_other_total(
+    tmp_path, params
+):
     parties, path = Round.of(params), tmp_path / "state"
-    total = parties.total(parties.uploads(updates(3, SHAPES), [1, 2, 3]))
+    uploads = parties.uploads(updates(3, SHAPES), [1, 2, 3])
+    total, other = parties.total(uploads), parties.total(uploads[:2])
     child = os.fork()
     if child == 0:
         decryptor = secagg.Decryptor(params, parties.key, state=path)
@@ -253,8 +256,14 @@ def test_a_round_is_used_up_even_if_the_process_dies_while_decrypting(tmp_path, 
         decryptor.decrypt(total, 1)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    with pytest.raises(ReplayError):
-        secagg.Decryptor(params, parties.key, state=path).decrypt(total, 1)
+    with secagg.Decryptor(params, parties.key, state=path) as next_process:
+        with pytest.raises(ReplayError):
+            next_process.decrypt(other, 1)
+        with pytest.raises(ReplayError):
+            next_process.decrypt([total], 1)
+        assert next_process.decrypt(total, 1).total_weight == 6
+        with pytest.raises(ReplayError):
+            next_process.decrypt(total, 1)
 
 
 def test_failures_survive_a_restart_and_retire_the_key(tmp_path, params):

@@ -16,7 +16,7 @@ from privfed.errors import (
 )
 from privfed.he import planes, rlwe
 from privfed.he.packing import MODULUS, MODULUS_BITS, pack
-from privfed.secagg import wire
+from privfed.secagg import rounds, wire
 from privfed.secagg.schemes import Packed, Zero, batched, packed, reference
 
 SHAPES = {"w": (7, 5), "b": (5,)}
@@ -171,13 +171,18 @@ def test_masks_are_fresh_for_each_round_part_and_cohort():
     params = parameters(4, SHAPES, pairwise_masks=True)
     parties = Round.of(params)
     masks = parties.encryptors[0]._masks
-    name = parties.encryptors[0]._prefix(1, b"", None).to_bytes()
-    first = masks.words(name, None, 50, 2**39)
-    assert np.array_equal(first, masks.words(name, None, 50, 2**39))
+    one, two, fewer = (
+        rounds.Round.of(params, number, cohort)
+        for number, cohort in ((1, None), (2, None), (1, (0, 1, 2)))
+    )
+    name = parties.encryptors[0]._agreed(one, 0)
+    first = masks.words(name, one, 50, 2**39)
+    assert np.array_equal(first, masks.words(name, one, 50, 2**39))
     for other in (
-        masks.words(parties.encryptors[0]._prefix(2, b"", None).to_bytes(), None, 50, 2**39),
-        masks.words(name, (0, 1, 2), 50, 2**39),
-        masks.words(name[:-1] + b"x", None, 50, 2**39),
+        masks.words(parties.encryptors[0]._agreed(two, 0), two, 50, 2**39),
+        masks.words(parties.encryptors[0]._agreed(one, 1), one, 50, 2**39),
+        masks.words(parties.encryptors[0]._agreed(fewer, 0), fewer, 50, 2**39),
+        masks.words(name[:-1] + b"x", one, 50, 2**39),
     ):
         assert (first != other).sum() > 45
 
@@ -188,8 +193,9 @@ def test_masks_of_a_cohort_cancel_and_of_fewer_do_not(modulus, cohort):
     params = parameters(5, SHAPES, pairwise_masks=True)
     parties = Round.of(params)
     places = cohort or range(5)
+    one = rounds.Round.of(params, 1, cohort)
     words = [
-        parties.encryptors[place]._masks.words(b"name", cohort, 40_000, modulus) for place in places
+        parties.encryptors[place]._masks.words(b"name", one, 40_000, modulus) for place in places
     ]
     assert max(each.max() for each in words) < modulus
     total = [sum(column) % modulus for column in zip(*(w.tolist() for w in words), strict=True)]
@@ -322,7 +328,7 @@ def test_a_stranger_with_a_tapped_upload_hands_in_no_partial_sum():
         with pytest.raises(DecodeError, match="add_partial"):
             root.add(wrong)
     for wrong in (uploads[0], leaf.partial() + uploads[1]):
-        with pytest.raises(DecodeError, match="uploads"):
+        with pytest.raises(DecodeError, match="expected is a partial sum"):
             root.add_partial(wrong)
     assert root.senders == ()
     for upload in uploads:

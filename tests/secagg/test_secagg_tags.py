@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privfed.he.keys import SecretKey
+from privfed.keys import SecretKey
 from privfed.secagg.tags import _COLUMNS, _PRIME, Tags, _secrets
 
 KEY = SecretKey(bytes(range(32)), bytes(32))

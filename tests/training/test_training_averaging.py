@@ -13,9 +13,9 @@ from torch import nn
 
 from privfed import secagg
 from privfed.errors import CapacityError, ConfigError, ContextMismatchError
-from privfed.he.keys import SecretKey
 from privfed.he.seal.files import saved
 from privfed.he.seal.zeros import cached_key
+from privfed.keys import SecretKey
 from privfed.training import (
     Arrays,
     FloatAveraging,

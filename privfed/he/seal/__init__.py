@@ -1,21 +1,44 @@
 """The one room that talks to TenSEAL (its ``sealapi``, a thin face of Microsoft SEAL 4).
 
 ``files`` moves SEAL's objects in and out of memory, ``zeros`` knows their byte layout and serves
-the packed scheme, ``batches`` treats them as opaque and serves slots and CKKS.
+the packed scheme, ``batches`` treats them as opaque and serves slots and CKKS. SEAL itself is
+loaded by the first call that needs it.
 """
 
 from privfed.errors import LayoutError
+from privfed.he.seal.batches import Batches, CKKSBatches, SlotBatches, Template
+from privfed.he.seal.zeros import (
+    Reader,
+    cached_key,
+    encrypt_zeros,
+    expand_sum,
+    from_second_half,
+    products,
+    second_half,
+    self_test,
+)
 
 
 def is_known() -> bool:
     """Return whether this SEAL passes the self-test of ``zeros`` (loads SEAL)."""
-    from privfed.he.seal import zeros
-
     try:
-        zeros.self_test()
+        self_test()
     except LayoutError:
         return False
     return True
 
 
-__all__ = ["is_known"]
+__all__ = [
+    "Batches",
+    "CKKSBatches",
+    "Reader",
+    "SlotBatches",
+    "Template",
+    "cached_key",
+    "encrypt_zeros",
+    "expand_sum",
+    "from_second_half",
+    "is_known",
+    "products",
+    "second_half",
+]

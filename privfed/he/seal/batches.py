@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from privfed.errors import DecodeError
-from privfed.he.keys import SecretKey
 from privfed.he.packing import MODULUS, RING_DEGREE, Words
 from privfed.he.seal.files import (
     SEED_BYTES,
@@ -25,6 +24,7 @@ from privfed.he.seal.files import (
     seeded_key,
     write,
 )
+from privfed.keys import SecretKey
 
 CKKS_DEGREE = 8192
 CKKS_MODULUS_BITS = (60, 40, 60)  # the last prime is SEAL's own; one multiplication is left
@@ -91,18 +91,18 @@ class Batches:
         self._encode(values.tolist(), plaintext)
         return saved(seal().Encryptor(self._context, key).encrypt_symmetric(plaintext))
 
-    def add(self, total: Any, body: memoryview, template: Template) -> Any:
-        """Return ``total`` (None: nothing yet) plus the ciphertext in ``body``.
+    def load(self, body: memoryview, template: Template) -> Any:
+        """Return the ciphertext in ``body``.
 
         Raises:
             DecodeError: it is not built like ``template``, or SEAL finds no ciphertext in it.
         """
         template.check(body)
-        loaded = self._loaded(body)
-        if total is None:
-            return loaded
+        return self._loaded(body)
+
+    def add(self, total: Any, loaded: Any) -> None:
+        """Add a loaded ciphertext to ``total``, in place."""
         seal().Evaluator(self._context).add_inplace(total, loaded)
-        return total
 
     def _loaded(self, body: bytes | memoryview) -> Any:
         loaded = seal().Ciphertext()
@@ -123,7 +123,7 @@ class Batches:
             DecodeError: it is no sum.
         """
         plaintext = seal().Plaintext()
-        total = self.add(None, body, self.sum)
+        total = self.load(body, self.sum)
         seal().Decryptor(self._context, key).decrypt(total, plaintext)
         return self._decode(plaintext)
 

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from privfed.errors import LayoutError
+from psi.storage import Process
 
 SEED_BYTES = 64  # of SEAL's generators
 
@@ -30,26 +31,40 @@ def seal() -> Any:
     return sealapi
 
 
+class _Scratch:
+    """A file of one thread's own, closed when the thread ends."""
+
+    def __init__(self) -> None:
+        self.process = Process()
+        self._in_memory = hasattr(os, "memfd_create")
+        if self._in_memory:
+            self.handle = os.memfd_create("privfed", os.MFD_CLOEXEC)
+            self.path = f"/proc/{os.getpid()}/fd/{self.handle}"
+        else:
+            self.handle, self.path = tempfile.mkstemp()
+
+    def __del__(self) -> None:
+        os.close(self.handle)
+        if not self._in_memory and self.process.is_this:
+            os.unlink(self.path)  # noqa: PTH108 - pathlib may be gone when the interpreter ends
+
+
 _local = threading.local()
 
 
-def _file() -> str:
-    """Return the path of a file of this thread's own."""
-    if getattr(_local, "process", None) != os.getpid():  # a fork must not share its parent's file
-        if hasattr(os, "memfd_create"):
-            handle = os.memfd_create("privfed", os.MFD_CLOEXEC)
-            _local.path = f"/proc/{os.getpid()}/fd/{handle}"
-        else:
-            handle, _local.path = tempfile.mkstemp()
-        _local.handle, _local.process = handle, os.getpid()
-    return str(_local.path)
+def _scratch() -> _Scratch:
+    held: _Scratch | None = getattr(_local, "scratch", None)
+    if held is None or not held.process.is_this:  # a fork must not share its parent's file
+        held = _local.scratch = _Scratch()
+    return held
 
 
 def read(save: Callable[[str], object]) -> bytes:
     """Return the bytes that ``save`` writes to the path it is given."""
-    save(_file())
-    data = os.pread(_local.handle, os.fstat(_local.handle).st_size, 0)
-    os.ftruncate(_local.handle, 0)
+    scratch = _scratch()
+    save(scratch.path)
+    data = os.pread(scratch.handle, os.fstat(scratch.handle).st_size, 0)
+    os.ftruncate(scratch.handle, 0)
     return data
 
 
@@ -91,12 +106,12 @@ def _version() -> tuple[int, int]:
 
 def write(data: bytes | memoryview, load: Callable[[str], object]) -> None:
     """Call ``load`` with the path of a file that holds ``data``."""
-    path = _file()
-    os.pwrite(_local.handle, data, 0)
+    scratch = _scratch()
+    os.pwrite(scratch.handle, data, 0)
     try:
-        load(path)
+        load(scratch.path)
     finally:
-        os.ftruncate(_local.handle, 0)
+        os.ftruncate(scratch.handle, 0)
 
 
 def context_of(parameters: Any) -> Any:

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from privfed.errors import LayoutError
-from privfed.he.keys import SecretKey
 from privfed.he.packing import FRESH_NOISE, MODULUS, MODULUS_GAP, RING_DEGREE, Words
 from privfed.he.rlwe import reduce
 from privfed.he.seal.files import (
@@ -30,6 +29,7 @@ from privfed.he.seal.files import (
     seeded_key,
     write,
 )
+from privfed.keys import SecretKey
 
 _METADATA_BYTES = 73  # parms id 32, NTT flag 1, five 8-byte fields
 _POLY_BYTES = RING_DEGREE * 8
@@ -61,7 +61,7 @@ def cached_key(key: SecretKey) -> Any:
     return _keys[key]
 
 
-def zeros(key: Any, blocks: int) -> tuple[Words, bytes]:
+def encrypt_zeros(key: Any, blocks: int) -> tuple[Words, bytes]:
     """Return ``blocks`` fresh encryptions of zero: c0 (blocks * 4096 words mod q) and the seeds.
 
     Randomness is SEAL's own, seeded by the operating system for every block.
@@ -175,7 +175,7 @@ def self_test() -> None:
 
 
 def _check_zeros(key: Any) -> None:
-    words, seeds = zeros(key, 2)
+    words, seeds = encrypt_zeros(key, 2)
     for block in range(2):
         c0 = words[block * RING_DEGREE : (block + 1) * RING_DEGREE]
         seed = seeds[block * SEED_BYTES : (block + 1) * SEED_BYTES]

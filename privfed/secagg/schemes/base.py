@@ -5,14 +5,14 @@ exists fits too: its ``keystream`` is then the sum of short shares, one from eac
 round, instead of something that a key holder computes alone (see docs/threat-model.md).
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
 from privfed.errors import ReplayError
-from privfed.he.keys import SecretKey
-from privfed.he.packing import Integers, Words
+from privfed.he import Integers, Words
+from privfed.keys import SecretKey
+from psi.storage import Process
 
 
 @dataclass(eq=False)
@@ -24,7 +24,7 @@ class Zero:
 
     words: Words | None = field(repr=False)
     seeds: bytes = field(repr=False)
-    process: int = field(default_factory=os.getpid)
+    process: Process = field(default_factory=Process, repr=False)
     mask: Words | None = field(default=None, repr=False)
 
     def take(self) -> Words:
@@ -36,7 +36,7 @@ class Zero:
         words, self.words = self.words, None
         if words is None:
             raise ReplayError("an encryption of zero is used once; prepare() another")
-        if self.process != os.getpid():
+        if not self.process.is_this:
             raise ReplayError("encryptions of zero stay in the process that made them")
         return words
 
@@ -57,14 +57,11 @@ class Zero:
 class Accumulator(Protocol):
     """Adds the payloads of one part; needs no key."""
 
-    def add(self, payload: memoryview) -> None:
-        """Add one party's payload, whose length was checked."""
-
-    def merge(self, partial: memoryview) -> None:
-        """Add another accumulator's partial sum, whose length was checked."""
+    def add(self, addend: Any) -> None:
+        """Add what the scheme's ``payload`` or ``partial`` returned; nothing is refused here."""
 
     def partial(self) -> bytes:
-        """Return the sum so far, uncut, for ``merge``."""
+        """Return the sum so far, uncut, for the scheme's ``partial``."""
 
     def total(self, seeds: Sequence[bytes]) -> bytes:
         """Return the sum as a decryptor reads it; ``seeds`` are those of all senders."""
@@ -108,6 +105,20 @@ class Scheme(Protocol):
 
         Where the zero carries a mask, message and mask are added mod t before anything else:
         what is done to their sum then depends on no single message.
+        """
+
+    def payload(self, body: memoryview, values: int) -> Any:
+        """Return one party's payload, whose length was checked, ready to be added.
+
+        Raises:
+            DecodeError: it can't be.
+        """
+
+    def partial(self, body: memoryview, values: int) -> Any:
+        """Return an accumulator's partial sum, whose length was checked, ready to be added.
+
+        Raises:
+            DecodeError: it can't be.
         """
 
     def accumulator(self, values: int) -> Accumulator:

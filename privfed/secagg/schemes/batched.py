@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from privfed.errors import DecodeError
-from privfed.he.keys import SecretKey
-from privfed.he.packing import Integers, Packing, pack, unpack
-from privfed.he.seal.batches import Batches, CKKSBatches, SlotBatches, Template
+from privfed.he import Integers, Packing, pack, unpack
+from privfed.he.seal import Batches, CKKSBatches, SlotBatches, Template
+from privfed.keys import SecretKey
 from privfed.secagg.schemes.base import Zero
 
 _BLOCKS_PER_PART = 64
@@ -84,9 +84,31 @@ class _Batched:
             for start in range(0, len(slots), size)
         )
 
+    def payload(self, body: memoryview, values: int) -> list[Any]:
+        """Return fresh ciphertexts, loaded.
+
+        Raises:
+            DecodeError: SEAL does not take them.
+        """
+        return self._loaded(body, self._batches.upload)
+
+    def partial(self, body: memoryview, values: int) -> list[Any]:
+        """Return summed ciphertexts, loaded.
+
+        Raises:
+            DecodeError: SEAL does not take them.
+        """
+        return self._loaded(body, self._batches.sum)
+
+    def _loaded(self, body: memoryview, template: Template) -> list[Any]:
+        return [
+            self._batches.load(body[start : start + template.size], template)
+            for start in range(0, len(body), template.size)
+        ]
+
     def accumulator(self, values: int) -> "BatchedSum":
         """Return an empty sum."""
-        return BatchedSum(self._batches, self._blocks(values))
+        return BatchedSum(self._batches)
 
     def keystream(self, key: SecretKey, seeds: Sequence[bytes], values: int) -> None:
         """Return nothing: seeds are not known."""
@@ -182,26 +204,17 @@ class CKKS(_Batched):
 class BatchedSum:
     """Sums of ciphertexts, block by block."""
 
-    def __init__(self, batches: Batches, blocks: int) -> None:
+    def __init__(self, batches: Batches) -> None:
         self._batches = batches
-        self._totals: list[Any] = [None] * blocks
+        self._totals: list[Any] = []
 
-    def _add(self, payload: memoryview, template: Template) -> None:
-        for block, total in enumerate(self._totals):
-            body = payload[block * template.size : (block + 1) * template.size]
-            self._totals[block] = self._batches.add(total, body, template)
-
-    def add(self, payload: memoryview) -> None:
-        """Add one party's ciphertexts.
-
-        Raises:
-            DecodeError: SEAL does not take them.
-        """
-        self._add(payload, self._batches.upload)
-
-    def merge(self, partial: memoryview) -> None:
-        """Add another sum."""
-        self._add(partial, self._batches.sum)
+    def add(self, addend: list[Any]) -> None:
+        """Add one party's ciphertexts, or another sum."""
+        if not self._totals:
+            self._totals = addend
+            return
+        for total, block in zip(self._totals, addend, strict=True):
+            self._batches.add(total, block)
 
     def partial(self) -> bytes:
         """Return the sum."""

@@ -7,12 +7,23 @@ from what the senders signed, so a total that is not exactly their sum decrypts 
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from privfed.he import planes, rlwe
-from privfed.he.keys import SecretKey
-from privfed.he.packing import MODULUS_BITS, RING_DEGREE, Integers, Packing, Words, pack, unpack
+from privfed.he import (
+    MODULUS_BITS,
+    RING_DEGREE,
+    Integers,
+    Packing,
+    Words,
+    pack,
+    planes,
+    rlwe,
+    seal,
+    unpack,
+)
+from privfed.keys import SecretKey
 from privfed.secagg.schemes.base import Zero
 
 _BLOCKS_PER_PART = 256
@@ -61,9 +72,7 @@ class Packed:
 
     def prepare(self, key: SecretKey, values: int) -> Zero:
         """Return fresh encryptions of zero for one part."""
-        from privfed.he.seal import zeros as seal
-
-        words, seeds = seal.zeros(seal.cached_key(key), self._blocks(values))
+        words, seeds = seal.encrypt_zeros(seal.cached_key(key), self._blocks(values))
         return Zero(words[: self.words(values)], seeds)
 
     def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
@@ -79,6 +88,14 @@ class Packed:
         rlwe.reduce_once(c0)
         return planes.encode(rlwe.cut(c0, packing.upload_cut), packing.upload_bits)
 
+    def payload(self, body: memoryview, values: int) -> "_Addend":
+        """Return the cut c0, to be read when it is added."""
+        return _Addend(body, self._packing.upload_bits, self._packing.upload_cut)
+
+    def partial(self, body: memoryview, values: int) -> "_Addend":
+        """Return the uncut sum, to be read when it is added."""
+        return _Addend(body, MODULUS_BITS, 0)
+
     def accumulator(self, values: int) -> "PackedSum":
         """Return an empty sum."""
         return PackedSum(self.words(values), self._packing, self.download)
@@ -87,8 +104,6 @@ class Packed:
         """Return sum(c1)*s mod q where the seeds are known."""
         if self.download == "summed":
             return None
-        from privfed.he.seal import zeros as seal
-
         return seal.products(seal.cached_key(key), list(_columns(seeds)))[: self.words(values)]
 
     def open(
@@ -110,8 +125,6 @@ class Packed:
         return unpack(messages, values, packing)
 
     def _from_summed(self, key: SecretKey, data: memoryview, values: int) -> Words:
-        from privfed.he.seal import zeros as seal
-
         c1 = rlwe.reduce(planes.decode(data, self._blocks(values) * RING_DEGREE, MODULUS_BITS))
         reader = seal.Reader(seal.cached_key(key))
         blocks = c1.reshape(-1, RING_DEGREE)
@@ -125,6 +138,15 @@ def _columns(seeds: Sequence[bytes]) -> Iterator[list[bytes]]:
         yield [each[start : start + _SEED_BYTES] for each in seeds]
 
 
+@dataclass(frozen=True)
+class _Addend:
+    """Words of ``bits`` bits, each short of ``cut`` low ones."""
+
+    body: memoryview
+    bits: int
+    cut: int
+
+
 class PackedSum:
     """A sum of c0 mod q."""
 
@@ -132,6 +154,13 @@ class PackedSum:
         self._packing, self._download = packing, download
         self._c0 = np.zeros(words, np.uint64)
         self._additions = 0
+
+    def add(self, addend: _Addend) -> None:
+        """Add one party's payload, or another sum."""
+        words = planes.decode(addend.body, len(self._c0), addend.bits)
+        if addend.cut:
+            words = rlwe.uncut(words, addend.cut)
+        self._add_c0(words)
 
     def _add_c0(self, words: Words) -> None:
         # Unreduced sums of 64-bit words overflow after 63 additions: reduce before they do.
@@ -143,15 +172,6 @@ class PackedSum:
     def _reduce(self) -> None:
         rlwe.reduce(self._c0)
         self._additions = 0
-
-    def add(self, payload: memoryview) -> None:
-        """Add one party's payload."""
-        words = planes.decode(payload, len(self._c0), self._packing.upload_bits)
-        self._add_c0(rlwe.uncut(words, self._packing.upload_cut))
-
-    def merge(self, partial: memoryview) -> None:
-        """Add another sum."""
-        self._add_c0(planes.decode(partial, len(self._c0), MODULUS_BITS))
 
     def partial(self) -> bytes:
         """Return the uncut sum."""
@@ -165,7 +185,5 @@ class PackedSum:
         c0 = planes.encode(rlwe.cut(self._c0, packing.download_cut), packing.download_bits)
         if self._download == "seeds":
             return c0
-        from privfed.he.seal import zeros as seal  # only this mode expands seeds at the server
-
         c1 = [seal.second_half(seal.expand_sum(column)) for column in _columns(seeds)]
         return c0 + planes.encode(np.concatenate(c1), MODULUS_BITS)

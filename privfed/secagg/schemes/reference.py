@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from privfed.he import planes
-from privfed.he.keys import SecretKey
-from privfed.he.packing import Integers, Packing, pack, unpack
+from privfed.he import Integers, Packing, pack, planes, unpack
+from privfed.keys import SecretKey
 from privfed.secagg.schemes.base import Zero
 
 _VALUES_PER_PART = 2**20
@@ -50,6 +49,12 @@ class Reference:
         coefficients &= np.uint64(2**self._packing.plain_bits - 1)
         return planes.encode(coefficients, self._packing.plain_bits)
 
+    def payload(self, body: memoryview, values: int) -> memoryview:
+        """Return the coefficients as they are."""
+        return body
+
+    partial = payload
+
     def accumulator(self, values: int) -> "ReferenceSum":
         """Return an empty sum."""
         return ReferenceSum(self.words(values), self._packing.plain_bits)
@@ -72,13 +77,9 @@ class ReferenceSum:
         self._sum = np.zeros(words, np.uint64)
         self._plain_bits = plain_bits
 
-    def add(self, payload: memoryview) -> None:
-        """Add one party's coefficients."""
-        self.merge(payload)
-
-    def merge(self, partial: memoryview) -> None:
-        """Add another sum."""
-        self._sum += planes.decode(partial, len(self._sum), self._plain_bits)
+    def add(self, addend: memoryview) -> None:
+        """Add coefficients."""
+        self._sum += planes.decode(addend, len(self._sum), self._plain_bits)
         self._sum &= np.uint64(2**self._plain_bits - 1)
 
     def partial(self) -> bytes:

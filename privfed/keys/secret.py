@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from privfed import durable
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
+from psi.storage import read_secret, write_new
 
 ROOT_BYTES = 32
 ID_BYTES = 16
@@ -82,7 +82,7 @@ class SecretKey:
         Raises:
             ConfigError: the file is there already, or cannot be written.
         """
-        durable.create(path, lock(self.to_bytes(), passphrase))
+        write_new(path, lock(self.to_bytes(), passphrase), refusal=ConfigError)
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "SecretKey":
@@ -93,7 +93,7 @@ class SecretKey:
             AuthenticationError: the passphrase is wrong or the file was altered.
             DecodeError: the file is no key.
         """
-        return cls.from_bytes(unlock(read_secret(path), passphrase))
+        return cls.from_bytes(unlock(read_secret(path, refusal=ConfigError), passphrase))
 
     def __repr__(self) -> str:
         return f"SecretKey(id={self.id.hex()})"
@@ -149,18 +149,3 @@ def unlock(data: bytes, passphrase: str | None) -> bytes:
 
 def _stretch(passphrase: str, salt: bytes) -> bytes:
     return Scrypt(salt=salt, length=32, n=_SCRYPT_N, r=8, p=1).derive(passphrase.encode())
-
-
-def read_secret(path: Path) -> bytes:
-    """Read a secret file, and refuse one that others may read.
-
-    Raises:
-        ConfigError: it cannot be read, or its mode lets others read it.
-    """
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise ConfigError(f"others may read {path}; run: chmod 600 {path}")
-            return file.read(1 << 16)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None

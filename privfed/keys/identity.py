@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.hpke import Suite
 
-from privfed import durable
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
-from privfed.he.keys import lock, read_secret, unlock
+from privfed.keys.secret import lock, unlock
+from psi.storage import read_secret, write_new
 
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
 _MASK_KEY_DOMAIN = b"privfed/1/mask key\x00"
@@ -133,7 +133,7 @@ class Identity:
             ConfigError: the file is there already, or cannot be written.
         """
         data = _FILE + self._sign.private_bytes_raw() + self._mask.private_bytes_raw()
-        durable.create(path, lock(data, passphrase))
+        write_new(path, lock(data, passphrase), refusal=ConfigError)
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "Identity":
@@ -144,7 +144,7 @@ class Identity:
             AuthenticationError: the passphrase is wrong or the file was altered.
             DecodeError: the file is no identity.
         """
-        data = unlock(read_secret(path), passphrase)
+        data = unlock(read_secret(path, refusal=ConfigError), passphrase)
         if len(data) != len(_FILE) + 2 * KEY_BYTES or not data.startswith(_FILE):
             raise DecodeError(f"{path} is no privfed identity")
         sign, mask = data[-2 * KEY_BYTES : -KEY_BYTES], data[-KEY_BYTES:]

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from psi.errors import ConfigError
+from psi.storage.whole import written
 
-__all__ = ["check_folder", "check_place", "new_file", "put_new", "same_file", "whole_file"]
+__all__ = ["check_folder", "check_place", "same_file", "whole_file"]
 
 _STANDARD_OUTPUT = 1
+_NOT_READING = 0o7111  # the bits of a mode that let nobody read or write
 
 
 def check_place(
@@ -88,12 +90,22 @@ def same_file(one: Path, other: Path) -> bool:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
+def whole_file(
+    path: Path,
+    *,
+    replace: bool = False,
+    mode: int = 0o666,
+    parents: bool = False,
+    refusal: type[Exception] = ConfigError,
+) -> Iterator[BinaryIO]:
     """A file to write that becomes `path` at the end, unless an error ends it.
 
     Args:
         path: The place; `check_place` tells beforehand what is wrong with it.
         replace: Whether a file that is there is replaced; it keeps its mode.
+        mode: Who may read it at most; the umask of the process takes from that.
+        parents: Whether a folder that is missing is made.
+        refusal: The exception to raise.
 
     Raises:
         ConfigError: It cannot be written; what was there is as it was. If that is a file which is
@@ -101,80 +113,28 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
     """
     try:
         found = _state(path)
-        if found is not None and _is_through(path, found):
+        if found is not None and _is_through(path, found, refusal):
             with _through(path, found) as file:
                 yield file
             return
-        with _beside(_target(path), found if replace else None) as file:
-            yield file
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({error.strerror or error}): what was there stays"
-        ) from error
-
-
-def new_file(path: Path, content: bytes, *, mode: int = 0o666) -> None:
-    """Write a file where there is none; it is whole and on disk, or gone.
-
-    Raises:
-        OSError: There is one, or it cannot be written.
-    """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-
-
-def put_new(part: Path, target: Path) -> None:
-    """Give a finished file its name, where nothing has it yet; `part` may be left for removal.
-
-    Raises:
-        FileExistsError: Something has the name.
-        OSError: It cannot be given.
-    """
-    try:
-        target.hardlink_to(part)  # a second name: unlike renaming it never replaces
-    except FileExistsError:
-        raise
-    except OSError:  # a disk without hard links
-        if os.path.lexists(target):
-            raise FileExistsError from None
-        part.replace(target)
-
-
-@contextlib.contextmanager
-def _beside(target: Path, old: os.stat_result | None) -> Iterator[BinaryIO]:
-    # A short name: that of the target may be as long as a name can be.
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
-    keep = False
-    try:
-        mode = 0o666 if old is None else stat.S_IMODE(old.st_mode)
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            if old is not None:
-                with contextlib.suppress(PermissionError):  # another's file becomes one's own
-                    os.fchown(file.fileno(), old.st_uid, old.st_gid)
-                os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
+        target = _target(path)
+        if parents:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        # A short name: that of the target may be as long as a name can be.
+        part = target.with_name(f".{secrets.token_hex(8)}.part")
+        old = found if replace else None
+        if old is not None:
+            mode = stat.S_IMODE(old.st_mode) & (mode | _NOT_READING)
         try:
-            if old is None:
-                put_new(part, target)
-            else:
-                part.replace(target)
+            with written(target, part, mode=mode, replace=replace, like=old, keep=True) as file:
+                yield file
         except FileExistsError:
-            keep = True
-            raise ConfigError(f"{target} is there by now: the new file is {part}") from None
-        _sync_folder(target.parent)
-    finally:
-        if not keep:
-            part.unlink(missing_ok=True)
+            raise refusal(f"{target} is there by now: the new file is {part}") from None
+    except OSError as error:
+        raise refusal(
+            f"{path} cannot be written ({error.strerror or error}): what was there stays; make "
+            "room, or choose another folder"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -187,9 +147,9 @@ def _through(path: Path, found: os.stat_result) -> Iterator[BinaryIO]:
         yield file
 
 
-def _is_through(path: Path, found: os.stat_result) -> bool:
+def _is_through(path: Path, found: os.stat_result, refusal: type[Exception] = ConfigError) -> bool:
     if stat.S_ISDIR(found.st_mode) or stat.S_ISBLK(found.st_mode) or stat.S_ISSOCK(found.st_mode):
-        raise ConfigError(f"{path} cannot be written: name a file, not a folder, disk or socket")
+        raise refusal(f"{path} cannot be written: name a file, not a folder, disk or socket")
     return not stat.S_ISREG(found.st_mode) or _is_standard_output(found)
 
 
@@ -209,13 +169,3 @@ def _state(path: Path) -> os.stat_result | None:
 
 def _target(path: Path) -> Path:
     return Path(os.path.realpath(path))
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring a new name to the disk, too; where a folder can't be synced, the file is there."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -1,0 +1,18 @@
+"""Who a party is, and the secret that the parties share: the keys of every protocol here.
+
+``identity`` is a party's own, ``secret`` the shared one. Neither knows what is encrypted with them.
+"""
+
+from privfed.keys.identity import SIGNATURE_BYTES, Identity, PublicIdentity, generate_identity
+from privfed.keys.secret import ID_BYTES, SecretKey, derive, is_secret
+
+__all__ = [
+    "ID_BYTES",
+    "SIGNATURE_BYTES",
+    "Identity",
+    "PublicIdentity",
+    "SecretKey",
+    "derive",
+    "generate_identity",
+    "is_secret",
+]

@@ -1,0 +1,337 @@
+"""One company's side of a job: its keys, rounds, cohort, transcript and results in one object."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+from privfed.errors import ConfigError, ReplayError
+from privfed.keys import Identity, SecretKey
+from privfed.secagg.checks import check_identity, check_key
+from privfed.secagg.decryptor import Decryptor
+from privfed.secagg.encryptor import Encryptor
+from privfed.secagg.keyring import Keyring
+from privfed.secagg.parameters import Parameters
+from privfed.secagg.results import IntegerResult, Kept, Result
+from privfed.secagg.rounds import check_number
+from privfed.secagg.state import Journal
+
+_STATE = "rounds.json"
+
+
+class Party:
+    """What a company does in a job, round after round, in one process or in one after another.
+
+    A round: ``encrypt`` an update and send the bytes; ``open`` the total that comes back. Rounds
+    are numbered by themselves, and each names the transcript of the last one that was opened, so
+    that parties which saw different totals notice in the next. A total is decrypted once, ever;
+    its result is kept, so that another process that asks for the same round gets it again.
+
+    Safe under threads; a context manager. A fork or a pickled copy is refused: two copies would
+    use one round twice.
+
+    Args:
+        params: what all parties agreed on.
+        key: the parties' shared key.
+        identity: this party's own keys; its public half is on the roster.
+        state: folder of this party's for what must survive the process: rounds sent and opened,
+            the transcript, failures, and the last result, in the clear, all of mode 0600. Made
+            where it does not exist, locked while in use. None keeps everything in memory, for
+            simulation in one process only.
+
+    Attributes:
+        params: what all parties agreed on.
+        place: this party's place on the roster.
+
+    Raises:
+        ConfigError: the identity is not on the roster, or the folder cannot be used, is in use or
+            belongs to another party or key.
+        ContextMismatchError: the key was made for other parameters.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        key: SecretKey,
+        identity: Identity,
+        state: Path | None = None,
+    ) -> None:
+        check_key(params, key)
+        self.params = params
+        self.place = params.index_of(check_identity(identity).public)
+        if state is not None:
+            if not isinstance(state, Path):
+                raise ConfigError("state is a pathlib.Path of a folder, or None")
+            _make(state)
+        owner = params.fingerprint + key.id + identity.public.verify_key
+        file = None if state is None else state / _STATE
+        self._journal = Journal(file, "party", owner, keeps=True)
+        try:
+            self._encryptor = Encryptor(params, key, identity, self._journal)
+            self._decryptor = Decryptor(params, key, self._journal)
+        except BaseException:
+            self._journal.close()  # a traceback that somebody keeps must not hold the lock
+            raise
+
+    @classmethod
+    def load(cls, folder: Path, passphrase: str | None = None) -> "Party":
+        """Open the party that a keyring folder stands for; its state lies in the folder, too.
+
+        Args:
+            folder: as ``privfed keys`` made it.
+            passphrase: what locks its secrets, or None.
+
+        Raises:
+            ConfigError: there is no keyring, it holds no key in use, or its party is in use.
+            AuthenticationError: the passphrase is wrong or a file was altered.
+        """
+        ring = Keyring(folder, passphrase)
+        key = ring.key()
+        return cls(ring.params, key, ring.identity, folder / "rounds" / key.id.hex())
+
+    def __repr__(self) -> str:
+        return f"Party(id={self.id}, round_id={self.round_id})"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise ReplayError("a Party is not pickled or copied: it would use its rounds twice")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget what was made ahead, and give the state free for another process."""
+        self._encryptor.close()
+        self._decryptor.close()
+
+    @property
+    def id(self) -> str:
+        """This party's id."""
+        return self.params.roster[self.place].id
+
+    @property
+    def round_id(self) -> int:
+        """The last round that was sent or opened; 0 before the first one."""
+        record = self._journal.record
+        return max(record.sent, record.opened, 0)
+
+    @property
+    def transcript(self) -> bytes:
+        """The 32-byte transcript of the last round that was opened; empty before that."""
+        return bytes.fromhex(self._journal.record.transcript)
+
+    def prepare(self, count: int = 1) -> None:
+        """Make the encryptions of zero for ``count`` more updates, while there is time.
+
+        Raises:
+            ReplayError: this is a fork.
+            ConfigError: the party was closed.
+        """
+        self._encryptor.prepare(count)
+
+    def announce(
+        self, *, round_id: int | None = None, cohort: Sequence[int] | None = None
+    ) -> bytes:
+        """Make what a round needs ahead, and return this party's seeds for the others' ``expect``.
+
+        Args:
+            round_id: the round; None: the next one.
+            cohort: as for ``encrypt``.
+
+        Raises:
+            ReplayError: the round was sent already.
+            ConfigError: round or cohort are none.
+        """
+        with self._journal.one:
+            return self._encryptor.announce(self._next(round_id), cohort)
+
+    def expect(
+        self,
+        announcements: Iterable[bytes],
+        *,
+        round_id: int | None = None,
+        cohort: Sequence[int] | None = None,
+    ) -> None:
+        """Do most of opening a round before its total is there, from the parties' announcements.
+
+        Args:
+            announcements: what ``announce`` returned at each party of the round, this one's too.
+            round_id: the round; None: the next one, or the last one sent if it is not opened.
+            cohort: as for ``encrypt``.
+
+        Raises:
+            DecodeError: an announcement is truncated, extended or none.
+            ContextMismatchError: it belongs to other parameters, key, round or cohort.
+            AuthenticationError: its sender did not sign it, or is not on the roster.
+            ReplayError: the round was opened already, or a party announces twice.
+        """
+        with self._journal.one:
+            record = self._journal.record
+            waiting = round_id is None and record.sent > record.opened
+            number = record.sent if waiting else self._next(round_id)
+            self._decryptor.prepare(announcements, number, self._cohort(number, cohort))
+
+    def encrypt(
+        self,
+        arrays: Mapping[str, Any],
+        *,
+        weight: int | None = None,
+        round_id: int | None = None,
+        cohort: Sequence[int] | None = None,
+        chained: bool = True,
+    ) -> bytes:
+        """Return one update as bytes for the server.
+
+        Args:
+            arrays: numpy arrays or a torch state_dict that fit the layout.
+            weight: how much this party counts, 1 to ``max_weight``; None where there is none.
+            round_id: the round; None: the one after the last that was sent or opened. After a
+                round that some parties missed, all name the next one.
+            cohort: with masks, the roster places of the round's parties (None: all).
+            chained: whether the upload names the last transcript; all parties of a round do, or
+                none: without, one that missed a round takes part again.
+
+        Raises:
+            ConfigError: arrays, weight, round or cohort do not fit the parameters, or a value is
+                not finite.
+            CapacityError: a value is past the clip range, and the parameters say refuse.
+            ReplayError: the round was sent already.
+        """
+        with self._journal.one:
+            return self._encryptor.encrypt(
+                arrays,
+                weight=weight,
+                round_id=self._next(round_id),
+                previous=self.transcript if chained else b"",
+                cohort=cohort,
+            )
+
+    def encrypt_integers(
+        self,
+        arrays: Mapping[str, Any],
+        *,
+        round_id: int | None = None,
+        cohort: Sequence[int] | None = None,
+        chained: bool = True,
+    ) -> bytes:
+        """Return an update of integers, to be summed as they are; see ``Encryptor``.
+
+        Arguments and errors are those of ``encrypt``.
+        """
+        with self._journal.one:
+            return self._encryptor.encrypt_integers(
+                arrays,
+                round_id=self._next(round_id),
+                previous=self.transcript if chained else b"",
+                cohort=cohort,
+            )
+
+    def open(
+        self,
+        total: bytes | Iterable[bytes],
+        *,
+        round_id: int | None = None,
+        cohort: Sequence[int] | None = None,
+    ) -> Result:
+        """Return the mean of a round; the same total again gives the result that was kept.
+
+        Args:
+            total: what ``Aggregator.total`` returned, or the parts of ``total_blocks``.
+            round_id: the round; None: the last one that this party sent.
+            cohort: with masks, the roster places of the round's parties; None: those that this
+                party sent under, or all.
+
+        Raises:
+            DecodeError: the total is truncated, extended or no total.
+            ContextMismatchError: it belongs to other parameters, key, round, cohort or history.
+            QuorumError: fewer than ``min_clients`` distinct parties are in it.
+            ReplayError: another total of the round was opened already, or a party is in it twice.
+            AuthenticationError: it is not the sum of what the senders signed; or that happened so
+                often that the key is retired.
+            CapacityError: the weights are too small for the agreed precision.
+            ConfigError: the round's updates were integers (see ``open_sums``), or the state
+                cannot be written.
+        """
+        with self._journal.one:
+            number, places = self._sent(round_id, cohort)
+            kept = self._again(total, number, places)
+            result = self._decryptor.decrypt(total, number, places) if kept is None else kept
+        if not isinstance(result, Result):
+            raise ConfigError("the round was opened as integer sums: open_sums() returns them")
+        return result
+
+    def open_sums(
+        self,
+        total: bytes | Iterable[bytes],
+        *,
+        round_id: int | None = None,
+        cohort: Sequence[int] | None = None,
+    ) -> IntegerResult:
+        """Return the integer sums of a round, for updates sent by ``encrypt_integers``.
+
+        Arguments and errors are those of ``open``.
+        """
+        with self._journal.one:
+            number, places = self._sent(round_id, cohort)
+            kept = self._again(total, number, places)
+            result = self._decryptor.decrypt_sums(total, number, places) if kept is None else kept
+        if not isinstance(result, IntegerResult):
+            raise ConfigError("the round was opened as a mean: open() returns it")
+        return result
+
+    def opened(self, round_id: int | None = None) -> Result | IntegerResult:
+        """Return the result of the last round that was opened, here or by an earlier process.
+
+        Args:
+            round_id: the round; None: whichever was opened last. Earlier ones are not kept.
+
+        Raises:
+            ReplayError: this round's result is not kept.
+            DecodeError: the file that keeps it is damaged.
+        """
+        kept = self._journal.kept(self.params.layout)
+        if kept is None or round_id not in (None, kept.round_id):
+            last = "no round's" if kept is None else f"round {kept.round_id}'s"
+            asked = "a" if round_id is None else f"round {check_number(round_id)}'s"
+            raise ReplayError(f"{asked} result is not kept; {last} is: open the total first")
+        return kept.result
+
+    def _next(self, round_id: int | None) -> int:
+        return self.round_id + 1 if round_id is None else round_id
+
+    def _sent(
+        self, round_id: int | None, cohort: Sequence[int] | None
+    ) -> tuple[int, Sequence[int] | None]:
+        """Return the round that a total is expected for, and its cohort."""
+        number = self._journal.record.sent if round_id is None else round_id
+        if round_id is None and number < 0:
+            raise ConfigError("this party has sent no round yet: say which one with round_id=")
+        return number, self._cohort(number, cohort)
+
+    def _cohort(self, number: int, cohort: Sequence[int] | None) -> Sequence[int] | None:
+        record = self._journal.record
+        return record.cohort if cohort is None and number == record.sent else cohort
+
+    def _again(
+        self, total: bytes | Iterable[bytes], number: int, cohort: Sequence[int] | None
+    ) -> Result | IntegerResult | None:
+        """Return the kept result if this is the very total that gave it."""
+        if not isinstance(total, bytes | bytearray | memoryview):
+            return None
+        kept: Kept | None = self._journal.kept(self.params.layout)
+        if kept is None or kept.round_id != number:
+            return None
+        before = self._decryptor.transcript_of(bytes(total), number, cohort)
+        if before != kept.result.transcript:
+            raise ReplayError(f"another total of round {number} was opened: each is opened once")
+        return kept.result
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_mode & 0o022:
+            raise ConfigError(f"others may write to {folder}; run: chmod 700 {folder}")
+    except OSError as error:
+        raise ConfigError(f"cannot use {folder}: {error.strerror}") from None

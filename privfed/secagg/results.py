@@ -1,0 +1,108 @@
+"""What a round gives, and how a party keeps it for whoever asks again."""
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from privfed.errors import DecodeError
+from privfed.secagg.layout import Layout
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """The mean of a round.
+
+    Attributes:
+        mean: weighted mean of the updates, float32 arrays of the layout.
+        total_weight: sum of the weights; None where there are none.
+        senders: ids of the parties in the mean, in the roster's order.
+        transcript: 32 bytes for the next round's ``previous``.
+        max_error: largest error of one value of the mean that quantising can have caused.
+    """
+
+    mean: dict[str, npt.NDArray[np.float32]] = field(repr=False)
+    total_weight: int | None
+    senders: tuple[str, ...]
+    transcript: bytes
+    max_error: float
+
+
+@dataclass(frozen=True)
+class IntegerResult:
+    """The integer sums of a round.
+
+    Attributes:
+        sums: int64 arrays of the layout.
+        senders: ids of the parties in the sums, in the roster's order.
+        transcript: 32 bytes for the next round's ``previous``.
+    """
+
+    sums: dict[str, npt.NDArray[np.int64]] = field(repr=False)
+    senders: tuple[str, ...]
+    transcript: bytes
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A round's result as a party keeps it.
+
+    Attributes:
+        round_id: the round.
+        result: what it gave.
+    """
+
+    round_id: int
+    result: Result | IntegerResult
+
+    def to_bytes(self) -> bytes:
+        """Return the file that is kept: numpy's zip of the values and of their description."""
+        arrays = self.result.mean if isinstance(self.result, Result) else self.result.sums
+        about: dict[str, Any] = {
+            "version": _VERSION,
+            "round": self.round_id,
+            "senders": self.result.senders,
+            "transcript": self.result.transcript.hex(),
+        }
+        if isinstance(self.result, Result):
+            about |= {
+                "total_weight": self.result.total_weight,
+                "max_error": self.result.max_error,
+            }
+        flat = np.concatenate([array.reshape(-1) for array in arrays.values()])
+        file = io.BytesIO()
+        np.savez(file, values=flat, about=np.frombuffer(json.dumps(about).encode(), np.uint8))
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes, layout: Layout) -> "Kept":
+        """Read what ``to_bytes`` wrote.
+
+        Raises:
+            DecodeError: it is something else, or was damaged.
+        """
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                about = json.loads(file["about"].tobytes())
+                values = file["values"]
+            if about["version"] != _VERSION or values.shape != (layout.size,):
+                raise ValueError
+            arrays, senders = layout.unflatten(values), tuple(about["senders"])
+            transcript = bytes.fromhex(about["transcript"])
+            result: Result | IntegerResult
+            if values.dtype == np.float32:
+                weight, error = about["total_weight"], about["max_error"]
+                result = Result(arrays, weight, senders, transcript, error)
+            elif values.dtype == np.int64:
+                result = IntegerResult(arrays, senders, transcript)
+            else:
+                raise ValueError
+            return cls(about["round"], result)
+        except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile):
+            raise DecodeError("the kept result of a round is damaged") from None

@@ -1,0 +1,106 @@
+"""One round as all of its parties agree on it: its number, and whose uploads make it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from privfed.errors import ConfigError
+from privfed.secagg.parameters import Parameters
+
+HASH_BYTES = 32
+UNCHAINED = bytes(HASH_BYTES)
+_MAX_ROUND = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round's number and cohort.
+
+    Attributes:
+        number: 0 to 2^64 - 1.
+        cohort: with masks, the sorted roster places that must all be in; None: anybody may be.
+        cohort_hash: 32 bytes for that cohort; zeros for None.
+    """
+
+    number: int
+    cohort: tuple[int, ...] | None
+    cohort_hash: bytes
+
+    @classmethod
+    def of(cls, params: Parameters, number: int, cohort: Sequence[int] | None) -> "Round":
+        """Return the round, after checking that it can be one.
+
+        Args:
+            params: what all parties agreed on.
+            number: the round's number.
+            cohort: with masks, the roster places of its parties (None: all); else nothing.
+
+        Raises:
+            ConfigError: the number or the cohort is none.
+        """
+        number = check_number(number)
+        if not params.masks:
+            return cls(number, None, bytes(HASH_BYTES))
+        places = _places(params, cohort)
+        digest = hashlib.sha256(b"privfed/1/cohort\x00" + np.array(places, "<u2").tobytes())
+        return cls(number, places, digest.digest())
+
+
+def check_number(number: int) -> int:
+    """Return a valid round number.
+
+    Raises:
+        ConfigError: it is no whole number from 0 to 2^64 - 1.
+    """
+    if not _is_whole(number):
+        raise ConfigError("round_id must be a whole number")
+    if not 0 <= number <= _MAX_ROUND:
+        raise ConfigError("round_id must be 0 to 2^64 - 1")
+    return int(number)
+
+
+def check_history(previous: bytes, name: str = "previous") -> bytes:
+    """Return the 32 bytes that stand for the transcript of the round before, or for none.
+
+    Raises:
+        ConfigError: they are no transcript.
+    """
+    if not isinstance(previous, bytes) or len(previous) not in (0, HASH_BYTES):
+        raise ConfigError(
+            f"{name} is the {HASH_BYTES} bytes of the previous round's transcript, or b'' "
+            "(bytes.fromhex turns hex digits into bytes)"
+        )
+    return previous or UNCHAINED
+
+
+def _places(params: Parameters, cohort: Sequence[int] | None) -> tuple[int, ...]:
+    if cohort is None:
+        chosen = tuple(range(len(params.roster)))
+    else:
+        if isinstance(cohort, str | bytes) or not _all_whole(cohort):
+            raise ConfigError(
+                "a cohort is places on the roster, whole numbers such as (0, 2): "
+                "Parameters.index_of tells a party's"
+            )
+        chosen = tuple(sorted({int(place) for place in cohort}))
+    if not all(0 <= place < len(params.roster) for place in chosen):
+        raise ConfigError("the cohort names a place that is not on the roster")
+    if not params.min_clients <= len(chosen) <= params.max_clients:
+        raise ConfigError(
+            f"a cohort of {len(chosen)} parties: with masks, name the min_clients="
+            f"{params.min_clients} to max_clients={params.max_clients} parties of the round"
+        )
+    return chosen
+
+
+def _all_whole(values: object) -> bool:
+    try:
+        return all(map(_is_whole, values))  # type: ignore[call-overload]
+    except TypeError:
+        return False
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -1,0 +1,192 @@
+"""All parties and the server of a job in one process, exchanging nothing but bytes."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from privfed.errors import ConfigError
+from privfed.keys import Identity, PublicIdentity, SecretKey, generate_identity
+from privfed.secagg.aggregator import Aggregator
+from privfed.secagg.decryptor import Decryptor
+from privfed.secagg.encryptor import Encryptor
+from privfed.secagg.parameters import Parameters
+from privfed.secagg.results import IntegerResult, Result
+
+Updates = Sequence[Mapping[str, Any]] | Mapping[int, Mapping[str, Any]]
+"""One update a party, in the roster's order; or those of some, by roster place."""
+
+
+Opened = TypeVar("Opened", Result, IntegerResult)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What one simulated round cost.
+
+    Attributes:
+        upload_bytes: of all parties together.
+        download_bytes: of all parties together; every one downloads the total.
+        seconds: wall time by phase, of all parties one after the other: "prepare" (what was made
+            ahead), "encrypt", "aggregate", "decrypt" (once, whatever the number of parties).
+    """
+
+    upload_bytes: int
+    download_bytes: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Simulation:
+    """M parties that share one key, and a server that has the public parameters alone.
+
+    The server is made anew each round from the bytes of the parameters, so there is nothing else
+    that it could hold. All parties would open the same total to the same mean, so one of them
+    does. Everything is kept in memory: for real parties there is ``Party``.
+
+    Args:
+        params: what all parties agreed on.
+        identities: those of the roster, in its order.
+        key: the parties' shared key; None: a fresh one.
+
+    Attributes:
+        params: what all parties agreed on.
+        key: the parties' shared key.
+        encryptors: one a party, in the roster's order.
+        decryptor: that of the one party that opens totals.
+
+    Raises:
+        ConfigError: the identities are not those of the roster.
+    """
+
+    def __init__(
+        self, params: Parameters, identities: Sequence[Identity], key: SecretKey | None = None
+    ) -> None:
+        if tuple(identity.public for identity in identities) != params.roster:
+            raise ConfigError("the identities are not those of the roster, in its order")
+        self.params = params
+        self.key = SecretKey.generate(params.fingerprint) if key is None else key
+        self.encryptors = tuple(Encryptor(params, self.key, each) for each in identities)
+        self.decryptor = Decryptor(params, self.key)
+        self._public = params.to_bytes()
+        self._transcript, self._ahead = b"", 0.0
+
+    def prepare(self, round_id: int, cohort: Sequence[int] | None = None) -> None:
+        """Make ahead what a round needs at every party of it: zeros, masks and announcements.
+
+        Args:
+            round_id: the round.
+            cohort: roster places of its parties; None: all.
+
+        Raises:
+            ReplayError: the round was run already.
+        """
+        start = time.perf_counter()
+        announced = [
+            self.encryptors[place].announce(round_id, cohort) for place in self._places(cohort)
+        ]
+        self.decryptor.prepare(announced, round_id, cohort)
+        self._ahead += time.perf_counter() - start
+
+    def average(
+        self, updates: Updates, *, round_id: int, weights: Sequence[int] | None = None
+    ) -> tuple[Result, Traffic]:
+        """Run a round: encrypt, upload, aggregate, and decrypt the total once.
+
+        Args:
+            updates: one a party; by roster place where only some take part.
+            round_id: the round; they rise.
+            weights: one a party of the roster, where the parameters carry weights.
+
+        Returns:
+            The mean with what is said of it, and what the round cost.
+
+        Raises:
+            ConfigError: an update or weight does not fit the parameters.
+            CapacityError: a value is past the clip range, and the parameters say refuse.
+            QuorumError: too few parties take part.
+            ReplayError: the round was run already.
+        """
+
+        def upload(place: int, update: Any, cohort: Sequence[int] | None) -> bytes:
+            return self.encryptors[place].encrypt(
+                update,
+                weight=None if weights is None else weights[place],
+                round_id=round_id,
+                previous=self._transcript,
+                cohort=cohort,
+            )
+
+        return self._round(updates, round_id, upload, self.decryptor.decrypt)
+
+    def add_integers(self, updates: Updates, *, round_id: int) -> tuple[IntegerResult, Traffic]:
+        """Run a round of integer updates, which are summed as they are.
+
+        Arguments, what is returned and errors are those of ``average``.
+        """
+
+        def upload(place: int, update: Any, cohort: Sequence[int] | None) -> bytes:
+            return self.encryptors[place].encrypt_integers(
+                update, round_id=round_id, previous=self._transcript, cohort=cohort
+            )
+
+        return self._round(updates, round_id, upload, self.decryptor.decrypt_sums)
+
+    def _round(
+        self,
+        updates: Updates,
+        round_id: int,
+        upload: Callable[[int, Any, Sequence[int] | None], bytes],
+        decrypt: Callable[[bytes, int, Sequence[int] | None], Opened],
+    ) -> tuple[Opened, Traffic]:
+        present = dict(updates if isinstance(updates, Mapping) else enumerate(updates))
+        cohort = None if len(present) == len(self.encryptors) else sorted(present)
+        seconds = {"prepare": self._ahead} if self._ahead else {}
+        self._ahead = 0.0
+        with _timed(seconds, "encrypt"):
+            uploads = [upload(place, each, cohort) for place, each in sorted(present.items())]
+        with _timed(seconds, "aggregate"):
+            total = serve(self._public, round_id, uploads, cohort)
+        with _timed(seconds, "decrypt"):
+            opened = decrypt(total, round_id, cohort)
+        self._transcript = opened.transcript
+        return opened, Traffic(sum(map(len, uploads)), len(total) * len(present), seconds)
+
+    def _places(self, cohort: Sequence[int] | None) -> Sequence[int]:
+        return range(len(self.encryptors)) if cohort is None else cohort
+
+
+def simulate(
+    parties: int, parameters: Callable[[tuple[PublicIdentity, ...]], Parameters]
+) -> Simulation:
+    """Make a job of fresh parties in one process.
+
+    Args:
+        parties: how many.
+        parameters: makes the parameters from their roster.
+
+    Raises:
+        ConfigError: the parameters are none, or not for this roster.
+    """
+    identities = [generate_identity() for _ in range(parties)]
+    return Simulation(parameters(tuple(each.public for each in identities)), identities)
+
+
+def serve(
+    public_parameters: bytes,
+    round_id: int,
+    uploads: Sequence[bytes],
+    cohort: Sequence[int] | None = None,
+) -> bytes:
+    """Be the server for one round: everything that it is given are these bytes."""
+    aggregator = Aggregator(Parameters.from_bytes(public_parameters), round_id, cohort)
+    for upload in uploads:
+        aggregator.add(upload)
+    return aggregator.total()
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - start

@@ -1,0 +1,24 @@
+"""Everything that is written to disk: whole or not at all, through no planted link.
+
+`outputs` are files for people, in places that they name; `records` and secrets are a program's
+own, and one owner holds each. `Process` tells an object from its copy in a fork.
+"""
+
+from psi.storage.outputs import check_folder, check_place, same_file, whole_file
+from psi.storage.process import Process
+from psi.storage.records import Record, read_secret, read_whole, write_new, write_whole
+from psi.storage.whole import put_new
+
+__all__ = [
+    "Process",
+    "Record",
+    "check_folder",
+    "check_place",
+    "put_new",
+    "read_secret",
+    "read_whole",
+    "same_file",
+    "whole_file",
+    "write_new",
+    "write_whole",
+]

@@ -1,0 +1,88 @@
+"""The one way in which a file comes to be: beside its place, synced, and then put there."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+__all__ = ["put_new", "written"]
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def written(
+    target: Path,
+    part: Path,
+    *,
+    mode: int,
+    replace: bool,
+    like: os.stat_result | None = None,
+    keep: bool = False,
+) -> Iterator[BinaryIO]:
+    """A file to write that is at `target`, whole and on disk, when the block ends well.
+
+    Args:
+        target: The place.
+        part: What it is called meanwhile, in the same folder; what a kill left there goes.
+        mode: Who may read it.
+        replace: Whether a file at `target` is replaced; otherwise it stays.
+        like: Whose mode and owner it gets, as far as this user may give them.
+        keep: Whether `part` stays where a file that is not replaced is in the way.
+
+    Raises:
+        FileExistsError: There is a file that is not to be replaced.
+        OSError: It cannot be written; what was there is as it was.
+    """
+    in_the_way = False
+    try:
+        part.unlink(missing_ok=True)
+        descriptor = os.open(part, _NEW, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            if like is not None:
+                with contextlib.suppress(PermissionError):  # another's file becomes one's own
+                    os.fchown(file.fileno(), like.st_uid, like.st_gid)
+                os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        try:
+            if replace:
+                part.replace(target)
+            else:
+                put_new(part, target)
+        except FileExistsError:
+            in_the_way = True
+            raise
+        _sync(target.parent)
+    finally:
+        if not (keep and in_the_way):
+            part.unlink(missing_ok=True)
+
+
+def put_new(part: Path, target: Path) -> None:
+    """Give a finished file its name, where nothing has it yet; `part` may be left for removal.
+
+    Raises:
+        FileExistsError: Something has the name.
+        OSError: It cannot be given.
+    """
+    try:
+        target.hardlink_to(part)  # a second name: unlike renaming it never replaces
+    except FileExistsError:
+        raise
+    except OSError:  # a disk without hard links
+        if os.path.lexists(target):
+            raise FileExistsError from None
+        part.replace(target)
+
+
+def _sync(folder: Path) -> None:
+    """Bring a new name to the disk, too; where a folder can't be synced, the file is there."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
