@@ -16,6 +16,7 @@ from privfed.report.svg import drawing
 from privfed.report.view import View
 from privfed.report.words import count, percent, present
 from privfed.rounding import as_given, outwards
+from psi.storage import whole_file
 
 _DPI = 160
 
@@ -115,7 +116,5 @@ def readme_picture(results: Results, path: Path) -> None:
         figure.savefig(
             buffer, format="png", dpi=_DPI, facecolor="white", bbox_inches="tight", pad_inches=0.25
         )
-    try:
-        path.write_bytes(buffer.getvalue())
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    with whole_file(path, replace=True, refusal=ConfigError) as file:
+        file.write(buffer.getvalue())
