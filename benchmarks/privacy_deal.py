@@ -59,7 +59,7 @@ def deal(dataset: Dataset, split: Split, parties: int, seed: int) -> Deal:
         return torch.tensor(dataset.features[which]), torch.tensor(dataset.labels[which])
 
     inputs, classes = dataset.encoder.num_features, len(dataset.class_names)
-    papers = dataset.name not in ("digits", "breast-cancer")
+    papers = dataset.kind not in ("digits", "breast-cancer")
     build = functools.partial(paper_network if papers else nn.Linear, inputs, classes)
     return Deal(
         seed=seed,

@@ -45,7 +45,7 @@ EXPORTS = {
         *("train_federated", "train_private", "weights_sha256"),
     ],
     "privfed.experiment": [
-        *("Aligner", "Arm", "ArmDescription", "Job", "Overlap", "Prediction", "PrivacyCost"),
+        *("Aligner", "Arm", "Job", "Overlap", "Prediction", "PrivacyCost"),
         *("Results", "Run", "SavedModel", "Settings", "Summary", "choose_arms", "jobs"),
         *("load_model", "party_names", "predict", "provenance", "run_benchmark", "save_model"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,17 @@ from privfed.data.cleaning import CleaningReport, clean, clean_ids, clean_labels
 from privfed.data.encoding import Encoder
 from privfed.errors import ConfigError
 
+DataKind = Literal["dresses", "digits", "breast-cancer", "table"]
+"""What the rows are; "table" is a user's own, whatever it is called."""
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A cleaned and encoded table, in its source's row order. Its repr shows no row.
 
     Attributes:
-        name: "dresses", "digits", "breast-cancer" or the stem of the file's name.
+        kind: What the rows are.
+        name: The same, for people; of a user's own table the stem of the file's name.
         source: Where it comes from, for people.
         is_surrogate: Whether it was made up by `privfed.data.surrogate`.
         sha256: Of the bytes read; of the canonical CSV where there was no file.
@@ -31,6 +36,7 @@ class Dataset:
         cleaning: What was changed; None where there was nothing to clean.
     """
 
+    kind: DataKind
     name: str
     source: str
     is_surrogate: bool
@@ -70,6 +76,7 @@ def assemble(
     raw: pd.DataFrame,
     encoder: Encoder,
     *,
+    kind: DataKind,
     name: str,
     source: str,
     sha256: str,
@@ -83,6 +90,7 @@ def assemble(
     Args:
         raw: Text cells under the source's own headers.
         encoder: The public schema and encoding.
+        kind: See `Dataset`.
         name: See `Dataset`.
         source: See `Dataset`.
         sha256: See `Dataset`.
@@ -105,6 +113,7 @@ def assemble(
     labels = clean_labels(list(raw[schema.label_column]), classes, schema.label_column)
     cleaned = clean(raw, schema)
     return Dataset(
+        kind=kind,
         name=name,
         source=source,
         is_surrogate=is_surrogate,

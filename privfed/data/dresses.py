@@ -46,6 +46,7 @@ def load_dresses(
     return assemble(
         raw,
         Encoder(DRESSES, encoding),
+        kind="dresses",
         name="dresses",
         source=source,
         sha256=sha256,

@@ -10,12 +10,12 @@ import pandas as pd
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from privfed.data.cleaning import Cleaned
-from privfed.data.dataset import Dataset
+from privfed.data.dataset import DataKind, Dataset
 from privfed.data.encoding import Encoder, Encoding
 from privfed.data.files import frame_sha256
 from privfed.data.schema import NumericColumn, Schema
 
-PACKAGED = {
+PACKAGED: dict[DataKind, str] = {
     "digits": "scikit-learn load_digits (UCI Optical Recognition of Handwritten Digits, test set)",
     "breast-cancer": "scikit-learn load_breast_cancer (UCI Breast Cancer Wisconsin (Diagnostic))",
 }
@@ -57,18 +57,18 @@ _BREAST_CANCER_RANGES = {
 }
 
 
-def load_packaged(name: str, *, encoding: Encoding = "codes") -> Dataset:
+def load_packaged(kind: DataKind, *, encoding: Encoding = "codes") -> Dataset:
     """Load data that ships inside scikit-learn.
 
     Args:
-        name: "digits" (1797 rows, 64 pixels, 10 classes) or "breast-cancer" (569 rows, 30
+        kind: "digits" (1797 rows, 64 pixels, 10 classes) or "breast-cancer" (569 rows, 30
             measurements, 2 classes).
         encoding: Both encodings are the same here, since every column is a number.
 
     Returns:
         Features in [0, 1]; IDs are the row numbers, "0" and up.
     """
-    bunch = (load_digits if name == "digits" else load_breast_cancer)(as_frame=True)
+    bunch = (load_digits if kind == "digits" else load_breast_cancer)(as_frame=True)
     schema = Schema(
         tuple(
             NumericColumn(
@@ -83,8 +83,9 @@ def load_packaged(name: str, *, encoding: Encoding = "codes") -> Dataset:
     values = bunch.data.to_numpy(dtype=np.float64)
     encoder = Encoder(schema, encoding)
     return Dataset(
-        name=name,
-        source=PACKAGED[name],
+        kind=kind,
+        name=kind,
+        source=PACKAGED[kind],
         is_surrogate=False,
         sha256=frame_sha256(pd.DataFrame(bunch.frame)),
         ids=np.arange(len(values)).astype(np.str_),

@@ -50,10 +50,11 @@ def load_dataset(
         )
     if dataset == "dresses":
         return load_dresses(data, encoding=encoding)
-    if dataset in PACKAGED:
-        if data != SURROGATE:
-            raise ConfigError(f"{dataset} ships inside scikit-learn: leave --data out")
-        return load_packaged(dataset, encoding=encoding)
+    for kind in PACKAGED:
+        if kind == dataset:
+            if data != SURROGATE:
+                raise ConfigError(f"{dataset} ships inside scikit-learn: leave --data out")
+            return load_packaged(kind, encoding=encoding)
     raise ConfigError(
         f"unknown data set {shown(dataset)}: use dresses, {', '.join(PACKAGED)} or table"
     )

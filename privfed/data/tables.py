@@ -80,6 +80,7 @@ def load_table(
     return assemble(
         table.frame,
         Encoder(Schema(columns, id_column=id_column, label_column=label), encoding),
+        kind="table",
         name=Path(path).stem,
         source=f"own table, {Path(path).name}",
         sha256=table.sha256,

@@ -5,14 +5,13 @@ from privfed.experiment.deal import Job
 from privfed.experiment.exposure import Aligner
 from privfed.experiment.model_file import Prediction, SavedModel, load_model, predict, save_model
 from privfed.experiment.provenance import provenance
-from privfed.experiment.results import ArmDescription, Overlap, PrivacyCost, Results, Run, Summary
+from privfed.experiment.results import Overlap, PrivacyCost, Results, Run, Summary
 from privfed.experiment.runner import jobs, party_names, run_benchmark
 from privfed.experiment.settings import Settings
 
 __all__ = [
     "Aligner",
     "Arm",
-    "ArmDescription",
     "Job",
     "Overlap",
     "Prediction",

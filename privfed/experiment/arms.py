@@ -4,47 +4,82 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NoReturn, get_args
 
 from privfed.dp import Noise
 from privfed.errors import ConfigError
-from privfed.experiment.results import ArmDescription
 
-ALL = -1
-POOLED = -2
+Trains = Literal["party", "all", "pooled"]
+"""One party by itself, all parties together, or one place with the rows of all."""
 
+Aggregation = Literal["none", "float", "reference", "packed"]
+"""Nothing to bring together; in the clear; or by these schemes of `privfed.secagg`."""
 
 Privacy = Literal["none", "local-dp-sgd", "local", "shares", "central"]
 """Nothing; DP-SGD at each party before it averages; or whose noise a sum of gradients holds."""
 
-_IN_WORDS: dict[Privacy, str] = {
-    "none": "none",
-    "local-dp-sgd": "local DP-SGD without dropout at each party",
-    "local": "all parties' clipped gradients each step, every party adds all of the noise",
-    "shares": "all parties' clipped gradients each step, every party adds a share of the noise",
-    "central": "all parties' clipped gradients each step, a trusted server adds the noise",
+# Every way that there is, each with the aggregations that it uses. What is not here would be an arm
+# that says one thing and does another.
+_WAYS: dict[tuple[Trains, Privacy], tuple[Aggregation, ...]] = {
+    ("party", "none"): ("none",),
+    ("party", "local-dp-sgd"): ("none",),
+    ("pooled", "none"): ("none",),
+    ("all", "none"): ("float", "reference", "packed"),
+    ("all", "local-dp-sgd"): ("float", "reference", "packed"),
+    ("all", "local"): ("float",),  # of noisy vectors in the clear
+    ("all", "shares"): ("reference", "packed"),  # of integers
+    ("all", "central"): ("float",),  # by a server that is trusted with what it adds
 }
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way of learning.
+    """One way of learning, as it runs and as results.json keeps it.
+
+    All that is decided of an arm, by who runs it and by who reports on it, is decided by what is
+    typed here; `label` and `who_sees` are for people.
 
     Attributes:
-        name: as on the command line.
-        label: for people.
-        trains: a party's number, `ALL` parties together, or the `POOLED` rows of all.
-        aggregation: "none", "float", "reference" or a scheme of `privfed.secagg`.
+        name: as on the command line, such as "federated-he".
+        label: for pictures and tables, such as "federated, encrypted".
+        trains: who does.
+        party: that party's number, from 0, where one trains by itself; else None.
+        aggregation: how updates, or sums of gradients, are brought together.
         privacy: what bounds a unit's influence; private arms run once at each asked ε.
         who_sees: one sentence on who could see what.
+
+    Raises:
+        ConfigError: a kind is unknown, or they contradict each other: one of them would be ignored.
     """
 
     name: str
     label: str
-    trains: int
-    aggregation: str
+    trains: Trains
+    party: int | None
+    aggregation: Aggregation
     privacy: Privacy
     who_sees: str
+
+    def __post_init__(self) -> None:
+        kinds = {"trains": Trains, "aggregation": Aggregation, "privacy": Privacy}
+        for field, kind in kinds.items():
+            if (value := getattr(self, field)) not in (known := get_args(kind)):
+                self._refuse(f"unknown {field} {value!r}", known)
+        if self.trains == "party":
+            if type(self.party) is not int or self.party < 0:
+                self._refuse(f"party={self.party!r} names nobody", ["its number, from 0"])
+        elif self.party is not None:
+            self._refuse(f"trains={self.trains!r} is no party={self.party!r}", ["party=None"])
+        way = f"trains={self.trains!r}"
+        if (used := _WAYS.get((self.trains, self.privacy))) is None:
+            private = [privacy for trains, privacy in _WAYS if trains == self.trains]
+            self._refuse(f"{way} does not do privacy={self.privacy!r}", private)
+        if self.aggregation not in used:
+            way = f"{way} with privacy={self.privacy!r}"
+            self._refuse(f"{way} would ignore aggregation={self.aggregation!r}", used)
+
+    def _refuse(self, what: str, instead: Sequence[str]) -> NoReturn:
+        raise ConfigError(f"arm {self.name!r}: {what}: choose from {', '.join(instead)}")
 
     @property
     def private(self) -> bool:
@@ -58,24 +93,18 @@ class Arm:
             return None
         return self.privacy
 
-    def describe(self, party_names: Sequence[str]) -> ArmDescription:
-        """Say the arm as results.json does."""
-        parties = {ALL: "all", POOLED: "all, rows pooled"}.get(self.trains)
-        return ArmDescription(
-            arm=self.name,
-            label=self.label,
-            parties=parties or party_names[self.trains],
-            aggregation=self.aggregation,
-            privacy=_IN_WORDS[self.privacy],
-            who_sees=self.who_sees,
-        )
+    @property
+    def encrypted(self) -> bool:
+        """Whether the server adds what it cannot read."""
+        return self.aggregation == "packed"
 
 
 _TOGETHER = (
     Arm(
         "overall",
         "all rows pooled",
-        POOLED,
+        "pooled",
+        None,
         "none",
         "none",
         "One place holds the rows of all parties in the clear.",
@@ -83,7 +112,8 @@ _TOGETHER = (
     Arm(
         "federated-float",
         "federated, plain",
-        ALL,
+        "all",
+        None,
         "float",
         "none",
         "The server sees each party's update in the clear, from which rows can be recovered; "
@@ -92,7 +122,8 @@ _TOGETHER = (
     Arm(
         "federated",
         "federated, quantised",
-        ALL,
+        "all",
+        None,
         "reference",
         "none",
         "The server sees each party's quantised update in the clear, from which rows can be "
@@ -101,7 +132,8 @@ _TOGETHER = (
     Arm(
         "federated-he",
         "federated, encrypted",
-        ALL,
+        "all",
+        None,
         "packed",
         "none",
         "The server holds no key and sees only ciphertexts, their sizes and who sent them; the "
@@ -111,7 +143,8 @@ _TOGETHER = (
     Arm(
         "federated-he-dp",
         "federated, encrypted, private",
-        ALL,
+        "all",
+        None,
         "packed",
         "local-dp-sgd",
         "The server sees only ciphertexts; the parties see a mean of updates that already hold "
@@ -122,6 +155,7 @@ _TOGETHER = (
     Arm(
         "single-party",
         "one party alone, private",
+        "party",
         0,
         "none",
         "local-dp-sgd",
@@ -130,7 +164,8 @@ _TOGETHER = (
     Arm(
         "local-noise",
         "gradients, local noise",
-        ALL,
+        "all",
+        None,
         "float",
         "local",
         "The server sees each party's noisy gradients; the stated ε bounds what it, and anybody, "
@@ -139,7 +174,8 @@ _TOGETHER = (
     Arm(
         "noise-shares",
         "gradients, noise shares, encrypted",
-        ALL,
+        "all",
+        None,
         "packed",
         "shares",
         "The server sees only ciphertexts and the parties a sum that holds the noise of all, and "
@@ -149,7 +185,8 @@ _TOGETHER = (
     Arm(
         "central-noise",
         "gradients, central noise",
-        ALL,
+        "all",
+        None,
         "float",
         "central",
         "The server sees each party's exact gradients and is trusted with them; the stated ε "
@@ -164,6 +201,7 @@ def all_arms(party_names: Sequence[str]) -> dict[str, Arm]:
         Arm(
             name,
             f"{name} alone",
+            "party",
             number,
             "none",
             "none",

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from privfed.data import Dataset, PartyRows
-from privfed.dp import Noise, PrivacyBudget, PrivacyPlan, SecretRandomness, calibrate
+from privfed.dp import PrivacyBudget, PrivacyPlan, SecretRandomness, calibrate
 from privfed.dp.accounting import worst_placements
-from privfed.experiment.arms import ALL, POOLED, Arm
+from privfed.experiment.arms import Arm
 from privfed.experiment.exposure import Exposure
 from privfed.experiment.model_file import SavedModel, save_model
 from privfed.experiment.recorder import Recorder, TestRows
@@ -47,12 +47,6 @@ from privfed.training import (
 from privfed.training.local import BATCH_SIZE, LEARNING_RATE
 
 Rows = tuple[Tensor, Tensor]
-
-_SUMS: dict[Noise, Callable[[PrivacyPlan], NoisySums]] = {
-    "local": LocalNoise,
-    "shares": SharedNoise,
-    "central": CentralNoise,
-}
 
 # The seeds of a split differ little in the worst placement, and calibration takes a second.
 _cached_plan = functools.lru_cache(maxsize=None)(calibrate)
@@ -86,7 +80,7 @@ class Deal:
 
     def run(self, job: Job, directory: Path, advance: Callable[[int], None]) -> Run:
         """Train one arm, save its model in `directory` and give its record."""
-        members = range(len(self.parties)) if job.arm.trains < 0 else [job.arm.trains]
+        members = range(len(self.parties)) if job.arm.party is None else [job.arm.party]
         rows = [self._rows(self.parties[p].train) for p in members]
         model = initial_model(self._network, job.seed)
         plan = self._plan(job, members) if job.epsilon is not None else None
@@ -115,13 +109,13 @@ class Deal:
     ) -> None:
         how = {"rounds": job.rounds, "seed": job.seed}
         if plan is not None and job.arm.noise is not None:
-            self._train_on_sums(model, rows, plan, recorder)
-        elif job.arm.trains == ALL:
+            self._train_on_sums(model, job.arm, rows, plan, recorder)
+        elif job.arm.trains == "all":
             averaging = self._averaging(job, [len(labels) for _, labels in rows], plan)
             trainers = self._trainers(rows, plan)
             train_federated(model, trainers, averaging, **how, on_round=recorder.on_round)
         else:
-            pooled = [recorder.train_rows] if job.arm.trains == POOLED else rows
+            pooled = [recorder.train_rows] if job.arm.trains == "pooled" else rows
             (trainer,) = self._trainers(pooled, plan)
             train_alone(model, trainer, **how, on_round=recorder.on_round)
 
@@ -135,7 +129,12 @@ class Deal:
         ]
 
     def _train_on_sums(
-        self, model: nn.Module, rows: Sequence[Rows], plan: PrivacyPlan, recorder: Recorder
+        self,
+        model: nn.Module,
+        arm: Arm,
+        rows: Sequence[Rows],
+        plan: PrivacyPlan,
+        recorder: Recorder,
     ) -> None:
         contributors = [
             RecordGradients(model, *own, plan, place, SecretRandomness())
@@ -143,8 +142,9 @@ class Deal:
         ]
         budget = PrivacyBudget(plan.epsilon, plan.delta, privacy_unit=plan.privacy_unit)
         adam = torch.optim.Adam(model.parameters(), lr=self.settings.private_learning_rate)
-        sums = _SUMS[plan.noise](plan)
-        train_private(model, contributors, sums, budget, adam, on_round=recorder.on_round)
+        train_private(
+            model, contributors, _sums(arm, plan), budget, adam, on_round=recorder.on_round
+        )
 
     def _averaging(
         self, job: Job, train_rows: Sequence[int], plan: PrivacyPlan | None
@@ -202,3 +202,9 @@ class Deal:
         if self.exposure is not None:
             seen, unseen = self.exposure.masks(members)
         return TestRows(*self._rows(places), sha256, seen, unseen)
+
+
+def _sums(arm: Arm, plan: PrivacyPlan) -> NoisySums:
+    if arm.noise == "shares":
+        return SharedNoise(plan, scheme=arm.aggregation)
+    return LocalNoise(plan) if arm.noise == "local" else CentralNoise(plan)

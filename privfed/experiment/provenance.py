@@ -61,6 +61,7 @@ def origin(dataset: Dataset, command: str | None = None) -> dict[str, Any]:
             "cores": len(os.sched_getaffinity(0)),
         },
         "data": {
+            "kind": dataset.kind,
             "dataset": dataset.name,
             "source": dataset.source,
             "is_surrogate": dataset.is_surrogate,

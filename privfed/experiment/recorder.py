@@ -103,8 +103,7 @@ class Recorder:
             if name.startswith("seconds_")
         }
         rounds = len(history["test_loss"])
-        encrypted = arm.aggregation not in ("none", "float", "reference")
-        spent = sum(phases.get(phase, 0.0) for phase in _ENCRYPTION) if encrypted else 0.0
+        spent = sum(phases.get(phase, 0.0) for phase in _ENCRYPTION) if arm.encrypted else 0.0
         return Run(
             arm=arm.name,
             split=split,

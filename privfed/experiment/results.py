@@ -12,22 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from privfed.dp import Noise
 from privfed.errors import ConfigError
+from privfed.experiment.arms import Arm
 from psi.storage import whole_file
 
-SCHEMA_VERSION = 3
-
-
-@dataclass(frozen=True)
-class ArmDescription:
-    """One arm as a reader needs it: what it is and who could see what."""
-
-    arm: str  # the command-line name, such as "federated-he"
-    label: str  # for pictures and tables, such as "federated, encrypted"
-    parties: str  # "guest", "host", … or "all"
-    aggregation: str  # "none", "pooled", "float", "reference" or a scheme of privfed.secagg
-    privacy: str  # "none" or the mechanism in words
-    who_sees: str  # one sentence
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -38,7 +28,9 @@ class PrivacyCost:
     epsilon_outsider: float  # of that for somebody who sees the models and put nothing in
     target_epsilon: float  # asked
     delta: float
-    noise: str  # "local": full noise a party; "shares": under encryption; "central": at the server
+    noise: (
+        Noise  # "local": full noise a party; "shares": under encryption; "central": at the server
+    )
     quorum: int  # parties whose noise a round needs
     colluders: int  # parties whose shares of the noise may be known or missing
     adjacency: str
@@ -139,7 +131,7 @@ class Results:
     """The whole file. `provenance` says versions, command, seeds, data source and hash, machine."""
 
     provenance: dict[str, Any]
-    arms: list[ArmDescription]
+    arms: list[Arm]
     overlaps: list[Overlap]
     runs: list[Run]
     summaries: list[Summary]

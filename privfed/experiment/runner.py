@@ -101,9 +101,8 @@ def run_benchmark(
                 run = deal.run(job, directory, functools.partial(advance, job.title))
                 store.save(key, run)
             runs.append(run)
-    names = party_names(settings.parties)
-    described = [arm.describe(names) for arm in choose_arms(settings.arms, names)]
-    results = Results(provenance, described, overlaps, runs, summarise(runs))
+    arms = list(choose_arms(settings.arms, party_names(settings.parties)))
+    results = Results(provenance, arms, overlaps, runs, summarise(runs))
     results.write(directory / "results.json")
     return results
 
@@ -150,7 +149,7 @@ def _key(job: Job, settings: Settings, dataset: Dataset) -> dict[str, Any]:
     return {
         "privfed": __version__,
         "schema": SCHEMA_VERSION,
-        "dataset": [dataset.name, dataset.sha256],
+        "dataset": [dataset.kind, dataset.name, dataset.sha256],
         "encoder": hashlib.sha256(dataset.encoder.to_json().encode()).hexdigest(),
         "labels": list(dataset.class_names),
         "parties": settings.parties,

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from privfed.experiment.results import Run
 from privfed.experiment.summary import wilson_interval
-from privfed.report.view import Line, View
+from privfed.report.view import Line, Role, View
 from privfed.report.words import listing, present
 
 FEW_SEEDS = 3  # fewer say nothing of how training varies
@@ -120,7 +120,7 @@ def on_other_rows(view: View, split: str, line: Line) -> bool:
     return bool(ours and theirs) and (not unknown or counts[0] != counts[1])
 
 
-def other_rows(view: View, *roles: str) -> str | None:
+def other_rows(view: View, *roles: Role) -> str | None:
     """Say which arms were tested on other rows than federated learning (else the first arm).
 
     Args:

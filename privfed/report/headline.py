@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
+from privfed.data.dataset import DataKind
 from privfed.experiment.summary import mean_interval
 from privfed.report import gains
 from privfed.report.cost import encryption
@@ -23,19 +24,19 @@ class KeyFigure:
 
 def title(view: View) -> str:
     """What the report is about."""
-    name = {
+    names: dict[DataKind | None, str] = {
         "dresses": "Dress recommendation",
         "breast-cancer": "Breast cancer",
         "digits": "Handwritten digits",
-    }.get(view.dataset, view.dataset)
-    return f"{name}: learning together, measured"
+    }
+    return f"{names.get(view.kind, view.dataset)}: learning together, measured"
 
 
 def subtitle(view: View) -> str:
     """What was run, in a sentence."""
     if view.main_split is None:
         return "No arm has finished yet."
-    arms = list(dict.fromkeys(x.label for split in view.splits for x in view.lines(split)))
+    arms = {(x.arm, x.epsilon) for split in view.splits for x in view.lines(split)}
     rounds = max((run.rounds for run in view.results.runs), default=0)
     splits = f"the {listing(view.splits)} split{'s' if len(view.splits) > 1 else ''}"
     return (

@@ -82,4 +82,4 @@ def _paper(view: View) -> Mapping[str, Any] | None:
 def _who_sees(view: View) -> list[tuple[str, str]]:
     """Each arm that ran, with the sentence on who could see what."""
     ran = dict.fromkeys(summary.arm for summary in view.results.summaries)
-    return [(a.label, a.who_sees) for a in view.results.arms if a.arm in ran]
+    return [(a.label, a.who_sees) for a in view.results.arms if a.name in ran]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import types
 import typing
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any, NoReturn
 
 from privfed.errors import ConfigError
 from privfed.experiment.results import SCHEMA_VERSION, Results
+from privfed.report.older import OLDEST, upgraded
 from privfed.report.view import View
 
 MAX_BYTES = 256_000_000  # ten times the full benchmark; measured before anything is parsed
 
-_OLDER = 2  # is read too
 _LARGEST = 1e15  # no count, byte, second or loss here is larger
 
 _AGAIN = "write it again with `privfed benchmark`"
@@ -72,8 +71,8 @@ def results_from(document: Any) -> Results:
     if not isinstance(document, dict) or "schema_version" not in document:
         raise ConfigError(f"this is not a results file: it has no schema_version; {_AGAIN}")
     version = document["schema_version"]
-    if type(version) is int and version == _OLDER:
-        document, version = _upgraded(document), SCHEMA_VERSION
+    if type(version) is int and OLDEST <= version < SCHEMA_VERSION:
+        document, version = upgraded(document, version), SCHEMA_VERSION
     if type(version) is not int or version != SCHEMA_VERSION:
         raise ConfigError(
             f"schema version {version!r} is not {SCHEMA_VERSION}, that of this privfed; {_AGAIN}"
@@ -83,26 +82,6 @@ def results_from(document: Any) -> Results:
         _check_history(run.history, f"runs[{number}].history")
     View(results)  # refuses an arm that is not described
     return results
-
-
-def _upgraded(document: dict[str, Any]) -> dict[str, Any]:
-    """Read version 2 as 3: which rows arms were tested on is not known, and folders are left out.
-
-    Its command may have been that of any program, so it is not shown; the settings are there.
-    """
-    upgraded = document | {"schema_version": SCHEMA_VERSION}
-    if isinstance(document.get("runs"), list):
-        upgraded["runs"] = [
-            {"test_rows_sha256": None} | run if isinstance(run, dict) else run
-            for run in document["runs"]
-        ]
-    if isinstance(document.get("provenance"), dict):
-        provenance = upgraded["provenance"] = document["provenance"] | {"command": None}
-        data = provenance.get("data")
-        if isinstance(data, dict) and isinstance(data.get("source"), str):
-            source = re.sub(r"(, ).*/", r"\1", data["source"], count=1)
-            provenance["data"] = data | {"source": source}
-    return upgraded
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:
@@ -115,6 +94,10 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         return None if value is None else _read(inner, value, where)
     if dataclasses.is_dataclass(kind):
         return _read_dataclass(kind, value, where)
+    if origin is typing.Literal:
+        if not isinstance(value, str) or value not in arguments:
+            _wrong(where, f"one of {', '.join(arguments)}", value)
+        return value
     if kind is float:
         if value is None:
             return float("nan")
@@ -145,9 +128,11 @@ def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
         raise ConfigError(f"{where} lacks {', '.join(sorted(missing))}; {_AGAIN}")
     if unknown := value.keys() - hints.keys():
         raise ConfigError(f"{where} has unknown fields: {', '.join(sorted(unknown))}; {_AGAIN}")
-    return kind(
-        **{name: _read(hint, value[name], f"{where}.{name}") for name, hint in hints.items()}
-    )
+    fields = {name: _read(hint, value[name], f"{where}.{name}") for name, hint in hints.items()}
+    try:
+        return kind(**fields)
+    except ConfigError as error:  # the fields are right, and contradict each other
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _check_history(history: dict[str, list[Any]], where: str) -> None:

@@ -57,6 +57,7 @@ def groups_in_words(groups: Sequence[Group]) -> str:
 
 # The paper's Figure 9
 
+_PAPER_PARTIES = ("guest", "host")  # rows of `PAPER`, by the party's number
 INTERVAL = Key("95 % interval", "ink", "line")
 PAPER_KEY = (
     Key("this run, in the arm’s colour", "federated"),
@@ -68,7 +69,9 @@ PAPER_KEY = (
 def paper_lines(view: View, split: str) -> list[tuple[str, Line]]:
     """The arms that the paper has too, each with the name of its row in `PAPER`."""
     found: list[tuple[str, Line | None]] = [
-        (line.arm, line) for line in view.lines(split, "alone") if line.arm in PAPER
+        (_PAPER_PARTIES[line.party], line)
+        for line in view.lines(split, "alone")
+        if line.party is not None and line.party < len(_PAPER_PARTIES)
     ]
     found.append(("federated", view.federated(split)))
     found += [("overall", line) for line in view.lines(split, "pooled")[:1]]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from privfed.report.charts import Spend, Trade, epsilon_chart, trade_chart
 from privfed.report.pictures import Key, Picture, on_split, picture, slug
 from privfed.report.tables import Table
-from privfed.report.view import Line, View
+from privfed.report.view import Line, Role, View
 from privfed.report.words import MISSING, compact, given, percent, percent_range, present, upper
 from privfed.rounding import as_given
 
-PRIVATE = ("private", "released")
+PRIVATE: tuple[Role, ...] = ("private", "released")
 
 EPSILON_KEY = (
     Key("ε of the worst-placed unit", "private-2", "dot"),
@@ -92,10 +92,10 @@ def _references(view: View, split: str) -> list[tuple[str, float, str]]:
 
 
 def arms(view: View, split: str) -> dict[str, list[Line]]:
-    """The private arms of a split by label, each with its lines by rising ε."""
+    """The private arms of a split by name, each with its lines by rising ε."""
     found: dict[str, list[Line]] = {}
     for line in view.lines(split, *PRIVATE):
-        found.setdefault(view.label(line.arm), []).append(line)
+        found.setdefault(line.arm, []).append(line)
     return found
 
 
@@ -107,8 +107,8 @@ def trade_pictures(view: View) -> list[Picture]:
 def trade_key(view: View, split: str) -> tuple[Key, ...]:
     """The arms' colours in `trade_pictures`."""
     return tuple(
-        Key(label, colour, "line", dash)
-        for (label, _), (colour, dash) in zip(arms(view, split).items(), _STYLES, strict=False)
+        Key(view.label(arm), colour, "line", dash)
+        for arm, (colour, dash) in zip(arms(view, split), _STYLES, strict=False)
     )
 
 
@@ -123,7 +123,7 @@ _STYLES = (
 
 def _trade(view: View, split: str) -> Picture:
     trades, words = [], []
-    for (label, lines), (colour, dash) in zip(arms(view, split).items(), _STYLES, strict=False):
+    for (arm, lines), (colour, dash) in zip(arms(view, split).items(), _STYLES, strict=False):
         shown = [x for x in lines if present(view.summary(split, x).test_accuracy_mean)]
         summaries = [view.summary(split, line) for line in shown]
         trades.append(
@@ -139,7 +139,7 @@ def _trade(view: View, split: str) -> Picture:
             f"{asked(x)} {percent(s.test_accuracy_mean)}"
             for x, s in zip(shown, summaries, strict=True)
         ]
-        words.append(f"{label}: {', '.join(at)}.")
+        words.append(f"{view.label(arm)}: {', '.join(at)}.")
     references = _references(view, split)
     words += [f"{text}." for text, _, _ in references]
     return picture(
@@ -155,9 +155,9 @@ def trade_table(view: View, split: str) -> Table:
     """Test accuracy of each private arm, an ε a column."""
     columns = sorted({x.epsilon for x in view.lines(split, *PRIVATE) if x.epsilon is not None})
     rows = []
-    for label, lines in arms(view, split).items():
+    for arm, lines in arms(view, split).items():
         cells = {line.epsilon: _accuracy(view, split, line) for line in lines}
-        rows.append((label, *(cells.get(epsilon, MISSING) for epsilon in columns)))
+        rows.append((view.label(arm), *(cells.get(epsilon, MISSING) for epsilon in columns)))
     return Table(("Arm", *(f"ε = {as_given(epsilon)}" for epsilon in columns)), tuple(rows))
 
 

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from privfed.data.dataset import DataKind
 from privfed.errors import ConfigError
-from privfed.experiment.results import ArmDescription, PrivacyCost, Results, Run, Summary
+from privfed.experiment.arms import Aggregation, Arm
+from privfed.experiment.results import PrivacyCost, Results, Run, Summary
 from privfed.rounding import as_given
 
 _SPLITS = ("overlapping", "disjoint", "deduplicated")  # the order in which their story is told
-ROLES = ("alone", "pooled", "float", "reference", "encrypted", "private", "released")
+Role = Literal["alone", "pooled", "float", "reference", "encrypted", "private", "released"]
+ROLES: tuple[Role, ...] = get_args(Role)
 _RELEASED = "released"  # a private arm that averages no updates; shown where privacy is the matter
+_PLAIN: Mapping[Aggregation, Role] = {
+    "float": "float", "reference": "reference", "packed": "encrypted",
+}  # fmt: skip
+_AGAIN = "run the benchmark again"
+_PARTIES = ("guest", "host")  # colours of the first two
 _EXTRA = ("extra-1", "extra-2", "extra-3", "extra-4")
 _PRIVATE_DASHES: tuple[tuple[float, ...], ...] = ((), (5, 1.5), (2.5, 1.2), (1, 1))
 _MOST_POINTS = 160  # of a drawn curve: more than the screen resolves, and a small file
@@ -32,7 +40,8 @@ class Line:
     arm: str
     epsilon: float | None  # asked
     label: str
-    role: str  # one of ROLES
+    role: Role
+    party: int | None  # that trains by itself
     colour: str  # a name of privfed.report.palette
     dash: tuple[float, ...]  # lengths on and off, in units of the line's width; () is solid
 
@@ -55,20 +64,32 @@ class View:
         results: The results to read.
 
     Raises:
-        ConfigError: If a run or a summary names an arm that the results do not describe.
+        ConfigError: If a run or a summary names an arm that the results do not describe, or has an
+            ε where its arm is not private, or none where it is; an arm is described twice; or the
+            provenance's data are of no known kind, or do not say whether the program drew them.
     """
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self._descriptions: dict[str, ArmDescription] = {}
-        for description in results.arms:
-            self._descriptions.setdefault(description.arm, description)
-        for arm in [run.arm for run in results.runs] + [s.arm for s in results.summaries]:
-            if arm not in self._descriptions:
-                raise ConfigError(
-                    f"the results hold arm {arm!r}, which their list of arms does not "
-                    "describe; run the benchmark again"
-                )
+        self._data = _described(results.provenance)
+        self._arms = {arm.name: arm for arm in results.arms}
+        if len(self._arms) < len(results.arms):
+            raise ConfigError(f"the results describe an arm twice; {_AGAIN}")
+        records: list[Run | Summary] = [*results.runs, *results.summaries]
+        for record in records:
+            self._check(record)
+
+    def _check(self, record: Run | Summary) -> None:
+        arm = self._arms.get(record.arm)
+        if arm is None:
+            raise ConfigError(
+                f"the results hold arm {record.arm!r}, which their list of arms does not "
+                f"describe; {_AGAIN}"
+            )
+        if arm.private and record.epsilon is None:
+            raise ConfigError(f"arm {arm.name!r} is private and its run has no epsilon; {_AGAIN}")
+        if record.epsilon is not None and not arm.private:
+            raise ConfigError(f"arm {arm.name!r} is not private and has an epsilon; {_AGAIN}")
 
     @cached_property
     def splits(self) -> list[str]:
@@ -84,7 +105,7 @@ class View:
 
     @cached_property
     def _all_lines(self) -> list[Line]:
-        order = list(self._descriptions)
+        order = list(self._arms)
         keys = dict.fromkeys((s.arm, s.epsilon) for s in self.results.summaries)
         paint = _Paint()
         return [
@@ -92,16 +113,16 @@ class View:
             for arm, epsilon in sorted(keys, key=lambda key: (order.index(key[0]), key[1] or 0.0))
         ]
 
-    def _line(self, arm: str, epsilon: float | None, paint: _Paint) -> Line:
-        description = self._descriptions[arm]
-        label = description.label
-        if epsilon is not None and "ε" not in label:
+    def _line(self, name: str, epsilon: float | None, paint: _Paint) -> Line:
+        arm = self._arms[name]
+        label = arm.label
+        if epsilon is not None:
             label = f"{label}, ε\u00a0=\u00a0{as_given(epsilon)}"
-        role = _role(description, epsilon)
-        colour, dash = paint.next(role, arm)
-        return Line(arm, epsilon, label, role, colour, dash)
+        role = _role(arm)
+        colour, dash = paint.next(role, arm.party)
+        return Line(name, epsilon, label, role, arm.party, colour, dash)
 
-    def lines(self, split: str, *roles: str) -> list[Line]:
+    def lines(self, split: str, *roles: Role) -> list[Line]:
         """The arms that a split has a summary of, in the results' order.
 
         Args:
@@ -115,7 +136,7 @@ class View:
 
     def label(self, arm: str) -> str:
         """An arm's name for people, without an ε."""
-        return self._descriptions[arm].label
+        return self._arms[arm].label
 
     @cached_property
     def _summaries(self) -> Mapping[tuple[str, str, float | None], Summary]:
@@ -136,7 +157,8 @@ class View:
 
     def federated(self, split: str) -> Line | None:
         """The arm that stands for federated learning: the reference, or the nearest to it."""
-        for role in ("reference", "encrypted", "float"):
+        order: tuple[Role, ...] = ("reference", "encrypted", "float")
+        for role in order:
             if lines := self.lines(split, role):
                 return lines[0]
         return None
@@ -205,35 +227,36 @@ class View:
         """The seeds of the finished runs."""
         return sorted({run.seed for run in self.results.runs})
 
-    def fact(self, *names: str) -> Any:
-        """The first of these keys in the provenance that has a plain value, however deep."""
-        return next(
-            (
-                value
-                for name in names
-                for key, value in _walk(self.results.provenance)
-                if key == name and value is not None and not isinstance(value, Mapping)
-            ),
-            None,
-        )
+    @property
+    def kind(self) -> DataKind | None:
+        """What the data are; None where that is not recorded."""
+        kind: DataKind | None = self._data.get("kind")
+        return kind
 
     @property
     def dataset(self) -> str:
-        """The data set's name, such as "dresses"."""
-        return str(self.fact("dataset") or "unnamed data")
+        """The data set's name, such as "dresses", for people."""
+        return str(self._data.get("dataset") or "unnamed data")
+
+    @property
+    def data_in_words(self) -> str:
+        """The data set, where it comes from and how it was encoded, for people."""
+        source, encoding = self._data.get("source"), self._data.get("encoding")
+        return (
+            self.dataset
+            + (f", {source}" if source else "")
+            + (f", encoded as {encoding}" if encoding else "")
+        )
 
     @property
     def is_dresses(self) -> bool:
         """Whether the paper's comparison applies."""
-        return self.dataset.startswith("dress")
+        return self.kind == "dresses"
 
     @property
     def is_surrogate(self) -> bool:
-        """Whether the data were drawn by the program; unlabelled data that say so count."""
-        flag = self.fact("is_surrogate")
-        if flag is None:
-            return "surrogate" in str(self.fact("source", "data_source") or "").lower()
-        return bool(flag)
+        """Whether the data were drawn by the program."""
+        return bool(self._data.get("is_surrogate"))
 
     @property
     def id_name(self) -> str:
@@ -247,13 +270,13 @@ class _Paint:
     def __init__(self) -> None:
         self._count: dict[str, int] = {}
 
-    def next(self, role: str, arm: str) -> tuple[str, tuple[float, ...]]:
+    def next(self, role: Role, party: int | None) -> tuple[str, tuple[float, ...]]:
         nth = self._count.get(role, 0)
         self._count[role] = nth + 1
         if role in ("private", _RELEASED):
             return f"private-{nth % 4 + 1}", _PRIVATE_DASHES[nth % 4]
-        if role == "alone" and arm in ("guest", "host"):
-            return arm, ()
+        if party is not None and party < len(_PARTIES):
+            return _PARTIES[party], ()
         named: dict[str, tuple[str, tuple[float, ...]]] = {
             "pooled": ("overall", (6, 1.5)),
             "float": ("float", (1, 1.2)),
@@ -267,20 +290,25 @@ class _Paint:
         return _EXTRA[extra % len(_EXTRA)], ()
 
 
-def _role(description: ArmDescription, epsilon: float | None) -> str:
-    if epsilon is not None or description.privacy != "none":
-        averages = description.aggregation != "none" and "DP-SGD" in description.privacy
-        return "private" if averages else _RELEASED
-    if description.aggregation == "none" and description.parties.startswith("all"):
-        return "pooled"
-    plain = {"none": "alone", "float": "float", "reference": "reference"}
-    return plain.get(description.aggregation, "encrypted")
+def _role(arm: Arm) -> Role:
+    if arm.private:
+        averages = arm.trains == "all" and arm.privacy == "local-dp-sgd"
+        return "private" if averages else "released"
+    if arm.trains != "all":
+        return "pooled" if arm.trains == "pooled" else "alone"
+    return _PLAIN[arm.aggregation]
 
 
-def _walk(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every key and value, the upper level before the lower."""
-    yield from tree.items()
-    for value in tree.values():
-        for branch in value if isinstance(value, Sequence) else (value,):
-            if isinstance(branch, Mapping):
-                yield from _walk(branch)
+def _described(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the provenance says of the data, after checking what anything depends on."""
+    data = provenance.get("data", {})
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"provenance.data should be an object; {_AGAIN}")
+    kind = data.get("kind")
+    if kind is not None and kind not in get_args(DataKind):
+        raise ConfigError(
+            f"provenance.data.kind should be null or of {', '.join(get_args(DataKind))}; {_AGAIN}"
+        )
+    if data and type(data.get("is_surrogate")) is not bool:
+        raise ConfigError(f"provenance.data.is_surrogate should be true or false; {_AGAIN}")
+    return data
