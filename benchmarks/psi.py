@@ -129,7 +129,7 @@ def write_tables(folder: Path, n: int) -> list[list[str]]:
 
 def run(tool: str, folder: Path, ids: list[list[str]]) -> dict[str, Any]:
     """One session of one tool."""
-    _, module, protocol, with_result = TOOLS[tool]
+    environment, module, protocol, with_result = TOOLS[tool]
     task = {"protocol": protocol, "n": len(ids[0]), "folder": str(folder), "ports": free_ports()}
     processes = []
     for rank in (0, 1):
@@ -168,7 +168,7 @@ def run(tool: str, folder: Path, ids: list[list[str]]) -> dict[str, Any]:
     total = int(LOOPBACK.read_text()) - carried if None in sent else sum(sent)
     shared = set(ids[0]) & set(ids[1])
     found = [read_result(folder / f"out{rank}.csv", ids[rank]) for rank in with_result]
-    aligned = all(one == found[0] for one in found) or tool.startswith("spu")  # sorted by itself
+    aligned = all(one == found[0] for one in found) or environment == "spu"  # sorted by itself
     correct = aligned and all(set(one) == shared and len(one) == len(shared) for one in found)
     load = os.getloadavg()[0]  # 2 is this run alone; what is above others did
     return {"wall": wall, "bytes": total, "correct": correct, "costs": costs, "load": load}

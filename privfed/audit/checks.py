@@ -53,12 +53,14 @@ class Check:
         statistic: what is measured, in words.
         threshold: when it flags, in words.
         blind: what it cannot see, in words.
+        false_alarm_rate: chance at most that it flags a sound run; 0 where chance plays no part.
     """
 
     measure: Callable[[CanaryRun], Checked]
     statistic: str
     threshold: str
     blind: str
+    false_alarm_rate: float = FALSE_ALARM
 
 
 def longest_row(run: CanaryRun) -> Checked:
@@ -121,6 +123,7 @@ CHECKS: Mapping[str, Check] = {
         "the most that one canary of ten clip norms added to a party's sum, in clip norms",
         f"above 1 + {SLACK:g}; no chance is involved",
         "noise of any kind, and rows whose gradient goes another way than the canaries'",
+        false_alarm_rate=0.0,
     ),
     "noise level": Check(
         noise_level,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
@@ -46,12 +47,27 @@ _BITS = 24  # of a value in the encrypted and the control upload
 _PLAIN_NAMES = 12  # columns of the tables of rows
 
 
+Onlooker = Literal[
+    "plaintext",
+    "plaintext-epoch",
+    "control",
+    "encrypted",
+    "second-party",
+    "little-noise",
+    "dp-sgd",
+    "second-party-shares",
+    "sum-of-shares",
+]
+"""Who sees what; "control" is the server of "encrypted" without the encryption."""
+
+
 @dataclass(frozen=True)
 class Attack:
     """One onlooker's success.
 
     Attributes:
-        onlooker: who sees what, in words.
+        kind: who sees what.
+        onlooker: the same in words, for people.
         encoding: of the features.
         batch_size: rows in the step.
         rows: rows attacked in all.
@@ -66,6 +82,7 @@ class Attack:
         statement: the ε that bounds this onlooker with all that it means; None where nothing does.
     """
 
+    kind: Onlooker
     onlooker: str
     encoding: str
     batch_size: int
@@ -158,6 +175,7 @@ class Step:
 
     def attack(
         self,
+        kind: Onlooker,
         onlooker: str,
         batches: Sequence[NDArray[np.intp]],
         see: Callable[[NDArray[np.intp]], Floats],
@@ -178,6 +196,7 @@ class Step:
                 likeliest = likeliest_row(*self.first_layer(seen), self.true)
                 identified += np.array_equal(self.true[likeliest], self.true[batch[0]])
         return Attack(
+            kind=kind,
             onlooker=onlooker,
             encoding=self.dataset.encoder.encoding,
             batch_size=len(batches[0]),

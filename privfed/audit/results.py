@@ -15,13 +15,10 @@ from privfed.audit.onlookers import Attack, Beside
 from privfed.errors import ConfigError
 from psi.storage import whole_file
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Advance = Callable[[str, int], None]
 """Called with what is being done and how much work was done since the last call."""
-
-CONTROL = "a server: the bytes, not encrypted (control)"
-ENCRYPTED = "a server: the bytes, encrypted"
 
 SOUND = "nothing"
 """What is planted in the real thing."""
@@ -64,7 +61,10 @@ class Distinguishing:
 
 @dataclass(frozen=True)
 class CheckDescription:
-    """What a check measures, when it flags, and what it cannot see, in words."""
+    """What a check measures, when it flags, and what it cannot see, in words.
+
+    `false_alarm_rate` is 0 where chance plays no part.
+    """
 
     name: str
     statistic: str

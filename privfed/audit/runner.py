@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from privfed.audit import membership
 from privfed.audit.canaries import CanaryRun, Sources, canary_plan, run_with_canaries
-from privfed.audit.checks import CHECKS, FALSE_ALARM, lower_bound
+from privfed.audit.checks import CHECKS, lower_bound
 from privfed.audit.faults import FAULTS, Fault
 from privfed.audit.results import (
     SOUND,
@@ -129,7 +129,7 @@ class _Audit:
                 each.statistic,
                 each.threshold,
                 each.blind,
-                0.0 if name == "longest row" else FALSE_ALARM,
+                each.false_alarm_rate,
             )
             for name, each in CHECKS.items()
         ]

@@ -21,7 +21,7 @@ from privfed.audit.onlookers import (
     flat,
     network_dimension,
 )
-from privfed.audit.results import CONTROL, ENCRYPTED, Advance, Distinguishing
+from privfed.audit.results import Advance, Distinguishing
 from privfed.audit.settings import AuditSettings
 from privfed.data import Dataset
 from privfed.dp import Noise, PrivacyPlan, calibrate
@@ -67,10 +67,13 @@ class Scenes:
             for size in (1, 4, 16, 64):
                 if size <= len(rows):
                     batches = np.array_split(rows, len(rows) // size)
-                    found.append(each.attack("a plaintext SGD update", batches, _plain(each)))
+                    found.append(
+                        each.attack("plaintext", "a plaintext SGD update", batches, _plain(each))
+                    )
             everything = [each.order[: len(each.order) // 2]]
             found.append(
                 each.attack(
+                    "plaintext-epoch",
                     "a plaintext update by an epoch of Adam",
                     everything,
                     lambda batch, each=each: flat(each.epoch(batch)),  # type: ignore[misc]
@@ -78,14 +81,23 @@ class Scenes:
             )
         self._advance("reading plaintext updates", 1)
         lone = np.array_split(rows, len(rows))
-        found.append(
-            step.attack(CONTROL, lone,
-                        Upload(step, "reference"))
-        )  # fmt: skip
-        found.append(step.attack(ENCRYPTED, lone, Upload(step, "packed")))
-        found.append(
-            step.attack("a second party: the mean minus its own part", lone, SecondParty(step))
-        )
+        found += [
+            step.attack(
+                "control",
+                "a server: the bytes, not encrypted (control)",
+                lone,
+                Upload(step, "reference"),
+            ),
+            step.attack(
+                "encrypted", "a server: the bytes, encrypted", lone, Upload(step, "packed")
+            ),
+            step.attack(
+                "second-party",
+                "a second party: the mean minus its own part",
+                lone,
+                SecondParty(step),
+            ),
+        ]
         self._advance("reading ciphertexts", 1)
         return found + self._noisy_attacks(lone)
 
@@ -96,6 +108,7 @@ class Scenes:
             little = dataclasses.replace(local, noise_multiplier=multiplier, target_epsilon=None)
             found.append(
                 step.attack(
+                    "little-noise",
                     f"a clipped gradient with noise of {multiplier:g} clip norms (no ε to speak "
                     "of)",
                     lone,
@@ -104,6 +117,7 @@ class Scenes:
             )
         found.append(
             step.attack(
+                "dp-sgd",
                 f"a DP-SGD step with noise of {local.noise_multiplier:.2g} clip norms",
                 lone,
                 NoisyStep(step, local, self._source()),
@@ -114,6 +128,7 @@ class Scenes:
             sources = [self._source(), self._source()]
             found.append(
                 step.attack(
+                    "second-party-shares" if insider else "sum-of-shares",
                     "a second party under noise shares, its own sum and share taken out"
                     if insider
                     else "who sees the sum of two under noise shares",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scipy import stats
 
 from privfed.audit.checks import FALSE_ALARM
-from privfed.audit.results import CONTROL, ENCRYPTED, NOTICED, SOUND, AuditResults, Verdict
+from privfed.audit.results import NOTICED, SOUND, AuditResults, Verdict
 from privfed.rounding import at_least, at_most
 
 BY_CHANCE = 1e-6
@@ -16,8 +16,8 @@ guesses every time, so that little is lost."""
 def verdicts(results: AuditResults) -> list[Verdict]:
     """Hold what was found against what must be found."""
     control, encrypted = (
-        next(attack for attack in results.attacks if attack.onlooker == name)
-        for name in (CONTROL, ENCRYPTED)
+        next(attack for attack in results.attacks if attack.kind == kind)
+        for kind in ("control", "encrypted")
     )
     game = {each.scheme: each for each in results.distinguishing}
     by_chance = stats.binom.sf(
@@ -39,9 +39,11 @@ def verdicts(results: AuditResults) -> list[Verdict]:
         if each.meant and each.flagged[each.meant] < NOTICED * each.runs
     ]
     sound = next(each for each in results.detections if each.meant is None)
-    alarms = sum(sound.flagged.values()) - sound.flagged["longest row"]
-    # Chance of so many false alarms at the stated rate, over the three checks that chance plays in.
-    often = stats.binom.sf(alarms - 1, 3 * sound.runs, FALSE_ALARM)
+    by_luck = [check.name for check in results.checks if check.false_alarm_rate]
+    alarms = sum(sound.flagged[name] for name in by_luck)
+    # Chance of so many false alarms at the stated rate, over the checks that chance plays in.
+    often = stats.binom.sf(alarms - 1, len(by_luck) * sound.runs, FALSE_ALARM)
+    impossible = sum(sound.flagged.values()) - alarms
     bound = results.bounds[SOUND]
     return [
         Verdict(
@@ -74,7 +76,7 @@ def verdicts(results: AuditResults) -> list[Verdict]:
         ),
         Verdict(
             "sound runs are not flagged",
-            bool(often >= FALSE_ALARM) and sound.flagged["longest row"] == 0,
+            bool(often >= FALSE_ALARM) and not impossible,
             f"{sum(sound.flagged.values())} flags in {sound.runs} sound runs.",
         ),
     ]

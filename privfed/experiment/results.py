@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from privfed.dp import Noise
 from privfed.errors import ConfigError
@@ -18,6 +19,25 @@ from privfed.experiment.arms import Arm
 from psi.storage import whole_file
 
 SCHEMA_VERSION = 4
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a number that is read back may be; without one, at least 0."""
+
+    least: float
+    most: float
+
+
+Share = Annotated[float, Range(0.0, 1.0)]
+Interval = tuple[  # Student's t knows nothing of 0 and 1
+    Annotated[float, Range(-math.inf, math.inf)], Annotated[float, Range(-math.inf, math.inf)]
+]
+
+HISTORY: Mapping[str, Any] = {
+    "train_accuracy": Share, "test_accuracy": Share, "test_auc": Share, "weights_sha256": str,
+}  # fmt: skip
+"""The columns of `Run.history` that are not plain numbers."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +92,18 @@ class Run:
     test_rows_sha256: str | None  # which rows; None in files of version 2, which do not say
     train_loss_first: float
     train_loss_last: float
-    train_accuracy_first: float
-    train_accuracy_last: float
+    train_accuracy_first: Share
+    train_accuracy_last: Share
     test_loss_last: float
-    test_accuracy: float
-    test_auc: float | None  # None where the test rows hold one class only
-    seen_accuracy: float | None  # test rows whose ID this arm trained on; None where there are none
+    test_accuracy: Share
+    test_auc: Share | None  # None where the test rows hold one class only
+    seen_accuracy: Share | None  # test rows whose ID this arm trained on; None where there are none
     seen_n: int
-    unseen_accuracy: float | None  # test rows whose ID no party trained on, each ID once
+    unseen_accuracy: Share | None  # test rows whose ID no party trained on, each ID once
     unseen_n: int
     unseen_correct: int
     unseen_majority_correct: int  # rows of those on which the majority class would be right
-    majority_accuracy: float  # of the training rows' majority class, on this arm's test rows
+    majority_accuracy: Share  # of the training rows' majority class, on this arm's test rows
     weights_sha256: str  # of the final model's float32 parameters in order
     upload_bytes_per_round: float  # all parties together
     download_bytes_per_round: float  # all parties together
@@ -105,21 +125,21 @@ class Summary:
     split: str
     epsilon: float | None
     seeds: int
-    test_accuracy_mean: float
-    test_accuracy_ci95: tuple[float, float] | None  # Student's t over seeds; None for one seed
-    test_auc_mean: float | None
+    test_accuracy_mean: Share
+    test_accuracy_ci95: Interval | None  # Student's t over seeds; None for one seed
+    test_auc_mean: Share | None
     train_loss_first_mean: float
     train_loss_last_mean: float
-    train_accuracy_first_mean: float
-    train_accuracy_last_mean: float
+    train_accuracy_first_mean: Share
+    train_accuracy_last_mean: Share
     test_loss_last_mean: float
-    seen_accuracy: float | None
+    seen_accuracy: Share | None
     seen_n: int
-    unseen_accuracy: float | None  # pooled over seeds
-    unseen_ci95: tuple[float, float] | None  # Wilson's score interval on the pooled count
+    unseen_accuracy: Share | None  # pooled over seeds
+    unseen_ci95: Interval | None  # Wilson's score interval on the pooled count
     unseen_n: int
-    unseen_majority: float | None  # the majority class on the same rows
-    majority_accuracy: float
+    unseen_majority: Share | None  # the majority class on the same rows
+    majority_accuracy: Share
     upload_bytes_per_round: float
     download_bytes_per_round: float
     encryption_seconds_per_round: float

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from privfed.errors import ConfigError
-from privfed.experiment.results import SCHEMA_VERSION, Results
+from privfed.experiment.results import HISTORY, SCHEMA_VERSION, Range, Results
 from privfed.report.older import OLDEST, upgraded
 from privfed.report.view import View
 
 MAX_BYTES = 256_000_000  # ten times the full benchmark; measured before anything is parsed
 
 _LARGEST = 1e15  # no count, byte, second or loss here is larger
+_PLAIN = Range(0.0, _LARGEST)
 
 _AGAIN = "write it again with `privfed benchmark`"
 
@@ -84,9 +85,11 @@ def results_from(document: Any) -> Results:
     return results
 
 
-def _read(kind: Any, value: Any, where: str) -> Any:
+def _read(kind: Any, value: Any, where: str, limits: Range = _PLAIN) -> Any:
     """`value` as the annotation `kind` wants it, or a ConfigError that names `where`."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _read(arguments[0], value, where, arguments[1])
     if kind is Any:
         return value
     if origin in (types.UnionType, typing.Union):  # X | None is the only union of the schema
@@ -102,7 +105,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         if value is None:
             return float("nan")
         if type(value) in (int, float):
-            return float(_in_range(value, where))
+            return float(_in_range(value, where, limits))
         _wrong(where, "a number", value)
     if origin is dict:
         if isinstance(value, dict):
@@ -117,13 +120,13 @@ def _read(kind: Any, value: Any, where: str) -> Any:
         return origin(_read(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if type(value) is not kind:  # int or str; a bool is neither
         _wrong(where, {int: "a whole number", str: "a string"}[kind], value)
-    return _in_range(value, where) if kind is int else value
+    return _in_range(value, where, limits) if kind is int else value
 
 
 def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         _wrong(where, "an object", value)
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     if missing := hints.keys() - value.keys():
         raise ConfigError(f"{where} lacks {', '.join(sorted(missing))}; {_AGAIN}")
     if unknown := value.keys() - hints.keys():
@@ -137,24 +140,14 @@ def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
 
 def _check_history(history: dict[str, list[Any]], where: str) -> None:
     for name, column in history.items():
-        wanted = str if name == "weights_sha256" else (int, float)
         for number, entry in enumerate(column):
-            if entry is not None and (isinstance(entry, bool) or not isinstance(entry, wanted)):
-                kind = "a string" if wanted is str else "a number"
-                _wrong(f"{where}.{name}[{number}]", kind, entry)
-            if isinstance(entry, int | float):
-                _in_range(entry, f"{where}.{name}[{number}]")
+            if entry is not None:
+                _read(HISTORY.get(name, float), entry, f"{where}.{name}[{number}]")
 
 
-def _in_range(value: int | float, where: str) -> int | float:
-    """The value, if a field of that name can have it: what is drawn may rely on it."""
-    name = where.rpartition(".")[2]
-    if "_ci95" in name:  # Student's t knows nothing of 0 and 1
-        least, most = -_LARGEST, _LARGEST
-    elif any(word in name for word in ("accuracy", "auc", "majority")) and "correct" not in name:
-        least, most = 0.0, 1.0
-    else:
-        least, most = 0.0, _LARGEST
+def _in_range(value: int | float, where: str, limits: Range) -> int | float:
+    """The value, if its field can have it: what is drawn may rely on it."""
+    least, most = max(limits.least, -_LARGEST), min(limits.most, _LARGEST)
     if not least <= value <= most:
         _wrong(where, f"between {least:g} and {most:g}", value)
     return value

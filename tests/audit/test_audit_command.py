@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from privfed.audit import CHECKS, AuditResults, AuditSettings, Detection, run_audit
-from privfed.audit.results import CONTROL, ENCRYPTED
 from privfed.audit.verdicts import verdicts
 from privfed.cli import main
 from privfed.data import Dataset, load_dataset
@@ -84,7 +83,7 @@ def test_everything_holds_and_is_written(finished: Finished, results: AuditResul
     assert results.simulation
     kept = json.loads((finished.folder / "audit.json").read_text(encoding="utf-8"))
     assert kept.keys() == {field.name for field in dataclasses.fields(AuditResults)}
-    assert kept["schema_version"] == 1
+    assert kept["schema_version"] == 2
     assert [each["planted"] for each in kept["detections"]] == [
         *("nothing", "no clipping", "σ/10", "a share left out", "the same noise twice")
     ]
@@ -130,12 +129,12 @@ def test_each_verdict_can_fail(results: AuditResults) -> None:
 
     assert failing() == set()
     attacks = list(results.attacks)
-    place = next(i for i, a in enumerate(attacks) if a.onlooker == ENCRYPTED)
+    place = next(i for i, a in enumerate(attacks) if a.kind == "encrypted")
     for broken in ({"recovered": 1}, {"identified": 5}):
         leaks = [*attacks]
         leaks[place] = dataclasses.replace(attacks[place], **broken)  # type: ignore[arg-type]
         assert failing(attacks=leaks) == {"the server gets nothing"}
-    control = next(i for i, a in enumerate(attacks) if a.onlooker == CONTROL)
+    control = next(i for i, a in enumerate(attacks) if a.kind == "control")
     powerless = [*attacks]
     powerless[control] = dataclasses.replace(attacks[control], recovered=0)
     assert failing(attacks=powerless) == {"the server gets nothing"}

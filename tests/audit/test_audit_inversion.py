@@ -72,7 +72,9 @@ def test_a_matched_row_survives_noise_that_inversion_does_not() -> None:
 @pytest.mark.parametrize("encoding", ["dresses", "onehot"])
 def test_a_batch_of_one_is_recovered_exactly(request: pytest.FixtureRequest, encoding: str) -> None:
     step = Step(request.getfixturevalue(encoding), seed=3)
-    found = step.attack("", np.array_split(step.order[:64], 64), lambda b: flat(step.update(b)))
+    found = step.attack(
+        "plaintext", "", np.array_split(step.order[:64], 64), lambda b: flat(step.update(b))
+    )
     assert (found.recovered, found.rows, found.identified) == (64, 64, 64)
     assert found.attributes_right == 1.0 > found.attributes_blind
     row = step.order[:1]
@@ -83,20 +85,22 @@ def test_a_batch_of_one_is_recovered_exactly(request: pytest.FixtureRequest, enc
 def test_batches_hide_rows_and_an_epoch_hides_all(step: Step) -> None:
     rows = step.order[:64]
     recovered = [
-        step.attack("", np.array_split(rows, 64 // size), lambda b: flat(step.update(b))).recovered
+        step.attack(
+            "plaintext", "", np.array_split(rows, 64 // size), lambda b: flat(step.update(b))
+        ).recovered
         for size in (1, 4, 64)
     ]
     assert recovered[0] == 64 > recovered[1] > 32 > recovered[2]
-    epoch = step.attack("", [step.order[:250]], lambda b: flat(step.epoch(b)))
+    epoch = step.attack("plaintext-epoch", "", [step.order[:250]], lambda b: flat(step.epoch(b)))
     assert epoch.recovered == 0
 
 
 def test_ciphertext_gives_nothing_and_the_same_bytes_in_the_clear_give_all(
     step: Step, lone: list[np.ndarray]
 ) -> None:
-    control = step.attack("", lone, Upload(step, "reference"))
+    control = step.attack("control", "", lone, Upload(step, "reference"))
     assert (control.recovered, control.identified) == (LONE, LONE)
-    encrypted = step.attack("", lone, Upload(step, "packed"))
+    encrypted = step.attack("encrypted", "", lone, Upload(step, "packed"))
     # Picking one of 500 at random is right 3 times in 24 with chance 1.6e-5.
     assert encrypted.recovered == 0
     assert encrypted.identified is not None
@@ -115,7 +119,7 @@ def test_what_is_read_off_ciphertext_is_not_correlated_with_the_update(step: Ste
 def test_the_second_of_two_parties_has_the_others_rows(step: Step, lone: list[np.ndarray]) -> None:
     second = SecondParty(step)
     np.testing.assert_allclose(second(lone[0]), flat(step.update(lone[0])), atol=4 * 64 / 2**23)
-    found = step.attack("", lone, SecondParty(step))
+    found = step.attack("second-party", "", lone, SecondParty(step))
     assert (found.recovered, found.identified) == (LONE, LONE)
 
 
@@ -123,11 +127,13 @@ def test_little_noise_stops_inversion_and_not_recognition(
     step: Step, lone: list[np.ndarray]
 ) -> None:
     source = SeededRandomness(1)
-    little = step.attack("", lone, NoisyStep(step, step_plan(step, "local", 0.003), source))
+    little = step.attack(
+        "little-noise", "", lone, NoisyStep(step, step_plan(step, "local", 0.003), source)
+    )
     assert little.recovered == 0
     assert little.identified is not None
     assert little.identified > LONE / 2
-    enough = step.attack("", lone, NoisyStep(step, step_plan(step, "local"), source))
+    enough = step.attack("dp-sgd", "", lone, NoisyStep(step, step_plan(step, "local"), source))
     assert enough.recovered == 0
     assert enough.identified is not None
     assert enough.identified < 3

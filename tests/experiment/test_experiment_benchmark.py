@@ -43,7 +43,7 @@ def test_every_arm_ran_with_every_seed(mini: Mini) -> None:
         assert run.rounds == ROUNDS.get(run.arm, 4)
         assert run.epsilon == (None if run.arm in ARMS[:6] else 8.0)
         assert {len(column) for column in run.history.values()} == {run.rounds}
-    assert [arm.arm for arm in mini.results.arms] == ARMS
+    assert [arm.name for arm in mini.results.arms] == ARMS
     assert sum(mini.progress.rounds.values()) == 2 * (6 * 3 + 2 * 2 + 3 * 4)
 
 
@@ -58,6 +58,7 @@ def test_the_file_has_what_issue_2_names(mini: Mini) -> None:
         }
     provenance = document["provenance"]
     assert provenance["seeds"] == [0, 1]
+    assert provenance["data"]["kind"] == "dresses"
     assert provenance["data"]["is_surrogate"] is True
     assert "surrogate" in provenance["data"]["source"]
     assert provenance["data"]["sha256"] == surrogate().sha256
@@ -65,7 +66,7 @@ def test_the_file_has_what_issue_2_names(mini: Mini) -> None:
     assert {"torch", "opacus", "tenseal", "python"} <= provenance["versions"].keys()
     assert provenance["machine"].keys() == {"system", "architecture", "processor", "cores"}
     assert provenance["settings"]["epsilons"] == [8.0]
-    assert document["schema_version"] == 3
+    assert document["schema_version"] == 4
 
 
 def test_arms_say_on_which_rows_they_were_tested(mini: Mini) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from privfed.experiment.arms import choose_arms
 from privfed.experiment.results import (
-    ArmDescription,
     Overlap,
     PrivacyCost,
     Results,
@@ -18,45 +18,13 @@ from privfed.experiment.results import (
     Summary,
 )
 
-DESCRIPTIONS = {
-    "guest": ("guest alone", "guest", "none", "none", "Nothing leaves guest."),
-    "host": ("host alone", "host", "none", "none", "Nothing leaves host."),
-    "party-3": ("party-3 alone", "party-3", "none", "none", "Nothing leaves party-3."),
-    "overall": (
-        "all rows pooled", "all, rows pooled", "none", "none", "One place holds all rows.",
-    ),
-    "federated-float": (
-        "federated, plain", "all", "float", "none", "The server sees each party's update.",
-    ),
-    "federated": (
-        "federated, quantised", "all", "reference", "none",
-        "The server sees each party's quantised update.",
-    ),
-    "federated-he": (
-        "federated, encrypted", "all", "packed", "none",
-        "The server holds no key and sees only ciphertexts; the parties see the mean.",
-    ),
-    "federated-he-dp": (
-        "federated, encrypted, private", "all", "packed", "local DP-SGD at each party",
-        "The server sees only ciphertexts; the parties see a mean that holds noise.",
-    ),
-    "single-party": (
-        "one party alone, private", "guest", "none", "local DP-SGD at each party",
-        "Nothing but the noisy model leaves guest.",
-    ),
-    "local-noise": (
-        "gradients, local noise", "all", "float", "every party adds all of the noise",
-        "The server sees each party's noisy gradients.",
-    ),
-    "noise-shares": (
-        "gradients, noise shares, encrypted", "all", "packed", "every party adds a share",
-        "The server sees only ciphertexts and the parties a sum that holds noise.",
-    ),
-    "central-noise": (
-        "gradients, central noise", "all", "float", "a trusted server adds the noise",
-        "The server sees each party's exact gradients.",
-    ),
-}  # fmt: skip
+ARMS = {
+    arm.name: arm
+    for arm in (
+        *choose_arms(("guest", "host", "party-3"), ("guest", "host", "party-3")),
+        *choose_arms(None, ()),
+    )
+}
 
 # Last test accuracy, accuracy on seen rows, on unseen rows.
 LEVELS = {
@@ -91,7 +59,7 @@ def sample(
     runs, summaries = [], []
     for split in splits:
         for arm in arms:
-            for epsilon in epsilons if DESCRIPTIONS[arm][3] != "none" else (None,):
+            for epsilon in epsilons if ARMS[arm].private else (None,):
                 level = (levels or LEVELS).get(split, LEVELS["disjoint"])
                 group = [
                     _run(arm, split, seed, rounds, epsilon, level, unequal, paired)
@@ -101,7 +69,7 @@ def sample(
                 summaries.append(summarise(group))
     return Results(
         provenance=_provenance(dataset, is_surrogate, list(range(seeds)), rounds, list(splits)),
-        arms=[ArmDescription(arm, *DESCRIPTIONS[arm]) for arm in arms],
+        arms=[ARMS[arm] for arm in arms],
         overlaps=[_overlap(split, seed) for split in splits for seed in range(seeds)],
         runs=runs,
         summaries=summaries,
@@ -121,15 +89,15 @@ def _run(
     # The encrypted arm draws what the reference draws, so their weights are equal.
     same = "federated" if arm == "federated-he" else arm
     generator = np.random.default_rng([seed, *f"{same} {split} {epsilon}".encode()])
-    alone = not DESCRIPTIONS[arm][1].startswith("all")
+    alone = ARMS[arm].trains == "party"
     test, seen, unseen = levels["alone" if alone else "all"]
     if epsilon is not None:
         rounds = max(1, rounds // 20)
         test = 0.5 + 0.02 * math.log2(1 + epsilon)
         seen, unseen = (test + 0.01 if seen is not None else None), test - 0.01
-    whose = DESCRIPTIONS[arm][1]
-    test_rows = 174 if paired else {"guest": 82, "host": 92, "party-3": 60}.get(whose, 174)
-    train_rows = {"guest": 324, "host": 364, "party-3": 240}.get(whose, 688)
+    whose = ARMS[arm].party
+    test_rows = 174 if paired else {0: 82, 1: 92, 2: 60}.get(whose, 174)
+    train_rows = {0: 324, 1: 364, 2: 240}.get(whose, 688)
     test = float(np.clip(test + generator.normal(0, 0.02), 0, 1))
     time = np.arange(1, rounds + 1) / rounds
     train_loss = 0.71 * np.exp(-3.2 * time) + 0.06 + generator.normal(0, 0.012, rounds)
@@ -150,7 +118,7 @@ def _run(
     ]
     if unequal and arm == "federated-he":
         hashes[-1] = "0" * 64
-    encrypted = DESCRIPTIONS[arm][2] == "packed"
+    encrypted = ARMS[arm].encrypted
     upload = 0.0 if alone or arm == "overall" else 64_800.0 if encrypted else 46_864.0
     seconds = {"train": 0.018 * rounds, "aggregate": 0.0004 * rounds, "evaluate": 0.002 * rounds}
     if encrypted:
@@ -243,6 +211,7 @@ def _provenance(
         "machine": {"system": "Linux", "architecture": "x86_64", "cores": 2},
         "seeds": seeds,
         "data": {
+            "kind": dataset,
             "dataset": dataset,
             "source": source,
             "is_surrogate": is_surrogate,

@@ -13,7 +13,7 @@ from privfed.experiment import results
 DOCUMENT = Path(__file__).parents[2] / "docs" / "results.md"
 CLASSES = (
     results.Results,
-    results.ArmDescription,
+    results.Arm,
     results.Overlap,
     results.Run,
     results.PrivacyCost,

@@ -10,7 +10,7 @@ from html import unescape
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from report_samples import DESCRIPTIONS, sample
+from report_samples import ARMS, sample
 
 from privfed.experiment.results import Results
 from privfed.report import findings, readme_table, render_html
@@ -64,7 +64,7 @@ def check(arms: set[str], paired: bool, results: Results) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.sets(st.sampled_from(sorted(DESCRIPTIONS)), min_size=1),
+    st.sets(st.sampled_from(sorted(ARMS)), min_size=1),
     st.lists(st.sampled_from(SPLITS), unique=True, min_size=1),
     st.booleans(),
     st.sampled_from([1, 3]),
@@ -72,7 +72,7 @@ def check(arms: set[str], paired: bool, results: Results) -> None:
 def test_no_sentence_claims_what_its_arms_lack(
     arms: set[str], splits: list[str], paired: bool, seeds: int
 ) -> None:
-    ordered = [arm for arm in DESCRIPTIONS if arm in arms]
+    ordered = [arm for arm in ARMS if arm in arms]
     check(
         arms,
         paired,
@@ -100,7 +100,7 @@ def test_every_set_of_the_main_arms(paired: bool) -> None:
 def test_each_claim_can_be_made() -> None:
     """Or the test above would pass on a report that says nothing."""
     texts = [
-        said(sample(arms=tuple(DESCRIPTIONS), rounds=2, epsilons=(epsilon,), paired=paired))
+        said(sample(arms=tuple(ARMS), rounds=2, epsilons=(epsilon,), paired=paired))
         for epsilon in (1.0, 2.0**12)
         for paired in (False, True)
     ]

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_samples import DESCRIPTIONS, LEVELS, sample
+from report_samples import ARMS, LEVELS, sample
 
 from privfed.errors import ConfigError
-from privfed.experiment.results import ArmDescription, Results
+from privfed.experiment.results import Results
 from privfed.report import render_html, write_report
 from privfed.report.charts import Spend, epsilon_chart
 from privfed.report.palette import LIGHT
@@ -162,7 +162,7 @@ def test_the_papers_own_figures_stand_beside_ours(pages: dict[str, str]) -> None
 
 
 def test_who_sees_what_is_said_for_every_arm_that_ran(pages: dict[str, str]) -> None:
-    for _, _, _, _, sentence in (DESCRIPTIONS[arm] for arm in NO_PRIVACY):
+    for sentence in (ARMS[arm].who_sees for arm in NO_PRIVACY):
         assert sentence.replace("'", "&#39;") in pages["no privacy"]
 
 
@@ -178,11 +178,9 @@ def test_an_epsilon_never_stands_without_its_terms(pages: dict[str, str]) -> Non
 def test_what_the_results_say_is_text_and_not_markup() -> None:
     nasty = "<script>alert(1)</script> $x_1$ \x00\x1b & “'\""
     results = sample(**QUICK, arms=("guest", "federated"), splits=("overlapping",))
-    arms = [
-        ArmDescription(a.arm, nasty, a.parties, a.aggregation, a.privacy, nasty)
-        for a in results.arms
-    ]
-    provenance = {"dataset": nasty, "source": nasty, nasty: [nasty, {nasty: nasty}]}
+    arms = [dataclasses.replace(arm, label=nasty, who_sees=nasty) for arm in results.arms]
+    data = {"is_surrogate": False, "dataset": nasty, "source": nasty, "encoding": nasty}
+    provenance = {"data": data, nasty: [nasty, {nasty: nasty}]}
     page = render_html(dataclasses.replace(results, arms=arms, provenance=provenance))
     assert "<script>alert" not in page
     assert page.count("<script") == 1
@@ -216,7 +214,7 @@ def test_the_same_results_give_the_same_page(pages: dict[str, str]) -> None:
 
 
 def test_the_full_benchmark_stays_small() -> None:
-    arms = tuple(DESCRIPTIONS)
+    arms = tuple(ARMS)
     page = render_html(sample(arms=arms, rounds=500, seeds=5, levels=LEVELS))
     assert len(page.encode()) < 3_000_000
 
