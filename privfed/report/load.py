@@ -87,19 +87,7 @@ def results_from(document: Any) -> Results:
 
 def _read(kind: Any, value: Any, where: str, limits: Range = _PLAIN) -> Any:
     """`value` as the annotation `kind` wants it, or a ConfigError that names `where`."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is typing.Annotated:
-        return _read(arguments[0], value, where, arguments[1])
     if kind is Any:
-        return value
-    if origin in (types.UnionType, typing.Union):  # X | None is the only union of the schema
-        inner = next(a for a in arguments if a is not type(None))
-        return None if value is None else _read(inner, value, where)
-    if dataclasses.is_dataclass(kind):
-        return _read_dataclass(kind, value, where)
-    if origin is typing.Literal:
-        if not isinstance(value, str) or value not in arguments:
-            _wrong(where, f"one of {', '.join(arguments)}", value)
         return value
     if kind is float:
         if value is None:
@@ -107,20 +95,37 @@ def _read(kind: Any, value: Any, where: str, limits: Range = _PLAIN) -> Any:
         if type(value) in (int, float):
             return float(_in_range(value, where, limits))
         _wrong(where, "a number", value)
+    if kind is int:
+        if type(value) is not int:  # a bool is none
+            _wrong(where, "a whole number", value)
+        return _in_range(value, where, limits)
+    if kind is str:
+        if type(value) is not str:
+            _wrong(where, "a string", value)
+        return value
+    if dataclasses.is_dataclass(kind):
+        return _read_dataclass(kind, value, where)
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _read(arguments[0], value, where, arguments[1])
+    if origin in (types.UnionType, typing.Union):  # X | None is the only union of the schema
+        inner = next(a for a in arguments if a is not type(None))
+        return None if value is None else _read(inner, value, where)
+    if origin is typing.Literal:
+        if not isinstance(value, str) or value not in arguments:
+            _wrong(where, f"one of {', '.join(arguments)}", value)
+        return value
     if origin is dict:
         if isinstance(value, dict):
             return {key: _read(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
         _wrong(where, "an object", value)
-    if origin in (list, tuple):
-        if not isinstance(value, list):
-            _wrong(where, "a list", value)
-        fixed = origin is tuple and arguments[-1] is not Ellipsis
-        if fixed and len(value) != len(arguments):
-            _wrong(where, f"a list of {len(arguments)}", value)
-        return origin(_read(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if type(value) is not kind:  # int or str; a bool is neither
-        _wrong(where, {int: "a whole number", str: "a string"}[kind], value)
-    return _in_range(value, where, limits) if kind is int else value
+    if not isinstance(value, list):
+        _wrong(where, "a list", value)
+    fixed = origin is tuple and arguments[-1] is not Ellipsis
+    if fixed and len(value) != len(arguments):
+        _wrong(where, f"a list of {len(arguments)}", value)
+    items = (_read(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    return tuple(items) if origin is tuple else list(items)
 
 
 def _read_dataclass(kind: Any, value: Any, where: str) -> Any:
