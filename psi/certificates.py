@@ -1,13 +1,16 @@
 """Who the other company is: one key and one self-signed certificate a side, exchanged by hand.
 
 Each side trusts exactly the certificate that the other gave it. There is no authority that could
-be tricked into issuing another one, and the name in it is not looked up anywhere.
+be tricked into issuing another one, and the name in it is not looked up anywhere. A certificate may
+carry an extension, by which a caller ties something of its own to the key; nothing here reads it.
 """
 
 import datetime
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -15,11 +18,28 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from psi.errors import ConfigError
-from psi.storage import read_secret, write_new
+from psi.storage import lock, read_secret, unlock, write_new
 
-__all__ = ["TLS_NAME", "Identity", "create_identity", "fingerprint", "load_certificate"]
+__all__ = [
+    "FOLDER_PREFIX",
+    "TLS_NAME",
+    "Extension",
+    "Identity",
+    "certify",
+    "create_identity",
+    "fingerprint",
+    "identity_files",
+    "load_certificate",
+    "new_key",
+    "one_certificate",
+]
 
 TLS_NAME = "psi.invalid"  # what TLS checks instead of a host's name: the certificate is pinned
+FOLDER_PREFIX = "tls"  # of the pair in a folder that holds more than one side's two files
+_MOST_DAYS = 36_500
+
+Extension: TypeAlias = Callable[[bytes], tuple[str, bytes]]
+"""Makes an extension's OID and value from the DER of the key's SubjectPublicKeyInfo."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +55,20 @@ class Identity:
     certificate: bytes = field(repr=False)
 
     @classmethod
-    def load(cls, prefix: Path) -> "Identity":
+    def load(cls, prefix: Path, passphrase: str | None = None) -> "Identity":
         """Read PREFIX.key and PREFIX.crt, as `create_identity` wrote them.
 
+        Args:
+            prefix: Where they are, or a folder that holds tls.key and tls.crt.
+            passphrase: What locks the key, if something does.
+
         Raises:
-            ConfigError: They cannot be read, others may read the key, or it is another one's.
+            ConfigError: They cannot be read, others may read the key, it is another one's, or the
+                passphrase is missing or wrong.
         """
-        key_path = prefix.with_name(prefix.name + ".key")
-        key = read_secret(key_path)
-        certificate = load_certificate(prefix.with_name(prefix.name + ".crt"))
+        key_path, certificate_path = identity_files(prefix)
+        key = unlock(read_secret(key_path), passphrase)
+        certificate = load_certificate(certificate_path)
         try:
             public = serialization.load_pem_private_key(key, None).public_key()
         except (ValueError, TypeError) as error:
@@ -53,12 +78,24 @@ class Identity:
         return cls(key, certificate)
 
 
-def create_identity(prefix: Path, *, days: int = 365) -> str:
+def identity_files(prefix: Path) -> tuple[Path, Path]:
+    """The key and the certificate of a prefix: PREFIX.key and PREFIX.crt, or those in a folder.
+
+    Raises:
+        ConfigError: The prefix is no name.
+    """
+    if prefix.is_dir() and not (prefix.name and prefix.with_name(prefix.name + ".key").exists()):
+        prefix = prefix / FOLDER_PREFIX
+    return _pair(prefix)
+
+
+def create_identity(prefix: Path, *, days: int = 365, passphrase: str | None = None) -> str:
     """Write PREFIX.key (keep it) and PREFIX.crt (give it to the other side).
 
     Args:
         prefix: Where to; its last part is the name in the certificate.
         days: How long the certificate is valid, from now.
+        passphrase: What locks the key; without it the file's mode alone does.
 
     Returns:
         The certificate's fingerprint, for comparing by telephone.
@@ -66,61 +103,122 @@ def create_identity(prefix: Path, *, days: int = 365) -> str:
     Raises:
         ConfigError: A file is there already or cannot be written.
     """
-    if days < 1:
-        raise ConfigError("a certificate is valid for at least one day")
-    key_path, certificate_path = (
-        prefix.with_name(prefix.name + ending) for ending in (".key", ".crt")
-    )
+    key_path, certificate_path = _pair(prefix)
     for path in (key_path, certificate_path):  # both first: half an identity is none
         if os.path.lexists(path):
             raise ConfigError(f"{path} exists: choose another name")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, prefix.name[:64])])
+    key = new_key()
+    certificate = certify(key, prefix.name, days=days)
+    write_new(key_path, lock(key, passphrase))
+    try:
+        write_new(certificate_path, certificate, mode=0o644)
+    except BaseException:
+        key_path.unlink()
+        raise
+    return fingerprint(certificate)
+
+
+def new_key() -> bytes:
+    """A fresh P-256 private key, PEM."""
+    return ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def certify(
+    key: bytes,
+    name: str,
+    *,
+    days: int = 365,
+    extension: Extension | None = None,
+    refusal: type[Exception] = ConfigError,
+) -> bytes:
+    """A certificate that a key signs for itself, PEM.
+
+    Args:
+        key: A P-256 private key, PEM.
+        name: What it says whose it is; nobody relies on it.
+        days: How long it is valid, from now.
+        extension: What it carries besides, in a place that nothing here reads.
+        refusal: The exception to raise.
+
+    Raises:
+        ConfigError: The days are too few or too many, or the key is no such key.
+    """
+    if not 1 <= days <= _MOST_DAYS:
+        raise refusal(f"a certificate is valid for at least one day and at most {_MOST_DAYS}")
+    try:
+        private = serialization.load_pem_private_key(key, None)
+    except (ValueError, TypeError):
+        raise refusal("the key to certify is no private key without a password") from None
+    if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
+        raise refusal("the key to certify is not of the curve P-256")
+    public = private.public_key()
+    # X.509 has room for 64 bytes; a file's name may be longer, or no text at all.
+    shown = name.encode(errors="ignore")[:64].decode(errors="ignore") or TLS_NAME
+    owner = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, shown)])
     now = datetime.datetime.now(datetime.UTC)
     both_ends = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
+        .subject_name(owner)
+        .issuer_name(owner)
+        .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))  # clocks differ
         .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(TLS_NAME)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage(both_ends), critical=False)
-        .sign(key, hashes.SHA256())
     )
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    public = certificate.public_bytes(serialization.Encoding.PEM)
-    write_new(key_path, private)
-    try:
-        write_new(certificate_path, public, mode=0o644)
-    except BaseException:
-        key_path.unlink()
-        raise
-    return fingerprint(public)
+    if extension is not None:
+        identifier, value = extension(
+            public.public_bytes(
+                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+        )
+        carried = x509.UnrecognizedExtension(x509.ObjectIdentifier(identifier), value)
+        builder = builder.add_extension(carried, critical=False)
+    return builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def load_certificate(path: Path) -> bytes:
     """Read a PEM certificate that is valid now.
 
     Raises:
-        ConfigError: The file cannot be read, holds no certificate, or it is out of date.
+        ConfigError: The file cannot be read, holds no certificate or several, or it is out of date.
     """
-    content = _read(path)
-    try:
-        certificate = x509.load_pem_x509_certificate(content)
-    except ValueError as error:
-        raise ConfigError(f"{path} holds no certificate: psi keygen makes one") from error
+    certificate = one_certificate(_read(path), str(path))
     now = datetime.datetime.now(datetime.UTC)
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-        raise ConfigError(f"{path} is out of date: make a new one with psi keygen")
-    return content
+        raise ConfigError(
+            f"{path} is out of date: make a new one with psi keygen or privfed keys certify"
+        )
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def one_certificate(
+    pem: bytes, name: str, *, refusal: type[Exception] = ConfigError
+) -> x509.Certificate:
+    """The one certificate in a PEM text: a second, of which no fingerprint tells, is not trusted.
+
+    Raises:
+        ConfigError: There is none, or several.
+    """
+    try:
+        certificates = x509.load_pem_x509_certificates(pem)
+    except (ValueError, x509.InvalidVersion):
+        raise refusal(
+            f"{name} holds no certificate: psi keygen and privfed keys identity make one"
+        ) from None
+    if len(certificates) != 1:
+        raise refusal(
+            f"{name} holds {len(certificates)} certificates, and a fingerprint is of the first "
+            "alone: ask for a file with one"
+        )
+    return certificates[0]
 
 
 def fingerprint(certificate: bytes) -> str:
@@ -133,3 +231,9 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _pair(prefix: Path) -> tuple[Path, Path]:
+    if not prefix.name:
+        raise ConfigError(f"{prefix} is no name for a key and a certificate: choose another")
+    return prefix.with_name(prefix.name + ".key"), prefix.with_name(prefix.name + ".crt")

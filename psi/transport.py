@@ -15,7 +15,7 @@ from typing import Any
 
 import grpc
 
-from psi.certificates import TLS_NAME, Identity, fingerprint
+from psi.certificates import TLS_NAME, Identity, fingerprint, one_certificate
 from psi.errors import ConfigError, DeadlineError, ParameterMismatchError, TransportError
 from psi.links import CHUNK_BYTES, AbandonedError, Link, converse
 from psi.messages import VERSION
@@ -169,7 +169,9 @@ def dialled(
     Raises:
         TransportError: The other side is not reached, not the one trusted, or busy.
         ParameterMismatchError: It does not agree to the terms.
+        ConfigError: The certificate is none, or several.
     """
+    one_certificate(peer_certificate, "the other side's file")  # TLS would trust them all
     credentials = grpc.ssl_channel_credentials(peer_certificate, identity.key, identity.certificate)
     options = [*_OPTIONS, ("grpc.ssl_target_name_override", TLS_NAME)]
     with grpc.secure_channel(address, credentials, options) as channel:

@@ -33,7 +33,7 @@ EXPORTS = {
     ],
     "privfed.keys": [
         *("ID_BYTES", "SIGNATURE_BYTES", "Identity", "PublicIdentity", "SecretKey", "derive"),
-        *("generate_identity", "is_secret"),
+        *("generate_identity", "is_secret", "load_secret", "save_secret"),
     ],
     "privfed.training": [
         *("AdamTrainer", "AdaptiveClip", "Arrays", "Averaged", "Averaging", "CentralNoise"),

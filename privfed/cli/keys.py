@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privfed.errors import ConfigError
-from psi.storage import check_folder, check_place, whole_file
+from privfed.errors import AuthenticationError, ConfigError
+from psi.storage import check_folder, check_place, read_passphrase, whole_file
 
 if TYPE_CHECKING:
-    from privfed.secagg import Keyring, Parameters
+    from privfed.secagg import Keyring, Parameters, PublicIdentity
 
 app = typer.Typer(no_args_is_help=True, help="Make, hand over, rotate and revoke keys.")
 
@@ -20,6 +20,7 @@ PassphraseFile = Annotated[
     Path | None,
     typer.Option(help="File whose first line locks the keys; without it they are mode 0600."),
 ]
+Days = Annotated[int, typer.Option(help="How long the certificate is valid.")]
 ParamsFile = Annotated[Path, typer.Option(help="Parameters, as Parameters.to_bytes() wrote them.")]
 Out = Annotated[Path, typer.Option(help="Folder for one sealed key a party.")]
 Force = Annotated[
@@ -28,19 +29,48 @@ Force = Annotated[
 
 
 @app.command()
-def identity(folder: Folder, passphrase_file: PassphraseFile = None) -> None:
-    """Make this party's identity; prints the public half for the roster."""
+def identity(folder: Folder, days: Days = 365, passphrase_file: PassphraseFile = None) -> None:
+    """Make this party's identity and its certificate, for aggregation and for psi."""
     from privfed.secagg import Keyring
 
-    made = Keyring.create(folder, _passphrase(passphrase_file))
-    print(made.identity.public.to_bytes().hex())
+    made = Keyring.create(folder, read_passphrase(passphrase_file, refusal=ConfigError), days=days)
+    _say_who(made.certificate)
+    _say_whom_to_give(folder)
+
+
+@app.command()
+def certify(folder: Folder, days: Days = 365, passphrase_file: PassphraseFile = None) -> None:
+    """Make a certificate for a keyring that has none, or anew for one whose own ends."""
+    _say_who(_open(folder, passphrase_file).certify(days=days))
+    _say_whom_to_give(folder)
+
+
+@app.command()
+def check(
+    certificate: Annotated[Path, typer.Argument(help="What another party gave to this one.")],
+    known: Annotated[
+        Path | None, typer.Option(help="The certificate by which this one knew it before.")
+    ] = None,
+) -> None:
+    """Say whose a certificate is: the fingerprint to compare, or that it is the party known."""
+    from privfed.secagg import PublicIdentity
+
+    party = _say_who(_bytes(certificate))
+    if known is not None:
+        if PublicIdentity.from_certificate(_bytes(known)) != party:
+            raise AuthenticationError(f"{certificate} is of another party than {known}")
+        print(f"the party of {known}: no fingerprint to compare")
 
 
 @app.command()
 def show(folder: Folder, passphrase_file: PassphraseFile = None) -> None:
     """Say who this party is and which keys it uses and retired; no secret is shown."""
     keyring = _open(folder, passphrase_file)
-    print(f"party    {keyring.identity.public.id}")
+    try:
+        _say_who(keyring.certificate)
+    except ConfigError as not_made:
+        print(f"party    {keyring.identity.public.id}")
+        print(f"SHA-256  none ({not_made})")
     try:
         print(f"job      {keyring.params.job}")
         print(f"params   {keyring.params.fingerprint.hex()}")
@@ -80,7 +110,8 @@ def accept(
         bool,
         typer.Option(
             "--changed",
-            help="The parameters are others on purpose; I compared them over a trusted channel.",
+            help="The parameters are others on purpose, or this first key takes the place of the "
+            "one in use; I compared them over a trusted channel.",
         ),
     ] = False,
     passphrase_file: PassphraseFile = None,
@@ -129,19 +160,23 @@ def revoke(
 def _open(folder: Path, passphrase_file: Path | None) -> Keyring:
     from privfed.secagg import Keyring
 
-    return Keyring(folder, _passphrase(passphrase_file))
+    return Keyring(folder, read_passphrase(passphrase_file, refusal=ConfigError))
 
 
-def _passphrase(path: Path | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError(f"cannot read a passphrase from {path}") from None
-    if not lines or not lines[0]:
-        raise ConfigError(f"the first line of {path} is empty; write the passphrase there")
-    return lines[0]
+def _say_who(certificate: bytes) -> PublicIdentity:
+    from privfed.secagg import PublicIdentity
+    from psi.certificates import fingerprint, one_certificate
+
+    party = PublicIdentity.from_certificate(certificate)
+    print(f"party    {party.id}")
+    print(f"SHA-256  {fingerprint(certificate)}")
+    end = one_certificate(certificate, "the certificate").not_valid_after_utc
+    print(f"until    {end:%Y-%m-%d}")
+    return party
+
+
+def _say_whom_to_give(folder: Path) -> None:
+    print(f"give {folder / 'tls.crt'} to the other parties; they compare SHA-256 by telephone")
 
 
 def _bytes(path: Path) -> bytes:

@@ -1,10 +1,18 @@
 """Who a party is, and the secret that the parties share: the keys of every protocol here.
 
-``identity`` is a party's own, ``secret`` the shared one. Neither knows what is encrypted with them.
+``identity`` is a party's own, ``certificate`` ties it to psi's, ``secret`` is the shared one. None
+knows what is encrypted with them.
 """
 
 from privfed.keys.identity import SIGNATURE_BYTES, Identity, PublicIdentity, generate_identity
-from privfed.keys.secret import ID_BYTES, SecretKey, derive, is_secret
+from privfed.keys.secret import (
+    ID_BYTES,
+    SecretKey,
+    derive,
+    is_secret,
+    load_secret,
+    save_secret,
+)
 
 __all__ = [
     "ID_BYTES",
@@ -15,4 +23,6 @@ __all__ = [
     "derive",
     "generate_identity",
     "is_secret",
+    "load_secret",
+    "save_secret",
 ]

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.hpke import Suite
 
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
-from privfed.keys.secret import lock, unlock
-from psi.storage import read_secret, write_new
+from privfed.keys.certificate import bound_certificate, read_binding
+from privfed.keys.secret import load_secret, save_secret
 
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
 _MASK_KEY_DOMAIN = b"privfed/1/mask key\x00"
@@ -90,6 +90,19 @@ class PublicIdentity:
             raise DecodeError("a public identity has 128 bytes")
         return cls(data[:32], data[32:64], data[64:])
 
+    @classmethod
+    def from_certificate(cls, pem: bytes) -> "PublicIdentity":
+        """Read the identity that a party's certificate is tied to (see ``Identity.certify``).
+
+        Raises:
+            DecodeError: this is no certificate, or one without an identity.
+            AuthenticationError: the certificate's key and the identity do not sign one another.
+        """
+        public, signature, certified = read_binding(pem)
+        identity = cls.from_bytes(public)
+        identity.verify(signature, certified)
+        return identity
+
 
 class Identity:
     """A party's own two private keys. Never printed, never pickled."""
@@ -126,6 +139,19 @@ class Identity:
         """
         return suite.decrypt(sealed, self._mask, info)
 
+    def certify(self, key: bytes, days: int = 365) -> bytes:
+        """Return a certificate, PEM, by which psi knows this party: tied to this identity.
+
+        Args:
+            key: this party's TLS key: P-256, PEM.
+            days: how long it is valid.
+
+        Raises:
+            ConfigError: the days are too few or too many, or the key is no P-256 key.
+        """
+        public = self.public.to_bytes()
+        return bound_certificate(key, self.public.id, public, self.sign, days)
+
     def save(self, path: Path, passphrase: str | None = None) -> None:
         """Write both private keys to a new file of mode 0600, locked where a passphrase is given.
 
@@ -133,7 +159,7 @@ class Identity:
             ConfigError: the file is there already, or cannot be written.
         """
         data = _FILE + self._sign.private_bytes_raw() + self._mask.private_bytes_raw()
-        write_new(path, lock(data, passphrase), refusal=ConfigError)
+        save_secret(path, data, passphrase)
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "Identity":
@@ -144,7 +170,7 @@ class Identity:
             AuthenticationError: the passphrase is wrong or the file was altered.
             DecodeError: the file is no identity.
         """
-        data = unlock(read_secret(path, refusal=ConfigError), passphrase)
+        data = load_secret(path, passphrase)
         if len(data) != len(_FILE) + 2 * KEY_BYTES or not data.startswith(_FILE):
             raise DecodeError(f"{path} is no privfed identity")
         sign, mask = data[-2 * KEY_BYTES : -KEY_BYTES], data[-KEY_BYTES:]

@@ -9,22 +9,17 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
-from psi.storage import read_secret, write_new
+from psi.storage import lock, read_secret, unlock, write_new
 
 ROOT_BYTES = 32
 ID_BYTES = 16
 CONTEXT_BYTES = 32
 
-_PLAIN, _LOCKED = b"PFSECRET\x01\x00", b"PFSECRET\x01\x01"
-_SALT_BYTES, _NONCE_BYTES, _TAG_BYTES = 16, 12, 16
-_SCRYPT_N = 2**15  # 32 MiB and about 0.1 s a guess (RFC 7914)
+_PLAIN = b"PFSECRET\x01\x00"
 
 
 def derive(secret: bytes, purpose: bytes, length: int) -> bytes:
@@ -82,7 +77,7 @@ class SecretKey:
         Raises:
             ConfigError: the file is there already, or cannot be written.
         """
-        write_new(path, lock(self.to_bytes(), passphrase), refusal=ConfigError)
+        save_secret(path, self.to_bytes(), passphrase)
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "SecretKey":
@@ -93,7 +88,7 @@ class SecretKey:
             AuthenticationError: the passphrase is wrong or the file was altered.
             DecodeError: the file is no key.
         """
-        return cls.from_bytes(unlock(read_secret(path, refusal=ConfigError), passphrase))
+        return cls.from_bytes(load_secret(path, passphrase))
 
     def __repr__(self) -> str:
         return f"SecretKey(id={self.id.hex()})"
@@ -114,38 +109,21 @@ def is_secret(data: bytes) -> bool:
     return data.startswith(_PLAIN[:8])
 
 
-def lock(secret: bytes, passphrase: str | None) -> bytes:
-    """Return ``secret`` under ``passphrase`` (scrypt, ChaCha20-Poly1305), or as it is for None."""
-    if passphrase is None:
-        return secret
-    if not passphrase:
-        raise ConfigError("the passphrase is empty; give one, or none at all")
-    salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
-    sealed = ChaCha20Poly1305(_stretch(passphrase, salt)).encrypt(nonce, secret, _LOCKED)
-    return _LOCKED + salt + nonce + sealed
-
-
-def unlock(data: bytes, passphrase: str | None) -> bytes:
-    """Undo ``lock``.
+def save_secret(path: Path, secret: bytes, passphrase: str | None) -> None:
+    """Write a new file of mode 0600, locked where a passphrase is given.
 
     Raises:
-        ConfigError: a passphrase is missing.
-        AuthenticationError: it is wrong, or the bytes were altered.
+        ConfigError: the file is there already or cannot be written, or the passphrase is empty.
     """
-    if not data.startswith(_LOCKED):
-        return data
-    if passphrase is None:
-        raise ConfigError("this key file is locked; give its passphrase")
-    body = data[len(_LOCKED) :]
-    salt, nonce = body[:_SALT_BYTES], body[_SALT_BYTES : _SALT_BYTES + _NONCE_BYTES]
-    sealed = body[_SALT_BYTES + _NONCE_BYTES :]
-    if len(sealed) < _TAG_BYTES:
-        raise DecodeError("the key file is truncated")
-    try:
-        return ChaCha20Poly1305(_stretch(passphrase, salt)).decrypt(nonce, sealed, _LOCKED)
-    except InvalidTag:
-        raise AuthenticationError("wrong passphrase, or the key file was altered") from None
+    write_new(path, lock(secret, passphrase, refusal=ConfigError), refusal=ConfigError)
 
 
-def _stretch(passphrase: str, salt: bytes) -> bytes:
-    return Scrypt(salt=salt, length=32, n=_SCRYPT_N, r=8, p=1).derive(passphrase.encode())
+def load_secret(path: Path, passphrase: str | None) -> bytes:
+    """Read what ``save_secret`` wrote.
+
+    Raises:
+        ConfigError: it cannot be read, others may read it, or it needs a passphrase.
+        AuthenticationError: the passphrase is wrong or the file was altered.
+    """
+    stored = read_secret(path, refusal=ConfigError)
+    return unlock(stored, passphrase, refusal=ConfigError, altered=AuthenticationError)

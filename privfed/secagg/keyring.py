@@ -1,9 +1,9 @@
 """One party's keys on disk, from the first to the last day of a job.
 
-A folder of mode 0700 with ``identity.key``, ``identity.pub``, the key in use in ``keys/`` and
-``keyring.json``, which names it, its parameters and the retired keys. A full disk or a kill at
-any moment leaves the key before or the key after in use: a key is on disk before it is named,
-and deleted after another one is.
+A folder of mode 0700 with ``identity.key`` and ``tls.key``, ``tls.crt``, which is tied to both and
+goes to the other parties, the key in use in ``keys/``, and ``keyring.json``, which names that key,
+its parameters and the retired ones. A full disk or a kill at any moment leaves the key before or
+the key after in use: a key is on disk before it is named, and deleted after another one is.
 """
 
 import contextlib
@@ -11,12 +11,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError
-from privfed.keys import Identity, PublicIdentity, SecretKey, generate_identity
+from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError, DecodeError
+from privfed.keys import (
+    Identity,
+    PublicIdentity,
+    SecretKey,
+    generate_identity,
+    load_secret,
+    save_secret,
+)
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.ring_record import FILE, RingRecord
 from privfed.secagg.sealing import open_key, seal_to_roster
-from psi.storage import Record, write_whole
+from psi.certificates import FOLDER_PREFIX, new_key
+from psi.storage import Record, is_locked, lock, read_secret, read_whole, write_whole
+
+_TLS_KEY, _CERTIFICATE = f"{FOLDER_PREFIX}.key", f"{FOLDER_PREFIX}.crt"
 
 
 class Keyring:
@@ -46,11 +56,12 @@ class Keyring:
                 self._sweep(record)
 
     @classmethod
-    def create(cls, folder: Path, passphrase: str | None = None) -> "Keyring":
-        """Make a folder with a fresh identity.
+    def create(cls, folder: Path, passphrase: str | None = None, *, days: int = 365) -> "Keyring":
+        """Make a folder with a fresh identity and its certificate, valid for so many days.
 
         Raises:
-            ConfigError: there is one already, or it cannot be written.
+            ConfigError: there is one already, it cannot be written, or the days are too few or
+                too many.
         """
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,13 +73,52 @@ class Keyring:
         secret = folder / "identity.key"
         with Record(folder / FILE, refusal=ConfigError):
             if secret.exists():
-                raise ConfigError(f"{secret} is there already; it is never written over")
+                hint = (
+                    "" if (folder / _CERTIFICATE).exists() else ", and privfed keys certify goes on"
+                )
+                raise ConfigError(f"{secret} is there already; it is never written over{hint}")
             identity = generate_identity()
-            # The secret comes last: with it the folder is a keyring, and complete.
-            public = identity.public.to_bytes().hex() + "\n"
-            write_whole(folder / "identity.pub", public.encode(), mode=0o644, refusal=ConfigError)
+            tls = _tls_key(folder, passphrase)
+            certificate = identity.certify(tls, days)
+            # The certificate comes last: without it nobody takes the two keys for a whole.
             identity.save(secret, passphrase)
+            _put_certificate(folder, certificate)
         return cls(folder, passphrase)
+
+    @property
+    def certificate(self) -> bytes:
+        """What the other parties know this one by, in aggregation and in psi: a PEM certificate.
+
+        Raises:
+            ConfigError: there is none, or it is another party's.
+        """
+        path = self._folder / _CERTIFICATE
+        stored = read_whole(path, refusal=ConfigError)
+        if stored is None:
+            raise ConfigError(f"{self._folder} has no certificate: privfed keys certify makes it")
+        try:
+            known = PublicIdentity.from_certificate(stored) == self.identity.public
+        except (DecodeError, AuthenticationError):
+            known = False
+        if not known:
+            raise ConfigError(
+                f"{path} is not tied to this party's identity: privfed keys certify replaces it"
+            )
+        return stored
+
+    def certify(self, *, days: int = 365) -> bytes:
+        """Make a certificate, for a keyring without one or in place of one that ends.
+
+        The identity and the TLS key stay, so that who knows the party can check the new one.
+
+        Raises:
+            ConfigError: the days are too few or too many, the TLS key is of another kind, or the
+                folder is in use or cannot be written.
+        """
+        with self._writing():
+            certificate = self.identity.certify(_tls_key(self._folder, self._passphrase), days)
+            _put_certificate(self._folder, certificate)
+        return certificate
 
     @property
     def params(self) -> Parameters:
@@ -167,12 +217,14 @@ class Keyring:
                 and be those in use, or those less some parties.
             maker: who alone may have made it; None: anybody on the roster.
             changed: take parameters that differ by more, which reached this party by a channel
-                that it trusts. Otherwise one party could turn masks off, or a server bring back
-                a revoked party with what was sealed before.
+                that it trusts, or a first key in place of the one in use. Otherwise one party
+                could turn masks off, a server bring back a revoked party with what was sealed
+                before, and two that both made the first key exchange them and stay apart.
 
         Raises:
-            ContextMismatchError: it belongs to other parameters or another party, was retired, or
-                replaces a key that was: it is an old one, or two parties made keys at once.
+            ContextMismatchError: it belongs to other parameters or another party, was retired or
+                replaces a key that was, or is a first key where one is in use: it is an old one,
+                or two parties made keys at once.
             AuthenticationError: it was altered, or made by another party than ``maker`` or by
                 one that was not on the roster before.
             ConfigError: this party is not on the roster.
@@ -191,7 +243,15 @@ class Keyring:
                 return record.current
             if record.retired & {key.id.hex(), replaces.hex()}:
                 raise ContextMismatchError(
-                    "the sealed key, or the one it replaces, was retired before"
+                    "the sealed key, or the one it replaces, was retired before: it is an old one, "
+                    "or two parties made keys at once; then one rotates again and the others "
+                    "accept that key"
+                )
+            if record.current and not replaces and not changed:
+                raise ContextMismatchError(
+                    "the sealed key is a first one and another is in use here: it is an old one, "
+                    "or two parties made the first key at once; then agree whose all use, and "
+                    "accept that one as changed"
                 )
             self._take(record, file, key, params, replaces.hex())
         return key.id.hex()
@@ -245,6 +305,21 @@ class Keyring:
                 path.unlink()
         except OSError as error:
             raise ConfigError(f"cannot delete old keys in {self._keys}: {error.strerror}") from None
+
+
+def _tls_key(folder: Path, passphrase: str | None) -> bytes:
+    """Return the folder's TLS key, made where there is none, and locked as the others are."""
+    path = folder / _TLS_KEY
+    if not path.exists():
+        save_secret(path, new_key(), passphrase)
+    key = load_secret(path, passphrase)
+    if passphrase is not None and not is_locked(read_secret(path, refusal=ConfigError)):
+        write_whole(path, lock(key, passphrase, refusal=ConfigError), refusal=ConfigError)
+    return key
+
+
+def _put_certificate(folder: Path, certificate: bytes) -> None:
+    write_whole(folder / _CERTIFICATE, certificate, mode=0o644, refusal=ConfigError)
 
 
 def _follows(record: RingRecord, params: Parameters) -> bool:

@@ -7,6 +7,7 @@ import typer
 
 from psi.cli import options
 from psi.cli.shared import check_files, load, messages, progress_bar, steps_of
+from psi.storage import read_passphrase
 
 if TYPE_CHECKING:
     from psi.choice import Protocol
@@ -60,11 +61,13 @@ def align(
 def keygen(
     name: Annotated[Path, typer.Argument(help="Writes NAME.key and NAME.crt.")],
     days: Annotated[int, typer.Option(help="How long the certificate is valid.")] = 365,
+    passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Make the key and the certificate by which the others know this side."""
     from psi.certificates import create_identity
 
-    print(f"SHA-256 {create_identity(name, days=days)}")
+    passphrase = read_passphrase(passphrase_file)
+    print(f"SHA-256 {create_identity(name, days=days, passphrase=passphrase)}")
     messages.print(
         f"keep {name}.key; give {name}.crt to the other side and compare the fingerprint by "
         "telephone"

@@ -15,6 +15,7 @@ __all__ = [
     "On",
     "Out",
     "PairOptions",
+    "PassphraseFile",
     "Peer",
     "Policy",
     "Protocol",
@@ -55,7 +56,15 @@ Protocol: TypeAlias = Annotated[
     ),
 ]
 Identity: TypeAlias = Annotated[
-    Path, typer.Option("--identity", help="NAME of this side's NAME.key and NAME.crt.")
+    Path,
+    typer.Option(
+        "--identity",
+        help="NAME of this side's NAME.key and NAME.crt, or the folder of privfed keys identity.",
+    ),
+]
+PassphraseFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help="File whose first line locks this side's key."),
 ]
 Peer: TypeAlias = Annotated[
     Path, typer.Option("--peer", help="The other side's certificate, as it gave it to you.")
@@ -75,6 +84,7 @@ class SessionOptions:
 
     on: On
     identity: Identity
+    passphrase_file: PassphraseFile = None
     out: Out = None
     force: Force = False
     duplicates: Policy = "error"

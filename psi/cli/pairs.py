@@ -10,11 +10,12 @@ import typer
 from psi.cli.options import Listen, PairOptions, Table, Wait, spread
 from psi.cli.shared import (
     check_files,
-    identity_files,
     ledger_of,
     load,
     messages,
     network,
+    own_files,
+    own_identity,
     progress_bar,
     say_listening,
     steps_of,
@@ -81,16 +82,17 @@ def _hold(
     large: "LargeSide | None" = None,
 ) -> None:
     """Hold a session, and write what this side has learnt now that both sides are done."""
-    from psi.certificates import Identity, fingerprint, load_certificate
+    from psi.certificates import fingerprint, load_certificate
     from psi.files import write_table
 
     _refuse_unkept_limits(options)
-    files = [table, *identity_files(options.identity), options.peer, options.ledger]
+    files = [table, *own_files(options), options.peer]
     kept = large.kept if large is not None else None
     # Tags that were kept are replaced by newer ones: the party sees that they are tags.
     check_files(kept, force=True, tables=[], others=files)
     check_files(options.out, force=options.force, tables=[table], others=[*files, kept])
-    identity, peer = Identity.load(options.identity), load_certificate(options.peer)
+    identity = own_identity(options.identity, options.passphrase_file)
+    peer = load_certificate(options.peer)
     with progress_bar() as progress:
         loaded = load(table, progress)
         session = _prepared(side, loaded, options, large or _sum_of(options), progress)

@@ -11,20 +11,22 @@ from rich.console import Console
 
 from psi.cli.options import SessionOptions
 from psi.errors import ConfigError
-from psi.storage import check_place
+from psi.storage import check_place, read_passphrase
 
 # numpy, gRPC and the rest are imported where there is work for them, so that --help is quick.
 if TYPE_CHECKING:
+    from psi.certificates import Identity
     from psi.ledger import Ledger
     from psi.session import Progress
 
 __all__ = [
     "check_files",
-    "identity_files",
     "ledger_of",
     "load",
     "messages",
     "network",
+    "own_files",
+    "own_identity",
     "progress_bar",
     "say_listening",
     "steps_of",
@@ -62,9 +64,22 @@ def check_files(
     check_place(out, inputs=own, replace=force, room_bytes=room_bytes)
 
 
-def identity_files(name: Path) -> tuple[Path, Path]:
-    """The key and the certificate of `--identity NAME`."""
-    return name.with_name(name.name + ".key"), name.with_name(name.name + ".crt")
+def own_files(options: SessionOptions) -> list[Path | None]:
+    """What every session reads and keeps besides tables: no output goes there."""
+    from psi.certificates import identity_files
+
+    return [*identity_files(options.identity), options.passphrase_file, options.ledger]
+
+
+def own_identity(name: Path, passphrase_file: Path | None) -> "Identity":
+    """This side's key and certificate.
+
+    Raises:
+        ConfigError: They cannot be read.
+    """
+    from psi.certificates import Identity
+
+    return Identity.load(name, read_passphrase(passphrase_file))
 
 
 def steps_of(options: list[str] | None) -> str | dict[str, str]:

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from psi.cli import options
-from psi.cli.shared import load, messages, network, progress_bar, say_listening, steps_of
+from psi.cli.shared import (
+    load,
+    messages,
+    network,
+    own_identity,
+    progress_bar,
+    say_listening,
+    steps_of,
+)
 
 if TYPE_CHECKING:
     from psi.keys import Duplicates
@@ -52,17 +60,18 @@ def answer(
     store: Annotated[Path, typer.Argument(help="What psi publish made.")],
     identity: options.Identity,
     peer: options.Peer,
+    passphrase_file: options.PassphraseFile = None,
     listen: options.Listen = "0.0.0.0:7787",
     requests: Annotated[int, typer.Option(help="How many requests to answer, in turn.")] = 1,
     wait: options.Wait = 600,
     timeout: options.Timeout = 3600,
 ) -> None:
     """Wait for a small side to ask a store which of its IDs are in it, and stop."""
-    from psi.certificates import Identity, fingerprint, load_certificate
+    from psi.certificates import fingerprint, load_certificate
     from psi.tagstore import TagStore
     from psi.unbalanced import UnbalancedSender
 
-    own, certificate = Identity.load(identity), load_certificate(peer)
+    own, certificate = own_identity(identity, passphrase_file), load_certificate(peer)
     asking = fingerprint(certificate)
     opened = TagStore(store)
     for _ in range(requests):

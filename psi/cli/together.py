@@ -8,11 +8,12 @@ import typer
 from psi.cli.options import SessionOptions, Table, Wait, spread
 from psi.cli.shared import (
     check_files,
-    identity_files,
     ledger_of,
     load,
     messages,
     network,
+    own_files,
+    own_identity,
     progress_bar,
     say_listening,
     steps_of,
@@ -43,14 +44,15 @@ def together(
     wait: Wait = 600,
 ) -> None:
     """Find the IDs that three and more sides all have; honest ones learn of no others."""
-    from psi.certificates import Identity, fingerprint
+    from psi.certificates import fingerprint
     from psi.files import taken, write_table
     from psi.manyparty import GroupSession
     from psi.roster import Roster
 
     meet = network("mesh").meet
-    identity, roster = Identity.load(options.identity), Roster.load(parties)
-    files = [*roster.files, *identity_files(options.identity), options.ledger]
+    identity = own_identity(options.identity, options.passphrase_file)
+    roster = Roster.load(parties)
+    files = [*roster.files, *own_files(options)]
     check_files(options.out, force=options.force, tables=[table], others=files)
     number = roster.number_of(identity.certificate)
     messages.print(f"this is {roster.parties[number].name}; {roster.parties[0].name} leads")

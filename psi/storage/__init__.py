@@ -1,9 +1,11 @@
 """Everything that is written to disk: whole or not at all, through no planted link.
 
 `outputs` are files for people, in places that they name; `records` and secrets are a program's
-own, and one owner holds each. `Process` tells an object from its copy in a fork.
+own, and one owner holds each; `locks` put secrets under a passphrase. `Process` tells an object
+from its copy in a fork.
 """
 
+from psi.storage.locks import is_locked, lock, read_passphrase, unlock
 from psi.storage.outputs import check_folder, check_place, same_file, whole_file
 from psi.storage.process import Process
 from psi.storage.records import Record, read_secret, read_whole, write_new, write_whole
@@ -14,10 +16,14 @@ __all__ = [
     "Record",
     "check_folder",
     "check_place",
+    "is_locked",
+    "lock",
     "put_new",
+    "read_passphrase",
     "read_secret",
     "read_whole",
     "same_file",
+    "unlock",
     "whole_file",
     "write_new",
     "write_whole",

@@ -11,6 +11,7 @@ import grpc
 import pytest
 
 from psi import (
+    ConfigError,
     DeadlineError,
     DecodeError,
     ParameterMismatchError,
@@ -22,9 +23,15 @@ from psi import (
     SizeLimitError,
     TransportError,
 )
-from psi.certificates import TLS_NAME, Identity, create_identity
+from psi.certificates import (
+    TLS_NAME,
+    Identity,
+    create_identity,
+    fingerprint,
+    load_certificate,
+)
 from psi.messages import HEADER_BYTES
-from psi.transport import join, serve
+from psi.transport import _terms, join, serve
 
 TERMS = "the result to both"
 
@@ -131,6 +138,26 @@ def test_strangers_are_kept_out_and_do_no_harm(served: Serve) -> None:
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE  # bob would hear of the terms
     with pytest.raises(TransportError, match="cannot reach"):
         there.join(Receiver([b"a"]), name="eve", wait_seconds=0)
+    there.join(Receiver([b"a"]))
+    assert there.end() is None
+
+
+def test_a_certificate_added_to_the_trusted_ones_file(
+    served: Serve, identities: dict[str, Identity], tmp_path: Path
+) -> None:
+    """The fingerprint of the file is alice's, but TLS would let eve be the server, too."""
+    planted = identities["alice"].certificate + identities["eve"].certificate
+    assert fingerprint(planted) == fingerprint(identities["alice"].certificate)
+    there = Served({**identities, "alice": identities["eve"]}, Sender([b"a"]))
+    there.identities = {**identities, "alice": Identity(b"", planted)}
+    with there.channel() as channel:  # TLS lets eve in
+        assert channel.unary_unary("/psi.Session/Greet")(_terms(TERMS)) == _terms(TERMS)
+    (tmp_path / "alice.crt").write_bytes(planted)
+    with pytest.raises(ConfigError, match="holds 2 certificates"):
+        load_certificate(tmp_path / "alice.crt")
+    with pytest.raises(ConfigError, match="holds 2 certificates"):
+        there.join(Receiver([b"a"]))
+    there.identities = {**identities, "alice": identities["eve"]}
     there.join(Receiver([b"a"]))
     assert there.end() is None
 

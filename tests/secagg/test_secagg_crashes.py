@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from secagg_parties import parameters
 
+import psi
 from privfed import secagg
 from privfed.errors import ConfigError
 from privfed.secagg import Keyring
 from privfed.secagg.ring_record import RingRecord
-from psi import storage
+from psi import certificates, storage
 
 SHAPES = {"w": (7, 5), "b": (5,)}
 STEPS = ("open", "fsync", "link", "unlink", "replace", "mkdir")  # what changes names or syncs
@@ -73,14 +74,14 @@ def refused(act, at):
     return steps.left <= NONE_LEFT
 
 
-def stepped(cut, prepare, check, folder):
+def stepped(cut, prepare, check, folder, least=9):
     """Cut a change at each of its steps in turn, until it has fewer."""
     for at in range(200):
         act, before = prepare(folder / str(at))
         reached = cut(act, at)
         check(folder / str(at), before)
         if not reached:
-            assert at > 8  # the change has steps, and each was cut
+            assert at >= least  # the change has steps, and each was cut
             return
     raise AssertionError("the change never ends")
 
@@ -157,21 +158,72 @@ def test_taking_other_parameters_is_cut_anywhere(tmp_path, cut):
     assert seen == {"before", "after"}
 
 
-def test_making_a_keyring_is_cut_anywhere(tmp_path, cut):
-    """There is none, and it can be made; or there is one, and it is complete."""
+@pytest.mark.parametrize("passphrase", [None, "p"])
+def test_making_a_keyring_is_cut_anywhere(tmp_path, cut, passphrase):
+    """There is none, and it can be made; or there is one; and no half of it serves psi."""
+    seen = set()
 
     def prepare(folder):
-        return lambda: Keyring.create(folder), None
+        return lambda: Keyring.create(folder, passphrase), None
 
     def check(folder, _):
+        psi_serves = served_by(folder, passphrase)
         try:
-            ring = Keyring(folder)
+            ring = Keyring(folder, passphrase)
         except ConfigError:
-            ring = Keyring.create(folder)
-        public = (folder / "identity.pub").read_text().strip()
-        assert public == ring.identity.public.to_bytes().hex()
+            assert not psi_serves
+            seen.add("none")
+            ring = Keyring.create(folder, passphrase)
+        if psi_serves:
+            seen.add("whole")
+            assert psi_serves == ring.certificate
+        elif not (folder / "tls.crt").exists():
+            seen.add("no certificate")
+            ring.certify()
+        assert served_by(folder, passphrase) == ring.certificate
+        assert {path.name for path in folder.iterdir()} <= FILES
 
     stepped(cut, prepare, check, tmp_path)
+    assert seen == {"none", "no certificate", "whole"}
+
+
+FILES = {"identity.key", "keyring.json.lock", "keys", "tls.crt", "tls.key"}
+
+
+def served_by(folder, passphrase=None):
+    """The certificate that psi would show for the folder, if it is whole for psi."""
+    try:
+        return certificates.Identity.load(folder, passphrase).certificate
+    except psi.ConfigError:
+        return None
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["renewed", "first"])
+def test_certifying_is_cut_anywhere(tmp_path, cut, older):
+    seen = set()
+
+    def prepare(folder):
+        ring = Keyring.create(folder)
+        before = ring.certificate
+        if older:
+            before = None
+            for name in ("tls.key", "tls.crt"):
+                (folder / name).unlink()
+        return ring.certify, before
+
+    def check(folder, before):
+        found = served_by(folder)
+        seen.add("before" if found == before else "after")
+        ring = Keyring(folder)
+        if found is not None:
+            assert found == ring.certificate
+        assert served_by(folder) == found
+        ring.certify()
+        assert served_by(folder) == ring.certificate
+        assert {path.name for path in folder.iterdir()} <= FILES
+
+    stepped(cut, prepare, check, tmp_path, least=8)
+    assert seen == {"before", "after"}
 
 
 @pytest.mark.parametrize("room", [0, 1, 40, 200, 1000])

@@ -6,12 +6,11 @@ import stat
 from dataclasses import replace
 
 import pytest
+from secagg_command import run_keys
 from secagg_parties import Round, identities, parameters, updates
-from typer.testing import CliRunner
 
 import psi
 from privfed import secagg
-from privfed.cli.keys import app
 from privfed.errors import (
     AuthenticationError,
     ConfigError,
@@ -221,6 +220,41 @@ def test_revocations_that_cannot_be(rings):
     assert first.params == params
 
 
+def test_of_two_that_each_made_the_first_key_both_are_told(rings):
+    first, second, third = rings
+    params = ring_params(rings)
+    ids = [ring.identity.public.id for ring in rings]
+    ours, theirs = first.make(params), second.make(params)
+    with pytest.raises(ContextMismatchError, match=r"made the first key at once.*accept"):
+        second.accept(ours[ids[1]], params)
+    with pytest.raises(ContextMismatchError, match="at once"):
+        first.accept(theirs[ids[0]], params)
+    third.accept(ours[ids[2]], params)
+    with pytest.raises(ContextMismatchError, match="at once"):
+        third.accept(theirs[ids[2]], params)
+    gone = second.current
+    second.accept(ours[ids[1]], params, changed=True)  # they agreed on the first one's
+    assert len({ring.current for ring in rings}) == 1
+    assert gone in second.retired
+    run_round(params, rings)
+
+
+def test_of_two_that_rotate_at_once_both_are_told(rings):
+    first, second, _ = rings
+    params = ring_params(rings)
+    ids = [ring.identity.public.id for ring in rings]
+    share(first, rings, first.make(params), params)
+    ours, theirs = first.rotate(), second.rotate()
+    for changed in (False, True):
+        with pytest.raises(ContextMismatchError, match="at once; then one rotates again"):
+            second.accept(ours[ids[1]], params, changed=changed)
+        with pytest.raises(ContextMismatchError, match="at once"):
+            first.accept(theirs[ids[0]], params, changed=changed)
+    share(first, rings, first.rotate(), params)
+    assert len({ring.current for ring in rings}) == 1
+    run_round(params, rings)
+
+
 # State.
 
 
@@ -310,18 +344,20 @@ def test_state_of_something_else(tmp_path, params, key):
 
 
 def run(*arguments):
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.output.split()
+    return run_keys(*arguments).split()
+
+
+def party_of(folder, *more):
+    """Make a keyring by the command, and read the identity off the one file that is handed on."""
+    run("identity", folder, *more)
+    return secagg.PublicIdentity.from_certificate((folder / "tls.crt").read_bytes())
 
 
 def test_the_command_from_identities_to_revocation(tmp_path):
     words = tmp_path / "words"
     words.write_text("correct horse\n")
     publics = [
-        secagg.PublicIdentity.from_bytes(bytes.fromhex(run("identity", tmp_path / name, *more)[0]))
+        party_of(tmp_path / name, *more)
         for name, more in (("a", ["--passphrase-file", words]), ("b", []), ("c", []))
     ]
     params = parameters(3, SHAPES, roster=tuple(publics))
@@ -384,10 +420,7 @@ def test_the_command_makes_no_key_that_it_cannot_hand_out(tmp_path):
 
 
 def test_sealed_keys_are_replaced_only_by_force_and_no_key_is_made_in_vain(tmp_path):
-    publics = [
-        secagg.PublicIdentity.from_bytes(bytes.fromhex(run("identity", tmp_path / name)[0]))
-        for name in "ab"
-    ]
+    publics = [party_of(tmp_path / name) for name in "ab"]
     params, out = tmp_path / "params", tmp_path / "out"
     params.write_bytes(parameters(2, SHAPES, roster=tuple(publics)).to_bytes())
     made = run("make", tmp_path / "a", "--params", params, "--out", out)
@@ -413,7 +446,7 @@ def test_sealed_keys_are_replaced_only_by_force_and_no_key_is_made_in_vain(tmp_p
         ["make", "none", "--params", "none", "--out", "x"],
         ["identity", "d", "--passphrase-file", "none"],
         ["rotate", "ring", "--out", "x"],
-        ["make", "ring", "--params", "ring/identity.pub", "--out", "x"],
+        ["make", "ring", "--params", "ring/tls.crt", "--out", "x"],
         ["accept", "ring", "none", "--params", "none"],
     ],
 )

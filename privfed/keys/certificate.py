@@ -1,0 +1,79 @@
+"""What ties a party's identity to its certificate of psi, so that one fingerprint is compared.
+
+The certificate carries the public identity and the identity's signature of the certificate's own
+key; the certificate signs itself, the identity in it included. Each key so vouches for the other:
+nobody puts another party's identity beside his own TLS key, or his identity beside another's.
+"""
+
+from collections.abc import Callable
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from privfed.errors import AuthenticationError, ConfigError, DecodeError
+from psi.certificates import certify, one_certificate
+
+OID = "2.25.225261978007500938667114985053526474719"  # 2.25: a random UUID, ITU-T X.667
+_DOMAIN = b"privfed/1/certificate key\x00"
+_OCTETS = b"\x04\x81\xc0"  # an extension's value is DER: an OCTET STRING of 192 bytes
+_PUBLIC_BYTES, _BYTES = 128, 192
+# What reading a certificate's key and extensions raises, where they are none.
+_ODD = ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType
+
+
+def bound_certificate(
+    key: bytes, name: str, public: bytes, sign: Callable[[bytes], bytes], days: int
+) -> bytes:
+    """Return a certificate of ``key`` that is tied to an identity, PEM.
+
+    Args:
+        key: P-256 private key, PEM.
+        name: what the certificate says whose it is.
+        public: the public identity, 128 bytes.
+        sign: makes the identity's signature.
+        days: how long it is valid.
+
+    Raises:
+        ConfigError: the days are too few or too many, or the key is no P-256 key.
+    """
+
+    def binding(certified: bytes) -> tuple[str, bytes]:
+        return OID, _OCTETS + public + sign(_DOMAIN + certified)
+
+    return certify(key, name, days=days, extension=binding, refusal=ConfigError)
+
+
+def read_binding(pem: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return (public identity, signature, what it must be of) from a certificate that is its own.
+
+    Whether it is still valid only TLS asks: an identity has no end.
+
+    Raises:
+        DecodeError: this is no certificate, or one without an identity.
+        AuthenticationError: the certificate does not sign itself.
+    """
+    certificate = one_certificate(pem, "the certificate's text", refusal=DecodeError)
+    try:
+        key = certificate.public_key()
+        carried = certificate.extensions.get_extension_for_oid(x509.ObjectIdentifier(OID)).value
+    except x509.ExtensionNotFound:
+        raise DecodeError(
+            "the certificate holds no identity of privfed: its party makes one that does with "
+            "privfed keys certify"
+        ) from None
+    except _ODD:
+        raise DecodeError("the certificate is damaged: ask its party for it again") from None
+    value = carried.value if isinstance(carried, x509.UnrecognizedExtension) else b""
+    if len(value) != len(_OCTETS) + _BYTES or not value.startswith(_OCTETS):
+        raise DecodeError("the identity in the certificate has another length")
+    if not isinstance(key, EllipticCurvePublicKey) or key.curve.name != "secp256r1":
+        raise DecodeError("the certificate's key is not of the curve P-256")
+    try:
+        certificate.verify_directly_issued_by(certificate)
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        raise AuthenticationError("the certificate is not signed by its own key") from None
+    body = value[len(_OCTETS) :]
+    certified = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return body[:_PUBLIC_BYTES], body[_PUBLIC_BYTES:], _DOMAIN + certified

@@ -1,0 +1,91 @@
+"""Secrets under a passphrase: scrypt makes its key, ChaCha20-Poly1305 hides and authenticates.
+
+One lock for every secret that one passphrase guards: a faster one beside it would be guessed first.
+"""
+
+import os
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from psi.errors import ConfigError
+
+__all__ = ["is_locked", "lock", "read_passphrase", "unlock"]
+
+_LOCKED = b"PFSECRET\x01\x01"
+_SALT_BYTES, _NONCE_BYTES = 16, 12
+_SCRYPT_N = 2**15  # 32 MiB and about 0.1 s a guess (RFC 7914)
+
+
+def lock(secret: bytes, passphrase: str | None, *, refusal: type[Exception] = ConfigError) -> bytes:
+    """A secret under a passphrase, or as it is for None.
+
+    Raises:
+        ConfigError: The passphrase is empty.
+    """
+    if passphrase is None:
+        return secret
+    if not passphrase:
+        raise refusal("the passphrase is empty; give one, or none at all")
+    salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
+    sealed = ChaCha20Poly1305(_stretch(passphrase, salt)).encrypt(nonce, secret, _LOCKED)
+    return _LOCKED + salt + nonce + sealed
+
+
+def is_locked(data: bytes) -> bool:
+    """Whether these bytes are what `lock` made with a passphrase."""
+    return data.startswith(_LOCKED)
+
+
+def unlock(
+    data: bytes,
+    passphrase: str | None,
+    *,
+    refusal: type[Exception] = ConfigError,
+    altered: type[Exception] = ConfigError,
+) -> bytes:
+    """The secret that `lock` was given.
+
+    Args:
+        data: What it returned.
+        passphrase: The same.
+        refusal: The exception to raise where a passphrase is missing.
+        altered: The exception to raise where it does not fit.
+
+    Raises:
+        ConfigError: A passphrase is missing or wrong, or the bytes were altered.
+    """
+    if not is_locked(data):
+        return data
+    if passphrase is None:
+        raise refusal("this key file is locked; give its passphrase")
+    body = data[len(_LOCKED) :]
+    salt, nonce = body[:_SALT_BYTES], body[_SALT_BYTES : _SALT_BYTES + _NONCE_BYTES]
+    sealed = body[_SALT_BYTES + _NONCE_BYTES :]
+    try:
+        return ChaCha20Poly1305(_stretch(passphrase, salt)).decrypt(nonce, sealed, _LOCKED)
+    except (InvalidTag, ValueError):  # a nonce or a tag that is cut short
+        raise altered("wrong passphrase, or the key file was altered") from None
+
+
+def read_passphrase(path: Path | None, *, refusal: type[Exception] = ConfigError) -> str | None:
+    """The first line of a file; None for None.
+
+    Raises:
+        ConfigError: The file cannot be read, or its first line is empty.
+    """
+    if path is None:
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise refusal(f"cannot read a passphrase from {path}") from None
+    if not lines or not lines[0]:
+        raise refusal(f"the first line of {path} is empty; write the passphrase there")
+    return lines[0]
+
+
+def _stretch(passphrase: str, salt: bytes) -> bytes:
+    return Scrypt(salt=salt, length=32, n=_SCRYPT_N, r=8, p=1).derive(passphrase.encode())
