@@ -27,13 +27,16 @@ wheel: $(READY)  ## the built wheel works in an environment that has nothing els
 	$(BIN)/python -m build --wheel --outdir build/wheel .
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/pip install --quiet --constraint constraints.txt build/wheel/*.whl
-	build/empty/bin/python -I .ci/installed_wheel.py
+	build/empty/bin/python -I .ci/installed_wheel.py base
+	build/empty/bin/pip install --quiet --constraint constraints.txt \
+		"$$(echo build/wheel/*.whl)[aggregate]"
+	build/empty/bin/python -I .ci/installed_wheel.py aggregate
 
 beside: wheel  ## the wheel installs beside the engines that people run it on
 	for engine in $(ENGINES); do \
 		rm -rf build/beside && $(PYTHON) -m venv build/beside && \
 		build/beside/bin/pip install --quiet --constraint constraints.txt \
-			--constraint .ci/engines.txt build/wheel/*.whl $$engine && \
+			--constraint .ci/engines.txt "$$(echo build/wheel/*.whl)[aggregate]" $$engine && \
 		build/beside/bin/pip check && \
 		build/beside/bin/python -c "import $$engine, privfed.secagg, psi" && \
 		build/beside/bin/privfed --help >/dev/null && build/beside/bin/psi --help >/dev/null \

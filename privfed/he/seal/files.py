@@ -11,9 +11,10 @@ import threading
 import zlib
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from typing import Any
 
-from privfed.errors import LayoutError
+from privfed.errors import ConfigError, LayoutError
 from psi.storage import Process
 
 SEED_BYTES = 64  # of SEAL's generators
@@ -25,10 +26,21 @@ HEADER_BYTES = _HEADER.size
 
 @cache
 def seal() -> Any:
-    """Return SEAL's module: 0.1 s the first time, and the server rarely needs it."""
-    import tenseal.sealapi as sealapi
+    """Return SEAL's module: 0.1 s the first time, and the server rarely needs it.
 
-    return sealapi
+    Raises:
+        ConfigError: it is not installed.
+    """
+    return _installed("tenseal.sealapi", "TenSEAL")
+
+
+def _installed(module: str, name: str) -> Any:
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise
+        raise ConfigError(f"{name} is not installed: pip install 'privfed[aggregate]'") from None
 
 
 class _Scratch:
@@ -93,9 +105,7 @@ def framed(body: bytes | memoryview) -> bytes:
 
 @cache
 def _decompressor() -> Any:
-    import zstandard
-
-    return zstandard.ZstdDecompressor()
+    return _installed("zstandard", "zstandard").ZstdDecompressor()
 
 
 @cache

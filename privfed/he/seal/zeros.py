@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from privfed.errors import LayoutError
+from privfed.errors import ConfigError, LayoutError
 from privfed.he.packing import FRESH_NOISE, MODULUS, MODULUS_GAP, RING_DEGREE, Words
 from privfed.he.rlwe import reduce
 from privfed.he.seal.files import (
@@ -164,10 +164,13 @@ def self_test() -> None:
 
     Raises:
         LayoutError: they are not.
+        ConfigError: SEAL is not installed.
     """
     try:
         _check_zeros(seeded_key(_parameters(), bytes(range(SEED_BYTES))))
     except Exception as error:
+        if isinstance(error, ConfigError) and not isinstance(error, LayoutError):
+            raise  # a SEAL that is missing is no other one
         raise LayoutError(
             f"this TenSEAL's SEAL is not the known one ({error}): install tenseal==0.3.18, or, "
             "for an honest server only, agree on scheme='slots' with honest_server=True"
