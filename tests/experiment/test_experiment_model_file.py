@@ -60,7 +60,7 @@ def test_a_failed_write_leaves_the_old_model(path: Path, monkeypatch: pytest.Mon
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("")
-    with pytest.raises(ConfigError, match="--out"):
+    with pytest.raises(ConfigError, match="choose another folder"):
         save_model(tmp_path / "models" / "m.npz", trained())
 
 
