@@ -10,14 +10,11 @@ scheme is exact, with the mean of the quantised integers bit for bit.
 
 import argparse
 import gc
-import json
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.aggregation_peers import PEERS, Update
+from benchmarks.rows import write
 from privfed import secagg
 
 DRESS_SHAPES = {"0.weight": (128, 12), "0.bias": (128,), "1.weight": (32, 128), "1.bias": (32,),
@@ -109,57 +107,54 @@ def updates(params: int, clients: int) -> list[Update]:
     ]
 
 
+def simulated(
+    sent: list[Update], clock: Callable[[], float] = time.perf_counter, **settings: Any
+) -> secagg.Simulation:
+    """Return a job whose parties send such updates, with weights."""
+    parties = len(sent)
+    return secagg.simulate(
+        parties,
+        lambda roster: secagg.Parameters(
+            job="benchmark",
+            layout=secagg.Layout.of(sent[0]),
+            clip_range=CLIP_RANGE,
+            max_clients=parties,
+            min_clients=parties,
+            max_weight=MAX_WEIGHT,
+            roster=roster,
+            **settings,
+        ),
+        clock=clock,
+    )
+
+
+def rows_of(clients: int) -> list[int]:
+    """Return a weight a client, such as its rows."""
+    return [500 + (37 * place) % 500 for place in range(clients)]
+
+
 class Ours:
     """One parameter set of privfed.secagg, round after round."""
 
     def __init__(self, sent: list[Update], weights: list[int], **settings: Any) -> None:
-        self._sent, self._weights = sent, weights
-        parties = [secagg.generate_identity() for _ in sent]
-        self.params = secagg.Parameters(
-            job="benchmark",
-            layout=secagg.Layout.of(sent[0]),
-            clip_range=CLIP_RANGE,
-            max_clients=len(sent),
-            min_clients=len(sent),
-            max_weight=MAX_WEIGHT,
-            roster=tuple(party.public for party in parties),
-            **settings,
-        )
-        key = secagg.generate_keys(self.params)
-        self._encryptors = [secagg.Encryptor(self.params, key, party) for party in parties]
-        self._decryptor = secagg.Decryptor(self.params, key)
-        self._round, self._previous = 0, b""
+        self._sent, self._weights, self._round = sent, weights, 0
+        self._job = simulated(sent, **settings)
 
     def run(self, clock: Clock) -> Outcome:
         """Run one round; offline work is timed apart."""
         self._round += 1
-        clients, announced = len(self._sent), []
-        with clock("prepare", clients):
-            for encryptor in self._encryptors:
-                encryptor.prepare(1, round_id=self._round)
-        for encryptor in self._encryptors:
-            announced.append(encryptor.announce(self._round))
-        with clock("decrypt_prepare"):
-            self._decryptor.prepare(announced, self._round)
-        uploads = []
-        with clock("encrypt", clients):
-            for encryptor, update, weight in zip(
-                self._encryptors, self._sent, self._weights, strict=True
-            ):
-                uploads.append(
-                    encryptor.encrypt(
-                        update, weight=weight, round_id=self._round, previous=self._previous
-                    )
-                )
-        with clock("aggregate"):
-            aggregator = secagg.Aggregator(self.params, self._round)
-            for upload in uploads:
-                aggregator.add(upload)
-            total = aggregator.total()
-        with clock("decrypt"):
-            result = self._decryptor.decrypt(total, self._round)
-        self._previous = result.transcript
-        sizes = (len(uploads[0]),) * 2, (len(total),) * 2
+        clients = len(self._sent)
+        self._job.prepare(self._round)
+        result, traffic = self._job.average(self._sent, round_id=self._round, weights=self._weights)
+        spent = traffic.seconds  # of them, "announce" is no phase of a table
+        clock.seconds = {
+            "prepare": spent["prepare"] / clients,
+            "encrypt": spent["encrypt"] / clients,
+            "aggregate": spent["aggregate"],
+            "decrypt_prepare": spent["expect"],
+            "decrypt": spent["decrypt"],
+        }
+        sizes = (traffic.upload_bytes // clients,) * 2, (traffic.download_bytes // clients,) * 2
         return Outcome({name: mean.ravel() for name, mean in result.mean.items()}, *sizes)
 
 
@@ -260,7 +255,7 @@ def measure(
 ) -> list[Row]:
     """Return a row for every scheme."""
     sent = updates(params, clients)
-    weights = [500 + (37 * place) % 500 for place in range(clients)]
+    weights = rows_of(clients)
     running = contenders(sent, weights, bits, wanted)
     times: dict[Any, list[dict[str, float]]] = {name: [] for name in running}
     outcomes: dict[Any, Outcome] = {}
@@ -318,14 +313,7 @@ def main() -> None:
     rows = measure(asked.params, asked.clients, asked.bits, asked.repeats, wanted)
     print(table(rows))
     if asked.json:
-        versions = {name: version(name) for name in ("privfed", "tenseal", "numpy", "cryptography")}
-        machine = {"python": platform.python_version(), "machine": platform.machine()}
-        asked.json.write_text(
-            json.dumps(
-                {"versions": versions | machine, "rows": [asdict(row) for row in rows]}, indent=1
-            )
-            + "\n"
-        )
+        write(asked.json, rows, ("privfed", "tenseal", "numpy", "cryptography"))
 
 
 if __name__ == "__main__":

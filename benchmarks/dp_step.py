@@ -12,13 +12,10 @@ guards no secret; "torch's noise" is our step with those.
 """
 
 import argparse
-import json
-import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -30,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.rows import write
 from privfed.dp import SecretRandomness
 from privfed.training import GradientClipper, log_probabilities
 from privfed.training.dp_sgd import noisy_step
@@ -220,10 +218,7 @@ def main() -> None:
             f"{row.variant:28}{row.batch:6}{row.step_microseconds:11.0f}{row.times_faster:12.1f}x"
         )
     if asked.json:
-        versions = {name: version(name) for name in ("privfed", "torch", "opacus", "numpy")}
-        machine = {"python": platform.python_version(), "machine": platform.machine()}
-        document = {"versions": versions | machine, "rows": [asdict(row) for row in rows]}
-        asked.json.write_text(json.dumps(document, indent=1) + "\n")
+        write(asked.json, rows, ("privfed", "torch", "opacus", "numpy"))
 
 
 if __name__ == "__main__":

@@ -180,6 +180,9 @@ class _Recorder:
         self.released: list[Floats] = []
         self.largest = 0.0
 
+    def prepare(self, round_id: int) -> None:
+        self._inner.prepare(round_id)
+
     def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
         released = self._inner.release(round_id, sums)
         flats = [each.flat for each in sums if each is not None]

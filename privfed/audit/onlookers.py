@@ -38,7 +38,7 @@ from privfed.training import (
     set_arrays,
     share_parameters,
 )
-from privfed.training.averaging import serve_round, subtract
+from privfed.training.averaging import subtract
 
 Floats = NDArray[np.float64]
 
@@ -264,22 +264,22 @@ class Upload:
     """
 
     def __init__(self, step: Step, scheme: str) -> None:
-        self._step, identities = step, [secagg.generate_identity() for _ in range(2)]
-        self._parameters = secagg.Parameters(
-            job="privfed audit",
-            layout=secagg.Layout.of(get_arrays(step.model)),
-            clip_range=64.0,
-            bits=_BITS,
-            max_clients=2,
-            min_clients=2,
-            max_weight=None,
-            scheme=scheme,
-            roster=tuple(each.public for each in identities),
-            out_of_range="clip",
+        self._step, self._round = step, 0
+        self._job = secagg.simulate(
+            2,
+            lambda roster: secagg.Parameters(
+                job="privfed audit",
+                layout=secagg.Layout.of(get_arrays(step.model)),
+                clip_range=64.0,
+                bits=_BITS,
+                max_clients=2,
+                min_clients=2,
+                max_weight=None,
+                scheme=scheme,
+                roster=roster,
+                out_of_range="clip",
+            ),
         )
-        key = secagg.generate_keys(self._parameters)
-        self._encryptor = secagg.Encryptor(self._parameters, key, identities[0])
-        self._round = 0
 
     def __call__(self, batch: NDArray[np.intp]) -> Floats:
         """Give what the server reads of a step on these rows."""
@@ -288,8 +288,8 @@ class Upload:
     def read(self, update: Arrays) -> Floats:
         """Send one update, and give what the server reads of it."""
         self._round += 1
-        upload = self._encryptor.encrypt(update, round_id=self._round)
-        return read_as_plaintext(self._parameters, upload)
+        upload = self._job.encryptors[0].encrypt(update, round_id=self._round)
+        return read_as_plaintext(self._job.params, upload)
 
 
 class SecondParty:
@@ -342,12 +342,8 @@ class SecondPartyUnderShares:
         self._insider, self._randomness, self._rows = insider, randomness, len(step.labels)
         self._clipper = GradientClipper(step.model, step.features, step.labels, plan.l2_clip_norm)
         self._shares = NoiseShares(plan, simulation=randomness[0].simulation)
-        identities = [secagg.generate_identity() for _ in range(2)]
-        parameters = share_parameters(plan, [each.public for each in identities])
-        key = secagg.generate_keys(parameters)
-        self._encryptors = [secagg.Encryptor(parameters, key, each) for each in identities]
-        self._decryptor = secagg.Decryptor(parameters, key)
-        self._public, self._round = parameters.to_bytes(), 0
+        self._job = secagg.simulate(2, lambda roster: share_parameters(plan, roster))
+        self._round = 0
 
     def __call__(self, batch: NDArray[np.intp]) -> Floats:
         """Give what it knows of the other's clipped sum after one round."""
@@ -358,12 +354,8 @@ class SecondPartyUnderShares:
         for mask, source in zip((empty, chosen), self._randomness, strict=True):
             clipped = self._clipper.clipped_sum(mask)
             drawn.append(self._shares.draw(clipped.flat, clipped.l2_sensitivity, source))
-        uploads = [
-            encryptor.encrypt_integers({"sum": integers}, round_id=self._round)
-            for encryptor, integers in zip(self._encryptors, drawn, strict=True)
-        ]
-        total = serve_round(self._public, self._round, uploads)
-        sums = self._decryptor.decrypt_sums(total, self._round).sums["sum"]
+        sent = [{"sum": integers} for integers in drawn]
+        sums = self._job.add_integers(sent, round_id=self._round)[0].sums["sum"]
         return self._shares.decode(sums - drawn[0] if self._insider else sums)
 
 

@@ -15,10 +15,8 @@ from torch import Tensor, nn
 
 from privfed.dp import PrivacyPlan
 from privfed.experiment.arms import Arm
-from privfed.experiment.results import PrivacyCost, Run
+from privfed.experiment.results import EXCHANGE, PrivacyCost, Run
 from privfed.training import Arrays, Evaluation, Exchange, evaluate, get_arrays, weights_sha256
-
-_ENCRYPTION = ("encrypt", "aggregate", "decrypt")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +101,7 @@ class Recorder:
             if name.startswith("seconds_")
         }
         rounds = len(history["test_loss"])
-        spent = sum(phases.get(phase, 0.0) for phase in _ENCRYPTION) if arm.encrypted else 0.0
+        spent = sum(phases.get(phase, 0.0) for phase in EXCHANGE) if arm.encrypted else 0.0
         return Run(
             arm=arm.name,
             split=split,

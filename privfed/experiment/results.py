@@ -19,6 +19,8 @@ from privfed.experiment.arms import Arm
 from psi.storage import whole_file
 
 SCHEMA_VERSION = 4
+EXCHANGE = ("prepare", "encrypt", "aggregate", "decrypt")
+"""Phases of a round between the updates and their mean, with what is made ahead of them."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Run:
     download_bytes_per_round: float  # all parties together
     encryption_seconds_per_round: float  # everything plaintext averaging would not do
     wall_seconds: float
-    seconds: dict[str, float]  # by phase: train, encrypt, aggregate, decrypt, evaluate
+    seconds: dict[str, float]  # by phase, such as train, encrypt, evaluate
     history: dict[str, list[Any]] = field(default_factory=dict)
     # history, one entry a round: train_loss, train_accuracy, test_loss, test_accuracy, test_auc,
     # upload_bytes, download_bytes, weights_sha256, seconds_<phase>

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
-from privfed.experiment.results import Run
+from privfed.experiment.results import EXCHANGE, Run
 from privfed.report.charts import Bar, Group, bar_chart
 from privfed.report.palette import PHASES
 from privfed.report.pictures import Key, Picture, groups_in_words, picture
@@ -55,7 +55,7 @@ def encryption(view: View, split: str) -> Encryption | None:
 
 def _exchange(run: Run) -> float:
     """Seconds a round that are neither training nor evaluation."""
-    spent = sum(_finite(run.seconds.get(phase)) for phase in ("encrypt", "aggregate", "decrypt"))
+    spent = sum(_finite(run.seconds.get(phase)) for phase in EXCHANGE)
     return spent / max(run.rounds, 1)
 
 

@@ -234,7 +234,7 @@ def _cost(view: View, split: str) -> Finding | None:
             else "Encryption adds no time that shows."
         )
         text = (
-            f"From the updates to their mean it takes {seconds} a round, and "
+            f"From the updates to their mean, work ahead included, it takes {seconds} a round, and "
             f"{duration(max(spent.seconds - added, 0.0))} in the clear ({spent.clear.label}). "
             "A round’s"
         )

@@ -44,6 +44,7 @@ DARK: Mapping[str, str] = {name: pair[1] for name, pair in _COLOURS.items()}
 SENTINEL: Mapping[str, str] = {name: f"#01fe{i:02x}" for i, name in enumerate(_COLOURS)}
 
 PHASES: Mapping[str, str] = {
+    "prepare": "encrypted",
     "train": "guest",
     "noise": "private-1",
     "encrypt": "federated",

@@ -246,12 +246,10 @@ class Decryptor:
         """
         of = Round.of(self._params, round_id, cohort)
         reader = Reader(self._parts, of, wire.Kind.TOTAL, key_id=self._key.id, histories=None)
-        return self._checked(of, reader, total)[1].transcript
-
-    def _checked(self, of: Round, reader: Reader, total: bytes) -> tuple[list[Message], _Seen]:
-        """Return all parts of a total in one piece, after checking them."""
         seen = _Seen(self._params, of)
-        return [seen.take(each) for each in reader.whole([total])], seen
+        for message in reader.whole([total]):
+            seen.take(message)
+        return seen.transcript
 
     def _sums(
         self, of: Round, total: bytes | Iterable[bytes], seen: _Seen
@@ -259,10 +257,9 @@ class Decryptor:
         """Yield each part of a total with its integer sums; uses the round up first."""
         self._journal.check()
         self._journal.check_key()
-        messages, transcript = self._messages(of, total)
+        messages, transcript = self._messages(of, total, seen)
         prepared: list[_Prepared] | None = None
         for message in messages:
-            seen.take(message)
             if message.part.index == 0:
                 self._journal.open(of.number, transcript)  # before anything is decrypted
                 prepared = self._prepared.pop(of.number, None)
@@ -273,17 +270,17 @@ class Decryptor:
             yield message.part, sums
 
     def _messages(
-        self, of: Round, total: bytes | Iterable[bytes]
+        self, of: Round, total: bytes | Iterable[bytes], seen: _Seen
     ) -> tuple[Iterable[Message], bytes]:
-        """Return the parts in order, and the transcript where the total is in one piece.
+        """Return the parts in order, each seen, and the transcript of a total in one piece.
 
         Of such a total all parts are checked before the first one is opened.
         """
         reader = self._reader(of, wire.Kind.TOTAL)
         if isinstance(total, bytes | bytearray | memoryview):
-            messages, seen = self._checked(of, reader, bytes(total))
+            messages = [seen.take(each) for each in reader.whole([bytes(total)])]
             return messages, seen.transcript
-        return reader.whole(total), b""
+        return map(seen.take, reader.whole(total)), b""
 
     def _opened_part(
         self, of: Round, message: Message, senders: tuple[int, ...], prepared: _Prepared | None

@@ -1,7 +1,7 @@
 """All parties and the server of a job in one process, exchanging nothing but bytes."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -14,9 +14,11 @@ from privfed.secagg.encryptor import Encryptor
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.results import IntegerResult, Result
 
+AHEAD = ("prepare", "announce", "expect")
+"""Phases of a round that need no update, in their order."""
+
 Updates = Sequence[Mapping[str, Any]] | Mapping[int, Mapping[str, Any]]
 """One update a party, in the roster's order; or those of some, by roster place."""
-
 
 Opened = TypeVar("Opened", Result, IntegerResult)
 
@@ -28,8 +30,9 @@ class Traffic:
     Attributes:
         upload_bytes: of all parties together.
         download_bytes: of all parties together; every one downloads the total.
-        seconds: wall time by phase, of all parties one after the other: "prepare" (what was made
-            ahead), "encrypt", "aggregate", "decrypt" (once, whatever the number of parties).
+        seconds: by phase, of all parties one after the other. Ahead, where it was: "prepare" (zeros
+            and masks), "announce" (their seeds, signed) and "expect" (of opening, what depends on
+            seeds alone). Then "encrypt", "aggregate" and "decrypt". One party opens for all.
     """
 
     upload_bytes: int
@@ -40,14 +43,15 @@ class Traffic:
 class Simulation:
     """M parties that share one key, and a server that has the public parameters alone.
 
-    The server is made anew each round from the bytes of the parameters, so there is nothing else
-    that it could hold. All parties would open the same total to the same mean, so one of them
-    does. Everything is kept in memory: for real parties there is ``Party``.
+    The server has what it read from the bytes of the parameters, and is made anew each round, so
+    there is nothing else that it could hold. All parties would open the same total to the same
+    mean, so one of them does. Everything is kept in memory: for real parties there is ``Party``.
 
     Args:
         params: what all parties agreed on.
         identities: those of the roster, in its order.
         key: the parties' shared key; None: a fresh one.
+        clock: gives the seconds that ``Traffic`` tells.
 
     Attributes:
         params: what all parties agreed on.
@@ -60,7 +64,12 @@ class Simulation:
     """
 
     def __init__(
-        self, params: Parameters, identities: Sequence[Identity], key: SecretKey | None = None
+        self,
+        params: Parameters,
+        identities: Sequence[Identity],
+        key: SecretKey | None = None,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         if tuple(identity.public for identity in identities) != params.roster:
             raise ConfigError("the identities are not those of the roster, in its order")
@@ -68,8 +77,9 @@ class Simulation:
         self.key = SecretKey.generate(params.fingerprint) if key is None else key
         self.encryptors = tuple(Encryptor(params, self.key, each) for each in identities)
         self.decryptor = Decryptor(params, self.key)
-        self._public = params.to_bytes()
-        self._transcript, self._ahead = b"", 0.0
+        self._public = Parameters.from_bytes(params.to_bytes())
+        self._clock = clock
+        self._transcript, self._ahead = b"", dict[str, float]()
 
     def prepare(self, round_id: int, cohort: Sequence[int] | None = None) -> None:
         """Make ahead what a round needs at every party of it: zeros, masks and announcements.
@@ -79,14 +89,17 @@ class Simulation:
             cohort: roster places of its parties; None: all.
 
         Raises:
+            ConfigError: the round or the cohort is none.
             ReplayError: the round was run already.
         """
-        start = time.perf_counter()
-        announced = [
-            self.encryptors[place].announce(round_id, cohort) for place in self._places(cohort)
-        ]
-        self.decryptor.prepare(announced, round_id, cohort)
-        self._ahead += time.perf_counter() - start
+        places = range(len(self.encryptors)) if cohort is None else self._among(cohort)
+        with self._timed(self._ahead, "prepare"):
+            for place in places:
+                self.encryptors[place].prepare(1, round_id, cohort)
+        with self._timed(self._ahead, "announce"):
+            announced = [self.encryptors[place].announce(round_id, cohort) for place in places]
+        with self._timed(self._ahead, "expect"):
+            self.decryptor.prepare(announced, round_id, cohort)
 
     def average(
         self, updates: Updates, *, round_id: int, weights: Sequence[int] | None = None
@@ -107,6 +120,8 @@ class Simulation:
             QuorumError: too few parties take part.
             ReplayError: the round was run already.
         """
+        if weights is not None and len(weights) != len(self.encryptors):
+            raise ConfigError(f"{len(weights)} weights for {len(self.encryptors)} parties")
 
         def upload(place: int, update: Any, cohort: Sequence[int] | None) -> bytes:
             return self.encryptors[place].encrypt(
@@ -140,53 +155,60 @@ class Simulation:
         decrypt: Callable[[bytes, int, Sequence[int] | None], Opened],
     ) -> tuple[Opened, Traffic]:
         present = dict(updates if isinstance(updates, Mapping) else enumerate(updates))
-        cohort = None if len(present) == len(self.encryptors) else sorted(present)
-        seconds = {"prepare": self._ahead} if self._ahead else {}
-        self._ahead = 0.0
-        with _timed(seconds, "encrypt"):
-            uploads = [upload(place, each, cohort) for place, each in sorted(present.items())]
-        with _timed(seconds, "aggregate"):
+        places = self._among(present)
+        cohort = None if len(places) == len(self.encryptors) else places
+        seconds, self._ahead = self._ahead, {}
+        with self._timed(seconds, "encrypt"):
+            uploads = [upload(place, present[place], cohort) for place in places]
+        with self._timed(seconds, "aggregate"):
             total = serve(self._public, round_id, uploads, cohort)
-        with _timed(seconds, "decrypt"):
+        with self._timed(seconds, "decrypt"):
             opened = decrypt(total, round_id, cohort)
         self._transcript = opened.transcript
         return opened, Traffic(sum(map(len, uploads)), len(total) * len(present), seconds)
 
-    def _places(self, cohort: Sequence[int] | None) -> Sequence[int]:
-        return range(len(self.encryptors)) if cohort is None else cohort
+    def _among(self, places: Collection[int]) -> list[int]:
+        everyone = range(len(self.encryptors))
+        if not isinstance(places, Collection) or not all(each in everyone for each in places):
+            raise ConfigError(f"name parties by their places on the roster, 0 to {everyone[-1]}")
+        return sorted(set(places))
+
+    @contextmanager
+    def _timed(self, seconds: dict[str, float], phase: str) -> Iterator[None]:
+        start = self._clock()
+        yield
+        seconds[phase] = seconds.get(phase, 0.0) + self._clock() - start
 
 
 def simulate(
-    parties: int, parameters: Callable[[tuple[PublicIdentity, ...]], Parameters]
+    parties: int,
+    parameters: Callable[[tuple[PublicIdentity, ...]], Parameters],
+    *,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Simulation:
     """Make a job of fresh parties in one process.
 
     Args:
         parties: how many.
         parameters: makes the parameters from their roster.
+        clock: gives the seconds that ``Traffic`` tells.
 
     Raises:
         ConfigError: the parameters are none, or not for this roster.
     """
     identities = [generate_identity() for _ in range(parties)]
-    return Simulation(parameters(tuple(each.public for each in identities)), identities)
+    params = parameters(tuple(each.public for each in identities))
+    return Simulation(params, identities, clock=clock)
 
 
 def serve(
-    public_parameters: bytes,
+    params: Parameters,
     round_id: int,
     uploads: Sequence[bytes],
     cohort: Sequence[int] | None = None,
 ) -> bytes:
-    """Be the server for one round: everything that it is given are these bytes."""
-    aggregator = Aggregator(Parameters.from_bytes(public_parameters), round_id, cohort)
+    """Be the server for one round: it is given public parameters and bytes."""
+    aggregator = Aggregator(params, round_id, cohort)
     for upload in uploads:
         aggregator.add(upload)
     return aggregator.total()
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - start

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from privfed import secagg
+from privfed.secagg.simulation import AHEAD
 from privfed.training.model import Arrays
 
 
@@ -17,8 +18,9 @@ from privfed.training.model import Arrays
 class Exchange:
     """What one round's exchange cost.
 
-    `upload_bytes` and `download_bytes` are of all parties together. `seconds` is by phase: noise,
-    encrypt (work made ahead included), aggregate, decrypt, all parties one after the other.
+    `upload_bytes` and `download_bytes` are of all parties together. `seconds` is by phase: prepare
+    (what `prepare` made ahead), noise, encrypt (with what was not made ahead), aggregate, decrypt;
+    all parties one after the other, and one of them decrypts for all.
     """
 
     upload_bytes: int
@@ -36,6 +38,9 @@ class Averaged(Exchange):
 class Averaging(Protocol):
     """Averages the parties' updates of one round."""
 
+    def prepare(self, round_id: int) -> None:
+        """Do what of the round needs no update yet; called before parties train, or not at all."""
+
     def average(self, round_id: int, updates: Sequence[Arrays]) -> Averaged:
         """Average one update of every party, weighted as agreed when this was made."""
 
@@ -49,6 +54,9 @@ class FloatAveraging:
 
     def __init__(self, weights: Sequence[float]) -> None:
         self._shares = [np.float32(weight / sum(weights)) for weight in weights]
+
+    def prepare(self, round_id: int) -> None:
+        """Do nothing: there is nothing to make ahead."""
 
     def average(self, round_id: int, updates: Sequence[Arrays]) -> Averaged:
         """Add weight · update over the parties."""
@@ -67,8 +75,8 @@ class FloatAveraging:
 class SecureAveraging:
     """Every party and the server of `privfed.secagg`, exchanging nothing but bytes.
 
-    The server's side is made anew each round from the bytes of the public parameters, so there is
-    nothing else that it could hold. Each party decrypts the total for itself.
+    The server's side is made anew each round from public parameters that were bytes, so there is
+    nothing else that it could hold. All parties would decrypt a total to the same mean: one does.
 
     Args:
         template: arrays in the shape of an update.
@@ -98,81 +106,48 @@ class SecureAveraging:
         job: str = "privfed benchmark",
         honest_server: bool = False,
     ) -> None:
-        identities = [secagg.generate_identity() for _ in range(parties)]
-        self.parameters = secagg.Parameters(
-            job=job,
-            layout=secagg.Layout.of(template),
-            clip_range=clip_range,
-            bits=bits,
-            max_clients=parties,
-            min_clients=parties,
-            max_weight=None if weights is None else max_weight,
-            scheme=scheme,
-            roster=tuple(identity.public for identity in identities),
-            out_of_range=out_of_range,
-            honest_server=honest_server,
+        self._simulation = secagg.simulate(
+            parties,
+            lambda roster: secagg.Parameters(
+                job=job,
+                layout=secagg.Layout.of(template),
+                clip_range=clip_range,
+                bits=bits,
+                max_clients=parties,
+                min_clients=parties,
+                max_weight=None if weights is None else max_weight,
+                scheme=scheme,
+                roster=roster,
+                out_of_range=out_of_range,
+                honest_server=honest_server,
+            ),
         )
-        key = secagg.generate_keys(self.parameters)
+        self.parameters = self._simulation.params
         self._weights = weights
-        self._encryptors = [
-            secagg.Encryptor(self.parameters, key, identity) for identity in identities
-        ]
-        self._decryptors = [secagg.Decryptor(self.parameters, key) for _ in identities]
-        self._public = self.parameters.to_bytes()
-        self._transcript = b""
+
+    def prepare(self, round_id: int) -> None:
+        """Make ahead the encryptions of zero, masks and announcements of all parties."""
+        self._simulation.prepare(round_id)
 
     def average(self, round_id: int, updates: Sequence[Arrays]) -> Averaged:
         """Steps 2 to 4 of the paper: encrypt and upload, aggregate, return and decrypt."""
-        clock = Clock()
-        uploads = [self._encrypt(i, round_id, update) for i, update in enumerate(updates)]
-        clock.lap("encrypt")
-        total = serve_round(self._public, round_id, uploads)
-        clock.lap("aggregate")
-        results = [decryptor.decrypt(total, round_id=round_id) for decryptor in self._decryptors]
-        clock.lap("decrypt")
-        self._transcript = results[0].transcript
-        return Averaged(
-            mean=results[0].mean,
-            upload_bytes=sum(map(len, uploads)),
-            download_bytes=len(total) * len(updates),
-            seconds=clock.seconds,
+        result, traffic = self._simulation.average(
+            updates, round_id=round_id, weights=self._weights
         )
-
-    def _encrypt(self, party: int, round_id: int, update: Arrays) -> bytes:
-        return self._encryptors[party].encrypt(
-            update,
-            weight=None if self._weights is None else self._weights[party],
-            round_id=round_id,
-            previous=self._transcript,
-        )
+        return Averaged(**cost_of(traffic), mean=result.mean)
 
 
-def serve_round(
-    public_parameters: bytes,
-    round_id: int,
-    uploads: Sequence[bytes],
-    cohort: Sequence[int] | None = None,
-) -> bytes:
-    """Be the server for one round: everything that it is given are these bytes."""
-    parameters = secagg.Parameters.from_bytes(public_parameters)
-    aggregator = secagg.Aggregator(parameters, round_id=round_id, cohort=cohort)
-    for upload in uploads:
-        aggregator.add(upload)
-    return aggregator.total()
-
-
-class Clock:
-    """Seconds by phase."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, phase: str) -> None:
-        """Give the time since the last call to a phase."""
-        now = time.perf_counter()
-        self.seconds[phase] = now - self._last
-        self._last = now
+def cost_of(traffic: secagg.Traffic) -> dict[str, Any]:
+    """Give the fields of an `Exchange`: what was made ahead is one phase of it."""
+    seconds = dict(traffic.seconds)
+    ahead = [seconds.pop(phase) for phase in AHEAD if phase in seconds]
+    if ahead:
+        seconds = {"prepare": sum(ahead), **seconds}
+    return {
+        "upload_bytes": traffic.upload_bytes,
+        "download_bytes": traffic.download_bytes,
+        "seconds": seconds,
+    }
 
 
 def subtract(after: Arrays, before: Arrays) -> Arrays:

@@ -40,14 +40,16 @@ def train_federated(
 ) -> None:
     """Train `model` in place, one local epoch of every party a round.
 
-    The paper's steps: 1 parties train locally; 2 they encrypt the update and upload it; 3 the
-    server aggregates; 4 it returns the aggregate; 5 parties update and wait for the next round.
+    Before each round parties make ahead what needs no update. Then the paper's steps: 1 they train
+    locally; 2 they encrypt the update and upload it; 3 the server aggregates; 4 it returns the
+    aggregate; 5 parties update and wait for the next round.
 
     Raises:
         ConfigError: a party's update is not finite.
     """
     start_arrays = get_arrays(model)
     for round_id in range(1, rounds + 1):
+        averaging.prepare(round_id)
         start = time.perf_counter()
         updates = []
         for party, trainer in enumerate(trainers):

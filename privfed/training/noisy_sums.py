@@ -6,6 +6,7 @@ of `SharedNoise` nothing passes but bytes.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,8 +19,8 @@ from privfed.dp import PrivacyPlan, SecretRandomness
 from privfed.dp.randomness import NoiseSource, require_secret
 from privfed.dp.shares import SLACK, NoiseShares, check_sum
 from privfed.errors import CapacityError, ConfigError, QuorumError
-from privfed.he import MAX_BITS
-from privfed.training.averaging import Clock, Exchange, serve_round
+from privfed.he import MAX_BITS, Integers
+from privfed.training.averaging import Exchange, cost_of
 from privfed.training.clipping import ClippedSum
 
 
@@ -38,6 +39,9 @@ class NoisySums(Protocol):
     """Releases one noisy sum a round."""
 
     plan: PrivacyPlan
+
+    def prepare(self, round_id: int) -> None:
+        """Do what of the round needs no sum yet; called before parties compute, or not at all."""
 
     def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
         """Release a round's sum of one clipped sum a party; None for a party that is absent.
@@ -65,6 +69,9 @@ class _Gaussian:
         self._randomness = _sources(
             1 if noise == "central" else plan.parties, randomness, simulation
         )
+
+    def prepare(self, round_id: int) -> None:
+        """Do nothing: there is nothing to make ahead."""
 
     def _noisy(self, place: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
         deviation = self.plan.noise_multiplier * self.plan.l2_clip_norm * (1 + SLACK)
@@ -94,12 +101,12 @@ class LocalNoise(_Gaussian):
 
     def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
         """Add the parties' noisy sums."""
-        clock = Clock()
+        start = time.perf_counter()
         present = _checked(self.plan, sums)
         noisy = [self._noisy(place, each.flat) for place, each in present.items()]
-        clock.lap("noise")
+        seconds = {"noise": time.perf_counter() - start}
         size = sum(each.nbytes for each in noisy)
-        return Released(size, size, clock.seconds, np.sum(noisy, axis=0))
+        return Released(size, size, seconds, np.sum(noisy, axis=0))
 
 
 class CentralNoise(_Gaussian):
@@ -125,12 +132,12 @@ class CentralNoise(_Gaussian):
 
     def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
         """Add the parties' sums and one noise."""
-        clock = Clock()
+        start = time.perf_counter()
         present = _checked(self.plan, sums)
         total = self._noisy(0, np.sum([each.flat for each in present.values()], axis=0))
-        clock.lap("noise")
+        seconds = {"noise": time.perf_counter() - start}
         size = sum(each.flat.nbytes for each in present.values())
-        return Released(size, total.nbytes * len(present), clock.seconds, total)
+        return Released(size, total.nbytes * len(present), seconds, total)
 
 
 class SharedNoise:
@@ -164,44 +171,30 @@ class SharedNoise:
                 f"noise shares need integers modulo a power of two: scheme 'packed', not {scheme!r}"
             )
         self._randomness = _sources(plan.parties, randomness, simulation)
-        identities = [secagg.generate_identity() for _ in plan.rows]
-        self.parameters = share_parameters(
-            plan, [identity.public for identity in identities], scheme=scheme
+        self._simulation = secagg.simulate(
+            plan.parties, lambda roster: share_parameters(plan, roster, scheme=scheme)
         )
-        key = secagg.generate_keys(self.parameters)
-        self._encryptors = [secagg.Encryptor(self.parameters, key, each) for each in identities]
-        self._decryptor = secagg.Decryptor(self.parameters, key)
-        self._public = self.parameters.to_bytes()
-        self._transcript = b""
+        self.parameters = self._simulation.params
+
+    def prepare(self, round_id: int) -> None:
+        """Make ahead what a round of all parties needs; where some are absent, it is made anew."""
+        self._simulation.prepare(round_id)
 
     def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
         """Draw each party's noisy integers, add them under encryption and decrypt the sum."""
-        clock = Clock()
-        present = _checked(self.plan, sums)
-        cohort = None if len(present) == self.plan.parties else tuple(present)
+        start = time.perf_counter()
         drawn = {
-            place: self._shares.draw(each.flat, each.l2_sensitivity, self._randomness[place])
-            for place, each in present.items()
+            place: self._drawn(each, self._randomness[place])
+            for place, each in _checked(self.plan, sums).items()
         }
-        clock.lap("noise")
-        uploads = [
-            self._encryptors[place].encrypt_integers(
-                {"sum": integers}, round_id=round_id, previous=self._transcript, cohort=cohort
-            )
-            for place, integers in drawn.items()
-        ]
-        clock.lap("encrypt")
-        total = serve_round(self._public, round_id, uploads, cohort)
-        clock.lap("aggregate")
-        result = self._decryptor.decrypt_sums(total, round_id, cohort)
-        clock.lap("decrypt")
-        self._transcript = result.transcript
-        return Released(
-            total=self._shares.decode(result.sums["sum"]),
-            upload_bytes=sum(map(len, uploads)),
-            download_bytes=len(total) * len(present),
-            seconds=clock.seconds,
-        )
+        noise = time.perf_counter() - start
+        result, traffic = self._simulation.add_integers(drawn, round_id=round_id)
+        cost = cost_of(traffic)
+        cost["seconds"]["noise"] = noise
+        return Released(**cost, total=self._shares.decode(result.sums["sum"]))
+
+    def _drawn(self, clipped: ClippedSum, source: NoiseSource) -> dict[str, Integers]:
+        return {"sum": self._shares.draw(clipped.flat, clipped.l2_sensitivity, source)}
 
 
 def share_parameters(

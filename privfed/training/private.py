@@ -71,6 +71,7 @@ def train_private(
     left = plan.rounds - budget.rounds_spent(plan)
     for _ in range(max(1, left) if rounds is None else rounds):
         round_id = budget.spend_round(plan)
+        sums.prepare(round_id)
         start = time.perf_counter()
         contributed = [each.contribute(round_id) for each in contributors]
         train_seconds = time.perf_counter() - start

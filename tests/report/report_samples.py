@@ -122,7 +122,11 @@ def _run(
     upload = 0.0 if alone or arm == "overall" else 64_800.0 if encrypted else 46_864.0
     seconds = {"train": 0.018 * rounds, "aggregate": 0.0004 * rounds, "evaluate": 0.002 * rounds}
     if encrypted:
-        seconds |= {"encrypt": 0.0042 * rounds, "decrypt": 0.0021 * rounds}
+        seconds |= {
+            "prepare": 0.0011 * rounds,
+            "encrypt": 0.0031 * rounds,
+            "decrypt": 0.0021 * rounds,
+        }
     unseen_n = 38
     correct = int(generator.binomial(unseen_n, unseen))
     return Run(

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from privfed.report.palette import DARK, LIGHT, SENTINEL
+from privfed.experiment.results import EXCHANGE
+from privfed.report.palette import DARK, LIGHT, PHASES, SENTINEL
 
 TEXT = [
     ("ink", "paper"), ("muted", "paper"), ("accent", "paper"), ("ink", "panel"),
@@ -42,3 +43,9 @@ def test_text_and_shapes_stand_out(palette: Mapping[str, str]) -> None:
 
 def test_sentinels_can_be_told_apart() -> None:
     assert len(set(SENTINEL.values())) == len(SENTINEL) == len(LIGHT) == len(DARK)
+
+
+def test_every_phase_has_a_colour_of_its_own() -> None:
+    assert PHASES.keys() == {"train", "noise", "evaluate", *EXCHANGE}
+    assert len(set(PHASES.values())) == len(PHASES)
+    assert set(PHASES.values()) <= LIGHT.keys()

@@ -1,7 +1,5 @@
 """Parties for the tests: small updates, one key, one roster."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from privfed import secagg
@@ -57,21 +55,13 @@ def parameters(clients=3, shapes=None, **changes):
     return secagg.Parameters(**({"honest_server": bool(trusting)} | settings))
 
 
-@dataclass
-class Round:
-    """The parties of one parameter set."""
-
-    params: secagg.Parameters
-    key: secagg.SecretKey
-    encryptors: list
-    decryptor: secagg.Decryptor
+class Round(secagg.Simulation):
+    """The parties of one parameter set, step by step, so that a test can come between."""
 
     @classmethod
     def of(cls, params):
-        key = secagg.generate_keys(params)
         known = {party.public: party for party in identities(len(params.roster))}
-        encryptors = [secagg.Encryptor(params, key, known[public]) for public in params.roster]
-        return cls(params, key, encryptors, secagg.Decryptor(params, key))
+        return cls(params, [known[public] for public in params.roster])
 
     def uploads(self, sent, weights=None, round_id=1, **more):
         weights = weights or [None] * len(sent)

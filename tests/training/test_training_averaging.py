@@ -16,18 +16,19 @@ from privfed.errors import CapacityError, ConfigError, ContextMismatchError
 from privfed.he.seal.files import saved
 from privfed.he.seal.zeros import cached_key
 from privfed.keys import SecretKey
+from privfed.secagg import simulation
 from privfed.training import (
     Arrays,
+    Averaged,
     FloatAveraging,
     SecureAveraging,
-    averaging,
     get_arrays,
     paper_network,
     set_arrays,
     train_federated,
     weights_sha256,
 )
-from privfed.training.averaging import add, serve_round, subtract
+from privfed.training.averaging import add, subtract
 
 CLIP = 0.09
 TEMPLATE = get_arrays(paper_network(12, 2))
@@ -95,6 +96,19 @@ def test_encryption_changes_no_bit_in_many_rounds(parties: int, weighted: bool) 
         assert np.abs(array - wanted / shares.sum()).max() <= coarsest * 1.0001
 
 
+@pytest.mark.parametrize("scheme", ["packed", "reference"])
+def test_what_is_made_ahead_is_a_phase_and_changes_no_bit(scheme: str) -> None:
+    ahead, late = secure(3, scheme), secure(3, scheme)
+    for round_id in (1, 2):
+        sent = updates(3, round_id)
+        ahead.prepare(round_id)
+        assert [each.prepared for each in ahead._simulation.encryptors] == [1, 1, 1]
+        one, other = ahead.average(round_id, sent), late.average(round_id, sent)
+        assert same(one.mean, other.mean)
+        assert list(one.seconds) == ["prepare", "encrypt", "aggregate", "decrypt"]
+        assert "prepare" not in other.seconds
+
+
 @pytest.mark.parametrize("scheme", ["slots", "ckks"])
 def test_what_needs_an_honest_server_is_told_so(scheme: str) -> None:
     with pytest.raises(ConfigError, match="honest_server=True"):
@@ -110,12 +124,15 @@ def test_what_needs_an_honest_server_is_told_so(scheme: str) -> None:
 def test_bytes_are_counted_where_they_travel(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[Sequence[bytes], bytes]] = []
 
-    def recorded(public: bytes, round_id: int, uploads: Sequence[bytes]) -> bytes:
-        total = serve_round(public, round_id, uploads)
+    def recorded(
+        params: secagg.Parameters, round_id: int, uploads: Sequence[bytes], cohort: None
+    ) -> bytes:
+        total = serve(params, round_id, uploads, cohort)
         calls.append((uploads, total))
         return total
 
-    monkeypatch.setattr(averaging, "serve_round", recorded)
+    serve = simulation.serve
+    monkeypatch.setattr(simulation, "serve", recorded)
     found = secure(3, "packed").average(1, updates(3, 0))
     [(uploads, total)] = calls
     assert len(uploads) == 3
@@ -124,17 +141,22 @@ def test_bytes_are_counted_where_they_travel(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def uploads_of(job: SecureAveraging, round_id: int) -> list[bytes]:
-    return [
-        job._encrypt(party, round_id, update)
-        for party, update in enumerate(updates(len(job._encryptors), round_id))
-    ]
+    parties, weights = job._simulation.encryptors, job._weights
+    assert weights is not None
+    sent = zip(parties, updates(len(parties), round_id), weights, strict=True)
+    return [party.encrypt(each, weight=weight, round_id=round_id) for party, each, weight in sent]
+
+
+def serve_bytes(public: bytes, round_id: int, uploads: Sequence[bytes]) -> bytes:
+    """Be a server that was given these bytes and nothing else."""
+    return simulation.serve(secagg.Parameters.from_bytes(public), round_id, uploads)
 
 
 def secrets_of(hidden: SecureAveraging) -> list[bytes]:
     """Whatever opens a ciphertext or stands for a party, in pieces of 16 bytes."""
-    key: SecretKey = hidden._encryptors[0]._key
+    key: SecretKey = hidden._simulation.key
     whole = [key.to_bytes()[-32:], key.derive(b"packed", 64), saved(cached_key(key))[-8 * 4096 :]]
-    for encryptor in hidden._encryptors:
+    for encryptor in hidden._simulation.encryptors:
         identity = encryptor._identity
         whole += [identity._sign.private_bytes_raw(), identity._mask.private_bytes_raw()]
     pieces = [part[i : i + 16] for part in whole for i in range(0, len(part), 16)]
@@ -150,10 +172,9 @@ def test_a_server_in_another_process_has_nothing_but_bytes(parties: int) -> None
     public, uploads = job.parameters.to_bytes(), uploads_of(job, 1)
     assert {type(public), *map(type, uploads)} == {bytes}
     with multiprocessing.get_context("spawn").Pool(1) as server:
-        total = server.apply(serve_round, (public, 1, uploads))
+        total = server.apply(serve_bytes, (public, 1, uploads))
     clear = secure(parties, "reference").average(1, updates(parties, 1))
-    for decryptor in job._decryptors:
-        assert same(decryptor.decrypt(total, round_id=1).mean, clear.mean)
+    assert same(job._simulation.decryptor.decrypt(total, round_id=1).mean, clear.mean)
     everything = b"".join([public, *uploads, total])
     assert not [secret for secret in secrets_of(job) if secret in everything]
 
@@ -163,8 +184,8 @@ def test_the_server_refuses_another_rounds_uploads(scheme: str) -> None:
     job = secure(2, scheme)
     uploads = uploads_of(job, 1)
     with pytest.raises(ContextMismatchError):
-        serve_round(job.parameters.to_bytes(), 2, uploads)
-    assert serve_round(job.parameters.to_bytes(), 1, uploads)
+        serve_bytes(job.parameters.to_bytes(), 2, uploads)
+    assert serve_bytes(job.parameters.to_bytes(), 1, uploads)
 
 
 @pytest.mark.parametrize("scheme", ["packed", "reference"])
@@ -172,14 +193,14 @@ def test_the_server_refuses_another_jobs_uploads(scheme: str) -> None:
     job, other = secure(2, scheme), secure(2, scheme)
     mixed = [uploads_of(job, 1)[0], uploads_of(other, 1)[1]]
     with pytest.raises(ContextMismatchError):
-        serve_round(job.parameters.to_bytes(), 1, mixed)
+        serve_bytes(job.parameters.to_bytes(), 1, mixed)
 
 
 def test_a_total_of_another_round_is_refused() -> None:
     job = secure(2, "packed")
-    total = serve_round(job.parameters.to_bytes(), 1, uploads_of(job, 1))
+    total = serve_bytes(job.parameters.to_bytes(), 1, uploads_of(job, 1))
     with pytest.raises(ContextMismatchError):
-        job._decryptors[0].decrypt(total, round_id=2)
+        job._simulation.decryptor.decrypt(total, round_id=2)
 
 
 def test_an_update_past_the_range_is_refused_not_cut() -> None:
@@ -233,6 +254,30 @@ def test_every_party_starts_each_round_from_the_mean(scheme: str) -> None:
     assert len(set(digests)) == 4
     for array in get_arrays(model).values():
         assert np.allclose(array, 4 * 0.0175, rtol=0, atol=4 * CLIP / 2**15)
+
+
+class Ordered(FloatAveraging):
+    """An average, and a party, that write down what was called."""
+
+    def __init__(self) -> None:
+        super().__init__([1])
+        self.calls: list[str] = []
+
+    def prepare(self, round_id: int) -> None:
+        self.calls.append(f"prepare {round_id}")
+
+    def train_epoch(self, model: nn.Module, seed: int) -> None:
+        self.calls.append("train")
+
+    def average(self, round_id: int, sent: Sequence[Arrays]) -> Averaged:
+        self.calls.append(f"average {round_id}")
+        return super().average(round_id, sent)
+
+
+def test_training_makes_a_round_ready_before_parties_train() -> None:
+    job = Ordered()
+    train_federated(paper_network(12, 2), [job], job, rounds=2, seed=0, on_round=lambda *_: None)
+    assert job.calls == ["prepare 1", "train", "average 1", "prepare 2", "train", "average 2"]
 
 
 def test_an_update_is_what_changed() -> None:

@@ -22,6 +22,7 @@ from privfed.errors import (
     ReplayError,
 )
 from privfed.secagg import wire
+from privfed.secagg.simulation import serve
 from privfed.training import (
     CentralNoise,
     ClippedSum,
@@ -30,7 +31,6 @@ from privfed.training import (
     SharedNoise,
     share_parameters,
 )
-from privfed.training.averaging import serve_round
 
 DIMENSION = 6000
 CLIP = 0.8
@@ -195,14 +195,25 @@ def test_absent_parties_below_the_quorum_let_nothing_out() -> None:
         sums.release(1, [clipped(0.0), None, clipped(0.0), clipped(0.0)])  # the round is not used
 
 
+def test_a_round_made_ready_for_all_goes_on_without_some() -> None:
+    sums = SharedNoise(plan(4, quorum=3))
+    sums.prepare(1)
+    assert [each.prepared for each in sums._simulation.encryptors] == [1] * 4
+    released = sums.release(1, [clipped(0.0), None, clipped(0.0), clipped(0.0)])
+    assert released.total.shape == (DIMENSION,)
+    sums.prepare(2)
+    sums.release(2, [clipped(0.0)] * 4)
+    assert [each.prepared for each in sums._simulation.encryptors] == [0] * 4
+
+
 class Federation:
     """The parties and key of `SharedNoise` apart, to do what it never does."""
 
     def __init__(self, found: PrivacyPlan, parties: int | None = None) -> None:
-        identities = [secagg.generate_identity() for _ in range(parties or found.parties)]
-        self.parameters = share_parameters(found, [each.public for each in identities])
-        self.key = secagg.generate_keys(self.parameters)
-        self.parties = [secagg.Encryptor(self.parameters, self.key, each) for each in identities]
+        self.job = secagg.simulate(
+            parties or found.parties, lambda roster: share_parameters(found, roster)
+        )
+        self.parameters, self.parties = self.job.params, self.job.encryptors
 
     def uploads(
         self, integers: Sequence[np.ndarray], cohort: Sequence[int] | None = None
@@ -213,12 +224,11 @@ class Federation:
         ]
 
     def decrypt(self, total: bytes, cohort: Sequence[int] | None = None) -> np.ndarray:
-        opened = secagg.Decryptor(self.parameters, self.key).decrypt_sums(total, 1, cohort)
+        opened = secagg.Decryptor(self.parameters, self.job.key).decrypt_sums(total, 1, cohort)
         return opened.sums["sum"]
 
     def summed(self, integers: Sequence[np.ndarray]) -> np.ndarray:
-        total = serve_round(self.parameters.to_bytes(), 1, self.uploads(integers))
-        return self.decrypt(total)
+        return self.decrypt(serve(self.parameters, 1, self.uploads(integers)))
 
 
 def some(value: int = 1) -> np.ndarray:
@@ -237,7 +247,7 @@ def test_fewer_parties_than_the_quorum_decrypt_nothing(
     with pytest.raises(QuorumError):
         server.total()
     # A server that doesn't care: the party refuses to open it.
-    server._cohort = None
+    server._round = dataclasses.replace(server._round, cohort=None)
     short = b"".join(server._written(wire.Kind.TOTAL, least=1))
     with pytest.raises(QuorumError):
         there.decrypt(short, cohort)

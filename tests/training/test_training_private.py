@@ -69,6 +69,11 @@ class Recorded:
         self.given: list[Any] = []
         self.released: list[np.ndarray] = []
         self.rounds: list[int] = []
+        self.prepared: dict[int, int] = {}
+
+    def prepare(self, round_id: int) -> None:
+        self.prepared[round_id] = len(self.given)
+        self.inner.prepare(round_id)
 
     def release(self, round_id: int, sums: Any) -> Released:
         self.given.append([each.flat.copy() for each in sums])
@@ -157,6 +162,21 @@ def test_tiny_batches_are_noise_and_count(rows: Any) -> None:
     assert not np.any(training.sums.given)
     assert all(np.count_nonzero(total) > DIMENSION / 2 for total in training.sums.released)
     assert budget.rounds_spent(found) == 3
+
+
+@pytest.mark.parametrize("noise", NOISY)
+def test_what_shares_need_ahead_is_made_before_the_rows_are_touched(noise: str, rows: Any) -> None:
+    training = Training(plan(noise), rows)
+    seconds: list[dict[str, float]] = []
+    training.run(
+        generous(training.sums.plan),
+        rounds=2,
+        on_round=lambda number, net, spent, exchange: seconds.append(exchange.seconds),
+    )
+    assert training.sums.prepared == {1: 0, 2: 1}  # round: sums given until then
+    assert [set(each) for each in seconds] == 2 * [
+        {"prepare", "noise", "encrypt", "aggregate", "decrypt"} if noise == "shares" else {"noise"}
+    ]
 
 
 # --- Paid before it begins -----------------------------------------------------------------------

@@ -1,0 +1,46 @@
+"""What a simulated round costs: the rows that are written, and what is in them."""
+
+import json
+import sys
+
+import pytest
+
+from benchmarks import simulation
+from privfed.secagg.simulation import AHEAD
+
+
+def test_a_small_run_writes_a_row_a_size(tmp_path, monkeypatch):
+    path = tmp_path / "rows.json"
+    asked = ["--parties", "2,5", "--repeats", "2", "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", ["simulation", *asked])
+    simulation.main()
+    rows = json.loads(path.read_text())["rows"]
+    assert [row.keys() for row in rows] == 2 * [{"parties", "seconds_per_round", "decrypt_share"}]
+    assert [row["parties"] for row in rows] == [2, 5]
+    for row in rows:
+        assert row["seconds_per_round"] > 0
+        assert 0 < row["decrypt_share"] < 1
+
+
+def test_all_phases_count_and_work_ahead_for_decryption_is_decryption(monkeypatch):
+    spent = {"prepare": 4, "announce": 1, "expect": 2, "encrypt": 3, "aggregate": 7, "decrypt": 3}
+
+    class Round:
+        def __init__(self, parties):
+            self._parties = parties
+
+        def run(self):
+            return {phase: self._parties * seconds for phase, seconds in spent.items()}
+
+    monkeypatch.setattr(simulation, "Job", Round)
+    one, two = simulation.measure([1, 2], 3, say=lambda _: None)
+    assert (one.seconds_per_round, two.seconds_per_round) == (20, 40)
+    assert one.decrypt_share == two.decrypt_share == pytest.approx(0.25)
+
+
+def test_masks_are_those_of_the_defaults():
+    for parties, masks in ((2, False), (3, True)):
+        job = simulation.Job(parties)
+        assert job._simulation.params.masks == masks
+        assert job._simulation.params.layout.size == 5858
+        assert set(job.run()) == {*AHEAD, "encrypt", "aggregate", "decrypt"}
