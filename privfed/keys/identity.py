@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hpke import Suite
 
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
 from privfed.keys.certificate import bound_certificate, read_binding
-from privfed.keys.secret import load_secret, save_secret
+from privfed.keys.secret import is_bytes, load_secret, save_secret
 
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
 _MASK_KEY_DOMAIN = b"privfed/1/mask key\x00"
@@ -43,8 +43,9 @@ class PublicIdentity:
     mask_signature: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        lengths = (len(self.verify_key), len(self.mask_key), len(self.mask_signature))
-        if lengths != (KEY_BYTES, KEY_BYTES, SIGNATURE_BYTES):
+        keys = (self.verify_key, self.mask_key)
+        whole = all(is_bytes(key, KEY_BYTES) for key in keys)
+        if not whole or not is_bytes(self.mask_signature, SIGNATURE_BYTES):
             raise DecodeError("a public identity is two 32-byte keys and a 64-byte signature")
         self.verify(self.mask_signature, _MASK_KEY_DOMAIN + self.mask_key)
 
@@ -72,7 +73,9 @@ class PublicIdentity:
         """
         try:
             self._verifier.verify(signature, message)
-        except InvalidSignature:
+        except TypeError:
+            raise ConfigError("a signature and what it is of are bytes") from None
+        except (InvalidSignature, ValueError, BufferError):
             raise AuthenticationError("a signature does not verify") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -86,7 +89,7 @@ class PublicIdentity:
     @classmethod
     def from_bytes(cls, data: bytes) -> "PublicIdentity":
         """Read what ``to_bytes`` wrote, and check the mask key's signature."""
-        if len(data) != 2 * KEY_BYTES + SIGNATURE_BYTES:
+        if not is_bytes(data, 2 * KEY_BYTES + SIGNATURE_BYTES):
             raise DecodeError("a public identity has 128 bytes")
         return cls(data[:32], data[32:64], data[64:])
 

@@ -41,7 +41,7 @@ class SecretKey:
     __slots__ = ("__weakref__", "_root", "context", "id")
 
     def __init__(self, root: bytes, context: bytes) -> None:
-        if len(root) != ROOT_BYTES or len(context) != CONTEXT_BYTES:
+        if not is_bytes(root, ROOT_BYTES) or not is_bytes(context, CONTEXT_BYTES):
             raise DecodeError("a secret key is 32 bytes and the 32-byte fingerprint of its use")
         self._root = bytes(root)
         self.context = bytes(context)
@@ -67,7 +67,8 @@ class SecretKey:
         Raises:
             DecodeError: the bytes are not a secret key.
         """
-        if len(data) != len(_PLAIN) + CONTEXT_BYTES + ROOT_BYTES or not data.startswith(_PLAIN):
+        length = len(_PLAIN) + CONTEXT_BYTES + ROOT_BYTES
+        if not is_bytes(data, length) or not data.startswith(_PLAIN):
             raise DecodeError("these bytes are not a privfed secret key")
         return cls(data[-ROOT_BYTES:], data[len(_PLAIN) : -ROOT_BYTES])
 
@@ -102,6 +103,11 @@ class SecretKey:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise ConfigError("a secret key is not pickled or copied; save() it to a file")
+
+
+def is_bytes(value: object, length: int) -> bool:
+    """Return whether ``value`` is bytes, and of them that many."""
+    return isinstance(value, bytes) and len(value) == length
 
 
 def is_secret(data: bytes) -> bool:

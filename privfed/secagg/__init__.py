@@ -8,6 +8,7 @@ party's two halves; ``simulate`` plays all of them in one process.
 
 from privfed.keys import Identity, PublicIdentity, SecretKey, generate_identity
 from privfed.secagg.aggregator import Aggregator
+from privfed.secagg.checks import check_params
 from privfed.secagg.decryptor import Decryptor
 from privfed.secagg.encryptor import Encryptor
 from privfed.secagg.keyring import Keyring
@@ -24,7 +25,7 @@ def generate_keys(params: Parameters) -> SecretKey:
 
     Under ``scheme="reference"`` it hides nothing: updates travel in the clear.
     """
-    return SecretKey.generate(params.fingerprint)
+    return SecretKey.generate(check_params(params).fingerprint)
 
 
 __all__ = [

@@ -10,7 +10,7 @@ from privfed.keys import ID_BYTES
 from privfed.secagg import wire
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
-from privfed.secagg.reading import Entries, Message, Reader
+from privfed.secagg.reading import Bytes, Entries, Message, Reader
 from privfed.secagg.rounds import Round, check_history
 from privfed.secagg.schemes import Accumulator
 
@@ -58,7 +58,7 @@ class Aggregator:
             kind: Reader(self._parts, self._round, kind, key_id=key_id, histories=histories)
             for kind in (wire.Kind.UPLOAD, wire.Kind.PARTIAL)
         }
-        self._one = threading.Lock()
+        self._one = threading.RLock()
         self._common: wire.Prefix | None = None
         self._sums: dict[int, _Sum] = {}
         self._closed = False
@@ -73,8 +73,7 @@ class Aggregator:
     def add(self, message: bytes) -> None:
         """Add one party's upload, or some parts of one.
 
-        All of ``message`` is checked before any of it is added; only SEAL itself, under "slots" and
-        "ckks", may still refuse a block after others were added, and then the round is spoilt.
+        All of ``message`` is added or, with an error, nothing of it.
 
         Raises:
             DecodeError: it is truncated, extended or no upload (or a secret key).
@@ -102,26 +101,31 @@ class Aggregator:
         self._add(message, wire.Kind.PARTIAL)
 
     def _add(self, data: bytes, kind: wire.Kind) -> None:
-        if not isinstance(data, bytes | bytearray | memoryview):
+        if not isinstance(data, Bytes):
             raise ConfigError("an Aggregator adds bytes from an Encryptor, and takes no secret")
         with self._one:
             if self._closed:
                 raise ReplayError("the total was taken: this round is closed")
             messages = list(self._readers[kind].read(data, self._common))
             self._check_new(messages)
-            # Whatever a scheme refuses is refused here, before the first part is added.
             parsed = [(each, self._parsed(each)) for each in messages]
+            added: dict[int, Accumulator] = {}
             for message, payload in parsed:
+                place = message.part.index
+                before = added.get(place) or self._accumulator(message)
+                added[place] = before.plus(payload)  # may still be refused
+            for message in messages:
                 self._common = self._common or message.prefix
-                into = self._sum(message)
-                into.entries.update(message.entries)
-                into.accumulator.add(payload)
+                place = message.part.index
+                each = self._sums.setdefault(place, _Sum(added[place]))
+                each.accumulator = added[place]
+                each.entries.update(message.entries)
 
-    def _sum(self, message: Message) -> _Sum:
+    def _accumulator(self, message: Message) -> Accumulator:
         place = message.part.index
-        if place not in self._sums:
-            self._sums[place] = _Sum(self._parts.scheme.accumulator(message.part.sealed))
-        return self._sums[place]
+        if place in self._sums:
+            return self._sums[place].accumulator
+        return self._parts.scheme.accumulator(message.part.sealed)
 
     def _parsed(self, message: Message) -> Any:
         scheme, values = self._parts.scheme, message.part.sealed
@@ -192,8 +196,9 @@ class Aggregator:
             entries = [entry for _, entry in sorted(each.entries.items())]
             for entry, seeds in entries:
                 pieces += [entry, seeds[:carried]]
-            if kind == wire.Kind.TOTAL:
-                pieces.append(each.accumulator.total([seeds for _, seeds in entries]))
-            else:
-                pieces.append(each.accumulator.partial())
+            with self._one:  # sums are reduced where they lie, and a total may be asked for twice
+                if kind == wire.Kind.TOTAL:
+                    pieces.append(each.accumulator.total([seeds for _, seeds in entries]))
+                else:
+                    pieces.append(each.accumulator.partial())
             yield b"".join(pieces)

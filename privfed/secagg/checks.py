@@ -1,5 +1,7 @@
 """Checks of arguments that several roles take."""
 
+from pathlib import Path
+
 from privfed.errors import ConfigError, ContextMismatchError
 from privfed.keys import Identity, SecretKey
 from privfed.secagg.parameters import Parameters
@@ -12,8 +14,7 @@ def check_key(params: Parameters, key: SecretKey) -> None:
         ConfigError: what was given are no parameters, or no secret key.
         ContextMismatchError: the key was made for other parameters.
     """
-    if not isinstance(params, Parameters):
-        raise ConfigError("the first argument is the Parameters that all parties agreed on")
+    check_params(params)
     if not isinstance(key, SecretKey):
         raise ConfigError("the key must come from generate_keys() or SecretKey.load()")
     if key.context != params.fingerprint:
@@ -32,3 +33,25 @@ def check_identity(identity: Identity) -> Identity:
             "public half goes on the roster"
         )
     return identity
+
+
+def check_params(params: Parameters) -> Parameters:
+    """Return public parameters.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    if not isinstance(params, Parameters):
+        raise ConfigError("params are the Parameters that all parties agreed on, as an object")
+    return params
+
+
+def check_folder(folder: Path) -> Path:
+    """Return the name of a folder, which stays the same wherever the process goes.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not isinstance(folder, Path):
+        raise ConfigError("a folder is a pathlib.Path, such as Path('state')")
+    return folder.absolute()

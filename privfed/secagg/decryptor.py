@@ -22,7 +22,7 @@ from privfed.secagg.checks import check_key
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Part, Parts
 from privfed.secagg.quantize import Quantizer
-from privfed.secagg.reading import Message, Reader
+from privfed.secagg.reading import Bytes, Message, Reader
 from privfed.secagg.results import IntegerResult, Kept, Result
 from privfed.secagg.rounds import UNCHAINED, Round
 from privfed.secagg.state import Journal
@@ -111,6 +111,7 @@ class Decryptor:
     def close(self) -> None:
         """Give the state file free for others; nothing is decrypted any more."""
         self._journal.close()
+        self._prepared = {}
 
     def prepare(
         self,
@@ -134,7 +135,7 @@ class Decryptor:
             ReplayError: the round was decrypted already, or a party announces twice.
         """
         of = Round.of(self._params, round_id, cohort)
-        with self._journal.one:
+        with self._journal.alone():
             self._journal.check_unopened(of.number)
             seeds = self._announced(announcements, of)
             if not seeds[0]:
@@ -151,7 +152,7 @@ class Decryptor:
         """Return the seeds by sender, for each part."""
         seeds: list[dict[int, bytes]] = [{} for _ in self._parts.all]
         reader = self._reader(of, wire.Kind.ANNOUNCEMENT)
-        for announcement in announcements:
+        for announcement in reader.several(announcements):
             for message in reader.whole([announcement]):
                 known = seeds[message.part.index]
                 for sender, (_, each) in message.entries.items():
@@ -190,7 +191,7 @@ class Decryptor:
             CapacityError: the weights are too small for the agreed precision.
         """
         of = Round.of(self._params, round_id, cohort)
-        with self._journal.one:
+        with self._journal.alone():
             mean = np.empty(self._params.layout.size, np.float32)
             weight: int | None = None
             digits, seen = self._params.weight_digits, _Seen(self._params, of)
@@ -227,7 +228,7 @@ class Decryptor:
         if self._params.max_weight is not None:
             raise ConfigError("integer sums carry no weights: set max_weight=None")
         of = Round.of(self._params, round_id, cohort)
-        with self._journal.one:
+        with self._journal.alone():
             flat = np.empty(self._params.layout.size, np.int64)
             seen = _Seen(self._params, of)
             for part, sums in self._sums(of, total, seen):
@@ -238,7 +239,10 @@ class Decryptor:
             return result
 
     def transcript_of(
-        self, total: bytes, round_id: int, cohort: Sequence[int] | None = None
+        self,
+        total: bytes | Iterable[bytes],
+        round_id: int,
+        cohort: Sequence[int] | None = None,
     ) -> bytes:
         """Return the transcript of a round whose total this is; nothing is decrypted.
 
@@ -247,7 +251,7 @@ class Decryptor:
         of = Round.of(self._params, round_id, cohort)
         reader = Reader(self._parts, of, wire.Kind.TOTAL, key_id=self._key.id, histories=None)
         seen = _Seen(self._params, of)
-        for message in reader.whole([total]):
+        for message in reader.whole([total] if isinstance(total, Bytes) else total):
             seen.take(message)
         return seen.transcript
 
@@ -277,8 +281,8 @@ class Decryptor:
         Of such a total all parts are checked before the first one is opened.
         """
         reader = self._reader(of, wire.Kind.TOTAL)
-        if isinstance(total, bytes | bytearray | memoryview):
-            messages = [seen.take(each) for each in reader.whole([bytes(total)])]
+        if isinstance(total, Bytes):
+            messages = [seen.take(each) for each in reader.whole([total])]
             return messages, seen.transcript
         return map(seen.take, reader.whole(total)), b""
 

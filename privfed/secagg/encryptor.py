@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from privfed.errors import ReplayError
+from privfed.errors import ConfigError, ReplayError
 from privfed.keys import Identity, SecretKey
 from privfed.secagg import wire
 from privfed.secagg.checks import check_identity, check_key
@@ -13,12 +13,13 @@ from privfed.secagg.masks import Masks
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
 from privfed.secagg.quantize import Quantizer, Update
-from privfed.secagg.rounds import UNCHAINED, Round, check_history
+from privfed.secagg.rounds import UNCHAINED, Round, check_history, is_whole
 from privfed.secagg.schemes import Zero
 from privfed.secagg.state import Journal
 from privfed.secagg.tags import TAG_MODULUS, TAGS
 
 Zeros = tuple[Zero, ...]  # one a part
+_MOST_AHEAD = 1_000_000
 
 
 class Encryptor:
@@ -69,15 +70,13 @@ class Encryptor:
 
     def close(self) -> None:
         """Forget the encryptions of zero, and give the state file free for others."""
-        with self._journal.one:
-            self._pool, self._bound = [], {}
-            self._journal.close()
+        self._journal.close()  # from here on nothing takes any of them
+        self._pool, self._bound = [], {}
 
     @property
     def prepared(self) -> int:
         """Number of updates for which encryptions of zero lie ready."""
-        with self._journal.one:
-            return len(self._pool) + len(self._bound)
+        return len(self._pool) + len(self._bound)
 
     def prepare(
         self, count: int = 1, round_id: int | None = None, cohort: Sequence[int] | None = None
@@ -91,10 +90,13 @@ class Encryptor:
             cohort: with masks, the roster places of those rounds' parties (None: all).
 
         Raises:
+            ConfigError: count, round or cohort are none.
             ReplayError: a round was sent already.
         """
+        if not is_whole(count) or not 0 <= count <= _MOST_AHEAD:
+            raise ConfigError(f"count is a whole number of updates, 0 to {_MOST_AHEAD}")
         first = None if round_id is None else Round.of(self._params, round_id, cohort)
-        with self._journal.one:
+        with self._journal.alone():
             self._journal.check()
             for ahead in range(count):
                 if first is None:
@@ -110,7 +112,7 @@ class Encryptor:
         """
         of = Round.of(self._params, round_id, cohort)
         common, pieces = self._prefix(of, UNCHAINED), []
-        with self._journal.one:
+        with self._journal.alone():
             zeros = self._bind(of)
             for part in self._parts.all:
                 prefix = replace(common, kind=wire.Kind.ANNOUNCEMENT, part=part.index)
@@ -240,7 +242,7 @@ class Encryptor:
         common = self._prefix(of, check_history(previous))
         if self._masks is not None:
             self._masks.check(of)
-        with self._journal.one:
+        with self._journal.alone():
             self._journal.send(of.number, of.cohort)
             return self._messages(common, of, update, self._take(of))
 

@@ -20,6 +20,7 @@ from privfed.keys import (
     load_secret,
     save_secret,
 )
+from privfed.secagg.checks import check_folder, check_params
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.ring_record import FILE, RingRecord
 from privfed.secagg.sealing import open_key, seal_to_roster
@@ -45,6 +46,7 @@ class Keyring:
     """
 
     def __init__(self, folder: Path, passphrase: str | None = None) -> None:
+        folder = check_folder(folder)
         self._folder, self._passphrase = folder, passphrase
         if not (folder / "identity.key").is_file():
             raise ConfigError(f"{folder} is no keyring; make one with: privfed keys identity")
@@ -63,6 +65,9 @@ class Keyring:
             ConfigError: there is one already, it cannot be written, or the days are too few or
                 too many.
         """
+        folder = check_folder(folder)
+        if "\0" in str(folder):
+            raise ConfigError("a folder's name holds no null character")
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if folder.stat().st_mode & 0o022:
@@ -257,7 +262,7 @@ class Keyring:
         return key.id.hex()
 
     def _make(self, record: RingRecord, file: Record, params: Parameters) -> dict[str, bytes]:
-        key = SecretKey.generate(params.fingerprint)
+        key = SecretKey.generate(check_params(params).fingerprint)
         sealed = seal_to_roster(key, params, self.identity, bytes.fromhex(record.current))
         self._take(record, file, key, params)
         return sealed

@@ -17,14 +17,34 @@ MAX_VALUES = 1_000_000_000
 MAX_SIDES = 32
 
 
-def _numpy(array: Any) -> npt.NDArray[Any]:
+def _numpy(name: str, array: Any) -> npt.NDArray[Any]:
     """Return a numpy view of an array or of a torch tensor, without importing torch."""
     if hasattr(array, "detach"):
-        array = array.detach().cpu()
-        if str(array.dtype) == "torch.bfloat16":  # numpy has none
-            array = array.float()
-        array = array.numpy()
+        try:
+            array = array.detach().cpu()
+            if str(array.dtype) == "torch.bfloat16":  # numpy has none
+                array = array.float()
+            array = array.numpy()
+        except (TypeError, ValueError, RuntimeError, AttributeError):
+            raise ConfigError(
+                f"tensor {name!r} is none that numpy can hold: give dense ones (to_dense()) with "
+                "values (not on the meta device), and turn rare kinds of floats by .float()"
+            ) from None
+    if not isinstance(array, np.ndarray | np.generic):
+        raise ConfigError(
+            f"{name!r} must be a numpy array or a torch tensor, not {type(array).__name__}"
+        )
     return np.asarray(array)
+
+
+def _named(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(arrays, Mapping):
+        if wrong := [name for name in arrays if not isinstance(name, str)]:
+            raise ConfigError(f"array names are text, and {wrong[0]!r:.40} is none: rename it")
+        return arrays
+    if hasattr(arrays, "state_dict"):
+        raise ConfigError("this is a model: give its arrays, model.state_dict()")
+    raise ConfigError(f"give a dict of arrays by name, not {type(arrays).__name__}")
 
 
 @dataclass(frozen=True)
@@ -44,7 +64,17 @@ class Layout:
     skipped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [name for name, _ in self.entries] + list(self.skipped)
+        try:
+            names = [name for name, shape in self.entries if isinstance(shape, tuple)]
+            whole = len(names) == len(self.entries) and isinstance(self.entries, tuple)
+        except (TypeError, ValueError):
+            whole = False
+        if not whole or not isinstance(self.skipped, tuple):
+            raise ConfigError(
+                "a layout is a tuple of (name, shape) tuples and one of names: Layout.of(arrays) "
+                "makes it"
+            )
+        names += self.skipped
         if not all(isinstance(name, str) for name in names):
             raise ConfigError("an array's name is no text")
         if len(set(names)) != len(names):
@@ -69,12 +99,12 @@ class Layout:
             ConfigError: there is no value in it, or an array holds neither floats nor integers.
         """
         entries, skipped = [], []
-        for name, array in arrays.items():
-            values = _numpy(array)
+        for name, array in _named(arrays).items():
+            values = _numpy(name, array)
             if values.dtype.kind == "f":
-                entries.append((str(name), values.shape))
+                entries.append((name, values.shape))
             elif values.dtype.kind in "iub":
-                skipped.append(str(name))
+                skipped.append(name)
             else:
                 raise ConfigError(f"array {name!r} holds {values.dtype}, not real numbers")
         return cls(tuple(entries), tuple(skipped))
@@ -95,13 +125,14 @@ class Layout:
             ConfigError: they do not fit this layout.
         """
         names = {name for name, _ in self.entries}
+        arrays = _named(arrays)
         if extra := set(arrays) - names - set(self.skipped):
-            raise ConfigError(f"arrays outside the agreed layout: {sorted(map(str, extra))[:3]}")
+            raise ConfigError(f"arrays outside the agreed layout: {sorted(extra)[:3]}")
         views = []
         for name, shape in self.entries:
             if name not in arrays:
                 raise ConfigError(f"array {name!r} of the agreed layout is missing")
-            values = _numpy(arrays[name])
+            values = _numpy(name, arrays[name])
             if values.shape != shape or values.dtype.kind not in kinds:
                 wanted = "floats" if kinds == "f" else "integers"
                 raise ConfigError(

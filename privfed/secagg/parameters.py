@@ -4,6 +4,7 @@ import hashlib
 import json
 import operator
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -131,7 +132,19 @@ class Parameters:
             raise ConfigError("pairwise_masks must be True, False or None")
         if not isinstance(self.honest_server, bool):
             raise ConfigError("honest_server must be True or False")
+        if not isinstance(self.layout, Layout):
+            raise ConfigError("layout is a Layout: Layout.of(model.state_dict()) makes one")
+        for name in ("scheme", "out_of_range", "download"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ConfigError(f"{name} must be text")
+        if isinstance(self.roster, str | bytes) or not isinstance(self.roster, Iterable):
+            raise ConfigError("the roster is the parties' PublicIdentity objects, in one order")
         object.__setattr__(self, "roster", tuple(self.roster))
+        if not all(isinstance(party, PublicIdentity) for party in self.roster):
+            raise ConfigError(
+                "the roster is the parties' PublicIdentity objects: from_bytes() reads one, and a "
+                "party's own Identity has it as .public"
+            )
 
     def _chosen(self) -> str:
         """Return what "auto" stands for."""
@@ -237,6 +250,8 @@ class Parameters:
         Raises:
             DecodeError: the bytes are not the canonical text of valid parameters.
         """
+        if not isinstance(data, bytes):
+            raise ConfigError(f"parameters are read from bytes, not from {type(data).__name__}")
         if len(data) > MAX_BYTES:
             raise DecodeError(f"parameters of more than {MAX_BYTES} bytes")
         try:
@@ -273,6 +288,8 @@ class Parameters:
         Raises:
             ConfigError: it is not on the roster.
         """
+        if not isinstance(party, PublicIdentity):
+            raise ConfigError("a party is found on the roster by its PublicIdentity")
         for index, other in enumerate(self.roster):
             if other.verify_key == party.verify_key:
                 return index

@@ -6,7 +6,7 @@ from typing import Any, NoReturn, Self
 
 from privfed.errors import ConfigError, ReplayError
 from privfed.keys import Identity, SecretKey
-from privfed.secagg.checks import check_identity, check_key
+from privfed.secagg.checks import check_folder, check_identity, check_key
 from privfed.secagg.decryptor import Decryptor
 from privfed.secagg.encryptor import Encryptor
 from privfed.secagg.keyring import Keyring
@@ -59,9 +59,7 @@ class Party:
         self.params = params
         self.place = params.index_of(check_identity(identity).public)
         if state is not None:
-            if not isinstance(state, Path):
-                raise ConfigError("state is a pathlib.Path of a folder, or None")
-            _make(state)
+            _make(check_folder(state))
         owner = params.fingerprint + key.id + identity.public.verify_key
         file = None if state is None else state / _STATE
         self._journal = Journal(file, "party", owner, keeps=True)
@@ -85,8 +83,9 @@ class Party:
             AuthenticationError: the passphrase is wrong or a file was altered.
         """
         ring = Keyring(folder, passphrase)
-        key = ring.key()
-        return cls(ring.params, key, ring.identity, folder / "rounds" / key.id.hex())
+        key, rounds = ring.key(), folder / "rounds"
+        _make(rounds)  # before what is in it, or its mode would be that of any folder
+        return cls(ring.params, key, ring.identity, rounds / key.id.hex())
 
     def __repr__(self) -> str:
         return f"Party(id={self.id}, round_id={self.round_id})"
@@ -143,7 +142,7 @@ class Party:
             ReplayError: the round was sent already.
             ConfigError: round or cohort are none.
         """
-        with self._journal.one:
+        with self._journal.alone():
             return self._encryptor.announce(self._next(round_id), cohort)
 
     def expect(
@@ -166,10 +165,10 @@ class Party:
             AuthenticationError: its sender did not sign it, or is not on the roster.
             ReplayError: the round was opened already, or a party announces twice.
         """
-        with self._journal.one:
+        with self._journal.alone():
             record = self._journal.record
             waiting = round_id is None and record.sent > record.opened
-            number = record.sent if waiting else self._next(round_id)
+            number = record.sent if waiting else check_number(self._next(round_id))
             self._decryptor.prepare(announcements, number, self._cohort(number, cohort))
 
     def encrypt(
@@ -198,12 +197,12 @@ class Party:
             CapacityError: a value is past the clip range, and the parameters say refuse.
             ReplayError: the round was sent already.
         """
-        with self._journal.one:
+        with self._journal.alone():
             return self._encryptor.encrypt(
                 arrays,
                 weight=weight,
                 round_id=self._next(round_id),
-                previous=self.transcript if chained else b"",
+                previous=self._previous(chained),
                 cohort=cohort,
             )
 
@@ -219,11 +218,11 @@ class Party:
 
         Arguments and errors are those of ``encrypt``.
         """
-        with self._journal.one:
+        with self._journal.alone():
             return self._encryptor.encrypt_integers(
                 arrays,
                 round_id=self._next(round_id),
-                previous=self.transcript if chained else b"",
+                previous=self._previous(chained),
                 cohort=cohort,
             )
 
@@ -253,7 +252,7 @@ class Party:
             ConfigError: the round's updates were integers (see ``open_sums``), or the state
                 cannot be written.
         """
-        with self._journal.one:
+        with self._journal.alone():
             number, places = self._sent(round_id, cohort)
             kept = self._again(total, number, places)
             result = self._decryptor.decrypt(total, number, places) if kept is None else kept
@@ -272,7 +271,7 @@ class Party:
 
         Arguments and errors are those of ``open``.
         """
-        with self._journal.one:
+        with self._journal.alone():
             number, places = self._sent(round_id, cohort)
             kept = self._again(total, number, places)
             result = self._decryptor.decrypt_sums(total, number, places) if kept is None else kept
@@ -290,22 +289,28 @@ class Party:
             ReplayError: this round's result is not kept.
             DecodeError: the file that keeps it is damaged.
         """
+        number = None if round_id is None else check_number(round_id)
         kept = self._journal.kept(self.params.layout)
-        if kept is None or round_id not in (None, kept.round_id):
+        if kept is None or number not in (None, kept.round_id):
             last = "no round's" if kept is None else f"round {kept.round_id}'s"
-            asked = "a" if round_id is None else f"round {check_number(round_id)}'s"
+            asked = "a" if number is None else f"round {number}'s"
             raise ReplayError(f"{asked} result is not kept; {last} is: open the total first")
         return kept.result
 
     def _next(self, round_id: int | None) -> int:
         return self.round_id + 1 if round_id is None else round_id
 
+    def _previous(self, chained: bool) -> bytes:
+        if not isinstance(chained, bool):
+            raise ConfigError("chained must be True or False")
+        return self.transcript if chained else b""
+
     def _sent(
         self, round_id: int | None, cohort: Sequence[int] | None
     ) -> tuple[int, Sequence[int] | None]:
         """Return the round that a total is expected for, and its cohort."""
-        number = self._journal.record.sent if round_id is None else round_id
-        if round_id is None and number < 0:
+        number = self._journal.record.sent if round_id is None else check_number(round_id)
+        if number < 0:
             raise ConfigError("this party has sent no round yet: say which one with round_id=")
         return number, self._cohort(number, cohort)
 
@@ -317,12 +322,12 @@ class Party:
         self, total: bytes | Iterable[bytes], number: int, cohort: Sequence[int] | None
     ) -> Result | IntegerResult | None:
         """Return the kept result if this is the very total that gave it."""
-        if not isinstance(total, bytes | bytearray | memoryview):
+        if number > self._journal.record.opened:
             return None
         kept: Kept | None = self._journal.kept(self.params.layout)
         if kept is None or kept.round_id != number:
             return None
-        before = self._decryptor.transcript_of(bytes(total), number, cohort)
+        before = self._decryptor.transcript_of(total, number, cohort)
         if before != kept.result.transcript:
             raise ReplayError(f"another total of round {number} was opened: each is opened once")
         return kept.result
@@ -331,7 +336,10 @@ class Party:
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_mode & 0o022:
-            raise ConfigError(f"others may write to {folder}; run: chmod 700 {folder}")
+        mode = folder.stat().st_mode
     except OSError as error:
         raise ConfigError(f"cannot use {folder}: {error.strerror}") from None
+    except ValueError as error:  # a null character
+        raise ConfigError(f"cannot use this folder: {error}") from None
+    if mode & 0o022:
+        raise ConfigError(f"others may write to {folder}; run: chmod 700 {folder}")

@@ -7,11 +7,12 @@ before its length, its place and its senders' signatures are right.
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from privfed.errors import AuthenticationError, DecodeError, ReplayError
+from privfed.errors import AuthenticationError, ConfigError, DecodeError, ReplayError
 from privfed.secagg import wire
 from privfed.secagg.parts import Part, Parts
 from privfed.secagg.rounds import Round
 
+Bytes = bytes | bytearray | memoryview
 Entries = dict[int, tuple[bytes, bytes]]  # by sender: the signed entry, and the seeds it names
 
 _CALLED = {
@@ -69,13 +70,14 @@ class Reader:
         """Yield all parts of one update's messages, in order; none may be missing.
 
         Raises:
+            ConfigError: it is no sequence of bytes.
             DecodeError: a part is missing, out of order, cut or extended, or of another kind.
             ContextMismatchError: a part belongs to another round, key, job or history.
             AuthenticationError: a sender is not on the roster, or did not sign it.
             ReplayError: a sender is in it twice.
         """
         done, like = 0, None
-        for chunk in stream:
+        for chunk in self.several(stream):
             for message in self.read(chunk, like):
                 if message.part.index != done:
                     raise DecodeError(f"a part of {self._called} is missing or out of order")
@@ -84,7 +86,17 @@ class Reader:
         if done != len(self._parts):
             raise DecodeError(f"{self._called} is truncated")
 
-    def read(self, data: bytes | memoryview, like: wire.Prefix | None) -> Iterator[Message]:
+    def several(self, messages: Iterable[bytes]) -> Iterable[bytes]:
+        """Return what must come as several messages.
+
+        Raises:
+            ConfigError: it is one, or none.
+        """
+        if isinstance(messages, str | Bytes) or not isinstance(messages, Iterable):
+            raise ConfigError(f"give a list of bytes, each of them {self._called} or a part of one")
+        return messages
+
+    def read(self, data: Bytes, like: wire.Prefix | None) -> Iterator[Message]:
         """Yield the messages that stand one after another in ``data``, of any parts.
 
         Args:
@@ -92,12 +104,15 @@ class Reader:
             like: the prefix of an earlier message of the round, with which these must agree.
 
         Raises:
+            ConfigError: it is no bytes.
             DecodeError: a message is cut, extended, or of another kind.
             ContextMismatchError: it belongs to another round, key, job or history.
             AuthenticationError: a sender is not on the roster, or did not sign it.
             ReplayError: a sender is in it twice.
         """
-        rest = memoryview(data)
+        if not isinstance(data, Bytes):
+            raise ConfigError(f"{self._called} is bytes, not {type(data).__name__}")
+        rest = memoryview(bytes(data))  # a copy of what may still change after it was checked
         if not rest:
             raise DecodeError("the message is truncated")
         while rest:

@@ -1,8 +1,8 @@
 """What a round gives, and how a party keeps it for whoever asks again."""
 
+import hashlib
 import io
 import json
-import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from privfed.errors import DecodeError
 from privfed.secagg.layout import Layout
 
 _VERSION = 1
+_DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Kept:
     result: Result | IntegerResult
 
     def to_bytes(self) -> bytes:
-        """Return the file that is kept: numpy's zip of the values and of their description."""
+        """Return the file that is kept: numpy's zip of the values and their description, hashed."""
         arrays = self.result.mean if isinstance(self.result, Result) else self.result.sums
         about: dict[str, Any] = {
             "version": _VERSION,
@@ -78,7 +79,8 @@ class Kept:
         flat = np.concatenate([array.reshape(-1) for array in arrays.values()])
         file = io.BytesIO()
         np.savez(file, values=flat, about=np.frombuffer(json.dumps(about).encode(), np.uint8))
-        return file.getvalue()
+        data = file.getvalue()
+        return hashlib.sha256(data).digest() + data
 
     @classmethod
     def from_bytes(cls, data: bytes, layout: Layout) -> "Kept":
@@ -87,7 +89,10 @@ class Kept:
         Raises:
             DecodeError: it is something else, or was damaged.
         """
+        digest, data = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
         try:
+            if hashlib.sha256(data).digest() != digest:
+                raise ValueError
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 about = json.loads(file["about"].tobytes())
                 values = file["values"]
@@ -104,5 +109,5 @@ class Kept:
             else:
                 raise ValueError
             return cls(about["round"], result)
-        except (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile):
+        except (ValueError, KeyError, TypeError):
             raise DecodeError("the kept result of a round is damaged") from None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from privfed.errors import ConfigError
 from privfed.secagg.parameters import Parameters
-from psi.storage import Record
+from psi.storage import Record, read_whole
 
 FILE = "keyring.json"
 _EARLIER = ("params.json", "current", "retired")  # what privfed wrote before this file
@@ -46,8 +46,11 @@ class RingRecord:
             ConfigError: it cannot be read, is no record, or is that of an earlier privfed.
         """
         path = folder / FILE
+        data = read_whole(path, refusal=ConfigError)
+        if data is None:
+            return cls._first(folder)
         try:
-            described = json.loads(path.read_bytes())
+            described = json.loads(data)
             if described.keys() != {"version", "current", "params", "retired"}:
                 raise ValueError
             found = cls(described["current"], described["params"], frozenset(described["retired"]))
@@ -56,24 +59,25 @@ class RingRecord:
                 described["version"] == _VERSION
                 and isinstance(found.text, str)
                 and bool(found.text) == bool(found.current)
+                and found.text.isascii()
                 and all(_ID.fullmatch(each) for each in ids)
                 and found.current not in found.retired
             )
-        except FileNotFoundError:
-            if any((folder / name).exists() for name in _EARLIER):
-                raise ConfigError(
-                    f"{folder} is of an earlier privfed, whose parameters are no longer read: move "
-                    f"{', '.join(_EARLIER)} and keys/* away, keep identity.key, and make or accept "
-                    "a key for new parameters"
-                ) from None
-            return cls()
-        except OSError as error:
-            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
         except (ValueError, TypeError, AttributeError, RecursionError):
             whole = False
         if not whole:
             raise ConfigError(f"{path} is no keyring's record; put it back from a backup")
         return found
+
+    @classmethod
+    def _first(cls, folder: Path) -> "RingRecord":
+        if any((folder / name).exists() for name in _EARLIER):
+            raise ConfigError(
+                f"{folder} is of an earlier privfed, whose parameters are no longer read: move "
+                f"{', '.join(_EARLIER)} and keys/* away, keep identity.key, and make or accept "
+                "a key for new parameters"
+            )
+        return cls()
 
     def write(self, file: Record) -> None:
         """Replace the keyring's record, which this program holds, by this one.

@@ -54,7 +54,7 @@ def check_number(number: int) -> int:
     Raises:
         ConfigError: it is no whole number from 0 to 2^64 - 1.
     """
-    if not _is_whole(number):
+    if not is_whole(number):
         raise ConfigError("round_id must be a whole number")
     if not 0 <= number <= _MAX_ROUND:
         raise ConfigError("round_id must be 0 to 2^64 - 1")
@@ -97,10 +97,11 @@ def _places(params: Parameters, cohort: Sequence[int] | None) -> tuple[int, ...]
 
 def _all_whole(values: object) -> bool:
     try:
-        return all(map(_is_whole, values))  # type: ignore[call-overload]
+        return all(map(is_whole, values))  # type: ignore[call-overload]
     except TypeError:
         return False
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Return whether this is a whole number, of Python's or numpy's."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError, DecodeError
 from privfed.keys import ID_BYTES, SIGNATURE_BYTES, Identity, PublicIdentity, SecretKey
+from privfed.secagg.checks import check_identity, check_key, check_params
 from privfed.secagg.parameters import Parameters
 
 _HEAD = struct.Struct("<9sBHH32s16s")
@@ -39,8 +40,10 @@ def seal_key(
         ConfigError: a party is not on the roster.
         ContextMismatchError: the key was made for other parameters.
     """
-    if key.context != params.fingerprint:
-        raise ContextMismatchError("the key was made for other parameters")
+    check_key(params, key)
+    if not isinstance(replaces, bytes) or len(replaces) not in (0, ID_BYTES):
+        raise ConfigError(f"replaces is the {ID_BYTES} bytes of a key's id, or b''")
+    check_identity(maker)
     places = params.index_of(maker.public), params.index_of(recipient)
     head = _HEAD.pack(_MAGIC, _VERSION, *places, params.fingerprint, replaces or bytes(ID_BYTES))
     sealed = _SUITE.encrypt(key.to_bytes(), recipient.mask_public, _DOMAIN + head)
@@ -64,6 +67,12 @@ def open_key(
         AuthenticationError: it was altered, or another party made it.
         ConfigError: this party is not on the roster.
     """
+    check_params(params)
+    check_identity(identity)
+    if not isinstance(data, bytes):
+        raise ConfigError(f"a sealed key is bytes, not {type(data).__name__}")
+    if not isinstance(maker, PublicIdentity | None):
+        raise ConfigError("maker is the PublicIdentity of who made the key, or None")
     if len(data) < _HEAD.size + SIGNATURE_BYTES or not data.startswith(_MAGIC):
         raise DecodeError("these bytes are no sealed key")
     head, sealed = data[: _HEAD.size], data[_HEAD.size : -SIGNATURE_BYTES]
@@ -74,7 +83,7 @@ def open_key(
         raise ContextMismatchError("the sealed key belongs to other parameters")
     if recipient != params.index_of(identity.public):
         raise ContextMismatchError("the sealed key is for another party")
-    if sender >= len(params.roster) or (maker and params.roster[sender] != maker):
+    if sender >= len(params.roster) or (maker is not None and params.roster[sender] != maker):
         raise AuthenticationError("another party than expected made the sealed key")
     params.roster[sender].verify(data[-SIGNATURE_BYTES:], _DOMAIN + head + sealed)
     try:

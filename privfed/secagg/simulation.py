@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 from privfed.errors import ConfigError
 from privfed.keys import Identity, PublicIdentity, SecretKey, generate_identity
 from privfed.secagg.aggregator import Aggregator
+from privfed.secagg.checks import check_identity, check_params
 from privfed.secagg.decryptor import Decryptor
 from privfed.secagg.encryptor import Encryptor
-from privfed.secagg.parameters import Parameters
+from privfed.secagg.parameters import MAX_ROSTER, Parameters
 from privfed.secagg.results import IntegerResult, Result
+from privfed.secagg.rounds import is_whole
 
 AHEAD = ("prepare", "announce", "expect")
 """Phases of a round that need no update, in their order."""
@@ -71,11 +73,13 @@ class Simulation:
         *,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if tuple(identity.public for identity in identities) != params.roster:
+        check_params(params)
+        parties = tuple(map(check_identity, _several(identities, "the identities")))
+        if tuple(identity.public for identity in parties) != params.roster:
             raise ConfigError("the identities are not those of the roster, in its order")
         self.params = params
         self.key = SecretKey.generate(params.fingerprint) if key is None else key
-        self.encryptors = tuple(Encryptor(params, self.key, each) for each in identities)
+        self.encryptors = tuple(Encryptor(params, self.key, each) for each in parties)
         self.decryptor = Decryptor(params, self.key)
         self._public = Parameters.from_bytes(params.to_bytes())
         self._clock = clock
@@ -120,7 +124,7 @@ class Simulation:
             QuorumError: too few parties take part.
             ReplayError: the round was run already.
         """
-        if weights is not None and len(weights) != len(self.encryptors):
+        if weights is not None and len(_several(weights, "weights")) != len(self.encryptors):
             raise ConfigError(f"{len(weights)} weights for {len(self.encryptors)} parties")
 
         def upload(place: int, update: Any, cohort: Sequence[int] | None) -> bytes:
@@ -154,7 +158,10 @@ class Simulation:
         upload: Callable[[int, Any, Sequence[int] | None], bytes],
         decrypt: Callable[[bytes, int, Sequence[int] | None], Opened],
     ) -> tuple[Opened, Traffic]:
-        present = dict(updates if isinstance(updates, Mapping) else enumerate(updates))
+        if isinstance(updates, Mapping):
+            present = dict(updates)
+        else:
+            present = dict(enumerate(_several(updates, "the updates, one a party,")))
         places = self._among(present)
         cohort = None if len(places) == len(self.encryptors) else places
         seconds, self._ahead = self._ahead, {}
@@ -169,9 +176,13 @@ class Simulation:
 
     def _among(self, places: Collection[int]) -> list[int]:
         everyone = range(len(self.encryptors))
-        if not isinstance(places, Collection) or not all(each in everyone for each in places):
+        if (
+            not isinstance(places, Collection)
+            or isinstance(places, str | bytes | bytearray)
+            or not all(is_whole(each) and each in everyone for each in places)
+        ):
             raise ConfigError(f"name parties by their places on the roster, 0 to {everyone[-1]}")
-        return sorted(set(places))
+        return sorted({int(each) for each in places})
 
     @contextmanager
     def _timed(self, seconds: dict[str, float], phase: str) -> Iterator[None]:
@@ -196,6 +207,10 @@ def simulate(
     Raises:
         ConfigError: the parameters are none, or not for this roster.
     """
+    if not is_whole(parties) or not 0 < parties <= MAX_ROSTER:
+        raise ConfigError(f"parties must be a whole number from 1 to {MAX_ROSTER}")
+    if not callable(parameters):
+        raise ConfigError("parameters is a function that makes Parameters from a roster")
     identities = [generate_identity() for _ in range(parties)]
     params = parameters(tuple(each.public for each in identities))
     return Simulation(params, identities, clock=clock)
@@ -212,3 +227,9 @@ def serve(
     for upload in uploads:
         aggregator.add(upload)
     return aggregator.total()
+
+
+def _several(values: Any, called: str) -> Sequence[Any]:
+    if isinstance(values, Sequence) and not isinstance(values, str | bytes | bytearray):
+        return values
+    raise ConfigError(f"{called} come as a list, not {type(values).__name__}")

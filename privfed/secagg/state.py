@@ -4,19 +4,23 @@ Everything is on disk before anything of it is shown, and only moves forward: a 
 killed between two writes leaves a round that is used up, or one that the next process finishes.
 """
 
+import contextlib
 import json
+import re
 import threading
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from privfed.errors import AuthenticationError, ConfigError, ReplayError
+from privfed.errors import AuthenticationError, ConfigError, DecodeError, ReplayError
 from privfed.secagg.layout import Layout
 from privfed.secagg.results import Kept
 from psi import storage
 
 MAX_FAILURES = 3
 _MOST_KEPT_BYTES = 1 << 34
+_TRANSCRIPT = re.compile("(?:[0-9a-f]{64})?")
 
 
 @dataclass
@@ -52,7 +56,7 @@ class Journal:
         keeps: whether the last result is kept too, in a file beside the record.
 
     Attributes:
-        one: held by whoever reads, decides and writes; the same thread may take it again.
+        record: what it says.
 
     Raises:
         ConfigError: the file cannot be used, is in use, or belongs to something else.
@@ -63,13 +67,12 @@ class Journal:
     ) -> None:
         if path is not None and not isinstance(path, Path):
             raise ConfigError("state is a pathlib.Path, such as Path('state.json'), or None")
-        self.one = threading.RLock()
+        self._one = threading.RLock()
         self.record = Record(owner=f"{role}:{context.hex()}")
         self._process = storage.Process()
         self._file = storage.Record(path, refusal=ConfigError)
         self._keeps = keeps
-        self._kept: Kept | None = None
-        self._kept_path = None if path is None else path.with_suffix(".opened")
+        self._kept: bytes | None = None  # where there is no file: what is handed out may be changed
         try:
             self._read()
         except BaseException:
@@ -91,9 +94,24 @@ class Journal:
             )
         self.record = record
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let one thread at a time read, decide and write; it may do so within itself.
+
+        Raises:
+            ReplayError: this is a fork. Told before waiting: the thread that holds the lock may
+                be one which the fork does not have.
+        """
+        self._check_process()
+        with self._one:
+            yield
+
     def close(self) -> None:
         """Give the file free for others; nothing can be sent or opened any more."""
-        with self.one:
+        if not self._process.is_this:
+            self._file.close()
+            return
+        with self._one:
             self._file.close()
 
     def check(self) -> None:
@@ -103,10 +121,13 @@ class Journal:
             ReplayError: this is a fork, which has the lock too, but not what happens here.
             ConfigError: it is closed.
         """
-        if not self._process.is_this:
-            raise ReplayError("this state belongs to the process it was forked from; make another")
+        self._check_process()
         if self._file.closed:
             raise ConfigError("it is closed: make another for further rounds")
+
+    def _check_process(self) -> None:
+        if not self._process.is_this:
+            raise ReplayError("this state belongs to the process it was forked from; make another")
 
     def check_unsent(self, round_id: int) -> None:
         """Refuse a round that is not after the last one sent.
@@ -123,7 +144,7 @@ class Journal:
         Raises:
             ReplayError: the round, or a later one, was sent already.
         """
-        with self.one:
+        with self.alone():
             self.check_unsent(round_id)
             self.record.sent = round_id
             self.record.cohort = None if cohort is None else list(cohort)
@@ -149,21 +170,35 @@ class Journal:
         Raises:
             ReplayError: the round, or a later one, was opened already.
         """
-        same = transcript and self.record.opening == transcript.hex()
-        if same and round_id == self.record.opened:
+        if transcript and (round_id, transcript.hex()) == (self.record.opened, self.record.opening):
             self.check()
-            return
-        self.check_unopened(round_id)
-        self.record.opened, self.record.opening = round_id, transcript.hex()
-        self._write()
+        else:
+            self.check_unopened(round_id)
+            self.record.opened, self.record.opening = round_id, transcript.hex()
+        self._write()  # also again: a full disk may have refused it
 
     def finish(self, kept: Kept) -> None:
-        """Keep the result of the round, where results are kept, and remember its transcript."""
+        """Keep the result of the round, where results are kept, and remember its transcript.
+
+        Raises:
+            ReplayError: a later round was opened while this one's total was read.
+        """
+        if kept.round_id != self.record.opened:
+            raise ReplayError(f"round {self.record.opened} was opened meanwhile: go on with it")
+        transcript = kept.result.transcript.hex()
         if self._keeps:
-            self._kept = kept
-            if self._kept_path is not None:
-                storage.write_whole(self._kept_path, kept.to_bytes(), refusal=ConfigError)
-        self.record.transcript, self.record.opening = kept.result.transcript.hex(), ""
+            if self.record.opening != transcript:  # read in parts, it is known only now
+                self.record.opening = transcript
+                self._write()
+            data = kept.to_bytes()
+            if self._kept_path is None:
+                self._kept = data
+            else:
+                storage.write_whole(self._kept_path, data, refusal=ConfigError)
+        self._finished(transcript)
+
+    def _finished(self, transcript: str) -> None:
+        self.record.transcript, self.record.opening = transcript, ""
         self._write()
 
     def check_key(self) -> None:
@@ -184,26 +219,38 @@ class Journal:
         self._write()
 
     def kept(self, layout: Layout) -> Kept | None:
-        """Return the result of the last round that opened, if it is kept.
+        """Return the result of the last round that opened, if it is kept; a new copy each time.
 
         Raises:
             ConfigError: the file that keeps it cannot be read.
             DecodeError: it is damaged.
         """
-        with self.one:
+        with self.alone():
             self.check()
-            if self._kept is None and self._kept_path is not None:
-                data = storage.read_whole(
-                    self._kept_path, most=_MOST_KEPT_BYTES, refusal=ConfigError
-                )
-                self._kept = None if data is None else Kept.from_bytes(data, layout)
-            if self._kept is None or self._kept.round_id != self.record.opened:
+            kept = self._read_kept(layout)
+            if kept is None:
                 return None
-            if self.record.opening:  # killed between the two writes of `finish`
-                if self._kept.result.transcript.hex() != self.record.opening:
-                    return None
-                self.finish(self._kept)
-            return self._kept
+            transcript = kept.result.transcript.hex()
+            # It is this key's and round's if the record names its transcript, which covers both.
+            if transcript == self.record.opening:  # killed between the last two writes
+                self._finished(transcript)
+            return kept if transcript == self.record.transcript else None
+
+    @property
+    def _kept_path(self) -> Path | None:
+        return None if self._file.path is None else self._file.path.with_suffix(".opened")
+
+    def _read_kept(self, layout: Layout) -> Kept | None:
+        path, data = self._kept_path, self._kept
+        if path is not None:
+            data = storage.read_whole(path, most=_MOST_KEPT_BYTES, refusal=ConfigError)
+        try:
+            return None if data is None else Kept.from_bytes(data, layout)
+        except DecodeError:
+            raise DecodeError(
+                f"{path} is damaged: put it back from a copy, or delete it and go on without the "
+                "result that it kept"
+            ) from None
 
     def _write(self) -> None:
         self._file.write(json.dumps(asdict(self.record)))
@@ -219,13 +266,16 @@ def _check_after(round_id: int, last: int) -> None:
 def _record(read: dict[str, Any]) -> Record:
     """Return the record that a file holds; raise anything where it is none."""
     if "last_round" in read:  # written before one record held both roles
-        place = "sent" if read["owner"].startswith("encryptor:") else "opened"
+        place = "sent" if str(read["owner"]).startswith("encryptor:") else "opened"
         read[place] = read.pop("last_round")
     record = Record(**read)
     for name, kind in get_type_hints(Record).items():
         if name != "cohort" and type(getattr(record, name)) is not kind:
             raise TypeError
-    if record.cohort is not None and not all(type(place) is int for place in record.cohort):
+    cohort = [] if record.cohort is None else record.cohort
+    numbers = [record.sent + 1, record.opened + 1, record.failures, *cohort]
+    if type(cohort) is not list or not all(type(each) is int and each >= 0 for each in numbers):
         raise TypeError
-    bytes.fromhex(record.transcript + record.opening)
+    if not all(map(_TRANSCRIPT.fullmatch, (record.transcript, record.opening))):
+        raise ValueError
     return record

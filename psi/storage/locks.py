@@ -23,14 +23,15 @@ def lock(secret: bytes, passphrase: str | None, *, refusal: type[Exception] = Co
     """A secret under a passphrase, or as it is for None.
 
     Raises:
-        ConfigError: The passphrase is empty.
+        ConfigError: The passphrase is empty, or no text.
     """
     if passphrase is None:
         return secret
-    if not passphrase:
+    if isinstance(passphrase, str) and not passphrase:
         raise refusal("the passphrase is empty; give one, or none at all")
     salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
-    sealed = ChaCha20Poly1305(_stretch(passphrase, salt)).encrypt(nonce, secret, _LOCKED)
+    key = _stretch(passphrase, salt, refusal)
+    sealed = ChaCha20Poly1305(key).encrypt(nonce, secret, _LOCKED)
     return _LOCKED + salt + nonce + sealed
 
 
@@ -64,8 +65,9 @@ def unlock(
     body = data[len(_LOCKED) :]
     salt, nonce = body[:_SALT_BYTES], body[_SALT_BYTES : _SALT_BYTES + _NONCE_BYTES]
     sealed = body[_SALT_BYTES + _NONCE_BYTES :]
+    key = _stretch(passphrase, salt, refusal)
     try:
-        return ChaCha20Poly1305(_stretch(passphrase, salt)).decrypt(nonce, sealed, _LOCKED)
+        return ChaCha20Poly1305(key).decrypt(nonce, sealed, _LOCKED)
     except (InvalidTag, ValueError):  # a nonce or a tag that is cut short
         raise altered("wrong passphrase, or the key file was altered") from None
 
@@ -87,5 +89,9 @@ def read_passphrase(path: Path | None, *, refusal: type[Exception] = ConfigError
     return lines[0]
 
 
-def _stretch(passphrase: str, salt: bytes) -> bytes:
-    return Scrypt(salt=salt, length=32, n=_SCRYPT_N, r=8, p=1).derive(passphrase.encode())
+def _stretch(passphrase: str, salt: bytes, refusal: type[Exception]) -> bytes:
+    try:
+        words = passphrase.encode()
+    except (AttributeError, UnicodeEncodeError):
+        raise refusal("a passphrase is text, of characters that UTF-8 has, or None") from None
+    return Scrypt(salt=salt, length=32, n=_SCRYPT_N, r=8, p=1).derive(words)

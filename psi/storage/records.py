@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from psi.errors import ConfigError
+from psi.storage.process import Process
 from psi.storage.whole import written
 
 __all__ = ["Record", "read_secret", "read_whole", "write_new", "write_whole"]
@@ -34,8 +35,10 @@ class Record:
     """
 
     def __init__(self, path: Path | None, *, refusal: type[Exception] = ConfigError) -> None:
+        if path is not None:
+            _check_path(path, refusal)
         self.path = None if path is None else path.absolute()
-        self._refusal, self.closed = refusal, False
+        self._refusal, self.closed, self._process = refusal, False, Process()
         self._lock = None if self.path is None else _locked(self.path, refusal)
 
     def read(self) -> str | None:
@@ -64,7 +67,9 @@ class Record:
     def close(self) -> None:
         """Let others have it."""
         self.closed = True
-        if self._lock is not None:
+        if self._lock is not None and not self._lock.closed:
+            if self._process.is_this:  # also where a fork lives on, which has the open file too
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
             self._lock.close()
 
     def __enter__(self) -> Self:
@@ -85,12 +90,13 @@ def write_whole(
     Raises:
         ConfigError: It cannot be written; what was there before still is.
     """
+    _check_path(path, refusal)
     try:
         part = path.with_name(path.name + ".new")
         with written(path, part, mode=mode, replace=True) as file:
             file.write(data)
-    except OSError as error:
-        raise refusal(f"cannot write {path}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise refusal(f"cannot write {path}: {_reason(error)}") from None
 
 
 def write_new(
@@ -101,14 +107,15 @@ def write_new(
     Raises:
         ConfigError: It is there already, or cannot be written.
     """
+    _check_path(path, refusal)
     try:
         part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
         with written(path, part, mode=mode, replace=False) as file:
             file.write(data)
     except FileExistsError:
         raise refusal(f"{path} is there already; it is never written over") from None
-    except OSError as error:
-        raise refusal(f"cannot write {path}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise refusal(f"cannot write {path}: {_reason(error)}") from None
 
 
 def read_whole(
@@ -124,8 +131,8 @@ def read_whole(
             data = file.read(most + 1)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise refusal(f"cannot read {path}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise refusal(f"cannot read {path}: {_reason(error)}") from None
     if len(data) > most:
         raise refusal(f"{path} is larger than {most} bytes: give another path")
     return data
@@ -137,13 +144,16 @@ def read_secret(path: Path, *, refusal: type[Exception] = ConfigError) -> bytes:
     Raises:
         ConfigError: It cannot be read, or its mode lets others read it.
     """
+    _check_path(path, refusal)
     try:
         with path.open("rb") as file:
-            if os.name == "posix" and os.fstat(file.fileno()).st_mode & _OTHERS:
-                raise refusal(f"others may read {path}; run: chmod 600 {path}")
-            return file.read(1 << 16)
-    except OSError as error:
-        raise refusal(f"cannot read {path}: {error.strerror or error}") from None
+            mode = os.fstat(file.fileno()).st_mode
+            data = file.read(1 << 16)
+    except (OSError, ValueError) as error:
+        raise refusal(f"cannot read {path}: {_reason(error)}") from None
+    if os.name == "posix" and mode & _OTHERS:
+        raise refusal(f"others may read {path}; run: chmod 600 {path}")
+    return data
 
 
 def _locked(path: Path, refusal: type[Exception]) -> IO[bytes]:
@@ -162,6 +172,15 @@ def _locked(path: Path, refusal: type[Exception]) -> IO[bytes]:
     except BlockingIOError:
         raise refusal(f"{path} is in use by another process or object") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "its name holds a null character"
-        raise refusal(f"cannot use {path}: {reason}") from None
+        raise refusal(f"cannot use {path}: {_reason(error)}") from None
     return held
+
+
+def _check_path(path: Path, refusal: type[Exception]) -> None:
+    if not isinstance(path, Path):
+        raise refusal(f"a file is named by a pathlib.Path, not by {type(path).__name__}")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    # Python itself refuses a name with a null character, and a folder's where a file's is due.
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -26,7 +26,7 @@ def test_sums_of_slots(batches, key):
         batches.load(memoryview(batches.encrypt(key, row)), batches.upload) for row in values
     ]
     for other in others:
-        batches.add(total, other)
+        total = batches.add(total, other)
     read = batches.decrypt(key, memoryview(batches.save(total)))
     if isinstance(batches, SlotBatches):
         assert np.array_equal(read, values.sum(axis=0))

@@ -103,7 +103,7 @@ def test_noise_under_a_mask_says_nothing_of_the_message(guess):
     zero.keep(mask)
     seeds = zero.seeds
     total = scheme.accumulator(count)
-    total.add(scheme.payload(memoryview(scheme.seal(key, zero, sent)), count))
+    total.plus(scheme.payload(memoryview(scheme.seal(key, zero, sent)), count))
     phase = rlwe.reduce(total._c0 + scheme.keystream(key, [seeds], count))
     hidden, _ = rlwe.scale_down(phase, packing.plain_bits)
     assert np.array_equal(hidden, (sent.view(np.uint64) + mask) & plain)

@@ -55,7 +55,7 @@ def open_worst(chosen, sign, excess=0):
         np.uint64,
     )
     accumulator = scheme.accumulator(len(values))
-    accumulator.add(scheme.partial(memoryview(planes.encode(sums, MODULUS_BITS)), len(values)))
+    accumulator.plus(scheme.partial(memoryview(planes.encode(sums, MODULUS_BITS)), len(values)))
     total = memoryview(accumulator.total([]))
     return values, scheme.open(KEY, keystream, total, len(values), clients)
 
@@ -107,7 +107,7 @@ def test_sums_are_exact_with_any_number_of_lanes(bits, clients, lanes, size, see
     for row in values:
         zero = scheme.prepare(KEY, size)
         seeds.append(zero.seeds)
-        accumulator.add(scheme.payload(memoryview(scheme.seal(KEY, zero, row)), size))
+        accumulator.plus(scheme.payload(memoryview(scheme.seal(KEY, zero, row)), size))
     total = memoryview(accumulator.total(seeds))
     sums = scheme.open(KEY, scheme.keystream(KEY, seeds, size), total, size, clients)
     assert np.array_equal(sums, values.sum(axis=0))
@@ -160,7 +160,7 @@ def test_sums_of_many_uncut_words_do_not_overflow(clients):
     words = np.full(chosen.coefficients(5), (MODULUS - 1) >> 3 << 3, np.uint64)
     payload = memoryview(planes.encode(words >> np.uint64(3), chosen.upload_bits))
     for _ in range(clients):
-        accumulator.add(scheme.payload(payload, 5))
+        accumulator.plus(scheme.payload(payload, 5))
     expected = (int(words[0]) * clients) % MODULUS
     read = planes.decode(accumulator.partial(), len(words), MODULUS_BITS)
     assert read.tolist() == [expected] * len(words)

@@ -81,9 +81,10 @@ class Batches:
 
     def key(self, key: SecretKey, purpose: bytes) -> Any:
         """Return SEAL's form of a shared key, drawn once for as long as that lives."""
-        if key not in self._keys:
-            self._keys[key] = seeded_key(self._parameters, key.derive(purpose, SEED_BYTES))
-        return self._keys[key]
+        drawn = self._keys.get(key)  # an equal key may die, and take the entry, at any moment
+        if drawn is None:
+            drawn = self._keys[key] = seeded_key(self._parameters, key.derive(purpose, SEED_BYTES))
+        return drawn
 
     def encrypt(self, key: Any, values: npt.NDArray[Any]) -> bytes:
         """Return a fresh ciphertext of up to ``slots`` values, ``upload.size`` bytes."""
@@ -100,9 +101,18 @@ class Batches:
         template.check(body)
         return self._loaded(body)
 
-    def add(self, total: Any, loaded: Any) -> None:
-        """Add a loaded ciphertext to ``total``, in place."""
-        seal().Evaluator(self._context).add_inplace(total, loaded)
+    def add(self, total: Any, loaded: Any) -> Any:
+        """Return the sum of two loaded ciphertexts, a new one.
+
+        Raises:
+            DecodeError: SEAL refuses it, such as one whose second polynomial is zero.
+        """
+        added = seal().Ciphertext()
+        try:
+            seal().Evaluator(self._context).add(total, loaded, added)
+        except (ValueError, RuntimeError):
+            raise DecodeError("a payload does not add up with the others") from None
+        return added
 
     def _loaded(self, body: bytes | memoryview) -> Any:
         loaded = seal().Ciphertext()

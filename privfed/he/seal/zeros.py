@@ -55,10 +55,11 @@ _keys: weakref.WeakKeyDictionary[SecretKey, Any] = weakref.WeakKeyDictionary()
 
 def cached_key(key: SecretKey) -> Any:
     """Return SEAL's form of a shared key, drawn once for as long as the key lives."""
-    if key not in _keys:
+    drawn = _keys.get(key)  # an equal key may die, and take the entry, at any moment
+    if drawn is None:
         self_test()
-        _keys[key] = seeded_key(_parameters(), key.derive(b"packed", SEED_BYTES))
-    return _keys[key]
+        drawn = _keys[key] = seeded_key(_parameters(), key.derive(b"packed", SEED_BYTES))
+    return drawn
 
 
 def encrypt_zeros(key: Any, blocks: int) -> tuple[Words, bytes]:

@@ -7,7 +7,7 @@ round, instead of something that a key holder computes alone (see docs/threat-mo
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, Self
 
 from privfed.errors import ReplayError
 from privfed.he import Integers, Words
@@ -57,8 +57,14 @@ class Zero:
 class Accumulator(Protocol):
     """Adds the payloads of one part; needs no key."""
 
-    def add(self, addend: Any) -> None:
-        """Add what the scheme's ``payload`` or ``partial`` returned; nothing is refused here."""
+    def plus(self, addend: Any) -> Self:
+        """Return the sum with what the scheme's ``payload`` or ``partial`` returned added.
+
+        Where an addend may be refused, the sum is another object and this one stays as it is.
+
+        Raises:
+            DecodeError: it is refused.
+        """
 
     def partial(self) -> bytes:
         """Return the sum so far, uncut, for the scheme's ``partial``."""

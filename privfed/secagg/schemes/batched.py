@@ -204,17 +204,19 @@ class CKKS(_Batched):
 class BatchedSum:
     """Sums of ciphertexts, block by block."""
 
-    def __init__(self, batches: Batches) -> None:
-        self._batches = batches
-        self._totals: list[Any] = []
+    def __init__(self, batches: Batches, totals: Sequence[Any] = ()) -> None:
+        self._batches, self._totals = batches, totals
 
-    def add(self, addend: list[Any]) -> None:
-        """Add one party's ciphertexts, or another sum."""
+    def plus(self, addend: list[Any]) -> "BatchedSum":
+        """Return the sum with one party's ciphertexts, or another sum, added.
+
+        Raises:
+            DecodeError: SEAL refuses a sum.
+        """
         if not self._totals:
-            self._totals = addend
-            return
-        for total, block in zip(self._totals, addend, strict=True):
-            self._batches.add(total, block)
+            return BatchedSum(self._batches, addend)
+        pairs = zip(self._totals, addend, strict=True)
+        return BatchedSum(self._batches, [self._batches.add(*pair) for pair in pairs])
 
     def partial(self) -> bytes:
         """Return the sum."""

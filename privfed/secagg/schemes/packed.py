@@ -155,12 +155,13 @@ class PackedSum:
         self._c0 = np.zeros(words, np.uint64)
         self._additions = 0
 
-    def add(self, addend: _Addend) -> None:
-        """Add one party's payload, or another sum."""
+    def plus(self, addend: _Addend) -> "PackedSum":
+        """Add one party's payload, or another sum, in place: none is refused."""
         words = planes.decode(addend.body, len(self._c0), addend.bits)
         if addend.cut:
             words = rlwe.uncut(words, addend.cut)
         self._add_c0(words)
+        return self
 
     def _add_c0(self, words: Words) -> None:
         # Unreduced sums of 64-bit words overflow after 63 additions: reduce before they do.

@@ -77,10 +77,11 @@ class ReferenceSum:
         self._sum = np.zeros(words, np.uint64)
         self._plain_bits = plain_bits
 
-    def add(self, addend: memoryview) -> None:
-        """Add coefficients."""
+    def plus(self, addend: memoryview) -> "ReferenceSum":
+        """Add coefficients, in place: none are refused."""
         self._sum += planes.decode(addend, len(self._sum), self._plain_bits)
         self._sum &= np.uint64(2**self._plain_bits - 1)
+        return self
 
     def partial(self) -> bytes:
         """Return the sum."""
