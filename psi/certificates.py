@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -37,6 +38,7 @@ __all__ = [
 TLS_NAME = "psi.invalid"  # what TLS checks instead of a host's name: the certificate is pinned
 FOLDER_PREFIX = "tls"  # of the pair in a folder that holds more than one side's two files
 _MOST_DAYS = 36_500
+_NO_KEY = ValueError, TypeError, UnsupportedAlgorithm  # what reading a key raises
 
 Extension: TypeAlias = Callable[[bytes], tuple[str, bytes]]
 """Makes an extension's OID and value from the DER of the key's SubjectPublicKeyInfo."""
@@ -71,7 +73,7 @@ class Identity:
         certificate = load_certificate(certificate_path)
         try:
             public = serialization.load_pem_private_key(key, None).public_key()
-        except (ValueError, TypeError) as error:
+        except _NO_KEY as error:
             raise ConfigError(f"{key_path} holds no private key without a password") from error
         if public != x509.load_pem_x509_certificate(certificate).public_key():
             raise ConfigError(f"{key_path} is not the key of the certificate beside it")
@@ -151,7 +153,7 @@ def certify(
         raise refusal(f"a certificate is valid for at least one day and at most {_MOST_DAYS}")
     try:
         private = serialization.load_pem_private_key(key, None)
-    except (ValueError, TypeError):
+    except _NO_KEY:
         raise refusal("the key to certify is no private key without a password") from None
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
         raise refusal("the key to certify is not of the curve P-256")
@@ -209,7 +211,9 @@ def one_certificate(
     """
     try:
         certificates = x509.load_pem_x509_certificates(pem)
-    except (ValueError, x509.InvalidVersion):
+        for each in certificates:
+            each.public_key()  # read only now
+    except (*_NO_KEY, x509.InvalidVersion):
         raise refusal(
             f"{name} holds no certificate: psi keygen and privfed keys identity make one"
         ) from None

@@ -42,7 +42,7 @@ class Ledger:
                 "a ledger limits the items or the sessions of a peer, or both: give it at least "
                 "one positive number"
             )
-        self._path = path
+        self._path = path = path.absolute()  # the program may go to another folder
         self._items_a_peer = items_a_peer
         self._sessions_a_peer = sessions_a_peer
         if not path.exists():

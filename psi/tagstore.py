@@ -40,7 +40,7 @@ Tags: TypeAlias = NDArray[np.bytes_]  # shape (n,), each TAG_BYTES long
 
 _BATCH = FAST_FROM  # enough for the group's compiled code
 _FILES = ("terms.json", "tags", "key")
-_OWN = (*_FILES, "used")  # and what SQLite puts beside it
+_OWN = {*_FILES, *("used" + what for what in ("", "-journal", "-wal", "-shm"))}  # SQLite's
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class TagStore:
         Raises:
             ConfigError: It is none, was damaged, or its key may be read by others.
         """
-        self._folder = folder
+        self._folder = folder.absolute()  # the program may go to another one
         try:
             self.terms = Terms(**json.loads((folder / "terms.json").read_text()))
             self.tags = (folder / "tags").read_bytes()
@@ -151,7 +151,7 @@ class TagStore:
                 raise ConfigError(
                     f"{folder} exists: choose another, or replace a store with a new one"
                 )
-            strange = [path.name for path in folder.iterdir() if not path.name.startswith(_OWN)]
+            strange = [path.name for path in folder.iterdir() if path.name not in _OWN]
             if strange:  # the old folder goes with all that is in it
                 raise ConfigError(f"{folder} holds {min(strange)} beside a store: move that out")
         check_folder(Path(os.path.realpath(folder)).parent)
@@ -228,9 +228,11 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
-    except OSError as error:
-        if old.exists():
+    except BaseException as error:  # an interrupt as well must not take the old store along
+        if old.exists() and not folder.exists():
             old.rename(folder)
+        if not isinstance(error, OSError):
+            raise
         raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from error
     finally:
         for left_over in (new, old):

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from psi.certificates import TLS_NAME, Identity, fingerprint, one_certificate
 from psi.errors import ConfigError, DeadlineError, ParameterMismatchError, TransportError
@@ -171,8 +172,10 @@ def dialled(
         ParameterMismatchError: It does not agree to the terms.
         ConfigError: The certificate is none, or several.
     """
-    one_certificate(peer_certificate, "the other side's file")  # TLS would trust them all
-    credentials = grpc.ssl_channel_credentials(peer_certificate, identity.key, identity.certificate)
+    trusted = one_certificate(peer_certificate, "the other side's file")
+    # Written anew: TLS reads kinds of PEM, and trusts what they hold, that no fingerprint shows.
+    pem = trusted.public_bytes(Encoding.PEM)
+    credentials = grpc.ssl_channel_credentials(pem, identity.key, identity.certificate)
     options = [*_OPTIONS, ("grpc.ssl_target_name_override", TLS_NAME)]
     with grpc.secure_channel(address, credentials, options) as channel:
         _greet(channel, terms, address, wait_seconds)

@@ -1,8 +1,9 @@
 """Files that appear whole or not at all, and never in the place of what is read.
 
 A regular file is written beside its place, synced and renamed. One that is replaced leaves its
-mode; a symbolic link is followed and stays. What is no regular file (a pipe, a FIFO, a device, the
-file that standard output goes to) is written through. Nothing here knows of tables or protocols.
+mode, without what runs it as its owner; a symbolic link is followed and stays. What is no regular
+file (a pipe, a FIFO, a device, the file that standard output goes to) is written through. Nothing
+here knows of tables or protocols.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from psi.storage.whole import written
 __all__ = ["check_folder", "check_place", "same_file", "whole_file"]
 
 _STANDARD_OUTPUT = 1
-_NOT_READING = 0o7111  # the bits of a mode that let nobody read or write
+_RUNNING = 0o111  # the bits of a mode that let nobody read or write
 
 
 def check_place(
@@ -124,7 +125,7 @@ def whole_file(
         part = target.with_name(f".{secrets.token_hex(8)}.part")
         old = found if replace else None
         if old is not None:
-            mode = stat.S_IMODE(old.st_mode) & (mode | _NOT_READING)
+            mode = stat.S_IMODE(old.st_mode) & (mode | _RUNNING)
         try:
             with written(target, part, mode=mode, replace=replace, like=old, keep=True) as file:
                 yield file

@@ -4,11 +4,13 @@ A kill or a full disk at any moment leaves the record before or the one after. W
 are to see as an error is the caller's: `refusal` makes it.
 """
 
+import errno
 import fcntl
 import os
 import secrets
+import stat
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, BinaryIO, Self
 
 from psi.errors import ConfigError
 from psi.storage.process import Process
@@ -18,6 +20,7 @@ __all__ = ["Record", "read_secret", "read_whole", "write_new", "write_whole"]
 
 _OTHERS = 0o077
 _MOST_BYTES = 1 << 26
+_LOCK, _NEW = ".lock", ".new"  # what the files beside a record are called
 
 
 class Record:
@@ -31,7 +34,8 @@ class Record:
         path: The file.
 
     Raises:
-        ConfigError: Somebody else holds it, it is a link, or the folder cannot be written.
+        ConfigError: Somebody else holds it, it is a link, its name is that of a file beside another
+            record, or the folder cannot be written.
     """
 
     def __init__(self, path: Path | None, *, refusal: type[Exception] = ConfigError) -> None:
@@ -57,15 +61,18 @@ class Record:
         """Replace it; the new text is on disk when this returns.
 
         Raises:
-            ConfigError: It is closed or cannot be written; what was there before still is.
+            ConfigError: It is closed, was forked or cannot be written; what was there before
+                still is.
         """
+        if not self._process.is_this:
+            raise self._refusal(f"{self} belongs to the process it was forked from")
         if self.closed:
             raise self._refusal(f"{self} was closed")
         if self.path is not None:
             write_whole(self.path, text.encode(), refusal=self._refusal)
 
     def close(self) -> None:
-        """Let others have it."""
+        """Let others have it; in a fork, which never had it, the first process keeps it."""
         self.closed = True
         if self._lock is not None and not self._lock.closed:
             if self._process.is_this:  # also where a fork lives on, which has the open file too
@@ -92,7 +99,7 @@ def write_whole(
     """
     _check_path(path, refusal)
     try:
-        part = path.with_name(path.name + ".new")
+        part = path.with_name(path.name + _NEW)
         with written(path, part, mode=mode, replace=True) as file:
             file.write(data)
     except (OSError, ValueError) as error:
@@ -109,7 +116,7 @@ def write_new(
     """
     _check_path(path, refusal)
     try:
-        part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+        part = path.with_name(f"{path.name}.{secrets.token_hex(8)}{_NEW}")
         with written(path, part, mode=mode, replace=False) as file:
             file.write(data)
     except FileExistsError:
@@ -124,10 +131,10 @@ def read_whole(
     """The content of a file; None if it is not there.
 
     Raises:
-        ConfigError: It cannot be read, is larger than `most` bytes, or is a link.
+        ConfigError: It cannot be read, is larger than `most` bytes, or is a link or no file.
     """
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        with _regular(path, os.O_NOFOLLOW) as file:
             data = file.read(most + 1)
     except FileNotFoundError:
         return None
@@ -142,28 +149,42 @@ def read_secret(path: Path, *, refusal: type[Exception] = ConfigError) -> bytes:
     """The content of a file that only its owner may read.
 
     Raises:
-        ConfigError: It cannot be read, or its mode lets others read it.
+        ConfigError: It cannot be read, is no file, or its mode lets others read it.
     """
     _check_path(path, refusal)
     try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            data = file.read(1 << 16)
+        with _regular(path) as file:
+            mode, data = os.fstat(file.fileno()).st_mode, file.read(1 << 16)
     except (OSError, ValueError) as error:
         raise refusal(f"cannot read {path}: {_reason(error)}") from None
-    if os.name == "posix" and mode & _OTHERS:
+    if mode & _OTHERS:
         raise refusal(f"others may read {path}; run: chmod 600 {path}")
     return data
+
+
+def _regular(path: Path, flags: int = 0) -> BinaryIO:
+    """A file to read; a FIFO in its place would have the reader wait for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def _locked(path: Path, refusal: type[Exception]) -> IO[bytes]:
     """An open lock file beside `path`; the lock lasts until it is closed."""
     if path.is_symlink():  # under its other name it would have another lock
         raise refusal(f"cannot use {path}: it is a symbolic link; name the file itself")
+    if path.name.endswith((_LOCK, _NEW)):  # the record of the shorter name would replace it
+        raise refusal(f"cannot use {path}: {_LOCK} and {_NEW} end other files; rename it")
     try:
         # A link there may lead to anything of the owner's: it is not followed.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        held = os.fdopen(os.open(path.with_name(path.name + ".lock"), flags, 0o600), "r+b")
+        beside = path.with_name(path.name + _LOCK)
+        held = os.fdopen(os.open(beside, flags, 0o600), "r+b", buffering=0)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:

@@ -9,6 +9,7 @@ from typing import BinaryIO
 __all__ = ["put_new", "written"]
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_GROUP = 0o070
 
 
 @contextlib.contextmanager
@@ -43,9 +44,7 @@ def written(
             yield file
             file.flush()
             if like is not None:
-                with contextlib.suppress(PermissionError):  # another's file becomes one's own
-                    os.fchown(file.fileno(), like.st_uid, like.st_gid)
-                os.fchmod(file.fileno(), mode)
+                os.fchmod(file.fileno(), mode & _owned(file.fileno(), like))
             os.fsync(file.fileno())
         try:
             if replace:
@@ -59,6 +58,18 @@ def written(
     finally:
         if not (keep and in_the_way):
             part.unlink(missing_ok=True)
+
+
+def _owned(descriptor: int, like: os.stat_result) -> int:
+    """Give a file its owner and group, as far as this user may; what mode bits it then may have."""
+    try:
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+    except PermissionError:  # another's file becomes one's own
+        try:
+            os.fchown(descriptor, -1, like.st_gid)
+        except PermissionError:
+            return ~_GROUP  # they were for another group
+    return ~0
 
 
 def put_new(part: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from psi import ConfigError
@@ -149,3 +150,21 @@ def test_altered_certificates_are_read_or_refused_by_name(prefix: Path) -> None:
         path.write_text(f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n")
         with contextlib.suppress(ConfigError):
             load_certificate(path)
+        with contextlib.suppress(ConfigError):
+            Identity.load(prefix)
+
+
+def test_altered_keys_are_read_or_refused_by_name(prefix: Path) -> None:
+    path = prefix.with_name("alice.key")
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    whole = key.private_bytes(
+        Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    for place in range(len(whole)):
+        bad = whole[:place] + bytes([whole[place] ^ 0x01]) + whole[place + 1 :]
+        text = base64.encodebytes(bad).decode()
+        path.write_text(f"-----BEGIN PRIVATE KEY-----\n{text}-----END PRIVATE KEY-----\n")
+        with contextlib.suppress(ConfigError):
+            Identity.load(prefix)
+        with contextlib.suppress(ConfigError):
+            certify(path.read_bytes(), "alice")

@@ -1,6 +1,7 @@
 """What is written, and what never is: real links, pipes, devices and full disks."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +14,16 @@ import pytest
 from psi import ConfigError, TagStore
 from psi.certificates import create_identity
 from psi.files import write_table
-from psi.storage import check_place, same_file, whole_file, write_new
+from psi.ledger import Ledger
+from psi.storage import (
+    Record,
+    check_place,
+    read_secret,
+    read_whole,
+    same_file,
+    whole_file,
+    write_new,
+)
 
 LEFT = "ID,colour\n3,red\n1,green\n2,blue\n"
 RIGHT = "ID,price\n2,10\n3,20\n9,30\n"
@@ -239,6 +249,10 @@ def test_a_store_is_replaced_and_nothing_beside_it(folder: Path) -> None:
     assert psi_command(folder, *publish, "link", "--replace").returncode == 0
     assert (folder / "link").is_symlink()
     assert TagStore(folder / "store").public_key.tobytes() != before
+    for name in ("keys.csv", "used-cars.csv", "tags.txt", "terms.json.old"):
+        (folder / "store" / name).write_text("precious")
+        refused(psi_command(folder, *publish, "store", "--replace"), f"holds {name} beside")
+        (folder / "store" / name).unlink()
     (folder / "store" / "a.csv").write_text(LEFT)
     inside = ["publish", "store/a.csv", "--on", "ID", "--store", "store", "--replace"]
     refused(psi_command(folder, *inside), "holds a.csv beside a store")
@@ -252,3 +266,147 @@ def test_a_disk_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     write_table(tmp_path / "out.csv", {"a": [1]})
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_an_interrupt_between_two_stores_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = TagStore.create(tmp_path / "store", [b"a"])
+    rename = Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if target == tmp_path / "store":
+            monkeypatch.setattr(Path, "rename", rename)
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        TagStore.create(tmp_path / "store", [b"b"], replace=True)
+    assert TagStore(tmp_path / "store").terms == store.terms
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_file_that_is_replaced_does_not_run_as_who_replaces_it(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("another's")
+    out.chmod(0o6775)
+    with whole_file(out, replace=True) as file:
+        file.write(b"mine")
+    assert out.stat().st_mode & 0o7777 == 0o775
+
+
+@pytest.mark.parametrize("member", [True, False])
+def test_another_group_than_that_of_the_file_replaced_reads_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: bool
+) -> None:
+    """Another's file, shared with a group: its mode was for that group, not for one's own."""
+    out = tmp_path / "out.csv"
+    out.write_text("another's")
+    out.chmod(0o660)
+    asked: list[tuple[int, int]] = []
+
+    def fchown(descriptor: int, owner: int, group: int) -> None:
+        asked.append((owner, group))
+        if owner != -1 or not member:
+            raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", fchown)
+    with whole_file(out, replace=True) as file:
+        file.write(b"mine")
+    found = out.stat()
+    assert found.st_mode & 0o777 == (0o660 if member else 0o600)
+    assert asked[-1] == (-1, found.st_gid)
+
+
+# Records and secrets: what is in their place, beside them, and in a fork.
+
+
+@pytest.mark.parametrize("read", [read_whole, read_secret, lambda path: Record(path).read()])
+def test_nobody_waits_for_what_is_no_file(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    (tmp_path / "folder").mkdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    def waited(*_: object) -> None:
+        raise TimeoutError("it waits for the FIFO's other end")
+
+    earlier = signal.signal(signal.SIGALRM, waited)
+    signal.alarm(60)
+    for name in ("fifo", "folder"):
+        with pytest.raises(ConfigError, match="no regular file"):
+            read(tmp_path / name)
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, earlier)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("read", [read_whole, read_secret, Record])
+def test_what_is_no_name_of_a_file(read: Callable[[Path], object]) -> None:
+    with pytest.raises(ConfigError, match="null"):
+        read(Path("a\0b"))
+
+
+def test_a_record_is_not_what_lies_beside_another(tmp_path: Path) -> None:
+    """The record "state" would replace "state.new", and be locked by what "state.lock" says."""
+    for name in ("state.new", "state.lock", ".new"):
+        with pytest.raises(ConfigError, match="rename it"):
+            Record(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fork_neither_writes_a_record_nor_gives_it_free(tmp_path: Path) -> None:
+    record = Record(tmp_path / "state")
+    record.write("here")
+    heard, hear = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            record.write("there")
+        except ConfigError as error:
+            os.write(hear, str(error).encode())
+        record.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(hear)
+    assert b"forked from" in os.read(heard, 4096)
+    os.close(heard)
+    with pytest.raises(ConfigError, match="in use"):
+        Record(tmp_path / "state")
+    assert record.read() == "here"
+    record.close()
+
+
+def test_a_lock_is_given_free_although_a_fork_lives(tmp_path: Path) -> None:
+    record = Record(tmp_path / "state")
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(tell)
+        os.read(told, 1)
+        os._exit(0)
+    try:
+        record.close()
+        Record(tmp_path / "state").close()
+    finally:
+        os.close(tell)
+        os.waitpid(child, 0)
+
+
+def test_a_program_that_goes_elsewhere_keeps_its_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        TagStore.create(Path("store"), [b"a"])
+        ledger = Ledger(Path("ledger"), items_a_peer=9)
+    monkeypatch.chdir(here)
+    ledger, store = Ledger(Path("ledger"), items_a_peer=9), TagStore(Path("store"))
+    monkeypatch.chdir(there)
+    ledger.charge("peer", 2)
+    store.ledger.charge("peer", 2)
+    monkeypatch.chdir(here)
+    assert Ledger(Path("ledger"), items_a_peer=9).items_left("peer") == 7
+    assert TagStore(Path("store")).ledger.items_left("peer") == 9_998

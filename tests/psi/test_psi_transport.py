@@ -162,6 +162,23 @@ def test_a_certificate_added_to_the_trusted_ones_file(
     assert there.end() is None
 
 
+def test_a_certificate_of_another_kind_added_to_the_trusted_ones_file(
+    served: Serve, identities: dict[str, Identity]
+) -> None:
+    """Nothing counts it or shows its fingerprint, and TLS would trust it as well."""
+    eve = identities["eve"].certificate.replace(b" CERT", b" TRUSTED CERT")
+    planted = identities["alice"].certificate + eve
+    there = Served({**identities, "alice": identities["eve"]}, Sender([b"a"]))
+    there.identities = {**identities, "alice": Identity(b"", planted)}
+    with there.channel() as channel:  # TLS lets eve in
+        assert channel.unary_unary("/psi.Session/Greet")(_terms(TERMS)) == _terms(TERMS)
+    with pytest.raises(TransportError, match="does not have the certificate"):
+        there.join(Receiver([b"a"]))
+    there.identities = {**identities, "alice": identities["eve"]}
+    there.join(Receiver([b"a"]))
+    assert there.end() is None
+
+
 def test_another_server_than_the_trusted_one(served: Serve) -> None:
     there = served(Sender([b"a"]))
     with pytest.raises(TransportError, match="does not have the certificate"):

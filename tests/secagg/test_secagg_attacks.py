@@ -2,11 +2,15 @@
 
 import json
 import multiprocessing
+import os
+import signal
+import threading
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from secagg_parties import Round, parameters, updates
+from secagg_parties import Round, identities, parameters, updates
 
 from privfed import secagg
 from privfed.errors import (
@@ -20,6 +24,7 @@ from privfed.he import rlwe
 from privfed.he.packing import MODULUS_GAP, choose
 from privfed.secagg import wire
 from privfed.secagg.schemes.packed import Packed
+from privfed.secagg.state import Journal
 
 SHAPES = {"w": (7, 5), "b": (5,)}
 CLIENTS = 3
@@ -142,6 +147,58 @@ def test_a_fork_decrypts_no_second_total(tmp_path):
         child.start()
         child.join()
         assert here.recv() == "refused"
+
+
+def test_a_fork_is_refused_while_another_thread_is_at_work(tmp_path):
+    """The lock of a thread that the fork does not have is never let go there."""
+    params = parameters(CLIENTS, SHAPES)
+    journal = Journal(tmp_path / "state", "party", b"")
+    encryptor = secagg.Encryptor(params, secagg.generate_keys(params), identities(1)[0], journal)
+    begun, end = threading.Event(), threading.Event()
+
+    def work():
+        with journal.alone():
+            begun.set()
+            end.wait()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # ends one that waits
+        try:
+            encryptor.prepare()
+        except ReplayError:
+            os._exit(7)
+        os._exit(0)
+    end.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_program_that_goes_elsewhere_keeps_its_state(tmp_path, monkeypatch):
+    params = parameters(2, SHAPES, max_weight=None)
+    key = secagg.generate_keys(params)
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    ring = secagg.Keyring.create(Path("ring"))
+    with (
+        secagg.Party(params, key, identities(2)[0], Path("state")) as one,
+        secagg.Party(params, key, identities(2)[1]) as other,
+    ):
+        monkeypatch.chdir(tmp_path / "there")
+        server = secagg.Aggregator(params, round_id=1)
+        for party, update in zip((one, other), updates(2, SHAPES), strict=True):
+            server.add(party.encrypt(update))
+        opened = one.open(server.total())
+    made = ring.certify()
+    assert not list((tmp_path / "there").iterdir())
+    monkeypatch.chdir(tmp_path / "here")
+    assert secagg.Keyring(Path("ring")).certificate == made
+    with secagg.Party(params, key, identities(2)[0], Path("state")) as again:
+        assert again.opened(1).transcript == opened.transcript
 
 
 def test_a_state_file_has_one_lock_under_all_its_names(tmp_path):
