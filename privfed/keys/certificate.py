@@ -54,6 +54,8 @@ def read_binding(pem: bytes) -> tuple[bytes, bytes, bytes]:
         DecodeError: this is no certificate, or one without an identity.
         AuthenticationError: the certificate does not sign itself.
     """
+    if not isinstance(pem, bytes):
+        raise DecodeError("a certificate is the bytes of its file: Path.read_bytes()")
     certificate = one_certificate(pem, "the certificate's text", refusal=DecodeError)
     try:
         key = certificate.public_key()

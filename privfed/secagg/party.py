@@ -291,10 +291,10 @@ class Party:
         """
         number = None if round_id is None else check_number(round_id)
         kept = self._journal.kept(self.params.layout)
-        if kept is None or number not in (None, kept.round_id):
-            last = "no round's" if kept is None else f"round {kept.round_id}'s"
-            asked = "a" if number is None else f"round {number}'s"
-            raise ReplayError(f"{asked} result is not kept; {last} is: open the total first")
+        if kept is None:
+            raise ReplayError("no round was opened yet: open the total first")
+        if number not in (None, kept.round_id):
+            raise ReplayError(f"round {number}'s result is not kept; round {kept.round_id}'s is")
         return kept.result
 
     def _next(self, round_id: int | None) -> int:
