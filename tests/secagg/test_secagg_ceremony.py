@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from privfed import secagg
+from privfed.errors import DecodeError, ReplayError
 
 PAGE = Path(__file__).parents[2] / "docs" / "threat-model.md"
 
@@ -39,8 +41,18 @@ def test_the_printed_commands_lead_two_companies_to_their_first_round(tmp_path, 
         secagg.Party.load(tmp_path / "alice") as alice,
         secagg.Party.load(tmp_path / "bob") as bob,
     ):
+        with pytest.raises(ReplayError, match="no round was opened yet"):
+            alice.opened()
         for party in (alice, bob):
             server.add(party.encrypt(update, weight=100))
         total = server.total()
         for party in (alice, bob):
             np.testing.assert_allclose(party.open(total).mean["weight"], 0.5, atol=1e-4)
+            with pytest.raises(ReplayError, match="round 2's result is not kept; round 1's is"):
+                party.opened(2)
+
+
+@pytest.mark.parametrize("given", ["alice.crt", None])
+def test_a_certificate_that_is_a_name_is_refused_by_name(given):
+    with pytest.raises(DecodeError, match="read_bytes"):
+        secagg.PublicIdentity.from_certificate(given)
