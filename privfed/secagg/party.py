@@ -292,7 +292,7 @@ class Party:
         number = None if round_id is None else check_number(round_id)
         kept = self._journal.kept(self.params.layout)
         if kept is None:
-            raise ReplayError("no round was opened yet: open the total first")
+            raise ReplayError("no round's result is kept: open the total first")
         if number not in (None, kept.round_id):
             raise ReplayError(f"round {number}'s result is not kept; round {kept.round_id}'s is")
         return kept.result

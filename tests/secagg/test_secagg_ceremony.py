@@ -41,7 +41,7 @@ def test_the_printed_commands_lead_two_companies_to_their_first_round(tmp_path, 
         secagg.Party.load(tmp_path / "alice") as alice,
         secagg.Party.load(tmp_path / "bob") as bob,
     ):
-        with pytest.raises(ReplayError, match="no round was opened yet"):
+        with pytest.raises(ReplayError, match="no round's result is kept"):
             alice.opened()
         for party in (alice, bob):
             server.add(party.encrypt(update, weight=100))
