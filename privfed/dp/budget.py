@@ -10,7 +10,7 @@ import operator
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dp_accounting.pld import privacy_loss_distribution as pld
 
@@ -32,6 +32,8 @@ class _Spent:
 
 class PrivacyBudget:
     """One party's, or one federation's, budget over every training on the same units.
+
+    A context manager: what is closed, another process may open.
 
     Rounds of different plans compose by their privacy loss distributions, each at the rows that
     its worst-placed units have. A round counts from the moment before it runs, so that one that
@@ -67,6 +69,17 @@ class PrivacyBudget:
     def __repr__(self) -> str:
         return f"PrivacyBudget(epsilon={self.epsilon}, delta={self.delta}, {self.privacy_unit!r})"
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file free for others; nothing is spent any more."""
+        with self._one:
+            self._file.close()
+
     @property
     def spent_epsilon(self) -> float:
         """ε at `delta` of all rounds so far, against insiders."""
@@ -101,12 +114,15 @@ class PrivacyBudget:
         Raises:
             BudgetExceededError: the round would exceed the budget, or the plan's rounds are done;
                 nothing is spent.
-            ConfigError: the plan protects another unit, or the file cannot be written.
+            ConfigError: the plan protects another unit, the budget was closed, or its file cannot
+                be written.
             ReplayError: this budget came here by a fork, whose other side would spend the same.
         """
         if not self._process.is_this:
             raise ReplayError("this budget belongs to the process it was forked from")
         with self._one:
+            if self._file.closed:
+                raise ConfigError("this budget was closed: open it again")
             return self._spend(plan)
 
     def _spend(self, plan: PrivacyPlan) -> int:

@@ -364,3 +364,19 @@ def test_an_epsilon_comes_with_what_it_means(granted: float) -> None:
     assert "one row" in said
     assert "Poisson" in said
     assert "one row" in repr(kept)
+
+
+def test_a_closed_budget_is_anothers_to_open(tmp_path: Path, granted: float) -> None:
+    path, kept_error = tmp_path / "budget.json", None
+    with budget(granted, path) as kept:
+        kept.spend_round(training := plan(rounds=3))
+        try:
+            raise KeyError("kept, with every frame that led to it")
+        except KeyError as error:
+            kept_error = error
+    with pytest.raises(ConfigError, match="closed"):
+        kept.spend_round(training)
+    assert kept.rounds_spent(training) == 1
+    with budget(granted, path) as again:
+        assert again.spend_round(training) == 2
+    assert kept_error is not None
