@@ -41,7 +41,8 @@ def check_place(
     """
     for other in inputs:
         if same_file(path, other):
-            raise ConfigError(f"{path} is {other}, which is not replaced: name another file")
+            same = "read or kept here" if path == other else f"{other}, which is read or kept here"
+            raise ConfigError(f"{path} is {same} and not replaced: name another file")
     try:
         found = _state(path)
         if found is not None and _is_through(path, found):

@@ -81,7 +81,7 @@ NAMES: dict[str, Callable[[Path], object]] = {
 def test_the_input_is_never_replaced_by_any_name(folder: Path, name: str) -> None:
     NAMES[name](folder)
     out = name.format(name=folder.name)
-    refused(align(folder, "--out", out, "--force"), "b.csv, which is not replaced")
+    refused(align(folder, "--out", out, "--force"), "read or kept here and not replaced")
     assert (folder / "b.csv").read_text() == RIGHT
 
 

@@ -228,9 +228,9 @@ def test_rosters_that_are_none(keys: Path, content: str | None, words: str) -> N
         (["--duplicates", "all"], 'choose duplicates="first"'),
         (["--result", "bob"], "to all, or to the leader"),
         (["--result", "leader", "--out", "b.csv"], "leave out --out"),
-        (["--out", "bob.csv", "--force"], "bob.csv, which is not replaced"),
-        (["--out", "parties.toml", "--force"], "parties.toml, which is not replaced"),
-        (["--out", "{keys}/carol.crt", "--force"], "carol.crt, which is not replaced"),
+        (["--out", "bob.csv", "--force"], "read or kept here and not replaced"),
+        (["--out", "parties.toml", "--force"], "read or kept here and not replaced"),
+        (["--out", "{keys}/carol.crt", "--force"], "read or kept here and not replaced"),
     ],
 )
 def test_bad_input_is_one_line(
