@@ -515,14 +515,14 @@ def test_a_result_left_by_another_key_is_none(job):
     job.parties[0].close()
     (job.folder / "rounds.json").unlink()
     again = Job(job.folder)
-    with pytest.raises(ReplayError, match="no round's is"):
+    with pytest.raises(ReplayError, match="no round's result is kept"):
         again.parties[0].opened()
     wrong = bytearray(again.total(again.uploads(), 1))
     wrong[-20] ^= 0xFF
     with pytest.raises(AuthenticationError):
         again.parties[0].open(bytes(wrong))
     for asked in (None, 1):
-        with pytest.raises(ReplayError, match="no round's is"):
+        with pytest.raises(ReplayError, match="no round's result is kept"):
             again.parties[0].opened(asked)
 
 
@@ -631,7 +631,7 @@ def test_a_damaged_result_is_named_and_the_rounds_go_on(job):
     _, results = job.round(2)
     assert same(job.parties[0].opened(2).mean, results[0].mean)
     path.unlink()
-    with pytest.raises(ReplayError, match="not kept"):
+    with pytest.raises(ReplayError, match="no round.s result is kept"):
         job.parties[0].opened()
     path.symlink_to("/etc/passwd")
     with pytest.raises(ConfigError, match="cannot read"):
