@@ -631,7 +631,7 @@ def test_a_damaged_result_is_named_and_the_rounds_go_on(job):
     _, results = job.round(2)
     assert same(job.parties[0].opened(2).mean, results[0].mean)
     path.unlink()
-    with pytest.raises(ReplayError, match="no round.s result is kept"):
+    with pytest.raises(ReplayError, match="no round's result is kept"):
         job.parties[0].opened()
     path.symlink_to("/etc/passwd")
     with pytest.raises(ConfigError, match="cannot read"):
