@@ -397,7 +397,7 @@ def test_the_serving_side_dies_at_any_message(place: Place, number: int) -> None
         (["--learn", "cardinality", "--duplicates", "all"], 'choose duplicates="first"'),
         (["--identity", "nobody"], "cannot read nobody.key"),
         (["--passphrase-file", "absent"], "cannot read a passphrase from absent"),
-        (["--passphrase-file", "bob.csv", "--out", "bob.csv", "--force"], "is not replaced"),
+        (["--passphrase-file", "bob.csv", "--out", "bob.csv", "--force"], "and not replaced"),
         (["--peer", "alice.csv"], "holds no certificate"),
         (["--listen", "256.0.0.1:1"], "cannot listen on 256.0.0.1:1"),
     ],
