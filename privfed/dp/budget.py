@@ -56,7 +56,7 @@ class PrivacyBudget:
         if not (epsilon > 0 and math.isfinite(epsilon)) or not 0 < delta < 1:
             raise ConfigError("a budget needs an epsilon above 0 and a delta between 0 and 1")
         self.epsilon, self.delta, self.privacy_unit = epsilon, delta, privacy_unit
-        self._process, self._one = Process(), threading.Lock()
+        self._process, self._one = Process(), threading.RLock()
         self._spent: dict[str, _Spent] = {}
         self._affordable: dict[str, int] = {}
         self._file = Record(path, refusal=ConfigError)
@@ -83,13 +83,16 @@ class PrivacyBudget:
     @property
     def spent_epsilon(self) -> float:
         """ε at `delta` of all rounds so far, against insiders."""
-        return self._composed({})
+        with self._one:
+            return self._composed({})
 
     def statement(self) -> str:
         """Say in one line what is spent, with all that an ε needs to mean something."""
-        sampling = "; ".join(sorted({each.plan.sampling for each in self._spent.values()}))
+        with self._one:  # ε and sampling of the same rounds
+            sampling = "; ".join(sorted({each.plan.sampling for each in self._spent.values()}))
+            spent = self.spent_epsilon
         return (
-            f"spent ε = {at_most(self.spent_epsilon)} of {as_given(self.epsilon)} at δ = "
+            f"spent ε = {at_most(spent)} of {as_given(self.epsilon)} at δ = "
             f"{as_given(self.delta)} ({ADJACENCY}: {self.privacy_unit}; "
             f"sampling: {sampling or 'no round yet'})"
         )

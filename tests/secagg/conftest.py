@@ -1,1 +1,9 @@
-"""Makes ``secagg_parties`` importable for the suites below this folder."""
+"""Makes what lies in this folder importable for the suites, and gives them a party's job."""
+
+import pytest
+from party_jobs import Job
+
+
+@pytest.fixture
+def job(tmp_path):
+    return Job(tmp_path / "state")

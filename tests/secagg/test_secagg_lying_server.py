@@ -1,4 +1,6 @@
-"""Why ``summed`` needs ``honest_server``: c1 is not authenticated, so a lying server reads the key.
+"""What docs/threat-model.md admits of a server that lies: it reads the key, or compares rounds.
+
+Under ``summed`` c1 is not authenticated, which is why that needs ``honest_server``.
 
 The server adds D*X^a to the sum of c1, which adds D times a coefficient of the secret key to
 every coefficient of the noise, and moves one coefficient of c0 to where the sum decrypts unless
@@ -78,3 +80,33 @@ def test_a_lying_server_reads_signs_of_the_key_from_summed_totals_under_masks():
             holders.append(secagg.Decryptor(params, parties.key))
     assert learned == is_one.tolist()
     assert len(holders) <= 64  # one a party
+
+
+def sums_of(job, cohorts, sent, first_round):
+    """What a party sees of rounds over these cohorts, in each of which all send the same again."""
+    seen = []
+    for number, places in enumerate(cohorts, first_round):
+        result, _ = job.average({place: sent[place] for place in places}, round_id=number)
+        seen.append(len(places) * result.mean["w"].astype(float))
+    return seen
+
+
+def test_rounds_that_are_compared_show_one_partys_update_under_masks():
+    """The limits that the page states: whoever mends them turns this test around."""
+    layout = secagg.Layout((("w", (200,)),))
+    job = secagg.simulate(
+        4,
+        lambda roster: secagg.Parameters(
+            job="compared", layout=layout, clip_range=0.05, bits=24, max_clients=4, min_clients=3,
+            max_weight=None, roster=roster, colluders=1,
+        ),
+    )  # fmt: skip
+    assert job.params.masks
+    sent = updates(4, {"w": (200,)})
+    dropped = sums_of(job, [(0, 1, 2, 3), (0, 1, 2)], sent, 1)
+    assert np.abs(dropped[0] - dropped[1] - sent[3]["w"]).max() < 1e-7
+    with_1_2, with_1_3, with_2_3 = (
+        total - sent[0]["w"]  # the server works with party 0, which knows its own
+        for total in sums_of(job, [(0, 1, 2), (0, 1, 3), (0, 2, 3)], sent, 3)
+    )
+    assert np.abs((with_1_2 + with_1_3 - with_2_3) / 2 - sent[1]["w"]).max() < 1e-7
