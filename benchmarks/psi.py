@@ -28,7 +28,7 @@ from typing import Any
 
 from benchmarks.psi_cold import cold_align
 from benchmarks.psi_worker import MARK
-from psi.certificates import create_identity
+from psi.network.certificates import create_identity
 
 ROOT = Path(__file__).parent.parent
 PEERS = ROOT / "build" / "peers"

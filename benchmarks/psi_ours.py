@@ -12,12 +12,13 @@ def load(task: dict[str, Any]) -> Work:
     """Import what a session of this size uses, and load compiled kernels from their cache."""
     import numpy as np
 
-    from psi import kernels, transport
-    from psi.certificates import Identity, load_certificate
-    from psi.choice import parties
-    from psi.files import read_table, write_table
-    from psi.groups import FAST_FROM, Scalar, hash_to_group, multiply
-    from psi.twoparty import Side, TableSession
+    from psi import kernels
+    from psi.group.ristretto255 import FAST_FROM, Scalar, hash_to_group, multiply
+    from psi.network import transport
+    from psi.network.certificates import Identity, load_certificate
+    from psi.protocols.choice import parties
+    from psi.sessions.pair import Side, TableSession
+    from psi.tables.files import read_table, write_table
 
     with contextlib.suppress(ImportError):
         importlib.import_module("pyarrow.csv")

@@ -1,8 +1,5 @@
 """Private set intersection: align rows without revealing the others."""
 
-from psi.alignment import Alignment, align
-from psi.cardinality import CardinalityReceiver, CardinalitySender
-from psi.ecdh import Receiver, Sender
 from psi.errors import (
     ConfigError,
     DeadlineError,
@@ -26,13 +23,16 @@ from psi.errors import (
     UnkeptLimitError,
     VersionError,
 )
-from psi.kmprt import Leader, Member
-from psi.padding import padded
-from psi.private_ids import PrivateIDReceiver, PrivateIDSender
-from psi.session import Parameters
-from psi.sums import SumParameters, SumReceiver, SumSender
-from psi.tagstore import TagStore
-from psi.unbalanced import UnbalancedReceiver, UnbalancedSender
+from psi.protocols.cardinality import CardinalityReceiver, CardinalitySender
+from psi.protocols.ecdh import Receiver, Sender
+from psi.protocols.kmprt import Leader, Member
+from psi.protocols.padding import padded
+from psi.protocols.party import Parameters
+from psi.protocols.private_ids import PrivateIDReceiver, PrivateIDSender
+from psi.protocols.sums import SumParameters, SumReceiver, SumSender
+from psi.protocols.tagstore import TagStore
+from psi.protocols.unbalanced import UnbalancedReceiver, UnbalancedSender
+from psi.sessions.alignment import Alignment, align
 
 __all__ = [
     "Alignment",

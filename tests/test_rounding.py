@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privfed.rounding import as_given, at_least, at_most, outwards
+from tests.places import ROOT
 
 VALUES = st.floats(0, allow_infinity=False, allow_subnormal=True) | st.floats(1e-3, 1e3)
 
@@ -75,7 +76,6 @@ def test_asked_numbers_are_short() -> None:
     ]
 
 
-ROOT = Path(__file__).parent.parent
 SOURCES = [
     path for room in ("privfed", "benchmarks", "examples") for path in (ROOT / room).rglob("*.py")
 ]

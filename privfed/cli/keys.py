@@ -165,7 +165,7 @@ def _open(folder: Path, passphrase_file: Path | None) -> Keyring:
 
 def _say_who(certificate: bytes) -> PublicIdentity:
     from privfed.secagg import PublicIdentity
-    from psi.certificates import fingerprint, one_certificate
+    from psi.network.certificates import fingerprint, one_certificate
 
     party = PublicIdentity.from_certificate(certificate)
     print(f"party    {party.id}")

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
-from psi.certificates import certify, one_certificate
+from psi.network.certificates import certify, one_certificate
 
 OID = "2.25.225261978007500938667114985053526474719"  # 2.25: a random UUID, ITU-T X.667
 _DOMAIN = b"privfed/1/certificate key\x00"

@@ -24,7 +24,7 @@ from privfed.secagg.checks import check_folder, check_params
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.ring_record import FILE, RingRecord
 from privfed.secagg.sealing import open_key, seal_to_roster
-from psi.certificates import FOLDER_PREFIX, new_key
+from psi.network.certificates import FOLDER_PREFIX, new_key
 from psi.storage import Record, is_locked, lock, read_secret, read_whole, write_whole
 
 _TLS_KEY, _CERTIFICATE = f"{FOLDER_PREFIX}.key", f"{FOLDER_PREFIX}.crt"

@@ -10,8 +10,8 @@ from psi.cli.shared import check_files, load, messages, progress_bar, steps_of
 from psi.storage import read_passphrase
 
 if TYPE_CHECKING:
-    from psi.choice import Protocol
-    from psi.keys import Duplicates
+    from psi.protocols.choice import Protocol
+    from psi.tables.keys import Duplicates
 
 __all__ = ["align", "keygen"]
 
@@ -28,8 +28,8 @@ def align(
     protocol: options.Protocol = "auto",
 ) -> None:
     """Put the rows of two files side by side whose IDs both have, and no other row."""
-    from psi.alignment import align as align_tables
-    from psi.files import joined, taken, write_table
+    from psi.sessions.alignment import align as align_tables
+    from psi.tables.files import joined, taken, write_table
 
     check_files(out, force=force, tables=[left, right])
     with progress_bar() as progress:
@@ -64,7 +64,7 @@ def keygen(
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Make the key and the certificate by which the others know this side."""
-    from psi.certificates import create_identity
+    from psi.network.certificates import create_identity
 
     passphrase = read_passphrase(passphrase_file)
     print(f"SHA-256 {create_identity(name, days=days, passphrase=passphrase)}")

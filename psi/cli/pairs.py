@@ -23,11 +23,11 @@ from psi.cli.shared import (
 from psi.errors import ConfigError, UnkeptLimitError
 
 if TYPE_CHECKING:
-    from psi.choice import Protocol
-    from psi.keys import Duplicates
-    from psi.links import Link
-    from psi.session import Progress
-    from psi.twoparty import LargeSide, Learn, Result, Side, SumChoice, TableSession
+    from psi.network.links import Link
+    from psi.protocols.choice import Protocol
+    from psi.protocols.party import Progress
+    from psi.sessions.pair import LargeSide, Learn, Result, Side, SumChoice, TableSession
+    from psi.tables.keys import Duplicates
 
 __all__ = ["join", "serve"]
 
@@ -67,7 +67,7 @@ def join(
     wait: Wait = 60,
 ) -> None:
     """Connect to a side that serves and find the IDs that both have."""
-    from psi.twoparty import LargeSide
+    from psi.sessions.pair import LargeSide
 
     large = LargeSide(keep, key) if keep or key else None
     talk = functools.partial(network("transport").join, address=address, wait_seconds=wait)
@@ -82,8 +82,8 @@ def _hold(
     large: "LargeSide | None" = None,
 ) -> None:
     """Hold a session, and write what this side has learnt now that both sides are done."""
-    from psi.certificates import fingerprint, load_certificate
-    from psi.files import write_table
+    from psi.network.certificates import fingerprint, load_certificate
+    from psi.tables.files import write_table
 
     _refuse_unkept_limits(options)
     files = [table, *own_files(options), options.peer]
@@ -133,7 +133,7 @@ def _prepared(
     details: "SumChoice | LargeSide | None",
     progress: "Progress",
 ) -> "TableSession":
-    from psi.twoparty import TableSession
+    from psi.sessions.pair import TableSession
 
     return TableSession.prepare(
         table,
@@ -152,7 +152,7 @@ def _prepared(
 
 
 def _sum_of(options: PairOptions) -> "SumChoice | None":
-    from psi.twoparty import SumChoice
+    from psi.sessions.pair import SumChoice
 
     choice = SumChoice(options.column, options.minimum, options.max_value)
     return choice if options.learn == "sum" or choice != SumChoice() else None

@@ -15,9 +15,9 @@ from psi.storage import check_place, read_passphrase
 
 # numpy, gRPC and the rest are imported where there is work for them, so that --help is quick.
 if TYPE_CHECKING:
-    from psi.certificates import Identity
     from psi.ledger import Ledger
-    from psi.session import Progress
+    from psi.network.certificates import Identity
+    from psi.protocols.party import Progress
 
 __all__ = [
     "check_files",
@@ -37,7 +37,7 @@ messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def load(path: Path, progress: "Progress") -> Any:
     """Read a table, and say so while it takes."""
-    from psi.files import read_table
+    from psi.tables.files import read_table
 
     progress(f"reading {path.name}", 0, 0)
     return read_table(path)
@@ -66,7 +66,7 @@ def check_files(
 
 def own_files(options: SessionOptions) -> list[Path | None]:
     """What every session reads and keeps besides tables: no output goes there."""
-    from psi.certificates import identity_files
+    from psi.network.certificates import identity_files
 
     return [*identity_files(options.identity), options.passphrase_file, options.ledger]
 
@@ -77,7 +77,7 @@ def own_identity(name: Path, passphrase_file: Path | None) -> "Identity":
     Raises:
         ConfigError: They cannot be read.
     """
-    from psi.certificates import Identity
+    from psi.network.certificates import Identity
 
     return Identity.load(name, read_passphrase(passphrase_file))
 

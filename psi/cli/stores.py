@@ -17,7 +17,7 @@ from psi.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from psi.keys import Duplicates
+    from psi.tables.keys import Duplicates
 
 __all__ = ["answer", "publish"]
 
@@ -35,8 +35,8 @@ def publish(
     ] = False,
 ) -> None:
     """Compute the tags of a large table once, for many small sides to ask with psi answer."""
-    from psi.tagstore import TagStore
-    from psi.twoparty import table_index
+    from psi.protocols.tagstore import TagStore
+    from psi.sessions.pair import table_index
 
     TagStore.check_place(store, replace=replace)
     with progress_bar() as progress:
@@ -67,9 +67,9 @@ def answer(
     timeout: options.Timeout = 3600,
 ) -> None:
     """Wait for a small side to ask a store which of its IDs are in it, and stop."""
-    from psi.certificates import fingerprint, load_certificate
-    from psi.tagstore import TagStore
-    from psi.unbalanced import UnbalancedSender
+    from psi.network.certificates import fingerprint, load_certificate
+    from psi.protocols.tagstore import TagStore
+    from psi.protocols.unbalanced import UnbalancedSender
 
     own, certificate = own_identity(identity, passphrase_file), load_certificate(peer)
     asking = fingerprint(certificate)

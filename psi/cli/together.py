@@ -21,8 +21,8 @@ from psi.cli.shared import (
 from psi.errors import ConfigError
 
 if TYPE_CHECKING:
-    from psi.keys import Duplicates
-    from psi.manyparty import Learners
+    from psi.sessions.group import Learners
+    from psi.tables.keys import Duplicates
 
 __all__ = ["together"]
 
@@ -44,10 +44,10 @@ def together(
     wait: Wait = 600,
 ) -> None:
     """Find the IDs that three and more sides all have; honest ones learn of no others."""
-    from psi.certificates import fingerprint
-    from psi.files import taken, write_table
-    from psi.manyparty import GroupSession
-    from psi.roster import Roster
+    from psi.network.certificates import fingerprint
+    from psi.network.roster import Roster
+    from psi.sessions.group import GroupSession
+    from psi.tables.files import taken, write_table
 
     meet = network("mesh").meet
     identity = own_identity(options.identity, options.passphrase_file)

@@ -1,7 +1,8 @@
 """The inner loops of `kkrt`: numba where it is installed and pays, numpy and hashlib elsewhere.
 
-Both ways give the same bytes (tests/psi/test_psi_kernels.py holds them to each other, the hash to
-OpenSSL's and hashlib's). AES is not here: a whole batch through `cryptography` costs 2 ns a block.
+Both ways give the same bytes (tests/psi/kernels/test_kernels.py holds them to each other, the hash
+to OpenSSL's and hashlib's). AES is not here: a whole batch through `cryptography` costs 2 ns a
+block.
 
 Memory accesses: `transpose` and the hash itself touch memory in an order that depends on sizes
 only. `tag_rows` reads the row of an item's bin, and `place` follows the bins of items: that order

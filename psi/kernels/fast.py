@@ -7,7 +7,7 @@ import numpy as np
 from numba import boolean, int64, uint32, uint64
 from numpy.typing import NDArray
 
-from psi.kernels.compiled import array, compiled
+from psi.compiled.compiling import array, compiled
 from psi.kernels.cuckoo import place_items
 from psi.kernels.vectors import INITIAL, compress, copy_bytes, prefetch
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from cli_command import Command, Done
 
 from privfed.cli import main
+from tests.cli.command import Command, Done
 
 torch.set_num_threads(1)
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from experiment_mini import Mini, run_mini
+
+from tests.experiment.mini import Mini, run_mini
+from tests.places import VECTORS
 
 torch.set_num_threads(1)
 
-VECTORS = Path(__file__).parent.parent / "vectors" / "openml_dresses_sales"
+OPENML = VECTORS / "openml_dresses_sales"
 
 
 @pytest.fixture(scope="session")
@@ -39,5 +41,5 @@ def recorded_openml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for place, name in places.items():
         path = tmp_path / "openml" / "openml.org" / f"{place}.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(gzip.compress((VECTORS / name).read_bytes()))
+        path.write_bytes(gzip.compress((OPENML / name).read_bytes()))
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_samples import sample
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from privfed.report import write_report
+from tests.report.samples import sample
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",

@@ -1,7 +1,8 @@
 """Makes what lies in this folder importable for the suites, and gives them a party's job."""
 
 import pytest
-from party_jobs import Job
+
+from tests.secagg.party_jobs import Job
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from secagg_parties import identities, parameters, updates
 
 from privfed import secagg
 from privfed.secagg.simulation import serve
+from tests.secagg.parties import identities, parameters, updates
 
 SHAPES = {"w": (2, 2), "b": (2,)}
 

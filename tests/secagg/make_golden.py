@@ -6,7 +6,6 @@ later version must read the same messages to the same numbers, or call itself an
 
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -15,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from privfed import secagg
 from privfed.keys import Identity
 from privfed.secagg.rounds import Round
+from tests.places import VECTORS
 
-VECTORS = Path(__file__).parents[1] / "vectors" / "secagg_wire_v1.json"
+GOLDEN = VECTORS / "secagg_wire_v1.json"
 CASES = {
     "packed": {"scheme": "packed", "pairwise_masks": False},
     "packed-masks-summed": {
@@ -114,7 +114,7 @@ def main():
         "sealed_key": secagg.seal_key(key, params, first, parties()[1].public, b"r" * 16).hex(),
         "cases": {name: recorded(changes) for name, changes in CASES.items()},
     }
-    VECTORS.write_text(json.dumps(vectors, indent=1) + "\n")
+    GOLDEN.write_text(json.dumps(vectors, indent=1) + "\n")
 
 
 if __name__ == "__main__":

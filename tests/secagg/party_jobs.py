@@ -3,9 +3,9 @@
 import json
 
 import numpy as np
-from secagg_parties import identities, parameters, updates
 
 from privfed import secagg
+from tests.secagg.parties import identities, parameters, updates
 
 SHAPES = {"w": (7, 5), "b": (5,)}
 

@@ -1,0 +1,82 @@
+"""Numbers that add under encryption: ElGamal over ristretto255 with the number in the exponent.
+
+A number t under the key x is (r·G, t·G + r·x·G) with a fresh r (ElGamal 1985 in the additive form
+of Cramer, Gennaro and Schoenmakers 1997); ciphertexts add point by point. Semantically secure under
+the decisional Diffie-Hellman assumption, so that sums over an intersection need no assumption and
+no library beyond those of `psi.protocols.ecdh`. Against Paillier: a tenth of the bytes, a hundredth
+of the time, and a group of prime order leaves no malformed public key to check for. The price:
+whoever opens a sum has to search for it, in time that grows as its square root.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi.group.ristretto255 import POINT_BYTES, Points, Scalar, add, multiply_base, subtract
+
+__all__ = ["MAX_SUM", "Ciphertexts", "encrypt", "logarithm", "total"]
+
+MAX_SUM = 1 << 40  # two million additions to find, 40 seconds
+
+Ciphertexts: TypeAlias = NDArray[np.uint8]
+
+
+def encrypt(key: Scalar, values: Sequence[int]) -> Ciphertexts:
+    """Encrypt under one's own key.
+
+    Args:
+        key: The secret key.
+        values: n whole numbers from 0.
+
+    Returns:
+        Shape (n, 64): r·G and (t + r·key)·G side by side.
+    """
+    drawn = [Scalar.random() for _ in values]
+    hiding = multiply_base(drawn)
+    hidden = multiply_base((one * key) + value for one, value in zip(drawn, values, strict=True))
+    return np.hstack([hiding, hidden])
+
+
+def total(points: Points) -> Points:
+    """The sum of n points, shape (1, 32); the identity if there are none.
+
+    Raises:
+        InvalidPointError: A row is no valid encoding.
+    """
+    while len(points) > 1:
+        half = len(points) // 2
+        points = np.vstack([add(points[:half], points[half : 2 * half]), points[2 * half :]])
+    return points if len(points) else np.zeros((1, POINT_BYTES), np.uint8)
+
+
+def logarithm(point: Points, limit: int) -> int | None:
+    """The t from 0 to `limit` for which point is t·G, or None (Shanks 1971).
+
+    Takes 2·sqrt(limit) additions and sqrt(limit) table entries.
+
+    Args:
+        point: Shape (1, 32).
+        limit: At most MAX_SUM.
+    """
+    width = math.isqrt(limit) + 1
+    generator = _base(1)
+    steps = {bytes(POINT_BYTES): 0}
+    step = generator
+    for number in range(1, width):
+        steps[step.tobytes()] = number
+        step = add(step, generator)
+    stride = _base(width)
+    for jump in range(limit // width + 1):
+        found = steps.get(point.tobytes())
+        if found is not None:
+            result = jump * width + found
+            return result if result <= limit else None
+        point = subtract(point, stride)
+    return None
+
+
+def _base(factor: int) -> Points:
+    return multiply_base([Scalar(factor.to_bytes(32, "little"))])

@@ -1,0 +1,343 @@
+"""The only door to the curve: ristretto255, through the libsodium that rbcl bundles.
+
+Batches of `FAST_FROM` points and more go through `psi.compiled.ristretto` instead, where numba is
+installed and the processor has the vectors for it: the same bytes, the same errors.
+
+Encodings and validity follow RFC 9496; hashing to the group follows RFC 9497 section 4.1
+(hashToGroup of ristretto255-SHA512) on expand_message_xmd of RFC 9380 section 5.3.1. Points
+travel as C-contiguous uint8 arrays of shape (n, 32), so that a batch is one buffer.
+"""
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import importlib
+import os
+import secrets
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Never, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi.errors import ConfigError, DecodeError, InvalidPointError
+from psi.kernels import fast_available
+
+__all__ = [
+    "FAST_FROM",
+    "POINT_BYTES",
+    "Points",
+    "Scalar",
+    "add",
+    "check_points",
+    "expand_message_xmd",
+    "hash_to_group",
+    "multiply",
+    "multiply_base",
+    "points_from_bytes",
+    "subtract",
+]
+
+POINT_BYTES = 32
+FAST_FROM = 1 << 13  # points in a batch: below, loading compiled code costs more than it saves
+_UNIFORM_BYTES = 64
+_ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 9496, section 4.4
+_SHA512_BLOCK_BYTES = 128
+
+Points: TypeAlias = NDArray[np.uint8]
+
+
+class Scalar:
+    """A secret non-zero scalar of the group; hidden from repr and refused by pickle."""
+
+    __slots__ = ("_encoding",)
+
+    def __init__(self, encoding: bytes) -> None:
+        """Takes 32 little-endian bytes below the group order; only tests bring their own."""
+        if len(encoding) != 32 or not any(encoding):
+            raise ConfigError("a scalar is 32 bytes and not zero")
+        self._encoding = encoding
+
+    @classmethod
+    def random(cls) -> "Scalar":
+        """A uniform non-zero scalar from the operating system's generator."""
+        reduce = _function("crypto_core_ristretto255_scalar_reduce", None, 2)
+        reduced = ctypes.create_string_buffer(32)
+        while not any(reduced.raw):
+            # 64 bytes make the bias of the reduction less than 2^-250.
+            reduce(reduced, secrets.token_bytes(64))
+        return cls(reduced.raw)
+
+    @classmethod
+    def from_uniform(cls, uniform: bytes) -> "Scalar":
+        """64 uniform bytes, little-endian, reduced modulo the group order."""
+        reduced = ctypes.create_string_buffer(32)
+        _function("crypto_core_ristretto255_scalar_reduce", None, 2)(reduced, uniform)
+        return cls(reduced.raw)
+
+    @classmethod
+    def decode(cls, data: bytes) -> "Scalar":
+        """What `reveal` gave.
+
+        Raises:
+            DecodeError: The bytes are not 32, not below the group order, or zero.
+        """
+        if len(data) != 32 or not 0 < int.from_bytes(data, "little") < _ORDER:
+            raise DecodeError("not the canonical encoding of a non-zero scalar")
+        return cls(data)
+
+    def reveal(self) -> bytes:
+        """The 32 little-endian bytes: for scalars of a proof, and for a file under lock."""
+        return self._encoding
+
+    def inverse(self) -> "Scalar":
+        """The scalar whose product with this one is 1."""
+        return self._computed("invert")
+
+    def __mul__(self, other: "Scalar") -> "Scalar":
+        return self._computed("mul", other._encoding)
+
+    def __add__(self, other: "Scalar | int") -> "Scalar":
+        """Add a scalar, or a whole number from 0 below 2^248."""
+        encoding = other.to_bytes(32, "little") if isinstance(other, int) else other._encoding
+        return self._computed("add", encoding)
+
+    def __sub__(self, other: "Scalar") -> "Scalar":
+        return self._computed("sub", other._encoding)
+
+    def _computed(self, name: str, *operand: bytes) -> "Scalar":
+        function = _function(f"crypto_core_ristretto255_scalar_{name}", None, 2 + len(operand))
+        result = ctypes.create_string_buffer(32)
+        function(result, self._encoding, *operand)
+        return Scalar(result.raw)
+
+    def __repr__(self) -> str:
+        return "Scalar(<secret>)"
+
+    def __reduce__(self) -> Never:
+        raise TypeError("a secret scalar is not pickled: draw a fresh one in each session")
+
+
+def expand_message_xmd(message: bytes, dst: bytes, length_bytes: int) -> bytes:
+    """Uniform bytes from a message: expand_message_xmd with SHA-512 (RFC 9380 section 5.3.1).
+
+    Args:
+        message: Any bytes.
+        dst: The domain separation tag, 1 to 255 bytes.
+        length_bytes: How many bytes to return, 1 to 16320.
+
+    Raises:
+        ConfigError: The tag or the length is out of range.
+    """
+    blocks = -(-length_bytes // 64)
+    if not 1 <= blocks <= 255:
+        raise ConfigError("expand_message_xmd gives 1 to 16320 bytes")
+    dst_prime = _dst_prime(dst)
+    suffix = length_bytes.to_bytes(2, "big") + b"\x00" + dst_prime
+    first = hashlib.sha512(bytes(_SHA512_BLOCK_BYTES) + message + suffix).digest()
+    block = hashlib.sha512(first + b"\x01" + dst_prime).digest()
+    uniform = [block]
+    for index in range(2, blocks + 1):
+        mixed = bytes(a ^ b for a, b in zip(first, block, strict=True))
+        block = hashlib.sha512(mixed + bytes([index]) + dst_prime).digest()
+        uniform.append(block)
+    return b"".join(uniform)[:length_bytes]
+
+
+def hash_to_group(messages: Iterable[bytes], dst: bytes) -> Points:
+    """Group elements of unknown discrete logarithm, one a message (RFC 9497 section 4.1).
+
+    Args:
+        messages: n byte strings.
+        dst: The domain separation tag, 1 to 255 bytes.
+
+    Returns:
+        Points of shape (n, 32).
+
+    Raises:
+        ConfigError: The tag is out of range.
+    """
+    # 64 bytes are one SHA-512 block of expand_message_xmd: hash the constant prefix once.
+    dst_prime = _dst_prime(dst)
+    prefix = hashlib.sha512(bytes(_SHA512_BLOCK_BYTES))
+    suffix = _UNIFORM_BYTES.to_bytes(2, "big") + b"\x00" + dst_prime
+    tail = b"\x01" + dst_prime
+    uniform = bytearray()
+    for message in messages:
+        state = prefix.copy()
+        state.update(message + suffix)
+        uniform += hashlib.sha512(state.digest() + tail).digest()
+    source = np.frombuffer(uniform, np.uint8).reshape(-1, _UNIFORM_BYTES)
+    count = len(source)
+    compiled = _compiled(count)
+    if compiled is not None:
+        return cast("Points", compiled.from_uniform(source))
+    points = np.empty((count, POINT_BYTES), np.uint8)
+    from_hash = _function("crypto_core_ristretto255_from_hash", ctypes.c_int, 2)
+    out, inp = points.ctypes.data, source.ctypes.data
+    for index in range(count):
+        from_hash(out + POINT_BYTES * index, inp + _UNIFORM_BYTES * index)
+    return points
+
+
+def multiply(scalar: Scalar, points: Points) -> Points:
+    """Multiply each point by one scalar, refusing every encoding that RFC 9496 refuses.
+
+    Args:
+        scalar: The secret multiplier.
+        points: Shape (n, 32), trusted or not.
+
+    Returns:
+        Points of shape (n, 32), none of them the identity.
+
+    Raises:
+        InvalidPointError: A row is not canonical, is negative, is not on the curve or is the
+            identity.
+    """
+    points = np.ascontiguousarray(points)
+    _refuse_top_bits(points)
+    compiled = _compiled(len(points))
+    if compiled is not None:
+        products, valid = compiled.multiply(scalar._encoding, points)
+        _refuse_all_but(valid)
+        return cast("Points", products)
+    product = np.empty_like(points)
+    scalarmult = _function("crypto_scalarmult_ristretto255", ctypes.c_int, 3)
+    out, inp, secret = product.ctypes.data, points.ctypes.data, scalar._encoding
+    for offset in range(0, POINT_BYTES * len(points), POINT_BYTES):
+        # Fails on invalid encodings and, the group having prime order, on the identity.
+        if scalarmult(out + offset, secret, inp + offset) != 0:
+            raise _invalid(offset // POINT_BYTES)
+    return product
+
+
+def multiply_base(scalars: Iterable[Scalar]) -> Points:
+    """The generator times each scalar: shape (n, 32)."""
+    encodings = [scalar._encoding for scalar in scalars]
+    product = np.empty((len(encodings), POINT_BYTES), np.uint8)
+    scalarmult = _function("crypto_scalarmult_ristretto255_base", ctypes.c_int, 2)
+    for row, encoding in enumerate(encodings):
+        scalarmult(product.ctypes.data + POINT_BYTES * row, encoding)
+    return product
+
+
+def add(left: Points, right: Points) -> Points:
+    """Row by row the sum of valid points, shape (n, 32); the identity may go in and come out.
+
+    Raises:
+        InvalidPointError: A row is no valid encoding.
+    """
+    return _combined("crypto_core_ristretto255_add", left, right)
+
+
+def subtract(left: Points, right: Points) -> Points:
+    """Row by row left minus right; shapes and errors as for `add`."""
+    return _combined("crypto_core_ristretto255_sub", left, right)
+
+
+def check_points(points: Points) -> None:
+    """Refuse what `multiply` refuses, without a multiplication.
+
+    Raises:
+        InvalidPointError: A row is not canonical, is negative, is not on the curve or is the
+            identity.
+    """
+    points = np.ascontiguousarray(points)
+    _refuse_top_bits(points)
+    compiled = _compiled(len(points))
+    if compiled is not None:
+        _refuse_all_but(compiled.are_valid(points))
+        return
+    valid = _function("crypto_core_ristretto255_is_valid_point", ctypes.c_int, 1)
+    inp = points.ctypes.data
+    for row in range(len(points)):
+        if valid(inp + POINT_BYTES * row) != 1 or not points[row].any():
+            raise _invalid(row)
+
+
+def points_from_bytes(data: bytes | memoryview) -> Points:
+    """View a whole number of 32-byte encodings as points; `multiply` checks their validity."""
+    return np.frombuffer(data, np.uint8).reshape(-1, POINT_BYTES)
+
+
+def _combined(name: str, left: Points, right: Points) -> Points:
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    result = np.empty_like(left)
+    function = _function(name, ctypes.c_int, 3)
+    out, one, other = result.ctypes.data, left.ctypes.data, right.ctypes.data
+    for offset in range(0, POINT_BYTES * len(left), POINT_BYTES):
+        if function(out + offset, one + offset, other + offset) != 0:
+            raise _invalid(offset // POINT_BYTES)
+    return result
+
+
+def _refuse_top_bits(points: Points) -> None:
+    # libsodium 1.0.18 ignores the top bit, so 2^255 + s would pass as a second name of s.
+    _refuse_all_but(points[:, POINT_BYTES - 1] < 0x80)
+
+
+def _refuse_all_but(valid: NDArray[np.bool_]) -> None:
+    if not valid.all():
+        raise _invalid(int(np.argmin(valid)))
+
+
+def _compiled(count: int) -> ModuleType | None:
+    """The compiled group, where there is one and a batch is large enough."""
+    if count < FAST_FROM or not fast_available():
+        return None
+    from psi.compiled.ristretto_code import KIND
+
+    return importlib.import_module("psi.compiled.ristretto") if KIND else None
+
+
+def _invalid(row: int) -> InvalidPointError:
+    return InvalidPointError(
+        f"point {row} is not a valid ristretto255 element: the other side is faulty or hostile"
+    )
+
+
+def _dst_prime(dst: bytes) -> bytes:
+    if not 1 <= len(dst) <= 255:
+        raise ConfigError("a domain separation tag has 1 to 255 bytes")
+    return dst + bytes([len(dst)])
+
+
+@functools.cache
+def _function(name: str, result: type[ctypes.c_int] | None, arity: int) -> Callable[..., int]:
+    # A prototype of our own leaves the one that rbcl uses as it is.
+    prototype = ctypes.CFUNCTYPE(result, *[ctypes.c_void_p] * arity)
+    return cast("Callable[..., int]", prototype((name, _libsodium())))
+
+
+@functools.cache
+def _libsodium() -> ctypes.CDLL:
+    # Loaded at first use, so that `import psi` costs nothing to those who only ask for help.
+    try:
+        rbcl = importlib.import_module("rbcl")
+    except OSError as error:
+        raise ConfigError(
+            f"libsodium cannot be loaded from {tempfile.gettempdir()}: set TMPDIR to a folder "
+            "that is writable and not mounted noexec"
+        ) from error
+    library = cast("ctypes.CDLL", rbcl._sodium)
+    _remove_temporary_copy()
+    return library
+
+
+def _remove_temporary_copy() -> None:
+    # rbcl leaves its 2.8 MB library in the temporary folder at each import. On POSIX a mapped
+    # file outlives its name; delete only a plain file that is ours and where rbcl puts it.
+    if os.name != "posix":
+        return
+    path = Path(str(getattr(sys.modules.get("rbcl._sodium"), "lib_path", "")))
+    with contextlib.suppress(OSError):
+        found = path.lstat()
+        ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid()
+        if ours and path.suffix == ".so" and path.parent == Path(tempfile.gettempdir()):
+            path.unlink()

@@ -1,0 +1,1 @@
+"""Between companies: certificates, connections over gRPC with mutual TLS, links."""

@@ -1,0 +1,217 @@
+"""One conversation with the other side: whole messages over a stream of chunks, with a deadline.
+
+Knows nothing of the network: `outgoing` is what is sent, chunk by chunk, `attach` takes the
+iterator of what arrives. A reader thread moves it to a short queue, so that a peer that sends
+faster than it is read is held up instead of filling the memory.
+"""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import psi.errors
+from psi.errors import (
+    DeadlineError,
+    DecodeError,
+    PeerRefusedError,
+    ProtocolError,
+    PSIError,
+    TransportError,
+)
+from psi.protocols.messages import HEADER_BYTES, announced_length
+from psi.protocols.party import Party, Progress
+
+__all__ = ["CHUNK_BYTES", "AbandonedError", "Link", "converse"]
+
+CHUNK_BYTES = 1 << 20
+_REFUSAL = b"psi refusal "
+_DONE = b"psi done"
+_END: Final = None
+
+
+class AbandonedError(Exception):
+    """Ends the outgoing stream of a side that gave up; never leaves the transport."""
+
+
+class Link:
+    """Sends and receives the messages of one session."""
+
+    def __init__(
+        self,
+        timeout_seconds: float,
+        progress: Progress | None = None,
+        *,
+        name: str = "the other side",
+    ) -> None:
+        """Start the clock.
+
+        Args:
+            timeout_seconds: How long the whole session may take.
+            progress: Called with a stage, the bytes done and their number.
+            name: What to call the other side.
+        """
+        self.limit(timeout_seconds)
+        self.name = name
+        self._progress = progress or (lambda stage, done, total: None)
+        self._outbox: queue.SimpleQueue[bytes | AbandonedError | None] = queue.SimpleQueue()
+        self._inbox: queue.Queue[bytes | Exception | None] = queue.Queue(maxsize=4)
+        self._stopped = threading.Event()
+        self._ended = False
+        self.bytes_sent = 0
+        self.bytes_received = 0
+
+    def limit(self, timeout_seconds: float) -> None:
+        """Start the clock again."""
+        self._deadline = time.monotonic() + timeout_seconds
+
+    def attach(self, incoming: Iterable[bytes]) -> None:
+        """Begin to read what the other side sends."""
+        threading.Thread(target=self._read, args=(incoming,), daemon=True).start()
+
+    def outgoing(self) -> Iterator[bytes]:
+        """What is to be sent, in chunks; ends when the link is closed.
+
+        Raises:
+            AbandonedError: This side gave up: the stream must not end as if all were well.
+        """
+        while (message := self._outbox.get()) is not _END:
+            if isinstance(message, AbandonedError):
+                raise message
+            for start in range(0, len(message), CHUNK_BYTES):
+                yield message[start : start + CHUNK_BYTES]
+                self._progress("sending", min(start + CHUNK_BYTES, len(message)), len(message))
+
+    def send(self, message: bytes) -> None:
+        """Queue a message."""
+        self.bytes_sent += len(message)
+        self._outbox.put(message)
+
+    def receive(self, longest: int) -> bytes:
+        """The next whole message.
+
+        Args:
+            longest: What it may measure at most; more is refused before it arrives.
+
+        Raises:
+            DecodeError: It is too long, or its chunks are not.
+            TransportError: The other side is gone, too slow, or refused to go on.
+        """
+        message, length = bytearray(), HEADER_BYTES
+        measured = False
+        while len(message) < length or not measured:
+            message += self._next()
+            if not measured and len(message) >= HEADER_BYTES:
+                length, measured = announced_length(message), True
+                if length > longest:
+                    raise DecodeError(f"a message of {length} bytes where {longest} are the most")
+            if measured:
+                self._progress("receiving", len(message), length)
+        if len(message) != length:
+            raise DecodeError(f"{self.name} sent more than it announced")
+        self.bytes_received += length
+        return bytes(message)
+
+    def say_done(self) -> None:
+        """Tell the other side that this one has all it needs: the end of a stream says nothing."""
+        self._outbox.put(_DONE)
+
+    def await_done(self) -> None:
+        """Wait until the other side says that it is done.
+
+        Raises:
+            TransportError: It is gone, too slow, or refuses what it got last.
+            DecodeError: It sends something else.
+        """
+        if self._next() != _DONE:
+            raise DecodeError(f"{self.name} goes on after the last message")
+
+    def refuse(self, error: PSIError) -> None:
+        """Tell the other side by which error this side stops; nothing else of it."""
+        self._outbox.put(_REFUSAL + type(error).__name__.encode())
+        self.close()
+
+    def close(self) -> None:
+        """Send nothing more."""
+        self._outbox.put(_END)
+
+    def drain(self, seconds: float) -> None:
+        """Give what was sent the time to arrive: ignore what comes, then read no more."""
+        give_up = time.monotonic() + seconds
+        with contextlib.suppress(queue.Empty):
+            while not self._ended:
+                self._take(give_up)
+        self._stopped.set()
+
+    def abandon(self) -> None:
+        """Break the outgoing stream, unless it was closed."""
+        self._outbox.put(AbandonedError())
+
+    def _next(self) -> bytes:
+        try:
+            got = self._take(self._deadline)
+        except queue.Empty:
+            raise DeadlineError(
+                f"the session took longer than its deadline: {self.name} did not answer"
+            ) from None
+        if not isinstance(got, bytes):
+            raise TransportError(f"{self.name} went away in the middle of the session") from got
+        if got.startswith(_REFUSAL):
+            raise PeerRefusedError(f"{self.name} stopped: {_known_error(got)}")
+        if got == b"":
+            raise DecodeError(f"{self.name} sent an empty chunk")
+        return got
+
+    def _take(self, deadline: float) -> bytes | Exception | None:
+        got = self._inbox.get(timeout=max(deadline - time.monotonic(), 0))
+        self._ended = not isinstance(got, bytes)
+        return got
+
+    def _read(self, incoming: Iterable[bytes]) -> None:
+        try:
+            for chunk in incoming:
+                self._push(chunk)
+            self._push(_END)
+        except Exception as error:  # raised again where the session can see it
+            self._push(error)
+
+    def _push(self, item: bytes | Exception | None) -> None:
+        while not self._stopped.is_set():
+            with contextlib.suppress(queue.Full):
+                self._inbox.put(item, timeout=1)
+                return
+
+
+def converse(party: Party, link: Link) -> None:
+    """Carry a session through; returns when both sides are done.
+
+    Raises:
+        ProtocolError: The other side sent what is not acceptable; it is told so.
+        TransportError: The other side is gone, too slow, or refused to go on.
+    """
+    try:
+        first = party.start()
+        if first is not None:
+            link.send(first)
+        while not party.done:
+            answer = party.receive(link.receive(party.longest_message))
+            if answer is not None:
+                link.send(answer)
+        # The sender's last message ends the receiver's session, and so its own only when it came.
+        if party.speaks_first:
+            link.say_done()
+        else:
+            link.await_done()
+        link.close()
+    except (ProtocolError, DeadlineError) as error:
+        link.refuse(error)
+        raise
+
+
+def _known_error(refusal: bytes) -> str:
+    """The name of one of our errors; a hostile peer gets no other words onto the screen."""
+    name = refusal.removeprefix(_REFUSAL).decode("ascii", "replace")
+    found = getattr(psi.errors, name, None) if name.isidentifier() else None
+    return name if isinstance(found, type) and issubclass(found, PSIError) else "no known error"

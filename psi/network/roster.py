@@ -1,0 +1,103 @@
+"""Who takes part in a session of three and more: one TOML file, the same at every party.
+
+    [alice]                             # the first leads
+    address = "alice.example:7788"      # where she listens; the last needs none
+    certificate = "alice.crt"           # beside this file, or a path from it
+
+    [bob]
+    ...
+
+The order matters: a party listens for those below it and connects to those above.
+"""
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from psi.errors import ConfigError
+from psi.network.certificates import fingerprint, load_certificate
+
+__all__ = ["Participant", "Roster"]
+
+_FIELDS = {"address", "certificate"}
+
+
+@dataclass(frozen=True)
+class Participant:
+    """One of the parties.
+
+    Attributes:
+        name: What it is called.
+        address: HOST:PORT where it listens; empty for one that does not.
+        certificate: Its certificate, PEM.
+    """
+
+    name: str
+    address: str
+    certificate: bytes
+
+
+@dataclass(frozen=True)
+class Roster:
+    """All parties in their order, of which the first leads.
+
+    Attributes:
+        parties: Who they are.
+        files: What was read: the roster's file and the certificates.
+    """
+
+    parties: tuple[Participant, ...]
+    files: tuple[Path, ...] = ()
+
+    @classmethod
+    def load(cls, path: Path) -> "Roster":
+        """Read a roster and the certificates that it names.
+
+        Raises:
+            ConfigError: The file cannot be read or says something else, or there are not three
+                parties with a certificate each.
+        """
+        try:
+            content = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise ConfigError(f"{path} is no TOML file: {error}") from error
+        parties, files = [], [path]
+        for name, entry in content.items():
+            known = isinstance(entry, dict) and {"certificate"} <= entry.keys() <= _FIELDS
+            if not known or not all(isinstance(value, str) for value in entry.values()):
+                raise ConfigError(
+                    f"{path}, {name}: a party has a certificate and an address, each a text"
+                )
+            files.append(path.parent / entry["certificate"])
+            certificate = load_certificate(files[-1])
+            parties.append(Participant(name, entry.get("address", ""), certificate))
+        if len(parties) < 3:
+            raise ConfigError(f"{path} names {len(parties)} parties: for two take serve and join")
+        if len({fingerprint(party.certificate) for party in parties}) != len(parties):
+            raise ConfigError(f"{path} gives two parties one certificate")
+        for party in parties[:-1]:
+            if not party.address.rpartition(":")[2].isdecimal():
+                raise ConfigError(
+                    f"{path}: {party.name} needs an address HOST:PORT, for those below it"
+                )
+        return cls(tuple(parties), tuple(files))
+
+    def number_of(self, certificate: bytes) -> int:
+        """Which of the parties a certificate is.
+
+        Raises:
+            ConfigError: None of them.
+        """
+        wanted = fingerprint(certificate)
+        for number, party in enumerate(self.parties):
+            if fingerprint(party.certificate) == wanted:
+                return number
+        raise ConfigError("this side's certificate is none of the parties': check --identity")
+
+    def digest(self) -> str:
+        """What is equal only where all names, certificates and their order are."""
+        lines = (f"{party.name}\n{fingerprint(party.certificate)}\n" for party in self.parties)
+        return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,0 +1,96 @@
+"""How many items two sides share, and not which: PSI-CA by Diffie-Hellman.
+
+De Cristofaro, Gasti and Tsudik 2012 (Fast and private computation of cardinality of set
+intersection and union, ePrint 2011/141). The messages are those of `psi.protocols.ecdh`, but a side
+returns the tags of the other's points shuffled, so that nobody can tell which of its own items
+a tag belongs to. Here they are sorted: a list in that order says what the set says and no more,
+and its reader can see that it is in no order of items. Semi-honest security under the decisional
+Diffie-Hellman assumption with H a random oracle: a side that blinds each of its items by a scalar
+of its own learns which of them match, and nothing shows it.
+"""
+
+from collections.abc import Sequence
+from typing import Never
+
+from psi.errors import ConfigError, DecodeError, StateError
+from psi.protocols.ecdh import ECDHParty, Receiver, Sender
+from psi.protocols.party import MAX_PEER_ITEMS, Parameters, Progress
+
+__all__ = ["CardinalityReceiver", "CardinalitySender", "Counting"]
+
+
+class Counting(ECDHParty):
+    """What both roles do: return tags in an order that says nothing, count common ones."""
+
+    protocol = "ecdh-cardinality"
+    _cardinality: int | None = None
+
+    def __init__(
+        self,
+        items: Sequence[bytes],
+        parameters: Parameters | None = None,
+        *,
+        max_peer_items: int = MAX_PEER_ITEMS,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare one session.
+
+        Args:
+            items: This side's set: distinct byte strings.
+            parameters: What both sides must choose alike, without `multiplicities`.
+            max_peer_items: The largest set the other side may bring.
+            progress: Called with a stage, the items done and their number while it works.
+
+        Raises:
+            ConfigError: Items repeat, or the settings ask for multiplicities.
+        """
+        if parameters is not None and parameters.multiplicities:
+            raise ConfigError("multiplicities go with the intersection only: leave them out")
+        super().__init__(items, parameters, max_peer_items=max_peer_items, progress=progress)
+
+    @property
+    def matches(self) -> Never:
+        """Nobody learns which items match.
+
+        Raises:
+            StateError: Always.
+        """
+        raise StateError("this session tells how many items match, not which: read cardinality")
+
+    @property
+    def cardinality(self) -> int:
+        """How many items both sides have.
+
+        Raises:
+            StateError: The session is not done, or the settings give this side no result.
+        """
+        self._require_done()
+        if self._cardinality is None:
+            raise StateError("the settings give the result to the receiver only")
+        return self._cardinality
+
+    @property
+    def _announced(self) -> int:
+        return (self._cardinality or 0) if self._both else 0
+
+    def _tags_for_peer(self) -> bytes:
+        confirmation, *tags = self._peer_tags
+        return b"".join([confirmation, *sorted(tags)])
+
+    def _common(self, data: memoryview) -> set[bytes]:
+        """The tags that both sides' points have."""
+        _, *own_tags = self._own_tags(data)
+        if own_tags != sorted(own_tags):
+            raise DecodeError("the other side's tags are in an order that may say which match")
+        return set(own_tags).intersection(self._peer_tags[1:])
+
+    def _match(self, data: memoryview) -> None:
+        self._cardinality = len(self._common(data))
+
+
+class CardinalityReceiver(Counting, Receiver):
+    """The side that speaks first and always learns how many items match."""
+
+
+class CardinalitySender(Counting, Sender):
+    """The side that answers; it learns the number too if the output is "both"."""

@@ -1,0 +1,199 @@
+"""PSI by Diffie-Hellman over ristretto255: two state machines, bytes in, bytes out, no I/O.
+
+Each side hashes its items to the group, blinds them with a fresh scalar and sends them shuffled;
+the other side blinds them once more and answers with tags of the result. An item of both has
+the same doubly blinded point a·b·H(item), in whichever order it was blinded (Meadows 1986;
+Huberman, Franklin and Hogg 1999). Semi-honest security under the decisional Diffie-Hellman
+assumption with H a random oracle.
+
+    Receiver                                Sender
+    RECEIVER_HELLO  settings, nonce, n  →
+                                        ←   SENDER_HELLO  settings, nonce, n
+    POINTS   a·C, a·H(items) shuffled   →
+                                        ←   ANSWER  MAC, b·C, b·H(items) shuffled, tags
+    FINISH   MAC [, tags [, counts]]    →
+                                        ←   CLOSE  MAC [, counts]
+
+H's domain separation tag contains the session's identity. C is an element of the session known
+to both. It is blinded and tagged in the same batches as the items, and a·b·C keys the tags and
+the MACs, so that a side that blinds or answers with another key is found out. With the setting
+`multiplicities` each side tells how many rows each match has, once both know the matches; the
+items themselves are distinct before they are blinded.
+"""
+
+import functools
+import hashlib
+
+import numpy as np
+
+from psi.errors import DecodeError, KeyConfirmationError, RepeatedElementError
+from psi.group.ristretto255 import (
+    FAST_FROM,
+    POINT_BYTES,
+    Points,
+    Scalar,
+    hash_to_group,
+    multiply,
+    points_from_bytes,
+)
+from psi.protocols.messages import MessageType
+from psi.protocols.party import MAC_BYTES, Party, expect_shape, random_order
+
+__all__ = ["PROTOCOL", "ECDHParty", "Receiver", "Sender", "rows_of"]
+
+PROTOCOL = "ecdh"
+
+
+class ECDHParty(Party):
+    """What both roles do: blind, blind again, compare."""
+
+    protocol = PROTOCOL
+    _key: Scalar | None = None
+    _peer_tags: list[bytes]
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._key = None
+        self._peer_tags = []
+
+    def _blind(self) -> Points:
+        """Draw the key and blind C and the items, the items in a fresh random order."""
+        self._order = random_order(len(self._items))
+        self._key = Scalar.random()
+        confirmation = hash_to_group([b""], b"psi-ecdh-v1-confirmation-" + self._identity)
+        domain = b"psi-ecdh-v1-HashToGroup-" + self._identity + b"-ristretto255-SHA512"
+        blinded = [multiply(self._key, confirmation)]
+        items = list(self._items)  # which may be keys that are made when they are asked for
+        for piece in _pieces(len(items)):
+            self._progress("blinding own IDs", piece.start, len(items))
+            batch = (items[index] for index in self._order[piece].tolist())
+            blinded.append(multiply(self._key, hash_to_group(batch, domain)))
+        self._sent = np.vstack(blinded)
+        return self._sent
+
+    def _blind_again(self, data: memoryview) -> None:
+        """Blind the peer's points, take the session's keys from C's, tag them."""
+        doubly, key = self._doubly_blinded(data)
+        tag = functools.partial(hashlib.blake2b, digest_size=self._tag_bytes, key=key)
+        self._peer_tags = [tag(point).digest() for point in doubly]
+
+    def _doubly_blinded(self, data: memoryview) -> tuple[list[bytes], bytes]:
+        """The peer's points blinded again, C's first, and a key that only both sides know."""
+        received = rows_of(data, POINT_BYTES)
+        distinct = set(received)
+        if len(distinct) != len(received):
+            raise RepeatedElementError("the other side sent the same point twice")
+        if not distinct.isdisjoint(rows_of(self._sent.data, POINT_BYTES)):
+            raise RepeatedElementError("the other side sent one of our own points back")
+        assert self._key is not None  # noqa: S101 - _blind went before
+        points = points_from_bytes(data)
+        doubly: list[bytes] = []
+        for piece in _pieces(len(points)):
+            self._progress("blinding the other side's", piece.start, len(points))
+            product = multiply(self._key, points[piece])
+            doubly += rows_of(product.data, POINT_BYTES)
+        self._key = None
+        secret = hashlib.sha512(b"psi keys, " + self._identity + doubly[0]).digest()
+        self._mac_key = secret[:32]
+        return doubly, secret[32:]
+
+    def _tags_for_peer(self) -> bytes:
+        """What we answer to the peer's points, in the order in which they came."""
+        return b"".join(self._peer_tags)
+
+    def _own_tags(self, data: memoryview) -> list[bytes]:
+        """The peer's tags of our points, C's first, which has to be our own tag of it."""
+        own_tags = rows_of(data, self._tag_bytes)
+        if own_tags[0] != self._peer_tags[0]:
+            raise KeyConfirmationError("the other side answered with another key")
+        if len(set(own_tags)) != len(own_tags):
+            raise RepeatedElementError("the other side sent the same tag twice")
+        return own_tags
+
+    def _match(self, data: memoryview) -> None:
+        """Compare the peer's tags of our points, in the order we sent them, with our own."""
+        own_tags = self._own_tags(data)
+        common = set(own_tags[1:]).intersection(self._peer_tags[1:])
+        # Sorted by tag: an order that both sides know and that says nothing about the items.
+        found = sorted((tag, place) for place, tag in enumerate(own_tags[1:]) if tag in common)
+        places = np.fromiter((place for _, place in found), np.intp, len(found))
+        self._found = self._order[places]
+
+    def _points_length(self) -> int:
+        """Of what the peer blinded: C and its items."""
+        return POINT_BYTES * (self._peer_items() + 1)
+
+    def _tags_length(self) -> int:
+        """Of what the peer tagged: C and our items."""
+        return self._tag_bytes * (len(self._items) + 1)
+
+
+class Receiver(ECDHParty):
+    """The side that speaks first and always gets the result."""
+
+    speaks_first = True
+    _own_hello, _peer_hello = MessageType.RECEIVER_HELLO, MessageType.SENDER_HELLO
+
+    def _after_hellos(self) -> bytes:
+        points = self._blind()
+        self._expect = self._on_answer
+        return self._transcript.seal(MessageType.POINTS, len(self._items), points.tobytes())
+
+    def _on_answer(self, data: bytes) -> bytes:
+        before = self._transcript.digest
+        answer = self._transcript.open(MessageType.ANSWER, data)
+        points_end = MAC_BYTES + self._points_length()
+        expect_shape(answer, self._peer_items(), points_end + self._tags_length())
+        self._blind_again(answer.body[MAC_BYTES:points_end])
+        self._check(before, answer)
+        self._match(answer.body[points_end:])
+        self._expect = self._on_close
+        content = self._tags_for_peer() + self._own_counts() if self._both else b""
+        return self._confirmed(MessageType.FINISH, self._announced, content)
+
+
+class Sender(ECDHParty):
+    """The side that answers; it gets the result too if the output is "both"."""
+
+    speaks_first = False
+    _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO
+
+    def _after_hellos(self) -> None:
+        self._expect = self._on_points
+
+    def _on_points(self, data: bytes) -> bytes:
+        message = self._transcript.open(MessageType.POINTS, data)
+        expect_shape(message, self._peer_items(), self._points_length())
+        own = self._blind()
+        self._blind_again(message.body)
+        self._expect = self._on_finish
+        content = own.tobytes() + self._tags_for_peer()
+        return self._confirmed(MessageType.ANSWER, len(self._items), content)
+
+    def _on_finish(self, data: bytes) -> bytes:
+        before = self._transcript.digest
+        finish = self._transcript.open(MessageType.FINISH, data)
+        tags_end = MAC_BYTES + (self._tags_length() if self._both else 0)
+        count = min(finish.count, len(self._items)) if self._both else 0
+        expect_shape(finish, count, tags_end + self._counts_length(count))
+        self._check(before, finish)
+        if self._both:
+            self._match(finish.body[MAC_BYTES:tags_end])
+            if self._announced != count:
+                raise DecodeError("the two sides count different matches")
+            self._take_counts(finish.body[tags_end:])
+        close = self._confirmed(MessageType.CLOSE, self._announced, self._own_counts())
+        self._end()
+        return close
+
+
+def rows_of(data: memoryview, width: int) -> list[bytes]:
+    """Cut a body into elements of `width` bytes."""
+    whole = data.tobytes()
+    return [whole[start : start + width] for start in range(0, len(whole), width)]
+
+
+def _pieces(count: int) -> list[slice]:
+    """Cut a set into pieces of even size, none too small for the group's compiled code."""
+    pieces = max(count // FAST_FROM, min(count, 1))
+    return [slice(count * k // pieces, count * (k + 1) // pieces) for k in range(pieces)]

@@ -1,0 +1,74 @@
+"""From items to what `kkrt` computes with: digests, bins and code words.
+
+An item is digested to 128 bits under a key of the session. The first bits are the number of its
+bucket; AES under further keys of the session turns a digest into its bins and its code word.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from numpy.typing import NDArray
+
+from psi import kernels
+from psi.protocols.kkrt.buckets import DIGEST_BYTES
+from psi.protocols.kkrt.layout import HASHES
+
+__all__ = ["SessionHashes"]
+
+Bytes = NDArray[np.uint8]
+
+
+class SessionHashes:
+    """The hashes of one session, keyed by its identity, so that both sides have the same."""
+
+    def __init__(self, identity: bytes) -> None:
+        """Derive the keys: public to both sides, unpredictable to either before the hellos."""
+        stream = hashlib.shake_256(b"psi kkrt keys, " + identity).digest(32 + 32 + 6 * 16 + 16)
+        self._item_key, self._row_key, aes, self._confirmation = (
+            stream[:32],
+            stream[32:64],
+            stream[64:160],
+            stream[160:],
+        )
+        keys = [aes[start : start + 16] for start in range(0, len(aes), 16)]
+        self._code_keys, self._bin_keys = keys[:4], keys[4:]
+
+    def digests(self, items: Sequence[bytes]) -> Iterator[Bytes]:
+        """The digests of all items in order, some at a time: shape (any, 16)."""
+        return kernels.digest_batches(items, self._item_key)
+
+    def row_key(self, bucket: int) -> bytes:
+        """The key of the tags in a bucket: bin numbers are those of one bucket."""
+        return hashlib.sha256(self._row_key + bucket.to_bytes(4, "big")).digest()
+
+    def bins(self, digests: Bytes, n_bins: int) -> NDArray[np.uint32]:
+        """The three bins of each digest, one in each third of the bins: shape (n, 3)."""
+        third = n_bins // HASHES
+        words = _aes(self._bin_keys, digests).view("<u8")[:, :HASHES]
+        # floor(word · third / 2^64) in 64 bits.
+        high, low = words >> np.uint64(32), words & np.uint64(0xFFFFFFFF)
+        size = np.uint64(third)
+        within = (high * size + (low * size >> np.uint64(32))) >> np.uint64(32)
+        return (within + size * np.arange(HASHES, dtype=np.uint64)).astype(np.uint32)
+
+    def codes(self, digests: Bytes) -> Bytes:
+        """The code word of each digest: shape (n, 64)."""
+        return _aes(self._code_keys, digests)
+
+    def confirmation_code(self) -> Bytes:
+        """The code word of an element that both sides know: shape (1, 64)."""
+        return self.codes(np.frombuffer(self._confirmation, np.uint8).reshape(1, -1))
+
+
+def _aes(keys: list[bytes], blocks: Bytes) -> Bytes:
+    """Each block under each key, side by side: shape (n, 16 · len(keys))."""
+    data = np.ascontiguousarray(blocks).data.cast("B") if len(blocks) else b""
+    out = np.empty((len(blocks), len(keys), DIGEST_BYTES), np.uint8)
+    for number, key in enumerate(keys):
+        # ECB of single blocks is AES itself, which is what is wanted here.
+        cipher = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
+        encrypted = np.frombuffer(cipher.update(data), np.uint8)
+        out[:, number] = encrypted.reshape(-1, DIGEST_BYTES)
+    return out.reshape(len(blocks), len(keys) * DIGEST_BYTES)

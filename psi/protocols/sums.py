@@ -1,0 +1,284 @@
+"""The sum of one side's column over the intersection, and not which items are in it.
+
+Private intersection-sum of Ion et al. 2019 (On deploying secure computation: private
+intersection-sum-with-cardinality, ePrint 2019/723): `psi.protocols.cardinality`, with an encrypted
+value beside each point of the side that has the column. The other side adds up the ciphertexts of
+the matches and has the sum opened. Encryption is that of `psi.group.elgamal`.
+
+    Receiver                                Sender, with the column and a key x
+    RECEIVER_HELLO                      →
+                                        ←   SENDER_HELLO
+    POINTS   a·C, a·H(items) shuffled   →
+                                        ←   ANSWER  MAC, b·C, b·H(items) shuffled, sorted tags,
+                                                x·G, the points' encrypted values
+    SUM_REQUEST  MAC, R = r·G + sum of  →
+       the matches' first halves
+                                        ←   SUM_OPENED  MAC, x·R
+    FINISH   MAC [, the sum]            →
+                                        ←   CLOSE  MAC
+
+r is fresh, so R is a uniform point and the sender sees nothing of the matches in it; the
+receiver takes r·x·G off again. It learns the sum first and tells it only if it lies within what
+the agreed `max_value` allows: values made to name the items in a sum are found out that way,
+unless they are small. A sum reveals the cardinality too; below `minimum` the receiver stops
+before it asks for the sum, so that neither side learns it. That, and asking for the sum of the
+matches instead of some other one, the sender has to believe: semi-honest security. A minimum
+refuses few matches and hides no value: what a receiver knows of the others it can subtract.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from psi.errors import (
+    ConfigError,
+    DecodeError,
+    MinimumError,
+    RepeatedElementError,
+    SizeLimitError,
+    StateError,
+)
+from psi.group.elgamal import MAX_SUM, encrypt, logarithm, total
+from psi.group.ristretto255 import (
+    POINT_BYTES,
+    Points,
+    Scalar,
+    add,
+    check_points,
+    multiply,
+    multiply_base,
+    points_from_bytes,
+    subtract,
+)
+from psi.protocols.cardinality import CardinalityReceiver, CardinalitySender, Counting
+from psi.protocols.ecdh import rows_of
+from psi.protocols.messages import MessageType
+from psi.protocols.party import MAC_BYTES, MAX_PEER_ITEMS, Parameters, Progress, expect_shape
+
+__all__ = ["SumParameters", "SumReceiver", "SumSender"]
+
+_SUM_BYTES = 8
+_VALUE_BYTES = 2 * POINT_BYTES
+
+
+@dataclass(frozen=True)
+class SumParameters(Parameters):
+    """What both sides of a sum must choose alike.
+
+    Attributes:
+        minimum: The least number of matches for which the sum is opened. It hides no value among
+            others that the receiver knows.
+        max_value: The largest value; values are whole numbers from 0.
+    """
+
+    minimum: int = 10
+    max_value: int = (1 << 20) - 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.minimum < 1:
+            raise ConfigError("a sum needs a minimum of at least 1 match")
+        if not 1 <= self.max_value <= MAX_SUM:
+            raise ConfigError(f"max_value lies between 1 and {MAX_SUM}")
+
+
+class _Summing(Counting):
+    """What both roles do: agree that the sum hides enough and can be found, and hold it."""
+
+    protocol = "ecdh-sum"
+    _sum: int | None = None
+    _value_key: Scalar | None = None
+    _mask: Scalar | None = None
+
+    @property
+    def sum(self) -> int:
+        """The sum of the column over the intersection.
+
+        Raises:
+            StateError: The session is not done, or the settings give this side no result.
+        """
+        self._require_done()
+        if self._sum is None:
+            raise StateError("the settings give the result to the receiver only")
+        return self._sum
+
+    @property
+    def longest_message(self) -> int:
+        """As of every party, with the public key and the values."""
+        longest = super().longest_message
+        if self._n_peer is None:
+            return longest
+        return longest + POINT_BYTES + _VALUE_BYTES * self._n_peer
+
+    @property
+    def _settings(self) -> SumParameters:
+        return cast("SumParameters", self._parameters)
+
+    def _take_hello(self, data: bytes) -> None:
+        super()._take_hello(data)
+        most = min(len(self._items), self._peer_items())
+        self._refuse_few(most)
+        if most * self._settings.max_value > MAX_SUM:
+            raise SizeLimitError(
+                f"{most} values of up to {self._settings.max_value} may sum to more than "
+                f"{MAX_SUM}: lower max_value, or sum in thousands"
+            )
+
+    def _refuse_few(self, matches: int) -> None:
+        if matches < self._settings.minimum:
+            raise MinimumError(
+                f"fewer than {self._settings.minimum} matches, the agreed minimum: "
+                "no sum is computed"
+            )
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._value_key = self._mask = None
+
+
+class SumReceiver(_Summing, CardinalityReceiver):
+    """The side without the column: speaks first, always learns the sum and the cardinality."""
+
+    def __init__(
+        self,
+        items: Sequence[bytes],
+        parameters: SumParameters | None = None,
+        *,
+        max_peer_items: int = MAX_PEER_ITEMS,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare one session; arguments and errors as for `CardinalityReceiver`."""
+        super().__init__(
+            items, parameters or SumParameters(), max_peer_items=max_peer_items, progress=progress
+        )
+
+    def _on_answer(self, data: bytes) -> bytes:
+        before = self._transcript.digest
+        answer = self._transcript.open(MessageType.ANSWER, data)
+        points_end = MAC_BYTES + self._points_length()
+        tags_end = points_end + self._tags_length()
+        values_length = POINT_BYTES + _VALUE_BYTES * self._peer_items()
+        expect_shape(answer, self._peer_items(), tags_end + values_length)
+        self._blind_again(answer.body[MAC_BYTES:points_end])
+        self._check(before, answer)
+        # All of them, matching or not: what a refusal depends on, it tells.
+        ciphers = points_from_bytes(answer.body[tags_end:])
+        check_points(ciphers)
+        if len(set(rows_of(answer.body[tags_end:], POINT_BYTES))) != len(ciphers):
+            raise RepeatedElementError("the other side sent the same encrypted value twice")
+        common = self._common(answer.body[points_end:tags_end])
+        self._cardinality = len(common)
+        self._refuse_few(len(common))
+        matching = np.array([tag in common for tag in self._peer_tags[1:]])
+        self._expect = self._on_opened
+        return self._request(ciphers[:1], ciphers[1::2][matching], ciphers[2::2][matching])
+
+    def _request(self, public_key: Points, hiding: Points, hidden: Points) -> bytes:
+        self._mask = Scalar.random()
+        request = add(total(hiding), multiply_base([self._mask]))
+        self._masked_sum = add(total(hidden), multiply(self._mask, public_key))
+        return self._confirmed(MessageType.SUM_REQUEST, self._announced, request.tobytes())
+
+    def _on_opened(self, data: bytes) -> bytes:
+        before = self._transcript.digest
+        opened = self._transcript.open(MessageType.SUM_OPENED, data)
+        expect_shape(opened, self._announced, MAC_BYTES + POINT_BYTES)
+        self._check(before, opened)
+        mask = points_from_bytes(opened.body[MAC_BYTES:])
+        check_points(mask)
+        self._progress("finding the sum", 0, 1)
+        limit = (self._cardinality or 0) * self._settings.max_value
+        self._sum = logarithm(subtract(self._masked_sum, mask), limit)
+        if self._sum is None:
+            raise DecodeError(
+                f"the sum is more than {self._settings.max_value} a match: the other side's "
+                "values or key are not as agreed"
+            )
+        self._expect = self._on_close
+        content = self._sum.to_bytes(_SUM_BYTES, "big") if self._both else b""
+        return self._confirmed(MessageType.FINISH, self._announced, content)
+
+
+class SumSender(_Summing, CardinalitySender):
+    """The side with the column; learns the sum and the cardinality if the output is "both"."""
+
+    def __init__(
+        self,
+        items: Sequence[bytes],
+        values: Sequence[int],
+        parameters: SumParameters | None = None,
+        *,
+        max_peer_items: int = MAX_PEER_ITEMS,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare one session.
+
+        Args:
+            items: This side's set: distinct byte strings.
+            values: One whole number from 0 to `max_value` an item.
+            parameters: What both sides must choose alike.
+            max_peer_items: The largest set the other side may bring.
+            progress: Called with a stage, the items done and their number while it works.
+
+        Raises:
+            ConfigError: Items repeat, or values are not as many or out of range.
+        """
+        parameters = parameters or SumParameters()
+        super().__init__(items, parameters, max_peer_items=max_peer_items, progress=progress)
+        if len(values) != len(items):
+            raise ConfigError("there is one value an item")
+        if not all(
+            isinstance(value, int) and 0 <= value <= parameters.max_value for value in values
+        ):
+            raise ConfigError(f"values are whole numbers from 0 to {parameters.max_value}")
+        self._values = values
+
+    def _on_points(self, data: bytes) -> bytes:
+        message = self._transcript.open(MessageType.POINTS, data)
+        expect_shape(message, self._peer_items(), self._points_length())
+        own = self._blind()
+        self._blind_again(message.body)
+        self._progress("encrypting values", 0, len(self._items))
+        self._value_key = Scalar.random()
+        ciphers = encrypt(self._value_key, [self._values[index] for index in self._order])
+        public_key = multiply_base([self._value_key])
+        self._hiding = set(rows_of(ciphers[:, :POINT_BYTES].copy().data, POINT_BYTES))
+        self._expect = self._on_request
+        content = b"".join(
+            [own.tobytes(), self._tags_for_peer(), public_key.tobytes(), ciphers.tobytes()]
+        )
+        return self._confirmed(MessageType.ANSWER, len(self._items), content)
+
+    def _on_request(self, data: bytes) -> bytes:
+        before = self._transcript.digest
+        request = self._transcript.open(MessageType.SUM_REQUEST, data)
+        most = min(len(self._items), self._peer_items())
+        if self._both:
+            self._cardinality = min(request.count, most)
+        expect_shape(request, self._announced, MAC_BYTES + POINT_BYTES)
+        self._check(before, request)
+        if self._both:
+            self._refuse_few(self._announced)
+        if bytes(request.body[MAC_BYTES:]) in self._hiding:
+            raise RepeatedElementError("the other side asks for a single value, not for a sum")
+        assert self._value_key is not None  # noqa: S101 - _on_points went before
+        opened = multiply(self._value_key, points_from_bytes(request.body[MAC_BYTES:]))
+        self._value_key = None
+        self._expect = self._on_finish
+        return self._confirmed(MessageType.SUM_OPENED, self._announced, opened.tobytes())
+
+    def _on_finish(self, data: bytes) -> bytes:
+        before = self._transcript.digest
+        finish = self._transcript.open(MessageType.FINISH, data)
+        length = _SUM_BYTES if self._both else 0
+        expect_shape(finish, self._announced, MAC_BYTES + length)
+        self._check(before, finish)
+        if self._both:
+            self._sum = int.from_bytes(finish.body[MAC_BYTES:], "big")
+            if self._sum > self._announced * self._settings.max_value:
+                raise DecodeError("the other side tells a sum that the matches cannot have")
+        close = self._confirmed(MessageType.CLOSE, self._announced, b"")
+        self._end()
+        return close

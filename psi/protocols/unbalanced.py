@@ -1,0 +1,297 @@
+"""A small set against a large one: the large side's tags are sent once and asked often.
+
+The large side holds a key k and the tags F(k, y) of its items (`psi.protocols.tagstore`); the small
+side gets the tags F(k, x) of its own by the verifiable oblivious function of `psi.group.oprf` and
+compares (Jarecki and Liu 2010; Resende and Aranha 2018 for the shape of it). Only the small side
+learns which of its items match. Work and bytes of a request are those of the small set; the tags
+come with the first request and are kept.
+
+    Receiver, the small side                Sender, the large side
+    RECEIVER_HELLO                      →
+                                        ←   SENDER_HELLO
+    POINTS   digest of the tags it has, →
+       a·C, a·H(items) shuffled
+                                        ←   ANSWER  MAC, public key, proof, k·a·C,
+                                                k·a·H(items), digest of the tags [, tags]
+    FINISH   MAC                        →
+                                        ←   CLOSE  MAC
+
+H is fixed, so that tags keep; C belongs to the session and k·C keys its MACs. The proof ties every
+answer to the public key, by which the small side knows the key again. The assumption is the one
+of RFC 9497: one-more gap Diffie-Hellman in the random oracle model. The large side may leave items
+out of its tags or put any in: semi-honest security in that respect. The small side can have one
+item evaluated more than it announces, in place of C.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from psi.errors import (
+    ConfigError,
+    DecodeError,
+    KeyConfirmationError,
+    RepeatedElementError,
+)
+from psi.group.oprf import MAX_BATCH, PROOF_BYTES, hash_inputs, outputs, prove, verify
+from psi.group.ristretto255 import (
+    POINT_BYTES,
+    Points,
+    Scalar,
+    hash_to_group,
+    multiply,
+    points_from_bytes,
+)
+from psi.protocols.ecdh import rows_of
+from psi.protocols.messages import FRAME_BYTES, MessageType
+from psi.protocols.party import (
+    MAC_BYTES,
+    MAX_PEER_ITEMS,
+    Parameters,
+    Party,
+    Progress,
+    expect_shape,
+    random_order,
+)
+from psi.protocols.tagstore import TAG_BYTES, TagStore, check_tags
+from psi.storage import whole_file
+
+__all__ = ["MAX_REQUEST", "UnbalancedReceiver", "UnbalancedSender"]
+
+MAX_REQUEST = MAX_BATCH - 1  # C is in the proof too
+_DIGEST_BYTES = 32
+_KEPT = b"psi tags, version 1\n"  # by which a file of kept tags is known from any other
+_ANSWER_START = MAC_BYTES + POINT_BYTES + PROOF_BYTES
+
+
+class _UnbalancedParty(Party):
+    """What both roles do: agree on the result's side, and on the session's key."""
+
+    protocol = "oprf-unbalanced"
+
+    def _key_from(self, confirmation: Points) -> None:
+        content = b"psi unbalanced key, " + self._identity + confirmation.tobytes()
+        self._mac_key = hashlib.sha256(content).digest()
+
+    def _confirmation(self) -> Points:
+        return hash_to_group([b""], b"psi-unbalanced-v1-confirmation-" + self._identity)
+
+    @staticmethod
+    def _for_receiver(parameters: Parameters | None) -> Parameters:
+        parameters = parameters or Parameters(output="receiver")
+        if parameters.output != "receiver":
+            raise ConfigError('only the small side learns the result: choose output="receiver"')
+        return parameters
+
+
+class UnbalancedReceiver(_UnbalancedParty):
+    """The small side: speaks first, learns which of its items the large side has."""
+
+    speaks_first = True
+    _own_hello, _peer_hello = MessageType.RECEIVER_HELLO, MessageType.SENDER_HELLO
+    _blind: Scalar | None = None
+
+    def __init__(
+        self,
+        items: Sequence[bytes],
+        parameters: Parameters | None = None,
+        *,
+        kept: Path | None = None,
+        key: str | None = None,
+        max_peer_items: int = MAX_PEER_ITEMS,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare one request.
+
+        Args:
+            items: The small set: distinct byte strings, at most MAX_REQUEST.
+            parameters: What both sides must choose alike; the output is "receiver".
+            kept: A file that keeps the large side's tags between requests; one that holds
+                anything else is refused, not replaced.
+            key: The large side's public key in hexadecimal, if it is known: no other is taken.
+            max_peer_items: The largest set the other side may bring.
+            progress: Called with a stage, the items done and their number while it works.
+
+        Raises:
+            ConfigError: Items repeat or are too many, the output is another, or `kept` is a file
+                of something else.
+        """
+        parameters = self._for_receiver(parameters)
+        if len(items) > MAX_REQUEST:
+            raise ConfigError(f"a request has at most {MAX_REQUEST} items: ask in several")
+        super().__init__(items, parameters, max_peer_items=max_peer_items, progress=progress)
+        self._kept = kept
+        self._wanted_key = key.lower() if key is not None else None
+        self._tags = _read(kept)
+        self._public_key = ""
+
+    @property
+    def public_key(self) -> str:
+        """The key that the large side proved to use, in hexadecimal.
+
+        Raises:
+            StateError: The session is not done.
+        """
+        self._require_done()
+        return self._public_key
+
+    @property
+    def longest_message(self) -> int:
+        """As of every party: points for own items, tags for the other side's."""
+        if self._n_peer is None:
+            return super().longest_message
+        own = _ANSWER_START + POINT_BYTES * (len(self._items) + 1)
+        return FRAME_BYTES + own + _DIGEST_BYTES + TAG_BYTES * self._n_peer
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._blind = None
+
+    def _after_hellos(self) -> bytes:
+        self._blind = Scalar.random()
+        self._order = random_order(len(self._items))
+        self._progress("blinding own IDs", 0, len(self._items))
+        own = hash_inputs(self._items[index] for index in self._order)
+        self._sent = multiply(self._blind, np.vstack([self._confirmation(), own]))
+        self._expect = self._on_answer
+        digest = hashlib.sha256(self._tags).digest()
+        return self._transcript.seal(
+            MessageType.POINTS, len(self._items), digest + self._sent.tobytes()
+        )
+
+    def _on_answer(self, data: bytes) -> bytes:
+        before = self._transcript.digest
+        answer = self._transcript.open(MessageType.ANSWER, data)
+        points_end = _ANSWER_START + POINT_BYTES * (len(self._items) + 1)
+        tags_start = points_end + _DIGEST_BYTES
+        if len(answer.body) < tags_start:
+            raise DecodeError("the answer is too short for the points that were sent")
+        if len(answer.body) != tags_start:  # not the tags that are here: others follow
+            self._tags = bytes(answer.body[tags_start:])
+        expect_shape(answer, self._peer_items(), len(answer.body))
+        if len(self._tags) != TAG_BYTES * answer.count:
+            raise DecodeError("the answer has more or fewer tags than announced")
+        public = points_from_bytes(answer.body[MAC_BYTES : MAC_BYTES + POINT_BYTES])
+        evaluated = points_from_bytes(answer.body[_ANSWER_START:points_end])
+        self._public_key = public.tobytes().hex()
+        if self._wanted_key not in (None, self._public_key):
+            raise KeyConfirmationError(
+                f"the other side uses the key {self._public_key} instead of {self._wanted_key}: "
+                "ask it whether it has a new one"
+            )
+        proof = bytes(answer.body[MAC_BYTES + POINT_BYTES : _ANSWER_START])
+        verify(public, self._sent, evaluated, proof)
+        assert self._blind is not None  # noqa: S101 - _after_hellos went before
+        elements = multiply(self._blind.inverse(), evaluated)
+        self._blind = None
+        self._key_from(elements[0])
+        self._check(before, answer)
+        if hashlib.sha256(self._tags).digest() != answer.body[points_end:tags_start]:
+            raise DecodeError("the tags are not those that the other side announces")
+        self._compare(elements[1:])
+        self._expect = self._on_close
+        return self._confirmed(MessageType.FINISH, 0, b"")
+
+    def _compare(self, elements: Points) -> None:
+        tags = check_tags(self._tags)
+        if self._kept is not None:
+            with whole_file(self._kept, replace=True) as file:
+                file.write(_KEPT)
+                file.write(self._tags)
+        own = outputs((self._items[index] for index in self._order), elements)
+        wanted = np.frombuffer(b"".join(one[:TAG_BYTES] for one in own), tags.dtype)
+        places = np.searchsorted(tags, wanted)
+        inside = places < len(tags)
+        found = np.zeros(len(wanted), bool)
+        found[inside] = tags[places[inside]] == wanted[inside]
+        self._found = self._order[found]
+
+
+class UnbalancedSender(_UnbalancedParty):
+    """The large side: answers one request from its store, learns its announced size only."""
+
+    speaks_first = False
+    _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO
+
+    def __init__(
+        self,
+        store: TagStore,
+        *,
+        peer: str,
+        parameters: Parameters | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare to answer one request.
+
+        Args:
+            store: The tags and their key.
+            peer: Who asks, as authenticated: what it asks is counted to it.
+            parameters: What both sides must choose alike; the output is "receiver", the key
+                format the store's.
+            progress: Called with a stage, the items done and their number while it works.
+
+        Raises:
+            ConfigError: The store's key has reached its end, or the settings are not its own.
+        """
+        default = Parameters(output="receiver", key_format=store.terms.key_format)
+        parameters = self._for_receiver(parameters or default)
+        if parameters.key_format != store.terms.key_format:
+            raise ConfigError("the store was made of items in another key format")
+        store.check_usable()
+        super().__init__([], parameters, max_peer_items=MAX_REQUEST, progress=progress)
+        self._store = store
+        self._peer = peer
+
+    def __repr__(self) -> str:
+        return f"UnbalancedSender({self._store!r})"
+
+    def _own_size(self) -> int:
+        return len(self._store)
+
+    def _after_hellos(self) -> None:
+        self._store.ledger.check(self._peer, self._peer_items())
+        self._expect = self._on_points
+
+    def _on_points(self, data: bytes) -> bytes:
+        message = self._transcript.open(MessageType.POINTS, data)
+        points_length = POINT_BYTES * (self._peer_items() + 1)
+        expect_shape(message, self._peer_items(), _DIGEST_BYTES + points_length)
+        content = message.body[_DIGEST_BYTES:]
+        if len(set(rows_of(content, POINT_BYTES))) != self._peer_items() + 1:
+            raise RepeatedElementError("the other side sent the same point twice")
+        blinded = points_from_bytes(content)
+        self._progress("evaluating", 0, self._peer_items())
+        evaluated = self._store.evaluate(blinded)
+        self._store.ledger.charge(self._peer, self._peer_items())
+        proof = prove(self._store.key, blinded, evaluated)
+        self._key_from(self._store.evaluate(self._confirmation())[0])
+        digest = bytes.fromhex(self._store.terms.tags_digest)
+        tags = b"" if digest == message.body[:_DIGEST_BYTES] else self._store.tags
+        parts = [self._store.public_key.tobytes(), proof, evaluated.tobytes(), digest, tags]
+        self._expect = self._on_finish
+        return self._confirmed(MessageType.ANSWER, len(self._store), b"".join(parts))
+
+    def _on_finish(self, data: bytes) -> bytes:
+        before = self._transcript.digest
+        finish = self._transcript.open(MessageType.FINISH, data)
+        expect_shape(finish, 0, MAC_BYTES)
+        self._check(before, finish)
+        close = self._confirmed(MessageType.CLOSE, 0, b"")
+        self._end()
+        return close
+
+
+def _read(kept: Path | None) -> bytes:
+    """The tags of an earlier request; their digest will tell whether they still hold."""
+    try:
+        if kept is None or not os.path.lexists(kept):
+            return b""
+        content = kept.read_bytes() if kept.is_file() else b""
+    except OSError as error:
+        raise ConfigError(f"{kept} cannot be read: {error.strerror or error}") from error
+    if not content.startswith(_KEPT):
+        raise ConfigError(f"{kept} holds no tags of an earlier request: name another file")
+    return content.removeprefix(_KEPT)

@@ -1,0 +1,1 @@
+"""What holds a table becomes columns of keys: files, missing values, normalisation, repeats."""

@@ -1,0 +1,162 @@
+"""Tables in files: read CSV and Parquet, write what was joined."""
+
+import csv
+import importlib
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi.errors import ConfigError
+from psi.storage import whole_file
+from psi.tables.csvfiles import read_unquoted, write_numbers
+from psi.texts import Texts
+
+__all__ = ["joined", "read_table", "taken", "write_table"]
+
+_PARQUET = (".parquet", ".pq")
+_ARROW_FROM_BYTES = 1 << 21  # below, importing pyarrow costs more than it saves
+
+
+def read_table(path: Path) -> Any:
+    """Read a table: a mapping of columns of text (CSV), or an Arrow table (.parquet, .pq).
+
+    A CSV file is UTF-8 and has a header; the separator is the one of comma, semicolon and tab
+    that the header has most of. Blank lines are no rows.
+
+    Raises:
+        ConfigError: The file cannot be read as such; or pyarrow is missing for Parquet.
+    """
+    try:
+        return _read_parquet(path) if path.suffix.lower() in _PARQUET else _read_csv(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def taken(table: Any, rows: NDArray[np.intp]) -> dict[str, Any]:
+    """The given rows of a table that `read_table` gave, in the given order; -1 is a blank row."""
+    numbers = rows.tolist()
+    if isinstance(table, Mapping):
+        return {
+            name: column.picked(numbers)
+            if isinstance(column, Texts)
+            else ["" if row < 0 else column[row] for row in numbers]
+            for name, column in table.items()
+        }
+    part = table.take(_arrow().array([None if row < 0 else row for row in numbers], "int64"))
+    return {name: part.column(name) for name in table.column_names}
+
+
+def joined(left: Mapping[str, Any], right: Mapping[str, Any], on: Sequence[str]) -> dict[str, Any]:
+    """Columns of equal length side by side: the left ones, then the right ones but the ID.
+
+    A right column whose name is taken gets "_right" behind it.
+    """
+    result = dict(left)
+    for name, column in right.items():
+        if name in on:
+            continue
+        while name in result:
+            name += "_right"
+        result[name] = column
+    return result
+
+
+def write_table(path: Path | None, columns: Mapping[str, Any], *, replace: bool = False) -> None:
+    """Write columns as Parquet (.parquet, .pq) or CSV (anything else), as `psi.storage` writes.
+
+    Without a path they go to standard output as CSV.
+
+    Raises:
+        ConfigError: The file is there and not to be replaced, or cannot be written; or pyarrow is
+            missing for Parquet.
+    """
+    if path is None:
+        _write_csv(sys.stdout, columns)
+        return
+    if path.suffix.lower() in _PARQUET:
+        table = _arrow().table(dict(columns))
+        with whole_file(path, replace=replace) as file:
+            # A pipe cannot tell its place, which Parquet notes down.
+            sink = file if file.seekable() else io.BytesIO()
+            importlib.import_module("pyarrow.parquet").write_table(table, sink)
+            if isinstance(sink, io.BytesIO):
+                file.write(sink.getbuffer())
+        return
+    with whole_file(path, replace=replace) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        try:
+            _write_csv(text, columns)
+        finally:
+            text.detach()
+
+
+def _write_csv(file: TextIO, columns: Mapping[str, Any]) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    file.flush()
+    if _rows_only(columns) and write_numbers(file.buffer, columns):
+        return
+    lists = (
+        column.to_pylist() if hasattr(column, "to_pylist") else column
+        for column in columns.values()
+    )
+    writer.writerows(zip(*lists, strict=True))
+
+
+def _rows_only(columns: Mapping[str, Any]) -> bool:
+    """Whether there is nothing but row numbers, and many of them."""
+    numbers = [c for c in columns.values() if isinstance(c, np.ndarray) and c.dtype == np.int64]
+    return len(numbers) == len(columns) and sum(c.nbytes for c in numbers) >= _ARROW_FROM_BYTES
+
+
+def _read_csv(path: Path) -> Mapping[str, Sequence[str]]:
+    rows: list[list[str]] = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            separator = max(",;\t", key=first.count)  # the comma if there is none
+            file.seek(0)
+            reader = csv.reader(file, delimiter=separator, strict=True)
+            header = next(reader, [])
+            if not header:
+                raise ConfigError(f"{path} is empty: it needs a header")
+            if len(set(header)) != len(header):
+                raise ConfigError(f"{path} names a column twice in its header")
+            if path.stat().st_size >= _ARROW_FROM_BYTES:
+                quick = read_unquoted(path, separator, header)
+                if quick is not None:
+                    return quick
+            for row in reader:
+                if row and len(row) != len(header):
+                    raise ConfigError(
+                        f"{path}, line {reader.line_num}: {len(row)} fields, the header has "
+                        f"{len(header)}"
+                    )
+                if row:
+                    rows.append(row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path} is no UTF-8 CSV file: {error}") from error
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in header]
+    return dict(zip(header, columns, strict=True))
+
+
+def _read_parquet(path: Path) -> Any:
+    arrow = _arrow()
+    try:
+        return importlib.import_module("pyarrow.parquet").read_table(path)
+    except arrow.ArrowInvalid as error:
+        raise ConfigError(f"{path} is no Parquet file") from error
+
+
+def _arrow() -> Any:
+    try:
+        return importlib.import_module("pyarrow")
+    except ImportError as error:
+        raise ConfigError(
+            "Parquet files need the package pyarrow: pip install 'privfed[psi-tables]'"
+        ) from error

@@ -1,0 +1,383 @@
+"""What is spent stays spent: across plans, restarts, power cuts and forks."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import json
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from privfed.dp import PrivacyBudget, PrivacyPlan
+from privfed.dp.accounting import dp_sgd_losses
+from privfed.errors import BudgetExceededError, ConfigError, ReplayError
+from privfed.rounding import as_given, at_most
+from tests.places import ROOT
+
+DELTA = 1e-5
+
+
+def plan(**other: Any) -> PrivacyPlan:
+    settings: dict[str, Any] = {
+        "noise": "shares",
+        "rows": (100, 80, 90),
+        "sampling_rates": (0.2, 0.2, 0.2),
+        "rounds": 20,
+        "steps_per_round": (1, 1, 1),
+        "l2_clip_norm": 1.0,
+        "noise_multiplier": 2.0,
+        "delta": DELTA,
+        "privacy_unit": "one row",
+        "placements": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        "quorum": 3,
+        "dimension": 10,
+    }
+    return PrivacyPlan(**(settings | other))
+
+
+LOCAL = {"noise": "local", "sampling_rates": (0.1, 0.2, 0.1), "noise_multiplier": 3.0}
+
+
+@pytest.fixture(scope="module")
+def granted() -> float:
+    """As much as twelve rounds of the plan."""
+    return plan().spent(12) + 1e-6
+
+
+def budget(epsilon: float, path: Path | None = None, **other: Any) -> PrivacyBudget:
+    return PrivacyBudget(epsilon, DELTA, **({"privacy_unit": "one row", "path": path} | other))
+
+
+def test_rounds_are_paid_until_the_next_would_be_too_much(granted: float) -> None:
+    kept, training = budget(granted), plan()
+    assert kept.spent_epsilon == 0
+    assert kept.rounds_left(training) == 12
+    for number in range(1, 13):
+        assert kept.spend_round(training) == number
+        assert kept.spent_epsilon == training.spent(number) <= granted
+        assert kept.rounds_left(training) == 12 - number
+    for _ in range(2):
+        with pytest.raises(BudgetExceededError, match="round 13 would spend"):
+            kept.spend_round(training)
+    assert kept.rounds_spent(training) == 12
+    assert kept.spent_epsilon == training.spent(12)
+
+
+def test_no_round_beyond_the_plan() -> None:
+    kept, training = budget(100.0), plan(rounds=2)
+    assert [kept.spend_round(training) for _ in range(2)] == [1, 2]
+    with pytest.raises(BudgetExceededError, match="2 rounds are spent"):
+        kept.spend_round(training)
+    assert kept.rounds_spent(training) == 2
+
+
+def test_plans_compose_by_their_loss_distributions() -> None:
+    """Shares, then local noise, then shares again: as dp-accounting composes them all at once."""
+    kept, one, other = budget(100.0), plan(), plan(**LOCAL)
+    for each, rounds in ((one, 7), (other, 9), (one, 4)):
+        for _ in range(rounds):
+            kept.spend_round(each)
+    grid = 2e-3
+
+    def losses(of: PrivacyPlan, rounds: int) -> list[Any]:
+        honest = of.grid * of._grid_noise(2) if of.is_shared else of.noise_multiplier
+        return dp_sgd_losses(
+            honest,
+            sampling_rates=of.sampling_rates,
+            steps=[rounds] * 3,
+            placements=of.placements,
+            joint=of.is_shared,
+            discretisation=grid,
+        )
+
+    together = [a.compose(b) for a in losses(one, 11) for b in losses(other, 9)]
+    direct = max(each.get_epsilon_for_delta(DELTA) for each in together)
+    assert kept.spent_epsilon == pytest.approx(direct, rel=1e-9)
+    # Less than the sum of the two, more than either, and in any order.
+    assert max(one.spent(11), other.spent(9)) < direct < one.spent(11) + other.spent(9)
+    again = budget(100.0)
+    for each, rounds in ((other, 9), (one, 11)):
+        for _ in range(rounds):
+            again.spend_round(each)
+    assert again.spent_epsilon == pytest.approx(direct, rel=1e-9)
+
+
+def test_one_plan_in_two_trainings_shares_its_rounds(granted: float) -> None:
+    """Two runs at once with the same plan get different rounds, or none."""
+    kept = budget(granted)
+    runs = [plan(), plan()]
+    numbers = [kept.spend_round(runs[turn % 2]) for turn in range(12)]
+    assert numbers == list(range(1, 13))
+    for each in runs:
+        with pytest.raises(BudgetExceededError):
+            kept.spend_round(each)
+
+
+def test_a_budget_at_another_delta_is_the_composed_one() -> None:
+    kept, training = PrivacyBudget(100.0, 1e-7, privacy_unit="one row"), plan()
+    for _ in range(5):
+        kept.spend_round(training)
+    same = dataclasses.replace(training, delta=1e-7)
+    assert kept.spent_epsilon == pytest.approx(same.spent(5), rel=1e-3)
+    assert kept.spent_epsilon > training.spent(5)
+
+
+def test_what_others_spent_is_taken_from_what_is_left(granted: float) -> None:
+    kept, one, other = budget(granted), plan(), plan(**LOCAL)
+    before = kept.rounds_left(one), kept.rounds_left(other)
+    for _ in range(6):
+        kept.spend_round(other)
+    left = kept.rounds_left(one)
+    assert 0 < left < before[0]
+    for _ in range(left):
+        kept.spend_round(one)
+    assert kept.spent_epsilon <= granted
+    with pytest.raises(BudgetExceededError):
+        kept.spend_round(one)
+    assert kept.rounds_left(other) < before[1] - 6
+
+
+def test_a_restart_goes_on(tmp_path: Path, granted: float) -> None:
+    path, training = tmp_path / "budget.json", plan()
+    kept = budget(granted, path)
+    for _ in range(5):
+        kept.spend_round(training)
+    kept.spend_round(plan(**LOCAL))
+    spent, left = kept.spent_epsilon, kept.rounds_left(training)
+    del kept
+    kept = budget(granted, path)
+    assert kept.spent_epsilon == spent
+    assert kept.rounds_spent(training) == 5
+    assert kept.rounds_left(training) == left
+    assert kept.spend_round(training) == 6
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tests.dp.test_budget import budget, plan
+kept = budget(float(sys.argv[2]), Path(sys.argv[3]))
+while True:
+    number = kept.spend_round(plan())
+    print(number, flush=True)
+    if number == int(sys.argv[4]):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_process_has_paid_for_its_round(tmp_path: Path, granted: float) -> None:
+    """Each start is killed without warning right after a payment; twelve rounds in all."""
+    path = tmp_path / "budget.json"
+    began: list[int] = []
+    for dies_at in (3, 4, 9, 100):
+        done = subprocess.run(
+            [
+                *(sys.executable, "-c", KILLED, str(ROOT)),
+                *(repr(granted), str(path), str(dies_at)),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        began += map(int, done.stdout.split())
+        killed = dies_at < 100
+        assert done.returncode == (-signal.SIGKILL if killed else 1)
+        assert ("BudgetExceededError" in done.stderr) == (not killed)
+    assert began == list(range(1, 13))
+    assert budget(granted, path).rounds_spent(plan()) == 12
+
+
+def test_a_write_cut_short_leaves_the_last_state(
+    tmp_path: Path, granted: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The power fails in the midst of a write: the round was refused, the file is whole."""
+    path, training = tmp_path / "budget.json", plan()
+    kept = budget(granted, path)
+    kept.spend_round(training)
+
+    def cut(descriptor: int) -> None:
+        os.ftruncate(descriptor, 17)
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", cut)
+        with pytest.raises(ConfigError, match="cannot write"):
+            kept.spend_round(training)
+    assert kept.rounds_spent(training) == 2  # begun or not, nobody knows: it counts
+    del kept
+    assert budget(granted, path).rounds_spent(training) == 1
+
+
+def test_one_owner_at_a_time(tmp_path: Path, granted: float) -> None:
+    path = tmp_path / "budget.json"
+    kept = budget(granted, path)
+    alias = tmp_path / "alias.json"
+    alias.symlink_to(path)
+    (tmp_path / "folder").symlink_to(tmp_path)
+    for name in (path, tmp_path / "folder" / "budget.json", tmp_path / "." / "budget.json"):
+        with pytest.raises(ConfigError, match="in use"):
+            budget(granted, name)
+    with pytest.raises(ConfigError, match="symbolic link"):
+        budget(granted, alias)
+    del kept
+    budget(granted, path)
+
+
+def spend_here(kept: PrivacyBudget, results: Any) -> None:
+    try:
+        results.put(kept.spend_round(plan()))
+    except ReplayError as error:
+        results.put(str(error))
+
+
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_the_other_side_of_a_fork_cannot_spend(
+    tmp_path: Path, granted: float, on_disk: bool
+) -> None:
+    """A lock on a file is inherited by a fork; both sides would pay for the same round once."""
+    kept = budget(granted, tmp_path / "budget.json" if on_disk else None)
+    assert kept.spend_round(plan()) == 1
+    forking = multiprocessing.get_context("fork")
+    results = forking.SimpleQueue()
+    child = forking.Process(target=spend_here, args=(kept, results))
+    child.start()
+    assert "forked" in str(results.get())
+    child.join()
+    assert kept.spend_round(plan()) == 2
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickle.dumps])
+def test_a_budget_is_not_doubled(granted: float, copied: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError):
+        copied(budget(granted))
+
+
+def test_threads_never_share_a_round(granted: float) -> None:
+    kept, training = budget(100.0), plan()
+    start = threading.Barrier(4)
+
+    def run() -> list[int]:
+        start.wait()
+        return [kept.spend_round(training) for _ in range(5)]
+
+    with ThreadPoolExecutor(4) as pool:
+        numbers = [
+            each for future in [pool.submit(run) for _ in range(4)] for each in future.result()
+        ]
+    assert sorted(numbers) == list(range(1, 21))
+
+
+def test_another_grant_is_refused(tmp_path: Path, granted: float) -> None:
+    path = tmp_path / "budget.json"
+    budget(granted, path).spend_round(plan())
+    for other in ({"epsilon": 2 * granted}, {"delta": 1e-4}, {"privacy_unit": "one person"}):
+        asked = {"epsilon": granted, "delta": DELTA, "privacy_unit": "one row"} | other
+        with pytest.raises(ConfigError, match="ask for the same"):
+            PrivacyBudget(**asked, path=path)
+    assert budget(granted, path).rounds_spent(plan()) == 1
+
+
+def test_another_unit_is_refused(granted: float) -> None:
+    kept = budget(granted)
+    for use in (kept.spend_round, kept.rounds_left):
+        with pytest.raises(ConfigError, match="'one person'"):
+            use(plan(privacy_unit="one person"))
+    assert kept.spent_epsilon == 0
+
+
+def changed(text: str, **other: Any) -> str:
+    return json.dumps(json.loads(text) | other)
+
+
+def spent_as(text: str, **other: Any) -> str:
+    kept = json.loads(text)
+    kept["spent"][0] |= other
+    return json.dumps(kept)
+
+
+DAMAGE: dict[str, Callable[[str], str]] = {
+    "empty": lambda text: "",
+    "cut": lambda text: text[: len(text) // 2],
+    "no JSON": lambda text: text.replace("{", "[", 1),
+    "a list": lambda text: "[]",
+    "a number": lambda text: "7",
+    "version": functools.partial(changed, version=2),
+    "nothing spent": functools.partial(changed, spent=None),
+    "no plan": functools.partial(spent_as, plan={}),
+    "another plan": functools.partial(spent_as, plan=[1, 2]),
+    "negative": functools.partial(spent_as, rounds=-1),
+    "beyond the plan": functools.partial(spent_as, rounds=21),
+    "half a round": functools.partial(spent_as, rounds=1.5),
+    "no rounds": functools.partial(spent_as, rounds=None),
+    "binary": lambda text: text.replace('"version"', '"\udcff"'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_file_is_refused(tmp_path: Path, granted: float, damage: str) -> None:
+    """Never taken for an empty one, which would forget what is spent."""
+    path = tmp_path / "budget.json"
+    budget(granted, path).spend_round(plan())
+    damaged = DAMAGE[damage](path.read_text()).encode(errors="surrogateescape")
+    path.write_bytes(damaged)
+    with pytest.raises(ConfigError, match="no privacy budget"):
+        budget(granted, path)
+    assert path.read_bytes() == damaged
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path, granted: float) -> None:
+    with pytest.raises(ConfigError, match="cannot use"):
+        budget(granted, tmp_path / "none" / "budget.json")
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta"),
+    [(0.0, 1e-5), (-1.0, 1e-5), (float("nan"), 1e-5), (float("inf"), 1e-5), (1.0, 0.0), (1.0, 1.0)],
+)
+def test_wrong_grants_are_refused(epsilon: float, delta: float) -> None:
+    with pytest.raises(ConfigError, match="epsilon above 0"):
+        PrivacyBudget(epsilon, delta, privacy_unit="one row")
+
+
+def test_an_epsilon_comes_with_what_it_means(granted: float) -> None:
+    kept = budget(granted)
+    assert "no round yet" in kept.statement()
+    kept.spend_round(plan())
+    said = kept.statement()
+    for part in (
+        f"{at_most(kept.spent_epsilon)} of {as_given(granted)}",
+        "δ = 1e-05",
+        "add or remove one unit",
+    ):
+        assert part in said
+    assert "one row" in said
+    assert "Poisson" in said
+    assert "one row" in repr(kept)
+
+
+def test_a_closed_budget_is_anothers_to_open(tmp_path: Path, granted: float) -> None:
+    path, kept_error = tmp_path / "budget.json", None
+    with budget(granted, path) as kept:
+        kept.spend_round(training := plan(rounds=3))
+        try:
+            raise KeyError("kept, with every frame that led to it")
+        except KeyError as error:
+            kept_error = error
+    with pytest.raises(ConfigError, match="closed"):
+        kept.spend_round(training)
+    assert kept.rounds_spent(training) == 1
+    with budget(granted, path) as again:
+        assert again.spend_round(training) == 2
+    assert kept_error is not None

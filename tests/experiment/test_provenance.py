@@ -1,0 +1,40 @@
+"""Results say where they come from and name no person, host, folder or other program."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from privfed.data import load_dataset
+from privfed.experiment import Settings, provenance, run_benchmark
+from privfed.report import write_report
+from tests.experiment.mini import PlainAligner
+
+
+def test_a_program_that_embeds_it_is_not_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "--token=of-another-program"  # noqa: S105 - what must not be found again
+    monkeypatch.setattr(sys, "argv", ["/srv/erp/nightly.py", secret, str(tmp_path)])
+    table = pd.DataFrame({"x": range(80), "late": ["no", "yes"] * 40})
+    table.to_csv(tmp_path / "own.csv", index=False)
+    dataset = load_dataset("table", tmp_path / "own.csv", label="late")
+    settings = Settings(splits=("disjoint",), arms=("guest", "federated"), rounds=1, seeds=1)
+    out = tmp_path / "out"
+    results = run_benchmark(
+        settings, dataset, align=PlainAligner(), directory=out,
+        provenance=provenance(settings, dataset),
+    )  # fmt: skip
+    write_report(results, out)
+    assert results.provenance["command"] is None
+    assert results.provenance["data"]["source"] == "own table, own.csv"
+    left = [path for path in out.rglob("*") if path.is_file()]
+    assert {path.suffix for path in left} == {".json", ".html", ".npz", ".run"}
+    for path in left:
+        content = path.read_bytes()
+        for word in (secret, "nightly", "/srv", str(tmp_path), socket.gethostname()):
+            assert word.encode() not in content, (path.name, word)

@@ -1,0 +1,159 @@
+"""Messages over streams of chunks: any cut of them, and whatever else a stream may hold."""
+
+import itertools
+import threading
+from collections.abc import Iterable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from psi import (
+    DeadlineError,
+    DecodeError,
+    PeerRefusedError,
+    ProtocolError,
+    Receiver,
+    Sender,
+    SizeLimitError,
+    TransportError,
+)
+from psi.network.links import CHUNK_BYTES, AbandonedError, Link, converse
+
+HELLO = Receiver([b"a"]).start()
+
+
+def link_with(incoming: Iterable[bytes], timeout_seconds: float = 20) -> Link:
+    link = Link(timeout_seconds)
+    link.attach(incoming)
+    return link
+
+
+def broken() -> Iterator[bytes]:
+    yield HELLO[:10]
+    raise OSError("the line is dead")
+
+
+@given(st.lists(st.integers(1, len(HELLO) - 1), unique=True))
+def test_any_cut_of_a_message(cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(HELLO)]
+    chunks = [HELLO[start:end] for start, end in itertools.pairwise(edges)]
+    link = link_with(chunks)
+    assert link.receive(len(HELLO)) == HELLO
+    assert link.bytes_received == len(HELLO)
+
+
+def test_large_messages_leave_in_chunks() -> None:
+    link, message = Link(20), bytes(2 * CHUNK_BYTES + 1)
+    link.send(message)
+    link.close()
+    assert [len(chunk) for chunk in link.outgoing()] == [CHUNK_BYTES, CHUNK_BYTES, 1]
+    assert link.bytes_sent == len(message)
+
+
+@pytest.mark.parametrize(
+    ("incoming", "error", "words"),
+    [
+        ([], TransportError, "went away"),
+        ([HELLO[:50]], TransportError, "went away"),
+        (broken(), TransportError, "went away"),
+        ([b"", HELLO], DecodeError, "empty chunk"),
+        ([HELLO + b"x"], DecodeError, "more than it announced"),
+        ([b"GET / HTTP/1.1\r\n" + bytes(40)], DecodeError, "not a psi message"),
+        ([HELLO[:32] + b"\xff" * 8, HELLO[40:]], DecodeError, "are the most"),
+        ([b"psi refusal SizeLimitError"], PeerRefusedError, "stopped: SizeLimitError"),
+        ([b"psi refusal \x1b[31mboo"], PeerRefusedError, "stopped: no known error"),
+        ([b"psi refusal Path"], PeerRefusedError, "stopped: no known error"),
+        ([b"psi refusal \xff"], PeerRefusedError, "stopped: no known error"),
+    ],
+)
+def test_streams_that_hold_no_message(
+    incoming: Iterable[bytes], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        link_with(incoming).receive(len(HELLO))
+
+
+def test_a_long_message_is_refused_before_it_arrives() -> None:
+    taken = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal taken
+        yield HELLO[:32] + (1 << 40).to_bytes(8, "big")
+        while True:
+            taken += 1
+            yield bytes(1000)
+
+    link = link_with(endless())
+    with pytest.raises(DecodeError, match="are the most"):
+        link.receive(10**6)
+    assert taken < 10  # the queue is short: what is not read is not fetched
+    link.drain(0)
+
+
+def test_silence_ends_at_the_deadline() -> None:
+    over = threading.Event()
+
+    def silence() -> Iterator[bytes]:
+        over.wait()
+        yield from ()
+
+    with pytest.raises(DeadlineError):
+        link_with(silence(), timeout_seconds=0).receive(100)
+    over.set()
+
+
+def test_only_the_word_says_that_the_other_side_is_done() -> None:
+    link_with([b"psi done"]).await_done()
+    with pytest.raises(DecodeError, match="goes on"):
+        link_with([HELLO]).await_done()
+    with pytest.raises(TransportError, match="went away"):
+        link_with([]).await_done()
+    with pytest.raises(PeerRefusedError):
+        link_with([b"psi refusal DecodeError"]).await_done()
+
+
+def test_an_abandoned_stream_does_not_end_as_if_all_were_well() -> None:
+    link = Link(20)
+    link.abandon()
+    with pytest.raises(AbandonedError):
+        list(link.outgoing())
+
+
+def test_draining_ends_with_the_stream() -> None:
+    link = link_with([HELLO, HELLO])
+    link.receive(len(HELLO))
+    link.drain(20)
+    assert link._ended
+    link.drain(20)  # at once: nothing more can come
+
+
+def test_an_error_tells_the_other_side_its_name_only() -> None:
+    link = link_with([Receiver([b"secret"]).start()])
+    with pytest.raises(SizeLimitError):
+        converse(Sender([b"a"], max_peer_items=0), link)
+    assert list(link.outgoing()) == [b"psi refusal SizeLimitError"]
+
+
+def test_a_session_over_two_links() -> None:
+    there, back = Link(20), Link(20)
+    there.attach(back.outgoing())
+    back.attach(there.outgoing())
+    receiver, sender = Receiver([b"a", b"b"]), Sender([b"b", b"c"])
+    stages: list[str] = []
+    receiver._progress = lambda stage, done, total: stages.append(stage)
+    other = threading.Thread(target=converse, args=(sender, back))
+    other.start()
+    converse(receiver, there)
+    other.join()
+    assert receiver.matches.tolist() == [1]
+    assert sender.matches.tolist() == [0]
+    assert (there.bytes_sent, there.bytes_received) == (back.bytes_received, back.bytes_sent)
+    assert set(stages) == {"blinding own IDs", "blinding the other side's"}
+
+
+def test_every_refusal_is_a_protocol_error() -> None:
+    link = link_with([b"psi refusal KeyConfirmationError"])
+    with pytest.raises(PeerRefusedError) as error:
+        converse(Sender([b"a"]), link)
+    assert not isinstance(error.value, ProtocolError)

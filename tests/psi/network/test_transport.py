@@ -1,0 +1,293 @@
+"""The gRPC transport in one process: who gets in, who is told what, and what ends a session."""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from psi import (
+    ConfigError,
+    DeadlineError,
+    DecodeError,
+    ParameterMismatchError,
+    Parameters,
+    PeerRefusedError,
+    PSIError,
+    Receiver,
+    Sender,
+    SizeLimitError,
+    TransportError,
+)
+from psi.network.certificates import (
+    TLS_NAME,
+    Identity,
+    create_identity,
+    fingerprint,
+    load_certificate,
+)
+from psi.network.transport import _terms, join, serve
+from psi.protocols.messages import HEADER_BYTES
+
+TERMS = "the result to both"
+
+
+@pytest.fixture(scope="module")
+def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("alice", "bob", "eve"):
+        create_identity(folder / name)
+    return {name: Identity.load(Path(folder / name)) for name in ("alice", "bob", "eve")}
+
+
+class Served:
+    """Alice serving bob in a thread."""
+
+    def __init__(self, identities: dict[str, Identity], party: Any, **options: Any) -> None:
+        self.identities = identities
+        self.error: PSIError | None = None
+        port: queue.SimpleQueue[int] = queue.SimpleQueue()
+        settings = {"wait_seconds": 60, "timeout_seconds": 60, **options}
+
+        def run() -> None:
+            try:
+                serve(
+                    party,
+                    terms=TERMS,
+                    address="127.0.0.1:0",
+                    identity=identities["alice"],
+                    peer_certificate=identities["bob"].certificate,
+                    on_listening=port.put,
+                    **settings,
+                )
+            except PSIError as error:
+                self.error = error
+
+        self.thread = threading.Thread(target=run)
+        self.thread.start()
+        self.address = f"127.0.0.1:{port.get(timeout=20)}"
+
+    def join(self, party: Any, name: str = "bob", trusted: str = "alice", **options: Any) -> Any:
+        return join(
+            party,
+            address=self.address,
+            identity=self.identities[name],
+            peer_certificate=self.identities[trusted].certificate,
+            **{"terms": TERMS, "wait_seconds": 60, "timeout_seconds": 60, **options},
+        )
+
+    def channel(self, name: str = "bob") -> Any:
+        """Bob, or whoever it is, speaking as he likes."""
+        bob, alice = self.identities[name], self.identities["alice"]
+        return grpc.secure_channel(
+            self.address,
+            grpc.ssl_channel_credentials(alice.certificate, bob.key, bob.certificate),
+            [("grpc.ssl_target_name_override", TLS_NAME)],
+        )
+
+    def end(self) -> PSIError | None:
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+        return self.error
+
+
+@pytest.fixture
+def served(identities: dict[str, Identity]) -> Callable[..., Served]:
+    return lambda party, **options: Served(identities, party, **options)
+
+
+Serve = Callable[..., Served]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_either_role_may_serve(served: Serve, turned: bool) -> None:
+    one, other = Receiver([b"a", b"b"]), Sender([b"c", b"b"])
+    serving, joining = (one, other) if turned else (other, one)
+    there = served(serving)
+    link = there.join(joining)
+    assert there.end() is None
+    assert (one.matches.tolist(), other.matches.tolist()) == ([1], [1])
+    assert min(link.bytes_sent, link.bytes_received) > 300
+
+
+def test_messages_of_many_chunks(served: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psi.network.links.CHUNK_BYTES", 100)
+    receiver, sender = Receiver([b"a", b"b"]), Sender([bytes([byte]) for byte in range(200)])
+    there = served(sender)
+    there.join(receiver)
+    assert there.end() is None
+    assert sorted(sender.matches.tolist()) == [ord("a"), ord("b")]
+
+
+def test_other_terms(served: Serve) -> None:
+    there = served(Sender([b"a"]))
+    with pytest.raises(ParameterMismatchError, match="does not agree to another"):
+        there.join(Receiver([b"a"]), terms="another")
+    there.join(Receiver([b"a"]))  # it still waits
+    assert there.end() is None
+
+
+def test_strangers_are_kept_out_and_do_no_harm(served: Serve) -> None:
+    there = served(Sender([b"a"]))
+    with there.channel("eve") as channel, pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary("/psi.Session/Greet")(b"other terms")
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE  # bob would hear of the terms
+    with pytest.raises(TransportError, match="cannot reach"):
+        there.join(Receiver([b"a"]), name="eve", wait_seconds=0)
+    there.join(Receiver([b"a"]))
+    assert there.end() is None
+
+
+def test_a_certificate_added_to_the_trusted_ones_file(
+    served: Serve, identities: dict[str, Identity], tmp_path: Path
+) -> None:
+    """The fingerprint of the file is alice's, but TLS would let eve be the server, too."""
+    planted = identities["alice"].certificate + identities["eve"].certificate
+    assert fingerprint(planted) == fingerprint(identities["alice"].certificate)
+    there = Served({**identities, "alice": identities["eve"]}, Sender([b"a"]))
+    there.identities = {**identities, "alice": Identity(b"", planted)}
+    with there.channel() as channel:  # TLS lets eve in
+        assert channel.unary_unary("/psi.Session/Greet")(_terms(TERMS)) == _terms(TERMS)
+    (tmp_path / "alice.crt").write_bytes(planted)
+    with pytest.raises(ConfigError, match="holds 2 certificates"):
+        load_certificate(tmp_path / "alice.crt")
+    with pytest.raises(ConfigError, match="holds 2 certificates"):
+        there.join(Receiver([b"a"]))
+    there.identities = {**identities, "alice": identities["eve"]}
+    there.join(Receiver([b"a"]))
+    assert there.end() is None
+
+
+def test_a_certificate_of_another_kind_added_to_the_trusted_ones_file(
+    served: Serve, identities: dict[str, Identity]
+) -> None:
+    """Nothing counts it or shows its fingerprint, and TLS would trust it as well."""
+    eve = identities["eve"].certificate.replace(b" CERT", b" TRUSTED CERT")
+    planted = identities["alice"].certificate + eve
+    there = Served({**identities, "alice": identities["eve"]}, Sender([b"a"]))
+    there.identities = {**identities, "alice": Identity(b"", planted)}
+    with there.channel() as channel:  # TLS lets eve in
+        assert channel.unary_unary("/psi.Session/Greet")(_terms(TERMS)) == _terms(TERMS)
+    with pytest.raises(TransportError, match="does not have the certificate"):
+        there.join(Receiver([b"a"]))
+    there.identities = {**identities, "alice": identities["eve"]}
+    there.join(Receiver([b"a"]))
+    assert there.end() is None
+
+
+def test_another_server_than_the_trusted_one(served: Serve) -> None:
+    there = served(Sender([b"a"]))
+    with pytest.raises(TransportError, match="does not have the certificate"):
+        there.join(Receiver([b"a"]), trusted="eve")
+    there.join(Receiver([b"a"]))
+    assert there.end() is None
+
+
+def test_nobody_joins(served: Serve) -> None:
+    there = served(Sender([b"a"]), wait_seconds=0)
+    assert "nobody joined within 0 s" in str(there.end())
+    with pytest.raises(TransportError, match="cannot reach"):
+        there.join(Receiver([b"a"]), wait_seconds=0)
+
+
+def test_both_hear_of_other_settings(served: Serve) -> None:
+    there = served(Sender([b"a"], Parameters(key_format="x")))
+    with pytest.raises(PeerRefusedError, match="stopped: ParameterMismatchError"):
+        there.join(Receiver([b"a"]))
+    assert isinstance(there.end(), ParameterMismatchError)
+
+
+def test_the_joining_side_refuses_too(served: Serve) -> None:
+    there = served(Sender([b"a", b"b"]))
+    with pytest.raises(SizeLimitError):
+        there.join(Receiver([b"a"], max_peer_items=1))
+    error = there.end()
+    assert isinstance(error, PeerRefusedError)
+    assert "SizeLimitError" in str(error)
+
+
+def test_a_last_message_that_is_refused_leaves_no_result(served: Serve) -> None:
+    class Refusing(Receiver):
+        def _on_close(self, data: bytes) -> None:
+            raise DecodeError("no")
+
+    sender = Sender([b"a"])
+    there = served(sender)
+    with pytest.raises(DecodeError):
+        there.join(Refusing([b"a"]))
+    assert isinstance(there.end(), PeerRefusedError)
+
+
+def test_a_silent_peer_meets_the_deadline_and_blocks_nobody_for_long(served: Serve) -> None:
+    over, begun, seen = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow(Sender):
+        """Its session has no time; it begins to wait for the peer when the test has seen enough."""
+
+        def start(self) -> bytes | None:
+            seen.wait()
+            return super().start()
+
+    def say_nothing() -> Iterator[bytes]:
+        begun.set()
+        over.wait()
+        yield from ()
+
+    there = served(Slow([b"a"]), timeout_seconds=0)
+    with contextlib.ExitStack() as stack:
+        channel = stack.enter_context(there.channel())
+        for event in (over, seen):  # a test that fails leaves nobody waiting
+            stack.callback(event.set)
+        answers = channel.stream_stream("/psi.Session/Talk")(say_nothing())
+        begun.wait()
+        taken = False
+        while not taken:  # the call began here; wait until it arrived there
+            with pytest.raises(grpc.RpcError) as greeting:
+                channel.unary_unary("/psi.Session/Greet")(b"other terms")
+            taken = greeting.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        with pytest.raises(grpc.RpcError, match="busy"):
+            list(channel.stream_stream("/psi.Session/Talk")(iter([])))
+        with pytest.raises(TransportError, match="in a session already"):
+            there.join(Receiver([b"a"]))
+        seen.set()
+        assert isinstance(there.end(), DeadlineError)
+        over.set()
+        assert list(answers) == [b"psi refusal DeadlineError"]
+
+
+@pytest.mark.parametrize(
+    ("chunk", "words"),
+    [
+        (b"x" * HEADER_BYTES, "not a psi message"),
+        (b"PSI\x00" + bytes(28) + b"\xff" * 8, "are the most"),
+        (b"", "empty chunk"),
+        (b"psi refusal Anything", "stopped: no known error"),
+        (b"x", "went away"),
+    ],
+)
+def test_an_authenticated_peer_that_speaks_nonsense(
+    served: Serve, chunk: bytes, words: str
+) -> None:
+    there = served(Sender([b"a"]))
+    with there.channel() as channel:
+        call = channel.stream_stream("/psi.Session/Talk")(iter([chunk]))
+        told = []
+        try:
+            told += list(call)
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.ABORTED  # noqa: PT017
+    assert words in str(there.end())
+    assert told in ([], [b"psi refusal DecodeError"])
+
+
+def test_methods_that_do_not_exist(served: Serve) -> None:
+    there = served(Sender([b"a"]))
+    with there.channel() as channel, pytest.raises(grpc.RpcError) as error:
+        channel.unary_unary("/psi.Session/Other")(b"")
+    assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    there.join(Receiver([b"a"]))
+    assert there.end() is None

@@ -1,0 +1,161 @@
+"""Hostile peers for any two state machines: what they may send, and what must come of it."""
+
+import atexit
+import functools
+import hashlib
+import hmac
+import struct
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from psi import (
+    CardinalityReceiver,
+    CardinalitySender,
+    Parameters,
+    PrivateIDReceiver,
+    PrivateIDSender,
+    Receiver,
+    Sender,
+    SumParameters,
+    SumReceiver,
+    SumSender,
+    TagStore,
+    UnbalancedReceiver,
+    UnbalancedSender,
+)
+from psi.group.ristretto255 import hash_to_group
+from psi.protocols import kkrt
+
+HEADER_BYTES, SEAL_BYTES, MAC_BYTES, POINT_BYTES = 40, 32, 32, 32
+Pair = Callable[[], tuple[Any, Any]]
+Change = Callable[[bytearray, list[bytes]], bytes | None]
+
+BAD_POINTS = {
+    "identity": bytes(32),
+    "negative": bytes([1]) + bytes(31),
+    "non-canonical": b"\xed" + b"\xff" * 30 + b"\x7f",
+    "top bit": hash_to_group([b"x"], b"top bit").tobytes()[:31] + b"\xff",
+    # RFC 9496, appendix A.3: non-square x^2.
+    "not on the curve": bytes.fromhex(
+        "26948d35ca62e643e26a83177332e6b6afeb9d08e4268b650f1f5bbd8d81d371"
+    ),
+}
+
+
+LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
+COUNTED = Parameters(multiplicities=True)
+TWO = SumParameters(minimum=2, max_value=1000)
+PAIRS: dict[str, Pair] = {
+    "ecdh": lambda: (Receiver(LEFT), Sender(RIGHT)),
+    "ecdh, receiver only": lambda: (
+        Receiver(LEFT, Parameters(output="receiver")),
+        Sender(RIGHT, Parameters(output="receiver")),
+    ),
+    "ecdh, counted": lambda: (
+        Receiver(LEFT, COUNTED, counts=np.array([1, 2, 3])),
+        Sender(RIGHT, COUNTED, counts=np.array([1, 2, 3, 4])),
+    ),
+    "kkrt": lambda: (kkrt.Receiver(LEFT), kkrt.Sender(RIGHT)),
+    "cardinality": lambda: (CardinalityReceiver(LEFT), CardinalitySender(RIGHT)),
+    "sum": lambda: (SumReceiver(LEFT, TWO), SumSender(RIGHT, [1000, 200, 30, 4], TWO)),
+    "ids": lambda: (PrivateIDReceiver(LEFT), PrivateIDSender(RIGHT)),
+    "unbalanced": lambda: (UnbalancedReceiver(LEFT), UnbalancedSender(_store(), peer="bob")),
+}
+
+
+@functools.cache
+def _store() -> TagStore:
+    """RIGHT as a store without limits, for as long as the process lives."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return TagStore.create(Path(folder.name) / "store", RIGHT, items_a_peer=10**9)
+
+
+def run(receiver: Any, sender: Any) -> list[bytes]:
+    """Carry all messages; returns them in order."""
+    messages, message, to_sender = [], receiver.start(), True
+    while message is not None:
+        messages.append(message)
+        message = (sender if to_sender else receiver).receive(message)
+        to_sender = not to_sender
+    assert receiver.done
+    assert sender.done
+    return messages
+
+
+class Attack:
+    """One session, stopped before message `stop` arrives."""
+
+    def __init__(self, pair: Pair, stop: int) -> None:
+        self.receiver, self.sender = pair()
+        self.stop = stop
+        self.mac_key = b""
+        self.messages = [self.receiver.start()]
+        while len(self.messages) <= stop:
+            self.messages.append(self.side(len(self.messages) - 1).receive(self.messages[-1]))
+            self._look()
+        self.victim, self.peer = self.side(stop), self.side(stop + 1)
+        self.message = self.messages[stop]
+
+    def side(self, number: int) -> Any:
+        """Who takes message `number`."""
+        return (self.sender, self.receiver)[number % 2]
+
+    def _look(self) -> None:
+        self.mac_key = self.receiver._mac_key or self.sender._mac_key or self.mac_key
+
+    def before(self) -> bytes:
+        start = hashlib.sha256(b"psi transcript, " + self.victim.protocol.encode()).digest()
+        return self.messages[self.stop - 1][-SEAL_BYTES:] if self.stop else start
+
+    def sealed(self, body: bytes, *, confirm: bool = False, count: int | None = None) -> bytes:
+        """The message with another body, sealed by a peer that may hold the session's key."""
+        header = self.message[: HEADER_BYTES - 8] + struct.pack(">Q", len(body))
+        if count is not None:
+            header = header[:24] + struct.pack(">Q", count) + header[32:]
+        if confirm and self.mac_key:  # the first messages carry no MAC to forge
+            role = bytes([self.peer._own_hello])
+            content = role + self.before() + header[24:32] + body[MAC_BYTES:]
+            body = hmac.digest(self.mac_key, content, "sha256") + body[MAC_BYTES:]
+        return header + body + hashlib.sha256(self.before() + header + body).digest()
+
+    def finish(self, message: bytes) -> None:
+        """Send a message instead of the honest one and go on to the end."""
+        self.peer._transcript._chain = message[-SEAL_BYTES:]
+        answer, takes = self.victim.receive(message), 1
+        while answer is not None:
+            answer = self.side(self.stop + takes).receive(answer)
+            takes += 1
+
+
+def forge(pair: Pair, stop: int, change: Change, *, confirm: bool = False) -> Any:
+    """Let a hostile peer change the body of message `stop`, seal it, and send it."""
+    attack = Attack(pair, stop)
+    body = bytearray(attack.message[HEADER_BYTES:-SEAL_BYTES])
+    changed = change(body, attack.messages)
+    attack.victim.receive(
+        attack.sealed(bytes(body if changed is None else changed), confirm=confirm)
+    )
+    return attack.victim
+
+
+def patch(offset: int, content: bytes) -> Change:
+    """A change that overwrites part of a body."""
+
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        body[offset : offset + len(content)] = content
+
+    return change
+
+
+def copy_within(source: int, target: int, length: int = POINT_BYTES) -> Change:
+    """A change that repeats part of a body."""
+
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        body[target : target + length] = body[source : source + length]
+
+    return change

@@ -1,0 +1,248 @@
+"""Hostile and mistaken peers: a named error for whatever they send, and never a wrong result."""
+
+import hashlib
+import struct
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from psi import (
+    DecodeError,
+    InvalidPointError,
+    KeyConfirmationError,
+    ParameterMismatchError,
+    Parameters,
+    ProtocolError,
+    Receiver,
+    RepeatedElementError,
+    Sender,
+    SizeLimitError,
+    StateError,
+)
+from psi.group.ristretto255 import Scalar, hash_to_group, multiply
+
+HEADER_BYTES, SEAL_BYTES, MAC_BYTES = 40, 32, 32
+LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
+
+
+def run(receiver: Receiver, sender: Sender) -> None:
+    """Carry all messages."""
+    message, to_sender = receiver.start(), True
+    while message is not None:
+        message = (sender if to_sender else receiver).receive(message)  # type: ignore[assignment]
+        to_sender = not to_sender
+
+
+def reseal(messages: list[bytes], changed: bytes) -> bytes:
+    """Give a changed message a valid seal, as a hostile peer can."""
+    chain = messages[-1][-SEAL_BYTES:] if messages else hashlib.sha256(b"psi transcript, ecdh")
+    before = chain if isinstance(chain, bytes) else chain.digest()
+    content = changed[:-SEAL_BYTES]
+    return content + hashlib.sha256(before + content).digest()
+
+
+def until(stop: int) -> tuple[list[bytes], Receiver | Sender]:
+    """Run honestly up to message `stop`; returns the messages so far and who must take it."""
+    receiver, sender = Receiver(LEFT), Sender(RIGHT)
+    messages = [receiver.start()]
+    parties: list[Receiver | Sender] = [sender, receiver]
+    while len(messages) <= stop:
+        answer = parties[(len(messages) - 1) % 2].receive(messages[-1])
+        assert answer is not None
+        messages.append(answer)
+    return messages, parties[stop % 2]
+
+
+# -- hostile or mistaken peers ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", range(6))
+def test_messages_out_of_turn(stop: int) -> None:
+    messages, victim = until(stop)
+    for wrong in set(range(len(messages))) - {stop}:
+        _, victim = until(stop)
+        with pytest.raises(StateError):
+            victim.receive(messages[wrong])
+
+
+@pytest.mark.parametrize(
+    "parameters", [Parameters(output="receiver"), Parameters(key_format="ID, lower case")]
+)
+def test_other_parameters(parameters: Parameters) -> None:
+    receiver, sender = Receiver(LEFT, parameters), Sender(RIGHT)
+    with pytest.raises(ParameterMismatchError, match="settings"):
+        sender.receive(receiver.start())
+
+
+def body_of(message: bytes) -> bytearray:
+    return bytearray(message[HEADER_BYTES:-SEAL_BYTES])
+
+
+def forge(stop: int, change: Callable[[bytearray, list[bytes]], bytes | None]) -> Receiver | Sender:
+    """Let a hostile peer change the body of message `stop`, seal it, and send it."""
+    messages, victim = until(stop)
+    body = body_of(messages[stop])
+    body = bytearray(change(body, messages) or body)
+    header = bytearray(messages[stop][:HEADER_BYTES])
+    header[-8:] = struct.pack(">Q", len(body))
+    sealed = reseal(messages[:stop], bytes(header) + bytes(body) + bytes(SEAL_BYTES))
+    victim.receive(sealed)
+    return victim
+
+
+def test_resealing_an_unchanged_message_is_accepted() -> None:
+    # Without this the tests below could pass for the wrong reason.
+    for stop in range(6):
+        forge(stop, lambda body, messages: None)
+
+
+# The points start after the sender's MAC in ANSWER, at once in POINTS.
+POINTS_AT = {2: 0, 3: 32}
+BAD_POINTS = {
+    "identity": bytes(32),
+    "negative": bytes([1]) + bytes(31),
+    "non-canonical": b"\xed" + b"\xff" * 30 + b"\x7f",
+    "not on the curve": bytes.fromhex(
+        "26948d35ca62e643e26a83177332e6b6afeb9d08e4268b650f1f5bbd8d81d371"
+    ),
+}
+
+
+@pytest.mark.parametrize("stop", [2, 3])
+@pytest.mark.parametrize("name", BAD_POINTS)
+@pytest.mark.parametrize("row", [0, 2])
+def test_invalid_points(stop: int, name: str, row: int) -> None:
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        start = POINTS_AT[stop] + 32 * row
+        body[start : start + 32] = BAD_POINTS[name]
+
+    with pytest.raises(InvalidPointError):
+        forge(stop, change)
+
+
+@pytest.mark.parametrize("stop", [2, 3])
+def test_points_with_the_top_bit(stop: int) -> None:
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        body[POINTS_AT[stop] + 32 + 31] |= 0x80
+
+    with pytest.raises(InvalidPointError):
+        forge(stop, change)
+
+
+@pytest.mark.parametrize("stop", [2, 3])
+def test_repeated_points(stop: int) -> None:
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        start = POINTS_AT[stop]
+        body[start + 32 : start + 64] = body[start + 64 : start + 96]
+
+    with pytest.raises(RepeatedElementError):
+        forge(stop, change)
+
+
+def test_our_own_points_sent_back() -> None:
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        body[64:96] = body_of(messages[2])[32:64]
+
+    with pytest.raises(RepeatedElementError, match="our own"):
+        forge(3, change)
+
+
+@pytest.mark.parametrize("stop", [2, 3, 4])
+def test_wrong_counts(stop: int) -> None:
+    with pytest.raises(DecodeError):
+        forge(stop, lambda body, messages: bytes(body[:-10]))
+    with pytest.raises(DecodeError):
+        forge(stop, lambda body, messages: bytes(body) + bytes(32))
+
+
+@pytest.mark.parametrize("stop", [2, 3, 4, 5])
+def test_wrong_announced_counts(stop: int) -> None:
+    messages, victim = until(stop)
+    message = bytearray(messages[stop])
+    message[HEADER_BYTES - 9] += 100
+    with pytest.raises(DecodeError, match="announces"):
+        victim.receive(reseal(messages[:stop], bytes(message)))
+
+
+@pytest.mark.parametrize("stop", [3, 4, 5])
+@pytest.mark.parametrize("place", [0, -1])
+def test_unconfirmed_content(stop: int, place: int) -> None:
+    # MAC or tags: whoever does not hold a·b·C cannot change either.
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        body[place] ^= 1
+
+    with pytest.raises(KeyConfirmationError):
+        forge(stop, change)
+
+
+def test_another_confirmation_point_is_no_empty_result() -> None:
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        body[32:64] = multiply(Scalar.random(), hash_to_group([b"C"], b"tag")).tobytes()
+
+    with pytest.raises(KeyConfirmationError):
+        forge(3, change)
+
+
+class TwoKeyed(Sender):
+    """Answers with a key other than the one its own points have: the classic mistake."""
+
+    def _blind_again(self, data: memoryview) -> None:
+        super()._blind_again(data)
+        self._peer_tags[0] = bytes(self._tag_bytes)
+
+
+class Repeating(Sender):
+    """Answers with one tag for every point, to match everything or nothing."""
+
+    def _blind_again(self, data: memoryview) -> None:
+        super()._blind_again(data)
+        self._peer_tags[1:] = [self._peer_tags[1]] * (len(self._peer_tags) - 1)
+
+
+def test_a_wrong_answering_key_is_no_empty_result() -> None:
+    with pytest.raises(KeyConfirmationError, match="another key"):
+        run(Receiver(LEFT), TwoKeyed(RIGHT))
+
+
+def test_repeated_tags() -> None:
+    with pytest.raises(RepeatedElementError, match="tag"):
+        run(Receiver(LEFT), Repeating(RIGHT))
+
+
+class Lying(Sender):
+    """Says that it has its matches some other number of times, or some other number of them."""
+
+    lie = b""
+
+    def _own_counts(self) -> bytes:
+        return self.lie
+
+
+@pytest.mark.parametrize(
+    ("lie", "error"),
+    [
+        (struct.pack(">2I", 1, 0), DecodeError),
+        (struct.pack(">I", 1), DecodeError),
+        (struct.pack(">3I", 1, 1, 1), DecodeError),
+        (struct.pack(">2I", 2**32 - 1, 2**32 - 1), SizeLimitError),
+    ],
+)
+def test_hostile_multiplicities(lie: bytes, error: type[ProtocolError]) -> None:
+    parameters = Parameters(multiplicities=True)
+    sender = Lying(RIGHT, parameters, counts=np.ones(4, np.intp))
+    sender.lie = lie
+    receiver = Receiver(LEFT, parameters, counts=np.array([1, 2, 3]))
+    with pytest.raises(error):
+        run(receiver, sender)
+    assert not receiver.done
+
+
+def test_a_receiver_that_counts_other_matches() -> None:
+    class Miscounting(Receiver):
+        @property
+        def _announced(self) -> int:
+            return super()._announced + 1
+
+    with pytest.raises(DecodeError, match="different matches"):
+        run(Miscounting(LEFT), Sender(RIGHT))

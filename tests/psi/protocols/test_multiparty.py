@@ -1,0 +1,455 @@
+"""Three and more parties: the intersection of all, nothing between, and hostile peers refused."""
+
+import hashlib
+import pickle
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from psi import (
+    ConfigError,
+    DecodeError,
+    InvalidPointError,
+    KeyConfirmationError,
+    Leader,
+    Member,
+    ParameterMismatchError,
+    Parameters,
+    ProtocolError,
+    QueryLimitError,
+    RepeatedElementError,
+    SizeLimitError,
+    StateError,
+    TranscriptError,
+    VersionError,
+    padded,
+)
+from tests.psi.peers import BAD_POINTS, HEADER_BYTES, MAC_BYTES, SEAL_BYTES
+
+SETS = [[b"a", b"b", b"c"], [b"c", b"b", b"x", b"y"], [b"b", b"z", b"c"]]
+SHARED = {b"b", b"c"}
+Tamper = Callable[[int, int, int, bytes], bytes | None]
+
+
+def session(sets: Sequence[Sequence[bytes]], **options: Any) -> list[Any]:
+    parties = len(sets)
+    leader = Leader(sets[0], parties=parties, **options)
+    members = [
+        Member(own, number=number, parties=parties, **options)
+        for number, own in enumerate(sets[1:], start=1)
+    ]
+    return [leader, *members]
+
+
+def run(parties: list[Any], tamper: Tamper = lambda r, i, j, message: message) -> None:
+    """Carry all rounds; `tamper` sees (round, sender, recipient, message); None drops one."""
+    sent = {number: party.start() for number, party in enumerate(parties)}
+    for number_of_round in range(4):
+        arriving: dict[int, dict[int, bytes]] = {number: {} for number in range(len(parties))}
+        for sender, messages in sent.items():
+            for recipient, message in messages.items():
+                changed = tamper(number_of_round, sender, recipient, message)
+                if changed is not None and recipient < len(parties):
+                    assert sender in parties[recipient].expects
+                    longest = parties[recipient].longest_message(sender)
+                    assert len(message) <= longest
+                    arriving[recipient][sender] = changed
+        sent = {
+            number: party.receive(arriving[number])
+            for number, party in enumerate(parties)
+            if arriving[number]
+        }
+    assert not any(sent.values())
+
+
+def found(leader: Leader, items: Sequence[bytes]) -> set[bytes]:
+    return {items[index] for index in leader.matches}
+
+
+@given(st.lists(st.sets(st.binary(max_size=1), max_size=12), min_size=3, max_size=5))
+@settings(max_examples=30, deadline=None)
+def test_the_intersection_is_that_of_python_sets(sets: list[set[bytes]]) -> None:
+    ordered = [sorted(one) for one in sets]
+    parties = session(ordered)
+    run(parties)
+    assert found(parties[0], ordered[0]) == set.intersection(*sets)
+    assert all(party.done for party in parties)
+
+
+@given(st.lists(st.sets(st.binary(max_size=1), max_size=12), min_size=3, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_all_learn_the_intersection_in_one_order_if_so_agreed(sets: list[set[bytes]]) -> None:
+    ordered = [sorted(one) for one in sets]
+    parties = session(ordered, parameters=Parameters())
+    run(parties)
+    rows = [[own[i] for i in party.matches] for party, own in zip(parties, ordered, strict=True)]
+    assert rows.count(rows[0]) == len(sets)
+    assert len(rows[0]) == len(set(rows[0]))
+    assert set(rows[0]) == set.intersection(*sets)
+
+
+def test_the_common_order_says_nothing() -> None:
+    parties = session([MANY[:64]] * 3, parameters=Parameters())
+    run(parties)
+    assert sorted(parties[1].matches) == list(range(64)) != list(parties[1].matches)
+
+
+def test_members_learn_nothing_unless_so_agreed() -> None:
+    parties = session(SETS)
+    run(parties)
+    for member in parties[1:]:
+        with pytest.raises(StateError, match="leader only"):
+            _ = member.matches
+
+
+MANY = [struct.pack(">H", value) for value in range(300)]
+
+
+@pytest.mark.parametrize(
+    "sets",
+    [
+        [[], [], []],
+        [MANY, [], MANY],
+        [[], MANY, MANY],
+        [MANY, MANY, MANY],
+        [MANY[:100], MANY[100:200], MANY[200:]],
+        [MANY, MANY[:1], MANY[:150]],
+        [MANY[:1], MANY, MANY],
+        # What two share and the third lacks is in no result.
+        [MANY[:200], MANY[:200], MANY[100:]],
+    ],
+    ids=range(8),
+)
+def test_adversarial_sizes(sets: list[list[bytes]]) -> None:
+    parties = session(sets)
+    run(parties)
+    assert found(parties[0], sets[0]) == set.intersection(*map(set, sets))
+
+
+def test_the_leader_sees_noise_where_any_party_lacks_an_item() -> None:
+    # No intermediate intersection: a value is no share, and no two members' values cancel.
+    values: list[np.ndarray[Any, Any]] = []
+
+    class Watching(Leader):
+        def _masks(self, member: int, elements: Any) -> Any:
+            masks = super()._masks(member, elements)
+            values.append(masks)
+            return masks
+
+    sets = [MANY[:200], MANY[:200], MANY[100:]]
+    parties = [Watching(sets[0], parties=3), *session(sets)[1:]]
+    run(parties)
+    assert found(parties[0], sets[0]) == set(MANY[100:200])
+    assert all(len(np.unique(masks, axis=0)) == len(masks) for masks in values)
+
+
+def test_shares_of_one_item_make_zero() -> None:
+    parties = session([MANY[:20]] * 4)
+    sent = [party.start() for party in parties]
+    for number, party in enumerate(parties):
+        party.receive({other: sent[other][number] for other in range(4) if other != number})
+    shares = [party._shares() for party in parties]
+    assert not np.bitwise_xor.reduce(shares).any()
+    for left_out in range(4):
+        rest = np.bitwise_xor.reduce([one for i, one in enumerate(shares) if i != left_out])
+        assert rest.any(axis=1).all()
+
+
+def test_padding() -> None:
+    sets = [padded(SETS[0], 10, side="receiver"), padded(SETS[1], 9, side="sender"), SETS[2]]
+    parties = session(sets)
+    run(parties)
+    assert found(parties[0], SETS[0]) == SHARED
+
+
+def test_settings_out_of_range() -> None:
+    for options, words in (
+        ({"parties": 2}, "3 to 256"),
+        ({"parties": 257}, "3 to 256"),
+        ({"parties": 3, "parameters": Parameters(multiplicities=True)}, "multiplicities"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            Leader([b"a"], **options)  # type: ignore[arg-type]
+    for number in (0, 3, -1):
+        with pytest.raises(ConfigError, match="numbered"):
+            Member([b"a"], number=number, parties=3)
+    with pytest.raises(ConfigError, match="repeat"):
+        Member([b"a", b"a"], number=1, parties=3)
+
+
+def test_states_and_secrets() -> None:
+    parties = session(SETS)
+    with pytest.raises(StateError):
+        parties[0].receive({})
+    with pytest.raises(StateError):
+        _ = parties[0].matches
+    run(parties)
+    assert (parties[1].expects, parties[0].expects) == ([0, 2], [1, 2])
+    for party in parties:
+        assert (party._secret, party._keys) == (None, {})
+        with pytest.raises(StateError):
+            party.start()
+        with pytest.raises(TypeError):
+            pickle.dumps(party)
+    assert parties[0]._blind is None
+    assert repr(parties[1]) == "Member(4 items, party 1)"
+
+
+# -- hostile peers ------------------------------------------------------------------------------
+
+
+def only(
+    number: int, sender: int, recipient: int, change: Callable[[bytes], bytes | None]
+) -> Tamper:
+    """Change one message on its way."""
+
+    def tamper(r: int, i: int, j: int, message: bytes) -> bytes | None:
+        return change(message) if (r, i, j) == (number, sender, recipient) else message
+
+    return tamper
+
+
+# Each message of a session: round, sender, recipient.
+MESSAGES = [(0, 1, 0), (0, 0, 1), (0, 2, 1), (1, 0, 1), (1, 2, 1), (2, 1, 0), (3, 0, 2)]
+
+
+@pytest.mark.parametrize("place", MESSAGES)
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda m: m[:-1], DecodeError),
+        (lambda m: m + b"\0", DecodeError),
+        (lambda m: b"", DecodeError),
+        (lambda m: b"GET / HTTP/1.1\r\n" + bytes(100), DecodeError),
+        (lambda m: m[:4] + b"\1" + m[5:], VersionError),
+        (lambda m: m[:5] + b"\1" + m[6:], StateError),
+        (lambda m: m[:-40] + bytes([m[-40] ^ 1]) + m[-39:], TranscriptError),
+    ],
+)
+def test_what_every_message_is_refused_for(
+    place: tuple[int, int, int], change: Callable[[bytes], bytes | None], error: type[Exception]
+) -> None:
+    parties = session(SETS)
+    with pytest.raises(error):
+        run(parties, only(*place, change))
+    assert not parties[place[2]].done
+
+
+@pytest.mark.parametrize("place", MESSAGES[:-1])
+def test_missing_messages(place: tuple[int, int, int]) -> None:
+    parties = session(SETS)
+    with pytest.raises(StateError, match="one message each"):
+        run(parties, only(*place, lambda message: None))
+    assert not parties[place[2]].done
+
+
+def test_a_member_waits_for_the_end() -> None:
+    parties = session(SETS)
+    run(parties, only(*MESSAGES[-1], lambda message: None))
+    assert [party.done for party in parties] == [True, True, False]
+
+
+@pytest.mark.parametrize("place", MESSAGES)
+def test_replays(place: tuple[int, int, int]) -> None:
+    kept: list[bytes] = []
+    run(session(SETS), only(*place, lambda m: kept.append(m) or m))
+    # An old hello is a new session's for its recipient, but not for the others.
+    with pytest.raises(ProtocolError) as error:
+        run(session(SETS), only(*place, lambda m: kept[0]))
+    assert isinstance(error.value, TranscriptError | KeyConfirmationError)
+
+
+def forge(place: tuple[int, int, int], change: Callable[[bytearray], None]) -> None:
+    """A hostile peer changes its message and confirms and seals it as its own."""
+    number, sender, recipient = place
+    parties = session(SETS)
+    transcript = parties[sender]._sending[recipient]
+    before = [transcript.digest]
+
+    def tamper(message: bytes) -> bytes:
+        body = bytearray(message[HEADER_BYTES:-SEAL_BYTES])
+        change(body)
+        if number and parties[recipient]._keys:
+            content = bytes(body[MAC_BYTES:])
+            key = parties[recipient]
+            body[:MAC_BYTES] = key._mac(sender, sender, key._receiving[sender].digest, content)
+        header = message[: HEADER_BYTES - 8] + struct.pack(">Q", len(body))
+        chain = parties[recipient]._receiving[sender].digest
+        return header + body + hashlib.sha256(chain + header + body).digest()
+
+    assert before
+    run(parties, only(*place, tamper))
+
+
+def patch(start: int, content: bytes) -> Callable[[bytearray], None]:
+    def change(body: bytearray) -> None:
+        body[start : start + len(content)] = content
+
+    return change
+
+
+def test_the_harness_lets_unchanged_messages_through() -> None:
+    for place in MESSAGES:
+        forge(place, lambda body: None)
+
+
+@pytest.mark.parametrize("name", BAD_POINTS)
+@pytest.mark.parametrize(
+    ("place", "start"),
+    [((0, 1, 0), 64), ((0, 2, 1), 64), ((1, 0, 1), 32), ((1, 0, 1), 96), ((2, 1, 0), 64)],
+)
+def test_invalid_points(name: str, place: tuple[int, int, int], start: int) -> None:
+    with pytest.raises(InvalidPointError):
+        forge(place, patch(start, BAD_POINTS[name]))
+
+
+@pytest.mark.parametrize("place", [(1, 0, 1), (2, 1, 0)])
+def test_repeated_points(place: tuple[int, int, int]) -> None:
+    def change(body: bytearray) -> None:
+        body[64:96] = body[96:128]
+
+    with pytest.raises(RepeatedElementError):
+        forge(place, change)
+
+
+def test_our_own_points_sent_back() -> None:
+    kept: list[bytes] = []
+
+    def keep(r: int, i: int, j: int, message: bytes) -> bytes:
+        if (r, i, j) == (1, 0, 1):
+            kept.append(message)
+        return message
+
+    class Mirror(Member):
+        def _on_points(self, messages: Any) -> Any:
+            answer = super()._on_points(messages)
+            body = answer[0][HEADER_BYTES:-SEAL_BYTES]
+            points = kept[0][HEADER_BYTES + MAC_BYTES : -SEAL_BYTES]
+            self._sending[0]._chain = self._before
+            content = points + body[MAC_BYTES + len(points) :]
+            from psi.protocols.messages import MessageType
+
+            return {0: self._confirmed(0, MessageType.MULTI_TABLE, content)}
+
+        def _confirmed(self, other: int, *content: Any) -> bytes:
+            if other == 0:
+                self._before = self._sending[0].digest
+            return super()._confirmed(other, *content)
+
+    parties = session(SETS)
+    parties[1] = Mirror(SETS[1], number=1, parties=3)
+    with pytest.raises(RepeatedElementError, match="our own"):
+        run(parties, keep)
+
+
+@pytest.mark.parametrize("field", [32, 64])
+def test_repeated_nonces_and_keys(field: int) -> None:
+    parties = session(SETS)
+    body = parties[1]._body
+    parties[2]._body = (
+        parties[2]._body[:field] + body[field : field + 32] + (parties[2]._body[field + 32 :])
+    )
+    with pytest.raises(RepeatedElementError, match="nonce" if field == 32 else "public key"):
+        run(parties)
+
+
+@pytest.mark.parametrize("place", [(1, 0, 1), (1, 2, 1), (2, 1, 0), (3, 0, 2)])
+def test_unconfirmed_messages(place: tuple[int, int, int]) -> None:
+    parties = session(SETS)
+
+    def tamper(message: bytes) -> bytes:
+        body = bytearray(message[HEADER_BYTES:-SEAL_BYTES])
+        body[0] ^= 1
+        chain = parties[place[2]]._receiving[place[1]].digest
+        content = message[:HEADER_BYTES] + body
+        return content + hashlib.sha256(chain + content).digest()
+
+    with pytest.raises(KeyConfirmationError):
+        run(parties, only(*place, tamper))
+
+
+def test_a_hello_that_differs_between_recipients_is_no_empty_result() -> None:
+    # Party 2 tells the leader another nonce than party 1: they would share other zeros.
+    with pytest.raises(KeyConfirmationError, match="other hellos"):
+        forge((0, 2, 0), patch(32, bytes(32)))
+
+
+def test_another_key_is_no_empty_result() -> None:
+    points_end = MAC_BYTES + 32 * 4
+    with pytest.raises(KeyConfirmationError, match="another key"):
+        forge((2, 1, 0), patch(points_end, bytes(4)))
+
+
+def told(change: Callable[[list[bytes]], list[bytes]]) -> None:
+    """Let the leader tell party 1 other matches than it found."""
+
+    class Lying(Leader):
+        def _match_tags(self, other: int, items: Any) -> list[bytes]:
+            tags = super()._match_tags(other, items)
+            return change(tags) if other == 1 else tags
+
+    sets = [SETS[0], padded(SETS[1], 5, side="sender"), SETS[2]]
+    parties = session(sets, parameters=Parameters())
+    parties[0] = Lying(sets[0], Parameters(), parties=3)
+    run(parties)
+
+
+def test_matches_that_are_none() -> None:
+    told(lambda tags: tags)
+    with pytest.raises(RepeatedElementError, match="same tag"):
+        told(lambda tags: [tags[0], tags[0]])
+    with pytest.raises(DecodeError, match="no items of this side"):
+        told(lambda tags: [tags[0], bytes(len(tags[0]))])
+    for change in (lambda tags: tags * 3, lambda tags: [tags[0], tags[1][:-1]]):
+        with pytest.raises(DecodeError):
+            told(change)
+
+
+def test_a_dummy_is_no_match() -> None:
+    class Guessing(Leader):
+        def _match_tags(self, other: int, items: Any) -> list[bytes]:
+            return super()._match_tags(other, [dummy])
+
+    own = padded(SETS[1], 5, side="sender")
+    dummy = own[-1]  # nobody can know it; if it were known, it would be no match
+    parties = session([SETS[0], own, SETS[2]], parameters=Parameters())
+    parties[0] = Guessing(SETS[0], Parameters(), parties=3)
+    with pytest.raises(DecodeError, match="no items of this side"):
+        run(parties)
+
+
+def test_limits_hold_before_any_point_is_sent() -> None:
+    parties = session(SETS)
+    charged: list[tuple[int, int]] = []
+
+    def charge(party: int, items: int) -> None:
+        charged.append((party, items))
+        if party == 2:
+            raise QueryLimitError("enough")
+
+    parties[0].charge_with(charge)
+    with pytest.raises(QueryLimitError):
+        run(parties)
+    assert charged == [(1, 4), (2, 3)]
+    assert parties[0]._identity == b""
+
+
+def test_other_settings_and_sizes() -> None:
+    parties = session(SETS)
+    settings_of_one = Parameters(output="receiver", key_format="x")
+    parties[2] = Member(SETS[2], settings_of_one, number=2, parties=3)
+    with pytest.raises(ParameterMismatchError, match="party 2"):
+        run(parties)
+    parties = session(SETS)
+    parties[0] = Leader(SETS[0], parties=3, max_peer_items=3)
+    with pytest.raises(SizeLimitError, match="party 1"):
+        run(parties)
+    parties = session(SETS)
+    parties[1] = Member(SETS[1], number=1, parties=4)
+    with pytest.raises(TranscriptError):  # another number of parties is another session
+        run(parties)

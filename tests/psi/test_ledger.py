@@ -1,0 +1,126 @@
+"""Limits across runs: counted before anything is answered, by everybody's count at once."""
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from psi import ConfigError, QueryLimitError
+from psi.ledger import Ledger
+from tests.psi.peers import PAIRS, run
+
+# A store has its own ledger: test_unbalanced. kkrt refuses to be counted: test_choice.
+LIMITED = [name for name in PAIRS if name not in ("unbalanced", "kkrt")]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger"
+
+
+@pytest.mark.parametrize("name", LIMITED)
+@pytest.mark.parametrize("role", [0, 1])
+def test_every_protocol_stops_before_it_says_more_than_sizes(
+    name: str, role: int, path: Path
+) -> None:
+    for allowed in (True, False):
+        parties = PAIRS[name]()
+        ledger = Ledger(path, sessions_a_peer=1)
+        parties[role].charge_with(lambda items, ledger=ledger: ledger.charge("bob", items))
+        if allowed:
+            run(*parties)
+            continue
+        with pytest.raises(QueryLimitError, match="held 1 sessions of the 1"):
+            run(*parties)
+        assert parties[role]._identity == b""  # not even the session was begun
+
+
+def test_items_are_those_of_all_sessions(path: Path) -> None:
+    ledger = Ledger(path, items_a_peer=10)
+    assert ledger.items_left("bob") == 10
+    ledger.charge("bob", 4)
+    ledger = Ledger(path, items_a_peer=10)  # a later run
+    with pytest.raises(QueryLimitError, match="7 items asked where the other side may ask 6"):
+        ledger.charge("bob", 7)
+    ledger.check("bob", 6)
+    ledger.charge("bob", 6)
+    assert ledger.items_left("bob") == 0
+    with pytest.raises(QueryLimitError):
+        ledger.check("bob", 1)
+    ledger.charge("carol", 10)
+    assert Ledger(path, sessions_a_peer=1).items_left("bob") is None
+
+
+def test_empty_sets_do_not_go_uncounted(path: Path) -> None:
+    ledger = Ledger(path, items_a_peer=2)
+    for _ in range(2):
+        ledger.charge("bob", 0)
+    for refused in (ledger.check, ledger.charge):
+        with pytest.raises(QueryLimitError):
+            refused("bob", 0)
+
+
+def test_a_failed_session_stays_counted(path: Path) -> None:
+    receiver, sender = PAIRS["cardinality"]()
+    ledger = Ledger(path, sessions_a_peer=1)
+    sender.charge_with(lambda items: ledger.charge("bob", items))
+    receiver.receive(sender.receive(receiver.start()))
+    with pytest.raises(QueryLimitError):
+        ledger.check("bob", 1)
+
+
+def test_sessions_at_once_are_all_counted(path: Path) -> None:
+    def ask(_: int) -> bool:
+        try:
+            Ledger(path, items_a_peer=25).charge("bob", 5)
+        except QueryLimitError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(ask, range(16))) == 5
+
+
+def test_a_ledger_that_another_session_begins_meanwhile(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made and counted in between this one's look for it and its own beginning."""
+    begin = Ledger._begin
+
+    def overtaken(self: Ledger) -> None:
+        monkeypatch.setattr(Ledger, "_begin", begin)
+        Ledger(path, items_a_peer=25).charge("bob", 5)
+        begin(self)
+
+    monkeypatch.setattr(Ledger, "_begin", overtaken)
+    assert Ledger(path, items_a_peer=25).items_left("bob") == 20
+    assert [found.name for found in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("limits", [{}, {"items_a_peer": 0}, {"sessions_a_peer": -1}])
+def test_limits_that_are_none(path: Path, limits: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="at least one positive"):
+        Ledger(path, **limits)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 100])
+def test_a_ledger_that_lost_count_counts_nothing_as_zero(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="cannot count"):
+        Ledger(path, sessions_a_peer=1)
+
+
+def test_a_ledger_that_loses_count_while_it_is_open(path: Path) -> None:
+    ledger = Ledger(path, sessions_a_peer=5)
+    ledger.charge("bob", 1)
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE sessions")
+    with pytest.raises(ConfigError, match="cannot count"):
+        ledger.charge("bob", 1)
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="folder that can be written"):
+        Ledger(tmp_path / "absent" / "ledger", sessions_a_peer=1)

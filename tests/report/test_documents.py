@@ -1,0 +1,33 @@
+"""docs/results.md names every field of the schema, each in its own table, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from privfed.experiment import results
+from tests.places import DOCS
+
+DOCUMENT = DOCS / "results.md"
+CLASSES = (
+    results.Results,
+    results.Arm,
+    results.Overlap,
+    results.Run,
+    results.PrivacyCost,
+    results.Summary,
+)
+
+
+@pytest.mark.parametrize("schema", CLASSES, ids=lambda schema: schema.__name__)
+def test_every_field_is_documented_in_order_of_the_schema(schema: type) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    section = text.split(f"\n## {schema.__name__}\n")[1].split("\n## ")[0]
+    documented = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert sorted(documented) == sorted(field.name for field in dataclasses.fields(schema))
+
+
+def test_the_documented_version_is_the_one_that_is_written() -> None:
+    assert f"| `schema_version` | int | {results.SCHEMA_VERSION} |" in DOCUMENT.read_text("utf-8")

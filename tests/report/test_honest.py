@@ -1,0 +1,184 @@
+"""No sentence claims what its arms lack: enumerated over sets of arms, splits and test rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from html import unescape
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from privfed.experiment.results import Results
+from privfed.report import findings, readme_table, render_html
+from privfed.report.gains import other_rows
+from privfed.report.headline import key_figures, subtitle, title
+from privfed.report.view import View
+from tests.report.samples import ARMS, sample
+
+ALONE = {"guest", "host", "party-3"}
+AVERAGED = {"federated-float", "federated", "federated-he"}
+PRIVATE = {"federated-he-dp", "single-party", "local-noise", "noise-shares", "central-noise"}
+SPLITS = ("overlapping", "disjoint", "deduplicated")
+# What a sentence says, and the arms that must be there for it: one of each set.
+CLAIMS = {
+    "learning together (gains|costs)|a gain of": (ALONE, AVERAGED),
+    "all rows in one place": ({"overall"}, AVERAGED),
+    "[Dd]ifferential privacy costs (at least|cannot)|better than federated": (PRIVATE, AVERAGED),
+    "Encryption adds|added by encryption": ({"federated-he"}, {"federated-float", "federated"}),
+    "bit for bit": ({"federated-he"}, {"federated"}),
+    "the arms were tested on different rows": (ALONE, AVERAGED),
+    "federated without privacy": (PRIVATE, AVERAGED),
+    "float32 in the clear": ({"federated-he"}, {"federated-float"}),
+}
+ON_OTHER_ROWS = ALONE | {"single-party"}
+
+
+def said(results: Results) -> str:
+    view = View(results)
+    parts = [title(view), subtitle(view)]
+    parts += [f"{x.value} {x.label} {x.note}" for x in key_figures(view)]
+    parts += [f"{x.headline} {x.text}" for x in findings(results)]
+    return "\n".join(parts)
+
+
+def check(arms: set[str], paired: bool, results: Results) -> None:
+    text = said(results)
+    for claim, needed in CLAIMS.items():
+        if re.search(claim, text):
+            assert all(arms & each for each in needed), (claim, arms)
+    if not paired:
+        assert not re.search("learning together (gains|costs)|a gain of", text)
+        # Of an arm that was tested on other rows no difference is told, whatever it is.
+        assert not re.search(r"minus [^:\n]*alone|costs[^:\n]*: one party alone", text)
+        if arms & ALONE and arms & AVERAGED:
+            assert "is not compared" in text
+    for figure in key_figures(View(results)):
+        if "%" in figure.value and "bit for bit" not in figure.label:
+            assert re.search(r"95 %: [\d.]+ to [\d.]+\u00a0%", figure.note), figure
+        elif "bit for bit" not in figure.label:
+            assert "95 %" in figure.note or "no interval" in figure.note
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sets(st.sampled_from(sorted(ARMS)), min_size=1),
+    st.lists(st.sampled_from(SPLITS), unique=True, min_size=1),
+    st.booleans(),
+    st.sampled_from([1, 3]),
+)
+def test_no_sentence_claims_what_its_arms_lack(
+    arms: set[str], splits: list[str], paired: bool, seeds: int
+) -> None:
+    ordered = [arm for arm in ARMS if arm in arms]
+    check(
+        arms,
+        paired,
+        sample(arms=ordered, splits=splits, rounds=2, epsilons=(8.0,), seeds=seeds, paired=paired),
+    )
+
+
+SMALL = ("guest", "overall", "federated-float", "federated", "federated-he", "federated-he-dp")
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_every_set_of_the_main_arms(paired: bool) -> None:
+    for size in range(1, len(SMALL) + 1):
+        for arms in itertools.combinations(SMALL, size):
+            check(
+                set(arms),
+                paired,
+                sample(
+                    arms=arms, splits=("disjoint",), rounds=2, epsilons=(2.0**12,), seeds=3,
+                    paired=paired,
+                ),
+            )  # fmt: skip
+
+
+def test_each_claim_can_be_made() -> None:
+    """Or the test above would pass on a report that says nothing."""
+    texts = [
+        said(sample(arms=tuple(ARMS), rounds=2, epsilons=(epsilon,), paired=paired))
+        for epsilon in (1.0, 2.0**12)
+        for paired in (False, True)
+    ]
+    for claim in CLAIMS:
+        assert any(re.search(claim, text) for text in texts), claim
+
+
+def test_what_privacy_costs_is_not_said_without_an_arm_that_has_none() -> None:
+    results = sample(arms=("noise-shares", "local-noise"), rounds=2, epsilons=(2.0**12,), seeds=3)
+    found = next(x for x in findings(results) if x.name == "privacy")
+    assert found.headline == (
+        "What differential privacy costs is not said: no arm without it is known to have been "
+        "tested on the same rows."
+    )
+    assert "costs no accuracy" not in said(results)
+
+
+def test_the_best_private_model_counts_whatever_its_kind() -> None:
+    """That no model beats the majority class is said of all of them, not of those that average."""
+    results = sample(
+        arms=("federated", "federated-he-dp", "noise-shares"), rounds=2, epsilons=(1.0,), seeds=3
+    )
+    runs = [
+        dataclasses.replace(run, test_accuracy=0.79) if run.arm == "noise-shares" else run
+        for run in results.runs
+    ]
+    summaries = [
+        dataclasses.replace(s, test_accuracy_mean=0.79, test_accuracy_ci95=(0.78, 0.80))
+        if s.arm == "noise-shares"
+        else s
+        for s in results.summaries
+    ]
+    better = dataclasses.replace(results, runs=runs, summaries=summaries)
+    assert "no model here is surely better" in said(results)
+    assert "no model here is surely better" not in said(better)
+
+
+def test_arms_on_unequal_or_unknown_rows_are_not_compared() -> None:
+    results = sample(arms=("guest", "federated"), splits=("disjoint",), rounds=2, paired=True)
+    assert "learning together" in said(results)
+    for changed in (None, "another"):
+        runs = [
+            dataclasses.replace(run, test_rows_sha256=changed)
+            if (run.arm, run.seed) == ("guest", 0)
+            else run
+            for run in results.runs
+        ]
+        other = dataclasses.replace(results, runs=runs)
+        assert "not compared" in said(other)
+        assert "learning together gains" not in said(other)
+        why = "different rows" if changed else "is not recorded"
+        assert f"{why}." in findings(other)[0].headline
+
+
+def test_arms_on_other_rows_are_named_wherever_figures_stand_side_by_side() -> None:
+    results = sample(rounds=2, epsilons=(1.0,), seeds=1)
+    note = other_rows(View(results))
+    assert note is not None
+    assert note.endswith("not compared: guest alone and host alone.")
+    assert note in readme_table(results)
+    # The paper, the splits, privacy, all figures.
+    assert unescape(render_html(results)).count(note) == 4
+    results = sample(rounds=2, epsilons=(1.0,), seeds=1, arms=("federated", "single-party"))
+    alone = "not compared: one party alone, private, ε\u00a0=\u00a01."
+    assert unescape(render_html(results)).count(alone) == 2  # where that arm is shown
+    paired = sample(rounds=2, epsilons=(1.0,), seeds=1, paired=True)
+    assert other_rows(View(paired)) is None
+
+
+def test_a_pooled_arm_that_cannot_be_told_apart_is_not_above_or_short() -> None:
+    results = sample(arms=("overall", "federated"), splits=("disjoint",), rounds=2, seeds=5)
+    assert "cannot be told apart" in said(results)
+    better = {"disjoint": {"alone": (0.5, None, 0.5), "all": (0.5, None, 0.5)}}
+    results = sample(
+        arms=("overall", "federated"), splits=("disjoint",), rounds=2, seeds=5, levels=better
+    )
+    runs = [
+        dataclasses.replace(run, test_accuracy=0.9) if run.arm == "overall" else run
+        for run in results.runs
+    ]
+    assert "short of training on all rows" in said(dataclasses.replace(results, runs=runs))

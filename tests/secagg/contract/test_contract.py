@@ -1,0 +1,361 @@
+"""What every scheme does: one suite, run by each of them."""
+
+import copy
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from privfed import secagg
+from privfed.errors import (
+    AuthenticationError,
+    CapacityError,
+    ConfigError,
+    ContextMismatchError,
+    DecodeError,
+    QuorumError,
+    ReplayError,
+)
+from tests.secagg.parties import (
+    DRESS_SHAPES,
+    Round,
+    expected_mean,
+    identities,
+    parameters,
+    updates,
+)
+
+REFUSALS = (DecodeError, ContextMismatchError, AuthenticationError, QuorumError, ReplayError)
+SCHEMES = ["reference", "packed", "slots", "ckks"]
+
+
+@pytest.fixture(params=SCHEMES)
+def scheme(request):
+    return request.param
+
+
+@pytest.fixture(params=[scheme for scheme in SCHEMES if scheme != "ckks"])
+def masking_scheme(request):
+    """Schemes whose sums are exact mod t, so that masks cancel."""
+    return request.param
+
+
+@pytest.fixture(
+    params=[
+        (scheme, masks)
+        for scheme in SCHEMES
+        for masks in (False, True)
+        if (scheme, masks) != ("ckks", True)
+    ],
+    ids=lambda case: f"{case[0]}-{'masks' if case[1] else 'plain'}",
+)
+def scheme_and_masks(request):
+    return request.param
+
+
+def same(left, right):
+    return left.keys() == right.keys() and all(
+        left[name].dtype == right[name].dtype and np.array_equal(left[name], right[name])
+        for name in left
+    )
+
+
+@pytest.mark.parametrize("clients", [2, 3, 7])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_mean_equals_the_sum_of_integers(scheme_and_masks, clients, weighted):
+    scheme, masks = scheme_and_masks
+    weights = [100 + 7 * place for place in range(clients)] if weighted else None
+    params = parameters(
+        clients,
+        DRESS_SHAPES,
+        scheme=scheme,
+        pairwise_masks=masks,
+        max_weight=1024 if weighted else None,
+    )
+    sent = updates(clients, DRESS_SHAPES)
+    result = Round.of(params).run(sent, weights)
+    assert same(result.mean, expected_mean(params, sent, weights))
+    assert result.total_weight == (sum(weights) if weighted else None)
+    assert result.senders == tuple(party.id for party in params.roster)
+    for name in DRESS_SHAPES:
+        shares = np.array(weights or [1] * clients, float)
+        true = sum(w * u[name].astype(float) for w, u in zip(shares, sent, strict=True))
+        error = np.abs(result.mean[name] - true / shares.sum()).max()
+        assert error <= result.max_error * (1 + 1e-6)
+
+
+def test_the_extremes_of_the_range_are_exact(scheme_and_masks):
+    scheme, masks = scheme_and_masks
+    params = parameters(3, {"w": (3,)}, scheme=scheme, pairwise_masks=masks, max_weight=None)
+    top = np.float32(params.clip_range)
+    sent = [{"w": np.array([top, -top, 0], np.float32)}] * 3
+    mean = Round.of(params).run(sent).mean["w"]
+    assert mean[2] == 0
+    assert np.allclose(mean[:2], [0.05, -0.05], rtol=1e-7)
+
+
+def test_rounds_chain_their_transcripts(scheme):
+    parties, previous, seen = Round.of(parameters(scheme=scheme)), b"", set()
+    sent = updates(3, {"w": (7, 5), "b": (5,)})
+    for round_id in range(1, 4):
+        previous = parties.run(sent, [1, 2, 3], round_id, previous=previous).transcript
+        seen.add(previous)
+    assert len(seen) == 3
+
+
+def test_a_holder_that_saw_another_total_notices_in_the_next_round(scheme):
+    parties = Round.of(parameters(scheme=scheme))
+    other = secagg.Decryptor(parties.params, parties.key)
+    sent = updates(3, {"w": (7, 5), "b": (5,)})
+    uploads = parties.uploads(sent, [1, 2, 3])
+    all_of_them = parties.decryptor.decrypt(parties.total(uploads), 1)
+    other.decrypt(parties.total(uploads[:2]), 1)
+    uploads = parties.uploads(sent, [1, 2, 3], 2, previous=all_of_them.transcript)
+    total = parties.total(uploads, 2)
+    with pytest.raises(ContextMismatchError, match="history"):
+        other.decrypt(total, 2)
+    parties.decryptor.decrypt(total, 2)
+
+
+def test_some_of_the_parties_make_a_quorum(scheme):
+    params = parameters(4, scheme=scheme)
+    parties, sent = Round.of(params), updates(4, {"w": (7, 5), "b": (5,)})
+    uploads = parties.uploads(sent, [5, 6, 7, 8])
+    result = parties.decryptor.decrypt(parties.total([uploads[3], uploads[1]]), 1)
+    assert result.senders == (params.roster[1].id, params.roster[3].id)
+    assert same(result.mean, expected_mean(params, [sent[1], sent[3]], [6, 8]))
+
+
+def test_too_few_parties(scheme):
+    params = parameters(4, scheme=scheme, min_clients=3)
+    parties = Round.of(params)
+    uploads = parties.uploads(updates(2, {"w": (7, 5), "b": (5,)}), [1, 2])
+    aggregator = secagg.Aggregator(params, 1)
+    with pytest.raises(QuorumError):
+        aggregator.total()
+    for upload in uploads:
+        aggregator.add(upload)
+    with pytest.raises(QuorumError):
+        aggregator.total()
+
+
+def test_an_incomplete_cohort_fails_closed(masking_scheme):
+    params = parameters(4, scheme=masking_scheme, pairwise_masks=True)
+    parties = Round.of(params)
+    uploads = parties.uploads(updates(3, {"w": (7, 5), "b": (5,)}), [1, 2, 3])
+    with pytest.raises(QuorumError, match="cohort"):
+        parties.total(uploads)
+
+
+def test_a_cohort_of_some_of_the_roster(masking_scheme):
+    params = parameters(4, scheme=masking_scheme, pairwise_masks=True)
+    parties, sent = Round.of(params), updates(4, {"w": (7, 5), "b": (5,)})
+    aggregator = secagg.Aggregator(params, 1, cohort=[0, 3])
+    for place in (0, 3):
+        upload = parties.encryptors[place].encrypt(sent[place], weight=9, round_id=1, cohort=[0, 3])
+        aggregator.add(upload)
+    result = parties.decryptor.decrypt(aggregator.total(), 1, cohort=[0, 3])
+    assert same(result.mean, expected_mean(params, [sent[0], sent[3]], [9, 9]))
+    whole = parties.encryptors[1].encrypt(sent[1], weight=9, round_id=1)
+    with pytest.raises(ContextMismatchError, match="cohort"):
+        secagg.Aggregator(params, 1, cohort=[0, 3]).add(whole)
+
+
+def test_a_sender_counts_once(scheme):
+    parties = Round.of(parameters(scheme=scheme))
+    upload = parties.uploads(updates(1, {"w": (7, 5), "b": (5,)}), [1])[0]
+    aggregator = secagg.Aggregator(parties.params, 1)
+    aggregator.add(upload)
+    with pytest.raises(ReplayError):
+        aggregator.add(upload)
+    assert len(aggregator.senders) == 1
+
+
+def test_more_senders_than_the_sum_holds(scheme):
+    params = parameters(2, scheme=scheme, roster=tuple(party.public for party in identities(3)))
+    parties = Round.of(params)
+    uploads = parties.uploads(updates(3, {"w": (7, 5), "b": (5,)}), [1, 2, 3])
+    with pytest.raises(CapacityError):
+        parties.total(uploads)
+
+
+def test_a_round_is_sent_and_decrypted_once(scheme):
+    parties, sent = Round.of(parameters(scheme=scheme)), updates(3, {"w": (7, 5), "b": (5,)})
+    uploads = parties.uploads(sent, [1, 2, 3], 5)
+    parties.decryptor.decrypt(parties.total(uploads, 5), 5)
+    for round_id in (5, 4):
+        with pytest.raises(ReplayError):
+            parties.uploads(sent[:1], [1], round_id)
+    with pytest.raises(ReplayError):
+        parties.decryptor.decrypt(parties.total(uploads[:2], 5), 5)
+
+
+def test_messages_of_another_round_key_or_job(scheme):
+    params = parameters(scheme=scheme)
+    parties, sent = Round.of(params), updates(3, {"w": (7, 5), "b": (5,)})
+    uploads = parties.uploads(sent, [1, 2, 3])
+    with pytest.raises(ContextMismatchError, match="another round"):
+        secagg.Aggregator(params, 2).add(uploads[0])
+    other_job = parameters(scheme=scheme, job="other")
+    with pytest.raises(ContextMismatchError, match="other parameters"):
+        secagg.Aggregator(other_job, 1).add(uploads[0])
+    other_key = Round.of(params)
+    aggregator = secagg.Aggregator(params, 1)
+    aggregator.add(uploads[0])
+    with pytest.raises(ContextMismatchError, match="another key"):
+        aggregator.add(other_key.uploads(sent, [1, 2, 3])[1])
+    with pytest.raises(ContextMismatchError, match="another key"):
+        other_key.decryptor.decrypt(parties.total(uploads), 1)
+    with pytest.raises(ContextMismatchError, match="another round"):
+        parties.decryptor.decrypt(parties.total(uploads), 2)
+    with pytest.raises(ContextMismatchError):
+        secagg.Encryptor(other_job, parties.key, identities(1)[0])
+
+
+@pytest.mark.parametrize("of", ["upload", "total"])
+def test_truncated_extended_or_altered(scheme, of):
+    parties = Round.of(parameters(scheme=scheme))
+    uploads = parties.uploads(updates(3, {"w": (7, 5), "b": (5,)}), [1, 2, 3])
+    good = uploads[0] if of == "upload" else parties.total(uploads)
+
+    def read(data):
+        if of == "upload":
+            secagg.Aggregator(parties.params, 1).add(data)
+            return {}
+        return secagg.Decryptor(parties.params, parties.key).decrypt(data, 1).mean
+
+    honest = read(good)
+    for bad in (b"", good[:10], good[:-1], good + b"\0", good[:200]):
+        with pytest.raises(DecodeError):
+            read(bad)
+    accepted = 0
+    for place in range(0, len(good), max(1, len(good) // 150)):
+        bad = bytearray(good)
+        bad[place] ^= 1 << (place % 8)
+        try:
+            # The low bits of an encrypted sum are noise: there a flip may change nothing.
+            assert same(read(bytes(bad)), honest)
+        except REFUSALS:
+            continue
+        accepted += 1
+    assert accepted == 0 or (of == "total" and scheme in ("packed", "slots"))
+
+
+def test_strangers(scheme):
+    params = parameters(scheme=scheme)
+    stranger = identities(4)[3]
+    with pytest.raises(ConfigError, match="roster"):
+        secagg.Encryptor(params, secagg.generate_keys(params), stranger)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers(scheme, bad):
+    parties = Round.of(parameters(scheme=scheme, out_of_range="clip"))
+    sent = updates(1, {"w": (7, 5), "b": (5,)})[0]
+    sent["b"][3] = bad
+    with pytest.raises(ConfigError, match="NaN or infinite"):
+        parties.encryptors[0].encrypt(sent, weight=1, round_id=1)
+    sent["b"][3] = 0
+    parties.encryptors[0].encrypt(sent, weight=1, round_id=1)  # the refusal used nothing up
+
+
+def test_values_past_the_range(scheme):
+    sent = updates(3, {"w": (7, 5), "b": (5,)})
+    sent[0]["b"][3] = 0.0501
+    with pytest.raises(CapacityError, match="clip_range"):
+        Round.of(parameters(scheme=scheme)).uploads(sent, [1, 2, 3])
+    params = parameters(scheme=scheme, out_of_range="clip", max_weight=None)
+    mean = Round.of(params).run(sent).mean
+    clipped = [{name: np.clip(a, -0.05, 0.05) for name, a in each.items()} for each in sent]
+    assert same(mean, expected_mean(params, clipped))
+
+
+@pytest.mark.parametrize("weight", [0, -1, 1025, None, 1.5, True, "1"])
+def test_weights_out_of_range(scheme, weight):
+    parties = Round.of(parameters(scheme=scheme))
+    sent = updates(1, {"w": (7, 5), "b": (5,)})[0]
+    with pytest.raises(ConfigError, match="weight"):
+        parties.encryptors[0].encrypt(sent, weight=weight, round_id=1)
+
+
+def test_no_weights_where_none_are_agreed(scheme):
+    parties = Round.of(parameters(scheme=scheme, max_weight=None))
+    sent = updates(1, {"w": (7, 5), "b": (5,)})[0]
+    with pytest.raises(ConfigError, match="weight"):
+        parties.encryptors[0].encrypt(sent, weight=3, round_id=1)
+
+
+def test_weights_too_small_for_the_precision(scheme):
+    params = parameters(scheme=scheme, max_weight=10**6, tolerance=0.01)
+    parties, sent = Round.of(params), updates(3, {"w": (7, 5), "b": (5,)})
+    with pytest.raises(CapacityError, match="max_weight"):
+        parties.run(sent, [300, 300, 300])
+    assert parties.run(sent, [300_000] * 3, 2).max_error < 0.01 * params.clip_range
+
+
+@pytest.mark.parametrize(
+    "change", [lambda u: u.pop("b"), lambda u: u.update(c=u["b"]), lambda u: u.update(b=u["w"])]
+)
+def test_arrays_outside_the_layout(scheme, change):
+    parties = Round.of(parameters(scheme=scheme))
+    sent = updates(1, {"w": (7, 5), "b": (5,)})[0]
+    change(sent)
+    with pytest.raises(ConfigError):
+        parties.encryptors[0].encrypt(sent, weight=1, round_id=1)
+
+
+def test_one_value_is_enough(scheme):
+    params = parameters(2, {"w": ()}, scheme=scheme)
+    sent = [{"w": np.float32(0.01)}, {"w": np.float32(0.03)}]
+    mean = Round.of(params).run(sent, [1024, 1024]).mean["w"]
+    assert mean.shape == ()
+    assert abs(mean - 0.02) < 2e-6
+
+
+def test_the_server_takes_no_secret(scheme):
+    params = parameters(scheme=scheme)
+    key = secagg.generate_keys(params)
+    for secret in (key, identities(1)[0]):
+        with pytest.raises(ConfigError, match="secret"):
+            secagg.Aggregator(secret, 1)
+        with pytest.raises(ConfigError, match="secret"):
+            secagg.Aggregator(params, 1).add(secret)
+    with pytest.raises(DecodeError, match="secret"):
+        secagg.Aggregator(params, 1).add(key.to_bytes())
+
+
+def test_nothing_secret_is_shown_pickled_or_copied(scheme):
+    parties = Round.of(parameters(scheme=scheme))
+    secrets = [parties.key, parties.encryptors[0], parties.decryptor, identities(1)[0]]
+    root = parties.key.to_bytes()[-32:].hex()
+    for thing in secrets:
+        assert root not in repr(thing)
+        for copied in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises((ConfigError, ReplayError)):
+                copied(thing)
+
+
+def test_a_forked_encryptor_is_refused(scheme):
+    parties = Round.of(parameters(scheme=scheme))
+    sent = updates(1, {"w": (7, 5), "b": (5,)})[0]
+    parties.encryptors[0].prepare(1)
+    child = os.fork()
+    if child == 0:
+        try:
+            parties.encryptors[0].encrypt(sent, weight=1, round_id=1)
+        except ReplayError:
+            os._exit(17)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 17
+
+
+def test_lying_server_returns_one_client(scheme):
+    parties = Round.of(parameters(scheme=scheme, min_clients=2))
+    uploads = parties.uploads(updates(3, {"w": (7, 5), "b": (5,)}), [1, 2, 3])
+    lax = secagg.Aggregator(parties.params, 1)
+    lax.add(uploads[0])
+    lone = next(iter(lax._sum_messages(3)))
+    with pytest.raises(QuorumError):
+        parties.decryptor.decrypt(lone, 1)

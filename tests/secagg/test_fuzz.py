@@ -1,0 +1,249 @@
+"""Seeded mutations of every message, half of them signed again by a legitimate, hostile party.
+
+Refused with a named error, or accepted as what that party may claim: a contribution of its own.
+Nothing crashes, hangs, or changes what others sent.
+"""
+
+import random
+
+import numpy as np
+import pytest
+
+from privfed import secagg
+from privfed.errors import PrivFedError
+from privfed.secagg import wire
+from tests.secagg.parties import Round, identities, parameters, updates
+
+SHAPES = {"w": (3, 4), "b": (2,)}
+HOSTILE = 2
+SCHEMES = {"packed": 0.55, "reference": 0.25, "slots": 0.15, "ckks": 0.05}  # share of mutations
+QUICK, FULL = 3_000, 100_000
+
+
+def spliced(rng, data, other):
+    """One to four mutations: bits, bytes, runs, numbers, cuts, insertions, pieces of another."""
+    data = bytearray(data)
+    for _ in range(rng.choice([1, 1, 1, 2, 4])):
+        at = rng.randrange(len(data)) if data else 0
+        # Half of the time near the front, where all that is interpreted lies.
+        at = at if rng.random() < 0.5 else at % 300
+        size = rng.choice([1, 2, 4, 8, 32, 64, 200])
+        kind = rng.randrange(8)
+        if kind == 0 and at < len(data):
+            data[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            data[at : at + size] = rng.randbytes(len(data[at : at + size]))
+        elif kind == 2:
+            data[at : at + size] = bytes([rng.choice([0, 0x7F, 0x80, 0xFF])]) * len(
+                data[at : at + size]
+            )
+        elif kind == 3:
+            del data[at : at + size]
+        elif kind == 4:
+            data[at:at] = rng.randbytes(size)
+        elif kind == 5:
+            data[at : at + size] = other[at : at + size]
+        elif kind == 6:
+            del data[at:]
+        else:
+            data += rng.choice([b"\0" * size, rng.randbytes(size), bytes(other)])
+    return bytes(data)
+
+
+def signed_again(params, data):
+    """What the hostile party makes of a mutated upload: hashes and signature in order."""
+    head = wire.PREFIX_BYTES + wire.ENTRY_BYTES
+    try:
+        prefix = wire.Prefix.read(memoryview(data))
+        sender = int.from_bytes(data[wire.PREFIX_BYTES : wire.PREFIX_BYTES + 2], "little")
+    except PrivFedError:
+        return data
+    seeds = 64 if params.scheme == "packed" else 0
+    body = data[head : head + seeds], data[head + seeds :]
+    entry = wire.Entry.sign(identities(HOSTILE + 1)[HOSTILE], sender, prefix, *body)
+    return data[: wire.PREFIX_BYTES] + entry.to_bytes() + body[0] + body[1]
+
+
+class Target:
+    """One round with two honest uploads, and a third that is about to be mutated."""
+
+    def __init__(self, scheme):
+        self.params = parameters(3, SHAPES, scheme=scheme)
+        self.parties = Round.of(self.params)
+        sent = updates(3, SHAPES)
+        self.announcements = [each.announce(1) for each in self.parties.encryptors]
+        self.uploads = self.parties.uploads(sent, [1, 2, 3])
+        self.others = self.parties.uploads(sent, [1, 2, 3], 2)
+        leaf = secagg.Aggregator(self.params, 1)
+        leaf.add(self.uploads[0])
+        self.partial = leaf.partial()
+        self.total = self.parties.total(self.uploads)
+        self.honest = self._decrypt(self.total).mean
+
+    def _decrypt(self, total):
+        return secagg.Decryptor(self.params, self.parties.key).decrypt(total, 1)
+
+    def upload(self, data, hostile):
+        aggregator = secagg.Aggregator(self.params, 1)
+        aggregator.add(self.uploads[0])
+        aggregator.add(self.uploads[1])
+        before = aggregator.partial()
+        try:
+            aggregator.add(data)
+        except PrivFedError:
+            assert aggregator.partial() == before
+            return "refused"
+        assert hostile
+        assert data != self.uploads[HOSTILE]
+        assert aggregator.senders == tuple(party.id for party in self.params.roster)
+        try:
+            self._decrypt(aggregator.total())
+        except PrivFedError:
+            return "accepted, does not decrypt"
+        return "accepted"
+
+    def partial_sum(self, data):
+        aggregator = secagg.Aggregator(self.params, 1)
+        try:
+            aggregator.add_partial(data)
+            aggregator.add(self.uploads[1])
+            result = self._decrypt(aggregator.total())
+        except PrivFedError:
+            return "refused"
+        # Low bits are noise: a change there changes no sum.
+        expected = self._decrypt(self.parties.total(self.uploads[:2])).mean
+        assert all(np.array_equal(result.mean[name], expected[name]) for name in expected)
+        return "noise"
+
+    def total_sum(self, data):
+        try:
+            result = self._decrypt(data)
+        except PrivFedError:
+            return "refused"
+        if self.params.scheme != "ckks":  # approximate: no tag, see docs/limitations.md
+            for name, mean in self.honest.items():
+                assert np.array_equal(result.mean[name], mean)
+        return "noise"
+
+    def announcement(self, data):
+        try:
+            secagg.Decryptor(self.params, self.parties.key).prepare([data], 1)
+        except PrivFedError:
+            return "refused"
+        raise AssertionError("an altered announcement was accepted")
+
+    def parameters(self, data):
+        try:
+            changed = secagg.Parameters.from_bytes(data)
+        except PrivFedError:
+            return "refused"
+        assert changed.fingerprint != self.params.fingerprint
+        return "other parameters"
+
+
+def fuzz(scheme, count, seed):
+    rng = random.Random(seed)  # noqa: S311  (mutations are to be the same in every run)
+    target, outcomes = Target(scheme), {}
+    for number in range(count):
+        hostile = number % 2 == 1
+        if hostile:
+            mutated = spliced(rng, target.uploads[HOSTILE], target.others[rng.randrange(3)])
+            mutated = signed_again(target.params, mutated)
+            if mutated == target.uploads[HOSTILE]:
+                continue
+            outcome = "re-signed upload", target.upload(mutated, hostile=True)
+        else:
+            kind, message, other, try_it = rng.choice(
+                [
+                    ("upload", target.uploads[HOSTILE], target.others[2], target.upload),
+                    ("upload", target.uploads[HOSTILE], target.uploads[0], target.upload),
+                    ("partial", target.partial, target.others[0], target.partial_sum),
+                    ("total", target.total, target.partial, target.total_sum),
+                    ("announcement", target.announcements[0], target.total, target.announcement),
+                    ("parameters", target.params.to_bytes(), b'{"a":[1e999]}', target.parameters),
+                ]
+            )
+            mutated = spliced(rng, message, other)
+            if mutated == message:
+                continue
+            more = {"hostile": False} if kind == "upload" else {}
+            outcome = kind, try_it(mutated, **more)
+        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+    return outcomes
+
+
+def check(outcomes):
+    assert outcomes[("upload", "refused")] > 100 or sum(outcomes.values()) < 1000
+    assert ("upload", "accepted") not in outcomes
+    accepted = sum(
+        number
+        for (kind, outcome), number in outcomes.items()
+        if kind == "re-signed upload" and outcome.startswith("accepted")
+    )
+    assert accepted > 0  # the hostile half does reach the sum: its own claim, and no other
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_few_mutations(scheme):
+    check(fuzz(scheme, int(QUICK * SCHEMES[scheme]), seed=1))
+
+
+def cuts_flips_and_tails(rng, message, count):
+    """Yield what is the message but for a bit, an end, or something more."""
+    for _ in range(count):
+        flipped = bytearray(message)
+        flipped[rng.randrange(len(message))] ^= 1 << rng.randrange(8)
+        yield bytes(flipped)
+        yield message[: rng.randrange(len(message))]
+        yield message + rng.randbytes(rng.choice([1, 64, 300]))
+    yield message + message
+    yield b""
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_each_kind_of_message_with_a_bit_an_end_or_a_tail_changed(scheme):
+    """What a sender signed is never accepted changed; a sum's own words are for the tags."""
+    rng = random.Random(3)  # noqa: S311  (mutations are to be the same in every run)
+    target, count = Target(scheme), 12 if scheme in ("slots", "ckks") else 60
+    upload, head = target.uploads[HOSTILE], wire.PREFIX_BYTES + wire.COUNT.size
+    for wrong in cuts_flips_and_tails(rng, upload, count):
+        assert target.upload(wrong, hostile=False) == "refused"
+    for wrong in cuts_flips_and_tails(rng, target.announcements[0], count):
+        assert target.announcement(wrong) == "refused"
+    for message, try_it, senders in (
+        (target.partial, target.partial_sum, 1),
+        (target.total, target.total_sum, 3),
+    ):
+        seeds = 64 if scheme == "packed" else 0
+        signed = head + senders * (wire.ENTRY_BYTES + seeds)
+        for wrong in cuts_flips_and_tails(rng, message, count):
+            outcome = try_it(wrong)
+            if wrong[:signed] != message[:signed] or len(wrong) != len(message):
+                assert outcome == "refused"
+
+
+@pytest.mark.parametrize("kind", ["upload", "partial", "total", "announcement"])
+def test_no_kind_of_message_passes_for_another(kind):
+    target = Target("packed")
+    messages = {
+        "upload": target.uploads[HOSTILE], "partial": target.partial, "total": target.total,
+        "announcement": target.announcements[0],
+    }  # fmt: skip
+    for other, message in messages.items():
+        if other == kind:
+            continue
+        renamed = bytearray(message)
+        renamed[5] = wire.Kind[kind.upper()]
+        for wrong in (message, bytes(renamed)):
+            try_it = {
+                "upload": lambda data: target.upload(data, hostile=False),
+                "partial": target.partial_sum, "total": target.total_sum,
+                "announcement": target.announcement,
+            }[kind]  # fmt: skip
+            assert try_it(wrong) == "refused"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_hundred_thousand_mutations(scheme):
+    check(fuzz(scheme, int(FULL * SCHEMES[scheme]), seed=2))

@@ -1,0 +1,419 @@
+"""What goes in: arrays, state_dicts, integers, settings; and how light the package is."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from privfed import secagg
+from privfed.errors import AuthenticationError, CapacityError, ConfigError, DecodeError
+from privfed.secagg.quantize import Quantizer
+from tests.secagg.parties import Round, expected_mean, identities, parameters, updates
+
+SHAPES = {"w": (7, 5), "b": (5,)}
+
+
+def test_exports():
+    assert sorted(secagg.__all__) == [
+        "Aggregator", "Decryptor", "Encryptor", "Identity", "IntegerResult", "Keyring", "Layout",
+        "Parameters", "Party", "PublicIdentity", "Result", "SecretKey", "Simulation", "Traffic",
+        "generate_identity", "generate_keys", "open_key", "seal_key", "simulate",
+    ]  # fmt: skip
+    assert all(hasattr(secagg, name) for name in secagg.__all__)
+
+
+def run_python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout.split()
+
+
+def test_importing_loads_neither_seal_nor_torch():
+    heavy = "tenseal torch pandas scipy sklearn matplotlib zstandard opacus"
+    loaded = run_python(
+        f"import privfed.secagg, sys; print(*[n for n in {heavy.split()} if n in sys.modules])"
+    )
+    assert loaded == []
+
+
+def test_the_server_never_loads_seal(tmp_path):
+    """The packed scheme's server, with its parameters and two uploads from files."""
+    parties = Round.of(parameters(3, SHAPES))
+    (tmp_path / "params").write_bytes(parties.params.to_bytes())
+    for place, upload in enumerate(parties.uploads(updates(3, SHAPES), [1, 2, 3])):
+        (tmp_path / str(place)).write_bytes(upload)
+    loaded = run_python(
+        "import pathlib, sys\n"
+        "from privfed import secagg\n"
+        f"folder = pathlib.Path({str(tmp_path)!r})\n"
+        "params = secagg.Parameters.from_bytes((folder / 'params').read_bytes())\n"
+        "aggregator = secagg.Aggregator(params, 1)\n"
+        "for place in range(3): aggregator.add((folder / str(place)).read_bytes())\n"
+        "(folder / 'total').write_bytes(aggregator.total())\n"
+        "print(*[n for n in sys.modules if 'tenseal' in n or 'sealapi' in n])"
+    )
+    assert loaded == []
+    result = parties.decryptor.decrypt((tmp_path / "total").read_bytes(), 1)
+    assert result.total_weight == 6
+
+
+# Arrays.
+
+
+@pytest.mark.parametrize("scheme", ["packed", "reference"])
+def test_a_torch_state_dict_with_counters(scheme):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    models = [torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3)) for _ in range(3)]
+    sent = [model.state_dict() for model in models]
+    layout = secagg.Layout.of(sent[0])
+    assert layout.skipped == ("1.num_batches_tracked",)
+    assert layout.size == 4 * 3 + 3 + 4 * 3
+    params = parameters(3, scheme=scheme, layout=layout, clip_range=2.0, max_weight=None)
+    mean = Round.of(params).run(sent).mean
+    for name, array in mean.items():
+        assert array.dtype == np.float32
+        true = torch.stack([each[name] for each in sent]).mean(0).detach().numpy()
+        assert np.abs(array - true).max() <= 2.0 / (2**15 - 1) / 2 + 1e-7
+    models[0].load_state_dict({name: torch.tensor(each) for name, each in mean.items()}, False)
+
+
+def test_other_kinds_of_floats_and_tensors_that_need_gradients():
+    torch = pytest.importorskip("torch")
+    arrays = {
+        "half": np.array([0.25, -0.5], np.float16),
+        "double": np.array([0.1], np.float64),
+        "bfloat": torch.tensor([0.5], dtype=torch.bfloat16),
+        "learned": torch.nn.Parameter(torch.tensor([[0.75]])),
+        "strided": np.arange(6, dtype=np.float32).reshape(2, 3).T / 10,
+        "empty": np.zeros((0, 3), np.float32),
+    }
+    params = parameters(
+        2, layout=secagg.Layout.of(arrays), clip_range=1.0, bits=24, max_weight=None
+    )
+    mean = Round.of(params).run([arrays, arrays]).mean
+    for name in ("half", "double", "strided"):
+        assert np.abs(mean[name] - arrays[name]).max() < 1e-6
+    assert mean["learned"][0, 0] == pytest.approx(0.75, abs=1e-6)
+    assert mean["bfloat"][0] == pytest.approx(0.5, abs=1e-6)
+    assert mean["empty"].shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {},
+        {"w": np.zeros(0)},
+        {"steps": np.array(3)},
+        {"w": np.array([1j])},
+        {"w": np.array(["a"])},
+    ],
+    ids=["none", "no values", "integers alone", "complex", "text"],
+)
+def test_layouts_that_are_none(arrays):
+    with pytest.raises(ConfigError):
+        secagg.Layout.of(arrays)
+
+
+def test_arrays_in_another_order_are_the_same_update():
+    params, sent = parameters(2, SHAPES), updates(2, SHAPES)
+    backwards = [dict(reversed(each.items())) for each in sent]
+    mean = Round.of(params).run(backwards, [1, 2]).mean
+    assert np.array_equal(mean["w"], expected_mean(params, sent, [1, 2])["w"])
+
+
+def test_an_update_is_not_changed_by_sending_it():
+    params, sent = parameters(2, SHAPES), updates(2, SHAPES)
+    before = {name: array.copy() for name, array in sent[0].items()}
+    Round.of(params).run(sent, [1, 2])
+    assert all(np.array_equal(sent[0][name], before[name]) for name in before)
+
+
+# Integers.
+
+
+@pytest.mark.parametrize("scheme", ["packed", "slots", "reference"])
+@pytest.mark.parametrize("masks", [False, True])
+def test_integers_are_summed_as_they_are(scheme, masks):
+    params = parameters(3, SHAPES, scheme=scheme, pairwise_masks=masks, max_weight=None)
+    parties, rng = Round.of(params), np.random.default_rng(0)
+    top = 3 * (2**15 - 1)
+    sent = [
+        {name: rng.integers(-100, 100, shape) for name, shape in SHAPES.items()} for _ in range(3)
+    ]
+    # One party's noise may leave the range of a value, as long as the sum stays in its own.
+    sent[0]["w"][0, :2] = top, -top
+    sent[1]["w"][0, :2] = -top, top
+    uploads = [
+        encryptor.encrypt_integers(each, round_id=1)
+        for encryptor, each in zip(parties.encryptors, sent, strict=True)
+    ]
+    result = parties.decryptor.decrypt_sums(parties.total(uploads), 1)
+    for name in SHAPES:
+        assert result.sums[name].dtype == np.int64
+        assert np.array_equal(result.sums[name], sum(each[name] for each in sent))
+    assert len(result.senders) == 3
+
+
+@pytest.mark.parametrize("scheme", ["packed", "reference"])
+def test_only_the_sum_of_integers_has_to_fit(scheme):
+    """Whether a round fails must tell nothing of one party's noisy integers."""
+    parties = Round.of(parameters(3, {"w": (4,)}, scheme=scheme, max_weight=None))
+    huge = np.array([2**62, -(2**62), 2**40, 12345])
+    sent = [huge, 3 - huge, np.array([1, 2, 3, -4])]
+    uploads = [
+        encryptor.encrypt_integers({"w": each}, round_id=1)
+        for encryptor, each in zip(parties.encryptors, sent, strict=True)
+    ]
+    result = parties.decryptor.decrypt_sums(parties.total(uploads), 1)
+    assert result.sums["w"].tolist() == [4, 5, 6, -1]
+
+
+def test_integers_that_no_sum_can_be():
+    parties = Round.of(parameters(3, SHAPES, max_weight=None, scheme="slots"))
+    sent = {name: np.zeros(shape, np.int64) for name, shape in SHAPES.items()}
+    sent["b"][0] = 3 * (2**15 - 1) + 1
+    with pytest.raises(CapacityError, match="bits"):
+        parties.encryptors[0].encrypt_integers(sent, round_id=1)
+    sent["b"][0] = np.iinfo(np.int64).min
+    with pytest.raises(CapacityError):
+        parties.encryptors[0].encrypt_integers(sent, round_id=1)
+    with pytest.raises(ConfigError, match="integers"):
+        parties.encryptors[0].encrypt_integers(updates(1, SHAPES)[0], round_id=1)
+    weighted = Round.of(parameters(3, SHAPES))
+    sent["b"][0] = 0
+    with pytest.raises(ConfigError, match="weights"):
+        weighted.encryptors[0].encrypt_integers(sent, round_id=1)
+    with pytest.raises(ConfigError, match="weights"):
+        weighted.decryptor.decrypt_sums(b"", 1)
+
+
+@pytest.mark.parametrize("scheme", ["packed", "slots", "reference"])
+def test_a_sum_that_overflows_is_refused_and_not_wrapped(scheme):
+    params = parameters(2, {"w": (3,)}, scheme=scheme, max_weight=None, pairwise_masks=False)
+    parties = Round.of(params)
+    top = 2 * (2**15 - 1)
+    uploads = [
+        encryptor.encrypt_integers({"w": np.array([top, 0, 0])}, round_id=1)
+        for encryptor in parties.encryptors
+    ]
+    with pytest.raises(AuthenticationError):
+        parties.decryptor.decrypt_sums(parties.total(uploads), 1)
+
+
+# Settings.
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"job": ""},
+        {"job": "x" * 201},
+        {"clip_range": 0.0},
+        {"clip_range": -1.0},
+        {"clip_range": float("nan")},
+        {"clip_range": float("inf")},
+        {"bits": 5},
+        {"bits": 33},
+        {"max_clients": 1, "min_clients": 1},
+        {"min_clients": 1},
+        {"min_clients": 4},
+        {"max_clients": 4},
+        {"colluders": 1, "min_clients": 2},
+        {"colluders": -1},
+        {"max_weight": 0},
+        {"max_weight": 2**41},
+        {"scheme": "rot13"},
+        {"download": "both"},
+        {"download": "seeds", "scheme": "slots"},
+        {"download": "seeds", "scheme": "ckks"},
+        {"out_of_range": "wrap"},
+        {"tolerance": 0.0},
+        {"bits": 16.0},
+        {"max_weight": "many"},
+        {"clip_range": None},
+        {"pairwise_masks": 1},
+        {"honest_server": 1},
+        {"honest_server": None},
+        {"tolerance": 2.0},
+    ],
+    ids=str,
+)
+def test_settings_out_of_range(changes):
+    with pytest.raises((ConfigError, CapacityError)) as caught:
+        parameters(3, SHAPES, **changes)
+    assert "\n" not in str(caught.value)
+
+
+def means(params, sent, weights):
+    """The mean of updates as the decryptor computes it, without what carries it there."""
+    quantizer, start = Quantizer(params), params.weight_digits
+    checked = [
+        quantizer.check({"w": update}, weight)
+        for update, weight in zip(sent, weights or [None] * len(sent), strict=True)
+    ]
+    sums = sum(quantizer.integers(each, start, params.values) for each in checked)
+    mean = np.empty(params.layout.size, np.float32)
+    quantizer.mean(sums, weights and sum(weights), len(sent), mean)
+    return mean
+
+
+@given(
+    bits=st.integers(6, 32),
+    clip_range=st.floats(1e-20, 1e20),
+    max_weight=st.none() | st.integers(1, 2**40),
+    data=st.data(),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_next_round_accepts_every_mean(bits, clip_range, max_weight, data):
+    params = parameters(
+        3, {"w": (6,)}, bits=bits, clip_range=clip_range, max_weight=max_weight, tolerance=1.0
+    )
+    top = np.float32(clip_range)
+    share = st.floats(-1, 1) | st.sampled_from([1.0, -1.0])
+    drawn = [[1, -1, *data.draw(st.lists(share, min_size=4, max_size=4))] for _ in range(3)]
+    sent = [(np.array(each) * clip_range).astype(np.float32).clip(-top, top) for each in drawn]
+    weights = max_weight and [
+        data.draw(st.integers(1, max_weight) | st.integers(1, min(max_weight, 9))) for _ in sent
+    ]
+    mean = means(params, sent, weights)
+    again = means(params, [mean] * 3, weights)  # out_of_range="refuse"
+    assert np.abs(again).max() <= top
+
+
+def test_a_weighted_mean_ends_at_the_range():
+    """Sums rounded up come back a part of a step past it: 96 steps for 95.997 at 16 bits."""
+    params = parameters(3, {"w": (2,)}, clip_range=1.0, max_weight=1024)
+    mean = means(params, [np.array([1, -1], np.float32)] * 3, [3, 3, 3])
+    assert 3 * 96 * Quantizer(params).mean_factor(9, 3) > 1.00003
+    assert mean.tolist() == [1.0, -1.0]
+
+
+@pytest.mark.parametrize("masks", [None, False])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scheme": "slots"},
+        {"scheme": "ckks"},
+        {"scheme": "packed", "download": "summed"},
+        {"scheme": "reference", "download": "summed"},
+    ],
+    ids=str,
+)
+def test_what_a_lying_server_reads_the_key_from_needs_an_honest_one(changes, masks):
+    """Masks and tags leave c1 open, so they are no way round: see test_lying_server.py."""
+    changes = {"pairwise_masks": masks, **changes}
+    with pytest.raises(ConfigError, match="honest_server=True"):
+        parameters(3, SHAPES, honest_server=False, **changes)
+    trusting = parameters(3, SHAPES, honest_server=True, **changes)
+    text = trusting.to_bytes()
+    assert secagg.Parameters.from_bytes(text) == trusting
+    with pytest.raises(DecodeError, match="not valid"):
+        secagg.Parameters.from_bytes(
+            text.replace(b'"honest_server":true', b'"honest_server":false')
+        )
+
+
+def test_parameters_from_before_honest_server_are_refused_with_what_to_do():
+    text = parameters(3, SHAPES).to_bytes().replace(b'"honest_server":false,', b"")
+    text = text.replace(b'"version":2', b'"version":1')
+    with pytest.raises(DecodeError, match=r"version 1, this privfed reads 2: agree on new ones"):
+        secagg.Parameters.from_bytes(text)
+
+
+def test_a_roster_with_a_party_twice():
+    public = identities(1)[0].public
+    with pytest.raises(ConfigError, match="twice"):
+        parameters(2, SHAPES, roster=(public, public))
+
+
+def test_numbers_of_other_types_make_the_same_parameters():
+    same = parameters(3, SHAPES, bits=np.int64(16), clip_range=np.float64(0.05))
+    assert same.to_bytes() == parameters(3, SHAPES).to_bytes()
+    whole = parameters(3, SHAPES, clip_range=1)
+    assert whole.fingerprint == parameters(3, SHAPES, clip_range=1.0).fingerprint
+
+
+@given(
+    job=st.text(min_size=1, max_size=20),
+    clip_range=st.floats(1e-6, 1e6),
+    bits=st.integers(6, 32),
+    max_weight=st.none() | st.integers(1, 2**40),
+    scheme=st.sampled_from(["packed", "slots", "ckks", "reference"]),
+    names=st.lists(st.text(max_size=5), min_size=1, max_size=3, unique=True),
+    colluders=st.integers(0, 1),
+)
+@settings(max_examples=50, deadline=None)
+def test_parameters_round_trip_as_bytes(names, **changes):
+    params = parameters(
+        3,
+        layout=secagg.Layout(tuple((name, (2, place)) for place, name in enumerate(names, 1))),
+        min_clients=3,
+        tolerance=1.0,
+        **changes,
+    )
+    again = secagg.Parameters.from_bytes(params.to_bytes())
+    assert again == params
+    assert again.fingerprint == params.fingerprint
+    assert pickle.loads(pickle.dumps(params)) == params  # noqa: S301  (public, and our own)
+
+
+def test_every_setting_changes_the_fingerprint():
+    base = parameters(3, SHAPES)
+    changes = [
+        {"job": "other"}, {"clip_range": 0.06}, {"bits": 17}, {"max_weight": 1025},
+        {"max_weight": None}, {"min_clients": 3}, {"scheme": "slots"}, {"out_of_range": "clip"},
+        {"pairwise_masks": True}, {"download": "summed"}, {"tolerance": 0.04},
+        {"honest_server": True},
+        {"layout": secagg.Layout((("w", (5, 7)), ("b", (5,))))},
+        {"layout": secagg.Layout((("b", (5,)), ("w", (7, 5))))},
+        {"roster": tuple(party.public for party in reversed(identities(3)))},
+        {"roster": tuple(party.public for party in identities(4))},
+    ]  # fmt: skip
+    prints = {parameters(3, SHAPES, **change).fingerprint for change in changes}
+    assert len(prints | {base.fingerprint}) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[:-1],
+        lambda text: text + b" ",
+        lambda text: b" " + text,
+        lambda text: text.replace(b'"version":2', b'"version":3'),
+        lambda text: text.replace(b'"honest_server":false,', b""),
+        lambda text: text.replace(b'"honest_server":false', b'"honest_server":0'),
+        lambda text: text.replace(b'"bits":16', b'"bits":16.0'),
+        lambda text: text.replace(b'"bits":16', b'"bits":"16"'),
+        lambda text: text.replace(b'"bits":16', b'"bits":1e400'),
+        lambda text: text.replace(b'"bits":16,', b""),
+        lambda text: text.replace(b'"bits":16', b'"bits":16,"more":1'),
+        lambda text: text.replace(b'"layout":[', b'"layout":[['),
+        lambda text: b"[" * 100_000,
+        lambda text: b"\xff",
+        lambda text: b"null",
+    ],
+)
+def test_parameters_that_are_none(change):
+    text = parameters(3, SHAPES).to_bytes()
+    with pytest.raises(DecodeError):
+        secagg.Parameters.from_bytes(change(text))
+
+
+@pytest.mark.parametrize("round_id", [-1, 2**64, 1.5, "1", None, True])
+def test_round_numbers_that_are_none(round_id):
+    parties = Round.of(parameters(2, SHAPES))
+    with pytest.raises(ConfigError, match="round_id"):
+        parties.uploads(updates(1, SHAPES), [1], round_id)
+    with pytest.raises(ConfigError, match="round_id"):
+        secagg.Aggregator(parties.params, round_id)
+
+
+def test_a_transcript_of_another_length():
+    parties = Round.of(parameters(2, SHAPES))
+    with pytest.raises(ConfigError, match="transcript"):
+        parties.uploads(updates(1, SHAPES), [1], previous=b"short")

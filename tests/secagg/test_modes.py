@@ -1,0 +1,444 @@
+"""Work done ahead, masks, trees, and updates in several parts."""
+
+import numpy as np
+import pytest
+
+from privfed import secagg
+from privfed.errors import (
+    AuthenticationError,
+    CapacityError,
+    ConfigError,
+    ContextMismatchError,
+    DecodeError,
+    QuorumError,
+    ReplayError,
+)
+from privfed.he import planes, rlwe
+from privfed.he.packing import MODULUS, MODULUS_BITS, pack
+from privfed.secagg import rounds, wire
+from privfed.secagg.schemes import Packed, Zero, batched, packed, reference
+from tests.secagg.parties import Round, expected_mean, parameters, updates
+
+SHAPES = {"w": (7, 5), "b": (5,)}
+LONG = {"w": (100, 100), "b": (30,)}
+SCHEMES = ["packed", "slots", "ckks", "reference"]
+
+
+def same(left, right):
+    return all(np.array_equal(left[name], right[name]) for name in right)
+
+
+# Work ahead.
+
+
+@pytest.mark.parametrize("masks", [False, True])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_announced_seeds_give_the_same_result(scheme, masks):
+    if masks and scheme == "ckks":
+        return
+    params = parameters(3, SHAPES, scheme=scheme, pairwise_masks=masks)
+    parties, sent = Round.of(params), updates(3, SHAPES)
+    for round_id in (1, 2):
+        announced = [encryptor.announce(round_id) for encryptor in parties.encryptors]
+        parties.decryptor.prepare(announced, round_id)
+        result = parties.run(sent, [1, 2, 3], round_id)
+        assert same(result.mean, expected_mean(params, sent, [1, 2, 3]))
+
+
+def test_decrypting_after_announcements_expands_no_seed(monkeypatch):
+    parties, sent = Round.of(parameters(3, SHAPES)), updates(3, SHAPES)
+    parties.decryptor.prepare([each.announce(1) for each in parties.encryptors], 1)
+    total = parties.total(parties.uploads(sent, [1, 2, 3]))
+    monkeypatch.setattr(Packed, "keystream", lambda *_: pytest.fail("expanded seeds again"))
+    parties.decryptor.decrypt(total, 1)
+
+
+def test_a_party_that_announced_and_dropped_out():
+    parties, sent = Round.of(parameters(3, SHAPES)), updates(3, SHAPES)
+    parties.decryptor.prepare([each.announce(1) for each in parties.encryptors], 1)
+    total = parties.total(parties.uploads(sent, [1, 2, 3])[:2])
+    result = parties.decryptor.decrypt(total, 1)
+    assert same(result.mean, expected_mean(parties.params, sent[:2], [1, 2]))
+
+
+def test_announcements_are_checked():
+    parties = Round.of(parameters(3, SHAPES))
+    first, second, _ = (each.announce(1) for each in parties.encryptors)
+    prepare = parties.decryptor.prepare
+    with pytest.raises(ReplayError):
+        prepare([first, first], 1)
+    with pytest.raises(ContextMismatchError):
+        prepare([first], 2)
+    for bad in (first[:-1], first + b"\0", b"", parties.uploads(updates(1, SHAPES), [1])[0]):
+        with pytest.raises(DecodeError):
+            prepare([bad], 1)
+    for place in (140, 200, 250, 280, len(first) - 1):
+        altered = bytearray(second)
+        altered[place] ^= 1
+        with pytest.raises(AuthenticationError):
+            prepare([bytes(altered)], 1)
+
+
+def test_an_announcement_is_no_upload_and_an_upload_is_no_announcement():
+    """Signatures say what they are for: renaming the kind breaks them."""
+    parties = Round.of(parameters(3, SHAPES))
+    announced = bytearray(parties.encryptors[0].announce(1))
+    announced[5] = wire.Kind.UPLOAD
+    with pytest.raises((DecodeError, AuthenticationError)):
+        secagg.Aggregator(parties.params, 1).add(bytes(announced))
+
+
+@pytest.mark.parametrize("scheme", ["packed", "slots", "reference"])
+def test_zeros_and_masks_made_ahead(scheme):
+    params = parameters(3, SHAPES, scheme=scheme, pairwise_masks=True)
+    parties, sent = Round.of(params), updates(3, SHAPES)
+    parties.encryptors[0].prepare(2, round_id=1)  # masks too
+    parties.encryptors[1].prepare(3)  # zeros only
+    assert [each.prepared for each in parties.encryptors] == [2, 3, 0]
+    for round_id in (1, 2, 3):
+        result = parties.run(sent, [1, 2, 3], round_id)
+        assert same(result.mean, expected_mean(params, sent, [1, 2, 3]))
+    assert [each.prepared for each in parties.encryptors] == [0, 0, 0]
+    with pytest.raises(ReplayError):
+        parties.encryptors[0].prepare(1, round_id=3)
+
+
+def test_a_prepared_zero_is_never_used_twice():
+    parties = Round.of(parameters(3, SHAPES))
+    encryptor, update = parties.encryptors[0], updates(1, SHAPES)[0]
+    encryptor.prepare(1)
+    [zeros] = encryptor._pool
+    first = encryptor.encrypt(update, weight=1, round_id=1)
+    assert zeros[0].words is None
+    with pytest.raises(ReplayError):
+        zeros[0].take()
+    second = encryptor.encrypt(update, weight=1, round_id=2)
+    assert first[262:326] != second[262:326]  # the seeds
+
+
+# Masks.
+
+
+def decrypted_alone(parties, upload):
+    """What a key holder that taps one upload reads: its coefficients mod t."""
+    scheme, packing = Packed(parties.params.packing, "seeds"), parties.params.packing
+    part = parties.encryptors[0]._parts.all[0]
+    body = memoryview(upload)[wire.PREFIX_BYTES + wire.ENTRY_BYTES :]
+    split = scheme.seed_bytes(part.sealed)
+    seeds, payload = bytes(body[:split]), body[split:]
+    words = planes.decode(payload, scheme.words(part.sealed), packing.upload_bits)
+    phase = rlwe.uncut(words, packing.upload_cut) + scheme.keystream(
+        parties.key, [seeds], part.sealed
+    )
+    return rlwe.scale_down(rlwe.reduce(phase), packing.plain_bits)[0]
+
+
+def test_masks_hide_an_upload_from_another_key_holder():
+    shapes, zero = {"w": (8000,)}, [{"w": np.zeros(8000)} for _ in range(3)]
+    bare = Round.of(parameters(3, shapes, max_weight=None))
+    read = decrypted_alone(bare, bare.uploads(zero)[0])
+    assert not read[:3000].any()  # without masks: the update itself, here all zeros
+    masked = Round.of(parameters(3, shapes, max_weight=None, pairwise_masks=True))
+    read = decrypted_alone(masked, masked.uploads(zero)[0])
+    plain_bits = masked.params.packing.plain_bits
+    for bit in range(plain_bits):  # each bit of 4000 uniform words: half, within six deviations
+        share = ((read >> np.uint64(bit)) & np.uint64(1)).mean()
+        assert abs(share - 0.5) < 6 * 0.5 / len(read) ** 0.5
+    assert len(np.unique(read)) > 0.99 * len(read)
+
+
+@pytest.mark.parametrize("bits", [6, 8, 16, 24])
+def test_of_a_masked_message_only_the_sum_mod_t_matters(bits):
+    """Also its rounding: no residue of the message is left for a key holder to see.
+
+    Two messages under two masks with one sum mod t, and the same zero: the same bytes.
+    """
+    chosen = parameters(3, SHAPES, bits=bits).packing
+    scheme, rng = Packed(chosen, "seeds"), np.random.default_rng(0)
+    words = rng.integers(0, MODULUS, scheme.words(500), np.uint64)
+    mask = rng.integers(0, 2**chosen.plain_bits, len(words), np.uint64)
+    values = rng.integers(-chosen.limit, chosen.limit, (2, 500), endpoint=True)
+    shift = pack(values[0], chosen) - pack(values[1], chosen)
+    masks = mask, (mask + shift) & np.uint64(2**chosen.plain_bits - 1)
+    sealed = {
+        scheme.seal(None, Zero(words.copy(), b"", mask=each), value)
+        for each, value in zip(masks, values, strict=True)
+    }
+    assert len(sealed) == 1
+
+
+def test_masks_are_fresh_for_each_round_part_and_cohort():
+    params = parameters(4, SHAPES, pairwise_masks=True)
+    parties = Round.of(params)
+    masks = parties.encryptors[0]._masks
+    one, two, fewer = (
+        rounds.Round.of(params, number, cohort)
+        for number, cohort in ((1, None), (2, None), (1, (0, 1, 2)))
+    )
+    name = parties.encryptors[0]._agreed(one, 0)
+    first = masks.words(name, one, 50, 2**39)
+    assert np.array_equal(first, masks.words(name, one, 50, 2**39))
+    for other in (
+        masks.words(parties.encryptors[0]._agreed(two, 0), two, 50, 2**39),
+        masks.words(parties.encryptors[0]._agreed(one, 1), one, 50, 2**39),
+        masks.words(parties.encryptors[0]._agreed(fewer, 0), fewer, 50, 2**39),
+        masks.words(name[:-1] + b"x", one, 50, 2**39),
+    ):
+        assert (first != other).sum() > 45
+
+
+@pytest.mark.parametrize("modulus", [2**22, 2**39, 2**56, 549755731969, 2**22 - 3])
+@pytest.mark.parametrize("cohort", [None, (0, 3), (0, 1, 3, 4)])
+def test_masks_of_a_cohort_cancel_and_of_fewer_do_not(modulus, cohort):
+    params = parameters(5, SHAPES, pairwise_masks=True)
+    parties = Round.of(params)
+    places = cohort or range(5)
+    one = rounds.Round.of(params, 1, cohort)
+    words = [
+        parties.encryptors[place]._masks.words(b"name", one, 40_000, modulus) for place in places
+    ]
+    assert max(each.max() for each in words) < modulus
+    total = [sum(column) % modulus for column in zip(*(w.tolist() for w in words), strict=True)]
+    assert not any(total)
+    assert len(np.unique(words[0])) > 100
+
+
+def test_masks_need_a_cohort_that_is_one():
+    parties = Round.of(parameters(4, SHAPES, pairwise_masks=True, min_clients=3))
+    update = updates(1, SHAPES)[0]
+    for cohort in ([0, 1], [0, 1, 9], [1, 2, 3]):
+        with pytest.raises(ConfigError, match=r"cohort"):
+            parties.encryptors[0].encrypt(update, weight=1, round_id=1, cohort=cohort)
+    with pytest.raises(ConfigError):
+        secagg.Aggregator(parties.params, 1, cohort=[0, 1])
+
+
+def test_after_a_dropout_the_same_round_is_not_sent_again():
+    """Two sendings under masks of two cohorts differ by the missing party's mask."""
+    parties = Round.of(parameters(4, SHAPES, pairwise_masks=True))
+    update = updates(1, SHAPES)[0]
+    parties.encryptors[0].encrypt(update, weight=1, round_id=1)
+    with pytest.raises(ReplayError):
+        parties.encryptors[0].encrypt(update, weight=1, round_id=1, cohort=[0, 1, 2])
+
+
+def test_masks_are_on_from_three_clients_and_wherever_totals_carry_no_seeds():
+    def masks(clients, **changes):
+        return parameters(clients, SHAPES, pairwise_masks=None, **changes).masks
+
+    assert [masks(2), masks(3), masks(10)] == [False, True, True]
+    assert masks(2, download="summed")
+    assert masks(2, scheme="slots")
+    assert not masks(5, scheme="reference")
+    assert not masks(5, scheme="ckks")
+    with pytest.raises(ConfigError, match="masks"):
+        parameters(3, SHAPES, scheme="ckks", pairwise_masks=True)
+
+
+def test_a_mask_key_of_low_order_is_refused():
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    signer = Ed25519PrivateKey.generate()
+    low = bytes(32)
+    public = secagg.PublicIdentity(
+        signer.public_key().public_bytes_raw(),
+        low,
+        signer.sign(b"privfed/1/mask key\x00" + low),
+    )
+    honest = [secagg.generate_identity() for _ in range(2)]
+    params = parameters(
+        3, SHAPES, pairwise_masks=True, roster=(*(each.public for each in honest), public)
+    )
+    encryptor = secagg.Encryptor(params, secagg.generate_keys(params), honest[0])
+    with pytest.raises(AuthenticationError, match="low order"):
+        encryptor.encrypt(updates(1, SHAPES)[0], weight=1, round_id=1)
+
+
+def test_a_mask_key_that_its_owner_did_not_sign_is_refused():
+    first, second = (secagg.generate_identity().public for _ in range(2))
+    with pytest.raises(AuthenticationError):
+        secagg.PublicIdentity(first.verify_key, second.mask_key, second.mask_signature)
+
+
+# Trees.
+
+
+@pytest.mark.parametrize("download", ["seeds", "summed"])
+def test_a_tree_of_three_levels_gives_the_bytes_of_one_aggregator(download):
+    params = parameters(7, SHAPES, download=download)
+    parties, sent = Round.of(params), updates(7, SHAPES)
+    weights = list(range(1, 8))
+    uploads = parties.uploads(sent, weights)
+
+    def node(uploads, partials=()):
+        aggregator = secagg.Aggregator(params, 1)
+        for upload in uploads:
+            aggregator.add(upload)
+        for partial in partials:
+            aggregator.add_partial(partial)
+        return aggregator
+
+    low = node(uploads[:2]).partial()
+    middle = node(uploads[2:4], [low]).partial()
+    root = node(uploads[4:5], [middle, node(uploads[5:]).partial()])
+    total = root.total()
+    assert total == node(uploads).total()
+    result = parties.decryptor.decrypt(total, 1)
+    assert same(result.mean, expected_mean(params, sent, weights))
+
+
+def test_partial_sums_are_checked_like_uploads():
+    params = parameters(4, SHAPES)
+    parties = Round.of(params)
+    uploads = parties.uploads(updates(4, SHAPES), [1, 2, 3, 4])
+    leaf = secagg.Aggregator(params, 1)
+    for upload in uploads[:2]:
+        leaf.add(upload)
+    partial = leaf.partial()
+    root = secagg.Aggregator(params, 1)
+    root.add_partial(partial)
+    with pytest.raises(ReplayError):
+        root.add_partial(partial)
+    for again in uploads[:2]:
+        with pytest.raises(ReplayError):
+            root.add(again)
+    for bad in (partial[:-1], partial + b"\0", partial[:140]):
+        with pytest.raises(DecodeError):
+            secagg.Aggregator(params, 1).add_partial(bad)
+    forged = bytearray(partial)
+    forged[140] ^= 1
+    with pytest.raises(AuthenticationError):
+        secagg.Aggregator(params, 1).add_partial(bytes(forged))
+    with pytest.raises(DecodeError):
+        parties.decryptor.decrypt(partial, 1)
+    with pytest.raises(QuorumError):
+        secagg.Aggregator(params, 1).partial()
+
+
+def test_a_stranger_with_a_tapped_upload_hands_in_no_partial_sum():
+    """Nobody signs a partial sum: among uploads it would shut the sender out."""
+    parties = Round.of(parameters(3, SHAPES))
+    uploads = parties.uploads(updates(3, SHAPES), [1, 2, 3])
+    leaf = secagg.Aggregator(parties.params, 1)
+    leaf.add(uploads[0])
+    forged = bytearray(leaf.partial())
+    forged[-1] ^= 0x55
+    root = secagg.Aggregator(parties.params, 1)
+    for wrong in (bytes(forged), uploads[1] + bytes(forged)):
+        with pytest.raises(DecodeError, match="add_partial"):
+            root.add(wrong)
+    for wrong in (uploads[0], leaf.partial() + uploads[1]):
+        with pytest.raises(DecodeError, match="expected is a partial sum"):
+            root.add_partial(wrong)
+    assert root.senders == ()
+    for upload in uploads:
+        root.add(upload)
+    parties.decryptor.decrypt(root.total(), 1)
+
+
+def test_a_partial_sum_with_words_past_the_modulus_does_no_harm():
+    params = parameters(3, SHAPES)
+    parties = Round.of(params)
+    leaf = secagg.Aggregator(params, 1)
+    leaf.add(parties.uploads(updates(1, SHAPES), [1])[0])
+    partial = bytearray(leaf.partial())
+    words = len(leaf._sums[0].accumulator._c0)
+    size = planes.size_bytes(words, MODULUS_BITS)
+    partial[-size:] = b"\xff" * size
+    root = secagg.Aggregator(params, 1)
+    root.add_partial(bytes(partial))
+    assert max(planes.decode(root.partial()[-size:], words, MODULUS_BITS)) < MODULUS
+
+
+# Parts.
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Parts of a few thousand values, so that small updates have several."""
+    monkeypatch.setattr(packed, "_BLOCKS_PER_PART", 1)
+    monkeypatch.setattr(batched, "_BLOCKS_PER_PART", 1)
+    monkeypatch.setattr(reference.Reference, "values_per_part", 4000)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.usefixtures("small_parts")
+def test_an_update_in_several_parts(scheme, streamed):
+    params = parameters(3, LONG, scheme=scheme, pairwise_masks=scheme != "ckks")
+    parties, sent = Round.of(params), updates(3, LONG)
+    aggregator = secagg.Aggregator(params, 1)
+    streams = [
+        encryptor.encrypt_blocks(update, weight=weight, round_id=1)
+        for encryptor, update, weight in zip(parties.encryptors, sent, [5, 6, 7], strict=True)
+    ]
+    if streamed:
+        for row in zip(*streams, strict=True):  # parts of the parties arrive interleaved
+            for part in row:
+                aggregator.add(part)
+        result = parties.decryptor.decrypt(aggregator.total_blocks(), 1)
+    else:
+        for stream in streams:
+            aggregator.add(b"".join(stream))
+        result = parties.decryptor.decrypt(aggregator.total(), 1)
+    assert len(aggregator._parts) >= 2
+    assert same(result.mean, expected_mean(params, sent, [5, 6, 7]))
+    assert result.total_weight == 18
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_party_that_sends_only_some_parts_fails_the_round():
+    params = parameters(3, LONG)
+    parties, sent = Round.of(params), updates(3, LONG)
+    aggregator = secagg.Aggregator(params, 1)
+    for upload in parties.uploads(sent[:2], [1, 1]):
+        aggregator.add(upload)
+    stream = parties.encryptors[2].encrypt_blocks(sent[2], weight=1, round_id=1)
+    aggregator.add(next(stream))
+    for take in (aggregator.total, aggregator.partial):
+        with pytest.raises(QuorumError, match="parts"):
+            take()
+    for part in stream:
+        aggregator.add(part)
+    aggregator.total()
+    with pytest.raises(ReplayError, match="closed"):
+        aggregator.add(b"")
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_parts_of_a_total_over_different_parties():
+    params = parameters(3, LONG)
+    parties, sent = Round.of(params), updates(3, LONG)
+    uploads = parties.uploads(sent, [1, 2, 3])
+    blocks = []
+    for chosen in (uploads, uploads[:2]):
+        aggregator = secagg.Aggregator(params, 1)
+        for upload in chosen:
+            aggregator.add(upload)
+        blocks.append(list(aggregator.total_blocks()))
+    mixed = blocks[0][:1] + blocks[1][1:]
+    with pytest.raises(QuorumError, match="different parties"):
+        parties.decryptor.decrypt(b"".join(mixed), 1)
+    for bad in (blocks[0][1:], blocks[0][:-1], blocks[0][::-1], blocks[0] + blocks[0][:1]):
+        with pytest.raises(DecodeError):
+            parties.decryptor.decrypt(b"".join(bad), 1)
+    parties.decryptor.decrypt(b"".join(blocks[0]), 1)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_nothing_of_a_message_is_added_if_a_later_part_is_bad():
+    params = parameters(3, LONG)
+    parties = Round.of(params)
+    upload = parties.uploads(updates(1, LONG), [1])[0]
+    aggregator = secagg.Aggregator(params, 1)
+    bad = bytearray(upload)
+    bad[-1] ^= 1
+    with pytest.raises(AuthenticationError):
+        aggregator.add(bytes(bad))
+    aggregator.add(upload)
+    assert len(aggregator.senders) == 1
+
+
+def test_an_encrypted_update_too_many():
+    with pytest.raises(CapacityError, match="fewer"):
+        parameters(1024, SHAPES, bits=32, scheme="slots")

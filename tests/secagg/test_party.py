@@ -1,0 +1,327 @@
+"""One company's side: its rounds, transcript and results, in one process and in the next."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from privfed import secagg
+from privfed.errors import (
+    AuthenticationError,
+    CapacityError,
+    ConfigError,
+    ContextMismatchError,
+    DecodeError,
+    ReplayError,
+)
+from privfed.secagg.schemes import Packed, packed
+from tests.secagg.parties import expected_mean, identities, updates
+from tests.secagg.party_jobs import SHAPES, Job, same
+
+# Rounds and their chain.
+
+
+def test_rounds_number_and_chain_themselves(job):
+    seen = []
+    for round_id in (1, 2, 3):
+        total, results = job.round(round_id)
+        for party, result in zip(job.parties, results, strict=True):
+            assert same(result.mean, expected_mean(job.params, job.sent))
+            assert (party.round_id, party.transcript) == (round_id, result.transcript)
+        seen.append(results[0].transcript)
+    assert len(set(seen)) == 3
+    assert total[64:96] != bytes(32)  # the third total names the second one
+    assert job.record["transcript"] == seen[-1].hex()
+    assert [party.id for party in job.parties] == [each.id for each in job.params.roster]
+
+
+def test_parties_that_saw_other_totals_do_not_add_up_in_the_next_round(job):
+    uploads = job.uploads()
+    job.parties[0].open(job.total(uploads, 1))
+    for party in job.parties[1:]:
+        party.open(job.total(uploads[:2], 1))
+    first, second, _ = job.uploads()
+    server = secagg.Aggregator(job.params, 2)
+    server.add(first)
+    with pytest.raises(ContextMismatchError, match="history"):
+        server.add(second)
+
+
+def test_a_party_that_missed_a_round_comes_back_unchained(job):
+    late, others = job.parties[2], job.parties[:2]
+    uploads = [party.encrypt(update) for party, update in zip(others, job.sent, strict=False)]
+    total = job.total(uploads, 1)
+    for party in others:
+        party.open(total)
+    chained = [
+        party.encrypt(update, round_id=2)
+        for party, update in zip(job.parties, job.sent, strict=True)
+    ]
+    server = secagg.Aggregator(job.params, 2)
+    for upload in chained[:2]:
+        server.add(upload)
+    with pytest.raises(ContextMismatchError, match="history"):
+        server.add(chained[2])
+    total = job.total(job.uploads(chained=False), 3)
+    for party in job.parties:
+        assert same(party.open(total).mean, expected_mean(job.params, job.sent))
+    assert late.transcript == others[0].transcript
+    job.round(4)
+
+
+def test_a_round_may_be_named_and_does_not_go_back(job):
+    job.parties[0].encrypt(job.sent[0], round_id=7)
+    assert job.parties[0].round_id == 7
+    for earlier in (6, 7):
+        with pytest.raises(ReplayError, match="not after round 7"):
+            job.parties[0].encrypt(job.sent[0], round_id=earlier)
+    job.parties[0].encrypt(job.sent[0])
+    assert job.parties[0].round_id == 8
+
+
+def test_nothing_is_sent_by_what_is_refused(job):
+    wrong = {name: array * 100 for name, array in job.sent[0].items()}
+    for update in (wrong, {}, {**job.sent[0], "more": np.zeros(1)}):
+        with pytest.raises((ConfigError, CapacityError)):
+            job.parties[0].encrypt(update)
+    assert job.parties[0].round_id == 0
+    job.round(1)
+
+
+# Ahead.
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_what_is_announced_is_used_and_expanded_once(tmp_path, monkeypatch, masks):
+    job = Job(tmp_path / "state", pairwise_masks=masks)
+    for round_id in (1, 2):
+        announced = [party.announce() for party in job.parties]
+        for party in job.parties:
+            party.expect(announced)
+        seeds = [each[-64:] for each in announced]
+        uploads = job.uploads()
+        assert all(seed in upload for seed, upload in zip(seeds, uploads, strict=True))
+        total = job.total(uploads, round_id)
+        with monkeypatch.context() as patched:
+            patched.setattr(Packed, "keystream", lambda *_: pytest.fail("expanded seeds again"))
+            results = [party.open(total) for party in job.parties]
+        assert all(same(each.mean, expected_mean(job.params, job.sent)) for each in results)
+
+
+def test_announcements_that_come_after_the_upload(job, monkeypatch):
+    announced = [party.announce() for party in job.parties]
+    total = job.total(job.uploads(), 1)
+    job.parties[0].expect(announced)  # the round that is sent and not opened
+    monkeypatch.setattr(Packed, "keystream", lambda *_: pytest.fail("expanded seeds again"))
+    job.parties[0].open(total)
+
+
+def test_announcements_of_more_parties_than_came(job):
+    announced = [party.announce() for party in job.parties]
+    job.parties[0].expect(announced)
+    uploads = [party.encrypt(each) for party, each in zip(job.parties[:2], job.sent, strict=False)]
+    mean = job.parties[0].open(job.total(uploads, 1)).mean
+    assert same(mean, expected_mean(job.params, job.sent[:2]))
+
+
+def test_zeros_made_ahead_go_with_the_next_updates(job):
+    job.parties[0].prepare(2)
+    assert job.parties[0]._encryptor.prepared == 2
+    job.round(1)
+    job.round(2)
+    assert job.parties[0]._encryptor.prepared == 0
+
+
+# A total is decrypted once.
+
+SECOND_PROCESS = """
+import pathlib, sys
+import numpy as np
+from privfed import secagg
+folder = pathlib.Path(sys.argv[1])
+params = secagg.Parameters.from_bytes((folder / "params").read_bytes())
+key = secagg.SecretKey.load(folder / "key")
+identity = secagg.Identity.load(folder / "identity")
+with secagg.Party(params, key, identity, folder / "state") as party:
+    secagg.Decryptor.decrypt = secagg.Decryptor.decrypt_sums = None  # nothing is decrypted again
+    sums = sys.argv[2] == "sums"
+    total = (folder / "total").read_bytes()
+    again = party.open_sums(total) if sums else party.open(total)
+    assert party.opened().transcript == again.transcript == party.transcript
+    np.savez(folder / "again.npz", **(again.sums if sums else again.mean))
+    print(party.round_id, party.transcript.hex(), *again.senders)
+    print("" if sums else again.max_error)
+"""
+
+
+@pytest.mark.parametrize("kind", ["mean", "sums"])
+def test_another_process_gets_the_result_that_was_kept(tmp_path, kind):
+    (tmp_path / "state").mkdir(mode=0o700)
+    job = Job(tmp_path / "state")
+    (tmp_path / "params").write_bytes(job.params.to_bytes())
+    job.key.save(tmp_path / "key")
+    identities(1)[0].save(tmp_path / "identity")
+    if kind == "sums":
+        job.sent = [{name: np.full(shape, 5) for name, shape in SHAPES.items()} for _ in range(3)]
+        pairs = zip(job.parties, job.sent, strict=True)
+        total = job.total([party.encrypt_integers(each) for party, each in pairs], 1)
+        first = job.parties[0].open_sums(total)
+        arrays = first.sums
+        assert all((array == 15).all() for array in arrays.values())
+    else:
+        total = job.total(job.uploads(), 1)
+        first = job.parties[0].open(total)
+        arrays = first.mean
+    (tmp_path / "total").write_bytes(total)
+    job.parties[0].close()
+    printed = subprocess.run(
+        [sys.executable, "-c", SECOND_PROCESS, str(tmp_path), kind],
+        check=True, capture_output=True, text=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert printed[0].split() == ["1", first.transcript.hex(), *first.senders]
+    assert kind == "sums" or float(printed[1]) == first.max_error
+    with np.load(tmp_path / "again.npz") as again:
+        assert same(again, arrays)
+        assert all(again[name].dtype == arrays[name].dtype for name in arrays)
+    with job.fresh() as party:
+        assert party.round_id == 1
+        party.encrypt(updates(1, SHAPES)[0])
+        assert party.round_id == 2
+
+
+def opening(party, total, kind):
+    return party.open(total) if kind == "mean" else party.open_sums(total)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("kind", ["mean", "sums"])
+def test_the_same_total_again_and_no_other(tmp_path, monkeypatch, kind, restart, streamed):
+    job = Job(tmp_path / "state")
+    if kind == "sums":
+        job.sent = [{name: np.full(shape, 5) for name, shape in SHAPES.items()} for _ in range(3)]
+        pairs = zip(job.parties, job.sent, strict=True)
+        uploads = [party.encrypt_integers(each) for party, each in pairs]
+    else:
+        uploads = job.uploads()
+    server = secagg.Aggregator(job.params, 1)
+    for upload in uploads:
+        server.add(upload)
+    total, other = server.total(), job.total(uploads[:2], 1)
+
+    def given(total):
+        return iter([total]) if streamed else total
+
+    party = job.parties[0]
+    first = opening(party, given(total), kind)
+    if restart:
+        party.close()
+        party = job.fresh()
+    before = job.record
+    monkeypatch.setattr(Packed, "open", lambda *_: pytest.fail("decrypted again"))
+    for _ in range(2):
+        again = opening(party, given(total), kind)
+        assert again.transcript == first.transcript
+        arrays = first.mean if kind == "mean" else first.sums
+        assert same(again.mean if kind == "mean" else again.sums, arrays)
+        assert party.opened().senders == party.opened(1).senders == first.senders
+        with pytest.raises(ReplayError, match="another total of round 1"):
+            opening(party, given(other), kind)
+        with pytest.raises(ConfigError, match="opened as"):
+            opening(party, given(total), "mean" if kind == "sums" else "sums")
+        with pytest.raises(DecodeError):
+            opening(party, given(total[:-1]), kind)
+    with pytest.raises(ReplayError, match="round 2's result is not kept; round 1's is"):
+        party.opened(2)
+    assert job.record == before
+
+
+def test_what_was_handed_out_may_be_changed(tmp_path):
+    """In-place arithmetic on a mean must not change what the next caller gets."""
+    for folder in (None, tmp_path / "state"):
+        job = Job(tmp_path / "other" if folder is None else folder)
+        if folder is None:
+            job.parties[0].close()
+            job.parties[0] = job.party(0)
+        total = job.total(job.uploads(), 1)
+        for array in job.parties[0].open(total).mean.values():
+            array *= 0
+        for array in job.parties[0].open(total).mean.values():
+            array *= 0
+        assert same(job.parties[0].opened().mean, expected_mean(job.params, job.sent))
+
+
+def test_a_failed_round_leaves_the_one_before(job):
+    _, results = job.round(1)
+    wrong = bytearray(job.total(job.uploads(), 2))
+    wrong[-20] ^= 0xFF
+    with pytest.raises(AuthenticationError, match="does not decrypt"):
+        job.parties[0].open(bytes(wrong))
+    assert job.record["failures"] == 1
+    assert job.parties[0].opened().transcript == results[0].transcript == job.parties[0].transcript
+    with pytest.raises(ReplayError):
+        job.parties[0].opened(2)
+    with pytest.raises(ReplayError):
+        job.parties[0].open(bytes(wrong))
+    job.parties[0].close()
+    with job.fresh() as again:
+        assert same(again.opened().mean, results[0].mean)
+
+
+def test_a_round_opened_within_another_does_not_go_back(job):
+    """A stream of parts that opens a later round while it is read."""
+    first = job.total(job.uploads(chained=False), 1)
+    second = job.total(job.uploads(chained=False), 2)
+    opened = []
+
+    def parts():
+        yield first
+        opened.append(job.parties[0].open(second, round_id=2))
+
+    with pytest.raises(ReplayError, match="meanwhile"):
+        job.parties[0].open(parts(), round_id=1)
+    assert job.parties[0].opened().transcript == opened[0].transcript == job.parties[0].transcript
+    assert job.record["opened"] == 2
+
+
+def test_updates_in_several_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "_BLOCKS_PER_PART", 1)
+    monkeypatch.setitem(SHAPES, "w", (300, 100))
+    job = Job(tmp_path / "state")
+    server = secagg.Aggregator(job.params, 1)
+    for upload in job.uploads():
+        server.add(upload)
+    blocks = list(server.total_blocks())
+    assert len(blocks) > 1
+    first = job.parties[0].open(iter(blocks))
+    job.parties[0].close()
+    with job.fresh() as again:
+        for total in (iter(blocks), b"".join(blocks)):
+            assert same(again.open(total).mean, first.mean)
+        with pytest.raises(DecodeError):
+            again.open(iter(blocks[:-1]))
+
+
+# Cohorts.
+
+
+def test_a_cohort_is_remembered_until_the_total_comes(tmp_path):
+    job = Job(tmp_path / "state", count=4, pairwise_masks=True)
+    cohort = [0, 2, 3]
+    uploads = [job.parties[place].encrypt(job.sent[place], cohort=cohort) for place in cohort]
+    total = job.total(uploads, 1, cohort)
+    job.parties[0].close()
+    with job.fresh() as again:
+        assert same(
+            again.open(total).mean, expected_mean(job.params, [job.sent[p] for p in cohort])
+        )
+        assert job.record["cohort"] == cohort
+    assert job.parties[2].open(total).senders == tuple(job.params.roster[p].id for p in cohort)
+    with pytest.raises(ConfigError, match="sent no round"):
+        job.parties[1].open(total)
+    with pytest.raises(ContextMismatchError, match="cohort"):
+        job.parties[1].open(total, round_id=1)
+    job.parties[1].open(total, round_id=1, cohort=cohort)
+    for party in (job.parties[1], job.parties[2]):
+        party.encrypt(job.sent[0], round_id=2)

@@ -1,0 +1,173 @@
+"""A party that is cut at any write goes on in the next process, or refuses with a named error.
+
+What it sends and shows goes to a log, as it would to a server and to a model: nothing that is
+there may be contradicted by a later process.
+"""
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+
+from privfed import secagg
+from privfed.errors import ReplayError
+from tests.secagg.crash_points import killed, refused, stepped
+from tests.secagg.parties import expected_mean, identities, parameters, updates
+
+SHAPES = {"w": (3, 2), "b": (2,)}
+
+
+@pytest.fixture(params=[killed, refused], ids=["kill", "full disk"])
+def cut(request):
+    return request.param
+
+
+@cache
+def others(scheme):
+    """A job, its other party's uploads for rounds 1 to 3, and what round each should give."""
+    params = parameters(2, SHAPES, scheme=scheme, max_weight=None)
+    key = secagg.generate_keys(params)
+    sent = updates(2, SHAPES)
+    integers = {name: np.full(shape, 7) for name, shape in SHAPES.items()}
+    with secagg.Party(params, key, identities(2)[1]) as other:
+        uploads = {
+            1: other.encrypt(sent[1], round_id=1, chained=False),
+            2: other.encrypt_integers(integers, round_id=2, chained=False),
+            3: other.encrypt(sent[1], round_id=3, chained=False),
+        }
+        second = secagg.Party(params, key, identities(2)[1])
+        again = {1: second.encrypt(sent[0], round_id=1, chained=False)}
+    return params, key, sent, integers, uploads, again
+
+
+class Life:
+    """A party's first three rounds, in a folder that the next process finds as they left it."""
+
+    def __init__(self, folder, scheme, streamed):
+        folder.mkdir(exist_ok=True)
+        self.log, self.state = folder / "log", folder / "state"
+        self.streamed = streamed
+        self.params, self.key, self.sent, self.integers, self.others, self.again = others(scheme)
+
+    def party(self):
+        return secagg.Party(self.params, self.key, identities(1)[0], self.state)
+
+    def say(self, **what):
+        with self.log.open("a") as log:
+            log.write(json.dumps(what) + "\n")
+
+    def said(self, kind):
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return {line["round"]: line for line in map(json.loads, lines) if line["kind"] == kind}
+
+    def total(self, upload, round_id, others=None):
+        server = secagg.Aggregator(self.params, round_id)
+        server.add(upload)
+        server.add((others or self.others)[round_id])
+        return server.total()
+
+    def given(self, total):
+        return iter([total]) if self.streamed else total
+
+    def send(self, party, round_id):
+        if round_id == 2:
+            upload = party.encrypt_integers(self.integers, round_id=2, chained=False)
+        else:
+            upload = party.encrypt(self.sent[0], round_id=round_id, chained=False)
+        assert round_id not in self.said("sent")
+        self.say(kind="sent", round=round_id, upload=upload.hex())
+
+    def open(self, party, round_id):
+        total = self.total(bytes.fromhex(self.said("sent")[round_id]["upload"]), round_id)
+        if round_id == 2:
+            result = party.open_sums(self.given(total), round_id=2)
+            arrays = result.sums
+            assert all((array == 14).all() for array in arrays.values())
+        else:
+            result = party.open(self.given(total), round_id=round_id)
+            arrays, wanted = result.mean, expected_mean(self.params, self.sent)
+            assert all(np.array_equal(arrays[name], wanted[name]) for name in wanted)
+        if round_id == party.round_id:
+            assert party.transcript == result.transcript
+        self.say(kind="opened", round=round_id, transcript=result.transcript.hex())
+
+    def live(self):
+        with self.party() as party:
+            for round_id in (1, 2):
+                self.send(party, round_id)
+                self.open(party, round_id)
+
+    def record(self):
+        return json.loads((self.state / "rounds.json").read_text())
+
+    def check(self):
+        """Be the process that comes after the cut; return what it could do."""
+        sent, opened, did = self.said("sent"), self.said("opened"), []
+        with self.party() as party:
+            before = self.record()
+            assert before["sent"] >= max(sent, default=-1)
+            assert before["opened"] >= max(opened, default=-1)
+            assert before["failures"] == 0
+            if before["opened"] in opened and not before["opening"]:
+                assert before["transcript"] == opened[before["opened"]]["transcript"]
+            for round_id in sent:  # no upload of a round is sent twice
+                with pytest.raises(ReplayError):
+                    party.encrypt(self.sent[0], round_id=round_id, chained=False)
+            lost = []
+            for round_id in sorted(sent):
+                try:
+                    self.open(party, round_id)  # the mean is right, or nothing comes
+                    did.append("opened")
+                except ReplayError:
+                    did.append("refused")
+                    lost.append(round_id)
+            # Rounds before the last one, or a stream that was used up half-read.
+            used_up = sent.keys() - opened.keys() if self.streamed else set()
+            assert all(each < before["opened"] or each in used_up for each in lost)
+            if 1 in sent:  # and of no round is a second total opened
+                upload = bytes.fromhex(sent[1]["upload"])
+                if "opened" in did or before["opened"] >= 1:
+                    with pytest.raises(ReplayError):
+                        party.open(self.total(upload, 1, self.again), round_id=1)
+            assert party.round_id <= 2
+            self.send(party, 3)
+            self.open(party, 3)
+        after = self.record()
+        assert after["sent"] == after["opened"] == 3
+        return did
+
+
+@pytest.mark.parametrize("streamed", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_two_rounds_are_cut_anywhere(tmp_path, cut, streamed):
+    seen = []
+
+    def prepare(folder):
+        life = Life(folder, "reference", streamed)
+        return life.live, life
+
+    def check(folder, life):
+        seen.extend(life.check())
+
+    stepped(cut, prepare, check, tmp_path)
+    assert "opened" in seen
+    assert len(list(tmp_path.iterdir())) > 40  # every write has its steps
+
+
+def test_another_process_finishes_what_was_kept_and_not_noted(tmp_path):
+    """Cut between the last two writes, of a total in one piece and of one in parts."""
+    for streamed in (False, True):
+        life = Life(tmp_path / str(streamed), "packed", streamed)
+        with life.party() as party:
+            life.send(party, 1)
+            before = (life.state / "rounds.json").read_text()
+            life.open(party, 1)
+            after = life.record()
+        cut = after | {"opening": after["transcript"], "transcript": ""}
+        (life.state / "rounds.json").write_text(json.dumps(cut))
+        assert before != json.dumps(cut)
+        with life.party() as party:
+            assert party.transcript == b""
+            assert party.opened().transcript.hex() == after["transcript"]
+            assert party.transcript.hex() == after["transcript"]
+        assert life.record() == after

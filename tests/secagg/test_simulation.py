@@ -1,0 +1,112 @@
+"""Many parties in one process: what they exchange, what it costs, and what is refused."""
+
+import numpy as np
+import pytest
+
+from privfed import secagg
+from privfed.errors import ConfigError, QuorumError, ReplayError
+from privfed.secagg.simulation import AHEAD
+from tests.secagg.parties import expected_mean, identities, parameters, updates
+
+SHAPES = {"w": (7, 5), "b": (5,)}
+AFTER = ("encrypt", "aggregate", "decrypt")
+
+
+def job(clients=4, **changes):
+    return secagg.simulate(clients, lambda roster: parameters(clients, roster=roster, **changes))
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_the_mean_is_numpys_and_a_total_is_decrypted_once(masks, monkeypatch):
+    opened = []
+    decrypt = secagg.Decryptor.decrypt
+
+    def counted(self, total, round_id, cohort=None):
+        opened.append(round_id)
+        return decrypt(self, total, round_id, cohort)
+
+    monkeypatch.setattr(secagg.Decryptor, "decrypt", counted)
+    there, weights = job(pairwise_masks=masks), [3, 500, 77, 1024]
+    for round_id in (1, 2):
+        sent = updates(4, SHAPES, seed=round_id)
+        result, traffic = there.average(sent, round_id=round_id, weights=weights)
+        wanted = expected_mean(there.params, sent, weights)
+        assert all(np.array_equal(result.mean[name], wanted[name]) for name in wanted)
+        assert traffic.upload_bytes % 4 == traffic.download_bytes % 4 == 0
+        assert tuple(traffic.seconds) == AFTER
+    assert opened == [1, 2]
+
+
+def test_the_server_is_given_public_parameters_of_its_own():
+    there = job()
+    assert there._public == there.params
+    assert there._public is not there.params
+
+
+def test_what_was_made_ahead_is_told_by_phase_in_the_round_that_used_it():
+    ticks = iter(range(1000))
+    there = secagg.simulate(
+        3,
+        lambda roster: parameters(3, roster=roster, max_weight=None),
+        clock=lambda: next(ticks),
+    )
+    sent = updates(3, SHAPES)
+    there.prepare(1)
+    assert [each.prepared for each in there.encryptors] == [1, 1, 1]
+    _, first = there.average(sent, round_id=1)
+    _, second = there.average(sent, round_id=2)
+    assert first.seconds == dict.fromkeys(AHEAD + AFTER, 1)
+    assert second.seconds == dict.fromkeys(AFTER, 1)
+    with pytest.raises(ReplayError):
+        there.prepare(2)
+
+
+def test_a_decryptor_that_expects_a_round_expands_no_seed_after_it(monkeypatch):
+    there, sent = job(max_weight=None), updates(4, SHAPES)
+    there.prepare(1)
+    monkeypatch.setattr(
+        type(there.decryptor._parts.scheme),
+        "keystream",
+        lambda *_: pytest.fail("seeds were expanded after the sum arrived"),
+    )
+    there.average(sent, round_id=1)
+
+
+def test_those_who_are_absent_are_left_out():
+    there = job(clients=5, max_weight=None, min_clients=3, pairwise_masks=True)
+    sent = dict(enumerate(updates(5, SHAPES)))
+    there.prepare(1, cohort=(0, 2, 4))
+    result, _ = there.average({place: sent[place] for place in (4, 0, 2)}, round_id=1)
+    wanted = expected_mean(there.params, [sent[0], sent[2], sent[4]])
+    assert all(np.array_equal(result.mean[name], wanted[name]) for name in wanted)
+    assert result.senders == tuple(there.params.roster[place].id for place in (0, 2, 4))
+    there = job(clients=5, max_weight=None, min_clients=3)
+    with pytest.raises(QuorumError):
+        there.average({0: sent[0], 1: sent[1]}, round_id=1)
+
+
+@pytest.mark.parametrize("sent", [updates(5, SHAPES), {4: {}}, {-1: {}}, {"guest": {}}])
+def test_updates_of_nobody_are_refused(sent):
+    there = job(max_weight=None)
+    with pytest.raises(ConfigError, match="by their places"):
+        there.average(sent, round_id=1)
+    with pytest.raises(ConfigError, match="by their places"):
+        there.add_integers(sent, round_id=1)
+
+
+@pytest.mark.parametrize("places", [(0, 1, 4), (0, 1, -1), ("guest",), 3])
+def test_a_round_of_nobody_is_not_made_ahead(places):
+    for masks in (False, True):
+        with pytest.raises(ConfigError):
+            job(pairwise_masks=masks).prepare(1, places)
+
+
+@pytest.mark.parametrize("weights", [[1, 2, 3], [1] * 5])
+def test_weights_are_one_a_party(weights):
+    with pytest.raises(ConfigError, match="weights for 4 parties"):
+        job().average(updates(4, SHAPES), round_id=1, weights=weights)
+
+
+def test_parties_of_another_roster_are_refused():
+    with pytest.raises(ConfigError, match="roster"):
+        secagg.Simulation(parameters(3), identities(4)[1:])
