@@ -126,7 +126,7 @@ def network(module: str) -> ModuleType:
     # gRPC's own reports of failed handshakes would come on top of our one line.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        return importlib.import_module(f"psi.{module}")
+        return importlib.import_module(f"psi.network.{module}")
     except ImportError as error:
         raise ConfigError(
             "several parties need the package grpcio: pip install 'privfed[psi-network]'"
