@@ -1,5 +1,7 @@
 """SEAL's own ciphertexts as bytes: what reaches its loader, and what does not."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,18 +10,20 @@ from privfed.he import packing
 from privfed.he.seal.batches import CKKSBatches, SlotBatches
 from privfed.keys import SecretKey
 
+Batches = SlotBatches | CKKSBatches
+
 
 @pytest.fixture(params=["slots", "ckks"])
-def batches(request):
+def batches(request: pytest.FixtureRequest) -> Batches:
     return SlotBatches(39) if request.param == "slots" else CKKSBatches()
 
 
 @pytest.fixture
-def key(batches):
+def key(batches: Batches) -> Any:
     return batches.key(SecretKey.generate(bytes(32)), b"test")
 
 
-def test_sums_of_slots(batches, key):
+def test_sums_of_slots(batches: Batches, key: Any) -> None:
     rng = np.random.default_rng(0)
     values = rng.integers(0, 2**30, (3, batches.slots))
     total, *others = [
@@ -34,22 +38,24 @@ def test_sums_of_slots(batches, key):
         assert np.abs(read - values.sum(axis=0)).max() < 2**-10
 
 
-def test_only_what_is_built_like_seals_own_reaches_its_loader(batches, key, monkeypatch):
+def test_only_what_is_built_like_seals_own_reaches_its_loader(
+    batches: Batches, key: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """SEAL's loader aborts the process on some bytes that lie about their own structure."""
     good = batches.encrypt(key, np.arange(10))
     structure = [0, 20, 33, 41, 49, 57, 65, 73, 76, 81, 89, len(good) - 66, len(good) - 81]
     monkeypatch.setattr(batches, "_loaded", lambda _: pytest.fail("reached SEAL"))
     for place in structure:
-        bad = bytearray(good)
-        bad[place] ^= 1
+        altered = bytearray(good)
+        altered[place] ^= 1
         with pytest.raises(DecodeError):
-            batches.load(memoryview(bytes(bad)), batches.upload)
+            batches.load(memoryview(bytes(altered)), batches.upload)
     for bad in (b"", good[:-1], good + b"\0"):
         with pytest.raises(DecodeError):
             batches.load(memoryview(bad), batches.upload)
 
 
-def test_words_past_the_modulus_are_refused_by_seal():
+def test_words_past_the_modulus_are_refused_by_seal() -> None:
     slots = SlotBatches(39)
     good = slots.encrypt(slots.key(SecretKey.generate(bytes(32)), b"test"), np.arange(10))
     bad = bytearray(good)
@@ -60,7 +66,7 @@ def test_words_past_the_modulus_are_refused_by_seal():
     slots.load(memoryview(bytes(bad)), slots.upload)
 
 
-def test_another_keys_sum_decrypts_to_something_else(batches, key):
+def test_another_keys_sum_decrypts_to_something_else(batches: Batches, key: Any) -> None:
     values = np.arange(1, 100)
     total = batches.load(memoryview(batches.encrypt(key, values)), batches.upload)
     other = batches.key(SecretKey.generate(bytes(32)), b"test")

@@ -16,7 +16,7 @@ CLIENTS = st.one_of(
 )
 
 
-def test_the_modulus_is_prime_and_allows_the_transform():
+def test_the_modulus_is_prime_and_allows_the_transform() -> None:
     # Miller-Rabin with the first twelve primes is exact below 2^64 (Sorenson and Webster 2015).
     assert Q % (2 * packing.RING_DEGREE) == 1
     odd, twos = Q - 1, 0
@@ -29,7 +29,7 @@ def test_the_modulus_is_prime_and_allows_the_transform():
 
 
 @given(st.integers(1, 64), st.lists(st.integers(0, 2**64 - 1), max_size=70))
-def test_planes_round_trip_at_any_width(width, numbers):
+def test_planes_round_trip_at_any_width(width: int, numbers: list[int]) -> None:
     words = np.array(numbers, np.uint64) & np.uint64(2**width - 1)
     data = planes.encode(words, width)
     assert len(data) == planes.size_bytes(len(words), width)
@@ -38,13 +38,15 @@ def test_planes_round_trip_at_any_width(width, numbers):
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=50))
-def test_reduce_is_the_remainder(numbers):
+def test_reduce_is_the_remainder(numbers: list[int]) -> None:
     words = rlwe.reduce(np.array(numbers, np.uint64))
     assert words.tolist() == [number % Q for number in numbers]
 
 
 @given(st.integers(6, 56), st.data())
-def test_scaling_up_and_down_stays_within_its_rounding(plain_bits, data):
+def test_scaling_up_and_down_stays_within_its_rounding(
+    plain_bits: int, data: st.DataObject
+) -> None:
     t = 2**plain_bits
     numbers = data.draw(st.lists(st.integers(0, t - 1), min_size=1, max_size=20))
     messages = np.array([*numbers, 0, t - 1, t // 2], np.uint64)
@@ -63,7 +65,7 @@ def test_scaling_up_and_down_stays_within_its_rounding(plain_bits, data):
 
 
 @given(st.integers(0, 40), st.lists(st.integers(0, Q - 1), min_size=1, max_size=30))
-def test_cutting_loses_at_most_half(bits, numbers):
+def test_cutting_loses_at_most_half(bits: int, numbers: list[int]) -> None:
     words = np.array([*numbers, 0, Q - 1], np.uint64)
     cut = rlwe.cut(words.copy(), bits)
     assert cut.max() < 2 ** (packing.MODULUS_BITS - bits)
@@ -73,7 +75,7 @@ def test_cutting_loses_at_most_half(bits, numbers):
 
 @given(BITS, CLIENTS)
 @settings(max_examples=300)
-def test_every_chosen_packing_keeps_the_bound(bits, clients):
+def test_every_chosen_packing_keeps_the_bound(bits: int, clients: int) -> None:
     chosen = packing.choose(bits, clients)
     assert chosen.radix**chosen.lanes <= 2**chosen.plain_bits
     per_client = (
@@ -84,7 +86,9 @@ def test_every_chosen_packing_keeps_the_bound(bits, clients):
 
 
 @given(BITS, CLIENTS, st.integers(1, 4), st.data())
-def test_packing_holds_the_extremes_of_sums(bits, clients, rows, data):
+def test_packing_holds_the_extremes_of_sums(
+    bits: int, clients: int, rows: int, data: st.DataObject
+) -> None:
     chosen = packing.choose(bits, clients)
     top = chosen.limit * clients
     size = rows * chosen.lanes - data.draw(st.integers(0, chosen.lanes - 1))
@@ -92,10 +96,12 @@ def test_packing_holds_the_extremes_of_sums(bits, clients, rows, data):
     sums = np.array(data.draw(st.lists(extremes, min_size=size, max_size=size)), np.int64)
     coefficients = packing.pack(sums, chosen)
     assert len(coefficients) == chosen.coefficients(size)
-    assert np.array_equal(packing.unpack(coefficients, size, chosen), sums)
+    unpacked = packing.unpack(coefficients, size, chosen)
+    assert unpacked is not None
+    assert np.array_equal(unpacked, sums)
 
 
-def test_packing_is_linear_past_the_range():
+def test_packing_is_linear_past_the_range() -> None:
     """A noisy integer may leave the range; the sum is still a function of the integers' sum."""
     chosen = packing.choose(8, 3)
     rng = np.random.default_rng(0)
@@ -105,7 +111,7 @@ def test_packing_is_linear_past_the_range():
     assert np.array_equal(added, packing.pack(parts.sum(axis=0), chosen))
 
 
-def test_coefficients_that_hold_no_sums_are_noticed():
+def test_coefficients_that_hold_no_sums_are_noticed() -> None:
     chosen = packing.choose(8, 10)
     assert chosen.radix**chosen.lanes < 2**chosen.plain_bits * 0.6
     assert packing.unpack(np.full(2, 2 ** (chosen.plain_bits - 1), np.uint64), 8, chosen) is None
@@ -122,7 +128,9 @@ def test_coefficients_that_hold_no_sums_are_noticed():
         ({"lanes": 0}, "lanes"),
     ],
 )
-def test_a_packing_past_its_bound_is_refused_with_the_remedy(changes, error):
+def test_a_packing_past_its_bound_is_refused_with_the_remedy(
+    changes: dict[str, int], error: str
+) -> None:
     good = {
         "bits": 16,
         "max_clients": 10,
@@ -137,14 +145,14 @@ def test_a_packing_past_its_bound_is_refused_with_the_remedy(changes, error):
 
 
 @pytest.mark.parametrize(("bits", "clients"), [(5, 3), (33, 3), (16, 0), (16, 1025)])
-def test_settings_out_of_range(bits, clients):
+def test_settings_out_of_range(bits: int, clients: int) -> None:
     for choose in (packing.choose, packing.choose_slots):
         with pytest.raises(ConfigError):
             choose(bits, clients)
 
 
 @given(BITS, CLIENTS)
-def test_every_slot_packing_keeps_the_bound(bits, clients):
+def test_every_slot_packing_keeps_the_bound(bits: int, clients: int) -> None:
     clients = min(clients, 1000)  # what is promised; 1024 clients at 32 bits do not fit
     chosen = packing.choose_slots(bits, clients)
     assert chosen.radix**chosen.lanes <= 2**chosen.plain_bits - packing.SLOT_PRIME_GAP
@@ -152,6 +160,6 @@ def test_every_slot_packing_keeps_the_bound(bits, clients):
 
 
 @pytest.mark.parametrize("plain_bits", range(23, 58))
-def test_the_primes_of_slots_are_as_large_as_said(plain_bits):
+def test_the_primes_of_slots_are_as_large_as_said(plain_bits: int) -> None:
     prime = seal().PlainModulus.Batching(packing.RING_DEGREE, plain_bits).value()
     assert 2**plain_bits - packing.SLOT_PRIME_GAP <= prime < 2**plain_bits

@@ -1,5 +1,8 @@
 """SEAL's layout, its noise, and what happens where they are not the known ones."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,21 +14,21 @@ from privfed.keys import SecretKey
 
 
 @pytest.fixture
-def key():
+def key() -> Any:
     return zeros.cached_key(SecretKey.generate(bytes(32)))
 
 
-def signed(words):
+def signed(words: np.ndarray) -> np.ndarray:
     return np.where(words > packing.MODULUS // 2, words - np.uint64(packing.MODULUS), words).view(
         np.int64
     )
 
 
-def test_the_installed_seal_is_the_known_one():
+def test_the_installed_seal_is_the_known_one() -> None:
     assert is_known()
 
 
-def test_noise_of_zeros_is_within_the_bound_and_not_trivial(key):
+def test_noise_of_zeros_is_within_the_bound_and_not_trivial(key: Any) -> None:
     words, seeds = zeros.encrypt_zeros(key, 20)
     columns = [[seeds[start : start + 64]] for start in range(0, len(seeds), 64)]
     noise = signed(rlwe.reduce(words + zeros.products(key, columns)))
@@ -35,14 +38,14 @@ def test_noise_of_zeros_is_within_the_bound_and_not_trivial(key):
     assert abs(noise.mean()) < 1  # reading floors
 
 
-def test_zeros_never_repeat(key):
+def test_zeros_never_repeat(key: Any) -> None:
     first, second = zeros.encrypt_zeros(key, 2), zeros.encrypt_zeros(key, 2)
     assert first[1] != second[1]
     assert len({first[1][:64], first[1][64:], second[1][:64], second[1][64:]}) == 4
     assert not np.array_equal(first[0][:4096], first[0][4096:])
 
 
-def test_a_packed_upload_is_a_ciphertext_that_seal_decrypts(key):
+def test_a_packed_upload_is_a_ciphertext_that_seal_decrypts(key: Any) -> None:
     """SEAL's own decryptor, at the true plain modulus, reads what numpy added to a zero."""
     plain_bits = 39
     messages = np.random.default_rng(1).integers(0, 2**plain_bits, 4096, np.uint64)
@@ -70,7 +73,7 @@ def test_a_packed_upload_is_a_ciphertext_that_seal_decrypts(key):
     assert read == expected[: len(read)].tolist()
 
 
-def _moved(key, context):
+def _moved(key: Any, context: Any) -> Any:
     """The same ternary key for a context of another plain modulus."""
     seal = files.seal()
     other, body = seal.SecretKey(), files.saved(key)
@@ -91,8 +94,8 @@ def _moved(key, context):
     ids=["metadata", "header", "noise", "crash"],
 )
 def test_another_layout_is_noticed_and_slots_take_over_for_an_honest_server_alone(
-    monkeypatch, broken
-):
+    monkeypatch: pytest.MonkeyPatch, broken: Callable[[pytest.MonkeyPatch], None]
+) -> None:
     broken(monkeypatch)
     for cached in (zeros.self_test, zeros._metadata):
         cached.cache_clear()
@@ -102,7 +105,7 @@ def test_another_layout_is_noticed_and_slots_take_over_for_an_honest_server_alon
             zeros.cached_key(SecretKey.generate(bytes(32)))
         assert isinstance(caught.value, ConfigError)
         parties = tuple(secagg.generate_identity().public for _ in range(2))
-        settings = {
+        settings: dict[str, Any] = {
             "job": "test",
             "layout": secagg.Layout((("w", (3,)),)),
             "clip_range": 1.0,

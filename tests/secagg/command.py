@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 from privfed.cli.keys import app
 
 
-def run_keys(*arguments):
+def run_keys(*arguments: object) -> str:
     """Return what it prints; its errors are raised."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if result.exception and not isinstance(result.exception, SystemExit):

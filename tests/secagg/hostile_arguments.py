@@ -2,8 +2,10 @@
 
 import array
 import types
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +14,11 @@ from privfed import secagg
 from privfed.secagg.simulation import serve
 from tests.secagg.parties import identities, parameters, updates
 
-SHAPES = {"w": (2, 2), "b": (2,)}
+SHAPES: dict[str, tuple[int, ...]] = {"w": (2, 2), "b": (2,)}
 
 
 @cache
-def made():
+def made() -> types.SimpleNamespace:
     """What honest arguments are; nothing changes it."""
     params = parameters(3, SHAPES, scheme="reference", max_weight=8)
     masked = parameters(3, SHAPES, scheme="reference", max_weight=None, pairwise_masks=True)
@@ -42,7 +44,7 @@ def made():
     )
 
 
-def torch_values():
+def torch_values() -> dict[str, Any]:
     """Tensors that numpy cannot hold, and a model in the place of its state_dict."""
     torch = pytest.importorskip("torch")
     sparse, meta = torch.zeros(2, 2).to_sparse(), torch.zeros(2, 2, device="meta")
@@ -57,7 +59,7 @@ def torch_values():
 
 
 @cache
-def hostile():
+def hostile() -> dict[str, Any]:
     flat = np.zeros(2, np.float32)
     return {
         "None": None,
@@ -127,27 +129,27 @@ def hostile():
     }
 
 
-def settings(**changes):
+def settings(**changes: Any) -> secagg.Parameters:
     base = made().params
     names = secagg.Parameters.__dataclass_fields__
     return secagg.Parameters(**({name: getattr(base, name) for name in names} | changes))
 
 
-def encryptor(masked=False):
+def encryptor(masked: bool = False) -> secagg.Encryptor:
     params, key = (made().masked, made().masked_key) if masked else (made().params, made().key)
     return secagg.Encryptor(params, key, made().me)
 
 
-def party(masked=False):
+def party(masked: bool = False) -> secagg.Party:
     params, key = (made().masked, made().masked_key) if masked else (made().params, made().key)
     return secagg.Party(params, key, made().me)
 
 
-def simulation():
+def simulation() -> secagg.Simulation:
     return secagg.Simulation(made().params, identities(3), made().key)
 
 
-CALLS = {
+CALLS: dict[str, tuple[Callable[..., object], Callable[[], dict[str, Any]]]] = {
     "Parameters": (
         settings,
         lambda: {

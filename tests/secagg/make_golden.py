@@ -6,6 +6,8 @@ later version must read the same messages to the same numbers, or call itself an
 
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -17,7 +19,7 @@ from privfed.secagg.rounds import Round
 from tests.places import VECTORS
 
 GOLDEN = VECTORS / "secagg_wire_v1.json"
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "packed": {"scheme": "packed", "pairwise_masks": False},
     "packed-masks-summed": {
         "scheme": "packed",
@@ -30,7 +32,7 @@ CASES = {
 }
 
 
-def identity(seed):
+def identity(seed: str) -> Identity:
     """A party whose keys are hashes of a name: for these vectors only."""
     sign, mask = (hashlib.sha256(f"{seed} {what}".encode()).digest() for what in ("sign", "mask"))
     return Identity(
@@ -38,12 +40,12 @@ def identity(seed):
     )
 
 
-def parties():
+def parties() -> list[Identity]:
     return [identity(f"golden party {place}") for place in range(3)]
 
 
-def parameters(**changes):
-    settings = {
+def parameters(**changes: Any) -> secagg.Parameters:
+    settings: dict[str, Any] = {
         "job": "golden",
         "layout": secagg.Layout((("w", (2, 3)), ("b", ())), ("steps",)),
         "clip_range": 0.5,
@@ -56,12 +58,12 @@ def parameters(**changes):
     return secagg.Parameters(**(settings | changes))
 
 
-def update(place):
+def update(place: int) -> dict[str, np.ndarray]:
     grid = np.array([0.5, -0.5, 0.25, -0.125, 0.0, 0.001])
     return {"w": (grid * (1 if place else -1)).reshape(2, 3), "b": np.array(0.1 * place)}
 
 
-def recorded(changes):
+def recorded(changes: Mapping[str, Any]) -> dict[str, Any]:
     params = parameters(**changes)
     key = secagg.SecretKey(hashlib.sha256(b"golden key").digest(), params.fingerprint)
     encryptors = [secagg.Encryptor(params, key, party) for party in parties()]
@@ -99,10 +101,11 @@ def recorded(changes):
     }
 
 
-def main():
+def main() -> None:
     first = parties()[0]
     params = parameters(pairwise_masks=True, scheme="packed")
     encryptor = secagg.Encryptor(params, secagg.generate_keys(params), first)
+    assert encryptor._masks
     mask = encryptor._masks.words(b"golden name", Round.of(params, 1, None), 100, 2**39)
     key = secagg.SecretKey(hashlib.sha256(b"golden key").digest(), params.fingerprint)
     vectors = {

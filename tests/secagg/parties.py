@@ -1,10 +1,16 @@
 """Parties for the tests: small updates, one key, one roster."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
 import numpy as np
 
 from privfed import secagg
 
-DRESS_SHAPES = {
+Arrays = Mapping[str, Any]
+Shapes = Mapping[str, tuple[int, ...]]
+
+DRESS_SHAPES: dict[str, tuple[int, ...]] = {
     "0.weight": (128, 12),
     "0.bias": (128,),
     "1.weight": (32, 128),
@@ -14,17 +20,19 @@ DRESS_SHAPES = {
 }
 
 
-_made = []
+_made: list[secagg.Identity] = []
 
 
-def identities(count):
+def identities(count: int) -> tuple[secagg.Identity, ...]:
     """The same identities for every test of a run: making them is no part of a test."""
     while len(_made) < count:
         _made.append(secagg.generate_identity())
     return tuple(_made[:count])
 
 
-def updates(count, shapes, clip_range=0.05, seed=0):
+def updates(
+    count: int, shapes: Shapes, clip_range: float = 0.05, seed: int = 0
+) -> list[dict[str, np.ndarray]]:
     rng = np.random.default_rng(seed)
     return [
         {
@@ -35,9 +43,9 @@ def updates(count, shapes, clip_range=0.05, seed=0):
     ]
 
 
-def parameters(clients=3, shapes=None, **changes):
+def parameters(clients: int = 3, shapes: Shapes | None = None, **changes: Any) -> secagg.Parameters:
     shapes = shapes or {"w": (7, 5), "b": (5,)}
-    settings = {
+    settings: dict[str, Any] = {
         "job": "test",
         "layout": secagg.Layout(tuple((name, tuple(shape)) for name, shape in shapes.items())),
         "clip_range": 0.05,
@@ -59,29 +67,43 @@ class Round(secagg.Simulation):
     """The parties of one parameter set, step by step, so that a test can come between."""
 
     @classmethod
-    def of(cls, params):
+    def of(cls, params: secagg.Parameters) -> Self:
         known = {party.public: party for party in identities(len(params.roster))}
         return cls(params, [known[public] for public in params.roster])
 
-    def uploads(self, sent, weights=None, round_id=1, **more):
+    def uploads(
+        self,
+        sent: Sequence[Arrays],
+        weights: Sequence[int | None] | None = None,
+        round_id: int = 1,
+        **more: Any,
+    ) -> list[bytes]:
         weights = weights or [None] * len(sent)
         return [
             encryptor.encrypt(update, weight=weight, round_id=round_id, **more)
             for encryptor, update, weight in zip(self.encryptors, sent, weights, strict=False)
         ]
 
-    def total(self, uploads, round_id=1):
+    def total(self, uploads: Sequence[bytes], round_id: int = 1) -> bytes:
         aggregator = secagg.Aggregator(self.params, round_id)
         for upload in uploads:
             aggregator.add(upload)
         return aggregator.total()
 
-    def run(self, sent, weights=None, round_id=1, **more):
+    def run(
+        self,
+        sent: Sequence[Arrays],
+        weights: Sequence[int | None] | None = None,
+        round_id: int = 1,
+        **more: Any,
+    ) -> secagg.Result:
         uploads = self.uploads(sent, weights, round_id, **more)
         return self.decryptor.decrypt(self.total(uploads, round_id), round_id)
 
 
-def expected_mean(params, sent, weights=None):
+def expected_mean(
+    params: secagg.Parameters, sent: Sequence[Arrays], weights: Sequence[int] | None = None
+) -> dict[str, np.ndarray]:
     """The mean of the quantised updates, by numpy's integers and the definition of the grid.
 
     Rounding may carry it past the range, at whose nearest float32 it ends.
@@ -89,7 +111,8 @@ def expected_mean(params, sent, weights=None):
     top = np.float32(params.clip_range)
     limit = 2 ** (params.bits - 1) - 1
     step = params.clip_range / limit
-    shares = [1.0] * len(sent) if weights is None else [w / params.max_weight for w in weights]
+    whole = params.max_weight or 1
+    shares = [1.0] * len(sent) if weights is None else [w / whole for w in weights]
     mean = {}
     for name in sent[0]:
         integers = sum(
@@ -100,6 +123,6 @@ def expected_mean(params, sent, weights=None):
         )
         factor = step / len(sent)
         if weights is not None:
-            factor = step * (params.max_weight / sum(weights))
+            factor = step * (whole / sum(weights))
         mean[name] = np.clip((integers * factor).astype(np.float32), -top, top)
     return mean

@@ -1,36 +1,41 @@
 """A job whose first party keeps its state in a folder, for the suites of ``Party``."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from privfed import secagg
-from tests.secagg.parties import identities, parameters, updates
+from tests.secagg.parties import Arrays, identities, parameters, updates
 
-SHAPES = {"w": (7, 5), "b": (5,)}
+SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 
 
 class Job:
     """The parties of one job; the first one keeps its state in a folder."""
 
-    def __init__(self, folder, count=3, **changes):
+    def __init__(self, folder: Path, count: int = 3, **changes: Any) -> None:
         self.params = parameters(count, SHAPES, **{"max_weight": None} | changes)
         self.key, self.folder = secagg.generate_keys(self.params), folder
         self.sent = updates(count, SHAPES)
         self.parties = [self.fresh(), *(self.party(place) for place in range(1, count))]
 
-    def party(self, place, state=None):
+    def party(self, place: int, state: Path | None = None) -> secagg.Party:
         return secagg.Party(self.params, self.key, identities(place + 1)[place], state)
 
-    def fresh(self):
+    def fresh(self) -> secagg.Party:
         """The first party as another process makes it, once this one's is closed."""
         return self.party(0, self.folder)
 
-    def uploads(self, **more):
+    def uploads(self, **more: Any) -> list[bytes]:
         pairs = zip(self.parties, self.sent, strict=True)
         return [party.encrypt(update, **more) for party, update in pairs]
 
-    def total(self, uploads, round_id, cohort=None):
+    def total(
+        self, uploads: Sequence[bytes], round_id: int, cohort: Sequence[int] | None = None
+    ) -> bytes:
         server = secagg.Aggregator(
             secagg.Parameters.from_bytes(self.params.to_bytes()), round_id, cohort
         )
@@ -38,16 +43,25 @@ class Job:
             server.add(upload)
         return server.total()
 
-    def round(self, round_id):
+    def round(self, round_id: int) -> tuple[bytes, list[secagg.Result]]:
         total = self.total(self.uploads(), round_id)
         return total, [party.open(total) for party in self.parties]
 
     @property
-    def record(self):
-        return json.loads((self.folder / "rounds.json").read_text())
+    def record(self) -> dict[str, Any]:
+        return cast(dict[str, Any], json.loads((self.folder / "rounds.json").read_text()))
 
 
-def same(left, right):
+def mean_of(result: secagg.Result | secagg.IntegerResult) -> dict[str, np.ndarray]:
+    assert isinstance(result, secagg.Result)
+    return result.mean
+
+
+def arrays_of(result: secagg.Result | secagg.IntegerResult) -> dict[str, np.ndarray]:
+    return result.mean if isinstance(result, secagg.Result) else result.sums
+
+
+def same(left: Arrays, right: Arrays) -> bool:
     return left.keys() == right.keys() and all(
         np.array_equal(left[name], right[name]) for name in right
     )

@@ -6,7 +6,9 @@ import os
 import signal
 import threading
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,17 +22,17 @@ from privfed.errors import (
     ReplayError,
 )
 from privfed.he import rlwe
-from privfed.he.packing import MODULUS_GAP, choose
+from privfed.he.packing import MODULUS, MODULUS_GAP, choose
 from privfed.secagg import wire
 from privfed.secagg.schemes.packed import Packed
 from privfed.secagg.state import Journal
 from tests.secagg.parties import Round, identities, parameters, updates
 
-SHAPES = {"w": (7, 5), "b": (5,)}
+SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 CLIENTS = 3
 
 
-def summed(scheme, **changes):
+def summed(scheme: str, **changes: Any) -> Round:
     return Round.of(
         parameters(
             CLIENTS,
@@ -46,19 +48,21 @@ def summed(scheme, **changes):
 @pytest.mark.parametrize("scheme", ["packed", "slots"])
 @pytest.mark.parametrize("masks", [True, False])
 @pytest.mark.parametrize("times", [-1, 2])
-def test_a_total_times_a_number(monkeypatch, scheme, masks, times):
+def test_a_total_times_a_number(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, masks: bool, times: int
+) -> None:
     """Masks cancel in any multiple of the sum, and hashes alone would be right for it."""
     parties = summed(scheme, pairwise_masks=masks, bits=8)
     uploads = parties.uploads(updates(CLIENTS, SHAPES))
     aggregator = secagg.Aggregator(parties.params, 1)
     for upload in uploads:
         aggregator.add(upload)
-    accumulator = aggregator._sums[0].accumulator
+    accumulator: Any = aggregator._sums[0].accumulator
     if scheme == "packed":
         from privfed.he.seal import zeros
 
-        def scaled(words):
-            return np.array([int(word) * times % rlwe.MODULUS for word in words], np.uint64)
+        def scaled(words: np.ndarray) -> np.ndarray:
+            return np.array([int(word) * times % MODULUS for word in words], np.uint64)
 
         accumulator._c0 = scaled(accumulator._c0)
         second_half = zeros.second_half
@@ -78,7 +82,7 @@ def test_a_total_times_a_number(monkeypatch, scheme, masks, times):
 
 
 @pytest.mark.parametrize("scheme", ["packed", "slots"])
-def test_a_lone_client_under_all_names_without_seeds_and_masks(scheme):
+def test_a_lone_client_under_all_names_without_seeds_and_masks(scheme: str) -> None:
     parties = summed(scheme, pairwise_masks=False)
     uploads = parties.uploads(updates(CLIENTS, SHAPES))
     names, lone = (secagg.Aggregator(parties.params, 1) for _ in range(2))
@@ -92,7 +96,7 @@ def test_a_lone_client_under_all_names_without_seeds_and_masks(scheme):
 
 
 @pytest.mark.parametrize("guess", ["right", "wrong"])
-def test_noise_under_a_mask_says_nothing_of_the_message(guess):
+def test_noise_under_a_mask_says_nothing_of_the_message(guess: str) -> None:
     """A party that taps a masked upload reads m + mask and the noise, and has a guess of m.
 
     Rounding m and the mask apart would leave floor(a + b) - floor(a) - floor(b) in the noise.
@@ -107,7 +111,7 @@ def test_noise_under_a_mask_says_nothing_of_the_message(guess):
     zero = scheme.prepare(key, count)
     zero.keep(mask)
     seeds = zero.seeds
-    total = scheme.accumulator(count)
+    total: Any = scheme.accumulator(count)
     total.plus(scheme.payload(memoryview(scheme.seal(key, zero, sent)), count))
     phase = rlwe.reduce(total._c0 + scheme.keystream(key, [seeds], count))
     hidden, _ = rlwe.scale_down(phase, packing.plain_bits)
@@ -115,9 +119,9 @@ def test_noise_under_a_mask_says_nothing_of_the_message(guess):
     noise = (phase - rlwe.scale_up(hidden, packing.plain_bits)).view(np.int64)
     guessed = (sent if guess == "right" else other).view(np.uint64) & plain
 
-    def fraction(messages):
+    def fraction(messages: np.ndarray) -> np.ndarray:
         exact = [int(word) * MODULUS_GAP % 2**packing.plain_bits for word in messages]
-        return np.array(exact) / 2**packing.plain_bits
+        return np.asarray(np.array(exact) / 2**packing.plain_bits)
 
     carry = fraction(hidden) < fraction(guessed)
     usable = np.abs(noise) < 2**20  # not where the phase wraps
@@ -125,14 +129,14 @@ def test_noise_under_a_mask_says_nothing_of_the_message(guess):
     assert abs(deviation) < 6  # standard deviations; 22 for a right guess where rounded apart
 
 
-def _decrypts(decryptor, total, answer):
+def _decrypts(decryptor: secagg.Decryptor, total: bytes, answer: Connection) -> None:
     try:
         answer.send(decryptor.decrypt(total, 1).senders)
     except ReplayError:
         answer.send("refused")
 
 
-def test_a_fork_decrypts_no_second_total(tmp_path):
+def test_a_fork_decrypts_no_second_total(tmp_path: Path) -> None:
     """The lock on the state file is shared with a fork; what it remembers is not."""
     parties = Round.of(parameters(CLIENTS, SHAPES))
     uploads = parties.uploads(updates(CLIENTS, SHAPES), [1, 2, 3])
@@ -149,14 +153,14 @@ def test_a_fork_decrypts_no_second_total(tmp_path):
         assert here.recv() == "refused"
 
 
-def test_a_fork_is_refused_while_another_thread_is_at_work(tmp_path):
+def test_a_fork_is_refused_while_another_thread_is_at_work(tmp_path: Path) -> None:
     """The lock of a thread that the fork does not have is never let go there."""
     params = parameters(CLIENTS, SHAPES)
     journal = Journal(tmp_path / "state", "party", b"")
     encryptor = secagg.Encryptor(params, secagg.generate_keys(params), identities(1)[0], journal)
     begun, end = threading.Event(), threading.Event()
 
-    def work():
+    def work() -> None:
         with journal.alone():
             begun.set()
             end.wait()
@@ -177,7 +181,9 @@ def test_a_fork_is_refused_while_another_thread_is_at_work(tmp_path):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
-def test_a_program_that_goes_elsewhere_keeps_its_state(tmp_path, monkeypatch):
+def test_a_program_that_goes_elsewhere_keeps_its_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     params = parameters(2, SHAPES, max_weight=None)
     key = secagg.generate_keys(params)
     for name in ("here", "there"):
@@ -201,7 +207,7 @@ def test_a_program_that_goes_elsewhere_keeps_its_state(tmp_path, monkeypatch):
         assert again.opened(1).transcript == opened.transcript
 
 
-def test_a_state_file_has_one_lock_under_all_its_names(tmp_path):
+def test_a_state_file_has_one_lock_under_all_its_names(tmp_path: Path) -> None:
     params = parameters(CLIENTS, SHAPES)
     key = secagg.generate_keys(params)
     (tmp_path / "alias").symlink_to(tmp_path / "state")
@@ -228,19 +234,19 @@ def test_a_state_file_has_one_lock_under_all_its_names(tmp_path):
         {"layout": [[["w", [1] * 33]], []]},
     ],
 )
-def test_parameters_that_would_fail_later_are_refused_when_read(changes):
+def test_parameters_that_would_fail_later_are_refused_when_read(changes: dict[str, Any]) -> None:
     described = json.loads(parameters(CLIENTS, SHAPES).to_bytes())
     text = json.dumps(described | changes, sort_keys=True, separators=(",", ":"))
     with pytest.raises(DecodeError):
         secagg.Parameters.from_bytes(text.encode())
 
 
-def test_parameters_are_measured_before_they_are_parsed():
+def test_parameters_are_measured_before_they_are_parsed() -> None:
     with pytest.raises(DecodeError, match="more than"):
         secagg.Parameters.from_bytes(b"[" * (1 << 25))
 
 
-def test_what_an_error_report_may_print_of_a_round_is_no_secret():
+def test_what_an_error_report_may_print_of_a_round_is_no_secret() -> None:
     """Tools that show local variables call repr: it must not tell values, weights or keystreams."""
     parties = Round.of(parameters(CLIENTS, SHAPES))
     update = parties.encryptors[0]._quantizer.check(updates(1, SHAPES)[0], 77)
@@ -253,7 +259,7 @@ def test_what_an_error_report_may_print_of_a_round_is_no_secret():
 
 
 @pytest.fixture
-def rings(tmp_path):
+def rings(tmp_path: Path) -> list[secagg.Keyring]:
     """Four parties with a key; the last one is about to be revoked, or hostile."""
     made = [secagg.Keyring.create(tmp_path / str(place)) for place in range(4)]
     params = parameters(
@@ -265,7 +271,9 @@ def rings(tmp_path):
     return made
 
 
-def test_a_key_from_before_a_revocation_does_not_bring_the_party_back(rings):
+def test_a_key_from_before_a_revocation_does_not_bring_the_party_back(
+    rings: list[secagg.Keyring],
+) -> None:
     """The third party misses two keys; the server then plays the first of them."""
     first, _, third, last = rings
     place, old = third.identity.public.id, first.params
@@ -279,7 +287,7 @@ def test_a_key_from_before_a_revocation_does_not_bring_the_party_back(rings):
     assert (third.current, third.params) == (taken, params)
 
 
-def test_a_missed_key_does_not_come_back_after_a_later_one(rings):
+def test_a_missed_key_does_not_come_back_after_a_later_one(rings: list[secagg.Keyring]) -> None:
     first, _, third, _ = rings
     place = third.identity.public.id
     missed = first.rotate()[place]
@@ -293,7 +301,9 @@ def test_a_missed_key_does_not_come_back_after_a_later_one(rings):
 @pytest.mark.parametrize(
     "changes", [{"pairwise_masks": False}, {"max_clients": 2}, {"clip_range": 0.1}]
 )
-def test_one_party_does_not_weaken_the_parameters_of_another(rings, changes):
+def test_one_party_does_not_weaken_the_parameters_of_another(
+    rings: list[secagg.Keyring], changes: dict[str, Any]
+) -> None:
     _, second, third, last = rings
     weaker = replace(last.params, **changes)
     sealed = last.make(weaker)[third.identity.public.id]
@@ -304,7 +314,7 @@ def test_one_party_does_not_weaken_the_parameters_of_another(rings, changes):
     assert third.params == weaker
 
 
-def test_a_folder_that_others_may_write_to_is_no_keyring(tmp_path):
+def test_a_folder_that_others_may_write_to_is_no_keyring(tmp_path: Path) -> None:
     """Whoever writes params.json there says whom the party trusts."""
     folder = tmp_path / "open"
     folder.mkdir()
@@ -319,7 +329,7 @@ def test_a_folder_that_others_may_write_to_is_no_keyring(tmp_path):
 
 
 @pytest.mark.parametrize("seed", [bytes(64), b"\xff" * 64, b"\x01" + bytes(63)])
-def test_a_hostile_party_chooses_its_seeds(seed):
+def test_a_hostile_party_chooses_its_seeds(seed: bytes) -> None:
     """SEAL takes any 64 bytes; what was encrypted under other seeds does not decrypt."""
     parties = Round.of(parameters(CLIENTS, SHAPES, max_weight=None))
     uploads = parties.uploads(updates(CLIENTS, SHAPES))
@@ -332,7 +342,7 @@ def test_a_hostile_party_chooses_its_seeds(seed):
         parties.decryptor.decrypt(parties.total(uploads), 1)
 
 
-def test_values_that_change_after_they_were_checked_do_not_pass_as_a_sum():
+def test_values_that_change_after_they_were_checked_do_not_pass_as_a_sum() -> None:
     """``encrypt_blocks`` reads the arrays as it goes: NaN by then fails the round, no more."""
     parties = Round.of(parameters(CLIENTS, SHAPES, max_weight=None))
     sent = updates(CLIENTS, SHAPES)
@@ -345,7 +355,7 @@ def test_values_that_change_after_they_were_checked_do_not_pass_as_a_sum():
         parties.decryptor.decrypt(parties.total(uploads), 1)
 
 
-def test_a_hostile_first_upload_cannot_shut_the_others_out():
+def test_a_hostile_first_upload_cannot_shut_the_others_out() -> None:
     """A server that knows the round's key and history takes no other from whoever is first."""
     params = parameters(3)
     honest, other = Round.of(params), Round.of(params)  # the same roster, another key
@@ -370,6 +380,6 @@ def test_a_hostile_first_upload_cannot_shut_the_others_out():
 
 
 @pytest.mark.parametrize("wrong", [{"key_id": b"short"}, {"previous": b"short"}])
-def test_what_a_server_is_told_has_its_length(wrong):
+def test_what_a_server_is_told_has_its_length(wrong: dict[str, bytes]) -> None:
     with pytest.raises(ConfigError, match="bytes"):
         secagg.Aggregator(parameters(3), 1, **wrong)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,9 @@ FIELDS = {
 }  # fmt: skip
 
 
-def test_every_scheme_runs_and_is_compared_with_numpy(tmp_path, monkeypatch):
+def test_every_scheme_runs_and_is_compared_with_numpy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = ["--params", "500", "--clients", "2", "--repeats", "1"]
     monkeypatch.setattr(sys, "argv", ["aggregation", *asked, "--json", str(tmp_path / "rows")])
     aggregation.main()
@@ -30,7 +33,7 @@ def test_every_scheme_runs_and_is_compared_with_numpy(tmp_path, monkeypatch):
             assert row["max_error"] < 1e-6
 
 
-def test_a_scheme_that_adds_wrongly_is_not_called_exact(monkeypatch):
+def test_a_scheme_that_adds_wrongly_is_not_called_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     sent, weights = aggregation.updates(500, 2), [500, 537]
     integers = aggregation.quantised_mean(sent, weights, 16)
     truth = aggregation.true_mean(sent, weights)
@@ -44,7 +47,7 @@ def test_a_scheme_that_adds_wrongly_is_not_called_exact(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("download", "masks"), [("seeds", False), ("summed", True)])
-def test_memory_does_not_grow_with_the_update_but_at_the_server(download, masks):
+def test_memory_does_not_grow_with_the_update_but_at_the_server(download: str, masks: bool) -> None:
     """A part at a time at client and decryptor; the server keeps 8 bytes a coefficient."""
     rows = aggregation_memory.measure(8_000_000, 2, download, masks)
     client, server, decryptor = (row.peak_bytes_beyond_update for row in rows)

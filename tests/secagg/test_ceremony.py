@@ -2,10 +2,10 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +17,9 @@ from tests.places import DOCS
 PAGE = DOCS / "threat-model.md"
 
 
-def test_the_printed_commands_lead_two_companies_to_their_first_round(tmp_path, monkeypatch):
+def test_the_printed_commands_lead_two_companies_to_their_first_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = PAGE.read_text().split("**From nothing to the first round**")[1]
     text = text.split("**One fingerprint.**")[0]
     (tmp_path / "agree.py").write_text(re.findall("```python\n(.*?)```", text, re.DOTALL)[0])
@@ -25,7 +27,7 @@ def test_the_printed_commands_lead_two_companies_to_their_first_round(tmp_path, 
     commands = [line.split("$ ", 1)[1] for block in blocks for line in block.splitlines()]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # python and privfed
     said = subprocess.run(
-        [shutil.which("sh"), "-ec", "\n".join(commands)],
+        ["/bin/sh", "-ec", "\n".join(commands)],
         cwd=tmp_path,
         env=os.environ | {"PATH": path, "PYTHONPATH": str(PAGE.parents[1])},
         capture_output=True,
@@ -54,6 +56,6 @@ def test_the_printed_commands_lead_two_companies_to_their_first_round(tmp_path, 
 
 
 @pytest.mark.parametrize("given", ["alice.crt", None])
-def test_a_certificate_that_is_a_name_is_refused_by_name(given):
+def test_a_certificate_that_is_a_name_is_refused_by_name(given: Any) -> None:
     with pytest.raises(DecodeError, match="read_bytes"):
         secagg.PublicIdentity.from_certificate(given)

@@ -4,6 +4,8 @@ import base64
 import re
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -13,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import psi.network.certificates
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
 from privfed.keys.certificate import OID
-from privfed.secagg import Keyring, PublicIdentity, generate_identity
+from privfed.secagg import Identity, Keyring, PublicIdentity, generate_identity
 from psi.network.certificates import certify, create_identity, fingerprint, new_key
 from tests.secagg.command import run_keys
 
@@ -21,38 +23,40 @@ PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
 
 
 @pytest.fixture(scope="module")
-def alice():
+def alice() -> Identity:
     return generate_identity()
 
 
 @pytest.fixture(scope="module")
-def certificate(alice):
+def certificate(alice: Identity) -> bytes:
     return alice.certify(new_key())
 
 
-def carried(certificate):
+def carried(certificate: bytes) -> tuple[PublicIdentity, bytes]:
     """What a reader that checks nothing takes for the identity, and the whole value."""
     extensions = x509.load_pem_x509_certificate(certificate).extensions
-    value = extensions.get_extension_for_oid(x509.ObjectIdentifier(OID)).value.value
+    extension = extensions.get_extension_for_oid(x509.ObjectIdentifier(OID)).value
+    assert isinstance(extension, x509.UnrecognizedExtension)
+    value = extension.value
     return PublicIdentity.from_bytes(value[3:131]), value
 
 
-def pem_of(der):
+def pem_of(der: bytes) -> bytes:
     body = base64.encodebytes(der).decode()
     return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n".encode()
 
 
-def spki(key):
+def spki(key: bytes) -> bytes:
     public = serialization.load_pem_private_key(key, None).public_key()
     return public.public_bytes(DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def test_a_certificate_names_the_identity_that_made_it(alice, certificate):
+def test_a_certificate_names_the_identity_that_made_it(alice: Identity, certificate: bytes) -> None:
     assert PublicIdentity.from_certificate(certificate) == alice.public
     assert carried(certificate)[0] == alice.public
 
 
-def test_anothers_identity_beside_ones_own_tls_key(alice, certificate):
+def test_anothers_identity_beside_ones_own_tls_key(alice: Identity, certificate: bytes) -> None:
     """Mallory would get uploads meant for alice through his connection."""
     stolen, value = carried(certificate)
     planted = certify(new_key(), "mallory", extension=lambda _: (OID, value))
@@ -61,19 +65,21 @@ def test_anothers_identity_beside_ones_own_tls_key(alice, certificate):
         PublicIdentity.from_certificate(planted)
 
 
-def test_ones_own_identity_beside_anothers_tls_key():
+def test_ones_own_identity_beside_anothers_tls_key() -> None:
     """Mallory would be on the roster with the connection that all know as alice's."""
     hers, his, mallory = new_key(), new_key(), generate_identity()
     signed = mallory.sign(b"privfed/1/certificate key\x00" + spki(hers))
     value = b"\x04\x81\xc0" + mallory.public.to_bytes() + signed
     owner = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "alice")])
+    signing = serialization.load_pem_private_key(his, None)
+    assert isinstance(signing, ec.EllipticCurvePrivateKey)
     model = x509.load_pem_x509_certificate(certify(hers, "alice"))
     planted = (
         x509.CertificateBuilder(owner, owner, model.public_key(), model.serial_number)
         .not_valid_before(model.not_valid_before_utc)
         .not_valid_after(model.not_valid_after_utc)
         .add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(OID), value), False)
-        .sign(serialization.load_pem_private_key(his, None), hashes.SHA256())
+        .sign(signing, hashes.SHA256())
         .public_bytes(PEM)
     )
     assert carried(planted)[0] == mallory.public
@@ -82,22 +88,26 @@ def test_ones_own_identity_beside_anothers_tls_key():
         PublicIdentity.from_certificate(planted)
 
 
-def test_a_signature_of_something_else_binds_nothing(alice):
+def bound(value: bytes, _: bytes) -> tuple[str, bytes]:
+    return OID, value
+
+
+def test_a_signature_of_something_else_binds_nothing(alice: Identity) -> None:
     key = new_key()
     for message in (spki(key), b"privfed/1/mask key\x00" + spki(key)):
         value = b"\x04\x81\xc0" + alice.public.to_bytes() + alice.sign(message)
-        planted = certify(key, "alice", extension=lambda _, value=value: (OID, value))
+        planted = certify(key, "alice", extension=partial(bound, value))
         with pytest.raises(AuthenticationError):
             PublicIdentity.from_certificate(planted)
 
 
-def test_a_certificate_without_an_identity_says_what_to_do(tmp_path):
+def test_a_certificate_without_an_identity_says_what_to_do(tmp_path: Path) -> None:
     create_identity(tmp_path / "alice")
     with pytest.raises(DecodeError, match="privfed keys certify"):
         PublicIdentity.from_certificate((tmp_path / "alice.crt").read_bytes())
 
 
-def test_altered_certificates(alice, certificate):
+def test_altered_certificates(alice: Identity, certificate: bytes) -> None:
     whole = x509.load_pem_x509_certificate(certificate).public_bytes(DER)
     for place in range(len(whole)):
         bad = whole[:place] + bytes([whole[place] ^ 0x11]) + whole[place + 1 :]
@@ -108,7 +118,7 @@ def test_altered_certificates(alice, certificate):
             PublicIdentity.from_certificate(bad)
 
 
-def test_only_a_p256_key_is_certified(alice):
+def test_only_a_p256_key_is_certified(alice: Identity) -> None:
     other = ec.generate_private_key(ec.SECP384R1()).private_bytes(
         PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -120,7 +130,7 @@ def test_only_a_p256_key_is_certified(alice):
 # In a keyring.
 
 
-def test_one_ceremony_makes_what_aggregation_and_psi_need(tmp_path):
+def test_one_ceremony_makes_what_aggregation_and_psi_need(tmp_path: Path) -> None:
     ring = Keyring.create(tmp_path / "ring")
     assert (tmp_path / "ring" / "tls.key").stat().st_mode & 0o077 == 0
     pair = psi.network.certificates.Identity.load(tmp_path / "ring")
@@ -128,7 +138,7 @@ def test_one_ceremony_makes_what_aggregation_and_psi_need(tmp_path):
     assert PublicIdentity.from_certificate(pair.certificate) == ring.identity.public
 
 
-def test_a_renewed_certificate_is_of_the_same_identity_and_key(tmp_path):
+def test_a_renewed_certificate_is_of_the_same_identity_and_key(tmp_path: Path) -> None:
     ring = Keyring.create(tmp_path / "ring", days=1)
     before, key = ring.certificate, (tmp_path / "ring" / "tls.key").read_bytes()
     after = ring.certify(days=2)
@@ -139,7 +149,7 @@ def test_a_renewed_certificate_is_of_the_same_identity_and_key(tmp_path):
     psi.network.certificates.Identity.load(tmp_path / "ring")
 
 
-def test_a_keyring_without_a_certificate_works_and_gets_one(tmp_path):
+def test_a_keyring_without_a_certificate_works_and_gets_one(tmp_path: Path) -> None:
     folder = tmp_path / "ring"
     identity = Keyring.create(folder).identity
     for name in ("tls.key", "tls.crt"):
@@ -153,7 +163,7 @@ def test_a_keyring_without_a_certificate_works_and_gets_one(tmp_path):
     psi.network.certificates.Identity.load(folder)
 
 
-def test_a_pair_that_psi_made_before_is_tied_to_the_identity(tmp_path):
+def test_a_pair_that_psi_made_before_is_tied_to_the_identity(tmp_path: Path) -> None:
     folder = tmp_path / "ring"
     ring = Keyring.create(folder)
     for name in ("tls.key", "tls.crt"):
@@ -167,7 +177,7 @@ def test_a_pair_that_psi_made_before_is_tied_to_the_identity(tmp_path):
     assert psi.network.certificates.Identity.load(folder).certificate == ring.certificate
 
 
-def test_another_partys_certificate_is_not_shown_as_ones_own(tmp_path):
+def test_another_partys_certificate_is_not_shown_as_ones_own(tmp_path: Path) -> None:
     ring, other = (Keyring.create(tmp_path / name) for name in "ab")
     (tmp_path / "a" / "tls.crt").write_bytes(other.certificate)
     with pytest.raises(ConfigError, match="not tied"):
@@ -175,7 +185,7 @@ def test_another_partys_certificate_is_not_shown_as_ones_own(tmp_path):
 
 
 @pytest.mark.parametrize("found", [False, True])
-def test_a_passphrase_locks_the_tls_key_as_well(tmp_path, found):
+def test_a_passphrase_locks_the_tls_key_as_well(tmp_path: Path, found: bool) -> None:
     folder = tmp_path / "ring"
     if found:  # a key in the clear that was there before
         folder.mkdir(mode=0o700)
@@ -194,7 +204,7 @@ def test_a_passphrase_locks_the_tls_key_as_well(tmp_path, found):
 # The commands.
 
 
-def test_the_commands_show_one_fingerprint(tmp_path):
+def test_the_commands_show_one_fingerprint(tmp_path: Path) -> None:
     folder = tmp_path / "ring"
     made = run_keys("identity", folder)
     printed = fingerprint((folder / "tls.crt").read_bytes())
@@ -210,7 +220,7 @@ def test_the_commands_show_one_fingerprint(tmp_path):
         run_keys("check", tmp_path / "other" / "tls.crt", "--known", old)
 
 
-def test_show_of_a_keyring_without_a_certificate(tmp_path):
+def test_show_of_a_keyring_without_a_certificate(tmp_path: Path) -> None:
     ring = Keyring.create(tmp_path / "ring")
     (tmp_path / "ring" / "tls.crt").unlink()
     shown = run_keys("show", tmp_path / "ring")
@@ -218,7 +228,7 @@ def test_show_of_a_keyring_without_a_certificate(tmp_path):
     assert "privfed keys certify" in shown
 
 
-def test_a_session_of_psi_between_two_keyrings(tmp_path):
+def test_a_session_of_psi_between_two_keyrings(tmp_path: Path) -> None:
     """Two processes over TLS, each with its keyring's folder, one of them locked."""
     words = tmp_path / "words"
     words.write_text("correct horse\n")
@@ -227,7 +237,7 @@ def test_a_session_of_psi_between_two_keyrings(tmp_path):
     run_keys("identity", tmp_path / "alice", "--passphrase-file", words)
     run_keys("identity", tmp_path / "bob")
 
-    def start(*arguments):
+    def start(*arguments: object) -> subprocess.Popen[str]:
         call = [sys.executable, "-c", "import psi.cli; psi.cli.main()", *map(str, arguments)]
         return subprocess.Popen(
             call, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -238,6 +248,7 @@ def test_a_session_of_psi_between_two_keyrings(tmp_path):
         *("--peer", "bob/tls.crt", "--listen", "127.0.0.1:0", "--out", "alice.csv"),
     )
     try:
+        assert serving.stderr
         listening = serving.stderr.readline()
         port = re.fullmatch(r"listening on port (\d+)\n", listening)
         assert port, listening

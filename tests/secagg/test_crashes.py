@@ -4,7 +4,9 @@ import os
 import resource
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -15,18 +17,18 @@ from privfed.secagg import Keyring
 from privfed.secagg.ring_record import RingRecord
 from psi import storage
 from psi.network import certificates
-from tests.secagg.crash_points import killed, refused, stepped
+from tests.secagg.crash_points import Cut, killed, refused, stepped
 from tests.secagg.parties import parameters
 
-SHAPES = {"w": (7, 5), "b": (5,)}
+SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 
 
 @pytest.fixture(params=[killed, refused], ids=["kill", "full disk"])
-def cut(request):
-    return request.param
+def cut(request: pytest.FixtureRequest) -> Cut:
+    return cast(Cut, request.param)
 
 
-def rings(folder):
+def rings(folder: Path) -> list[Keyring]:
     """Two parties under their second key; the first is retired."""
     made = [Keyring.create(folder / name) for name in "ab"]
     params = parameters(2, SHAPES, roster=tuple(ring.identity.public for ring in made))
@@ -35,7 +37,7 @@ def rings(folder):
     return made
 
 
-def usable(folder, allowed, retired):
+def usable(folder: Path, allowed: list[secagg.Parameters] | None, retired: frozenset[str]) -> str:
     """Open the ring as a fresh process does, and use it: nothing of it is left half-done."""
     ring = Keyring(folder)
     key = ring.key()
@@ -51,14 +53,14 @@ def usable(folder, allowed, retired):
     return key.id.hex()
 
 
-def test_a_rotation_is_cut_anywhere(tmp_path, cut):
+def test_a_rotation_is_cut_anywhere(tmp_path: Path, cut: Cut) -> None:
     seen = set()
 
-    def prepare(folder):
+    def prepare(folder: Path) -> tuple[Callable[[], object], Any]:
         first, _ = rings(folder)
         return first.rotate, (first.current, first.retired, first.params)
 
-    def check(folder, before):
+    def check(folder: Path, before: Any) -> None:
         current, retired, params = before
         in_use = usable(folder / "a", [params], retired)
         seen.add("before" if in_use == current else "after")
@@ -67,21 +69,21 @@ def test_a_rotation_is_cut_anywhere(tmp_path, cut):
     assert seen == {"before", "after"}
 
 
-def test_taking_other_parameters_is_cut_anywhere(tmp_path, cut):
+def test_taking_other_parameters_is_cut_anywhere(tmp_path: Path, cut: Cut) -> None:
     """The key and its parameters change together, or neither does."""
     seen = set()
 
-    def prepare(folder):
+    def prepare(folder: Path) -> tuple[Callable[[], object], Any]:
         first, second = rings(folder)
         other = parameters(2, SHAPES, job="other", roster=first.params.roster)
         old, sealed = second.params, first.make(other)[second.identity.public.id]
 
-        def act():
+        def act() -> None:
             second.accept(sealed, other, changed=True)
 
         return act, (old, other, second.retired | {second.current}, second.retired, act)
 
-    def check(folder, before):
+    def check(folder: Path, before: Any) -> None:
         old, other, retired_after, retired, again = before
         took = RingRecord.read(folder / "b").params == other
         seen.add("after" if took else "before")
@@ -94,14 +96,14 @@ def test_taking_other_parameters_is_cut_anywhere(tmp_path, cut):
 
 
 @pytest.mark.parametrize("passphrase", [None, "p"])
-def test_making_a_keyring_is_cut_anywhere(tmp_path, cut, passphrase):
+def test_making_a_keyring_is_cut_anywhere(tmp_path: Path, cut: Cut, passphrase: str | None) -> None:
     """There is none, and it can be made; or there is one; and no half of it serves psi."""
     seen = set()
 
-    def prepare(folder):
+    def prepare(folder: Path) -> tuple[Callable[[], object], Any]:
         return lambda: Keyring.create(folder, passphrase), None
 
-    def check(folder, _):
+    def check(folder: Path, _: object) -> None:
         psi_serves = served_by(folder, passphrase)
         try:
             ring = Keyring(folder, passphrase)
@@ -125,7 +127,7 @@ def test_making_a_keyring_is_cut_anywhere(tmp_path, cut, passphrase):
 FILES = {"identity.key", "keyring.json.lock", "keys", "tls.crt", "tls.key"}
 
 
-def served_by(folder, passphrase=None):
+def served_by(folder: Path, passphrase: str | None = None) -> bytes | None:
     """The certificate that psi would show for the folder, if it is whole for psi."""
     try:
         return certificates.Identity.load(folder, passphrase).certificate
@@ -134,19 +136,19 @@ def served_by(folder, passphrase=None):
 
 
 @pytest.mark.parametrize("older", [False, True], ids=["renewed", "first"])
-def test_certifying_is_cut_anywhere(tmp_path, cut, older):
+def test_certifying_is_cut_anywhere(tmp_path: Path, cut: Cut, older: bool) -> None:
     seen = set()
 
-    def prepare(folder):
+    def prepare(folder: Path) -> tuple[Callable[[], object], Any]:
         ring = Keyring.create(folder)
-        before = ring.certificate
+        before: bytes | None = ring.certificate
         if older:
             before = None
             for name in ("tls.key", "tls.crt"):
                 (folder / name).unlink()
         return ring.certify, before
 
-    def check(folder, before):
+    def check(folder: Path, before: Any) -> None:
         found = served_by(folder)
         seen.add("before" if found == before else "after")
         ring = Keyring(folder)
@@ -162,7 +164,7 @@ def test_certifying_is_cut_anywhere(tmp_path, cut, older):
 
 
 @pytest.mark.parametrize("room", [0, 1, 40, 200, 1000])
-def test_a_disk_that_is_full_within_a_write(tmp_path, room):
+def test_a_disk_that_is_full_within_a_write(tmp_path: Path, room: int) -> None:
     """The operating system itself refuses what goes past ``room`` bytes of a file."""
     first, _ = rings(tmp_path)
     before = (first.current, first.retired, first.params)
@@ -182,15 +184,17 @@ def test_a_disk_that_is_full_within_a_write(tmp_path, room):
 # Two at once.
 
 
-def test_of_two_writers_on_one_folder_the_second_is_told(tmp_path, monkeypatch):
+def test_of_two_writers_on_one_folder_the_second_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, _ = rings(tmp_path)
     writing, done = threading.Event(), threading.Event()
     write = RingRecord.write
 
-    def slow(record, folder):
+    def slow(record: RingRecord, file: storage.Record) -> None:
         writing.set()
         assert done.wait(60)
-        write(record, folder)
+        write(record, file)
 
     monkeypatch.setattr(RingRecord, "write", slow)
     maker = threading.Thread(target=first.rotate)
@@ -212,7 +216,7 @@ def test_of_two_writers_on_one_folder_the_second_is_told(tmp_path, monkeypatch):
     assert first.current == other.current
 
 
-def test_a_keyring_of_an_earlier_privfed_says_what_to_do(tmp_path):
+def test_a_keyring_of_an_earlier_privfed_says_what_to_do(tmp_path: Path) -> None:
     ring = Keyring.create(tmp_path / "a")
     for name in ("params.json", "current", "retired"):
         (tmp_path / "a" / name).write_text("x")
@@ -238,7 +242,7 @@ def test_a_keyring_of_an_earlier_privfed_says_what_to_do(tmp_path):
         lambda text: text.replace('"params": "', '"params": 1, "x": "'),
     ],
 )
-def test_a_record_that_is_none(tmp_path, change):
+def test_a_record_that_is_none(tmp_path: Path, change: Callable[[str], str]) -> None:
     rings(tmp_path)
     path = tmp_path / "a" / "keyring.json"
     path.write_text(change(path.read_text()), encoding="latin-1")
@@ -249,7 +253,7 @@ def test_a_record_that_is_none(tmp_path, change):
 # Links.
 
 
-def planted(tmp_path, name):
+def planted(tmp_path: Path, name: str) -> Path:
     """A file of the owner's, and a link to it where something is about to be written."""
     precious = tmp_path / "precious"
     precious.write_text("precious")
@@ -258,7 +262,7 @@ def planted(tmp_path, name):
 
 
 @pytest.mark.parametrize("target", ["there", "missing"])
-def test_no_lock_is_taken_through_a_link(tmp_path, target):
+def test_no_lock_is_taken_through_a_link(tmp_path: Path, target: str) -> None:
     precious = planted(tmp_path, "state.lock")
     if target == "missing":
         precious.unlink()
@@ -269,7 +273,7 @@ def test_no_lock_is_taken_through_a_link(tmp_path, target):
 
 
 @pytest.mark.parametrize("hard", [False, True])
-def test_nothing_is_written_through_a_link(tmp_path, hard):
+def test_nothing_is_written_through_a_link(tmp_path: Path, hard: bool) -> None:
     precious = planted(tmp_path, "state.new")
     if hard:
         (tmp_path / "state.new").unlink()
@@ -280,7 +284,7 @@ def test_nothing_is_written_through_a_link(tmp_path, hard):
     assert not (tmp_path / "state").is_symlink()
 
 
-def test_no_secret_is_created_over_or_through_anything(tmp_path):
+def test_no_secret_is_created_over_or_through_anything(tmp_path: Path) -> None:
     precious = planted(tmp_path, "key")
     with pytest.raises(ConfigError, match="never written over"):
         storage.write_new(tmp_path / "key", b"secret", refusal=ConfigError)
@@ -288,7 +292,7 @@ def test_no_secret_is_created_over_or_through_anything(tmp_path):
     assert sorted(Path(tmp_path).iterdir()) == [tmp_path / "key", precious]
 
 
-def test_a_state_file_is_not_written_through_a_link(tmp_path):
+def test_a_state_file_is_not_written_through_a_link(tmp_path: Path) -> None:
     params = parameters(2, SHAPES)
     planted(tmp_path, "state.lock")
     with pytest.raises(ConfigError):

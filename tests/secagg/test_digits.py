@@ -47,10 +47,11 @@ def guessed(there: Round, first: np.ndarray, rest: np.ndarray, own: np.ndarray) 
     """The digits' sums if party 0 sent `first` and parties 0 and 1 together `rest`."""
     parts = Parts(there.params)
     name = _name(1, parts.all[0])
-    return sum(
+    digits = [
         parts._tags.integers(there.key, name, place, values)
         for place, values in enumerate((first, rest - first, own))
-    )
+    ]
+    return np.asarray(np.sum(digits, axis=0))
 
 
 def test_a_key_holder_cannot_test_guesses_of_one_party(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ real over many settings, flat and in a tree.
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from privfed import secagg
@@ -27,11 +27,11 @@ SETTINGS = [
 ]
 
 
-def half(cut):
+def half(cut: int) -> int:
     return 2 ** (cut - 1) if cut else 0
 
 
-def open_worst(chosen, sign, excess=0):
+def open_worst(chosen: Packing, sign: int, excess: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
     """Open a total in which every error of M honest clients is at its bound, plus ``excess``.
 
     Returns (the sums that were sent, what the decryptor reads).
@@ -62,20 +62,22 @@ def open_worst(chosen, sign, excess=0):
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(("bits", "clients"), SETTINGS)
-def test_the_extremes_of_the_error_bound_decrypt_exactly(bits, clients, sign):
+def test_the_extremes_of_the_error_bound_decrypt_exactly(
+    bits: int, clients: int, sign: int
+) -> None:
     sent, read = open_worst(choose(bits, clients), sign)
     assert read is not None
     assert np.array_equal(read, sent)
 
 
-def test_every_precision_and_number_of_clients_has_a_packing():
+def test_every_precision_and_number_of_clients_has_a_packing() -> None:
     for bits in range(6, 33):
         for clients in [*range(2, 40), 63, 64, 65, 100, 128, 255, 256, 500, 512, 999, 1000, 1024]:
             chosen = choose(bits, clients)
             assert chosen.noise_bound <= chosen.noise_capacity
 
 
-def packing_of(bits, clients, lanes):
+def packing_of(bits: int, clients: int, lanes: int) -> Packing | None:
     """The packing with so many lanes and the largest cuts, or None where there is none."""
     plain_bits = ((clients * 2 * (2 ** (bits - 1) - 1) + 1) ** lanes - 1).bit_length()
     for up in range(58 - plain_bits, -1, -1):
@@ -95,10 +97,12 @@ def packing_of(bits, clients, lanes):
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=60, deadline=None)
-def test_sums_are_exact_with_any_number_of_lanes(bits, clients, lanes, size, seed):
+def test_sums_are_exact_with_any_number_of_lanes(
+    bits: int, clients: int, lanes: int, size: int, seed: int
+) -> None:
     chosen = packing_of(bits, clients, lanes)
-    if chosen is None:
-        return
+    assume(chosen is not None)
+    assert chosen
     scheme, rng = Packed(chosen, "seeds"), np.random.default_rng(seed)
     values = rng.integers(-chosen.limit, chosen.limit, (clients, size), endpoint=True)
     values[:, : size // 3] = chosen.limit
@@ -110,11 +114,12 @@ def test_sums_are_exact_with_any_number_of_lanes(bits, clients, lanes, size, see
         accumulator.plus(scheme.payload(memoryview(scheme.seal(KEY, zero, row)), size))
     total = memoryview(accumulator.total(seeds))
     sums = scheme.open(KEY, scheme.keystream(KEY, seeds, size), total, size, clients)
+    assert sums is not None
     assert np.array_equal(sums, values.sum(axis=0))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_the_bound_is_where_decryption_ends(sign):
+def test_the_bound_is_where_decryption_ends(sign: int) -> None:
     """Past the capacity the same construction fails: the test above is no formality."""
     chosen = choose(16, 10)
     worst = chosen.noise_bound - chosen.noise_capacity
@@ -123,7 +128,9 @@ def test_the_bound_is_where_decryption_ends(sign):
     assert read is None or not np.array_equal(read, sent)
 
 
-def unchecked(bits, clients, lanes, plain_bits, upload_cut, download_cut):
+def unchecked(
+    bits: int, clients: int, lanes: int, plain_bits: int, upload_cut: int, download_cut: int
+) -> Packing:
     made = object.__new__(Packing)
     for name, value in {
         "bits": bits,
@@ -138,7 +145,7 @@ def unchecked(bits, clients, lanes, plain_bits, upload_cut, download_cut):
 
 
 @pytest.mark.parametrize("clients", [3, 7, 15, 31])
-def test_the_download_cut_counts_also_where_it_equals_the_uploads(clients):
+def test_the_download_cut_counts_also_where_it_equals_the_uploads(clients: int) -> None:
     """A bound that leaves the download's half out for equal cuts accepts this, and it fails."""
     chosen = choose(16, clients)
     plain_bits, lanes = chosen.plain_bits, chosen.lanes
@@ -148,11 +155,12 @@ def test_the_download_cut_counts_also_where_it_equals_the_uploads(clients):
     with pytest.raises(CapacityError, match="noise"):
         Packing(16, clients, lanes, plain_bits, cut, cut)
     sent, read = open_worst(unchecked(16, clients, lanes, plain_bits, cut, cut), 1)
+    assert read is not None
     assert not np.array_equal(read, sent)
 
 
 @pytest.mark.parametrize("clients", [62, 63, 64, 65, 100, 127, 128, 1000])
-def test_sums_of_many_uncut_words_do_not_overflow(clients):
+def test_sums_of_many_uncut_words_do_not_overflow(clients: int) -> None:
     """64-bit words overflow after 63 additions of 58 bits; the sum reduces before that."""
     chosen = Packing(6, clients, 1, 16, 3, 3)
     scheme = Packed(chosen, "seeds")
@@ -183,8 +191,17 @@ EXTREME = st.sampled_from([1.0, -1.0, 0.0, 0.5, -0.5]) | st.floats(-1, 1, width=
 )
 @settings(max_examples=60, deadline=None)
 def test_sums_equal_numpys_integers(
-    bits, clients, size, weighted, masks, download, scheme, tree, extremes, seed
-):
+    bits: int,
+    clients: int,
+    size: int,
+    weighted: bool,
+    masks: bool,
+    download: str,
+    scheme: str,
+    tree: bool,
+    extremes: list[float],
+    seed: int,
+) -> None:
     rng = np.random.default_rng(seed)
     params = parameters(
         clients,
@@ -221,10 +238,10 @@ def test_sums_equal_numpys_integers(
     result = parties.decryptor.decrypt(total, 1)
     expected = expected_mean(params, sent, weights)
     assert np.array_equal(result.mean["w"], expected["w"])
-    assert result.total_weight == (sum(weights) if weighted else None)
+    assert result.total_weight == (sum(weights) if weights else None)
 
 
-def test_a_thousand_clients():
+def test_a_thousand_clients() -> None:
     params = parameters(1000, {"w": (50,)}, max_weight=None)
     parties = Round.of(params)
     sent = [{"w": np.full(50, 0.05 if place % 3 else -0.05)} for place in range(1000)]

@@ -5,6 +5,7 @@ Nothing crashes, hangs, or changes what others sent.
 """
 
 import random
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -14,43 +15,43 @@ from privfed.errors import PrivFedError
 from privfed.secagg import wire
 from tests.secagg.parties import Round, identities, parameters, updates
 
-SHAPES = {"w": (3, 4), "b": (2,)}
+Outcomes = dict[tuple[str, str], int]
+SHAPES: dict[str, tuple[int, ...]] = {"w": (3, 4), "b": (2,)}
 HOSTILE = 2
 SCHEMES = {"packed": 0.55, "reference": 0.25, "slots": 0.15, "ckks": 0.05}  # share of mutations
 QUICK, FULL = 3_000, 100_000
 
 
-def spliced(rng, data, other):
+def spliced(rng: random.Random, data: bytes, other: bytes) -> bytes:
     """One to four mutations: bits, bytes, runs, numbers, cuts, insertions, pieces of another."""
-    data = bytearray(data)
+    mutated = bytearray(data)
     for _ in range(rng.choice([1, 1, 1, 2, 4])):
-        at = rng.randrange(len(data)) if data else 0
+        at = rng.randrange(len(mutated)) if mutated else 0
         # Half of the time near the front, where all that is interpreted lies.
         at = at if rng.random() < 0.5 else at % 300
         size = rng.choice([1, 2, 4, 8, 32, 64, 200])
         kind = rng.randrange(8)
-        if kind == 0 and at < len(data):
-            data[at] ^= 1 << rng.randrange(8)
+        if kind == 0 and at < len(mutated):
+            mutated[at] ^= 1 << rng.randrange(8)
         elif kind == 1:
-            data[at : at + size] = rng.randbytes(len(data[at : at + size]))
+            mutated[at : at + size] = rng.randbytes(len(mutated[at : at + size]))
         elif kind == 2:
-            data[at : at + size] = bytes([rng.choice([0, 0x7F, 0x80, 0xFF])]) * len(
-                data[at : at + size]
-            )
+            run = len(mutated[at : at + size])
+            mutated[at : at + size] = bytes([rng.choice([0, 0x7F, 0x80, 0xFF])]) * run
         elif kind == 3:
-            del data[at : at + size]
+            del mutated[at : at + size]
         elif kind == 4:
-            data[at:at] = rng.randbytes(size)
+            mutated[at:at] = rng.randbytes(size)
         elif kind == 5:
-            data[at : at + size] = other[at : at + size]
+            mutated[at : at + size] = other[at : at + size]
         elif kind == 6:
-            del data[at:]
+            del mutated[at:]
         else:
-            data += rng.choice([b"\0" * size, rng.randbytes(size), bytes(other)])
-    return bytes(data)
+            mutated += rng.choice([b"\0" * size, rng.randbytes(size), bytes(other)])
+    return bytes(mutated)
 
 
-def signed_again(params, data):
+def signed_again(params: secagg.Parameters, data: bytes) -> bytes:
     """What the hostile party makes of a mutated upload: hashes and signature in order."""
     head = wire.PREFIX_BYTES + wire.ENTRY_BYTES
     try:
@@ -67,7 +68,7 @@ def signed_again(params, data):
 class Target:
     """One round with two honest uploads, and a third that is about to be mutated."""
 
-    def __init__(self, scheme):
+    def __init__(self, scheme: str) -> None:
         self.params = parameters(3, SHAPES, scheme=scheme)
         self.parties = Round.of(self.params)
         sent = updates(3, SHAPES)
@@ -80,10 +81,10 @@ class Target:
         self.total = self.parties.total(self.uploads)
         self.honest = self._decrypt(self.total).mean
 
-    def _decrypt(self, total):
+    def _decrypt(self, total: bytes) -> secagg.Result:
         return secagg.Decryptor(self.params, self.parties.key).decrypt(total, 1)
 
-    def upload(self, data, hostile):
+    def upload(self, data: bytes, hostile: bool) -> str:
         aggregator = secagg.Aggregator(self.params, 1)
         aggregator.add(self.uploads[0])
         aggregator.add(self.uploads[1])
@@ -102,7 +103,7 @@ class Target:
             return "accepted, does not decrypt"
         return "accepted"
 
-    def partial_sum(self, data):
+    def partial_sum(self, data: bytes) -> str:
         aggregator = secagg.Aggregator(self.params, 1)
         try:
             aggregator.add_partial(data)
@@ -115,7 +116,7 @@ class Target:
         assert all(np.array_equal(result.mean[name], expected[name]) for name in expected)
         return "noise"
 
-    def total_sum(self, data):
+    def total_sum(self, data: bytes) -> str:
         try:
             result = self._decrypt(data)
         except PrivFedError:
@@ -125,14 +126,14 @@ class Target:
                 assert np.array_equal(result.mean[name], mean)
         return "noise"
 
-    def announcement(self, data):
+    def announcement(self, data: bytes) -> str:
         try:
             secagg.Decryptor(self.params, self.parties.key).prepare([data], 1)
         except PrivFedError:
             return "refused"
         raise AssertionError("an altered announcement was accepted")
 
-    def parameters(self, data):
+    def parameters(self, data: bytes) -> str:
         try:
             changed = secagg.Parameters.from_bytes(data)
         except PrivFedError:
@@ -141,9 +142,10 @@ class Target:
         return "other parameters"
 
 
-def fuzz(scheme, count, seed):
+def fuzz(scheme: str, count: int, seed: int) -> Outcomes:
     rng = random.Random(seed)  # noqa: S311  (mutations are to be the same in every run)
-    target, outcomes = Target(scheme), {}
+    target = Target(scheme)
+    outcomes: Outcomes = {}
     for number in range(count):
         hostile = number % 2 == 1
         if hostile:
@@ -153,16 +155,15 @@ def fuzz(scheme, count, seed):
                 continue
             outcome = "re-signed upload", target.upload(mutated, hostile=True)
         else:
-            kind, message, other, try_it = rng.choice(
-                [
-                    ("upload", target.uploads[HOSTILE], target.others[2], target.upload),
-                    ("upload", target.uploads[HOSTILE], target.uploads[0], target.upload),
-                    ("partial", target.partial, target.others[0], target.partial_sum),
-                    ("total", target.total, target.partial, target.total_sum),
-                    ("announcement", target.announcements[0], target.total, target.announcement),
-                    ("parameters", target.params.to_bytes(), b'{"a":[1e999]}', target.parameters),
-                ]
-            )
+            kinds: list[tuple[str, bytes, bytes, Callable[..., str]]] = [
+                ("upload", target.uploads[HOSTILE], target.others[2], target.upload),
+                ("upload", target.uploads[HOSTILE], target.uploads[0], target.upload),
+                ("partial", target.partial, target.others[0], target.partial_sum),
+                ("total", target.total, target.partial, target.total_sum),
+                ("announcement", target.announcements[0], target.total, target.announcement),
+                ("parameters", target.params.to_bytes(), b'{"a":[1e999]}', target.parameters),
+            ]
+            kind, message, other, try_it = rng.choice(kinds)
             mutated = spliced(rng, message, other)
             if mutated == message:
                 continue
@@ -172,7 +173,7 @@ def fuzz(scheme, count, seed):
     return outcomes
 
 
-def check(outcomes):
+def check(outcomes: Outcomes) -> None:
     assert outcomes[("upload", "refused")] > 100 or sum(outcomes.values()) < 1000
     assert ("upload", "accepted") not in outcomes
     accepted = sum(
@@ -184,11 +185,11 @@ def check(outcomes):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_few_mutations(scheme):
+def test_a_few_mutations(scheme: str) -> None:
     check(fuzz(scheme, int(QUICK * SCHEMES[scheme]), seed=1))
 
 
-def cuts_flips_and_tails(rng, message, count):
+def cuts_flips_and_tails(rng: random.Random, message: bytes, count: int) -> Iterator[bytes]:
     """Yield what is the message but for a bit, an end, or something more."""
     for _ in range(count):
         flipped = bytearray(message)
@@ -201,7 +202,7 @@ def cuts_flips_and_tails(rng, message, count):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_each_kind_of_message_with_a_bit_an_end_or_a_tail_changed(scheme):
+def test_each_kind_of_message_with_a_bit_an_end_or_a_tail_changed(scheme: str) -> None:
     """What a sender signed is never accepted changed; a sum's own words are for the tags."""
     rng = random.Random(3)  # noqa: S311  (mutations are to be the same in every run)
     target, count = Target(scheme), 12 if scheme in ("slots", "ckks") else 60
@@ -223,7 +224,7 @@ def test_each_kind_of_message_with_a_bit_an_end_or_a_tail_changed(scheme):
 
 
 @pytest.mark.parametrize("kind", ["upload", "partial", "total", "announcement"])
-def test_no_kind_of_message_passes_for_another(kind):
+def test_no_kind_of_message_passes_for_another(kind: str) -> None:
     target = Target("packed")
     messages = {
         "upload": target.uploads[HOSTILE], "partial": target.partial, "total": target.total,
@@ -245,5 +246,5 @@ def test_no_kind_of_message_passes_for_another(kind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_hundred_thousand_mutations(scheme):
+def test_a_hundred_thousand_mutations(scheme: str) -> None:
     check(fuzz(scheme, int(FULL * SCHEMES[scheme]), seed=2))

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,26 +16,27 @@ VECTORS = json.loads(make_golden.GOLDEN.read_text())
 
 
 @pytest.fixture(params=VECTORS["cases"])
-def case(request):
-    return VECTORS["cases"][request.param]
+def case(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return cast(dict[str, Any], VECTORS["cases"][request.param])
 
 
-def test_the_version_is_the_recorded_one():
+def test_the_version_is_the_recorded_one() -> None:
     assert VECTORS["version"] == wire.VERSION
 
 
-def test_identities_and_masks():
+def test_identities_and_masks() -> None:
     parties = make_golden.parties()
     assert [party.public.to_bytes().hex() for party in parties] == VECTORS["identities"]
     params = make_golden.parameters(pairwise_masks=True, scheme="packed")
     encryptor = secagg.Encryptor(params, secagg.generate_keys(params), parties[0])
+    assert encryptor._masks
     mask = encryptor._masks.words(b"golden name", Round.of(params, 1, None), 100, 2**39).astype(
         "<u8"
     )
     assert hashlib.sha256(mask.tobytes()).hexdigest() == VECTORS["mask_sha256"]
 
 
-def test_the_sealed_key():
+def test_the_sealed_key() -> None:
     params = secagg.Parameters.from_bytes(VECTORS["sealed_parameters"].encode())
     sealed = bytes.fromhex(VECTORS["sealed_key"])
     key, maker, replaces = secagg.open_key(sealed, params, make_golden.parties()[1])
@@ -42,7 +44,7 @@ def test_the_sealed_key():
     assert (maker, replaces) == (params.roster[0], b"r" * 16)
 
 
-def test_parameters_and_keys(case):
+def test_parameters_and_keys(case: dict[str, Any]) -> None:
     params = secagg.Parameters.from_bytes(case["parameters"].encode())
     assert params.to_bytes().decode() == case["parameters"]
     assert params.fingerprint.hex() == case["fingerprint"]
@@ -50,7 +52,7 @@ def test_parameters_and_keys(case):
     assert key.id.hex() == case["key_id"]
 
 
-def test_recorded_messages_give_the_recorded_sums(case):
+def test_recorded_messages_give_the_recorded_sums(case: dict[str, Any]) -> None:
     params = secagg.Parameters.from_bytes(case["parameters"].encode())
     key = secagg.SecretKey.from_bytes(bytes.fromhex(case["key"]))
     uploads = [bytes.fromhex(upload) for upload in case["uploads"]]
@@ -71,7 +73,7 @@ def test_recorded_messages_give_the_recorded_sums(case):
     assert result.transcript.hex() == case["transcript"]
 
 
-def test_the_recorded_mean_is_that_of_the_updates(case):
+def test_the_recorded_mean_is_that_of_the_updates(case: dict[str, Any]) -> None:
     """By hand: the grid of 2^(bits-1) - 1 steps, weights 100, 200 and 300 of at most 1000."""
     params = secagg.Parameters.from_bytes(case["parameters"].encode())
     limit = 2 ** (params.bits - 1) - 1

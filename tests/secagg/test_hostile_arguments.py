@@ -1,5 +1,6 @@
 """Whatever is given for whatever argument: a named error that says what to do, or a result."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from tests.secagg.hostile_arguments import (
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     secagg.Keyring.create(Path("ring"))
     (tmp_path / "there").write_bytes(b"")
@@ -28,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("name", CALLS)
-def test_every_argument_with_everything(name):
+def test_every_argument_with_everything(name: str) -> None:
     call, honest = CALLS[name]
     raw = []
     for argument in honest():
@@ -47,7 +48,7 @@ def test_every_argument_with_everything(name):
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("name", CALLS)
-def test_honest_arguments_reach_what_they_are_for(name):
+def test_honest_arguments_reach_what_they_are_for(name: str) -> None:
     """The table above is of calls that would work, or fail for what they are given alone."""
     call, honest = CALLS[name]
     fail = {"SecretKey.load", "Identity.load", "Keyring.make", "Keyring.revoke", "Keyring.accept",
@@ -65,32 +66,32 @@ def test_honest_arguments_reach_what_they_are_for(name):
     ("call", "words"),
     [
         (lambda: secagg.Layout.of(torch_values()["a model"]), r"model\.state_dict\(\)"),
-        (lambda: secagg.Layout.of({0: np.zeros(2)}), "names are text.*0"),
+        (lambda: secagg.Layout.of({0: np.zeros(2)}), "names are text.*0"),  # type: ignore[dict-item]
         (lambda: secagg.Layout.of({"w": [0.1]}), "numpy array or a torch tensor"),
         (lambda: party().encrypt(torch_values()["a model"], weight=1), r"model\.state_dict\(\)"),
-        (lambda: party().encrypt([np.zeros(2)], weight=1), "dict of arrays by name"),
+        (lambda: party().encrypt([np.zeros(2)], weight=1), "dict of arrays by name"),  # type: ignore[arg-type]
         (lambda: party().encrypt(hostile()["floats"], weight=1), "numpy array or a torch tensor"),
         (lambda: party().encrypt(torch_values()["a sparse tensor"], weight=1), "dense"),
         (lambda: party().encrypt(torch_values()["a meta tensor"], weight=1), "meta"),
         (lambda: party().encrypt(torch_values()["a float8 tensor"], weight=1), r"\.float\(\)"),
         (lambda: party(True).announce(cohort=hostile()["ids"]), "Parameters.index_of"),
         (lambda: party(True).announce(cohort=hostile()["publics"]), "Parameters.index_of"),
-        (lambda: encryptor().encrypt(made().update, weight=1, round_id=1, previous="ab" * 32),
+        (lambda: encryptor().encrypt(made().update, weight=1, round_id=1, previous="ab" * 32),  # type: ignore[arg-type]
             "bytes.fromhex"),
         (lambda: party().expect(made().announced[0]), "list of bytes"),
-        (lambda: party().encrypt(made().update, weight="1"), "whole number"),
-        (lambda: party().encrypt(made().update, weight=1.0), "whole number"),
-        (lambda: secagg.Party(made().params, made().key, made().me, "state"), "pathlib.Path"),
-        (lambda: secagg.Encryptor(made().params, made().key, made().me, "state"), "pathlib.Path"),
-        (lambda: secagg.Keyring("ring"), "pathlib.Path"),
-        (lambda: secagg.Party.load("ring"), "pathlib.Path"),
-        (lambda: secagg.Keyring.create("ring"), "pathlib.Path"),
-        (lambda: secagg.SecretKey.load("key"), "pathlib.Path"),
+        (lambda: party().encrypt(made().update, weight="1"), "whole number"),  # type: ignore[arg-type]
+        (lambda: party().encrypt(made().update, weight=1.0), "whole number"),  # type: ignore[arg-type]
+        (lambda: secagg.Party(made().params, made().key, made().me, "state"), "pathlib.Path"),  # type: ignore[arg-type]
+        (lambda: secagg.Encryptor(made().params, made().key, made().me, "state"), "pathlib.Path"),  # type: ignore[arg-type]
+        (lambda: secagg.Keyring("ring"), "pathlib.Path"),  # type: ignore[arg-type]
+        (lambda: secagg.Party.load("ring"), "pathlib.Path"),  # type: ignore[arg-type]
+        (lambda: secagg.Keyring.create("ring"), "pathlib.Path"),  # type: ignore[arg-type]
+        (lambda: secagg.SecretKey.load("key"), "pathlib.Path"),  # type: ignore[arg-type]
         (lambda: settings(roster=[b"x" * 128]), "PublicIdentity"),
         (lambda: settings(layout={"w": (2, 2)}), r"Layout\.of"),
-        (lambda: secagg.Aggregator(made().params, 1).add("text"), "bytes"),
+        (lambda: secagg.Aggregator(made().params, 1).add("text"), "bytes"),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
-def test_what_to_do_is_said(call, words):
+def test_what_to_do_is_said(call: Callable[[], object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         call()

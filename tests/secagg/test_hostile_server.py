@@ -1,5 +1,8 @@
 """A server that lies about what is in the sum, or shows it to two parties in two ways."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -12,13 +15,17 @@ from privfed.errors import (
     ReplayError,
 )
 from privfed.he import rlwe
+from privfed.he.packing import MODULUS
 from privfed.secagg import wire
 from tests.secagg.parties import Round, parameters, updates
 
-SHAPES = {"w": (7, 5), "b": (5,)}
+Change = Callable[[Any], None]
+SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 
 
-def server(parties, uploads, round_id=1, change=None):
+def server(
+    parties: Round, uploads: list[bytes], round_id: int = 1, change: Change | None = None
+) -> bytes:
     """A server that adds ``uploads``, changes its sums, and writes a total without checks."""
     aggregator = secagg.Aggregator(parties.params, round_id)
     for upload in uploads:
@@ -29,24 +36,26 @@ def server(parties, uploads, round_id=1, change=None):
 
 
 @pytest.fixture
-def parties():
+def parties() -> Round:
     return Round.of(parameters(4, SHAPES))
 
 
 @pytest.fixture
-def uploads(parties):
+def uploads(parties: Round) -> list[bytes]:
     return parties.uploads(updates(4, SHAPES), [10, 20, 30, 40])
 
 
-def test_one_client_as_the_total(parties, uploads):
+def test_one_client_as_the_total(parties: Round, uploads: list[bytes]) -> None:
     with pytest.raises(QuorumError):
         parties.decryptor.decrypt(server(parties, uploads[:1]), 1)
 
 
-def test_one_client_as_the_total_under_the_names_of_all(parties, uploads):
+def test_one_client_as_the_total_under_the_names_of_all(
+    parties: Round, uploads: list[bytes]
+) -> None:
     """The others' headers are genuine, only their payloads are left out."""
 
-    def leave_out(total):
+    def leave_out(total: Any) -> None:
         lone = secagg.Aggregator(parties.params, 1)
         lone.add(uploads[0])
         total.accumulator = lone._sums[0].accumulator
@@ -55,11 +64,11 @@ def test_one_client_as_the_total_under_the_names_of_all(parties, uploads):
         parties.decryptor.decrypt(server(parties, uploads, change=leave_out), 1)
 
 
-def test_one_client_twice(parties, uploads):
+def test_one_client_twice(parties: Round, uploads: list[bytes]) -> None:
     with pytest.raises(ReplayError):
         secagg.Aggregator(parties.params, 1).add(uploads[0] + uploads[0])
 
-    def repeat(total):
+    def repeat(total: Any) -> None:
         entries = dict(total.entries)
         entries[99] = entries[0]
         total.entries = entries
@@ -69,27 +78,32 @@ def test_one_client_twice(parties, uploads):
 
 
 @pytest.mark.parametrize("factor", [2, 3, -1])
-def test_a_client_counted_with_another_factor(parties, uploads, factor):
-    def scale(total):
+def test_a_client_counted_with_another_factor(
+    parties: Round, uploads: list[bytes], factor: int
+) -> None:
+    def scale(total: Any) -> None:
         lone = secagg.Aggregator(parties.params, 1)
         lone.add(uploads[0])
-        c0 = lone._sums[0].accumulator._c0
+        accumulator: Any = lone._sums[0].accumulator
+        c0 = accumulator._c0
         for _ in range((factor - 1) % 7 if factor > 0 else 0):
             total.accumulator._add_c0(c0)
         if factor < 0:
-            total.accumulator._add_c0(np.uint64(2) * (np.uint64(rlwe.MODULUS) - c0))
+            total.accumulator._add_c0(np.uint64(2) * (np.uint64(MODULUS) - c0))
 
     with pytest.raises(AuthenticationError, match=r"does not decrypt$"):
         parties.decryptor.decrypt(server(parties, uploads, change=scale), 1)
 
 
-def test_a_set_and_then_the_set_without_one(parties, uploads):
+def test_a_set_and_then_the_set_without_one(parties: Round, uploads: list[bytes]) -> None:
     parties.decryptor.decrypt(server(parties, uploads), 1)
     with pytest.raises(ReplayError):
         parties.decryptor.decrypt(server(parties, uploads[:3]), 1)
 
 
-def test_two_holders_shown_two_sets_notice_in_the_next_round(parties, uploads):
+def test_two_holders_shown_two_sets_notice_in_the_next_round(
+    parties: Round, uploads: list[bytes]
+) -> None:
     other = secagg.Decryptor(parties.params, parties.key)
     mine = parties.decryptor.decrypt(server(parties, uploads), 1)
     theirs = other.decrypt(server(parties, uploads[:3]), 1)
@@ -107,7 +121,7 @@ def test_two_holders_shown_two_sets_notice_in_the_next_round(parties, uploads):
         other.decrypt(server(parties, first, 2), 2)
 
 
-def test_an_old_round(parties, uploads):
+def test_an_old_round(parties: Round, uploads: list[bytes]) -> None:
     old = server(parties, uploads)
     parties.decryptor.decrypt(old, 1)
     with pytest.raises(ContextMismatchError, match="another round"):
@@ -118,8 +132,8 @@ def test_an_old_round(parties, uploads):
         parties.decryptor.decrypt(bytes(renamed), 2)
 
 
-def test_seeds_of_another_client(parties, uploads):
-    def swap(total):
+def test_seeds_of_another_client(parties: Round, uploads: list[bytes]) -> None:
+    def swap(total: Any) -> None:
         (first, seeds), (second, others) = total.entries[0], total.entries[1]
         total.entries = {**total.entries, 0: (first, others), 1: (second, seeds)}
 
@@ -127,10 +141,10 @@ def test_seeds_of_another_client(parties, uploads):
         parties.decryptor.decrypt(server(parties, uploads, change=swap), 1)
 
 
-def added(coefficient, amount):
+def added(coefficient: int, amount: int) -> Change:
     """A change of the encrypted sum that decrypts to exactly ``amount`` more."""
 
-    def change(total):
+    def change(total: Any) -> None:
         c0 = total.accumulator._c0
         plain_bits = parameters(4, SHAPES).packing.plain_bits
         step = np.zeros(len(c0), np.uint64)
@@ -142,17 +156,19 @@ def added(coefficient, amount):
 
 @pytest.mark.parametrize("coefficient", [0, 1, 7, -1])
 @pytest.mark.parametrize("amount", [1, 2**14, 2**20 + 1])
-def test_an_encrypted_number_added_to_the_sum(parties, uploads, coefficient, amount):
+def test_an_encrypted_number_added_to_the_sum(
+    parties: Round, uploads: list[bytes], coefficient: int, amount: int
+) -> None:
     """BFV is malleable; the tags are not: a weight, a value or a tag that moves is noticed."""
     with pytest.raises(AuthenticationError, match=r"does not decrypt$"):
         parties.decryptor.decrypt(server(parties, uploads, change=added(coefficient, amount)), 1)
 
 
-def test_failures_are_uniform_and_retire_the_key(parties):
+def test_failures_are_uniform_and_retire_the_key(parties: Round) -> None:
     """Noise, a value or a weight that is wrong: the message is the same, and the third ends it."""
 
-    def noise(total):
-        half_a_step = rlwe.MODULUS >> (parties.params.packing.plain_bits + 1)
+    def noise(total: Any) -> None:
+        half_a_step = MODULUS >> (parties.params.packing.plain_bits + 1)
         total.accumulator._add_c0(np.full(1, half_a_step, np.uint64))
 
     said = set()
@@ -167,7 +183,7 @@ def test_failures_are_uniform_and_retire_the_key(parties):
         parties.decryptor.decrypt(parties.total(uploads, 9), 9)
 
 
-def test_a_failed_round_is_used_up(parties, uploads):
+def test_a_failed_round_is_used_up(parties: Round, uploads: list[bytes]) -> None:
     honest = server(parties, uploads)
     broken = bytearray(honest)
     broken[-5] ^= 0xFF
@@ -177,7 +193,9 @@ def test_a_failed_round_is_used_up(parties, uploads):
         parties.decryptor.decrypt(honest, 1)
 
 
-def test_what_is_wrong_before_decryption_costs_no_round(parties, uploads):
+def test_what_is_wrong_before_decryption_costs_no_round(
+    parties: Round, uploads: list[bytes]
+) -> None:
     honest = server(parties, uploads)
     for bad in (honest[:-1], honest + b"\0", b"", honest[:300], uploads[0]):
         with pytest.raises(DecodeError):
@@ -186,7 +204,7 @@ def test_what_is_wrong_before_decryption_costs_no_round(parties, uploads):
 
 
 @pytest.mark.parametrize("scheme", ["packed", "slots"])
-def test_summed_totals_under_masks_hide_a_lone_client(scheme):
+def test_summed_totals_under_masks_hide_a_lone_client(scheme: str) -> None:
     """Where no seeds are checked, masks turn any incomplete sum into noise."""
     params = parameters(
         3, SHAPES, scheme=scheme, download="summed" if scheme == "packed" else None,

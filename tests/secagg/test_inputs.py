@@ -3,6 +3,9 @@
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +17,10 @@ from privfed.errors import AuthenticationError, CapacityError, ConfigError, Deco
 from privfed.secagg.quantize import Quantizer
 from tests.secagg.parties import Round, expected_mean, identities, parameters, updates
 
-SHAPES = {"w": (7, 5), "b": (5,)}
+SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 
 
-def test_exports():
+def test_exports() -> None:
     assert sorted(secagg.__all__) == [
         "Aggregator", "Decryptor", "Encryptor", "Identity", "IntegerResult", "Keyring", "Layout",
         "Parameters", "Party", "PublicIdentity", "Result", "SecretKey", "Simulation", "Traffic",
@@ -26,13 +29,13 @@ def test_exports():
     assert all(hasattr(secagg, name) for name in secagg.__all__)
 
 
-def run_python(code):
+def run_python(code: str) -> list[str]:
     return subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout.split()
 
 
-def test_importing_loads_neither_seal_nor_torch():
+def test_importing_loads_neither_seal_nor_torch() -> None:
     heavy = "tenseal torch pandas scipy sklearn matplotlib zstandard opacus"
     loaded = run_python(
         f"import privfed.secagg, sys; print(*[n for n in {heavy.split()} if n in sys.modules])"
@@ -40,7 +43,7 @@ def test_importing_loads_neither_seal_nor_torch():
     assert loaded == []
 
 
-def test_the_server_never_loads_seal(tmp_path):
+def test_the_server_never_loads_seal(tmp_path: Path) -> None:
     """The packed scheme's server, with its parameters and two uploads from files."""
     parties = Round.of(parameters(3, SHAPES))
     (tmp_path / "params").write_bytes(parties.params.to_bytes())
@@ -65,7 +68,7 @@ def test_the_server_never_loads_seal(tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["packed", "reference"])
-def test_a_torch_state_dict_with_counters(scheme):
+def test_a_torch_state_dict_with_counters(scheme: str) -> None:
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     models = [torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3)) for _ in range(3)]
@@ -82,7 +85,7 @@ def test_a_torch_state_dict_with_counters(scheme):
     models[0].load_state_dict({name: torch.tensor(each) for name, each in mean.items()}, False)
 
 
-def test_other_kinds_of_floats_and_tensors_that_need_gradients():
+def test_other_kinds_of_floats_and_tensors_that_need_gradients() -> None:
     torch = pytest.importorskip("torch")
     arrays = {
         "half": np.array([0.25, -0.5], np.float16),
@@ -114,19 +117,19 @@ def test_other_kinds_of_floats_and_tensors_that_need_gradients():
     ],
     ids=["none", "no values", "integers alone", "complex", "text"],
 )
-def test_layouts_that_are_none(arrays):
+def test_layouts_that_are_none(arrays: dict[str, np.ndarray]) -> None:
     with pytest.raises(ConfigError):
         secagg.Layout.of(arrays)
 
 
-def test_arrays_in_another_order_are_the_same_update():
+def test_arrays_in_another_order_are_the_same_update() -> None:
     params, sent = parameters(2, SHAPES), updates(2, SHAPES)
     backwards = [dict(reversed(each.items())) for each in sent]
     mean = Round.of(params).run(backwards, [1, 2]).mean
     assert np.array_equal(mean["w"], expected_mean(params, sent, [1, 2])["w"])
 
 
-def test_an_update_is_not_changed_by_sending_it():
+def test_an_update_is_not_changed_by_sending_it() -> None:
     params, sent = parameters(2, SHAPES), updates(2, SHAPES)
     before = {name: array.copy() for name, array in sent[0].items()}
     Round.of(params).run(sent, [1, 2])
@@ -138,7 +141,7 @@ def test_an_update_is_not_changed_by_sending_it():
 
 @pytest.mark.parametrize("scheme", ["packed", "slots", "reference"])
 @pytest.mark.parametrize("masks", [False, True])
-def test_integers_are_summed_as_they_are(scheme, masks):
+def test_integers_are_summed_as_they_are(scheme: str, masks: bool) -> None:
     params = parameters(3, SHAPES, scheme=scheme, pairwise_masks=masks, max_weight=None)
     parties, rng = Round.of(params), np.random.default_rng(0)
     top = 3 * (2**15 - 1)
@@ -160,7 +163,7 @@ def test_integers_are_summed_as_they_are(scheme, masks):
 
 
 @pytest.mark.parametrize("scheme", ["packed", "reference"])
-def test_only_the_sum_of_integers_has_to_fit(scheme):
+def test_only_the_sum_of_integers_has_to_fit(scheme: str) -> None:
     """Whether a round fails must tell nothing of one party's noisy integers."""
     parties = Round.of(parameters(3, {"w": (4,)}, scheme=scheme, max_weight=None))
     huge = np.array([2**62, -(2**62), 2**40, 12345])
@@ -173,7 +176,7 @@ def test_only_the_sum_of_integers_has_to_fit(scheme):
     assert result.sums["w"].tolist() == [4, 5, 6, -1]
 
 
-def test_integers_that_no_sum_can_be():
+def test_integers_that_no_sum_can_be() -> None:
     parties = Round.of(parameters(3, SHAPES, max_weight=None, scheme="slots"))
     sent = {name: np.zeros(shape, np.int64) for name, shape in SHAPES.items()}
     sent["b"][0] = 3 * (2**15 - 1) + 1
@@ -193,7 +196,7 @@ def test_integers_that_no_sum_can_be():
 
 
 @pytest.mark.parametrize("scheme", ["packed", "slots", "reference"])
-def test_a_sum_that_overflows_is_refused_and_not_wrapped(scheme):
+def test_a_sum_that_overflows_is_refused_and_not_wrapped(scheme: str) -> None:
     params = parameters(2, {"w": (3,)}, scheme=scheme, max_weight=None, pairwise_masks=False)
     parties = Round.of(params)
     top = 2 * (2**15 - 1)
@@ -243,22 +246,24 @@ def test_a_sum_that_overflows_is_refused_and_not_wrapped(scheme):
     ],
     ids=str,
 )
-def test_settings_out_of_range(changes):
+def test_settings_out_of_range(changes: dict[str, Any]) -> None:
     with pytest.raises((ConfigError, CapacityError)) as caught:
         parameters(3, SHAPES, **changes)
     assert "\n" not in str(caught.value)
 
 
-def means(params, sent, weights):
+def means(
+    params: secagg.Parameters, sent: Sequence[np.ndarray], weights: Sequence[int] | None
+) -> np.ndarray:
     """The mean of updates as the decryptor computes it, without what carries it there."""
     quantizer, start = Quantizer(params), params.weight_digits
     checked = [
         quantizer.check({"w": update}, weight)
-        for update, weight in zip(sent, weights or [None] * len(sent), strict=True)
+        for update, weight in zip(sent, weights if weights else [None] * len(sent), strict=True)
     ]
-    sums = sum(quantizer.integers(each, start, params.values) for each in checked)
+    sums = np.sum([quantizer.integers(each, start, params.values) for each in checked], axis=0)
     mean = np.empty(params.layout.size, np.float32)
-    quantizer.mean(sums, weights and sum(weights), len(sent), mean)
+    quantizer.mean(sums, sum(weights) if weights else None, len(sent), mean)
     return mean
 
 
@@ -269,7 +274,9 @@ def means(params, sent, weights):
     data=st.data(),
 )
 @settings(max_examples=300, deadline=None)
-def test_the_next_round_accepts_every_mean(bits, clip_range, max_weight, data):
+def test_the_next_round_accepts_every_mean(
+    bits: int, clip_range: float, max_weight: int | None, data: st.DataObject
+) -> None:
     params = parameters(
         3, {"w": (6,)}, bits=bits, clip_range=clip_range, max_weight=max_weight, tolerance=1.0
     )
@@ -277,15 +284,16 @@ def test_the_next_round_accepts_every_mean(bits, clip_range, max_weight, data):
     share = st.floats(-1, 1) | st.sampled_from([1.0, -1.0])
     drawn = [[1, -1, *data.draw(st.lists(share, min_size=4, max_size=4))] for _ in range(3)]
     sent = [(np.array(each) * clip_range).astype(np.float32).clip(-top, top) for each in drawn]
-    weights = max_weight and [
-        data.draw(st.integers(1, max_weight) | st.integers(1, min(max_weight, 9))) for _ in sent
-    ]
+    weights = None
+    if max_weight:
+        weight = st.integers(1, max_weight) | st.integers(1, min(max_weight, 9))
+        weights = [data.draw(weight) for _ in sent]
     mean = means(params, sent, weights)
     again = means(params, [mean] * 3, weights)  # out_of_range="refuse"
     assert np.abs(again).max() <= top
 
 
-def test_a_weighted_mean_ends_at_the_range():
+def test_a_weighted_mean_ends_at_the_range() -> None:
     """Sums rounded up come back a part of a step past it: 96 steps for 95.997 at 16 bits."""
     params = parameters(3, {"w": (2,)}, clip_range=1.0, max_weight=1024)
     mean = means(params, [np.array([1, -1], np.float32)] * 3, [3, 3, 3])
@@ -304,7 +312,9 @@ def test_a_weighted_mean_ends_at_the_range():
     ],
     ids=str,
 )
-def test_what_a_lying_server_reads_the_key_from_needs_an_honest_one(changes, masks):
+def test_what_a_lying_server_reads_the_key_from_needs_an_honest_one(
+    changes: dict[str, Any], masks: bool
+) -> None:
     """Masks and tags leave c1 open, so they are no way round: see test_lying_server.py."""
     changes = {"pairwise_masks": masks, **changes}
     with pytest.raises(ConfigError, match="honest_server=True"):
@@ -318,20 +328,20 @@ def test_what_a_lying_server_reads_the_key_from_needs_an_honest_one(changes, mas
         )
 
 
-def test_parameters_from_before_honest_server_are_refused_with_what_to_do():
+def test_parameters_from_before_honest_server_are_refused_with_what_to_do() -> None:
     text = parameters(3, SHAPES).to_bytes().replace(b'"honest_server":false,', b"")
     text = text.replace(b'"version":2', b'"version":1')
     with pytest.raises(DecodeError, match=r"version 1, this privfed reads 2: agree on new ones"):
         secagg.Parameters.from_bytes(text)
 
 
-def test_a_roster_with_a_party_twice():
+def test_a_roster_with_a_party_twice() -> None:
     public = identities(1)[0].public
     with pytest.raises(ConfigError, match="twice"):
         parameters(2, SHAPES, roster=(public, public))
 
 
-def test_numbers_of_other_types_make_the_same_parameters():
+def test_numbers_of_other_types_make_the_same_parameters() -> None:
     same = parameters(3, SHAPES, bits=np.int64(16), clip_range=np.float64(0.05))
     assert same.to_bytes() == parameters(3, SHAPES).to_bytes()
     whole = parameters(3, SHAPES, clip_range=1)
@@ -348,7 +358,7 @@ def test_numbers_of_other_types_make_the_same_parameters():
     colluders=st.integers(0, 1),
 )
 @settings(max_examples=50, deadline=None)
-def test_parameters_round_trip_as_bytes(names, **changes):
+def test_parameters_round_trip_as_bytes(names: list[str], **changes: Any) -> None:
     params = parameters(
         3,
         layout=secagg.Layout(tuple((name, (2, place)) for place, name in enumerate(names, 1))),
@@ -362,9 +372,9 @@ def test_parameters_round_trip_as_bytes(names, **changes):
     assert pickle.loads(pickle.dumps(params)) == params  # noqa: S301  (public, and our own)
 
 
-def test_every_setting_changes_the_fingerprint():
+def test_every_setting_changes_the_fingerprint() -> None:
     base = parameters(3, SHAPES)
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"job": "other"}, {"clip_range": 0.06}, {"bits": 17}, {"max_weight": 1025},
         {"max_weight": None}, {"min_clients": 3}, {"scheme": "slots"}, {"out_of_range": "clip"},
         {"pairwise_masks": True}, {"download": "summed"}, {"tolerance": 0.04},
@@ -398,14 +408,14 @@ def test_every_setting_changes_the_fingerprint():
         lambda text: b"null",
     ],
 )
-def test_parameters_that_are_none(change):
+def test_parameters_that_are_none(change: Callable[[bytes], bytes]) -> None:
     text = parameters(3, SHAPES).to_bytes()
     with pytest.raises(DecodeError):
         secagg.Parameters.from_bytes(change(text))
 
 
 @pytest.mark.parametrize("round_id", [-1, 2**64, 1.5, "1", None, True])
-def test_round_numbers_that_are_none(round_id):
+def test_round_numbers_that_are_none(round_id: Any) -> None:
     parties = Round.of(parameters(2, SHAPES))
     with pytest.raises(ConfigError, match="round_id"):
         parties.uploads(updates(1, SHAPES), [1], round_id)
@@ -413,7 +423,7 @@ def test_round_numbers_that_are_none(round_id):
         secagg.Aggregator(parties.params, round_id)
 
 
-def test_a_transcript_of_another_length():
+def test_a_transcript_of_another_length() -> None:
     parties = Round.of(parameters(2, SHAPES))
     with pytest.raises(ConfigError, match="transcript"):
         parties.uploads(updates(1, SHAPES), [1], previous=b"short")

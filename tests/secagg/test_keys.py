@@ -4,6 +4,8 @@ import json
 import os
 import stat
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,20 +24,20 @@ from privfed.secagg import Keyring, SecretKey, open_key, seal_key
 from tests.secagg.command import run_keys
 from tests.secagg.parties import Round, identities, parameters, updates
 
-SHAPES = {"w": (7, 5), "b": (5,)}
+SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 
 
-def mode(path):
+def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
 @pytest.fixture
-def params():
+def params() -> secagg.Parameters:
     return parameters(3, SHAPES)
 
 
 @pytest.fixture
-def key(params):
+def key(params: secagg.Parameters) -> SecretKey:
     return secagg.generate_keys(params)
 
 
@@ -43,7 +45,9 @@ def key(params):
 
 
 @pytest.mark.parametrize("passphrase", [None, "correct horse"])
-def test_secrets_round_trip_through_files_of_mode_0600(tmp_path, key, passphrase):
+def test_secrets_round_trip_through_files_of_mode_0600(
+    tmp_path: Path, key: SecretKey, passphrase: str | None
+) -> None:
     os.umask(0)
     key.save(tmp_path / "k", passphrase)
     assert mode(tmp_path / "k") == 0o600
@@ -61,7 +65,9 @@ def test_secrets_round_trip_through_files_of_mode_0600(tmp_path, key, passphrase
                 SecretKey.load(tmp_path / "k", wrong)
 
 
-def test_key_files_are_not_written_over_and_not_read_where_others_can(tmp_path, key):
+def test_key_files_are_not_written_over_and_not_read_where_others_can(
+    tmp_path: Path, key: SecretKey
+) -> None:
     path = tmp_path / "k"
     key.save(path)
     with pytest.raises(ConfigError, match="never written over"):
@@ -76,7 +82,7 @@ def test_key_files_are_not_written_over_and_not_read_where_others_can(tmp_path, 
 
 
 @pytest.mark.parametrize("passphrase", [None, "p"])
-def test_altered_key_files(tmp_path, key, passphrase):
+def test_altered_key_files(tmp_path: Path, key: SecretKey, passphrase: str | None) -> None:
     path = tmp_path / "k"
     key.save(path, passphrase)
     good = path.read_bytes()
@@ -95,7 +101,9 @@ def test_altered_key_files(tmp_path, key, passphrase):
 # Handing over.
 
 
-def test_a_sealed_key_reaches_its_recipient_alone(params, key):
+def test_a_sealed_key_reaches_its_recipient_alone(
+    params: secagg.Parameters, key: SecretKey
+) -> None:
     maker, recipient, other = identities(3)
     sealed = seal_key(key, params, maker, recipient.public)
     assert key.to_bytes()[-32:] not in sealed
@@ -110,21 +118,21 @@ def test_a_sealed_key_reaches_its_recipient_alone(params, key):
     with pytest.raises(ContextMismatchError):
         seal_key(key, replace(params, job="other"), maker, recipient.public)
     for place in range(0, len(sealed), 5):
-        bad = bytearray(sealed)
-        bad[place] ^= 4
+        altered = bytearray(sealed)
+        altered[place] ^= 4
         with pytest.raises((DecodeError, ContextMismatchError, AuthenticationError)):
-            open_key(bytes(bad), params, recipient)
+            open_key(bytes(altered), params, recipient)
     for bad in (b"", sealed[:-1], sealed + b"\0", sealed[:70]):
         with pytest.raises((DecodeError, AuthenticationError)):
             open_key(bad, params, recipient)
 
 
 @pytest.fixture
-def rings(tmp_path):
+def rings(tmp_path: Path) -> list[Keyring]:
     return [Keyring.create(tmp_path / name, "p" if name == "a" else None) for name in "abc"]
 
 
-def ring_params(rings, **changes):
+def ring_params(rings: list[Keyring], **changes: Any) -> secagg.Parameters:
     return parameters(
         len(rings),
         SHAPES,
@@ -133,13 +141,17 @@ def ring_params(rings, **changes):
     )
 
 
-def share(maker, rings, sealed, params):
+def share(
+    maker: Keyring, rings: list[Keyring], sealed: dict[str, bytes], params: secagg.Parameters
+) -> None:
     for ring in rings:
         if ring is not maker:
             ring.accept(sealed[ring.identity.public.id], params, maker.identity.public)
 
 
-def run_round(params, rings, round_id=1):
+def run_round(
+    params: secagg.Parameters, rings: list[Keyring], round_id: int = 1
+) -> list[secagg.Result]:
     aggregator = secagg.Aggregator(params, round_id)
     for ring, update in zip(rings, updates(len(rings), SHAPES), strict=True):
         encryptor = secagg.Encryptor(params, ring.key(), ring.identity)
@@ -148,7 +160,7 @@ def run_round(params, rings, round_id=1):
     return [secagg.Decryptor(params, ring.key()).decrypt(total, round_id) for ring in rings]
 
 
-def test_a_job_from_its_first_to_its_last_key(tmp_path, rings):
+def test_a_job_from_its_first_to_its_last_key(tmp_path: Path, rings: list[Keyring]) -> None:
     first, second, third = rings
     params = ring_params(rings)
     with pytest.raises(ConfigError, match="no key"):
@@ -184,7 +196,7 @@ def test_a_job_from_its_first_to_its_last_key(tmp_path, rings):
     assert mode(tmp_path / "a" / "keys" / f"{again.current}.key") == 0o600
 
 
-def test_a_retired_key_does_not_come_back(rings):
+def test_a_retired_key_does_not_come_back(rings: list[Keyring]) -> None:
     first, second, _ = rings
     params = ring_params(rings)
     old = first.make(params)[second.identity.public.id]
@@ -194,7 +206,9 @@ def test_a_retired_key_does_not_come_back(rings):
         second.accept(old, params)
 
 
-def test_a_stranger_with_a_roster_of_its_own_hands_over_no_key(tmp_path, rings):
+def test_a_stranger_with_a_roster_of_its_own_hands_over_no_key(
+    tmp_path: Path, rings: list[Keyring]
+) -> None:
     first, second, _ = rings
     params = ring_params(rings)
     second.accept(first.make(params)[second.identity.public.id], params)
@@ -206,7 +220,7 @@ def test_a_stranger_with_a_roster_of_its_own_hands_over_no_key(tmp_path, rings):
     assert second.params == params
 
 
-def test_revocations_that_cannot_be(rings):
+def test_revocations_that_cannot_be(rings: list[Keyring]) -> None:
     first, _, third = rings
     params = ring_params(rings, min_clients=3)
     first.make(params)
@@ -220,7 +234,7 @@ def test_revocations_that_cannot_be(rings):
     assert first.params == params
 
 
-def test_of_two_that_each_made_the_first_key_both_are_told(rings):
+def test_of_two_that_each_made_the_first_key_both_are_told(rings: list[Keyring]) -> None:
     first, second, third = rings
     params = ring_params(rings)
     ids = [ring.identity.public.id for ring in rings]
@@ -239,7 +253,7 @@ def test_of_two_that_each_made_the_first_key_both_are_told(rings):
     run_round(params, rings)
 
 
-def test_of_two_that_rotate_at_once_both_are_told(rings):
+def test_of_two_that_rotate_at_once_both_are_told(rings: list[Keyring]) -> None:
     first, second, _ = rings
     params = ring_params(rings)
     ids = [ring.identity.public.id for ring in rings]
@@ -258,7 +272,7 @@ def test_of_two_that_rotate_at_once_both_are_told(rings):
 # State.
 
 
-def test_a_restarted_decryptor_remembers(tmp_path, params):
+def test_a_restarted_decryptor_remembers(tmp_path: Path, params: secagg.Parameters) -> None:
     parties, path = Round.of(params), tmp_path / "state"
     sent = updates(3, SHAPES)
     total = parties.total(parties.uploads(sent, [1, 2, 3], 4), 4)
@@ -278,15 +292,15 @@ def test_a_restarted_decryptor_remembers(tmp_path, params):
 
 
 def test_a_process_that_dies_while_decrypting_uses_the_round_up_for_any_other_total(
-    tmp_path, params
-):
+    tmp_path: Path, params: secagg.Parameters
+) -> None:
     parties, path = Round.of(params), tmp_path / "state"
     uploads = parties.uploads(updates(3, SHAPES), [1, 2, 3])
     total, other = parties.total(uploads), parties.total(uploads[:2])
     child = os.fork()
     if child == 0:
         decryptor = secagg.Decryptor(params, parties.key, state=path)
-        decryptor._quantizer.mean = lambda *_: os._exit(0)
+        decryptor._quantizer.mean = lambda *_: os._exit(0)  # type: ignore[method-assign]
         decryptor.decrypt(total, 1)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -300,7 +314,9 @@ def test_a_process_that_dies_while_decrypting_uses_the_round_up_for_any_other_to
             next_process.decrypt(total, 1)
 
 
-def test_failures_survive_a_restart_and_retire_the_key(tmp_path, params):
+def test_failures_survive_a_restart_and_retire_the_key(
+    tmp_path: Path, params: secagg.Parameters
+) -> None:
     parties, path = Round.of(params), tmp_path / "state"
     for round_id in (1, 2, 3):
         uploads = parties.uploads(updates(3, SHAPES), [1, 2, 3], round_id)
@@ -312,7 +328,9 @@ def test_failures_survive_a_restart_and_retire_the_key(tmp_path, params):
         secagg.Decryptor(params, parties.key, state=path).decrypt(bytes(total), 4)
 
 
-def test_a_restarted_encryptor_remembers(tmp_path, params, key):
+def test_a_restarted_encryptor_remembers(
+    tmp_path: Path, params: secagg.Parameters, key: SecretKey
+) -> None:
     path, update = tmp_path / "state", updates(1, SHAPES)[0]
     encryptor = secagg.Encryptor(params, key, identities(1)[0], state=path)
     encryptor.encrypt(update, weight=1, round_id=7)
@@ -324,7 +342,7 @@ def test_a_restarted_encryptor_remembers(tmp_path, params, key):
     again.encrypt(update, weight=1, round_id=8)
 
 
-def test_state_of_something_else(tmp_path, params, key):
+def test_state_of_something_else(tmp_path: Path, params: secagg.Parameters, key: SecretKey) -> None:
     path = tmp_path / "state"
     secagg.Decryptor(params, key, state=path)
     with pytest.raises(ConfigError, match="another key or role"):
@@ -343,17 +361,17 @@ def test_state_of_something_else(tmp_path, params, key):
 # The command.
 
 
-def run(*arguments):
+def run(*arguments: object) -> list[str]:
     return run_keys(*arguments).split()
 
 
-def party_of(folder, *more):
+def party_of(folder: Path, *more: object) -> secagg.PublicIdentity:
     """Make a keyring by the command, and read the identity off the one file that is handed on."""
     run("identity", folder, *more)
     return secagg.PublicIdentity.from_certificate((folder / "tls.crt").read_bytes())
 
 
-def test_the_command_from_identities_to_revocation(tmp_path):
+def test_the_command_from_identities_to_revocation(tmp_path: Path) -> None:
     words = tmp_path / "words"
     words.write_text("correct horse\n")
     publics = [
@@ -392,7 +410,7 @@ def test_the_command_from_identities_to_revocation(tmp_path):
     assert [party.id for party in changed.roster] == ids[:2]
 
 
-def test_the_command_says_where_the_server_is_trusted(tmp_path):
+def test_the_command_says_where_the_server_is_trusted(tmp_path: Path) -> None:
     ring = Keyring.create(tmp_path / "a")
     roster = (ring.identity.public, identities(1)[0].public)
     ring.make(parameters(2, SHAPES, roster=roster))
@@ -401,7 +419,7 @@ def test_the_command_says_where_the_server_is_trusted(tmp_path):
     assert "honest_server" in run("show", tmp_path / "a")
 
 
-def test_the_command_makes_no_key_that_it_cannot_hand_out(tmp_path):
+def test_the_command_makes_no_key_that_it_cannot_hand_out(tmp_path: Path) -> None:
     ring = Keyring.create(tmp_path / "a")
     params = parameters(2, SHAPES, roster=(ring.identity.public, identities(1)[0].public))
     ring.make(params)
@@ -419,7 +437,7 @@ def test_the_command_makes_no_key_that_it_cannot_hand_out(tmp_path):
     assert ring.current == before
 
 
-def test_sealed_keys_are_replaced_only_by_force_and_no_key_is_made_in_vain(tmp_path):
+def test_sealed_keys_are_replaced_only_by_force_and_no_key_is_made_in_vain(tmp_path: Path) -> None:
     publics = [party_of(tmp_path / name) for name in "ab"]
     params, out = tmp_path / "params", tmp_path / "out"
     params.write_bytes(parameters(2, SHAPES, roster=tuple(publics)).to_bytes())
@@ -450,7 +468,9 @@ def test_sealed_keys_are_replaced_only_by_force_and_no_key_is_made_in_vain(tmp_p
         ["accept", "ring", "none", "--params", "none"],
     ],
 )
-def test_the_commands_bad_input_is_a_named_error(tmp_path, monkeypatch, arguments):
+def test_the_commands_bad_input_is_a_named_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     run("identity", "ring")
     with pytest.raises(PrivFedError) as caught:

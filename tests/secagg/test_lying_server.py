@@ -7,6 +7,9 @@ every coefficient of the noise, and moves one coefficient of c0 to where the sum
 that key coefficient is 1. Masks and tags are right throughout.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from privfed import secagg
@@ -14,19 +17,20 @@ from privfed.errors import AuthenticationError
 from privfed.he import planes, rlwe
 from privfed.he.packing import MODULUS, MODULUS_BITS, RING_DEGREE
 from privfed.he.seal import zeros
-from tests.secagg.parties import Round, parameters, updates
+from tests.secagg.parties import Arrays, Round, parameters, updates
 
-SHAPES = {"w": (7, 5), "b": (5,)}
+SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 COHORT = (0, 1, 2)
 TESTED = 24
 # The server's cut of c0 is known to it, the rest of three honest parties' noise is below this.
 UNKNOWN = 3 * (21 + 2**6 + 2) + 8
 
 
-def asked(params, aggregator, index):
+def asked(params: secagg.Parameters, aggregator: secagg.Aggregator, index: int) -> bytes:
     """The honest total, changed so that it decrypts unless key coefficient ``index`` is 1."""
     total, packing = aggregator.total(), params.packing
-    c0 = aggregator._sums[0].accumulator._c0
+    accumulator: Any = aggregator._sums[0].accumulator
+    c0 = accumulator._c0
     size = planes.size_bytes(len(c0), packing.download_bits)
     c1_size = planes.size_bytes(RING_DEGREE, MODULUS_BITS)
     head, body = total[: -size - c1_size], memoryview(total)[-size - c1_size :]
@@ -49,7 +53,7 @@ def asked(params, aggregator, index):
     return head + changed
 
 
-def decrypts(holder, total, round_id):
+def decrypts(holder: secagg.Decryptor, total: bytes, round_id: int) -> bool:
     try:
         holder.decrypt(total, round_id, COHORT)
     except AuthenticationError:
@@ -57,7 +61,7 @@ def decrypts(holder, total, round_id):
     return True
 
 
-def test_a_lying_server_reads_signs_of_the_key_from_summed_totals_under_masks():
+def test_a_lying_server_reads_signs_of_the_key_from_summed_totals_under_masks() -> None:
     """Right by arithmetic, never by luck; guesses would all be right with chance (2/3)^24."""
     params = parameters(
         64, SHAPES, download="summed", pairwise_masks=True, max_weight=None, honest_server=True
@@ -82,7 +86,12 @@ def test_a_lying_server_reads_signs_of_the_key_from_summed_totals_under_masks():
     assert len(holders) <= 64  # one a party
 
 
-def sums_of(job, cohorts, sent, first_round):
+def sums_of(
+    job: secagg.Simulation,
+    cohorts: Sequence[tuple[int, ...]],
+    sent: Sequence[Arrays],
+    first_round: int,
+) -> list[np.ndarray]:
     """What a party sees of rounds over these cohorts, in each of which all send the same again."""
     seen = []
     for number, places in enumerate(cohorts, first_round):
@@ -91,7 +100,7 @@ def sums_of(job, cohorts, sent, first_round):
     return seen
 
 
-def test_rounds_that_are_compared_show_one_partys_update_under_masks():
+def test_rounds_that_are_compared_show_one_partys_update_under_masks() -> None:
     """The limits that the page states: whoever mends them turns this test around."""
     layout = secagg.Layout((("w", (200,)),))
     job = secagg.simulate(

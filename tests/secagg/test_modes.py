@@ -1,5 +1,8 @@
 """Work done ahead, masks, trees, and updates in several parts."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -17,14 +20,14 @@ from privfed.he import planes, rlwe
 from privfed.he.packing import MODULUS, MODULUS_BITS, pack
 from privfed.secagg import rounds, wire
 from privfed.secagg.schemes import Packed, Zero, batched, packed, reference
-from tests.secagg.parties import Round, expected_mean, parameters, updates
+from tests.secagg.parties import Arrays, Round, expected_mean, parameters, updates
 
-SHAPES = {"w": (7, 5), "b": (5,)}
-LONG = {"w": (100, 100), "b": (30,)}
+SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
+LONG: dict[str, tuple[int, ...]] = {"w": (100, 100), "b": (30,)}
 SCHEMES = ["packed", "slots", "ckks", "reference"]
 
 
-def same(left, right):
+def same(left: Arrays, right: Arrays) -> bool:
     return all(np.array_equal(left[name], right[name]) for name in right)
 
 
@@ -33,7 +36,7 @@ def same(left, right):
 
 @pytest.mark.parametrize("masks", [False, True])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_announced_seeds_give_the_same_result(scheme, masks):
+def test_announced_seeds_give_the_same_result(scheme: str, masks: bool) -> None:
     if masks and scheme == "ckks":
         return
     params = parameters(3, SHAPES, scheme=scheme, pairwise_masks=masks)
@@ -45,7 +48,7 @@ def test_announced_seeds_give_the_same_result(scheme, masks):
         assert same(result.mean, expected_mean(params, sent, [1, 2, 3]))
 
 
-def test_decrypting_after_announcements_expands_no_seed(monkeypatch):
+def test_decrypting_after_announcements_expands_no_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     parties, sent = Round.of(parameters(3, SHAPES)), updates(3, SHAPES)
     parties.decryptor.prepare([each.announce(1) for each in parties.encryptors], 1)
     total = parties.total(parties.uploads(sent, [1, 2, 3]))
@@ -53,7 +56,7 @@ def test_decrypting_after_announcements_expands_no_seed(monkeypatch):
     parties.decryptor.decrypt(total, 1)
 
 
-def test_a_party_that_announced_and_dropped_out():
+def test_a_party_that_announced_and_dropped_out() -> None:
     parties, sent = Round.of(parameters(3, SHAPES)), updates(3, SHAPES)
     parties.decryptor.prepare([each.announce(1) for each in parties.encryptors], 1)
     total = parties.total(parties.uploads(sent, [1, 2, 3])[:2])
@@ -61,7 +64,7 @@ def test_a_party_that_announced_and_dropped_out():
     assert same(result.mean, expected_mean(parties.params, sent[:2], [1, 2]))
 
 
-def test_announcements_are_checked():
+def test_announcements_are_checked() -> None:
     parties = Round.of(parameters(3, SHAPES))
     first, second, _ = (each.announce(1) for each in parties.encryptors)
     prepare = parties.decryptor.prepare
@@ -79,7 +82,7 @@ def test_announcements_are_checked():
             prepare([bytes(altered)], 1)
 
 
-def test_an_announcement_is_no_upload_and_an_upload_is_no_announcement():
+def test_an_announcement_is_no_upload_and_an_upload_is_no_announcement() -> None:
     """Signatures say what they are for: renaming the kind breaks them."""
     parties = Round.of(parameters(3, SHAPES))
     announced = bytearray(parties.encryptors[0].announce(1))
@@ -89,7 +92,7 @@ def test_an_announcement_is_no_upload_and_an_upload_is_no_announcement():
 
 
 @pytest.mark.parametrize("scheme", ["packed", "slots", "reference"])
-def test_zeros_and_masks_made_ahead(scheme):
+def test_zeros_and_masks_made_ahead(scheme: str) -> None:
     params = parameters(3, SHAPES, scheme=scheme, pairwise_masks=True)
     parties, sent = Round.of(params), updates(3, SHAPES)
     parties.encryptors[0].prepare(2, round_id=1)  # masks too
@@ -103,7 +106,7 @@ def test_zeros_and_masks_made_ahead(scheme):
         parties.encryptors[0].prepare(1, round_id=3)
 
 
-def test_a_prepared_zero_is_never_used_twice():
+def test_a_prepared_zero_is_never_used_twice() -> None:
     parties = Round.of(parameters(3, SHAPES))
     encryptor, update = parties.encryptors[0], updates(1, SHAPES)[0]
     encryptor.prepare(1)
@@ -119,7 +122,7 @@ def test_a_prepared_zero_is_never_used_twice():
 # Masks.
 
 
-def decrypted_alone(parties, upload):
+def decrypted_alone(parties: Round, upload: bytes) -> np.ndarray:
     """What a key holder that taps one upload reads: its coefficients mod t."""
     scheme, packing = Packed(parties.params.packing, "seeds"), parties.params.packing
     part = parties.encryptors[0]._parts.all[0]
@@ -127,13 +130,13 @@ def decrypted_alone(parties, upload):
     split = scheme.seed_bytes(part.sealed)
     seeds, payload = bytes(body[:split]), body[split:]
     words = planes.decode(payload, scheme.words(part.sealed), packing.upload_bits)
-    phase = rlwe.uncut(words, packing.upload_cut) + scheme.keystream(
-        parties.key, [seeds], part.sealed
-    )
+    keystream = scheme.keystream(parties.key, [seeds], part.sealed)
+    assert keystream is not None
+    phase = rlwe.uncut(words, packing.upload_cut) + keystream
     return rlwe.scale_down(rlwe.reduce(phase), packing.plain_bits)[0]
 
 
-def test_masks_hide_an_upload_from_another_key_holder():
+def test_masks_hide_an_upload_from_another_key_holder() -> None:
     shapes, zero = {"w": (8000,)}, [{"w": np.zeros(8000)} for _ in range(3)]
     bare = Round.of(parameters(3, shapes, max_weight=None))
     read = decrypted_alone(bare, bare.uploads(zero)[0])
@@ -148,7 +151,7 @@ def test_masks_hide_an_upload_from_another_key_holder():
 
 
 @pytest.mark.parametrize("bits", [6, 8, 16, 24])
-def test_of_a_masked_message_only_the_sum_mod_t_matters(bits):
+def test_of_a_masked_message_only_the_sum_mod_t_matters(bits: int) -> None:
     """Also its rounding: no residue of the message is left for a key holder to see.
 
     Two messages under two masks with one sum mod t, and the same zero: the same bytes.
@@ -156,21 +159,23 @@ def test_of_a_masked_message_only_the_sum_mod_t_matters(bits):
     chosen = parameters(3, SHAPES, bits=bits).packing
     scheme, rng = Packed(chosen, "seeds"), np.random.default_rng(0)
     words = rng.integers(0, MODULUS, scheme.words(500), np.uint64)
+    key = secagg.SecretKey(bytes(32), bytes(32))
     mask = rng.integers(0, 2**chosen.plain_bits, len(words), np.uint64)
     values = rng.integers(-chosen.limit, chosen.limit, (2, 500), endpoint=True)
     shift = pack(values[0], chosen) - pack(values[1], chosen)
     masks = mask, (mask + shift) & np.uint64(2**chosen.plain_bits - 1)
     sealed = {
-        scheme.seal(None, Zero(words.copy(), b"", mask=each), value)
+        scheme.seal(key, Zero(words.copy(), b"", mask=each), value)
         for each, value in zip(masks, values, strict=True)
     }
     assert len(sealed) == 1
 
 
-def test_masks_are_fresh_for_each_round_part_and_cohort():
+def test_masks_are_fresh_for_each_round_part_and_cohort() -> None:
     params = parameters(4, SHAPES, pairwise_masks=True)
     parties = Round.of(params)
     masks = parties.encryptors[0]._masks
+    assert masks
     one, two, fewer = (
         rounds.Round.of(params, number, cohort)
         for number, cohort in ((1, None), (2, None), (1, (0, 1, 2)))
@@ -189,21 +194,22 @@ def test_masks_are_fresh_for_each_round_part_and_cohort():
 
 @pytest.mark.parametrize("modulus", [2**22, 2**39, 2**56, 549755731969, 2**22 - 3])
 @pytest.mark.parametrize("cohort", [None, (0, 3), (0, 1, 3, 4)])
-def test_masks_of_a_cohort_cancel_and_of_fewer_do_not(modulus, cohort):
+def test_masks_of_a_cohort_cancel_and_of_fewer_do_not(
+    modulus: int, cohort: tuple[int, ...] | None
+) -> None:
     params = parameters(5, SHAPES, pairwise_masks=True)
     parties = Round.of(params)
     places = cohort or range(5)
     one = rounds.Round.of(params, 1, cohort)
-    words = [
-        parties.encryptors[place]._masks.words(b"name", one, 40_000, modulus) for place in places
-    ]
+    masks = [parties.encryptors[place]._masks for place in places]
+    words = [each.words(b"name", one, 40_000, modulus) for each in masks if each]
     assert max(each.max() for each in words) < modulus
     total = [sum(column) % modulus for column in zip(*(w.tolist() for w in words), strict=True)]
     assert not any(total)
     assert len(np.unique(words[0])) > 100
 
 
-def test_masks_need_a_cohort_that_is_one():
+def test_masks_need_a_cohort_that_is_one() -> None:
     parties = Round.of(parameters(4, SHAPES, pairwise_masks=True, min_clients=3))
     update = updates(1, SHAPES)[0]
     for cohort in ([0, 1], [0, 1, 9], [1, 2, 3]):
@@ -213,7 +219,7 @@ def test_masks_need_a_cohort_that_is_one():
         secagg.Aggregator(parties.params, 1, cohort=[0, 1])
 
 
-def test_after_a_dropout_the_same_round_is_not_sent_again():
+def test_after_a_dropout_the_same_round_is_not_sent_again() -> None:
     """Two sendings under masks of two cohorts differ by the missing party's mask."""
     parties = Round.of(parameters(4, SHAPES, pairwise_masks=True))
     update = updates(1, SHAPES)[0]
@@ -222,8 +228,8 @@ def test_after_a_dropout_the_same_round_is_not_sent_again():
         parties.encryptors[0].encrypt(update, weight=1, round_id=1, cohort=[0, 1, 2])
 
 
-def test_masks_are_on_from_three_clients_and_wherever_totals_carry_no_seeds():
-    def masks(clients, **changes):
+def test_masks_are_on_from_three_clients_and_wherever_totals_carry_no_seeds() -> None:
+    def masks(clients: int, **changes: Any) -> bool:
         return parameters(clients, SHAPES, pairwise_masks=None, **changes).masks
 
     assert [masks(2), masks(3), masks(10)] == [False, True, True]
@@ -235,7 +241,7 @@ def test_masks_are_on_from_three_clients_and_wherever_totals_carry_no_seeds():
         parameters(3, SHAPES, scheme="ckks", pairwise_masks=True)
 
 
-def test_a_mask_key_of_low_order_is_refused():
+def test_a_mask_key_of_low_order_is_refused() -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     signer = Ed25519PrivateKey.generate()
@@ -254,7 +260,7 @@ def test_a_mask_key_of_low_order_is_refused():
         encryptor.encrypt(updates(1, SHAPES)[0], weight=1, round_id=1)
 
 
-def test_a_mask_key_that_its_owner_did_not_sign_is_refused():
+def test_a_mask_key_that_its_owner_did_not_sign_is_refused() -> None:
     first, second = (secagg.generate_identity().public for _ in range(2))
     with pytest.raises(AuthenticationError):
         secagg.PublicIdentity(first.verify_key, second.mask_key, second.mask_signature)
@@ -264,13 +270,13 @@ def test_a_mask_key_that_its_owner_did_not_sign_is_refused():
 
 
 @pytest.mark.parametrize("download", ["seeds", "summed"])
-def test_a_tree_of_three_levels_gives_the_bytes_of_one_aggregator(download):
+def test_a_tree_of_three_levels_gives_the_bytes_of_one_aggregator(download: str) -> None:
     params = parameters(7, SHAPES, download=download)
     parties, sent = Round.of(params), updates(7, SHAPES)
     weights = list(range(1, 8))
     uploads = parties.uploads(sent, weights)
 
-    def node(uploads, partials=()):
+    def node(uploads: Sequence[bytes], partials: Sequence[bytes] = ()) -> secagg.Aggregator:
         aggregator = secagg.Aggregator(params, 1)
         for upload in uploads:
             aggregator.add(upload)
@@ -287,7 +293,7 @@ def test_a_tree_of_three_levels_gives_the_bytes_of_one_aggregator(download):
     assert same(result.mean, expected_mean(params, sent, weights))
 
 
-def test_partial_sums_are_checked_like_uploads():
+def test_partial_sums_are_checked_like_uploads() -> None:
     params = parameters(4, SHAPES)
     parties = Round.of(params)
     uploads = parties.uploads(updates(4, SHAPES), [1, 2, 3, 4])
@@ -315,7 +321,7 @@ def test_partial_sums_are_checked_like_uploads():
         secagg.Aggregator(params, 1).partial()
 
 
-def test_a_stranger_with_a_tapped_upload_hands_in_no_partial_sum():
+def test_a_stranger_with_a_tapped_upload_hands_in_no_partial_sum() -> None:
     """Nobody signs a partial sum: among uploads it would shut the sender out."""
     parties = Round.of(parameters(3, SHAPES))
     uploads = parties.uploads(updates(3, SHAPES), [1, 2, 3])
@@ -336,13 +342,14 @@ def test_a_stranger_with_a_tapped_upload_hands_in_no_partial_sum():
     parties.decryptor.decrypt(root.total(), 1)
 
 
-def test_a_partial_sum_with_words_past_the_modulus_does_no_harm():
+def test_a_partial_sum_with_words_past_the_modulus_does_no_harm() -> None:
     params = parameters(3, SHAPES)
     parties = Round.of(params)
     leaf = secagg.Aggregator(params, 1)
     leaf.add(parties.uploads(updates(1, SHAPES), [1])[0])
     partial = bytearray(leaf.partial())
-    words = len(leaf._sums[0].accumulator._c0)
+    accumulator: Any = leaf._sums[0].accumulator
+    words = len(accumulator._c0)
     size = planes.size_bytes(words, MODULUS_BITS)
     partial[-size:] = b"\xff" * size
     root = secagg.Aggregator(params, 1)
@@ -354,7 +361,7 @@ def test_a_partial_sum_with_words_past_the_modulus_does_no_harm():
 
 
 @pytest.fixture
-def small_parts(monkeypatch):
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a few thousand values, so that small updates have several."""
     monkeypatch.setattr(packed, "_BLOCKS_PER_PART", 1)
     monkeypatch.setattr(batched, "_BLOCKS_PER_PART", 1)
@@ -364,7 +371,7 @@ def small_parts(monkeypatch):
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.usefixtures("small_parts")
-def test_an_update_in_several_parts(scheme, streamed):
+def test_an_update_in_several_parts(scheme: str, streamed: bool) -> None:
     params = parameters(3, LONG, scheme=scheme, pairwise_masks=scheme != "ckks")
     parties, sent = Round.of(params), updates(3, LONG)
     aggregator = secagg.Aggregator(params, 1)
@@ -387,7 +394,7 @@ def test_an_update_in_several_parts(scheme, streamed):
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_party_that_sends_only_some_parts_fails_the_round():
+def test_a_party_that_sends_only_some_parts_fails_the_round() -> None:
     params = parameters(3, LONG)
     parties, sent = Round.of(params), updates(3, LONG)
     aggregator = secagg.Aggregator(params, 1)
@@ -406,7 +413,7 @@ def test_a_party_that_sends_only_some_parts_fails_the_round():
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_parts_of_a_total_over_different_parties():
+def test_parts_of_a_total_over_different_parties() -> None:
     params = parameters(3, LONG)
     parties, sent = Round.of(params), updates(3, LONG)
     uploads = parties.uploads(sent, [1, 2, 3])
@@ -426,7 +433,7 @@ def test_parts_of_a_total_over_different_parties():
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_nothing_of_a_message_is_added_if_a_later_part_is_bad():
+def test_nothing_of_a_message_is_added_if_a_later_part_is_bad() -> None:
     params = parameters(3, LONG)
     parties = Round.of(params)
     upload = parties.uploads(updates(1, LONG), [1])[0]
@@ -439,6 +446,6 @@ def test_nothing_of_a_message_is_added_if_a_later_part_is_bad():
     assert len(aggregator.senders) == 1
 
 
-def test_an_encrypted_update_too_many():
+def test_an_encrypted_update_too_many() -> None:
     with pytest.raises(CapacityError, match="fewer"):
         parameters(1024, SHAPES, bits=32, scheme="slots")

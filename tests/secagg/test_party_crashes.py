@@ -5,26 +5,29 @@ there may be contradicted by a later process.
 """
 
 import json
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from privfed import secagg
 from privfed.errors import ReplayError
-from tests.secagg.crash_points import killed, refused, stepped
+from tests.secagg.crash_points import Cut, killed, refused, stepped
 from tests.secagg.parties import expected_mean, identities, parameters, updates
 
-SHAPES = {"w": (3, 2), "b": (2,)}
+SHAPES: dict[str, tuple[int, ...]] = {"w": (3, 2), "b": (2,)}
 
 
 @pytest.fixture(params=[killed, refused], ids=["kill", "full disk"])
-def cut(request):
-    return request.param
+def cut(request: pytest.FixtureRequest) -> Cut:
+    return cast(Cut, request.param)
 
 
 @cache
-def others(scheme):
+def others(scheme: str) -> tuple[Any, ...]:
     """A job, its other party's uploads for rounds 1 to 3, and what round each should give."""
     params = parameters(2, SHAPES, scheme=scheme, max_weight=None)
     key = secagg.generate_keys(params)
@@ -44,33 +47,33 @@ def others(scheme):
 class Life:
     """A party's first three rounds, in a folder that the next process finds as they left it."""
 
-    def __init__(self, folder, scheme, streamed):
+    def __init__(self, folder: Path, scheme: str, streamed: bool) -> None:
         folder.mkdir(exist_ok=True)
         self.log, self.state = folder / "log", folder / "state"
         self.streamed = streamed
         self.params, self.key, self.sent, self.integers, self.others, self.again = others(scheme)
 
-    def party(self):
+    def party(self) -> secagg.Party:
         return secagg.Party(self.params, self.key, identities(1)[0], self.state)
 
-    def say(self, **what):
+    def say(self, **what: object) -> None:
         with self.log.open("a") as log:
             log.write(json.dumps(what) + "\n")
 
-    def said(self, kind):
+    def said(self, kind: str) -> dict[int, dict[str, Any]]:
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return {line["round"]: line for line in map(json.loads, lines) if line["kind"] == kind}
 
-    def total(self, upload, round_id, others=None):
+    def total(self, upload: bytes, round_id: int, others: dict[int, bytes] | None = None) -> bytes:
         server = secagg.Aggregator(self.params, round_id)
         server.add(upload)
         server.add((others or self.others)[round_id])
         return server.total()
 
-    def given(self, total):
+    def given(self, total: bytes) -> bytes | Iterator[bytes]:
         return iter([total]) if self.streamed else total
 
-    def send(self, party, round_id):
+    def send(self, party: secagg.Party, round_id: int) -> None:
         if round_id == 2:
             upload = party.encrypt_integers(self.integers, round_id=2, chained=False)
         else:
@@ -78,30 +81,30 @@ class Life:
         assert round_id not in self.said("sent")
         self.say(kind="sent", round=round_id, upload=upload.hex())
 
-    def open(self, party, round_id):
+    def open(self, party: secagg.Party, round_id: int) -> None:
         total = self.total(bytes.fromhex(self.said("sent")[round_id]["upload"]), round_id)
         if round_id == 2:
-            result = party.open_sums(self.given(total), round_id=2)
-            arrays = result.sums
-            assert all((array == 14).all() for array in arrays.values())
+            result: secagg.Result | secagg.IntegerResult
+            result = summed = party.open_sums(self.given(total), round_id=2)
+            assert all((array == 14).all() for array in summed.sums.values())
         else:
-            result = party.open(self.given(total), round_id=round_id)
-            arrays, wanted = result.mean, expected_mean(self.params, self.sent)
+            result = opened = party.open(self.given(total), round_id=round_id)
+            arrays, wanted = opened.mean, expected_mean(self.params, self.sent)
             assert all(np.array_equal(arrays[name], wanted[name]) for name in wanted)
         if round_id == party.round_id:
             assert party.transcript == result.transcript
         self.say(kind="opened", round=round_id, transcript=result.transcript.hex())
 
-    def live(self):
+    def live(self) -> None:
         with self.party() as party:
             for round_id in (1, 2):
                 self.send(party, round_id)
                 self.open(party, round_id)
 
-    def record(self):
-        return json.loads((self.state / "rounds.json").read_text())
+    def record(self) -> dict[str, Any]:
+        return cast(dict[str, Any], json.loads((self.state / "rounds.json").read_text()))
 
-    def check(self):
+    def check(self) -> list[str]:
         """Be the process that comes after the cut; return what it could do."""
         sent, opened, did = self.said("sent"), self.said("opened"), []
         with self.party() as party:
@@ -139,14 +142,14 @@ class Life:
 
 
 @pytest.mark.parametrize("streamed", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_two_rounds_are_cut_anywhere(tmp_path, cut, streamed):
-    seen = []
+def test_two_rounds_are_cut_anywhere(tmp_path: Path, cut: Cut, streamed: bool) -> None:
+    seen: list[str] = []
 
-    def prepare(folder):
+    def prepare(folder: Path) -> tuple[Callable[[], None], Life]:
         life = Life(folder, "reference", streamed)
         return life.live, life
 
-    def check(folder, life):
+    def check(folder: Path, life: Life) -> None:
         seen.extend(life.check())
 
     stepped(cut, prepare, check, tmp_path)
@@ -154,7 +157,7 @@ def test_two_rounds_are_cut_anywhere(tmp_path, cut, streamed):
     assert len(list(tmp_path.iterdir())) > 40  # every write has its steps
 
 
-def test_another_process_finishes_what_was_kept_and_not_noted(tmp_path):
+def test_another_process_finishes_what_was_kept_and_not_noted(tmp_path: Path) -> None:
     """Cut between the last two writes, of a total in one piece and of one in parts."""
     for streamed in (False, True):
         life = Life(tmp_path / str(streamed), "packed", streamed)

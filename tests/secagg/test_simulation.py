@@ -1,5 +1,8 @@
 """Many parties in one process: what they exchange, what it costs, and what is refused."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,20 +11,24 @@ from privfed.errors import ConfigError, QuorumError, ReplayError
 from privfed.secagg.simulation import AHEAD
 from tests.secagg.parties import expected_mean, identities, parameters, updates
 
-SHAPES = {"w": (7, 5), "b": (5,)}
+SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 AFTER = ("encrypt", "aggregate", "decrypt")
 
 
-def job(clients=4, **changes):
+def job(clients: int = 4, **changes: Any) -> secagg.Simulation:
     return secagg.simulate(clients, lambda roster: parameters(clients, roster=roster, **changes))
 
 
 @pytest.mark.parametrize("masks", [False, True])
-def test_the_mean_is_numpys_and_a_total_is_decrypted_once(masks, monkeypatch):
+def test_the_mean_is_numpys_and_a_total_is_decrypted_once(
+    masks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = []
     decrypt = secagg.Decryptor.decrypt
 
-    def counted(self, total, round_id, cohort=None):
+    def counted(
+        self: secagg.Decryptor, total: bytes, round_id: int, cohort: Sequence[int] | None = None
+    ) -> secagg.Result:
         opened.append(round_id)
         return decrypt(self, total, round_id, cohort)
 
@@ -37,13 +44,13 @@ def test_the_mean_is_numpys_and_a_total_is_decrypted_once(masks, monkeypatch):
     assert opened == [1, 2]
 
 
-def test_the_server_is_given_public_parameters_of_its_own():
+def test_the_server_is_given_public_parameters_of_its_own() -> None:
     there = job()
     assert there._public == there.params
     assert there._public is not there.params
 
 
-def test_what_was_made_ahead_is_told_by_phase_in_the_round_that_used_it():
+def test_what_was_made_ahead_is_told_by_phase_in_the_round_that_used_it() -> None:
     ticks = iter(range(1000))
     there = secagg.simulate(
         3,
@@ -61,7 +68,9 @@ def test_what_was_made_ahead_is_told_by_phase_in_the_round_that_used_it():
         there.prepare(2)
 
 
-def test_a_decryptor_that_expects_a_round_expands_no_seed_after_it(monkeypatch):
+def test_a_decryptor_that_expects_a_round_expands_no_seed_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     there, sent = job(max_weight=None), updates(4, SHAPES)
     there.prepare(1)
     monkeypatch.setattr(
@@ -72,7 +81,7 @@ def test_a_decryptor_that_expects_a_round_expands_no_seed_after_it(monkeypatch):
     there.average(sent, round_id=1)
 
 
-def test_those_who_are_absent_are_left_out():
+def test_those_who_are_absent_are_left_out() -> None:
     there = job(clients=5, max_weight=None, min_clients=3, pairwise_masks=True)
     sent = dict(enumerate(updates(5, SHAPES)))
     there.prepare(1, cohort=(0, 2, 4))
@@ -86,7 +95,7 @@ def test_those_who_are_absent_are_left_out():
 
 
 @pytest.mark.parametrize("sent", [updates(5, SHAPES), {4: {}}, {-1: {}}, {"guest": {}}])
-def test_updates_of_nobody_are_refused(sent):
+def test_updates_of_nobody_are_refused(sent: Any) -> None:
     there = job(max_weight=None)
     with pytest.raises(ConfigError, match="by their places"):
         there.average(sent, round_id=1)
@@ -95,18 +104,18 @@ def test_updates_of_nobody_are_refused(sent):
 
 
 @pytest.mark.parametrize("places", [(0, 1, 4), (0, 1, -1), ("guest",), 3])
-def test_a_round_of_nobody_is_not_made_ahead(places):
+def test_a_round_of_nobody_is_not_made_ahead(places: Any) -> None:
     for masks in (False, True):
         with pytest.raises(ConfigError):
             job(pairwise_masks=masks).prepare(1, places)
 
 
 @pytest.mark.parametrize("weights", [[1, 2, 3], [1] * 5])
-def test_weights_are_one_a_party(weights):
+def test_weights_are_one_a_party(weights: list[int]) -> None:
     with pytest.raises(ConfigError, match="weights for 4 parties"):
         job().average(updates(4, SHAPES), round_id=1, weights=weights)
 
 
-def test_parties_of_another_roster_are_refused():
+def test_parties_of_another_roster_are_refused() -> None:
     with pytest.raises(ConfigError, match="roster"):
         secagg.Simulation(parameters(3), identities(4)[1:])

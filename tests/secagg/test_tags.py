@@ -12,7 +12,7 @@ KEY = SecretKey(bytes(range(32)), bytes(32))
 NAME = b"round and part"
 
 
-def by_definition(values):
+def by_definition(values: np.ndarray) -> list[int]:
     """r^T v c for each of the four hashes, row by row, with Python's integers."""
     rows = -(-(len(values) + 1) // _COLUMNS)
     columns, r = _secrets(KEY.derive(b"tag/" + NAME, 32), rows)
@@ -33,7 +33,9 @@ def by_definition(values):
     seed=st.integers(0, 1000),
 )
 @settings(max_examples=40, deadline=None)
-def test_hashes_are_exact_for_the_largest_sums(bits, clients, size, seed):
+def test_hashes_are_exact_for_the_largest_sums(
+    bits: int, clients: int, size: int, seed: int
+) -> None:
     top = (2 ** (bits - 1) - 1) * clients
     values = np.random.default_rng(seed).integers(-top, top, size, endpoint=True)
     values[: size // 2] = top if seed % 2 else -top
@@ -44,12 +46,13 @@ def test_hashes_are_exact_for_the_largest_sums(bits, clients, size, seed):
 
 
 @pytest.mark.parametrize(("bits", "clients"), [(6, 3), (16, 10), (32, 1000)])
-def test_tags_of_parties_add_up_to_the_tag_of_the_sum(bits, clients):
+def test_tags_of_parties_add_up_to_the_tag_of_the_sum(bits: int, clients: int) -> None:
     limit = 2 ** (bits - 1) - 1
     tags = Tags(bits, limit * clients)
     rng = np.random.default_rng(0)
     parts = rng.integers(-limit, limit, (clients, 5000), endpoint=True)
-    summed = sum(tags.integers(KEY, NAME, place, part) for place, part in enumerate(parts))
+    each = [tags.integers(KEY, NAME, place, part) for place, part in enumerate(parts)]
+    summed = np.sum(each, axis=0)
     assert len(summed) == tags.count
     assert summed.min() >= 0
     assert max(tags.integers(KEY, NAME, 0, parts[0])) <= limit

@@ -9,7 +9,10 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -22,14 +25,15 @@ from privfed.secagg import wire
 from privfed.secagg.schemes import batched
 from tests.secagg.parties import Round, expected_mean, identities, parameters, updates
 
-SHAPES = {"w": (2, 2)}
+T = TypeVar("T")
+SHAPES: dict[str, tuple[int, ...]] = {"w": (2, 2)}
 
 
-def together(count, act):
+def together(count: int, act: Callable[[int], T]) -> list[T]:
     """Run ``act`` with each number in a thread of its own, all at once; return what they gave."""
     start = threading.Barrier(count)
 
-    def run(number):
+    def run(number: int) -> T:
         start.wait()
         return act(number)
 
@@ -38,7 +42,7 @@ def together(count, act):
 
 
 @pytest.fixture(autouse=True)
-def switching():
+def switching() -> Iterator[None]:
     """Threads change places as often as the interpreter lets them."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -47,15 +51,15 @@ def switching():
 
 
 @pytest.mark.slow
-def test_eight_threads_add_for_a_thousand_rounds():
+def test_eight_threads_add_for_a_thousand_rounds() -> None:
     adds(1000)
 
 
-def test_eight_threads_add():
+def test_eight_threads_add() -> None:
     adds(60)
 
 
-def adds(count):
+def adds(count: int) -> None:
     params = parameters(8, SHAPES, max_weight=None)
     parties, sent = Round.of(params), updates(8, SHAPES)
     wanted = expected_mean(params, sent)["w"]
@@ -69,14 +73,14 @@ def adds(count):
             assert np.array_equal(parties.decryptor.decrypt(total, round_id).mean["w"], wanted)
 
 
-def test_one_upload_handed_in_by_eight_threads_is_added_once():
+def test_one_upload_handed_in_by_eight_threads_is_added_once() -> None:
     params = parameters(2, SHAPES, max_weight=None)
     uploads = Round.of(params).uploads(updates(2, SHAPES))
     server = secagg.Aggregator(params, 1)
     alone = secagg.Aggregator(params, 1)
     alone.add(uploads[0])
 
-    def add(_):
+    def add(_: object) -> str:
         try:
             server.add(uploads[0])
         except ReplayError:
@@ -87,7 +91,7 @@ def test_one_upload_handed_in_by_eight_threads_is_added_once():
     assert server.partial() == alone.partial()
 
 
-def test_twelve_threads_with_garbage_get_three_answers_in_all(tmp_path):
+def test_twelve_threads_with_garbage_get_three_answers_in_all(tmp_path: Path) -> None:
     """Totals that all parties signed, with another sum; counts on disk never go back."""
     params = parameters(2, SHAPES, max_weight=None)
     key = secagg.generate_keys(params)
@@ -106,15 +110,15 @@ def test_twelve_threads_with_garbage_get_three_answers_in_all(tmp_path):
     path, running, samples = tmp_path / "state" / "rounds.json", threading.Event(), []
     running.set()
 
-    def watch():
+    def watch() -> None:
         while running.is_set():
             samples.append(json.loads(path.read_text()))
 
     watching = threading.Thread(target=watch)
     watching.start()
-    told, answers = Counter(), []
+    answers: list[str] = []
 
-    def garbage(number):
+    def garbage(number: int) -> None:
         for place, round_id in enumerate(sorted(altered)):
             for wrong in (altered[round_id], altered[round_id][:-1], os.urandom(300)):
                 try:
@@ -140,12 +144,12 @@ def test_twelve_threads_with_garbage_get_three_answers_in_all(tmp_path):
     assert party.opened().transcript.hex() == samples[-1]["transcript"]
 
 
-def test_threads_with_one_party_use_no_round_twice(tmp_path):
+def test_threads_with_one_party_use_no_round_twice(tmp_path: Path) -> None:
     params = parameters(3, SHAPES, max_weight=None, pairwise_masks=True)
     key, update = secagg.generate_keys(params), updates(1, SHAPES)[0]
     party = secagg.Party(params, key, identities(1)[0], tmp_path / "state")
 
-    def encrypt(number):
+    def encrypt(number: int) -> list[bytes]:
         if number % 3 == 0:
             party.announce()
         elif number % 3 == 1:
@@ -159,14 +163,18 @@ def test_threads_with_one_party_use_no_round_twice(tmp_path):
     assert len({upload[start : start + 64] for upload in uploads}) == 80  # no zero is used twice
 
 
-def test_threads_that_open_one_total_get_one_result(tmp_path):
+def test_threads_that_open_one_total_get_one_result(tmp_path: Path) -> None:
     params = parameters(2, SHAPES, max_weight=None)
     key, sent = secagg.generate_keys(params), updates(2, SHAPES)
     parties = [secagg.Party(params, key, each, tmp_path / each.public.id) for each in identities(2)]
     for round_id in range(1, 6):
         uploads = [each.encrypt(update) for each, update in zip(parties, sent, strict=True)]
         total = secagg.simulation.serve(params, round_id, uploads)
-        results = together(8, lambda number, total=total: parties[number % 2].open(total))
+
+        def opened(number: int, total: bytes = total) -> secagg.Result:
+            return parties[number % 2].open(total)
+
+        results = together(8, opened)
         assert len({each.transcript for each in results}) == 1
         wanted = expected_mean(params, sent)["w"]
         assert all(np.array_equal(each.mean["w"], wanted) for each in results)
@@ -197,7 +205,7 @@ print(len(os.listdir("/proc/self/fd")) - before, len(failed))
 
 
 @pytest.mark.parametrize("scheme", ["packed", pytest.param("slots", marks=pytest.mark.slow)])
-def test_two_thousand_rounds_with_a_thread_each_leave_no_file_open(scheme):
+def test_two_thousand_rounds_with_a_thread_each_leave_no_file_open(scheme: str) -> None:
     code = MANY_THREADS.replace("SCHEME", repr(scheme)).replace("ROUNDS", "2000")
     folders = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
@@ -208,7 +216,7 @@ def test_two_thousand_rounds_with_a_thread_each_leave_no_file_open(scheme):
 
 
 @pytest.mark.parametrize("kind", ["packed", "slots"])
-def test_a_key_that_dies_while_an_equal_one_is_used(kind):
+def test_a_key_that_dies_while_an_equal_one_is_used(kind: str) -> None:
     """Both stand for one entry of the cache, which goes with the first, here within a look-up."""
     data = secagg.SecretKey(bytes(range(32)), bytes(32)).to_bytes()
     batches = batched._slot_batches(30)
@@ -218,11 +226,11 @@ def test_a_key_that_dies_while_an_equal_one_is_used(kind):
         __slots__ = ()
         __hash__ = secagg.SecretKey.__hash__
 
-        def __eq__(self, other):
+        def __eq__(self, other: object) -> bool:
             first.clear()
             return super().__eq__(other)
 
-    def drawn(key):
+    def drawn(key: secagg.SecretKey) -> object:
         return cached_key(key) if kind == "packed" else batches.key(key, b"slots")
 
     drawn(first[0])
@@ -233,7 +241,7 @@ def test_a_key_that_dies_while_an_equal_one_is_used(kind):
 # What is refused leaves nothing behind.
 
 
-def negated(scheme, body, blocks):
+def negated(scheme: Any, body: bytes, blocks: int) -> bytes:
     """A sum whose second polynomials are the negatives of those in ``body``."""
     batches = scheme._batches
     from privfed.he.seal.files import saved, seal
@@ -248,7 +256,9 @@ def negated(scheme, body, blocks):
 
 
 @pytest.mark.parametrize("scheme", ["slots", "ckks"])
-def test_a_block_that_seal_refuses_leaves_nothing_behind(monkeypatch, scheme):
+def test_a_block_that_seal_refuses_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
     """In the second part: the first one is not added either, and its sender may send again."""
     monkeypatch.setattr(batched, "_BLOCKS_PER_PART", 1)
     shapes = {"w": (120, 100)}
@@ -260,12 +270,13 @@ def test_a_block_that_seal_refuses_leaves_nothing_behind(monkeypatch, scheme):
         leaf.add(upload)
     first, second = (leaf.partial() for leaf in leaves)
     parts = parties.encryptors[0]._parts
+    scheme_of_parts: Any = parts.scheme
     sizes = [parts.message_bytes(part, wire.Kind.PARTIAL) for part in parts.all]
     assert len(sizes) > 1
     # A hostile aggregator's: the second party's entries, with what cancels the first's block.
     start, stop = sizes[0], sizes[0] + sizes[1]
     head = start + wire.PREFIX_BYTES + wire.COUNT.size + wire.ENTRY_BYTES
-    blocks = parts.scheme._blocks(parts.all[1].sealed)
+    blocks = scheme_of_parts._blocks(parts.all[1].sealed)
     crafted = second[:head] + negated(parts.scheme, first[head:stop], blocks) + second[stop:]
     server = secagg.Aggregator(params, 1)
     server.add(uploads[0])
@@ -282,21 +293,21 @@ def test_a_block_that_seal_refuses_leaves_nothing_behind(monkeypatch, scheme):
 # A kept traceback holds no lock.
 
 
-def fails(act):
+def fails(act: Callable[[], object]) -> PrivFedError:
     """Run ``act``; return its exception with all that it holds."""
     with pytest.raises(PrivFedError) as caught:
         act()
     return caught.value
 
 
-def test_a_kept_traceback_holds_no_lock(tmp_path):
+def test_a_kept_traceback_holds_no_lock(tmp_path: Path) -> None:
     params = parameters(2, SHAPES, max_weight=None)
     key, mine, other = secagg.generate_keys(params), *identities(2)
     state, update = tmp_path / "state", updates(1, SHAPES)[0]
     stranger = secagg.generate_identity()
     wrong_key = secagg.generate_keys(parameters(2, SHAPES))
 
-    def used():
+    def used() -> None:
         with secagg.Party(params, key, mine, state) as party:
             party.encrypt(update)
             party.encrypt(update, round_id=1)
@@ -306,7 +317,7 @@ def test_a_kept_traceback_holds_no_lock(tmp_path):
         fails(lambda: secagg.Party(params, key, other, state)),
         fails(lambda: secagg.Party(params, key, stranger, state)),
         fails(lambda: secagg.Party(params, wrong_key, mine, state)),
-        fails(lambda: secagg.Party(params, key, mine.public, state)),
+        fails(lambda: secagg.Party(params, key, mine.public, state)),  # type: ignore[arg-type]
         fails(used),
         fails(lambda: secagg.Encryptor(params, key, mine, state / "rounds.json")),
         fails(lambda: secagg.Decryptor(params, key, state / "rounds.json")),
@@ -320,10 +331,10 @@ def test_a_kept_traceback_holds_no_lock(tmp_path):
     assert all(error.__traceback__ for error in kept)
 
 
-def test_a_kept_traceback_holds_no_lock_of_a_budget(tmp_path):
+def test_a_kept_traceback_holds_no_lock_of_a_budget(tmp_path: Path) -> None:
     path = tmp_path / "budget"
 
-    def budget(epsilon=1.0):
+    def budget(epsilon: float = 1.0) -> PrivacyBudget:
         return PrivacyBudget(epsilon, 1e-5, privacy_unit="row", path=path)
 
     del (made := [budget()])[0]
@@ -339,7 +350,7 @@ def test_a_kept_traceback_holds_no_lock_of_a_budget(tmp_path):
     assert all(error.__traceback__ for error in kept)
 
 
-def test_a_kept_traceback_holds_no_lock_of_a_keyring(tmp_path):
+def test_a_kept_traceback_holds_no_lock_of_a_keyring(tmp_path: Path) -> None:
     folder = tmp_path / "ring"
     ring = secagg.Keyring.create(folder)
     pair = (ring.identity.public, identities(1)[0].public)
@@ -361,7 +372,7 @@ def test_a_kept_traceback_holds_no_lock_of_a_keyring(tmp_path):
     assert all(re.search("keyring|roster|parties|there|hold", str(error)) for error in kept)
 
 
-def test_a_budget_in_use_is_told(tmp_path):
+def test_a_budget_in_use_is_told(tmp_path: Path) -> None:
     path = tmp_path / "budget"
     held = PrivacyBudget(1.0, 1e-5, privacy_unit="row", path=path)
     with pytest.raises(ConfigError, match="in use"):

@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.secagg.parties import Round, parameters, updates
 
-SHAPES = {"w": (7, 5)}
+SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5)}
 WITHOUT = """
 import sys
 class Absent:
@@ -32,14 +33,16 @@ def told(act):
 ABSENT = [(("tenseal", "zstandard"), "TenSEAL"), (("zstandard",), "zstandard")]
 
 
-def run(folder, absent, name, code):
+def run(folder: Path, absent: tuple[str, ...], name: str, code: str) -> None:
     before = WITHOUT.format(absent=absent, name=name, folder=str(folder))
     done = subprocess.run([sys.executable, "-c", before + code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("absent", "name"), ABSENT)
-def test_a_party_is_told_what_to_install(tmp_path, absent, name):
+def test_a_party_is_told_what_to_install(
+    tmp_path: Path, absent: tuple[str, ...], name: str
+) -> None:
     (tmp_path / "params").write_bytes(parameters(2, SHAPES, scheme="packed").to_bytes())
     run(tmp_path, absent, name, """
 from dataclasses import replace
@@ -54,7 +57,7 @@ told(lambda: replace(params, scheme="auto", honest_server=True))
 """)  # fmt: skip
 
 
-def test_a_total_is_opened_once_tenseal_is_there(tmp_path):
+def test_a_total_is_opened_once_tenseal_is_there(tmp_path: Path) -> None:
     """What a missing package stopped has used nothing up."""
     parties = Round.of(parameters(3, SHAPES))
     total = parties.total(parties.uploads(updates(3, SHAPES), [1, 2, 3]))

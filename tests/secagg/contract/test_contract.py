@@ -3,6 +3,8 @@
 import copy
 import os
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +19,10 @@ from privfed.errors import (
     QuorumError,
     ReplayError,
 )
+from privfed.secagg import wire
 from tests.secagg.parties import (
     DRESS_SHAPES,
+    Arrays,
     Round,
     expected_mean,
     identities,
@@ -31,14 +35,14 @@ SCHEMES = ["reference", "packed", "slots", "ckks"]
 
 
 @pytest.fixture(params=SCHEMES)
-def scheme(request):
-    return request.param
+def scheme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(params=[scheme for scheme in SCHEMES if scheme != "ckks"])
-def masking_scheme(request):
+def masking_scheme(request: pytest.FixtureRequest) -> str:
     """Schemes whose sums are exact mod t, so that masks cancel."""
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture(
@@ -50,11 +54,12 @@ def masking_scheme(request):
     ],
     ids=lambda case: f"{case[0]}-{'masks' if case[1] else 'plain'}",
 )
-def scheme_and_masks(request):
-    return request.param
+def scheme_and_masks(request: pytest.FixtureRequest) -> tuple[str, bool]:
+    scheme, masks = request.param
+    return scheme, masks
 
 
-def same(left, right):
+def same(left: Arrays, right: Arrays) -> bool:
     return left.keys() == right.keys() and all(
         left[name].dtype == right[name].dtype and np.array_equal(left[name], right[name])
         for name in left
@@ -63,7 +68,9 @@ def same(left, right):
 
 @pytest.mark.parametrize("clients", [2, 3, 7])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_mean_equals_the_sum_of_integers(scheme_and_masks, clients, weighted):
+def test_mean_equals_the_sum_of_integers(
+    scheme_and_masks: tuple[str, bool], clients: int, weighted: bool
+) -> None:
     scheme, masks = scheme_and_masks
     weights = [100 + 7 * place for place in range(clients)] if weighted else None
     params = parameters(
@@ -76,7 +83,7 @@ def test_mean_equals_the_sum_of_integers(scheme_and_masks, clients, weighted):
     sent = updates(clients, DRESS_SHAPES)
     result = Round.of(params).run(sent, weights)
     assert same(result.mean, expected_mean(params, sent, weights))
-    assert result.total_weight == (sum(weights) if weighted else None)
+    assert result.total_weight == (sum(weights) if weights else None)
     assert result.senders == tuple(party.id for party in params.roster)
     for name in DRESS_SHAPES:
         shares = np.array(weights or [1] * clients, float)
@@ -85,7 +92,7 @@ def test_mean_equals_the_sum_of_integers(scheme_and_masks, clients, weighted):
         assert error <= result.max_error * (1 + 1e-6)
 
 
-def test_the_extremes_of_the_range_are_exact(scheme_and_masks):
+def test_the_extremes_of_the_range_are_exact(scheme_and_masks: tuple[str, bool]) -> None:
     scheme, masks = scheme_and_masks
     params = parameters(3, {"w": (3,)}, scheme=scheme, pairwise_masks=masks, max_weight=None)
     top = np.float32(params.clip_range)
@@ -95,7 +102,7 @@ def test_the_extremes_of_the_range_are_exact(scheme_and_masks):
     assert np.allclose(mean[:2], [0.05, -0.05], rtol=1e-7)
 
 
-def test_rounds_chain_their_transcripts(scheme):
+def test_rounds_chain_their_transcripts(scheme: str) -> None:
     parties, previous, seen = Round.of(parameters(scheme=scheme)), b"", set()
     sent = updates(3, {"w": (7, 5), "b": (5,)})
     for round_id in range(1, 4):
@@ -104,7 +111,7 @@ def test_rounds_chain_their_transcripts(scheme):
     assert len(seen) == 3
 
 
-def test_a_holder_that_saw_another_total_notices_in_the_next_round(scheme):
+def test_a_holder_that_saw_another_total_notices_in_the_next_round(scheme: str) -> None:
     parties = Round.of(parameters(scheme=scheme))
     other = secagg.Decryptor(parties.params, parties.key)
     sent = updates(3, {"w": (7, 5), "b": (5,)})
@@ -118,7 +125,7 @@ def test_a_holder_that_saw_another_total_notices_in_the_next_round(scheme):
     parties.decryptor.decrypt(total, 2)
 
 
-def test_some_of_the_parties_make_a_quorum(scheme):
+def test_some_of_the_parties_make_a_quorum(scheme: str) -> None:
     params = parameters(4, scheme=scheme)
     parties, sent = Round.of(params), updates(4, {"w": (7, 5), "b": (5,)})
     uploads = parties.uploads(sent, [5, 6, 7, 8])
@@ -127,7 +134,7 @@ def test_some_of_the_parties_make_a_quorum(scheme):
     assert same(result.mean, expected_mean(params, [sent[1], sent[3]], [6, 8]))
 
 
-def test_too_few_parties(scheme):
+def test_too_few_parties(scheme: str) -> None:
     params = parameters(4, scheme=scheme, min_clients=3)
     parties = Round.of(params)
     uploads = parties.uploads(updates(2, {"w": (7, 5), "b": (5,)}), [1, 2])
@@ -140,7 +147,7 @@ def test_too_few_parties(scheme):
         aggregator.total()
 
 
-def test_an_incomplete_cohort_fails_closed(masking_scheme):
+def test_an_incomplete_cohort_fails_closed(masking_scheme: str) -> None:
     params = parameters(4, scheme=masking_scheme, pairwise_masks=True)
     parties = Round.of(params)
     uploads = parties.uploads(updates(3, {"w": (7, 5), "b": (5,)}), [1, 2, 3])
@@ -148,7 +155,7 @@ def test_an_incomplete_cohort_fails_closed(masking_scheme):
         parties.total(uploads)
 
 
-def test_a_cohort_of_some_of_the_roster(masking_scheme):
+def test_a_cohort_of_some_of_the_roster(masking_scheme: str) -> None:
     params = parameters(4, scheme=masking_scheme, pairwise_masks=True)
     parties, sent = Round.of(params), updates(4, {"w": (7, 5), "b": (5,)})
     aggregator = secagg.Aggregator(params, 1, cohort=[0, 3])
@@ -162,7 +169,7 @@ def test_a_cohort_of_some_of_the_roster(masking_scheme):
         secagg.Aggregator(params, 1, cohort=[0, 3]).add(whole)
 
 
-def test_a_sender_counts_once(scheme):
+def test_a_sender_counts_once(scheme: str) -> None:
     parties = Round.of(parameters(scheme=scheme))
     upload = parties.uploads(updates(1, {"w": (7, 5), "b": (5,)}), [1])[0]
     aggregator = secagg.Aggregator(parties.params, 1)
@@ -172,7 +179,7 @@ def test_a_sender_counts_once(scheme):
     assert len(aggregator.senders) == 1
 
 
-def test_more_senders_than_the_sum_holds(scheme):
+def test_more_senders_than_the_sum_holds(scheme: str) -> None:
     params = parameters(2, scheme=scheme, roster=tuple(party.public for party in identities(3)))
     parties = Round.of(params)
     uploads = parties.uploads(updates(3, {"w": (7, 5), "b": (5,)}), [1, 2, 3])
@@ -180,7 +187,7 @@ def test_more_senders_than_the_sum_holds(scheme):
         parties.total(uploads)
 
 
-def test_a_round_is_sent_and_decrypted_once(scheme):
+def test_a_round_is_sent_and_decrypted_once(scheme: str) -> None:
     parties, sent = Round.of(parameters(scheme=scheme)), updates(3, {"w": (7, 5), "b": (5,)})
     uploads = parties.uploads(sent, [1, 2, 3], 5)
     parties.decryptor.decrypt(parties.total(uploads, 5), 5)
@@ -191,7 +198,7 @@ def test_a_round_is_sent_and_decrypted_once(scheme):
         parties.decryptor.decrypt(parties.total(uploads[:2], 5), 5)
 
 
-def test_messages_of_another_round_key_or_job(scheme):
+def test_messages_of_another_round_key_or_job(scheme: str) -> None:
     params = parameters(scheme=scheme)
     parties, sent = Round.of(params), updates(3, {"w": (7, 5), "b": (5,)})
     uploads = parties.uploads(sent, [1, 2, 3])
@@ -214,12 +221,12 @@ def test_messages_of_another_round_key_or_job(scheme):
 
 
 @pytest.mark.parametrize("of", ["upload", "total"])
-def test_truncated_extended_or_altered(scheme, of):
+def test_truncated_extended_or_altered(scheme: str, of: str) -> None:
     parties = Round.of(parameters(scheme=scheme))
     uploads = parties.uploads(updates(3, {"w": (7, 5), "b": (5,)}), [1, 2, 3])
     good = uploads[0] if of == "upload" else parties.total(uploads)
 
-    def read(data):
+    def read(data: bytes) -> dict[str, np.ndarray]:
         if of == "upload":
             secagg.Aggregator(parties.params, 1).add(data)
             return {}
@@ -231,18 +238,18 @@ def test_truncated_extended_or_altered(scheme, of):
             read(bad)
     accepted = 0
     for place in range(0, len(good), max(1, len(good) // 150)):
-        bad = bytearray(good)
-        bad[place] ^= 1 << (place % 8)
+        altered = bytearray(good)
+        altered[place] ^= 1 << (place % 8)
         try:
             # The low bits of an encrypted sum are noise: there a flip may change nothing.
-            assert same(read(bytes(bad)), honest)
+            assert same(read(bytes(altered)), honest)
         except REFUSALS:
             continue
         accepted += 1
     assert accepted == 0 or (of == "total" and scheme in ("packed", "slots"))
 
 
-def test_strangers(scheme):
+def test_strangers(scheme: str) -> None:
     params = parameters(scheme=scheme)
     stranger = identities(4)[3]
     with pytest.raises(ConfigError, match="roster"):
@@ -250,7 +257,7 @@ def test_strangers(scheme):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_values_that_are_no_numbers(scheme, bad):
+def test_values_that_are_no_numbers(scheme: str, bad: float) -> None:
     parties = Round.of(parameters(scheme=scheme, out_of_range="clip"))
     sent = updates(1, {"w": (7, 5), "b": (5,)})[0]
     sent["b"][3] = bad
@@ -260,7 +267,7 @@ def test_values_that_are_no_numbers(scheme, bad):
     parties.encryptors[0].encrypt(sent, weight=1, round_id=1)  # the refusal used nothing up
 
 
-def test_values_past_the_range(scheme):
+def test_values_past_the_range(scheme: str) -> None:
     sent = updates(3, {"w": (7, 5), "b": (5,)})
     sent[0]["b"][3] = 0.0501
     with pytest.raises(CapacityError, match="clip_range"):
@@ -272,21 +279,21 @@ def test_values_past_the_range(scheme):
 
 
 @pytest.mark.parametrize("weight", [0, -1, 1025, None, 1.5, True, "1"])
-def test_weights_out_of_range(scheme, weight):
+def test_weights_out_of_range(scheme: str, weight: Any) -> None:
     parties = Round.of(parameters(scheme=scheme))
     sent = updates(1, {"w": (7, 5), "b": (5,)})[0]
     with pytest.raises(ConfigError, match="weight"):
         parties.encryptors[0].encrypt(sent, weight=weight, round_id=1)
 
 
-def test_no_weights_where_none_are_agreed(scheme):
+def test_no_weights_where_none_are_agreed(scheme: str) -> None:
     parties = Round.of(parameters(scheme=scheme, max_weight=None))
     sent = updates(1, {"w": (7, 5), "b": (5,)})[0]
     with pytest.raises(ConfigError, match="weight"):
         parties.encryptors[0].encrypt(sent, weight=3, round_id=1)
 
 
-def test_weights_too_small_for_the_precision(scheme):
+def test_weights_too_small_for_the_precision(scheme: str) -> None:
     params = parameters(scheme=scheme, max_weight=10**6, tolerance=0.01)
     parties, sent = Round.of(params), updates(3, {"w": (7, 5), "b": (5,)})
     with pytest.raises(CapacityError, match="max_weight"):
@@ -297,7 +304,9 @@ def test_weights_too_small_for_the_precision(scheme):
 @pytest.mark.parametrize(
     "change", [lambda u: u.pop("b"), lambda u: u.update(c=u["b"]), lambda u: u.update(b=u["w"])]
 )
-def test_arrays_outside_the_layout(scheme, change):
+def test_arrays_outside_the_layout(
+    scheme: str, change: Callable[[dict[str, np.ndarray]], object]
+) -> None:
     parties = Round.of(parameters(scheme=scheme))
     sent = updates(1, {"w": (7, 5), "b": (5,)})[0]
     change(sent)
@@ -305,7 +314,7 @@ def test_arrays_outside_the_layout(scheme, change):
         parties.encryptors[0].encrypt(sent, weight=1, round_id=1)
 
 
-def test_one_value_is_enough(scheme):
+def test_one_value_is_enough(scheme: str) -> None:
     params = parameters(2, {"w": ()}, scheme=scheme)
     sent = [{"w": np.float32(0.01)}, {"w": np.float32(0.03)}]
     mean = Round.of(params).run(sent, [1024, 1024]).mean["w"]
@@ -313,19 +322,19 @@ def test_one_value_is_enough(scheme):
     assert abs(mean - 0.02) < 2e-6
 
 
-def test_the_server_takes_no_secret(scheme):
+def test_the_server_takes_no_secret(scheme: str) -> None:
     params = parameters(scheme=scheme)
     key = secagg.generate_keys(params)
     for secret in (key, identities(1)[0]):
         with pytest.raises(ConfigError, match="secret"):
-            secagg.Aggregator(secret, 1)
+            secagg.Aggregator(secret, 1)  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match="secret"):
-            secagg.Aggregator(params, 1).add(secret)
+            secagg.Aggregator(params, 1).add(secret)  # type: ignore[arg-type]
     with pytest.raises(DecodeError, match="secret"):
         secagg.Aggregator(params, 1).add(key.to_bytes())
 
 
-def test_nothing_secret_is_shown_pickled_or_copied(scheme):
+def test_nothing_secret_is_shown_pickled_or_copied(scheme: str) -> None:
     parties = Round.of(parameters(scheme=scheme))
     secrets = [parties.key, parties.encryptors[0], parties.decryptor, identities(1)[0]]
     root = parties.key.to_bytes()[-32:].hex()
@@ -336,7 +345,7 @@ def test_nothing_secret_is_shown_pickled_or_copied(scheme):
                 copied(thing)
 
 
-def test_a_forked_encryptor_is_refused(scheme):
+def test_a_forked_encryptor_is_refused(scheme: str) -> None:
     parties = Round.of(parameters(scheme=scheme))
     sent = updates(1, {"w": (7, 5), "b": (5,)})[0]
     parties.encryptors[0].prepare(1)
@@ -351,11 +360,11 @@ def test_a_forked_encryptor_is_refused(scheme):
     assert os.waitstatus_to_exitcode(status) == 17
 
 
-def test_lying_server_returns_one_client(scheme):
+def test_lying_server_returns_one_client(scheme: str) -> None:
     parties = Round.of(parameters(scheme=scheme, min_clients=2))
     uploads = parties.uploads(updates(3, {"w": (7, 5), "b": (5,)}), [1, 2, 3])
     lax = secagg.Aggregator(parties.params, 1)
     lax.add(uploads[0])
-    lone = next(iter(lax._sum_messages(3)))
+    lone = next(iter(lax._sum_messages(wire.Kind.TOTAL)))
     with pytest.raises(QuorumError):
         parties.decryptor.decrypt(lone, 1)
