@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
@@ -74,7 +76,7 @@ def test_plain_training_tells_members_and_private_training_does_not(dresses: Dat
             logits(dresses, train_plain(dresses, row, i, 60)) for i, row in enumerate(members)
         ],
         "private": [
-            logits(dresses, train_dp(dresses, row, i, plan, lambda i=i: SeededRandomness(i)))
+            logits(dresses, train_dp(dresses, row, i, plan, partial(SeededRandomness, i)))
             for i, row in enumerate(members)
         ],
     }

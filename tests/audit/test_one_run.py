@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -31,7 +33,14 @@ PUBLISHED = [
 
 @pytest.mark.parametrize("way", [p_value, p_value_by_transport])
 @pytest.mark.parametrize(("canaries", "guesses", "correct", "delta", "epsilon"), PUBLISHED)
-def test_the_bound_is_that_of_jax_privacy(way, canaries, guesses, correct, delta, epsilon) -> None:
+def test_the_bound_is_that_of_jax_privacy(
+    way: Callable[[int, int, int, float, float], float],
+    canaries: int,
+    guesses: int,
+    correct: int,
+    delta: float,
+    epsilon: float,
+) -> None:
     found = epsilon_lower_bound(canaries, guesses, correct, delta, 0.05, way=way)
     assert found == pytest.approx(epsilon, abs=2e-6)
     assert found <= epsilon  # rounded to the safe side

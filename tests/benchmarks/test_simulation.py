@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from benchmarks import simulation
 from privfed.secagg.simulation import AHEAD
 
 
-def test_a_small_run_writes_a_row_a_size(tmp_path, monkeypatch):
+def test_a_small_run_writes_a_row_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rows.json"
     asked = ["--parties", "2,5", "--repeats", "2", "--json", str(path)]
     monkeypatch.setattr(sys, "argv", ["simulation", *asked])
@@ -22,14 +23,16 @@ def test_a_small_run_writes_a_row_a_size(tmp_path, monkeypatch):
         assert 0 < row["decrypt_share"] < 1
 
 
-def test_all_phases_count_and_work_ahead_for_decryption_is_decryption(monkeypatch):
+def test_all_phases_count_and_work_ahead_for_decryption_is_decryption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     spent = {"prepare": 4, "announce": 1, "expect": 2, "encrypt": 3, "aggregate": 7, "decrypt": 3}
 
     class Round:
-        def __init__(self, parties):
+        def __init__(self, parties: int) -> None:
             self._parties = parties
 
-        def run(self):
+        def run(self) -> dict[str, int]:
             return {phase: self._parties * seconds for phase, seconds in spent.items()}
 
     monkeypatch.setattr(simulation, "Job", Round)
@@ -38,7 +41,7 @@ def test_all_phases_count_and_work_ahead_for_decryption_is_decryption(monkeypatc
     assert one.decrypt_share == two.decrypt_share == pytest.approx(0.25)
 
 
-def test_masks_are_those_of_the_defaults():
+def test_masks_are_those_of_the_defaults() -> None:
     for parties, masks in ((2, False), (3, True)):
         job = simulation.Job(parties)
         assert job._simulation.params.masks == masks

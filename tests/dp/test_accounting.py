@@ -39,7 +39,7 @@ def hockey_stick_epsilon(weights: np.ndarray, p: np.ndarray, q: np.ndarray) -> f
     def gap(epsilon: float) -> float:
         factor = math.exp(epsilon)
         one_way = (weights * np.maximum(p - factor * q, 0)).sum()
-        return max(one_way, (weights * np.maximum(q - factor * p, 0)).sum()) - DELTA
+        return float(max(one_way, (weights * np.maximum(q - factor * p, 0)).sum()) - DELTA)
 
     return float(optimize.brentq(gap, 0, 60, xtol=1e-9))
 
@@ -128,7 +128,7 @@ def test_the_prv_accountant_agrees() -> None:
 
 def test_two_rows_of_a_unit_double_a_nominal_epsilon() -> None:
     """What a plan spends that takes each of a person's two rows for a person."""
-    training = {"sampling_rates": [0.2], "steps": [150], "delta": DELTA}
+    training: dict[str, Any] = {"sampling_rates": [0.2], "steps": [150], "delta": DELTA}
     sigma = calibrate_noise_multiplier(1.0, placements=[(1,)], **training)
     assert dp_sgd_epsilon(sigma, placement=(1,), **training) == pytest.approx(1.0, abs=0.005)
     assert dp_sgd_epsilon(sigma, placement=(2,), **training) == pytest.approx(2.16, abs=0.01)
@@ -165,7 +165,7 @@ def test_parties_without_the_unit_cost_nothing() -> None:
 def test_calibration_keeps_the_target_and_wastes_little(
     target: float, placements: list[tuple[int, int]]
 ) -> None:
-    training = {"sampling_rates": [0.2, 0.3], "steps": [20, 10], "delta": DELTA}
+    training: dict[str, Any] = {"sampling_rates": [0.2, 0.3], "steps": [20, 10], "delta": DELTA}
     sigma = calibrate_noise_multiplier(target, placements=placements, **training)
 
     def worst(noise_multiplier: float) -> float:
@@ -178,7 +178,7 @@ def test_calibration_keeps_the_target_and_wastes_little(
 @pytest.mark.parametrize("second", [401, 480])
 def test_every_placement_is_held_whichever_is_tried_first(second: int) -> None:
     """Few steps on large batches need more noise than 401 on small ones, less than 480."""
-    training = {"sampling_rates": [0.5, 0.05], "steps": [4, second], "delta": DELTA}
+    training: dict[str, Any] = {"sampling_rates": [0.5, 0.05], "steps": [4, second], "delta": DELTA}
     both, *each = (
         calibrate_noise_multiplier(1.0, placements=placements, **training)
         for placements in ([(1, 0), (0, 1)], [(1, 0)], [(0, 1)])

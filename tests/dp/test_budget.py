@@ -283,7 +283,11 @@ def test_another_grant_is_refused(tmp_path: Path, granted: float) -> None:
     path = tmp_path / "budget.json"
     budget(granted, path).spend_round(plan())
     for other in ({"epsilon": 2 * granted}, {"delta": 1e-4}, {"privacy_unit": "one person"}):
-        asked = {"epsilon": granted, "delta": DELTA, "privacy_unit": "one row"} | other
+        asked: dict[str, Any] = {
+            "epsilon": granted,
+            "delta": DELTA,
+            "privacy_unit": "one row",
+        } | other
         with pytest.raises(ConfigError, match="ask for the same"):
             PrivacyBudget(**asked, path=path)
     assert budget(granted, path).rounds_spent(plan()) == 1

@@ -145,12 +145,11 @@ def test_the_law_holds_where_digits_run_out(monkeypatch: pytest.MonkeyPatch, dig
     assert p_value(drawn, *pmf(0.3, 4.0)) > FALSE_ALARM
 
 
-class Words:
+class Words(SeededRandomness):
     """A source that gives the words it was made with, and then no more."""
 
-    simulation = True
-
     def __init__(self, *words: int) -> None:
+        super().__init__(0)
         self.left = list(words)
 
     def words(self, count: int) -> NDArray[np.uint64]:

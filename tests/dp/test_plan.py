@@ -100,7 +100,8 @@ def test_what_is_spent_is_what_was_asked(plan: PrivacyPlan) -> None:
             delta=plan.delta,
         )
 
-    assert spent((1, 1)) <= plan.epsilon <= plan.target_epsilon == 4.0
+    assert plan.target_epsilon == 4.0
+    assert spent((1, 1)) <= plan.epsilon <= plan.target_epsilon
     assert plan.epsilon == pytest.approx(spent((1, 1)), rel=1e-3)
     single = max(spent((1, 0)), spent((0, 1)))
     assert single <= plan.epsilon_single_row < plan.epsilon

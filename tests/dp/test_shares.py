@@ -106,7 +106,8 @@ def test_decoding_is_the_way_back() -> None:
 def divergence(epsilon: float, p: np.ndarray, q: np.ndarray) -> float:
     """The larger of the two hockey-stick divergences of two laws."""
     factor = math.exp(epsilon)
-    return max(np.maximum(p - factor * q, 0).sum(), np.maximum(q - factor * p, 0).sum())
+    one_way, other = np.maximum(p - factor * q, 0).sum(), np.maximum(q - factor * p, 0).sum()
+    return float(max(one_way, other))
 
 
 @pytest.mark.parametrize("steps", [1, 2])
@@ -137,7 +138,8 @@ def test_the_printed_epsilon_is_above_that_of_the_integers(
         laws = [summed([offset + row * reach, *others], sigma) for row in range(rows + 1)]
         low = min(start for start, _ in laws)
         high = max(start + len(chances) for start, chances in laws)
-        p, q = np.zeros(high - low), np.zeros(high - low)
+        p: np.ndarray = np.zeros(high - low)
+        q: np.ndarray = np.zeros(high - low)
         for row, (start, chances) in enumerate(laws):
             place = slice(start - low, start - low + len(chances))
             p[place] += chances * stats.binom.pmf(row, rows, rate)
@@ -203,11 +205,11 @@ def test_sums_that_the_noise_would_not_hide(
 def test_a_seed_protects_nobody() -> None:
     with pytest.raises(ConfigError, match="seeded"):
         NoiseShares(plan()).draw(np.zeros(4000), 0.8, SeededRandomness(1))
-    drawn = [
+    first, second = (
         NoiseShares(plan(), simulation=True).draw(np.zeros(4000), 0.8, SeededRandomness(1))
         for _ in range(2)
-    ]
-    assert np.array_equal(*drawn)
+    )
+    assert np.array_equal(first, second)
 
 
 def test_every_draw_is_new() -> None:
@@ -278,7 +280,7 @@ def test_bits_are_just_enough(parties: int, noise_multiplier: float) -> None:
     sums = NoiseShares(plan(parties, noise_multiplier=noise_multiplier))
 
     def room(bits: int) -> int:
-        return parties * (2 ** (bits - 1) - 1)
+        return int(parties * (2 ** (bits - 1) - 1))
 
     assert room(sums.bits) >= sums.largest_sum
     assert sums.bits == 6 or room(sums.bits - 1) < sums.largest_sum

@@ -83,6 +83,8 @@ def test_what_is_not_there_is_none() -> None:
     )  # fmt: skip
     [summary] = summarise([nothing])
     assert summary.test_auc_mean is None
-    assert summary.seen_accuracy is summary.unseen_accuracy is None
-    assert summary.unseen_ci95 is summary.unseen_majority is None
+    assert summary.seen_accuracy is None
+    assert summary.unseen_accuracy is None
+    assert summary.unseen_ci95 is None
+    assert summary.unseen_majority is None
     assert summarise([]) == []

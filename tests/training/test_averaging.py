@@ -37,7 +37,7 @@ TEMPLATE = get_arrays(paper_network(12, 2))
 def updates(parties: int, seed: int) -> list[Arrays]:
     """Random updates with both ends of the range, zeros and the smallest numbers among them."""
     drawn = np.random.default_rng(seed)
-    special = np.float32([CLIP, -CLIP, 0.0, -0.0, 1e-38, -1e-38, CLIP / 65534])
+    special = np.array([CLIP, -CLIP, 0.0, -0.0, 1e-38, -1e-38, CLIP / 65534], np.float32)
     found = []
     for _ in range(parties):
         update = {
@@ -219,7 +219,7 @@ class Setting:
     def train_epoch(self, model: nn.Module, seed: int) -> None:
         with torch.no_grad():
             for parameter in model.parameters():
-                parameter += self._by
+                parameter.add_(self._by)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -172,7 +172,7 @@ def pre_hooked() -> nn.Module:
 
 def overridden() -> nn.Module:
     model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2))
-    model[1].forward = torch.sin  # type: ignore[method-assign]
+    model[1].forward = torch.sin
     return model
 
 
@@ -284,7 +284,7 @@ def test_a_weight_that_is_no_number_is_refused() -> None:
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
     clipper = GradientClipper(model, *data(10, 6, 2), 1.0)
     with torch.no_grad():
-        model[0].weight[0, 0] = np.nan
+        next(model.parameters())[0, 0] = np.nan
     with pytest.raises(ConfigError, match="not a finite number"):
         clipper.clipped_sum(np.ones(10, bool))
 
@@ -310,7 +310,7 @@ def test_weights_are_read_at_every_call() -> None:
     clipper, batch = GradientClipper(model, x, y, 0.2), np.ones(10, bool)
     before = clipper.clipped_sum(batch).flat
     with torch.no_grad():
-        model[0].weight += 1
+        next(model.parameters()).add_(1)
     after = clipper.clipped_sum(batch).flat
     assert not np.allclose(before, after)
     assert np.allclose(after, by_loop(model, x, y, batch, 0.2, cross_entropy_by_row), atol=1e-6)
@@ -345,7 +345,8 @@ def test_bad_input_is_told() -> None:
         with pytest.raises(ConfigError, match="from 0 to 1"):
             GradientClipper(model, x, labels, 1.0)
     clipper = GradientClipper(model, x, y, 1.0)
-    for batch in (np.arange(10), np.ones(9, bool), np.ones((10, 1), bool)):
+    batches: list[np.ndarray] = [np.arange(10), np.ones(9, bool), np.ones((10, 1), bool)]
+    for batch in batches:
         with pytest.raises(ConfigError, match="mask of 10 booleans"):
             clipper.clipped_sum(batch)
     mean = GradientClipper(model, x, y, 1.0, row_losses=functional.cross_entropy)

@@ -279,11 +279,13 @@ def test_frozen_parameters_are_no_part_of_an_update() -> None:
         ClientUpdates(model, AdamTrainer(x, y), clip, found, place, SecretRandomness())
         for place in range(2)
     ]
-    frozen = model[0].weight.clone()
+    first = model[0]
+    assert isinstance(first, nn.Linear)
+    frozen = first.weight.clone()
     budget = generous(found)
     sgd = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
     train_private(model, clients, CentralNoise(found), budget, sgd, clip=clip, rounds=1)
-    assert torch.equal(model[0].weight, frozen)
+    assert torch.equal(first.weight, frozen)
 
 
 def generous(found: PrivacyPlan) -> Any:

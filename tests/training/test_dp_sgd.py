@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import ArrayLike
 from scipy import stats
 from torch import nn
 from torch.nn import functional
 
-from privfed.dp import Noise, PrivacyBudget, PrivacyPlan, SecretRandomness, SeededRandomness
-from privfed.dp.randomness import noise_grid
+from privfed.dp import (
+    Noise,
+    PrivacyBudget,
+    PrivacyPlan,
+    SecretRandomness,
+    SeededRandomness,
+)
+from privfed.dp.randomness import NoiseSource, noise_grid
 from privfed.errors import BudgetExceededError, ConfigError
 from privfed.training import (
     DPSGDTrainer,
@@ -38,8 +44,11 @@ class Chosen:
 
     simulation = True
 
-    def __init__(self, *coins: Sequence[bool], noise: SeededRandomness | None = None) -> None:
+    def __init__(self, *coins: ArrayLike, noise: SeededRandomness | None = None) -> None:
         self._coins, self._noise = list(coins), noise
+
+    def words(self, count: int) -> np.ndarray:
+        raise AssertionError("nothing but coins and noise is drawn")
 
     def coins(self, probability: float, count: int) -> np.ndarray:
         assert probability == RATE
@@ -75,7 +84,7 @@ def simulated(
     x: torch.Tensor,
     y: torch.Tensor,
     plan: PrivacyPlan,
-    randomness: Chosen | SeededRandomness,
+    randomness: NoiseSource,
     learning_rate: float = 1e-3,
     budget: PrivacyBudget | None = None,
 ) -> DPSGDTrainer:

@@ -102,7 +102,7 @@ def test_arrays_of_another_model_are_refused(change: str) -> None:
 
 
 def test_the_hash_is_of_the_little_endian_bytes_in_order() -> None:
-    arrays = {"b": np.float32([1, 2]), "a": np.float32([[3], [-0.0]])}
+    arrays = {"b": np.array([1, 2], np.float32), "a": np.array([[3], [-0.0]], np.float32)}
     digest = hashlib.sha256(np.array([1, 2, 3, -0.0], "<f4").tobytes()).hexdigest()
     assert weights_sha256(arrays) == digest
     arrays["a"][1, 0] = 0.0

@@ -118,7 +118,7 @@ def test_the_decrypted_sum_has_the_exact_law(
     assert np.concatenate(released).var() == pytest.approx(shares * (SIGMA * CLIP) ** 2, rel=0.08)
     short = integers - np.rint(present[0]).astype(int)
     assert chi_square(short, present[1:], sigma) < 1e-6
-    assert np.abs(np.corrcoef(*released)[0, 1]) < 0.1  # fresh noise each round
+    assert np.abs(np.corrcoef(released[0], released[1])[0, 1]) < 0.1  # fresh noise each round
 
 
 def test_honest_parties_alone_hold_the_noise_that_is_accounted() -> None:

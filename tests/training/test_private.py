@@ -95,8 +95,8 @@ class Training:
         simulation = seed is not None
         self.model = linear()
         self.contributors = [
-            RecordGradients(self.model, *each, found, place, source(place), simulation=simulation)
-            for place, each in enumerate(rows)
+            RecordGradients(self.model, x, y, found, place, source(place), simulation=simulation)
+            for place, (x, y) in enumerate(rows)
         ]
         sources = [source(9, place) for place in range(1 if found.noise == "central" else PARTIES)]
         self.sums = Recorded(NOISY[found.noise](found, sources, simulation=simulation))
@@ -288,7 +288,7 @@ def test_several_local_steps_are_not_for_shares() -> None:
             calibrate(
                 1.0,
                 1e-5,
-                noise=noise,  # type: ignore[arg-type]
+                noise=noise,
                 rows=(ROWS,) * PARTIES,
                 rounds=5,
                 l2_clip_norm=1.0,
@@ -305,7 +305,8 @@ def test_one_row_moves_a_contribution_by_at_most_its_sensitivity(build: str, row
         model = nn.Sequential(
             nn.Unflatten(1, (1, 10)), nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(16, 2)
         )
-    clipper = GradientClipper(model, *rows[0], 0.05)
+    x, y = rows[0]
+    clipper = GradientClipper(model, x, y, 0.05)
     assert clipper.method == build
     batch = SeededRandomness(1).coins(0.5, ROWS)
     for row in range(ROWS):

@@ -24,7 +24,7 @@ def test_the_vector_and_the_parameters_are_one_memory() -> None:
     flat = np.concatenate([array.ravel() for array in before.values()])
     assert np.array_equal(vector.detach().numpy(), flat)
     with torch.no_grad():
-        vector += 1
+        vector.add_(1)
     assert all(np.array_equal(before[name] + 1, each) for name, each in get_arrays(model).items())
     model.load_state_dict({name: torch.from_numpy(array) for name, array in before.items()})
     assert np.array_equal(vector.detach().numpy(), flat)
@@ -43,7 +43,7 @@ def test_a_copy_of_the_model_has_a_vector_of_its_own() -> None:
     vector = one_vector(list(model.parameters()))
     other = one_vector(list(copy.deepcopy(model).parameters()))
     with torch.no_grad():
-        other += 1
+        other.add_(1)
     assert torch.equal(other, vector + 1)
 
 
