@@ -72,8 +72,11 @@ with tempfile.TemporaryDirectory() as folder:
     left, right = Path(folder) / "left.csv", Path(folder) / "right.csv"
     left.write_text("ID\n1\n2\n")
     right.write_text("ID\n2\n3\n")
-    align = [commands / "psi", "align", left, right, "--on", "ID", "--rows"]
-    rows = subprocess.run(align, check=True, capture_output=True).stdout.split()
+    align = subprocess.run(
+        [commands / "psi", "align", left, right, "--on", "ID", "--rows"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    rows = align.stdout.split()
     assert rows == [b"left_row,right_row", b"1,0"], rows
 lacking = subprocess.run([commands / "privfed", "benchmark", "--quick"], capture_output=True)
 assert lacking.returncode == 2, lacking

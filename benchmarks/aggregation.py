@@ -213,11 +213,7 @@ def contenders(
 def true_mean(sent: list[Update], weights: list[int]) -> Update:
     """Return the weighted mean in double precision, flat by layer."""
     return {
-        name: sum(
-            weight * update[name].ravel().astype(np.float64)
-            for update, weight in zip(sent, weights, strict=True)
-        )
-        / sum(weights)
+        name: np.average([update[name].ravel() for update in sent], axis=0, weights=weights)
         for name in sent[0]
     }
 
@@ -275,8 +271,10 @@ def measure(
         seconds: dict[str, Any] = {
             f"{phase}_seconds": median(each[phase] for each in times[name]) for phase in PHASES
         }
-        rows.append(Row(*name, params, clients, bits, *outcome.upload, *outcome.download,
-                        **seconds, exact=exact, max_error=error, repeats=repeats))  # fmt: skip
+        scheme, download, masks = name
+        rows.append(Row(scheme, download, masks, params, clients, bits, outcome.upload[0],
+                        outcome.upload[1], outcome.download[0], outcome.download[1], **seconds,
+                        exact=exact, max_error=error, repeats=repeats))  # fmt: skip
     return [*rows, floor_row(params, clients, bits)] if wanted is None else rows
 
 

@@ -110,7 +110,7 @@ class TenSEALCKKS:
         """Return one vector's bytes."""
         self._shapes = {name: array.size for name, array in update.items()}
         flat = np.concatenate([array.ravel() for array in update.values()])
-        return ts.ckks_vector(self._context, flat.astype(np.float64) * weight).serialize()
+        return bytes(ts.ckks_vector(self._context, flat.astype(np.float64) * weight).serialize())
 
     def aggregate(self, uploads: list[bytes], weights: list[int]) -> bytes:
         """Return the encrypted sum's bytes."""
@@ -118,7 +118,7 @@ class TenSEALCKKS:
         for upload in uploads[1:]:
             total += ts.ckks_vector_from(self._server, upload)
         self._weight = sum(weights)
-        return total.serialize()
+        return bytes(total.serialize())
 
     def decrypt(self, total: bytes) -> Update:
         """Return the mean by layer, flat."""
@@ -160,7 +160,7 @@ class TenSEALBFV(TenSEALCKKS):
         self._shapes = {name: array.size for name, array in update.items()}
         flat = np.concatenate([array.ravel() for array in update.values()]).astype(np.float64)
         steps = np.rint(flat * (weight / self._largest * self._limit / self._clip))
-        return ts.bfv_vector(self._context, steps.astype(np.int64).tolist()).serialize()
+        return bytes(ts.bfv_vector(self._context, steps.astype(np.int64).tolist()).serialize())
 
     def aggregate(self, uploads: list[bytes], weights: list[int]) -> bytes:
         """Return the encrypted sum's bytes."""
@@ -168,7 +168,7 @@ class TenSEALBFV(TenSEALCKKS):
         for upload in uploads[1:]:
             total += ts.bfv_vector_from(self._server, upload)
         self._weight = sum(weights)
-        return total.serialize()
+        return bytes(total.serialize())
 
     def decrypt(self, total: bytes) -> Update:
         """Return the mean by layer, flat."""

@@ -125,8 +125,8 @@ def draw(by_size: list[Row], by_clients: list[Row], path: Path) -> None:
         for line, (words, colour, mark) in DRAWN.items():
             points = [row for row in rows if name(row) == line]
             for axis, value in (
-                (axes[0][column], lambda row: relative_bytes(row)),
-                (axes[1][column], lambda row: round_seconds(row)),
+                (axes[0][column], relative_bytes),
+                (axes[1][column], round_seconds),
             ):
                 places = [getattr(row, along) for row in points]
                 values = [value(row) for row in points]
@@ -158,7 +158,7 @@ def relative_bytes(row: Row) -> float:
 
 def round_seconds(row: Row) -> float:
     """Return the compute of one client, the server and one key holder."""
-    return sum(getattr(row, f"{phase}_seconds") for phase in PHASES)
+    return float(sum(getattr(row, f"{phase}_seconds") for phase in PHASES))
 
 
 def main() -> None:

@@ -32,8 +32,8 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         for tool, (colour, marker, line) in _DRAWN.items():
             own = sorted((row["log2_size"], row[key]) for row in rows if row["tool"] == tool)
             if own:
-                sizes, values = zip(*own, strict=True)
-                ids = [2**size for size in sizes]
+                ids = [2**size for size, _ in own]
+                values = [value for _, value in own]
                 panel.plot(ids, values, line, color=colour, marker=marker, label=tool, ms=5, lw=1.6)
         sizes = sorted({row["log2_size"] for row in rows})
         panel.set_xscale("log", base=2)

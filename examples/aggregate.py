@@ -7,8 +7,9 @@ from privfed import secagg
 update = torch.nn.Linear(12, 2).state_dict()
 people = {name: secagg.generate_identity() for name in ("guest", "host")}  # each keeps its own
 public = tuple(each.public for each in people.values())
-sizes = {"clip_range": 1.0, "bits": 16, "max_clients": 2, "min_clients": 2, "max_weight": 512}
-agreed = secagg.Parameters(job="dress", layout=secagg.Layout.of(update), roster=public, **sizes)
+layout = secagg.Layout.of(update)
+agreed = secagg.Parameters(job="dress", layout=layout, roster=public, clip_range=1.0, bits=16,
+                           max_clients=2, min_clients=2, max_weight=512)  # fmt: skip
 key = secagg.generate_keys(agreed)  # the companies share it; the server never has it
 # Each company is a party; with state=folder it also survives a restart.
 companies = {name: secagg.Party(agreed, key, each) for name, each in people.items()}
