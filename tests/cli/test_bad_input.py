@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -24,7 +25,7 @@ def one_line(done: Done, says: str) -> None:
     assert "Traceback" not in done.err
 
 
-def dresses(path: Path, **columns: object) -> Path:
+def dresses(path: Path, **columns: Any) -> Path:
     surrogate_tables()[0].assign(**columns).to_csv(path, index=False)
     return path
 

@@ -172,7 +172,9 @@ class Round:
     def confirm(self, message: bytes) -> bytes:
         """Give it the MAC that its sender would give it."""
         content = message[HEADER_BYTES + MAC_BYTES : -SEAL_BYTES]
-        mac = self.parties[self.recipient]._mac(self.sender, self.sender, self._chain, content)
+        mac: bytes = self.parties[self.recipient]._mac(
+            self.sender, self.sender, self._chain, content
+        )
         return message[:HEADER_BYTES] + mac + message[HEADER_BYTES + MAC_BYTES :]
 
     @property

@@ -49,6 +49,16 @@ BAD_POINTS = {
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
 COUNTED = Parameters(multiplicities=True)
 TWO = SumParameters(minimum=2, max_value=1000)
+
+
+@functools.cache
+def _store() -> TagStore:
+    """RIGHT as a store without limits, for as long as the process lives."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return TagStore.create(Path(folder.name) / "store", RIGHT, items_a_peer=10**9)
+
+
 PAIRS: dict[str, Pair] = {
     "ecdh": lambda: (Receiver(LEFT), Sender(RIGHT)),
     "ecdh, receiver only": lambda: (
@@ -67,12 +77,10 @@ PAIRS: dict[str, Pair] = {
 }
 
 
-@functools.cache
-def _store() -> TagStore:
-    """RIGHT as a store without limits, for as long as the process lives."""
-    folder = tempfile.TemporaryDirectory()
-    atexit.register(folder.cleanup)
-    return TagStore.create(Path(folder.name) / "store", RIGHT, items_a_peer=10**9)
+def sent(message: bytes | None) -> bytes:
+    """The message that a side has to send by now."""
+    assert message is not None
+    return message
 
 
 def run(receiver: Any, sender: Any) -> list[bytes]:
@@ -94,7 +102,7 @@ class Attack:
         self.receiver, self.sender = pair()
         self.stop = stop
         self.mac_key = b""
-        self.messages = [self.receiver.start()]
+        self.messages: list[bytes] = [self.receiver.start()]
         while len(self.messages) <= stop:
             self.messages.append(self.side(len(self.messages) - 1).receive(self.messages[-1]))
             self._look()

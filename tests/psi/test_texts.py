@@ -16,7 +16,7 @@ from psi import ConfigError
 from psi.tables.columns import key_columns, whole_numbers
 from psi.tables.csvfiles import FileTexts
 from psi.tables.files import read_table, taken, write_table
-from psi.tables.keys import index_keys
+from psi.tables.keys import Duplicates, index_keys
 from psi.tables.normalise import normalisers
 from psi.texts import TextKeys, Texts, text_key
 
@@ -66,7 +66,7 @@ def test_what_is_no_plain_text_is_left_to_arrow() -> None:
 @given(texts, st.sampled_from([None, "space", "case"]), st.sampled_from(["first", "all"]))
 @settings(deadline=None)
 def test_a_column_of_texts_is_indexed_as_a_list_is(
-    values: list[str], steps: str | None, duplicates: str
+    values: list[str], steps: str | None, duplicates: Duplicates
 ) -> None:
     functions = normalisers(steps, [""])
     one, other = (
@@ -89,8 +89,9 @@ def check_every_way_reads_the_same(path: Path, patch: pytest.MonkeyPatch) -> Non
         )
         try:
             table = read_table(path)
-            found.append({name: list(column) for name, column in table.items()})
-            assert all(len(column) == len(table[name]) for name, column in found[-1].items())
+            columns = {name: list(column) for name, column in table.items()}
+            assert all(len(column) == len(table[name]) for name, column in columns.items())
+            found.append(columns)
         except ConfigError as error:
             found.append(str(error))
     assert found[0] == found[1] == found[2]

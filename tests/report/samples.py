@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,8 @@ ARMS = {
 }
 
 # Last test accuracy, accuracy on seen rows, on unseen rows.
-LEVELS = {
+Levels = Mapping[str, tuple[float, float | None, float]]
+LEVELS: dict[str, Levels] = {
     "overlapping": {"alone": (0.54, 0.95, 0.53), "all": (0.826, 0.955, 0.525)},
     "disjoint": {"alone": (0.55, None, 0.55), "all": (0.525, None, 0.525)},
     "deduplicated": {"alone": (0.545, 0.95, 0.54), "all": (0.535, 0.95, 0.535)},
@@ -47,7 +48,7 @@ def sample(
     epsilons: Sequence[float] = (1.0, 3.0, 8.0),
     dataset: str = "dresses",
     is_surrogate: bool = False,
-    levels: dict[str, dict[str, tuple[float, float | None, float]]] | None = None,
+    levels: Mapping[str, Levels] | None = None,
     unequal: bool = False,
     paired: bool = False,
 ) -> Results:  # fmt: skip
@@ -82,7 +83,7 @@ def _run(
     seed: int,
     rounds: int,
     epsilon: float | None,
-    levels: dict[str, tuple[float, float | None, float]],
+    levels: Levels,
     unequal: bool,
     paired: bool,
 ) -> Run:
@@ -96,8 +97,8 @@ def _run(
         test = 0.5 + 0.02 * math.log2(1 + epsilon)
         seen, unseen = (test + 0.01 if seen is not None else None), test - 0.01
     whose = ARMS[arm].party
-    test_rows = 174 if paired else {0: 82, 1: 92, 2: 60}.get(whose, 174)
-    train_rows = {0: 324, 1: 364, 2: 240}.get(whose, 688)
+    test_rows = 174 if paired else {None: 174, 0: 82, 1: 92, 2: 60}[whose]
+    train_rows = {None: 688, 0: 324, 1: 364, 2: 240}[whose]
     test = float(np.clip(test + generator.normal(0, 0.02), 0, 1))
     time = np.arange(1, rounds + 1) / rounds
     train_loss = 0.71 * np.exp(-3.2 * time) + 0.06 + generator.normal(0, 0.012, rounds)

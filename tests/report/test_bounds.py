@@ -6,6 +6,7 @@ import dataclasses
 import io
 import re
 from html import unescape
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +34,9 @@ def spending(*values: float) -> Results:
     runs = []
     for run in results.runs:
         if run.privacy is not None:
-            spent = {name: values[(nth + i) % len(values)] for i, name in enumerate(SPENT)}
+            spent: dict[str, Any] = {
+                name: values[(nth + i) % len(values)] for i, name in enumerate(SPENT)
+            }
             nth += len(SPENT)
             run = dataclasses.replace(run, privacy=dataclasses.replace(run.privacy, **spent))
         runs.append(run)

@@ -8,12 +8,13 @@ import re
 import pytest
 
 from privfed.experiment import results
+from privfed.experiment.arms import Arm
 from tests.places import DOCS
 
 DOCUMENT = DOCS / "results.md"
 CLASSES = (
     results.Results,
-    results.Arm,
+    Arm,
     results.Overlap,
     results.Run,
     results.PrivacyCost,

@@ -168,5 +168,5 @@ def test_a_majority_that_is_low_by_chance_makes_no_model_better() -> None:
         changed = dataclasses.replace(
             summary, unseen_accuracy=right / n, unseen_majority=majority / n, unseen_n=n
         )
-        view.summary = lambda split, line, changed=changed: changed  # type: ignore[method-assign]
+        view.summary = lambda *_, changed=changed: changed  # type: ignore
         assert unseen_verdict(view, "overlapping", line) == verdict

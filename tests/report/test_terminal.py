@@ -15,9 +15,9 @@ RESULTS = sample(rounds=20, epsilons=(1.0, 8.0), seeds=3)
 
 
 def printed(results: Results, width: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width)
-    console.print(terminal_table(results))
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    written = io.StringIO()
+    Console(file=written, width=width).print(terminal_table(results))
+    return written.getvalue().splitlines()
 
 
 def test_the_table_fits_a_terminal_and_shows_every_arm_and_split() -> None:

@@ -65,7 +65,7 @@ def function(kind: type[Element], formula: Callable[..., Element | Lanes], arity
     def signature(typing_context: Any, operands: Any, out: Any) -> Any:
         return types.void(types.uintp, types.uintp), generate
 
-    run = intrinsic(signature)
+    run: Any = intrinsic(signature)
 
     @njit
     def compiled(operands: Any, out: Any) -> None:

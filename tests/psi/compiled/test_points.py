@@ -270,7 +270,7 @@ def test_no_folder_to_keep_compiled_code_in(monkeypatch: pytest.MonkeyPatch) -> 
         return compile_(*arguments, **options)
 
     monkeypatch.setattr(numba, "njit", without_folders)
-    double = compiled(numba.int64, result=numba.int64)(lambda number: 2 * number)
+    double: Any = compiled(numba.int64, result=numba.int64)(lambda number: 2 * number)
     assert double(21) == 42
 
 

@@ -60,13 +60,14 @@ def test_proofs_of_something_else(part: int) -> None:
     blinded = hash_to_group([b"a", b"b"], b"tag")
     evaluated = multiply(key, blinded)
     proof = prove(key, blinded, evaluated)
-    statement = [public_key(key), blinded, evaluated]
+    statement: list[Any] = [public_key(key), blinded, evaluated]
     if part < 3:
         statement[part] = hash_to_group([b"x", b"y"][: len(statement[part])], b"tag")
     else:
         proof = proof[32:] + proof[:32]
+    key_said, items_said, values_said = statement
     with pytest.raises(KeyConfirmationError):
-        verify(*statement, proof)
+        verify(key_said, items_said, values_said, proof)
 
 
 @pytest.mark.parametrize("scalar", [bytes(32), b"\xff" * 32])

@@ -62,7 +62,7 @@ def test_digests_are_hashlib_s(room: ModuleType, items: list[bytes]) -> None:
 def test_digests_of_texts_are_those_of_their_keys(texts: list[str], cut: int) -> None:
     # In two chunks, with texts of every length around the one block that is compiled.
     values = [*texts, *("x" * length for length in (0, 54, 55, 56, 200))]
-    chunks = Texts.of_list(values[:cut]).chunks + Texts.of_list(values[cut:]).chunks
+    chunks = [*Texts.of_list(values[:cut]).chunks, *Texts.of_list(values[cut:]).chunks]
     some = np.flatnonzero(np.arange(len(values)) % 3 != cut % 4)
     keys = TextKeys(Texts(chunks), some)
     expected = [

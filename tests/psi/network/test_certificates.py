@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import datetime
 import stat
 from pathlib import Path
 
@@ -66,17 +67,14 @@ def test_absent_files(tmp_path: Path) -> None:
 
 
 def test_out_of_date(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import psi.network.certificates as module
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=366)
 
-    now = module.datetime.datetime.now(module.datetime.UTC)
-    later = now + module.datetime.timedelta(days=366)
-
-    class Later(module.datetime.datetime):
+    class Later(datetime.datetime):
         @classmethod
         def now(cls, tz: object = None) -> "Later":
-            return later  # type: ignore[return-value]
+            return cls.fromtimestamp(later.timestamp(), datetime.UTC)
 
-    monkeypatch.setattr(module.datetime, "datetime", Later)
+    monkeypatch.setattr(datetime, "datetime", Later)
     with pytest.raises(ConfigError, match="out of date"):
         load_certificate(prefix.with_name("alice.crt"))
 

@@ -19,8 +19,9 @@ from psi import (
     TransportError,
 )
 from psi.network.links import CHUNK_BYTES, AbandonedError, Link, converse
+from tests.psi.peers import sent
 
-HELLO = Receiver([b"a"]).start()
+HELLO = sent(Receiver([b"a"]).start())
 
 
 def link_with(incoming: Iterable[bytes], timeout_seconds: float = 20) -> Link:
@@ -129,7 +130,7 @@ def test_draining_ends_with_the_stream() -> None:
 
 
 def test_an_error_tells_the_other_side_its_name_only() -> None:
-    link = link_with([Receiver([b"secret"]).start()])
+    link = link_with([sent(Receiver([b"secret"]).start())])
     with pytest.raises(SizeLimitError):
         converse(Sender([b"a"], max_peer_items=0), link)
     assert list(link.outgoing()) == [b"psi refusal SizeLimitError"]

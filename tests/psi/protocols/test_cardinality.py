@@ -26,6 +26,7 @@ from tests.psi.peers import (
     forge,
     patch,
     run,
+    sent,
 )
 
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
@@ -90,7 +91,7 @@ def test_settings_without_a_meaning_are_refused() -> None:
 
 def test_another_protocol_is_another_session() -> None:
     with pytest.raises(TranscriptError):
-        Sender(RIGHT).receive(CardinalityReceiver(LEFT).start())
+        Sender(RIGHT).receive(sent(CardinalityReceiver(LEFT).start()))
 
 
 # -- hostile peers ------------------------------------------------------------------------------

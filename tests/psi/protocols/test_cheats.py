@@ -43,7 +43,7 @@ from psi.protocols.kmprt.programmable import SALT_BYTES, _places_of, entries
 from psi.protocols.messages import MessageType
 from psi.protocols.party import tag_bytes
 from psi.protocols.tagstore import TAG_BYTES
-from tests.psi.peers import HEADER_BYTES, MAC_BYTES, run
+from tests.psi.peers import HEADER_BYTES, MAC_BYTES, run, sent
 
 NUMBERS = [b"%d" % number for number in range(60)]
 ONE_SIDE = Parameters(output="receiver")
@@ -79,8 +79,9 @@ def test_a_side_can_make_the_other_believe_that_everything_matched() -> None:
     counted, counts = Parameters(multiplicities=True), np.arange(1, 61)
     receiver = Receiver(NUMBERS, counted, counts=counts)
     liar = Liar([b"x" + number for number in NUMBERS], counted, counts=counts)
-    answer = liar.receive(receiver.receive(liar.receive(receiver.start())))
-    finish = receiver.receive(answer)
+    answer = liar.receive(sent(receiver.receive(sent(liar.receive(sent(receiver.start()))))))
+    finish = sent(receiver.receive(sent(answer)))
+    assert receiver._found is not None
     assert len(receiver._found) == 60  # of none that both have
     told = np.frombuffer(finish[-32 - 4 * 60 : -32], ">u4")
     assert sorted(told.tolist()) == counts.tolist()  # how often each ID of the receiver occurs
@@ -125,9 +126,9 @@ class Curious(Receiver):
 def test_a_side_can_test_one_id_more_than_it_announces(wanted: bytes, there: bool) -> None:
     curious, sender = Curious([]), Sender(NUMBERS)
     curious.wanted = wanted
-    points = curious.receive(sender.receive(curious.start()))
+    points = curious.receive(sent(sender.receive(sent(curious.start()))))
     assert sender._n_peer == 0
-    curious.receive(sender.receive(points))
+    curious.receive(sent(sender.receive(sent(points))))
     assert curious.there is there
 
 
@@ -142,9 +143,9 @@ def test_a_store_answers_one_id_more_than_is_announced(tmp_path: Path) -> None:
 
     store = TagStore.create(tmp_path / "store", NUMBERS, items_a_peer=3)
     curious, sender = CuriousOfAStore([]), UnbalancedSender(store, peer="bob")
-    answer = sender.receive(curious.receive(sender.receive(curious.start())))
+    answer = sender.receive(sent(curious.receive(sent(sender.receive(sent(curious.start()))))))
     with pytest.raises(KeyConfirmationError):
-        curious.receive(answer)
+        curious.receive(sent(answer))
     assert curious.tag in rows_of(memoryview(store.tags), TAG_BYTES)
     assert store.ledger.items_left("bob") == 2  # but it does not go uncounted
 

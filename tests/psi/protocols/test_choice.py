@@ -12,16 +12,17 @@ import psi
 import psi.protocols.kkrt
 from psi import ConfigError, Parameters, ProtocolError, TrustWarning, UnkeptLimitError
 from psi.ledger import Ledger
-from psi.protocols.choice import parties
+from psi.protocols.choice import Protocol, parties
 from psi.protocols.party import Party
-from psi.sessions.pair import TableSession
+from psi.sessions.pair import Side, TableSession
+from psi.tables.keys import Duplicates
 from tests.places import ROOT
-from tests.psi.peers import run
+from tests.psi.peers import run, sent
 
 LARGE = 9000  # of these sizes auto once took kkrt
 
 
-def session(side: str, ids: Any = ("a", "b"), **options: Any) -> TableSession:
+def session(side: Side, ids: Any = ("a", "b"), **options: Any) -> TableSession:
     return TableSession.prepare(list(ids), side=side, **options)
 
 
@@ -43,8 +44,8 @@ def no_kkrt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("sizes", [(0, 0), (3, 4), (3, LARGE), (LARGE, LARGE)])
 def test_auto_is_ecdh_at_all_sizes(sizes: tuple[int, int], result: str) -> None:
     held = [
-        session(side, map(str, range(size)), result=result)
-        for side, size in zip(("serve", "join"), sizes, strict=True)
+        session("serve", map(str, range(sizes[0])), result=result),
+        session("join", map(str, range(sizes[1])), result=result),
     ]
     assert [one.party.protocol for one in held] == ["ecdh", "ecdh"]
     if max(sizes) < LARGE:
@@ -71,14 +72,15 @@ def test_sides_that_say_auto_and_ecdh_agree() -> None:
 
 
 def test_a_side_that_names_kkrt_alone_is_no_partner() -> None:
-    for receiver, sender in (("auto", "kkrt"), ("kkrt", "auto")):
+    choices: list[tuple[Protocol, Protocol]] = [("auto", "kkrt"), ("kkrt", "auto")]
+    for receiver, sender in choices:
         asking, answering = parties(receiver)[0], parties(sender)[1]
         with pytest.raises(ProtocolError):
-            answering([b"a"]).receive(asking([b"a"]).start())
+            answering([b"a"]).receive(sent(asking([b"a"]).start()))
 
 
 @pytest.mark.parametrize("side", ["serve", "join"])
-def test_kkrt_by_name_says_what_a_cheating_side_gets(side: str) -> None:
+def test_kkrt_by_name_says_what_a_cheating_side_gets(side: Side) -> None:
     with pytest.warns(TrustWarning, match=r"11 of the other's IDs .* offline, past every limit"):
         held = session(side, protocol="kkrt")
     assert held.party.protocol == "kkrt"
@@ -87,7 +89,7 @@ def test_kkrt_by_name_says_what_a_cheating_side_gets(side: str) -> None:
 
 @pytest.mark.parametrize("side", ["serve", "join"])
 @pytest.mark.parametrize("limit", [2, 1 << 24, 1 << 30])
-def test_kkrt_takes_no_limit_on_the_other_sets_size(side: str, limit: int) -> None:
+def test_kkrt_takes_no_limit_on_the_other_sets_size(side: Side, limit: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", TrustWarning)  # refused, not only warned of
         with pytest.raises(UnkeptLimitError, match="max_peer_items either: choose ecdh"):
@@ -108,7 +110,7 @@ def test_kkrt_takes_no_count_of_what_is_asked(role: int, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("protocol", ["ecdh", "kkrt"])
 @pytest.mark.parametrize("duplicates", ["first", "all"])
-def test_a_protocol_of_one_s_own_choice(protocol: str, duplicates: str) -> None:
+def test_a_protocol_of_one_s_own_choice(protocol: Protocol, duplicates: Duplicates) -> None:
     left, right = ["x", "y", "x", None], ["y", "x", "x", "z"]
     with warnings.catch_warnings():
         warnings.simplefilter("error", TrustWarning)  # both tables are here: nobody can cheat
@@ -121,7 +123,7 @@ def test_a_protocol_of_one_s_own_choice(protocol: str, duplicates: str) -> None:
 
 def test_no_such_protocol() -> None:
     with pytest.raises(ConfigError, match="auto, ecdh or kkrt"):
-        psi.align(["a"], ["a"], protocol="rot13")
+        psi.align(["a"], ["a"], protocol="rot13")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="auto, ecdh or kkrt"):
         session("join", protocol="rot13")
     with pytest.raises(ConfigError, match="intersection only"):

@@ -16,6 +16,7 @@ from psi import (
     StateError,
 )
 from psi.protocols.party import tag_bytes
+from tests.psi.peers import sent
 
 HEADER_BYTES, SEAL_BYTES = 40, 32
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
@@ -26,7 +27,7 @@ def run(receiver: Receiver, sender: Sender) -> list[bytes]:
     messages, message, to_sender = [], receiver.start(), True
     while message is not None:
         messages.append(message)
-        message = (sender if to_sender else receiver).receive(message)  # type: ignore[assignment]
+        message = (sender if to_sender else receiver).receive(message)
         to_sender = not to_sender
     return messages
 
@@ -121,10 +122,10 @@ def test_secrets_are_forgotten_after_use_and_after_a_failure() -> None:
     receiver, sender = Receiver(LEFT), Sender(RIGHT)
     run(receiver, sender)
     other, failing = Receiver(LEFT), Sender(RIGHT)
-    points = other.receive(failing.receive(other.start()))
-    answer = failing.receive(points)
+    points = other.receive(sent(failing.receive(sent(other.start()))))
+    answer = failing.receive(sent(points))
     with pytest.raises(ProtocolError):
-        failing.receive(answer)
+        failing.receive(sent(answer))
     for party in (receiver, sender, failing):
         assert (party._key, party._mac_key, party._peer_tags) == (None, b"", [])
 
@@ -133,15 +134,20 @@ def test_secrets_are_forgotten_after_use_and_after_a_failure() -> None:
 @settings(max_examples=30, deadline=None)
 def test_multiplicities_reach_the_other_side(data: st.DataObject) -> None:
     left, right = data.draw(items), data.draw(items)
-    parties = []
-    for role, own in ((Receiver, left), (Sender, right)):
-        size = st.integers(1, 1000)
-        counts = np.array(data.draw(st.lists(size, min_size=len(own), max_size=len(own))), np.intp)
-        parties.append(role(own, Parameters(multiplicities=True), counts=counts))
-    receiver, sender = parties
+    counts = []
+    for own in (left, right):
+        size = st.lists(st.integers(1, 1000), min_size=len(own), max_size=len(own))
+        counts.append(np.array(data.draw(size), np.intp))
+    counted = Parameters(multiplicities=True)
+    receiver, sender = (
+        Receiver(left, counted, counts=counts[0]),
+        Sender(right, counted, counts=counts[1]),
+    )
     run(receiver, sender)
-    assert np.array_equal(receiver.peer_counts, sender._counts[sender.matches])
-    assert np.array_equal(sender.peer_counts, receiver._counts[receiver.matches])
+    assert receiver.peer_counts is not None
+    assert sender.peer_counts is not None
+    assert np.array_equal(receiver.peer_counts, counts[1][sender.matches])
+    assert np.array_equal(sender.peer_counts, counts[0][receiver.matches])
 
 
 @pytest.mark.parametrize("counts", [None, [1, 2], [1, 2, 3, 4], [1, 0, 2], [[1, 2, 3]]])

@@ -21,6 +21,7 @@ from psi import (
     StateError,
 )
 from psi.group.ristretto255 import Scalar, hash_to_group, multiply
+from tests.psi.peers import sent
 
 HEADER_BYTES, SEAL_BYTES, MAC_BYTES = 40, 32, 32
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
@@ -30,7 +31,7 @@ def run(receiver: Receiver, sender: Sender) -> None:
     """Carry all messages."""
     message, to_sender = receiver.start(), True
     while message is not None:
-        message = (sender if to_sender else receiver).receive(message)  # type: ignore[assignment]
+        message = (sender if to_sender else receiver).receive(message)
         to_sender = not to_sender
 
 
@@ -45,10 +46,10 @@ def reseal(messages: list[bytes], changed: bytes) -> bytes:
 def until(stop: int) -> tuple[list[bytes], Receiver | Sender]:
     """Run honestly up to message `stop`; returns the messages so far and who must take it."""
     receiver, sender = Receiver(LEFT), Sender(RIGHT)
-    messages = [receiver.start()]
+    messages = [sent(receiver.start())]
     parties: list[Receiver | Sender] = [sender, receiver]
     while len(messages) <= stop:
-        answer = parties[(len(messages) - 1) % 2].receive(messages[-1])
+        answer = parties[(len(messages) - 1) % 2].receive(sent(messages[-1]))
         assert answer is not None
         messages.append(answer)
     return messages, parties[stop % 2]
@@ -72,7 +73,7 @@ def test_messages_out_of_turn(stop: int) -> None:
 def test_other_parameters(parameters: Parameters) -> None:
     receiver, sender = Receiver(LEFT, parameters), Sender(RIGHT)
     with pytest.raises(ParameterMismatchError, match="settings"):
-        sender.receive(receiver.start())
+        sender.receive(sent(receiver.start()))
 
 
 def body_of(message: bytes) -> bytearray:

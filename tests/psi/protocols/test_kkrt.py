@@ -27,7 +27,7 @@ from psi.protocols.padding import padded
 from psi.tables.keys import index_keys
 from psi.tables.normalise import Normaliser
 from psi.texts import TextKeys, Texts
-from tests.psi.peers import HEADER_BYTES, MAC_BYTES, SEAL_BYTES, run
+from tests.psi.peers import HEADER_BYTES, MAC_BYTES, SEAL_BYTES, run, sent
 
 IDENTITY = bytes(range(32))
 MANY = [str(number).encode() for number in range(3000)]
@@ -103,16 +103,20 @@ def test_only_the_receiver_learns_if_so_agreed() -> None:
 @given(st.data())
 @settings(max_examples=10, deadline=None)
 def test_multiplicities_reach_the_other_side(data: st.DataObject) -> None:
-    parties = []
-    for role in (Receiver, Sender):
+    sets, counts = [], []
+    for _ in range(2):
         own = data.draw(items)
         size = st.lists(st.integers(1, 1000), min_size=len(own), max_size=len(own))
-        counts = np.array(data.draw(size), np.intp)
-        parties.append(role(own, Parameters(multiplicities=True), counts=counts))
-    receiver, sender = parties
+        sets.append(own)
+        counts.append(np.array(data.draw(size), np.intp))
+    counted = Parameters(multiplicities=True)
+    receiver = Receiver(sets[0], counted, counts=counts[0])
+    sender = Sender(sets[1], counted, counts=counts[1])
     run(receiver, sender)
-    assert np.array_equal(receiver.peer_counts, sender._counts[sender.matches])
-    assert np.array_equal(sender.peer_counts, receiver._counts[receiver.matches])
+    assert receiver.peer_counts is not None
+    assert sender.peer_counts is not None
+    assert np.array_equal(receiver.peer_counts, counts[1][sender.matches])
+    assert np.array_equal(sender.peer_counts, counts[0][receiver.matches])
 
 
 def test_two_sessions_share_nothing_and_items_are_shuffled() -> None:
@@ -134,7 +138,9 @@ def test_secrets_are_forgotten() -> None:
     run(receiver, sender)
     assert (receiver._key_side, receiver._own_tags, receiver._mac_key) == (None, (), b"")
     assert (sender._columns, sender._choices, sender._mac_key) == (None, None, b"")
-    assert receiver._columns is receiver._buckets is sender._buckets is None
+    assert receiver._columns is None
+    assert receiver._buckets is None
+    assert sender._buckets is None
     assert repr(receiver) == "Receiver(3 items)"
 
 
@@ -278,6 +284,7 @@ def test_multiplicities_and_padding_in_buckets() -> None:
     assert {MANY[index] for index in receiver.matches} == set(MANY[1000:1500])
     assert receiver.peer_counts is not None
     assert np.array_equal(receiver.peer_counts, counts[receiver.matches - 1000])
+    assert sender.peer_counts is not None
     assert np.array_equal(sender.peer_counts, counts[receiver.matches])
 
 
@@ -302,10 +309,10 @@ def test_a_bucket_without_room_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(psi.protocols.kkrt.layout, "_BUCKET_ITEMS", 800)
     monkeypatch.setattr(psi.protocols.kkrt.layout, "bucket_items", lambda n, buckets: n // buckets)
     receiver, sender = Receiver(MANY), Sender(MANY)
-    hello = sender.receive(receiver.start())
-    choices = sender.receive(receiver.receive(hello))
+    hello = sender.receive(sent(receiver.start()))
+    choices = sender.receive(sent(receiver.receive(sent(hello))))
     with pytest.raises(ProtocolError, match="start again"):
-        receiver.receive(choices)
+        receiver.receive(sent(choices))
 
 
 @pytest.mark.parametrize("spilled", [False, True])
@@ -343,7 +350,9 @@ def test_sessions_on_the_disk_leave_nothing_there(
     check_sets(MANY, MANY[500:])
     assert not list(tmp_path.iterdir())
     receiver, sender = Receiver(MANY), Sender(MANY)
-    receiver.receive(sender.receive(receiver.receive(sender.receive(receiver.start()))))
+    receiver.receive(
+        sent(sender.receive(sent(receiver.receive(sent(sender.receive(sent(receiver.start())))))))
+    )
     assert list(tmp_path.iterdir())
     with pytest.raises(ProtocolError):
         receiver.receive(b"not a message")

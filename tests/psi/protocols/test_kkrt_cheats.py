@@ -16,7 +16,7 @@ import psi.protocols.kkrt.transfers
 from psi import kernels
 from psi.protocols.kkrt import Receiver, Sender
 from psi.protocols.kkrt.extension import receive_rows
-from tests.psi.peers import HEADER_BYTES, MAC_BYTES, SEAL_BYTES, run
+from tests.psi.peers import HEADER_BYTES, MAC_BYTES, SEAL_BYTES, run, sent
 
 Bytes = NDArray[np.uint8]
 
@@ -84,9 +84,9 @@ class CheatingReceiver(Receiver):
 
 def test_a_receiver_that_cheats_takes_the_whole_set() -> None:
     cheat, sender = CheatingReceiver(THEIRS[:30]), Sender(THEIRS)
-    key = cheat.receive(sender.receive(cheat.start()))
-    matrix = cheat.receive(sender.receive(key))
-    cheat.receive(sender.receive(matrix))
+    key = cheat.receive(sent(sender.receive(sent(cheat.start()))))
+    matrix = cheat.receive(sent(sender.receive(sent(key))))
+    cheat.receive(sent(sender.receive(sent(matrix))))
     assert sender._expect == sender._on_finish  # it noticed nothing
     found = {one for one, there in zip(NUMBERS, cheat.has(NUMBERS), strict=True) if there}
     assert found == set(THEIRS)  # a thousand, of thirty that were announced
@@ -123,7 +123,7 @@ class CheatingSender(Sender):
         (digests,) = self._hashes.digests(candidates)
         rows = 8 * self._hashes.bins(digests, self._layout.bins).astype(np.intp)
         rows += (self._hashes.codes(digests)[:, :1] & 7).astype(np.intp)
-        taken = np.isin(rows, self.matches).any(axis=1)
+        taken = np.asarray(np.isin(rows, self.matches).any(axis=1))
         return {one for one, there in zip(candidates, taken, strict=True) if there}
 
 

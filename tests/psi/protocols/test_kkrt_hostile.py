@@ -26,6 +26,7 @@ from tests.psi.peers import (
     copy_within,
     forge,
     patch,
+    sent,
 )
 
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
@@ -180,13 +181,13 @@ def test_hostile_multiplicities() -> None:
 
 def test_other_settings_sizes_and_protocols() -> None:
     with pytest.raises(ParameterMismatchError, match="settings"):
-        Sender(RIGHT).receive(Receiver(LEFT, Parameters(output="receiver")).start())
+        Sender(RIGHT).receive(sent(Receiver(LEFT, Parameters(output="receiver")).start()))
     attack = Attack(pair, 0)
     hello = attack.sealed(attack.message[40:-32], count=MOST_ITEMS + 1)
     with pytest.raises(SizeLimitError, match=str(MOST_ITEMS + 1)):
         attack.victim.receive(hello)
     with pytest.raises(TranscriptError):
-        psi.protocols.ecdh.Sender(RIGHT).receive(Receiver(LEFT).start())
+        psi.protocols.ecdh.Sender(RIGHT).receive(sent(Receiver(LEFT).start()))
 
 
 @pytest.mark.parametrize("stop", range(1, 8))

@@ -19,7 +19,7 @@ from psi import (
     SumSender,
     padded,
 )
-from tests.psi.peers import run
+from tests.psi.peers import run, sent
 
 items = st.lists(st.binary(max_size=2), unique=True, max_size=8)
 
@@ -84,7 +84,7 @@ def test_padding_is_refused_where_it_cannot_be() -> None:
 def test_the_padded_size_is_the_one_that_is_limited() -> None:
     sender = Sender([b"a"], max_peer_items=9)
     with pytest.raises(SizeLimitError):
-        sender.receive(Receiver(pad([], 10, True)).start())
+        sender.receive(sent(Receiver(pad([], 10, True)).start()))
 
 
 class Claiming(Receiver):
@@ -115,5 +115,7 @@ def test_multiplicities_of_padded_sets() -> None:
     receiver = Receiver(pad([b"a"], 3, True), parameters, counts=counts)
     sender = Sender([b"a"], parameters, counts=np.array([5]))
     run(receiver, sender)
+    assert receiver.peer_counts is not None
+    assert sender.peer_counts is not None
     assert receiver.peer_counts.tolist() == [5]
     assert sender.peer_counts.tolist() == [2]

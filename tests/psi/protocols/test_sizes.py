@@ -19,7 +19,8 @@ from psi import Leader, MinimumError, StateError, TagStore, UnbalancedSender
 from psi.network.certificates import Identity, create_identity
 from psi.network.roster import Participant, Roster
 from psi.sessions.group import GroupSession
-from psi.sessions.pair import LargeSide, SumChoice, TableSession, table_index
+from psi.sessions.pair import LargeSide, Side, SumChoice, TableSession, table_index
+from psi.tables.keys import Duplicates
 from tests.psi.peers import run
 
 KEYS: dict[str, st.SearchStrategy[Any]] = {
@@ -103,11 +104,12 @@ def tables(draw: st.DrawFn, policy: str, kind: str) -> Tables:
 
 
 def sessions(
-    both: Tables, policy: str, *, options: dict[str, Any] | None = None, **choices: Any
+    both: Tables, policy: Duplicates, *, options: dict[str, Any] | None = None, **choices: Any
 ) -> list[TableSession]:
     """The serving and the joining side, done."""
     held = []
-    for side, ids in (("serve", both.left), ("join", both.right)):
+    sides: list[tuple[Side, list[Any]]] = [("serve", both.left), ("join", both.right)]
+    for side, ids in sides:
         content, on = table(ids)
         own = (options or {}).get(side, {})
         held.append(
@@ -125,7 +127,7 @@ def few(function: Callable[..., None], examples: int) -> Callable[..., None]:
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("policy", ["error", "first", "all"])
 @pytest.mark.parametrize(("protocol", "examples"), [("ecdh", 12), ("kkrt", 3)])
-def test_rows(protocol: str, examples: int, policy: str, kind: str) -> None:
+def test_rows(protocol: str, examples: int, policy: Duplicates, kind: str) -> None:
     @given(tables(policy, kind))
     def holds(both: Tables) -> None:
         held = sessions(both, policy, protocol=protocol)
@@ -138,7 +140,7 @@ def test_rows(protocol: str, examples: int, policy: str, kind: str) -> None:
 
 @pytest.mark.parametrize("result", ["serve", "join"])
 @pytest.mark.parametrize("policy", ["error", "first", "all"])
-def test_rows_of_one_side(policy: str, result: str) -> None:
+def test_rows_of_one_side(policy: Duplicates, result: str) -> None:
     @given(tables(policy, "integers"))
     def holds(both: Tables) -> None:
         serving, joining = sessions(both, policy, result=result)
@@ -155,7 +157,7 @@ def test_rows_of_one_side(policy: str, result: str) -> None:
 
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("policy", ["error", "first"])
-def test_numbers(policy: str, kind: str) -> None:
+def test_numbers(policy: Duplicates, kind: str) -> None:
     @given(tables(policy, kind))
     def holds(both: Tables) -> None:
         matches = both.pairs(policy)
@@ -166,7 +168,7 @@ def test_numbers(policy: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("policy", ["error", "first"])
-def test_sums(policy: str) -> None:
+def test_sums(policy: Duplicates) -> None:
     @given(tables(policy, "text"))
     def holds(both: Tables) -> None:
         values = {"a": both.left, "n": list(range(len(both.left)))}
@@ -190,7 +192,7 @@ def test_sums(policy: str) -> None:
 
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("policy", ["error", "first"])
-def test_private_ids(policy: str, kind: str) -> None:
+def test_private_ids(policy: Duplicates, kind: str) -> None:
     @given(tables(policy, kind))
     def holds(both: Tables) -> None:
         held = sessions(both, policy, learn="ids")
@@ -213,7 +215,7 @@ def test_private_ids(policy: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("policy", ["error", "first"])
-def test_a_store(policy: str, kind: str, tmp_path: Path) -> None:
+def test_a_store(policy: Duplicates, kind: str, tmp_path: Path) -> None:
     @given(tables(policy, kind))
     def holds(both: Tables) -> None:
         content, on = table(both.left)
@@ -246,7 +248,7 @@ def roster(tmp_path_factory: pytest.TempPathFactory) -> Roster:
 
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("policy", ["error", "first"])
-def test_three_sides(policy: str, kind: str, roster: Roster) -> None:
+def test_three_sides(policy: Duplicates, kind: str, roster: Roster) -> None:
     @given(tables(policy, kind), st.data())
     def holds(both: Tables, data: st.DataObject) -> None:
         # The third has a part of what the first has, once each, and something else.

@@ -1,6 +1,7 @@
 """Sums over an intersection: right sums, a minimum that holds, and hostile peers refused."""
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from tests.psi.peers import (
     forge,
     patch,
     run,
+    sent,
 )
 
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
@@ -96,16 +98,16 @@ def test_only_the_receiver_learns_if_so_agreed() -> None:
 def test_the_minimum_is_refused_before_the_sum_is_asked_for() -> None:
     parameters = SumParameters(minimum=3, max_value=1000)
     receiver, sender = SumReceiver(LEFT, parameters), SumSender(RIGHT, VALUES, parameters)
-    points = receiver.receive(sender.receive(receiver.start()))
+    points = receiver.receive(sent(sender.receive(sent(receiver.start()))))
     with pytest.raises(MinimumError, match="fewer than 3 matches"):
-        receiver.receive(sender.receive(points))
+        receiver.receive(sent(sender.receive(sent(points))))
     assert receiver._mask is None
 
 
 def test_sets_that_cannot_have_the_minimum_send_no_points() -> None:
     parameters = SumParameters(minimum=4)
     with pytest.raises(MinimumError):
-        SumSender(RIGHT, VALUES, parameters).receive(SumReceiver(LEFT, parameters).start())
+        SumSender(RIGHT, VALUES, parameters).receive(sent(SumReceiver(LEFT, parameters).start()))
 
 
 def test_a_sender_refuses_a_request_under_the_minimum() -> None:
@@ -122,12 +124,12 @@ def test_sums_too_large_to_be_found_are_refused_at_once() -> None:
     parameters = SumParameters(minimum=1, max_value=1 << 39)
     sender = SumSender(RIGHT, VALUES, parameters)
     with pytest.raises(SizeLimitError, match="lower max_value"):
-        sender.receive(SumReceiver(LEFT, parameters).start())
+        sender.receive(sent(SumReceiver(LEFT, parameters).start()))
 
 
 def test_other_terms() -> None:
     with pytest.raises(ParameterMismatchError):
-        SumSender(RIGHT, VALUES).receive(SumReceiver(LEFT, TWO).start())
+        SumSender(RIGHT, VALUES).receive(sent(SumReceiver(LEFT, TWO).start()))
 
 
 @pytest.mark.parametrize("values", [[1, 2, 3], [1, 2, 3, -1], [1, 2, 3, 1001], [1, 2, 3, 0.5]])
@@ -144,7 +146,7 @@ def test_a_column_of_something_else(value: object) -> None:
 
 
 @pytest.mark.parametrize("options", [{"minimum": 0}, {"max_value": 0}, {"max_value": 1 << 41}])
-def test_settings_that_are_none(options: dict[str, int]) -> None:
+def test_settings_that_are_none(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         SumParameters(**options)
 

@@ -37,6 +37,7 @@ from tests.psi.peers import (
     forge,
     patch,
     run,
+    sent,
 )
 
 SMALL, LARGE = [b"a", b"b", b"c"], [bytes([value]) for value in range(ord("b"), 200)]
@@ -149,10 +150,12 @@ def test_two_requests_at_once_are_both_counted(tmp_path: Path) -> None:
     made = TagStore.create(tmp_path / "store", LARGE, items_a_peer=4)
     receivers = [UnbalancedReceiver(SMALL), UnbalancedReceiver(SMALL)]
     senders = [UnbalancedSender(made, peer="bob") for _ in receivers]
-    points = [r.receive(s.receive(r.start())) for r, s in zip(receivers, senders, strict=True)]
-    senders[0].receive(points[0])
+    points = [
+        r.receive(sent(s.receive(sent(r.start())))) for r, s in zip(receivers, senders, strict=True)
+    ]
+    senders[0].receive(sent(points[0]))
     with pytest.raises(QueryLimitError):
-        senders[1].receive(points[1])
+        senders[1].receive(sent(points[1]))
 
 
 def test_a_key_has_an_end(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_dates_in_arrays() -> None:
         assert pairs(psi.align(dates, ["2024-05-17"])) == [(0, 0)]
 
 
-INSTANTS = ["2024-05-17T12:00:00", "2024-05-17T12:00:00.000000001", None]
+INSTANTS: list[Any] = ["2024-05-17T12:00:00", "2024-05-17T12:00:00.000000001", None]
 
 
 def in_every_container(texts: Sequence[str | None], unit: str) -> list[Any]:
@@ -169,7 +169,7 @@ def in_every_container(texts: Sequence[str | None], unit: str) -> list[Any]:
         series.astype("category"),
         pd.Index(series),
         series.astype(object),
-        series.astype(f"timestamp[{unit}][pyarrow]"),
+        series.astype(f"timestamp[{unit}][pyarrow]"),  # type: ignore[call-overload]  # any unit
         arrow,
         pa.chunked_array([arrow[:1], arrow[1:]]),
         arrow.dictionary_encode(),

@@ -183,11 +183,11 @@ def test_one_that_does_not_come(place: Place) -> None:
     assert place.written() == []
 
 
-def test_another_roster_stops_all(place: Place) -> None:
+def test_another_roster_stops_all(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     alice = place.start("alice")
     names = ("alice", "bob", "eve")
     roster = place.roster
-    place.roster = lambda: roster(names)  # type: ignore[method-assign]
+    monkeypatch.setattr(place, "roster", lambda: roster(names))
     code, _, err = ended(place.start("bob"))
     assert code == 1
     assert "does not agree to --result all of parties" in err

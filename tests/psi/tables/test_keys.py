@@ -76,7 +76,7 @@ def test_equal_heads_are_not_equal_keys(monkeypatch: pytest.MonkeyPatch) -> None
         digests[:, -1] = [item[-1] for item in items]
         return [digests]
 
-    monkeypatch.setattr(psi.tables.keys.kernels, "digest_batches", close)
+    monkeypatch.setattr(psi.kernels, "digest_batches", close)
     found = index_keys([["b", "a", "b", "c"]], duplicates="all", normalise=[str])
     assert [key[-1:] for key in found.keys] == [b"b", b"a", b"c"]
     assert (found.rows.tolist(), found.starts.tolist()) == ([0, 2, 1, 3], [0, 2, 3, 4])
