@@ -38,7 +38,7 @@ from benchmarks.privacy_tuning import QUICK, Grid, Tuned, tune
 from privfed.data import Dataset, Split, load_dataset
 from privfed.dp import PrivacyPlan
 from privfed.errors import PrivFedError
-from privfed.experiment.summary import mean_interval
+from privfed.experiment.intervals import mean_interval
 
 PACKAGES = ("privfed", "torch", "opacus", "dp-accounting", "numpy", "scipy", "scikit-learn")
 

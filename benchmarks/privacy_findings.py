@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from privfed.experiment.summary import mean_interval
+from privfed.experiment.intervals import mean_interval
 
 GAIN, LOSS = 0.12, 0.015  # of noise shares on who trusts nobody, and to central noise
 

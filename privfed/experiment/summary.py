@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
+from privfed.experiment.intervals import mean_interval, wilson_interval
 from privfed.experiment.results import Run, Summary
 
 
@@ -17,26 +16,6 @@ def summarise(runs: Sequence[Run]) -> list[Summary]:
     for run in runs:
         groups.setdefault((run.split, run.arm, run.epsilon), []).append(run)
     return [_summary(group) for group in groups.values()]
-
-
-def mean_interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Student's t interval of the mean, 95 %; None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    mean = float(np.mean(values))
-    return mean - half, mean + half
-
-
-def wilson_interval(correct: int, n: int) -> tuple[float, float] | None:
-    """Wilson's score interval of a proportion, 95 % (JASA 22, 1927); None for n = 0."""
-    if n == 0:
-        return None
-    z = float(stats.norm.ppf(0.975))
-    p = correct / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _summary(runs: list[Run]) -> Summary:

@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
-
+from privfed.experiment.intervals import (
+    mean_interval,
+    newcombe_interval,
+    shares_interval,
+    wilson_interval,
+)
 from privfed.experiment.results import Run
-from privfed.experiment.summary import wilson_interval
 from privfed.report.view import Line, Role, View
 from privfed.report.words import listing, present
 
@@ -83,12 +86,10 @@ def difference(view: View, split: str, line: Line, other: Line) -> Difference | 
         return None
     differences = [a.test_accuracy - b.test_accuracy for a, b in pairs]
     mean = math.fsum(differences) / len(pairs)
-    if len(pairs) >= FEW_SEEDS:
-        variance = math.fsum((d - mean) ** 2 for d in differences) / (len(pairs) - 1)
-        half = float(stdtrit(len(pairs) - 1, 0.975)) * math.sqrt(variance / len(pairs))
-    else:
+    interval = mean_interval(differences) if len(pairs) >= FEW_SEEDS else None
+    if interval is None:
         sides = zip(*pairs, strict=True)
-        half = 1.96 * math.sqrt(sum(_variance_of_share(side) for side in sides))
+        interval = shares_interval(mean, [_pooled(side) for side in sides])
     return Difference(
         split,
         line,
@@ -96,7 +97,7 @@ def difference(view: View, split: str, line: Line, other: Line) -> Difference | 
         math.fsum(a.test_accuracy for a, _ in pairs) / len(pairs),
         math.fsum(b.test_accuracy for _, b in pairs) / len(pairs),
         mean,
-        (mean - half, mean + half),
+        interval,
         len(pairs),
     )
 
@@ -167,18 +168,18 @@ def accuracy_interval(view: View, split: str, line: Line) -> tuple[float, float]
     return wilson_interval(round(right), rows)
 
 
-def _variance_of_share(runs: Sequence[Run]) -> float:
+def _pooled(runs: Sequence[Run]) -> tuple[float, int]:
+    """The share of all test rows that were right, and how many these are."""
     rows = max(sum(run.test_rows for run in runs), 1)
-    share = sum(run.test_accuracy * run.test_rows for run in runs) / rows
-    return share * (1 - share) / rows
+    return sum(run.test_accuracy * run.test_rows for run in runs) / rows, rows
 
 
 def unseen_verdict(view: View, split: str, line: Line) -> str | None:
     """Where an arm stands on unseen rows: "above", "below" or "around" the majority class.
 
     How often the majority class is right on a few rows is chance too, so what counts is whether
-    the interval of the difference holds zero. It is Newcombe's hybrid score interval (method 10,
-    Statistics in Medicine 17, 1998), 95 %, as if the two were counted on rows of their own.
+    the interval of the difference holds zero. It is Newcombe's, 95 %, as if the two were counted
+    on rows of their own.
 
     Args:
         view: The results.
@@ -192,14 +193,9 @@ def unseen_verdict(view: View, split: str, line: Line) -> str | None:
     ours, theirs = summary.unseen_accuracy, summary.unseen_majority
     if ours is None or theirs is None or not (present(ours) and present(theirs)):
         return None
-    (low, high), (their_low, their_high) = (
-        wilson_interval(round(share * summary.unseen_n), summary.unseen_n) or (share, share)
-        for share in (ours, theirs)
-    )
-    difference = ours - theirs
-    if difference > math.hypot(ours - low, their_high - theirs):
-        return "above"
-    return "below" if -difference > math.hypot(high - ours, theirs - their_low) else "around"
+    n = summary.unseen_n
+    low, high = newcombe_interval(ours, n, theirs, n)
+    return "above" if low > 0 else "below" if high < 0 else "around"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from privfed.data.dataset import DataKind
-from privfed.experiment.summary import mean_interval
+from privfed.experiment.intervals import mean_interval
 from privfed.report import gains
 from privfed.report.cost import encryption
 from privfed.report.view import View

@@ -1,4 +1,4 @@
-"""Intervals against published values, and means over seeds by hand."""
+"""Means over seeds by hand."""
 
 from __future__ import annotations
 
@@ -8,37 +8,9 @@ from typing import Any
 import pytest
 
 from privfed.experiment import Run
-from privfed.experiment.summary import mean_interval, summarise, wilson_interval
+from privfed.experiment.intervals import mean_interval, wilson_interval
+from privfed.experiment.summary import summarise
 from tests.experiment.mini import RUN
-
-
-@pytest.mark.parametrize(
-    ("correct", "n", "low", "high"),
-    [
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_wilson_by_newcombe(correct: int, n: int, low: float, high: float) -> None:
-    """Newcombe, Statistics in Medicine 17 (1998) 857-872, Table I, method 3."""
-    assert wilson_interval(correct, n) == pytest.approx((low, high), abs=5e-5)
-    assert wilson_interval(n - correct, n) == pytest.approx((1 - high, 1 - low), abs=5e-5)
-
-
-def test_wilson_of_nothing() -> None:
-    assert wilson_interval(0, 0) is None
-
-
-def test_student_by_student() -> None:
-    """Extra hours of sleep (Biometrika 6, 1908); R's t.test(sleep) gives 0.7001142, 2.4598858."""
-    hours = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
-    assert mean_interval(hours) == pytest.approx((0.7001142, 2.4598858), abs=5e-8)
-    low, high = mean_interval([0.5, 0.6]) or (0, 0)  # t with one degree of freedom: 12.706
-    assert (low, high) == pytest.approx((0.55 - 12.7062 * 0.05, 0.55 + 12.7062 * 0.05), abs=1e-4)
-    assert mean_interval([0.7, 0.7]) == (0.7, 0.7)
-    assert mean_interval([0.7]) is None
 
 
 def run(**changes: Any) -> Run:
