@@ -1,4 +1,4 @@
-"""Each planted fault is flagged by its check in at least 18 of 20 runs, and sound runs are not."""
+"""Each planted fault is flagged by its check in nine runs of ten, and sound runs are not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from privfed.data import Dataset
 from privfed.dp import Noise, SecretRandomness
 from privfed.errors import ConfigError
 
-RUNS = 20
 # Which check sees which fault; the others must not flag it, or what they are said to be blind to
 # would be untrue.
 SEEN_BY = {
@@ -31,21 +30,22 @@ SEEN_BY = {
 PLANTED = {"nothing": Fault("", "")} | dict(FAULTS)
 
 
+@pytest.mark.deep(normal=1, stated=20)
 @pytest.mark.parametrize("planted", SEEN_BY)
-def test_twenty_runs_with_each_fault_and_without(
-    dresses: Dataset, seeded: Callable[[int], Sources], planted: str
+def test_runs_with_each_fault_and_without(
+    dresses: Dataset, seeded: Callable[[int], Sources], planted: str, count: int
 ) -> None:
     settings = AuditSettings()
     flagged = dict.fromkeys(CHECKS, 0)
-    for seed in range(RUNS):
+    for seed in range(count):
         run = canary_run(dresses, 1000, PLANTED[planted], settings, seeded(seed))
         for name, check in CHECKS.items():
             flagged[name] += check.measure(run).flagged
-    for name, count in flagged.items():
+    for name, times in flagged.items():
         if name in SEEN_BY[planted]:
-            assert count >= 18, (name, count)
+            assert times >= 0.9 * count, (name, times)
         else:
-            assert count == 0, (name, count)  # seeded: at 1e-3 a false alarm is none of these seeds
+            assert times == 0, (name, times)  # seeded: at 1e-3 a false alarm is none of these seeds
     meant = PLANTED[planted].meant
     assert not meant or meant in SEEN_BY[planted]
 

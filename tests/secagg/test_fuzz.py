@@ -19,7 +19,10 @@ Outcomes = dict[tuple[str, str], int]
 SHAPES: dict[str, tuple[int, ...]] = {"w": (3, 4), "b": (2,)}
 HOSTILE = 2
 SCHEMES = {"packed": 0.55, "reference": 0.25, "slots": 0.15, "ckks": 0.05}  # share of mutations
-QUICK, FULL = 3_000, 100_000
+DEEP = [
+    pytest.param(each, marks=pytest.mark.deep(normal=int(3_000 * part), stated=int(100_000 * part)))
+    for each, part in SCHEMES.items()
+]
 
 
 def spliced(rng: random.Random, data: bytes, other: bytes) -> bytes:
@@ -184,9 +187,9 @@ def check(outcomes: Outcomes) -> None:
     assert accepted > 0  # the hostile half does reach the sum: its own claim, and no other
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_few_mutations(scheme: str) -> None:
-    check(fuzz(scheme, int(QUICK * SCHEMES[scheme]), seed=1))
+@pytest.mark.parametrize("scheme", DEEP)
+def test_mutations(scheme: str, count: int) -> None:
+    check(fuzz(scheme, count, seed=1))
 
 
 def cuts_flips_and_tails(rng: random.Random, message: bytes, count: int) -> Iterator[bytes]:
@@ -242,9 +245,3 @@ def test_no_kind_of_message_passes_for_another(kind: str) -> None:
                 "announcement": target.announcement,
             }[kind]  # fmt: skip
             assert try_it(wrong) == "refused"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_hundred_thousand_mutations(scheme: str) -> None:
-    check(fuzz(scheme, int(FULL * SCHEMES[scheme]), seed=2))

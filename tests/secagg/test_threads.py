@@ -50,16 +50,8 @@ def switching() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-@pytest.mark.slow
-def test_eight_threads_add_for_a_thousand_rounds() -> None:
-    adds(1000)
-
-
-def test_eight_threads_add() -> None:
-    adds(60)
-
-
-def adds(count: int) -> None:
+@pytest.mark.deep(normal=60, stated=1_000)
+def test_eight_threads_add(count: int) -> None:
     params = parameters(8, SHAPES, max_weight=None)
     parties, sent = Round.of(params), updates(8, SHAPES)
     wanted = expected_mean(params, sent)["w"]
@@ -204,9 +196,10 @@ print(len(os.listdir("/proc/self/fd")) - before, len(failed))
 """
 
 
-@pytest.mark.parametrize("scheme", ["packed", pytest.param("slots", marks=pytest.mark.slow)])
-def test_two_thousand_rounds_with_a_thread_each_leave_no_file_open(scheme: str) -> None:
-    code = MANY_THREADS.replace("SCHEME", repr(scheme)).replace("ROUNDS", "2000")
+@pytest.mark.parametrize("scheme", ["packed", "slots"])
+@pytest.mark.deep(normal=300, stated=2_000)  # no more files than 256 may be open
+def test_rounds_with_a_thread_each_leave_no_file_open(scheme: str, count: int) -> None:
+    code = MANY_THREADS.replace("SCHEME", repr(scheme)).replace("ROUNDS", str(count))
     folders = os.pathsep.join(path for path in sys.path if path)
     done = subprocess.run(
         [sys.executable, "-c", code],

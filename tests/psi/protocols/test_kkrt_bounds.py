@@ -49,9 +49,9 @@ def test_placing_fails_with_less_than_2_to_the_minus_43(n: int) -> None:
     assert log2_of_no_placement(n, bins_for(n)) < -43
 
 
-@pytest.mark.slow
-def test_placing_fails_with_less_than_2_to_the_minus_43_at_every_small_size() -> None:
-    assert all(log2_of_no_placement(n, bins_for(n)) < -43 for n in range(4, 4200))
+@pytest.mark.deep(normal=200, stated=4_200)
+def test_placing_fails_with_less_than_2_to_the_minus_43_at_every_small_size(count: int) -> None:
+    assert all(log2_of_no_placement(n, bins_for(n)) < -43 for n in range(4, count))
 
 
 @pytest.mark.slow
