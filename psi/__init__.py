@@ -34,6 +34,8 @@ from psi.protocols.tagstore import TagStore
 from psi.protocols.unbalanced import UnbalancedReceiver, UnbalancedSender
 from psi.sessions.alignment import Alignment, align
 
+__version__ = "0.1.0"  # of the distribution privfed, which brings both packages
+
 __all__ = [
     "Alignment",
     "CardinalityReceiver",

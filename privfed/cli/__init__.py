@@ -15,7 +15,6 @@ from privfed.errors import PrivacyWarning, PrivFedError
 from psi import MissingValueWarning, PSIError
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Learn together without showing: encrypted aggregation, privacy, benchmarks.",

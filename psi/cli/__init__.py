@@ -2,17 +2,18 @@
 
 import sys
 import warnings
-from typing import TextIO
+from typing import Annotated, TextIO
 
 import typer
 
+from psi import __version__
 from psi.cli import alone, pairs, stores, together
 from psi.cli.shared import messages
 from psi.errors import ConfigError, MissingValueWarning, PSIError, TrustWarning
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 for command in (
     alone.align,
     alone.keygen,
@@ -25,16 +26,21 @@ for command in (
     app.command()(command)
 
 
-@app.callback()
-def _psi() -> None:
+@app.callback(invoke_without_command=True)
+def _psi(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     """Private set intersection: find the rows two tables share; honest sides see no others."""
+    if version:
+        print(__version__)
+        raise typer.Exit
 
 
 def main() -> None:
     """Run the command; the console script's entry point."""
     warnings.showwarning = _warn
     try:
-        app()
+        app(prog_name="psi")
     except PSIError as error:
         print(f"psi: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
