@@ -79,7 +79,7 @@ class Clock:
 
     @contextmanager
     def __call__(self, phase: str, share: int = 1) -> Iterator[None]:
-        """Add the time inside to ``phase``, divided by ``share`` parties."""
+        """Add the time inside to `phase`, divided by `share` parties."""
         start = time.perf_counter()
         yield
         self.seconds[phase] += (time.perf_counter() - start) / share

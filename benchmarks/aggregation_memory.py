@@ -42,7 +42,7 @@ class Row:
 
 
 def peak_bytes() -> int:
-    """Return the process's highest resident memory since ``reset_peak``."""
+    """Return the process's highest resident memory since `reset_peak`."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) * 1024
@@ -65,7 +65,7 @@ def update(params: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def messages(path: Path, params: secagg.Parameters, senders: int) -> Iterator[bytes]:
-    """Yield a file's messages part by part: uploads, or a total over ``senders``."""
+    """Yield a file's messages part by part: uploads, or a total over `senders`."""
     parts = Parts(params)
     with path.open("rb") as file:
         for part in parts.all:

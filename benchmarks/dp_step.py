@@ -59,7 +59,7 @@ class PaperLoss(nn.Module):
         self.reduction = "mean"
 
     def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
-        """Give the loss of scores (b, 2)."""
+        """Return the loss of scores (b, 2)."""
         return functional.nll_loss(log_probabilities(scores), labels, reduction=self.reduction)
 
 

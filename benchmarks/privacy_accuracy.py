@@ -161,7 +161,7 @@ def _row(
 
 
 def _promise(plans: Sequence[PrivacyPlan]) -> dict[str, Any]:
-    """Give what the plans of all seeds promise; seeds deal IDs differently, so the worst counts."""
+    """Return the worst that any seed's plan promises, as seeds deal IDs differently."""
     if not plans:
         unknown = ("delta", "epsilon_outsider", "epsilon_insiders", "adjacency", "privacy_unit",
                    "sampling", "colluders")  # fmt: skip

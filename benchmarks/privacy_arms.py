@@ -182,7 +182,7 @@ class _OpacusTrainer:
         self._adam.step()
 
     def epsilon(self, delta: float) -> float:
-        """Give ε as Opacus's own accountant has it."""
+        """Return ε as Opacus's own accountant has it."""
         return float(self._engine.get_epsilon(delta))
 
 
@@ -204,15 +204,15 @@ class Arm:
     """One way to train.
 
     Attributes:
-        name: as in the JSON.
-        label: for people.
-        trusts: who is trusted with what the noise hides; "encryption" is nobody, but that at most
+        name: As in the JSON.
+        label: For people.
+        trusts: Who is trusted with what the noise hides; "encryption" is nobody, but that at most
             t parties collude and that encryption holds.
-        noise: of its plan; None: there is none.
-        train: changes the trial's model in place.
-        alone: whether the first party trains by itself.
-        local_steps: noisy steps a round, of which tuning chooses.
-        rehearse: a quicker way to train that tuning takes.
+        noise: Of its plan; None: there is none.
+        train: Changes the trial's model in place.
+        alone: Whether the first party trains by itself.
+        local_steps: Noisy steps a round, of which tuning chooses.
+        rehearse: A quicker way to train that tuning takes.
     """
 
     name: str
@@ -266,7 +266,7 @@ class Arm:
 
 @functools.cache
 def _sum_of_shares(plan: PrivacyPlan) -> PrivacyPlan:
-    """Give the continuous noise that is as wide as all shares together, colluders' included."""
+    """Return the continuous noise that is as wide as all shares together, colluders' included."""
     whole = math.sqrt(plan.parties / (plan.quorum - plan.colluders))
     return replace(
         plan,

@@ -24,13 +24,13 @@ class Deal:
     """Who has which rows with one seed, and what is trained on them.
 
     Attributes:
-        seed: of the split and the initial weights.
-        rows: features (n, d) and labels (n,) of each party's training.
-        test: those of all parties' test rows together.
-        placements: for each unit its training rows at each party.
-        privacy_unit: what the unit is.
-        build: makes the model.
-        row_losses: its loss.
+        seed: Of the split and the initial weights.
+        rows: Features (n, d) and labels (n,) of each party's training.
+        test: Those of all parties' test rows together.
+        placements: For each unit its training rows at each party.
+        privacy_unit: What the unit is.
+        build: Makes the model.
+        row_losses: Its loss.
     """
 
     seed: int
@@ -73,5 +73,5 @@ def deal(dataset: Dataset, split: Split, parties: int, seed: int) -> Deal:
 
 
 def softmax_by_row(scores: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each row under a softmax: multinomial logistic regression."""
+    """Return the cross-entropy of each row under a softmax: multinomial logistic regression."""
     return functional.cross_entropy(scores, labels, reduction="none")

@@ -90,7 +90,7 @@ def targets(findings: dict[str, Any]) -> dict[str, Any]:
 
 
 def reaches(curve: Sequence[tuple[float, float]], accuracy: float) -> float | None:
-    """Give the first ε at which a curve of (ε, accuracy), ε rising, comes up to an accuracy.
+    """Return the first ε at which a curve of (ε, accuracy), ε rising, comes up to an accuracy.
 
     Between two points it is a straight line in log ε. None: it never does.
     """

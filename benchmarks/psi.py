@@ -101,20 +101,20 @@ def main() -> None:
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells."""
+    """Return the processor's name, as far as the system tells."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
 
 def interpreter(tool: str) -> Path:
-    """The Python that has the tool."""
+    """Return the Python that has the tool."""
     environment = TOOLS[tool][0]
     return PEERS / environment / "bin" / "python" if environment else Path(sys.executable)
 
 
 def write_tables(folder: Path, n: int) -> list[list[str]]:
-    """Two tables of n IDs of 28 characters, half of them shared, in two orders."""
+    """Return two tables of n IDs of 28 characters, half of them shared, in two orders."""
     draw = random.Random(n)  # noqa: S311 - test data
     ids = []
     for rank, first in enumerate((0, n // 2)):
@@ -128,7 +128,7 @@ def write_tables(folder: Path, n: int) -> list[list[str]]:
 
 
 def run(tool: str, folder: Path, ids: list[list[str]]) -> dict[str, Any]:
-    """One session of one tool."""
+    """Return one session of one tool."""
     environment, module, protocol, with_result = TOOLS[tool]
     task = {"protocol": protocol, "n": len(ids[0]), "folder": str(folder), "ports": free_ports()}
     processes = []
@@ -175,13 +175,13 @@ def run(tool: str, folder: Path, ids: list[list[str]]) -> dict[str, Any]:
 
 
 def read_result(path: Path, ids: list[str]) -> list[str]:
-    """The IDs that a party found, whether it wrote them or the numbers of their rows."""
+    """Return the IDs that a party found, whether it wrote them or the numbers of their rows."""
     header, *lines = path.read_text().splitlines()
     return [ids[int(line)] for line in lines] if header == "row" else [x.strip('"') for x in lines]
 
 
 def summary(runs: list[dict[str, Any]], n: int) -> dict[str, Any]:
-    """The median of some runs."""
+    """Return the median of some runs."""
 
     def median(key: str) -> float:
         means = [statistics.mean(cost[key] for cost in run["costs"]) for run in runs]
@@ -201,7 +201,7 @@ def summary(runs: list[dict[str, Any]], n: int) -> dict[str, Any]:
 
 
 def free_ports() -> list[int]:
-    """Two ports that nobody listens on."""
+    """Return two ports that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as b:
         return [one.getsockname()[1], b.getsockname()[1]]
 

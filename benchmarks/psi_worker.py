@@ -38,7 +38,7 @@ def measured(load: Callable[[dict[str, Any]], Work]) -> None:
 
 
 def _peak_rss_bytes() -> int:
-    """Of this program: what getrusage says begins with the memory of whoever started it."""
+    """Return this program's peak memory; getrusage would count that of its starter, too."""
     status = Path("/proc/self/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024

@@ -10,13 +10,13 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
-    """Give a table whose first columns hold words and whose others hold numbers."""
+    """Return a table whose first columns hold words and whose others hold numbers."""
     rule = [*["---"] * words, *["---:"] * (len(head) - words)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
 def aggregation(rows: Sequence[Row]) -> str:
-    """A round of a million values from ten clients, schemes beside peers."""
+    """Return a round of a million values from ten clients, schemes beside peers."""
     names = {
         ("packed", "seeds", True): "privfed, pairwise masks",
         ("packed", "seeds", False): "privfed, no masks",
@@ -49,7 +49,7 @@ def aggregation(rows: Sequence[Row]) -> str:
 
 
 def privacy(rows: Sequence[Row]) -> str:
-    """Accuracy of each arm at each ε, in percent with half a 95 % interval."""
+    """Return the accuracy of each arm at each ε, in percent with half a 95 % interval."""
     epsilons = sorted({row["epsilon"] for row in rows if row["epsilon"] is not None})
     arms = dict.fromkeys(row["arm"] for row in rows)
     found = {(row["arm"], row["epsilon"]): row for row in rows}
@@ -74,7 +74,7 @@ def _accuracy(row: Row | None) -> str:
 
 
 def psi(rows: Sequence[Row]) -> str:
-    """What each protocol assumes, its seconds by size, and its bytes an item."""
+    """Return what each protocol assumes, its seconds by size, and its bytes an item."""
     # All are semi-honest: spu's RR22 runs without the checks of its malicious variant.
     tools = {
         "psi-ecdh": ("psi, `ecdh`", "semi-honest; DDH"),
@@ -113,6 +113,6 @@ TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
 
 
 def figures(name: str) -> str:
-    """Give one of the tables from its committed file."""
+    """Return one of the tables from its committed file."""
     file, table = TABLES[name]
     return table(json.loads((RESULTS / file).read_text(encoding="utf-8"))["rows"])

@@ -29,9 +29,9 @@ class Row:
     """One size of a job.
 
     Attributes:
-        parties: how many take part.
-        seconds_per_round: processor seconds of all phases.
-        decrypt_share: of those, the share of decryption, ahead and after.
+        parties: How many take part.
+        seconds_per_round: Processor seconds of all phases.
+        decrypt_share: Of those, the share of decryption, ahead and after.
     """
 
     parties: int

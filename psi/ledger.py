@@ -77,7 +77,7 @@ class Ledger:
             self._check(*self._used(database, peer), max(items, 1))
 
     def items_left(self, peer: str) -> int | None:
-        """How many items a peer may still bring; None without such a limit."""
+        """Return how many items a peer may still bring; None without such a limit."""
         if self._items_a_peer is None:
             return None
         with self._locked() as database:
@@ -125,7 +125,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that nobody else's overlaps; undone by an error."""
+        """Yield the database in a transaction that no other overlaps; an error undoes it."""
         try:
             connection = sqlite3.connect(self._path, timeout=_LOCK_SECONDS, isolation_level=None)
             with contextlib.closing(connection) as database:

@@ -21,7 +21,7 @@ Chunk: TypeAlias = tuple[NDArray[np.uint8], NDArray[Any]]
 
 
 def text_key(content: bytes) -> bytes:
-    """What is matched for a text: its kind, its length in 8 bytes, its UTF-8 bytes."""
+    """Return what is matched for a text: its kind, its length in 8 bytes, its UTF-8 bytes."""
     return b"t" + len(content).to_bytes(8, "big") + content
 
 
@@ -41,7 +41,7 @@ class Texts(Sequence[str]):
 
     @classmethod
     def of_arrow(cls, column: Any) -> Self | None:
-        """The texts of an Arrow array, chunked or not, uncopied; None if it holds anything else."""
+        """Return an Arrow array's texts without copying; None if it holds anything else."""
         offset_type = _OFFSETS.get(str(column.type))
         if offset_type is None or column.null_count:
             return None
@@ -56,7 +56,7 @@ class Texts(Sequence[str]):
 
     @classmethod
     def of_list(cls, values: Sequence[str]) -> Self:
-        """The texts of a list.
+        """Return the texts of a list.
 
         Raises:
             UnicodeEncodeError: One is not valid Unicode.
@@ -70,7 +70,7 @@ class Texts(Sequence[str]):
         return cls([(np.frombuffer(data, np.uint8), offsets)])
 
     def content(self, index: int) -> bytes:
-        """The UTF-8 bytes of a text."""
+        """Return the UTF-8 bytes of a text."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         number = bisect.bisect_right(self._starts, index) - 1
@@ -79,17 +79,17 @@ class Texts(Sequence[str]):
         return data[offsets[place] : offsets[place + 1]].tobytes()
 
     def contents(self) -> Iterator[bytes]:
-        """The UTF-8 bytes of all texts."""
+        """Return the UTF-8 bytes of all texts."""
         for data, offsets in self.chunks:
             whole, ends = data.tobytes(), offsets.tolist()
             yield from (whole[start:end] for start, end in itertools.pairwise(ends))
 
     def picked(self, rows: Sequence[int]) -> list[str]:
-        """Some of the texts in the order asked for; -1 gives an empty one."""
+        """Return some of the texts in the order asked for; -1 gives an empty one."""
         return ["" if row < 0 else self.content(row).decode() for row in rows]
 
     def filled_rows(self, see_chunk: Callable[[Chunk], None]) -> NDArray[np.intp]:
-        """The numbers of the texts that are not empty; every chunk is shown to `see_chunk`."""
+        """Return the numbers of the texts that are not empty; `see_chunk` is shown every chunk."""
         filled = []
         for chunk in self.chunks:
             see_chunk(chunk)

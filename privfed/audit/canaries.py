@@ -50,12 +50,12 @@ class CanaryRun:
     """One run as an auditor sees it who also knows what no adversary does.
 
     Attributes:
-        plan: what was claimed.
+        plan: What was claimed.
         included: (m,) which canaries were in.
         contributed: (rounds, d) sum over the parties before any noise: the truth.
         released: (rounds, d) what was let out.
-        largest: the largest value that a single canary added to a party's sum, in clip norms.
-        canary_axes: where in d the canaries' weights begin.
+        largest: The largest value that a single canary added to a party's sum, in clip norms.
+        canary_axes: Where in d the canaries' weights begin.
     """
 
     plan: PrivacyPlan
@@ -117,12 +117,12 @@ def run_with_canaries(
     """Train once on real rows and canaries, and write down what was added and let out.
 
     Args:
-        plan: as `canary_plan` makes it.
+        plan: As `canary_plan` makes it.
         features: (n, d) real rows.
         labels: (n,) of them, 0 or 1.
-        sources: secret ones, or seeded ones in simulation.
-        make_sums: other sums than the plan's own, such as broken ones.
-        make_contributor: other parties than `RecordGradients`.
+        sources: Secret ones, or seeded ones in simulation.
+        make_sums: Other sums than the plan's own, such as broken ones.
+        make_contributor: Other parties than `RecordGradients`.
     """
     simulation = sources().simulation
     canaries = sum(plan.rows) - len(features)
@@ -163,7 +163,7 @@ def run_with_canaries(
 
 
 def row_losses(scores: Tensor, labels: Tensor) -> Tensor:
-    """Logistic loss of real rows, (n,); a canary's loss is its score."""
+    """Return the logistic loss of real rows, (n,); a canary's loss is its score."""
     scores = scores[:, 0]
     real = functional.binary_cross_entropy_with_logits(
         scores, labels.clamp(min=0).to(scores.dtype), reduction="none"

@@ -34,9 +34,9 @@ class Checked:
     """What one check said of one run.
 
     Attributes:
-        statistic: what was measured; what it is compared with is in `Check.threshold`.
-        p_value: of a sound run that looks at least as bad; 1 or 0 where chance plays no part.
-        flagged: whether it is below `FALSE_ALARM`.
+        statistic: What was measured; what it is compared with is in `Check.threshold`.
+        p_value: Of a sound run that looks at least as bad; 1 or 0 where chance plays no part.
+        flagged: Whether it is below `FALSE_ALARM`.
     """
 
     statistic: float
@@ -49,11 +49,11 @@ class Check:
     """A check and what a reader must know of it.
 
     Attributes:
-        measure: does it.
-        statistic: what is measured, in words.
-        threshold: when it flags, in words.
-        blind: what it cannot see, in words.
-        false_alarm_rate: chance at most that it flags a sound run; 0 where chance plays no part.
+        measure: Does it.
+        statistic: What is measured, in words.
+        threshold: When it flags, in words.
+        blind: What it cannot see, in words.
+        false_alarm_rate: Chance at most that it flags a sound run; 0 where chance plays no part.
     """
 
     measure: Callable[[CanaryRun], Checked]
@@ -104,7 +104,7 @@ def one_run(run: CanaryRun) -> Checked:
     """Test the plan's outsider ε by guessing which canaries were in.
 
     Raises:
-        ConfigError: not even all right guesses would refute the plan, so that this cannot fail.
+        ConfigError: Not even all right guesses would refute the plan, so that this cannot fail.
     """
     canaries, guesses, correct = guessed(run)
     plan = run.plan
@@ -156,14 +156,14 @@ class LowerBound:
         canaries: m.
         guesses: r, fixed beforehand.
         correct: v.
-        epsilon: lower bound at `confidence`.
-        epsilon_second_way: the same by another algorithm.
-        ceiling: the bound if every guess had been right.
-        claimed_epsilon: the plan's, for whom the audit plays: an outsider.
-        delta: of every ε here.
-        confidence: of the bound.
-        p_value: of the claim.
-        statement: unit, adjacency, sampling and accountant of the claim.
+        epsilon: Lower bound at `confidence`.
+        epsilon_second_way: The same by another algorithm.
+        ceiling: The bound if every guess had been right.
+        claimed_epsilon: The plan's, for whom the audit plays: an outsider.
+        delta: Of every ε here.
+        confidence: Of the bound.
+        p_value: Of the claim.
+        statement: Unit, adjacency, sampling and accountant of the claim.
     """
 
     canaries: int
@@ -183,7 +183,7 @@ def lower_bound(run: CanaryRun) -> LowerBound:
     """Bound ε from below by the one-run audit, in two ways.
 
     Raises:
-        ArithmeticError: the two ways disagree: one of them is wrong.
+        ArithmeticError: The two ways disagree: one of them is wrong.
     """
     canaries, guesses, correct = guessed(run)
     delta, significance = run.plan.delta, 1 - CONFIDENCE
@@ -212,7 +212,7 @@ def lower_bound(run: CanaryRun) -> LowerBound:
 
 
 def guessed(run: CanaryRun) -> tuple[int, int, int]:
-    """Give (m, r, v): canaries, guesses, right ones; r was fixed by `GUESSED` beforehand."""
+    """Return (m, r, v): canaries, guesses, right ones; r was fixed by `GUESSED` beforehand."""
     canaries = len(run.included)
     guesses: NDArray[np.int8] = guess(run.scores, max(1, round(GUESSED * canaries)))
     right = np.where(run.included, guesses > 0, guesses < 0)
@@ -220,7 +220,7 @@ def guessed(run: CanaryRun) -> tuple[int, int, int]:
 
 
 def _deviation(plan: PrivacyPlan) -> float:
-    """Standard deviation of the noise of all parties together, in clip norms."""
+    """Return the standard deviation of the noise of all parties together, in clip norms."""
     if plan.noise == "central":
         return plan.noise_multiplier
     one = plan.grid * plan.share_grid_std if plan.is_shared else plan.noise_multiplier

@@ -29,10 +29,10 @@ class Fault:
     """A fault to plant, and the check that is meant for it.
 
     Attributes:
-        meant: name of the check in `privfed.audit.checks.CHECKS`.
-        words: what is broken.
-        make_sums: broken sums, or None.
-        make_contributor: broken parties, or None.
+        meant: Name of the check in `privfed.audit.checks.CHECKS`.
+        words: What is broken.
+        make_sums: Broken sums, or None.
+        make_contributor: Broken parties, or None.
     """
 
     meant: str

@@ -79,10 +79,10 @@ class Reader:
     """Reads features as attributes, as an attacker does who knows the public code table.
 
     Attributes:
-        names: of the columns.
+        names: Of the columns.
 
     Args:
-        encoder: the public schema and encoding.
+        encoder: The public schema and encoding.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -116,7 +116,7 @@ class Reader:
         return read
 
     def plausible(self, rows: Floats) -> NDArray[np.bool_]:
-        """Tell which candidates (n, d) look like rows at all, without knowing one."""
+        """Return which candidates (n, d) look like rows at all, without knowing one."""
         fine: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
         for column, places in zip(self._encoder.columns, self._places, strict=True):
             part = np.nan_to_num(rows[:, places], nan=1e9, posinf=1e9, neginf=-1e9)
@@ -153,7 +153,7 @@ class Reader:
         return said
 
     def _keeps(self, nth: int) -> bool:
-        """Whether a numeric column travels as written, not scaled to its range."""
+        """Return whether a numeric column travels as written, not scaled to its range."""
         column = self._encoder.columns[nth]
         raw = not isinstance(column, CategoricalColumn) and column.raw_codes
         return raw and self._encoder.encoding == "codes"
@@ -165,7 +165,7 @@ def recovered(candidates: Floats, true: Floats, reader: Reader) -> tuple[NDArray
     Args:
         candidates: (c, d) features.
         true: (n, d) the batch's rows.
-        reader: of these features.
+        reader: Of these features.
 
     Returns:
         (n,) whether a plausible candidate has every attribute of the row, and how many distinct
@@ -189,8 +189,8 @@ def read_as_plaintext(parameters: Parameters, upload: bytes) -> Floats:
     which a failure here would mean nothing. Under "packed" it is decryption with the zero key.
 
     Args:
-        parameters: the job's, which are public; without weights, an update of one part.
-        upload: one party's message.
+        parameters: The job's, which are public; without weights, an update of one part.
+        upload: One party's message.
 
     Returns:
         (values,) what the bytes would say.

@@ -42,17 +42,17 @@ class Membership:
     """How well LiRA tells members from others, pooled over models and rows.
 
     Attributes:
-        trained: how the models were trained, in words.
-        models: shadow models, each attacked in turn.
-        auc: area under the ROC curve; 0.5 is guessing.
+        trained: How the models were trained, in words.
+        models: Shadow models, each attacked in turn.
+        auc: Area under the ROC curve; 0.5 is guessing.
         auc_interval: 95 %, by a bootstrap over rows.
-        true_positive_rates: at each of `FALSE_POSITIVE_RATES`.
+        true_positive_rates: At each of `FALSE_POSITIVE_RATES`.
         true_positive_intervals: 95 %, likewise.
-        right_members: share of (model, member) whose true class got more than half; what the models
+        right_members: Share of (model, member) whose true class got more than half; what the models
             learned at all.
-        right_others: the same of rows that the model was not trained on.
-        roc: some points (false positive rate, true positive rate) for a picture.
-        statement: the ε that the models were trained at, with all it means; None without noise.
+        right_others: The same of rows that the model was not trained on.
+        roc: Some points (false positive rate, true positive rate) for a picture.
+        statement: The ε that the models were trained at, with all it means; None without noise.
     """
 
     trained: str
@@ -122,7 +122,7 @@ def train_dp(
 
 
 def logits(dataset: Dataset, model: nn.Module) -> Floats:
-    """Give each row's ln(p/(1 − p)) of its true class, (n,): close to normal over models."""
+    """Return each row's ln(p/(1 − p)) of its true class, (n,): close to normal over models."""
     model.eval()
     with torch.no_grad():
         scores = log_probabilities(model(torch.from_numpy(dataset.features))).double().numpy()
@@ -171,11 +171,11 @@ def judge(
     """Attack every model with the others, and sum up with intervals by a bootstrap over rows.
 
     Args:
-        trained: how the models were trained, in words.
+        trained: How the models were trained, in words.
         observed: (models, rows) logits.
         members: (models, rows) who was in.
-        seed: of the bootstrap.
-        statement: the models' ε with all it means.
+        seed: Of the bootstrap.
+        statement: The models' ε with all it means.
     """
     scores = likelihood_ratios(observed, members)
     curve = RocCurve(scores, members)
@@ -217,7 +217,7 @@ class RocCurve:
     def weighted(
         self, weights: NDArray[Any]
     ) -> tuple[float, Floats, tuple[tuple[float, float], ...]]:
-        """Give the area, the rates at `FALSE_POSITIVE_RATES`, and some points of the curve."""
+        """Return the area, the rates at `FALSE_POSITIVE_RATES`, and some points of the curve."""
         each = weights[self._rows].astype(np.float64)
         true = np.append(0.0, np.cumsum(each * self._members)[self._ends])
         false = np.append(0.0, np.cumsum(each * ~self._members)[self._ends])

@@ -32,8 +32,8 @@ def p_value(canaries: int, guesses: int, correct: int, epsilon: float, delta: fl
         canaries: m, each in or out by a fair coin.
         guesses: r ≤ m; which canaries are guessed may depend on the output, r may not.
         correct: v ≤ r.
-        epsilon: claimed, ≥ 0.
-        delta: claimed, in [0, 1].
+        epsilon: Claimed, ≥ 0.
+        delta: Claimed, in [0, 1].
 
     Returns:
         The bound, in [0, 1].
@@ -58,11 +58,11 @@ def p_value_by_transport(
     equal where 2mδ lies before the envelope's first corner, and else this one is the smaller.
 
     Args:
-        canaries: as in `p_value`.
-        guesses: as in `p_value`.
-        correct: as in `p_value`.
-        epsilon: as in `p_value`.
-        delta: as in `p_value`.
+        canaries: As in `p_value`.
+        guesses: As in `p_value`.
+        correct: As in `p_value`.
+        epsilon: As in `p_value`.
+        delta: As in `p_value`.
 
     Returns:
         The bound, in [0, 1].
@@ -90,7 +90,7 @@ def p_value_by_transport(
 def _turns_up(
     first: tuple[int, Decimal], middle: tuple[int, Decimal], last: tuple[int, Decimal]
 ) -> bool:
-    """Whether `middle` lies on or under the line from `first` to `last`."""
+    """Return whether `middle` lies on or under the line from `first` to `last`."""
     return (middle[1] - first[1]) * (last[0] - first[0]) <= (last[1] - first[1]) * (
         middle[0] - first[0]
     )
@@ -105,15 +105,15 @@ def epsilon_lower_bound(
     *,
     way: PValue = p_value,
 ) -> float:
-    """Give the largest ε that so many correct guesses refute, or 0 where they refute none.
+    """Return the largest ε that so many correct guesses refute, or 0 where they refute none.
 
     Args:
-        canaries: as in `p_value`.
-        guesses: as in `p_value`.
-        correct: as in `p_value`.
-        delta: as in `p_value`.
-        significance: chance in (0, 1) that the bound is above the true ε.
-        way: how p-values are computed.
+        canaries: As in `p_value`.
+        guesses: As in `p_value`.
+        correct: As in `p_value`.
+        delta: As in `p_value`.
+        significance: Chance in (0, 1) that the bound is above the true ε.
+        way: How p-values are computed.
 
     Returns:
         ε, to within 1e-6.
@@ -134,7 +134,7 @@ def epsilon_lower_bound(
 
 
 def ceiling(canaries: int, guesses: int, delta: float, significance: float) -> float:
-    """Give the bound if every guess is right: the audit says nothing about an ε above it."""
+    """Return the bound if every guess is right: the audit says nothing about an ε above it."""
     return epsilon_lower_bound(canaries, guesses, guesses, delta, significance)
 
 
@@ -142,8 +142,8 @@ def guess(scores: NDArray[np.float64], each_side: int) -> NDArray[np.int8]:
     """Guess "in" (1) for the highest scores, "out" (-1) for the lowest, and abstain (0) between.
 
     Args:
-        scores: one a canary.
-        each_side: guesses of either kind, fixed before the scores are seen.
+        scores: One a canary.
+        each_side: Guesses of either kind, fixed before the scores are seen.
     """
     order = np.argsort(scores, kind="stable")
     guesses = np.zeros(len(scores), np.int8)

@@ -66,20 +66,20 @@ class Attack:
     """One onlooker's success.
 
     Attributes:
-        kind: who sees what.
-        onlooker: the same in words, for people.
-        encoding: of the features.
-        batch_size: rows in the step.
-        rows: rows attacked in all.
-        recovered: rows of which a plausible candidate had every attribute.
-        wrong: plausible candidates that are no row of the batch.
-        attributes_right: share of attributes right in the one best guess at each row; None where
+        kind: Who sees what.
+        onlooker: The same in words, for people.
+        encoding: Of the features.
+        batch_size: Rows in the step.
+        rows: Rows attacked in all.
+        recovered: Rows of which a plausible candidate had every attribute.
+        wrong: Plausible candidates that are no row of the batch.
+        attributes_right: Share of attributes right in the one best guess at each row; None where
             rows share a batch.
-        attributes_blind: the same for who sees nothing and takes each column's commonest value.
-        identified: lone rows that were picked out of all the data set's rows as the likeliest;
+        attributes_blind: The same for who sees nothing and takes each column's commonest value.
+        identified: Lone rows that were picked out of all the data set's rows as the likeliest;
             None where rows share a batch. By chance it is about one in `candidates`.
-        candidates: distinct rows to pick from.
-        statement: the ε that bounds this onlooker with all that it means; None where nothing does.
+        candidates: Distinct rows to pick from.
+        statement: The ε that bounds this onlooker with all that it means; None where nothing does.
     """
 
     kind: Onlooker
@@ -104,8 +104,8 @@ class Beside:
     """Recovered rows beside the true ones, in words.
 
     Attributes:
-        columns: names of the attributes shown.
-        rows: for each true row who says it ("true" first), what, and which of that is right.
+        columns: Names of the attributes shown.
+        rows: For each true row who says it ("true" first), what, and which of that is right.
     """
 
     columns: tuple[str, ...]
@@ -116,8 +116,8 @@ class Step:
     """A step of the paper's network on chosen rows of a data set, and its first layer's gradient.
 
     Args:
-        dataset: whose rows are attacked.
-        seed: of the initial weights and of which rows; protects nobody.
+        dataset: Whose rows are attacked.
+        seed: Of the initial weights and of which rows; protects nobody.
     """
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
@@ -131,7 +131,7 @@ class Step:
         self._start = get_arrays(self.model)
 
     def update(self, rows: NDArray[np.intp]) -> Arrays:
-        """Give the plaintext update of one SGD step on these rows: local minus global."""
+        """Return the plaintext update of one SGD step on these rows: local minus global."""
         optimizer = torch.optim.SGD(self.model.parameters(), lr=_RATE)
         optimizer.zero_grad()
         scores = log_probabilities(self.model(self.features[rows]))
@@ -140,7 +140,7 @@ class Step:
         return self._back()
 
     def epoch(self, rows: NDArray[np.intp]) -> Arrays:
-        """Give the plaintext update of one local epoch of Adam on these rows."""
+        """Return the plaintext update of one local epoch of Adam on these rows."""
         AdamTrainer(self.features[rows], self.labels[rows]).train_epoch(self.model, 0)
         self.model.eval()
         return self._back()
@@ -156,7 +156,7 @@ class Step:
         return flat[: units * width].reshape(units, width), flat[units * width :][:units]
 
     def blind(self) -> float:
-        """Give the share of attributes that taking each column's commonest value gets right."""
+        """Return the share of attributes that taking each column's commonest value gets right."""
         read = self.reader.read(self.true)
         return float(self.reader.right(self._commonest(read), read).mean())
 
@@ -168,7 +168,7 @@ class Step:
         return np.array(commonest)
 
     def guess(self, flat: Floats) -> tuple[Floats, Floats]:
-        """Give all candidates (c, d) and the one best guess (d,) at a lone row."""
+        """Return all candidates (c, d) and the one best guess (d,) at a lone row."""
         weight, bias = self.first_layer(flat)
         best = row_by_svd(weight, bias)
         return np.vstack([rows_by_unit(weight, bias), best]), best
@@ -238,9 +238,9 @@ class NoisyStep:
     """The step as DP-SGD takes it: clipped, and with a plan's local noise.
 
     Args:
-        step: the step.
-        plan: of one party with noise="local".
-        randomness: of the noise.
+        step: The step.
+        plan: Of one party with noise="local".
+        randomness: Of the noise.
     """
 
     def __init__(self, step: Step, plan: PrivacyPlan, randomness: NoiseSource) -> None:
@@ -249,7 +249,7 @@ class NoisyStep:
         self._rows = len(step.labels)
 
     def __call__(self, batch: NDArray[np.intp]) -> Floats:
-        """Give what is let out of a step on these rows."""
+        """Return what is let out of a step on these rows."""
         chosen = np.zeros(self._rows, np.bool_)
         chosen[batch] = True
         return self._sums.release(1, [self._clipper.clipped_sum(chosen)]).total
@@ -259,7 +259,7 @@ class Upload:
     """The step's update as the server of a job of two gets it, read as if it were plaintext.
 
     Args:
-        step: the step.
+        step: The step.
         scheme: "packed", or "reference" for the control in the clear.
     """
 
@@ -282,7 +282,7 @@ class Upload:
         )
 
     def __call__(self, batch: NDArray[np.intp]) -> Floats:
-        """Give what the server reads of a step on these rows."""
+        """Return what the server reads of a step on these rows."""
         return self.read(self._step.update(batch))
 
     def read(self, update: Arrays) -> Floats:
@@ -296,7 +296,7 @@ class SecondParty:
     """One of two parties, which subtracts its own part of an encrypted mean without noise.
 
     Args:
-        step: of the other party; this one's update is zero or anything else that it knows.
+        step: Of the other party; this one's update is zero or anything else that it knows.
     """
 
     def __init__(self, step: Step) -> None:
@@ -314,7 +314,7 @@ class SecondParty:
         )
 
     def __call__(self, batch: NDArray[np.intp]) -> Floats:
-        """Give the other's update as this party works it out."""
+        """Return the other's update as this party works it out."""
         own, other = self._step.update(self._step.order[-8:]), self._step.update(batch)
         self._round += 1
         mean = self._averaging.average(self._round, [own, other]).mean
@@ -325,10 +325,10 @@ class SecondPartyUnderShares:
     """One of two parties under noise shares, which takes out its own sum and its own share.
 
     Args:
-        step: of the other party.
-        plan: of two parties with noise="shares".
-        randomness: one source a party.
-        insider: whether it takes its part out; an outsider sees the sum.
+        step: Of the other party.
+        plan: Of two parties with noise="shares".
+        randomness: One source a party.
+        insider: Whether it takes its part out; an outsider sees the sum.
     """
 
     def __init__(
@@ -346,7 +346,7 @@ class SecondPartyUnderShares:
         self._round = 0
 
     def __call__(self, batch: NDArray[np.intp]) -> Floats:
-        """Give what it knows of the other's clipped sum after one round."""
+        """Return what it knows of the other's clipped sum after one round."""
         self._round += 1
         empty, chosen = np.zeros((2, self._rows), np.bool_)
         chosen[batch] = True

@@ -47,10 +47,10 @@ class Distinguishing:
     """Which of two known updates was sent? Guessed from the bytes.
 
     Attributes:
-        scheme: of `privfed.secagg`; "reference" is the control in the clear.
-        trials: fair coins.
-        right: right guesses.
-        p_value: of so many or more by chance.
+        scheme: Of `privfed.secagg`; "reference" is the control in the clear.
+        trials: Fair coins.
+        right: Right guesses.
+        p_value: Of so many or more by chance.
     """
 
     scheme: str
@@ -78,11 +78,11 @@ class Detection:
     """How often each check flagged runs with one planted fault, or sound ones.
 
     Attributes:
-        planted: the fault's name; "nothing" for sound runs.
-        words: what is broken.
-        meant: the check meant for it; None for sound runs.
-        runs: how many.
-        flagged: runs flagged, by check.
+        planted: The fault's name; "nothing" for sound runs.
+        words: What is broken.
+        meant: The check meant for it; None for sound runs.
+        runs: How many.
+        flagged: Runs flagged, by check.
     """
 
     planted: str
@@ -106,20 +106,20 @@ class AuditResults:
     """The whole file.
 
     Attributes:
-        provenance: versions, command, data and their hash, machine.
-        simulation: whether noise came from a seed, which protects nobody.
-        quick: whether fewer models were trained.
-        attacks: what each onlooker of one training step made of its rows.
-        beside: recovered rows beside the true ones.
-        distinguishing: under encryption, and the control.
+        provenance: Versions, command, data and their hash, machine.
+        simulation: Whether noise came from a seed, which protects nobody.
+        quick: Whether fewer models were trained.
+        attacks: What each onlooker of one training step made of its rows.
+        beside: Recovered rows beside the true ones.
+        distinguishing: Under encryption, and the control.
         membership: LiRA on models without and with noise.
-        bounds: the one-run lower bound on ε by what was planted; "nothing" is the real thing.
-        checked: what each check said of the real thing, by whose noise it is.
-        checks: what the checks are.
-        detections: planted faults and sound runs.
-        verdicts: what held.
-        limits: what all of this cannot see.
-        seconds: by part, wall clock.
+        bounds: The one-run lower bound on ε by what was planted; "nothing" is the real thing.
+        checked: What each check said of the real thing, by whose noise it is.
+        checks: What the checks are.
+        detections: Planted faults and sound runs.
+        verdicts: What held.
+        limits: What all of this cannot see.
+        seconds: By part, wall clock.
     """
 
     provenance: dict[str, Any]
@@ -151,7 +151,7 @@ class AuditResults:
         """Write atomically: a reader sees the old file or the new one.
 
         Raises:
-            ConfigError: the folder cannot be written.
+            ConfigError: The folder cannot be written.
         """
         text = self.to_json().encode()
         rows_in_the_clear = 0o600

@@ -48,14 +48,14 @@ def run_audit(
     """Audit the project's own pieces on a data set's rows.
 
     Args:
-        dataset: whose rows are attacked.
-        settings: how much work.
-        other_encoding: the same rows encoded in another way, attacked in the clear too.
-        command: the command that asked, for the provenance; None where a program did.
-        advance: for a progress bar.
+        dataset: Whose rows are attacked.
+        settings: How much work.
+        other_encoding: The same rows encoded in another way, attacked in the clear too.
+        command: The command that asked, for the provenance; None where a program did.
+        advance: For a progress bar.
 
     Raises:
-        ConfigError: too few rows.
+        ConfigError: Too few rows.
     """
     if len(dataset) < settings.attacked_rows:
         raise ConfigError(

@@ -37,11 +37,11 @@ class Scenes:
     """The onlookers of a step on a data set's rows.
 
     Args:
-        dataset: whose rows are attacked.
-        settings: how many, and the seed of the network.
-        source: of noise and coins.
-        other_encoding: the same rows encoded in another way, attacked in the clear too.
-        advance: for a progress bar.
+        dataset: Whose rows are attacked.
+        settings: How many, and the seed of the network.
+        source: Of noise and coins.
+        other_encoding: The same rows encoded in another way, attacked in the clear too.
+        advance: For a progress bar.
     """
 
     def __init__(

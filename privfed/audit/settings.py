@@ -13,20 +13,20 @@ class AuditSettings:
     """How much work an audit is.
 
     Attributes:
-        quick: whether this is the short audit; only written down.
-        seed: of noise and coins in simulation; None draws them from the operating system.
-        parties: of the canary runs, ≥ 2.
-        target_epsilon: of the canary runs' plan.
-        attacked_rows: rows that the onlookers attack, a multiple of 64 at most the table's.
-        shadow_models: models of LiRA.
-        epochs: of plain training there.
-        steps: of private training there.
-        member_epsilons: of private training there.
-        canaries: of the run that gives the lower bound.
-        small_canaries: of each of the many runs.
-        rounds: of a canary run, ≥ 5.
-        runs: of each planted fault, and of sound ones.
-        most_rows: rows of a larger data set that are drawn for the audit.
+        quick: Whether this is the short audit; only written down.
+        seed: Of noise and coins in simulation; None draws them from the operating system.
+        parties: Of the canary runs, ≥ 2.
+        target_epsilon: Of the canary runs' plan.
+        attacked_rows: Rows that the onlookers attack, a multiple of 64 at most the table's.
+        shadow_models: Models of LiRA.
+        epochs: Of plain training there.
+        steps: Of private training there.
+        member_epsilons: Of private training there.
+        canaries: Of the run that gives the lower bound.
+        small_canaries: Of each of the many runs.
+        rounds: Of a canary run, ≥ 5.
+        runs: Of each planted fault, and of sound ones.
+        most_rows: Rows of a larger data set that are drawn for the audit.
     """
 
     quick: bool = False
@@ -52,7 +52,7 @@ class AuditSettings:
 
     @classmethod
     def short(cls, seed: int | None = None) -> AuditSettings:
-        """Give the settings of `--quick`: fewer and shorter shadow models, nothing else."""
+        """Return the settings of `--quick`: fewer and shorter shadow models, nothing else."""
         return cls(quick=True, seed=seed, shadow_models=32, epochs=60, steps=120)
 
     @property

@@ -18,7 +18,7 @@ class PSIAligner:
     def __call__(
         self, left: NDArray[np.str_], right: NDArray[np.str_]
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Give the positions of equal IDs in both columns, one pair for each two equal ones."""
+        """Return the positions of equal IDs in both columns, one pair for each two equal ones."""
         found = psi.align(left, right, duplicates="all")
         self.protocol = found.protocol
         self.bytes_exchanged += found.bytes_exchanged

@@ -11,7 +11,7 @@ _PATHS = frozenset({"data", "out"})
 
 
 def command_line(context: typer.Context) -> str:
-    """Give the command with the options that were given; of a path only its last part.
+    """Return the command with the options that were given; of a path only its last part.
 
     It is made of what was parsed, not of the process's arguments: those may be another program's.
     """

@@ -67,7 +67,7 @@ class CleaningReport:
         return text
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as plain values for JSON."""
+        """Return the report as plain values for JSON."""
         return {
             "rows": self.rows,
             "dropped_rows": 0,

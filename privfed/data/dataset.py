@@ -53,10 +53,10 @@ class Dataset:
         return len(self.labels)
 
     def require_ids(self, purpose: str) -> NDArray[np.str_]:
-        """Give the IDs to what cannot do without.
+        """Return the IDs, for a purpose that needs them.
 
         Args:
-            purpose: What needs them, as the beginning of the message.
+            purpose: What needs them; the error message begins with it.
 
         Raises:
             ConfigError: The source has none.

@@ -47,7 +47,7 @@ def fetch_dresses() -> pd.DataFrame:
 
 
 def parse_dresses(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give OpenML's table UCI's column names and labels.
+    """Rename the columns and labels of OpenML's table to UCI's.
 
     Args:
         frame: As `fetch_openml(as_frame=True).frame` gives it: V1 … V12 and Class.

@@ -42,23 +42,23 @@ def dp_sgd_epsilon(
     joint: bool = False,
     discretisation: float = _DISCRETISATION,
 ) -> float:
-    """Give ε for a unit whose rows lie as `placement` says.
+    """Return ε for a unit whose rows lie as `placement` says.
 
     Args:
-        noise_multiplier: standard deviation of the noise over the clip norm, > 0: of each party's
+        noise_multiplier: Standard deviation of the noise over the clip norm, > 0: of each party's
             noise, or where `joint` of the noise on the sum of all parties.
         sampling_rates: Poisson sampling rate in (0, 1] of each party.
-        steps: noisy steps of each party, ≥ 0; where `joint`, the same number for all.
-        placement: the unit's training rows at each party.
-        delta: in (0, 1).
-        joint: whether a step shows nothing but one noisy sum over all parties.
-        discretisation: grid of the privacy loss; a coarser one is faster and gives a larger ε.
+        steps: Noisy steps of each party, ≥ 0; where `joint`, the same number for all.
+        placement: The unit's training rows at each party.
+        delta: In (0, 1).
+        joint: Whether a step shows nothing but one noisy sum over all parties.
+        discretisation: Grid of the privacy loss; a coarser one is faster and gives a larger ε.
 
     Returns:
         The upper bound on ε under adding or removing the unit, for somebody who sees every model.
 
     Raises:
-        ConfigError: a value outside its range, or lists of different lengths.
+        ConfigError: A value outside its range, or lists of different lengths.
     """
     if not noise_multiplier > 0 or not math.isfinite(noise_multiplier):
         raise ConfigError(f"the noise multiplier must be a positive number, not {noise_multiplier}")
@@ -78,7 +78,7 @@ def dp_sgd_losses(
     joint: bool,
     discretisation: float,
 ) -> list[pld.PrivacyLossDistribution]:
-    """Give the distributions whose ε `dp_sgd_epsilon` gives, one a kind of placement.
+    """Return the distributions whose ε `dp_sgd_epsilon` gives, one a kind of placement.
 
     Kinds that lose no more than another, whatever is composed with them, are left out.
     """
@@ -189,7 +189,7 @@ def _releases(
 
 
 def _covers(one: _Releases, other: _Releases) -> bool:
-    """Tell whether one kind surely loses as much: as often, with rows as likely to be as many.
+    """Return whether one kind surely loses as much: as often, with rows as likely to be as many.
 
     The loss rises with the noisy value, so the best test for the unit is a threshold, and more rows
     pass it more often.

@@ -40,14 +40,14 @@ class PrivacyBudget:
     dies half-way is paid for.
 
     Args:
-        epsilon: what may be spent in all, against insiders.
-        delta: the δ of that.
-        privacy_unit: what is protected; every plan must protect the same.
-        path: file that keeps the budget across restarts; created where it does not exist, locked
+        epsilon: What may be spent in all, against insiders.
+        delta: The δ of that.
+        privacy_unit: What is protected; every plan must protect the same.
+        path: File that keeps the budget across restarts; created where it does not exist, locked
             while in use. None keeps it in memory, for simulation.
 
     Raises:
-        ConfigError: a number is out of range, or the file is no such budget or in use.
+        ConfigError: A number is out of range, or the file is no such budget or in use.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class PrivacyBudget:
         self.close()
 
     def close(self) -> None:
-        """Give the file free for others; nothing is spent any more."""
+        """Release the file; nothing can be spent any more."""
         with self._one:
             self._file.close()
 
@@ -98,15 +98,15 @@ class PrivacyBudget:
         )
 
     def rounds_spent(self, plan: PrivacyPlan) -> int:
-        """Give how many rounds of a plan are paid for, in this process or an earlier one."""
+        """Return how many rounds of a plan are paid for, in this process or an earlier one."""
         spent = self._spent.get(plan.fingerprint)
         return spent.rounds if spent else 0
 
     def rounds_left(self, plan: PrivacyPlan) -> int:
-        """Give how many further rounds of a plan its own number and this budget allow.
+        """Return how many further rounds of a plan its own number and this budget allow.
 
         Raises:
-            ConfigError: the plan protects another unit.
+            ConfigError: The plan protects another unit.
         """
         self._check_unit(plan)
         return self._affordable_rounds(plan) - self.rounds_spent(plan)
@@ -115,11 +115,11 @@ class PrivacyBudget:
         """Pay for the next round of a plan, on disk when this returns, and give its number from 1.
 
         Raises:
-            BudgetExceededError: the round would exceed the budget, or the plan's rounds are done;
+            BudgetExceededError: The round would exceed the budget, or the plan's rounds are done;
                 nothing is spent.
-            ConfigError: the plan protects another unit, the budget was closed, or its file cannot
+            ConfigError: The plan protects another unit, the budget was closed, or its file cannot
                 be written.
-            ReplayError: this budget came here by a fork, whose other side would spend the same.
+            ReplayError: This budget came here by a fork, whose other side would spend the same.
         """
         if not self._process.is_this:
             raise ReplayError("this budget belongs to the process it was forked from")
@@ -173,7 +173,7 @@ class PrivacyBudget:
         return self._composed({plan.fingerprint: _Spent(plan, rounds)}) <= self.epsilon
 
     def _composed(self, instead: dict[str, _Spent]) -> float:
-        """Give ε of all that is spent, with some plans' rounds replaced."""
+        """Return ε of all that is spent, with some plans' rounds replaced."""
         spent = [each for each in (self._spent | instead).values() if each.rounds > 0]
         if not spent:
             return 0.0

@@ -33,23 +33,23 @@ def calibrate(
     """Find the least noise that keeps the worst-placed unit at `target_epsilon`, and check it.
 
     Args:
-        target_epsilon: asked ε > 0 over all rounds, against insiders.
-        delta: below one over the number of units.
-        noise: as in `PrivacyPlan`.
-        rows: training rows of each party, ≥ 1.
-        rounds: rounds in all, ≥ 1.
-        l2_clip_norm: bound on one row's part of a sum, > 0.
-        sampling_rates: one a party in (0, 1]; or give `expected_batch_size`.
-        expected_batch_size: rows expected in a party's batch; one with fewer takes all.
-        steps_per_round: one a party. None: local noise goes once over the rows, others step once.
-        placements: for each unit its rows at each party; None: every row is a unit of its own.
-        privacy_unit: what is protected, in words.
-        quorum: as in `PrivacyPlan`; None: all parties.
-        colluders: as in `PrivacyPlan`.
-        dimension: as in `PrivacyPlan`.
+        target_epsilon: Asked ε > 0 over all rounds, against insiders.
+        delta: Below one over the number of units.
+        noise: As in `PrivacyPlan`.
+        rows: Training rows of each party, ≥ 1.
+        rounds: Rounds in all, ≥ 1.
+        l2_clip_norm: Bound on one row's part of a sum, > 0.
+        sampling_rates: One a party in (0, 1]; or give `expected_batch_size`.
+        expected_batch_size: Rows expected in a party's batch; one with fewer takes all.
+        steps_per_round: One a party. None: local noise goes once over the rows, others step once.
+        placements: For each unit its rows at each party; None: every row is a unit of its own.
+        privacy_unit: What is protected, in words.
+        quorum: As in `PrivacyPlan`; None: all parties.
+        colluders: As in `PrivacyPlan`.
+        dimension: As in `PrivacyPlan`.
 
     Raises:
-        ConfigError: a value outside its range, or an ε that no noise reaches.
+        ConfigError: A value outside its range, or an ε that no noise reaches.
     """
     rows = tuple(rows)
     if (sampling_rates is None) == (expected_batch_size is None):

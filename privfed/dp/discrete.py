@@ -54,15 +54,15 @@ def discrete_gaussian(
     """Draw one integer a centre, with probability proportional to exp(−(x − centre)²/(2σ²)).
 
     Args:
-        centres: any shape, each at most 2^50 in magnitude, in grid units.
+        centres: Any shape, each at most 2^50 in magnitude, in grid units.
         standard_deviation: σ in grid units, from 4 (for the privacy proof) to 2^32.
-        randomness: where the bits come from.
+        randomness: Where the bits come from.
 
     Returns:
         Independent integers in the shape of `centres`.
 
     Raises:
-        ConfigError: a value outside its range, or a centre that is NaN or infinite.
+        ConfigError: A value outside its range, or a centre that is NaN or infinite.
     """
     sigma = float(standard_deviation)
     if not LEAST_SHARE <= sigma <= _MOST_SPREAD:
@@ -144,7 +144,7 @@ def _exponential(words: NDArray[np.uint64]) -> tuple[NDArray[np.float64], NDArra
 
 
 def _exponent(magnitude: Any, toward: Any, sigma: Any) -> Any:
-    """Give γ, of float64 arrays or of fractions."""
+    """Return γ, of float64 arrays or of fractions."""
     g = (magnitude - toward) / sigma - 1
     return g * g / 2 + (abs(toward) - toward) / sigma
 

@@ -20,7 +20,7 @@ LEAST_SHARE = 4.0
 
 
 def dominating_variance(share_variances: Sequence[float]) -> float:
-    """Give the variance Σσᵢ² − r² of the continuous Gaussian to account with, rounded down.
+    """Return the variance Σσᵢ² − r² of the continuous Gaussian to account with, rounded down.
 
     Args:
         share_variances: σᵢ² of every honest share in squared grid units, each at least 16. Shares
@@ -30,7 +30,7 @@ def dominating_variance(share_variances: Sequence[float]) -> float:
         The variance in squared grid units; `domination_gap` tells what to add to its (ε, δ).
 
     Raises:
-        ConfigError: no share, or one that is too narrow or not finite.
+        ConfigError: No share, or one that is too narrow or not finite.
     """
     if not share_variances:
         raise ConfigError("the noise needs at least one honest share: ask for fewer colluders")
@@ -49,15 +49,15 @@ def domination_gap(dimension: int, releases: int, shares: int) -> float:
     If the continuous mechanism is (ε, δ)-DP, then the real one is (ε + 2η, e^η·δ)-DP.
 
     Args:
-        dimension: integers in a release, ≥ 1.
-        releases: adaptive releases in all, ≥ 0.
-        shares: honest shares in a sum, ≥ 1.
+        dimension: Integers in a release, ≥ 1.
+        releases: Adaptive releases in all, ≥ 0.
+        shares: Honest shares in a sum, ≥ 1.
 
     Returns:
         η = releases · dimension · η₁, where η₁ ≈ 1.1e-34.
 
     Raises:
-        ConfigError: a count below its range.
+        ConfigError: A count below its range.
     """
     if dimension < 1 or releases < 0 or shares < 1:
         raise ConfigError("dimension and shares are whole numbers from 1 up, releases from 0 up")

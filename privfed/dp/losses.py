@@ -29,12 +29,12 @@ Floats = NDArray[np.float64]
 def step_loss(
     noise_multiplier: float, chances: Sequence[float], discretisation: float
 ) -> PrivacyLossDistribution:
-    """Give the distribution of a step's privacy loss, pessimistically on a grid.
+    """Return the distribution of a step's privacy loss, pessimistically on a grid.
 
     Args:
         noise_multiplier: σ over the clip norm, > 0.
         chances: p_0 … p_r, the chance that j of the unit's rows are in the step; they sum to one.
-        discretisation: the grid of the loss, > 0.
+        discretisation: The grid of the loss, > 0.
     """
     pair = _Pair(noise_multiplier, np.asarray(chances, np.float64))
     low, high = pair.loss(np.array([-_TAIL * pair.sigma, pair.rows + _TAIL * pair.sigma]))
@@ -61,13 +61,13 @@ class _Pair:
         self._chances = chances[present]
 
     def loss(self, x: Floats) -> Floats:
-        """Give log of mixture over Gaussian at x; it rises with x."""
+        """Return log(mixture / Gaussian) at x; it rises with x."""
         exponents = (np.multiply.outer(self._shifts, x).T - self._shifts**2 / 2) / self.sigma**2
         found: Floats = special.logsumexp(exponents + np.log(self._chances), axis=1)
         return found
 
     def _threshold(self, losses: Floats) -> Floats:
-        """Give the x at which the loss is reached, or the end of the range on its side."""
+        """Return the x at which the loss is reached, or the end of the range on its side."""
         cells = np.linspace(-2 * _TAIL * self.sigma, self.rows + 2 * _TAIL * self.sigma, _CELLS)
         right = np.clip(np.searchsorted(self.loss(cells), losses), 1, _CELLS - 1)
         low, high = cells[right - 1], cells[right]
@@ -78,13 +78,13 @@ class _Pair:
         return high
 
     def removed(self, epsilons: Floats) -> Floats:
-        """Give the divergence of the mixture from the Gaussian at each ε."""
+        """Return the divergence of the mixture from the Gaussian at each ε."""
         x = self._threshold(epsilons)
         found: Floats = self._mixed(-x, -1.0) - np.exp(epsilons + special.log_ndtr(-x / self.sigma))
         return found
 
     def added(self, epsilons: Floats) -> Floats:
-        """Give the divergence of the Gaussian from the mixture at each ε."""
+        """Return the divergence of the Gaussian from the mixture at each ε."""
         x = self._threshold(-epsilons)
         mixed = self._mixed(x, 1.0)
         with np.errstate(divide="ignore"):
@@ -93,7 +93,7 @@ class _Pair:
         return found
 
     def _mixed(self, x: Floats, sign: float) -> Floats:
-        """Give the mixture's mass on one side of a threshold."""
+        """Return the mixture's mass on one side of a threshold."""
         apart = np.subtract.outer(x, sign * self._shifts) / self.sigma
         mass: Floats = special.ndtr(apart) @ self._chances
         return mass

@@ -40,27 +40,27 @@ class PrivacyPlan:
     and sums take everything from it and refuse data and partners that do not match.
 
     Attributes:
-        noise: whose noise a release holds. "local": every party adds all of it to its own sum, so
+        noise: Whose noise a release holds. "local": every party adds all of it to its own sum, so
             it needs to trust nobody. "shares": every party adds a share under encryption and only
             the sum is decrypted (Truex et al., arXiv 1812.03224). "central": a trusted server
             adds it to the sum.
-        rows: training rows of each party, ≥ 1; assumed public. A client-level plan has 1 each.
+        rows: Training rows of each party, ≥ 1; assumed public. A client-level plan has 1 each.
         sampling_rates: Poisson rate in (0, 1] of each party's rows in a step.
-        rounds: rounds in all, ≥ 1.
-        steps_per_round: releases a round of each party; 1 unless the noise is local.
-        l2_clip_norm: bound on what one row adds to a sum, > 0.
-        noise_multiplier: standard deviation over `l2_clip_norm`, of each party's noise if local,
+        rounds: Rounds in all, ≥ 1.
+        steps_per_round: Releases a round of each party; 1 unless the noise is local.
+        l2_clip_norm: Bound on what one row adds to a sum, > 0.
+        noise_multiplier: Standard deviation over `l2_clip_norm`, of each party's noise if local,
             else of the noise in the sum that nobody knows a part of.
-        delta: the δ of every ε here.
-        privacy_unit: what is protected, in words.
-        placements: for each unit its rows at each party; assumed public. Kept are the worst.
-        quorum: parties k whose share a round needs; the others' numbers come on top.
-        colluders: parties t whose shares may be known or missing; only shares depend on it.
-        dimension: values in a release, which shares must know.
-        target_epsilon: the ε that was asked, if any; a plan that spends more cannot be made.
+        delta: The δ of every ε here.
+        privacy_unit: What is protected, in words.
+        placements: For each unit its rows at each party; assumed public. Kept are the worst.
+        quorum: Parties k whose share a round needs; the others' numbers come on top.
+        colluders: Parties t whose shares may be known or missing; only shares depend on it.
+        dimension: Values in a release, which shares must know.
+        target_epsilon: The ε that was asked, if any; a plan that spends more cannot be made.
 
     Raises:
-        ConfigError: values out of range or at odds, or a target that is missed.
+        ConfigError: Values out of range or at odds, or a target that is missed.
     """
 
     noise: Noise
@@ -168,7 +168,7 @@ class PrivacyPlan:
         insiders: bool = True,
         placements: Sequence[Placement] | None = None,
     ) -> float:
-        """Give ε at `delta` after that many rounds, for the worst of the placements."""
+        """Return ε at `delta` after that many rounds, for the worst of the placements."""
         if rounds == 0:
             return 0.0
         noise_multiplier, gap = self._dominating(rounds, insiders)
@@ -190,7 +190,7 @@ class PrivacyPlan:
     def losses(
         self, rounds: int, discretisation: float
     ) -> tuple[list[pld.PrivacyLossDistribution], float]:
-        """Give the losses of that many rounds to compose with others', against insiders.
+        """Return the losses of that many rounds to compose with others', against insiders.
 
         Returns:
             A distribution for each kind of worst-placed unit, and the η of `privfed.dp.domination`
@@ -208,7 +208,7 @@ class PrivacyPlan:
         return found, gap
 
     def _dominating(self, rounds: int, insiders: bool) -> tuple[float, float]:
-        """Give the noise multiplier of the continuous Gaussian to account with, and its gap."""
+        """Return the noise multiplier of the continuous Gaussian to account with, and its gap."""
         if not self.is_shared:
             return self.noise_multiplier, 0.0
         honest = self.quorum - (self.colluders if insiders else 0)
@@ -222,7 +222,7 @@ class PrivacyPlan:
         return hashlib.sha256(b"privfed/1/plan\x00" + text.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the settings as plain values; `from_dict` is the way back."""
+        """Return the settings as plain values; `from_dict` is the way back."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -230,7 +230,7 @@ class PrivacyPlan:
         """Make a plan of what `to_dict` gave, through JSON or not.
 
         Raises:
-            ConfigError: the settings are no plan's.
+            ConfigError: The settings are no plan's.
         """
         try:
             lists = {"rows": 0, "sampling_rates": 0, "steps_per_round": 0}
@@ -255,7 +255,7 @@ class PrivacyPlan:
 
 
 def _normalise(plan: PrivacyPlan) -> None:
-    """Give every setting its one type, so that equal plans have equal fingerprints."""
+    """Convert every setting to its one type, so that equal plans have equal fingerprints."""
     whole, real = operator.index, float
     kinds: dict[str, Callable[[Any], Any]] = {
         **dict.fromkeys(("rounds", "quorum", "colluders", "dimension"), whole),
@@ -280,7 +280,7 @@ def check_rates(sampling_rates: Sequence[float]) -> None:
     """Refuse what is no Poisson rate.
 
     Raises:
-        ConfigError: a rate is not in (0, 1].
+        ConfigError: A rate is not in (0, 1].
     """
     if any(not 0 < rate <= 1 for rate in sampling_rates):
         raise ConfigError("a Poisson sampling rate must lie in (0, 1]")

@@ -67,11 +67,11 @@ class _KeyStream:
         "Continuous noise on a grid", bounds by how much its chance may be off.
 
         Args:
-            values: of any shape.
-            standard_deviation: above 0.
+            values: Of any shape.
+            standard_deviation: Above 0.
 
         Raises:
-            ConfigError: the standard deviation is no such number.
+            ConfigError: The standard deviation is no such number.
         """
         grid = noise_grid(standard_deviation)
         noisy = self.gaussian(standard_deviation, np.shape(values))
@@ -95,10 +95,10 @@ class _KeyStream:
 
 
 def noise_grid(standard_deviation: float) -> float:
-    """Give the step of the grid that noisy values are released on: 2^k from σ/32 to σ/16.
+    """Return the step of the grid that noisy values are released on: 2^k from σ/32 to σ/16.
 
     Raises:
-        ConfigError: the standard deviation is not a number from 1e-280 to 1e280.
+        ConfigError: The standard deviation is not a number from 1e-280 to 1e280.
     """
     if not 1e-280 <= standard_deviation <= 1e280:
         raise ConfigError(
@@ -135,7 +135,7 @@ class SecretRandomness(_KeyStream):
     """Noise and coins under a key from the operating system; two instances never agree.
 
     Raises:
-        ReplayError: on use, it came here by a fork, whose other side would draw the same.
+        ReplayError: On use, it came here by a fork, whose other side would draw the same.
     """
 
     simulation = False
@@ -170,7 +170,7 @@ def require_secret(sources: Sequence[NoiseSource], simulation: bool) -> None:
     """Refuse seeded randomness where it would have to protect somebody.
 
     Raises:
-        ConfigError: a source is seeded and this is no simulation.
+        ConfigError: A source is seeded and this is no simulation.
     """
     if not simulation and any(source.simulation for source in sources):
         raise ConfigError(

@@ -30,11 +30,11 @@ class NoiseShares:
     """The integers of a plan with noise="shares": what a party sends and what their sum means.
 
     Args:
-        plan: the plan that all parties agreed on.
-        simulation: whether seeded randomness is meant.
+        plan: The plan that all parties agreed on.
+        simulation: Whether seeded randomness is meant.
 
     Raises:
-        ConfigError: the plan's noise is not made of shares.
+        ConfigError: The plan's noise is not made of shares.
     """
 
     def __init__(self, plan: PrivacyPlan, *, simulation: bool = False) -> None:
@@ -51,11 +51,11 @@ class NoiseShares:
 
         Args:
             clipped: (dimension,) sum of this party's clipped rows.
-            l2_sensitivity: how far one row moves it; at most the plan's clip norm, but for `SLACK`.
-            randomness: what nothing else was drawn from twice; seeded only in simulation.
+            l2_sensitivity: How far one row moves it; at most the plan's clip norm, but for `SLACK`.
+            randomness: What nothing else was drawn from twice; seeded only in simulation.
 
         Raises:
-            ConfigError: the sum does not fit the plan or is not finite, or a seed would have to
+            ConfigError: The sum does not fit the plan or is not finite, or a seed would have to
                 protect it.
         """
         require_secret([randomness], self._simulation)
@@ -100,7 +100,7 @@ def check_sum(plan: PrivacyPlan, clipped: NDArray[np.float64], l2_sensitivity: f
     """Refuse a sum of clipped rows that the plan's noise would not hide.
 
     Raises:
-        ConfigError: its length is not the plan's dimension, or a row moves it too far.
+        ConfigError: Its length is not the plan's dimension, or a row moves it too far.
     """
     if clipped.shape != (plan.dimension,):
         raise ConfigError(

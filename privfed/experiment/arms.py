@@ -40,16 +40,16 @@ class Arm:
     typed here; `label` and `who_sees` are for people.
 
     Attributes:
-        name: as on the command line, such as "federated-he".
-        label: for pictures and tables, such as "federated, encrypted".
-        trains: who does.
-        party: that party's number, from 0, where one trains by itself; else None.
-        aggregation: how updates, or sums of gradients, are brought together.
-        privacy: what bounds a unit's influence; private arms run once at each asked ε.
-        who_sees: one sentence on who could see what.
+        name: As on the command line, such as "federated-he".
+        label: For pictures and tables, such as "federated, encrypted".
+        trains: Who does.
+        party: That party's number, from 0, where one trains by itself; else None.
+        aggregation: How updates, or sums of gradients, are brought together.
+        privacy: What bounds a unit's influence; private arms run once at each asked ε.
+        who_sees: One sentence on who could see what.
 
     Raises:
-        ConfigError: a kind is unknown, or they contradict each other: one of them would be ignored.
+        ConfigError: A kind is unknown, or they contradict each other: one of them would be ignored.
     """
 
     name: str
@@ -196,7 +196,7 @@ _TOGETHER = (
 
 
 def all_arms(party_names: Sequence[str]) -> dict[str, Arm]:
-    """Give every arm there is for these parties, by name, in the order in which they run."""
+    """Return every arm there is for these parties, by name, in the order in which they run."""
     alone = [
         Arm(
             name,
@@ -216,7 +216,7 @@ def choose_arms(names: Sequence[str] | None, party_names: Sequence[str]) -> tupl
     """Pick arms by name; None means all.
 
     Raises:
-        ConfigError: a name is unknown.
+        ConfigError: A name is unknown.
     """
     known = all_arms(party_names)
     for name in names or ():

@@ -29,7 +29,7 @@ class Aligner(Protocol):
     bytes_exchanged: int  # by all calls so far
 
     def __call__(self, left: IDs, right: IDs) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Give the positions of equal IDs in both columns."""
+        """Return the positions of equal IDs in both columns."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +37,11 @@ class Exposure:
     """What intersection says about one split.
 
     Attributes:
-        seen_by: for each party a mask (its test rows, parties): the ID is in that party's training.
-        repeated: for each party a mask of test rows whose ID stands earlier among its test rows.
-        elsewhere: for each party a mask of test rows whose ID an earlier party tests on too.
-        placements: for each unit in training, its training rows at each party.
-        overlap: the counts, for the report.
+        seen_by: For each party a mask (its test rows, parties): the ID is in that party's training.
+        repeated: For each party a mask of test rows whose ID stands earlier among its test rows.
+        elsewhere: For each party a mask of test rows whose ID an earlier party tests on too.
+        placements: For each unit in training, its training rows at each party.
+        overlap: The counts, for the report.
     """
 
     seen_by: tuple[Mask, ...]
@@ -51,7 +51,7 @@ class Exposure:
     overlap: Overlap
 
     def masks(self, members: Sequence[int]) -> tuple[Mask, Mask]:
-        """Give masks over the concatenated test rows of `members`, who train together.
+        """Return masks over the concatenated test rows of `members`, who train together.
 
         The first: some member trained on the row's ID. The second: no party did, and the row is
         the only one, or the first one, of its ID among these test rows.
@@ -70,7 +70,7 @@ def expose(
     """Run the intersections of one split; needs IDs.
 
     Raises:
-        ConfigError: the data set has no IDs.
+        ConfigError: The data set has no IDs.
     """
     ids = dataset.require_ids("seen and unseen accuracy")
     start, bytes_before = time.perf_counter(), align.bytes_exchanged

@@ -56,7 +56,7 @@ def save_model(path: Path, model: SavedModel) -> None:
     """Write the model; a reader sees the old file or the new one.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: The folder cannot be written.
     """
     header = {
         "format": _FORMAT,
@@ -72,7 +72,7 @@ def load_model(path: Path) -> SavedModel:
     """Read what `save_model` wrote.
 
     Raises:
-        ConfigError: the file is missing, or not a model of this version.
+        ConfigError: The file is missing, or not a model of this version.
     """
     if not path.is_file():
         raise ConfigError(
@@ -112,7 +112,7 @@ def predict(model: SavedModel, path: Path) -> Prediction:
     """Judge the rows of a CSV or XLSX file that has the columns the model was trained on.
 
     Raises:
-        ConfigError: the file is missing, empty or has other columns.
+        ConfigError: The file is missing, empty or has other columns.
     """
     raw = read_new_rows(path, model.encoder)
     features, unseen = model.encoder.encode(raw)

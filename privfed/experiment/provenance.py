@@ -33,9 +33,9 @@ def provenance(settings: Settings, dataset: Dataset, command: str | None = None)
     """Describe a benchmark's origin as results.json keeps it; names no person, host or folder.
 
     Args:
-        settings: what was asked.
-        dataset: the rows.
-        command: the command that asked, without folders; None where a program did. What that
+        settings: What was asked.
+        dataset: The rows.
+        command: The command that asked, without folders; None where a program did. What that
             program was called with is its own affair and is not looked at.
     """
     return origin(dataset, command) | {

@@ -31,7 +31,7 @@ def jobs(settings: Settings) -> list[Job]:
     """List the runs that the settings ask for, in order.
 
     Raises:
-        ConfigError: an arm is unknown.
+        ConfigError: An arm is unknown.
     """
     arms = choose_arms(settings.arms, party_names(settings.parties))
     found = [
@@ -70,18 +70,18 @@ def run_benchmark(
     """Run what is asked and not yet in `directory`; leave results.json, runs and models there.
 
     Args:
-        settings: what to run.
-        dataset: the rows; their IDs are compared across parties by `align` alone.
-        align: private set intersection.
-        directory: output folder; made if absent.
-        provenance: what results.json says of where it comes from.
-        advance: told of progress.
+        settings: What to run.
+        dataset: The rows; their IDs are compared across parties by `align` alone.
+        align: Private set intersection.
+        directory: Output folder; made if absent.
+        provenance: What results.json says of where it comes from.
+        advance: Told of progress.
 
     Returns:
         The results as written.
 
     Raises:
-        ConfigError: settings and data do not fit, or the folder cannot be written.
+        ConfigError: Settings and data do not fit, or the folder cannot be written.
     """
     asked = jobs(settings)
     # All splits first: what does not fit is refused before a folder is made or an arm has run.
@@ -130,7 +130,7 @@ def _deals(
 
 
 def _kept(store: RunStore, key: dict[str, Any], directory: Path) -> Run | None:
-    """Give a finished run whose model is still the one that it left."""
+    """Return a finished run whose model is still the one that it left."""
     run = store.load(key)
     if run is None or run.model is None:
         return None
@@ -142,7 +142,7 @@ def _kept(store: RunStore, key: dict[str, Any], directory: Path) -> Run | None:
 
 
 def _key(job: Job, settings: Settings, dataset: Dataset) -> dict[str, Any]:
-    """All that a run depends on; the encoder says which columns are label and ID."""
+    """Return all that a run depends on; the encoder says which columns are label and ID."""
     private = dataclasses.asdict(settings) if job.arm.private else {}
     for name in ("splits", "arms", "rounds", "seeds", "epsilons"):
         private.pop(name, None)

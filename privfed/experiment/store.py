@@ -18,10 +18,10 @@ class RunStore:
     """One file a finished run, named by all that the run depends on: its SHA-256, and its JSON.
 
     Args:
-        directory: the benchmark's output folder; made if absent.
+        directory: The benchmark's output folder; made if absent.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: The folder cannot be written.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -37,7 +37,7 @@ class RunStore:
             ) from None
 
     def load(self, key: dict[str, Any]) -> Run | None:
-        """Give the finished run of `key`; None if there is none, or its file is damaged."""
+        """Return the finished run of `key`; None if there is none, or its file is damaged."""
         try:
             digest, _, text = self._path(key).read_bytes().decode().partition("\n")
         except (OSError, UnicodeDecodeError):

@@ -1,7 +1,7 @@
 """Lattices: how integers lie in a ciphertext, arithmetic mod q, and the room that talks to SEAL.
 
-``Packing`` says how many integers share a coefficient and which bits may be cut; ``planes`` writes
-words of any width, ``rlwe`` adds, cuts and scales them; ``seal`` makes what only SEAL can, and
+`Packing` says how many integers share a coefficient and which bits may be cut; `planes` writes
+words of any width, `rlwe` adds, cuts and scales them; `seal` makes what only SEAL can, and
 loads it when it is first asked to. Nothing here knows of parties, rounds or signatures.
 """
 

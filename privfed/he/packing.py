@@ -1,6 +1,6 @@
 """How signed integers share the coefficients of one ring element, so that sums stay exact.
 
-A value of ``bits`` bits lies in [-limit, limit]. ``lanes`` of them are the digits of one
+A value of `bits` bits lies in [-limit, limit]. `lanes` of them are the digits of one
 coefficient in radix M * 2 * limit + 1, so the sum over M clients never carries. What a
 coefficient must hold and what noise it must survive are worst-case bounds: a packing that
 exists decrypts every sum exactly, with no failure probability.
@@ -9,7 +9,7 @@ The scheme is Brakerski/Fan-Vercauteren (Fan and Vercauteren 2012, ePrint 2012/1
 in the coefficients. The ring is HomomorphicEncryption.org's: n = 4096 with ternary secrets allows
 109 bits of modulus at 128-bit security (Homomorphic Encryption Standard 2018, table 1); one
 58-bit prime is well inside. The noise bound 21 is SEAL's centred binomial (sum of 21 coins
-minus 21 coins; Microsoft SEAL 4, ``util/rlwe.cpp``).
+minus 21 coins; Microsoft SEAL 4, `util/rlwe.cpp`).
 """
 
 from dataclasses import dataclass
@@ -42,12 +42,12 @@ class Packing:
     """Lanes, plain modulus and the low bits that may be cut, for one precision and client count.
 
     Attributes:
-        bits: precision of one value, 6 to 32.
-        max_clients: most uploads in one sum, 1 to 1024.
-        lanes: values in one coefficient.
+        bits: Precision of one value, 6 to 32.
+        max_clients: Most uploads in one sum, 1 to 1024.
+        lanes: Values in one coefficient.
         plain_bits: k; the plain modulus t is 2^k.
-        upload_cut: low bits of a coefficient that an upload leaves out.
-        download_cut: low bits of a coefficient that the total leaves out.
+        upload_cut: Low bits of a coefficient that an upload leaves out.
+        download_cut: Low bits of a coefficient that the total leaves out.
     """
 
     bits: int
@@ -102,7 +102,7 @@ class Packing:
         return MODULUS_BITS - self.download_cut
 
     def coefficients(self, values: int) -> int:
-        """Coefficients that ``values`` values take."""
+        """Return how many coefficients `values` values take."""
         return -(-values // self.lanes)
 
 
@@ -126,12 +126,12 @@ def choose(bits: int, max_clients: int) -> Packing:
     """Return the packing with the smallest upload, then the smallest download.
 
     Args:
-        bits: precision of one value, 6 to 32.
-        max_clients: most uploads in one sum, 1 to 1024.
+        bits: Precision of one value, 6 to 32.
+        max_clients: Most uploads in one sum, 1 to 1024.
 
     Raises:
-        ConfigError: a number is out of its range.
-        CapacityError: the modulus holds no such sum.
+        ConfigError: A number is out of its range.
+        CapacityError: The modulus holds no such sum.
     """
     _check_ranges(bits, max_clients)
     radix = _radix(bits, max_clients)
@@ -151,11 +151,11 @@ def choose(bits: int, max_clients: int) -> Packing:
 
 @cache
 def choose_slots(bits: int, max_clients: int) -> Packing:
-    """Return the packing for slots mod a prime of ``plain_bits`` bits: whole lanes, nothing cut.
+    """Return the packing for slots mod a prime of `plain_bits` bits: whole lanes, nothing cut.
 
     Raises:
-        ConfigError: a number is out of its range.
-        CapacityError: the modulus holds no such sum.
+        ConfigError: A number is out of its range.
+        CapacityError: The modulus holds no such sum.
     """
     _check_ranges(bits, max_clients)
     radix = _radix(bits, max_clients)
@@ -180,7 +180,7 @@ def _with_largest_download_cut(
 
 
 def pack(values: Integers, packing: Packing) -> Words:
-    """Return the coefficients mod t that carry ``values``, lane by lane.
+    """Return the coefficients mod t that carry `values`, lane by lane.
 
     Lane l holds the l-th contiguous run of values. Packing is linear: what it returns for a sum
     is the sum of what it returns, mod t, even for values outside the range.
@@ -196,7 +196,7 @@ def pack(values: Integers, packing: Packing) -> Words:
 
 
 def unpack(coefficients: Words, count: int, packing: Packing) -> Integers | None:
-    """Return the ``count`` sums in ``coefficients`` (mod t), or None where they hold no sums."""
+    """Return the `count` sums in `coefficients` (mod t), or None where they hold no sums."""
     rows = packing.coefficients(count)
     half = packing.radix // 2
     offset = sum(half * packing.radix**lane for lane in range(packing.lanes))

@@ -19,13 +19,13 @@ def _split(width: int) -> tuple[list[int], int]:
 
 
 def size_bytes(count: int, width: int) -> int:
-    """Return the bytes that ``count`` numbers of ``width`` bits take."""
+    """Return the bytes that `count` numbers of `width` bits take."""
     wide, bits = _split(width)
     return sum(wide) // 8 * count + bits * (-(-count // 8))
 
 
 def encode(words: Words, width: int) -> bytes:
-    """Return ``words``, each below 2^width, as ``size_bytes(len(words), width)`` bytes."""
+    """Return `words`, each below 2^width, as `size_bytes(len(words), width)` bytes."""
     pieces, shift = [], 0
     wide, bits = _split(width)
     for plane in wide:
@@ -39,7 +39,7 @@ def encode(words: Words, width: int) -> bytes:
 
 
 def decode(data: bytes | memoryview, count: int, width: int) -> Words:
-    """Return the ``count`` numbers of ``width`` bits in ``data``; the caller checked its length."""
+    """Return the `count` numbers of `width` bits in `data`; the caller checked its length."""
     if width < 32:
         return _decode_narrow(data, count, width).astype(np.uint64)
     low = np.frombuffer(data[: 4 * count], "<u4")

@@ -1,6 +1,6 @@
 """Arithmetic of ciphertext coefficients mod q in numpy: no key, no parser, no library of HE.
 
-Every function bounds its rounding error, counted by ``packing.Packing.noise_bound``.
+Every function bounds its rounding error, counted by `packing.Packing.noise_bound`.
 """
 
 import numpy as np
@@ -40,7 +40,7 @@ def scale_up(messages: Words, plain_bits: int) -> Words:
 
 
 def scale_down(phases: Words, plain_bits: int) -> tuple[Words, Words]:
-    """Return (m, |noise|): the messages nearest to ``phases`` mod q, and how far off these are.
+    """Return (m, |noise|): the messages nearest to `phases` mod q, and how far off these are.
 
     The noise is exact up to 3 and a share of 2^-38 of itself.
     """
@@ -54,7 +54,7 @@ def scale_down(phases: Words, plain_bits: int) -> tuple[Words, Words]:
 
 
 def cut(words: Words, bits: int) -> Words:
-    """Return words (mod q) without their low ``bits`` bits, rounded: below 2^(58-bits)."""
+    """Return words (mod q) without their low `bits` bits, rounded: below 2^(58-bits)."""
     if not bits:
         return words
     rounded = reduce_once(words + np.uint64(1 << (bits - 1)))

@@ -1,6 +1,6 @@
 """Who a party is, and the secret that the parties share: the keys of every protocol here.
 
-``identity`` is a party's own, ``certificate`` ties it to psi's, ``secret`` is the shared one. None
+`identity` is a party's own, `certificate` ties it to psi's, `secret` is the shared one. None
 knows what is encrypted with them.
 """
 

@@ -26,17 +26,17 @@ _ODD = ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.Unsupport
 def bound_certificate(
     key: bytes, name: str, public: bytes, sign: Callable[[bytes], bytes], days: int
 ) -> bytes:
-    """Return a certificate of ``key`` that is tied to an identity, PEM.
+    """Return a certificate of `key` that is tied to an identity, PEM.
 
     Args:
         key: P-256 private key, PEM.
-        name: what the certificate says whose it is.
-        public: the public identity, 128 bytes.
-        sign: makes the identity's signature.
-        days: how long it is valid.
+        name: What the certificate says whose it is.
+        public: The public identity, 128 bytes.
+        sign: Makes the identity's signature.
+        days: How long it is valid.
 
     Raises:
-        ConfigError: the days are too few or too many, or the key is no P-256 key.
+        ConfigError: The days are too few or too many, or the key is no P-256 key.
     """
 
     def binding(certified: bytes) -> tuple[str, bytes]:
@@ -51,8 +51,8 @@ def read_binding(pem: bytes) -> tuple[bytes, bytes, bytes]:
     Whether it is still valid only TLS asks: an identity has no end.
 
     Raises:
-        DecodeError: this is no certificate, or one without an identity.
-        AuthenticationError: the certificate does not sign itself.
+        DecodeError: This is no certificate, or one without an identity.
+        AuthenticationError: The certificate does not sign itself.
     """
     if not isinstance(pem, bytes):
         raise DecodeError("a certificate is the bytes of its file: Path.read_bytes()")

@@ -31,11 +31,11 @@ class PublicIdentity:
     Attributes:
         verify_key: Ed25519 public key, 32 bytes.
         mask_key: X25519 public key, 32 bytes.
-        mask_signature: the identity's signature of ``mask_key``, 64 bytes.
+        mask_signature: The identity's signature of `mask_key`, 64 bytes.
 
     Raises:
-        DecodeError: a length is wrong.
-        AuthenticationError: the mask key is not signed by the identity.
+        DecodeError: A length is wrong.
+        AuthenticationError: The mask key is not signed by the identity.
     """
 
     verify_key: bytes
@@ -69,7 +69,7 @@ class PublicIdentity:
         """Check a signature of this party.
 
         Raises:
-            AuthenticationError: it is not this party's signature of ``message``.
+            AuthenticationError: It is not this party's signature of `message`.
         """
         try:
             self._verifier.verify(signature, message)
@@ -88,18 +88,18 @@ class PublicIdentity:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "PublicIdentity":
-        """Read what ``to_bytes`` wrote, and check the mask key's signature."""
+        """Read what `to_bytes` wrote, and check the mask key's signature."""
         if not is_bytes(data, 2 * KEY_BYTES + SIGNATURE_BYTES):
             raise DecodeError("a public identity has 128 bytes")
         return cls(data[:32], data[32:64], data[64:])
 
     @classmethod
     def from_certificate(cls, pem: bytes) -> "PublicIdentity":
-        """Read the identity that a party's certificate is tied to (see ``Identity.certify``).
+        """Read the identity that a party's certificate is tied to (see `Identity.certify`).
 
         Raises:
-            DecodeError: this is no certificate, or one without an identity.
-            AuthenticationError: the certificate's key and the identity do not sign one another.
+            DecodeError: This is no certificate, or one without an identity.
+            AuthenticationError: The certificate's key and the identity do not sign one another.
         """
         public, signature, certified = read_binding(pem)
         identity = cls.from_bytes(public)
@@ -120,14 +120,14 @@ class Identity:
         )
 
     def sign(self, message: bytes) -> bytes:
-        """Return the 64-byte Ed25519 signature of ``message``."""
+        """Return the 64-byte Ed25519 signature of `message`."""
         return self._sign.sign(message)
 
     def agree(self, other: PublicIdentity) -> bytes:
-        """Return the 32-byte X25519 secret shared with ``other``; derive from it, never use it.
+        """Return the 32-byte X25519 secret shared with `other`; derive from it, never use it.
 
         Raises:
-            AuthenticationError: the key has low order (RFC 7748, section 6.1).
+            AuthenticationError: The key has low order (RFC 7748, section 6.1).
         """
         try:
             return self._mask.exchange(other.mask_public)
@@ -138,7 +138,7 @@ class Identity:
         """Return what was sealed to this party's mask key by HPKE.
 
         Raises:
-            cryptography.exceptions.InvalidTag: it was altered, or sealed to another.
+            cryptography.exceptions.InvalidTag: It was altered, or sealed to another.
         """
         return suite.decrypt(sealed, self._mask, info)
 
@@ -146,11 +146,11 @@ class Identity:
         """Return a certificate, PEM, by which psi knows this party: tied to this identity.
 
         Args:
-            key: this party's TLS key: P-256, PEM.
-            days: how long it is valid.
+            key: This party's TLS key: P-256, PEM.
+            days: How long it is valid.
 
         Raises:
-            ConfigError: the days are too few or too many, or the key is no P-256 key.
+            ConfigError: The days are too few or too many, or the key is no P-256 key.
         """
         public = self.public.to_bytes()
         return bound_certificate(key, self.public.id, public, self.sign, days)
@@ -159,7 +159,7 @@ class Identity:
         """Write both private keys to a new file of mode 0600, locked where a passphrase is given.
 
         Raises:
-            ConfigError: the file is there already, or cannot be written.
+            ConfigError: The file is there already, or cannot be written.
         """
         data = _FILE + self._sign.private_bytes_raw() + self._mask.private_bytes_raw()
         save_secret(path, data, passphrase)
@@ -169,9 +169,9 @@ class Identity:
         """Read an identity file.
 
         Raises:
-            ConfigError: it cannot be read, others may read it, or it needs a passphrase.
-            AuthenticationError: the passphrase is wrong or the file was altered.
-            DecodeError: the file is no identity.
+            ConfigError: It cannot be read, others may read it, or it needs a passphrase.
+            AuthenticationError: The passphrase is wrong or the file was altered.
+            DecodeError: The file is no identity.
         """
         data = load_secret(path, passphrase)
         if len(data) != len(_FILE) + 2 * KEY_BYTES or not data.startswith(_FILE):

@@ -23,7 +23,7 @@ _PLAIN = b"PFSECRET\x01\x00"
 
 
 def derive(secret: bytes, purpose: bytes, length: int) -> bytes:
-    """Return ``length`` bytes that HKDF-SHA256 derives from ``secret`` for one ``purpose``."""
+    """Return `length` bytes that HKDF-SHA256 derives from `secret` for one `purpose`."""
     return HKDF(SHA256(), length, salt=None, info=b"privfed/1/" + purpose).derive(secret)
 
 
@@ -32,10 +32,10 @@ class SecretKey:
 
     Args:
         root: 32 bytes from the operating system.
-        context: the 32-byte fingerprint of the parameters that the key belongs to.
+        context: The 32-byte fingerprint of the parameters that the key belongs to.
 
     Raises:
-        DecodeError: a length is wrong.
+        DecodeError: A length is wrong.
     """
 
     __slots__ = ("__weakref__", "_root", "context", "id")
@@ -53,19 +53,19 @@ class SecretKey:
         return cls(os.urandom(ROOT_BYTES), context)
 
     def derive(self, purpose: bytes, length: int) -> bytes:
-        """Return ``length`` secret bytes for one ``purpose`` (bound to the parameters)."""
+        """Return `length` secret bytes for one `purpose` (bound to the parameters)."""
         return derive(self._root, purpose + b"/" + self.context, length)
 
     def to_bytes(self) -> bytes:
-        """Return the secret itself, for a channel that hides it (see ``secagg.seal_key``)."""
+        """Return the secret itself, for a channel that hides it (see `secagg.seal_key`)."""
         return _PLAIN + self.context + self._root
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "SecretKey":
-        """Read what ``to_bytes`` wrote.
+        """Read what `to_bytes` wrote.
 
         Raises:
-            DecodeError: the bytes are not a secret key.
+            DecodeError: The bytes are not a secret key.
         """
         length = len(_PLAIN) + CONTEXT_BYTES + ROOT_BYTES
         if not is_bytes(data, length) or not data.startswith(_PLAIN):
@@ -76,7 +76,7 @@ class SecretKey:
         """Write the key to a new file of mode 0600, under a passphrase where one is given.
 
         Raises:
-            ConfigError: the file is there already, or cannot be written.
+            ConfigError: The file is there already, or cannot be written.
         """
         save_secret(path, self.to_bytes(), passphrase)
 
@@ -85,9 +85,9 @@ class SecretKey:
         """Read a key file.
 
         Raises:
-            ConfigError: the file cannot be read, others may read it, or it needs a passphrase.
-            AuthenticationError: the passphrase is wrong or the file was altered.
-            DecodeError: the file is no key.
+            ConfigError: The file cannot be read, others may read it, or it needs a passphrase.
+            AuthenticationError: The passphrase is wrong or the file was altered.
+            DecodeError: The file is no key.
         """
         return cls.from_bytes(load_secret(path, passphrase))
 
@@ -106,12 +106,12 @@ class SecretKey:
 
 
 def is_bytes(value: object, length: int) -> bool:
-    """Return whether ``value`` is bytes, and of them that many."""
+    """Return whether `value` is bytes, and of them that many."""
     return isinstance(value, bytes) and len(value) == length
 
 
 def is_secret(data: bytes) -> bool:
-    """Return whether ``data`` starts like a saved secret (locked or not)."""
+    """Return whether `data` starts like a saved secret (locked or not)."""
     return data.startswith(_PLAIN[:8])
 
 
@@ -119,17 +119,17 @@ def save_secret(path: Path, secret: bytes, passphrase: str | None) -> None:
     """Write a new file of mode 0600, locked where a passphrase is given.
 
     Raises:
-        ConfigError: the file is there already or cannot be written, or the passphrase is empty.
+        ConfigError: The file is there already or cannot be written, or the passphrase is empty.
     """
     write_new(path, lock(secret, passphrase, refusal=ConfigError), refusal=ConfigError)
 
 
 def load_secret(path: Path, passphrase: str | None) -> bytes:
-    """Read what ``save_secret`` wrote.
+    """Read what `save_secret` wrote.
 
     Raises:
-        ConfigError: it cannot be read, others may read it, or it needs a passphrase.
-        AuthenticationError: the passphrase is wrong or the file was altered.
+        ConfigError: It cannot be read, others may read it, or it needs a passphrase.
+        AuthenticationError: The passphrase is wrong or the file was altered.
     """
     stored = read_secret(path, refusal=ConfigError)
     return unlock(stored, passphrase, refusal=ConfigError, altered=AuthenticationError)

@@ -46,7 +46,7 @@ def write_audit(results: AuditResults, directory: Path) -> Path:
 
 
 def audit_tables(results: AuditResults) -> Group:
-    """The audit for the terminal, in 80 columns: verdicts, onlookers, flags."""
+    """Return the audit for the terminal, in 80 columns: verdicts, onlookers, flags."""
     verdicts = Table(title="What must hold", title_justify="left", show_header=False)
     for verdict in results.verdicts:
         sign = "[green]holds[/]" if verdict.held else "[bold red]FAILS[/]"

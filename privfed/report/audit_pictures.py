@@ -33,7 +33,7 @@ ATTACKS = ("Who sees what", "Encoding", "Batch", "Recovered", "Wrong", "Picked o
 
 
 def onlooker_bars(results: AuditResults) -> Picture:
-    """Of lone rows: how many each onlooker recovered, and how many it picked out of a table."""
+    """Draw how many lone rows each onlooker recovered, and how many it picked out of a table."""
     groups = []
     for attack in _lone(results):
         shares = [(attack.recovered, "host", False), (attack.identified or 0, "extra-2", True)]
@@ -57,7 +57,7 @@ def onlooker_bars(results: AuditResults) -> Picture:
 
 
 def bound_bars(results: AuditResults) -> Picture:
-    """The one-run lower bound of the real thing and of each planted fault."""
+    """Draw the one-run lower bound of the real thing and of each planted fault."""
     groups = []
     for planted, bound in results.bounds.items():
         bar = Bar(((bound.epsilon, "accent"),), at_least(bound.epsilon))
@@ -74,7 +74,7 @@ def bound_bars(results: AuditResults) -> Picture:
 
 
 def roc_key(results: AuditResults) -> list[Key]:
-    """An entry a curve."""
+    """Return one entry of the key for each curve."""
     entries = [
         Key(each.trained, colour, "line", " ".join(map(str, dash)))
         for each, colour, dash in zip(results.membership, _COLOURS, _DASHES, strict=False)
@@ -83,14 +83,14 @@ def roc_key(results: AuditResults) -> list[Key]:
 
 
 def roc_curves(results: AuditResults) -> Picture:
-    """True against false positives of LiRA, both on logarithmic axes."""
+    """Draw true against false positives of LiRA, both on logarithmic axes."""
     said = " ".join(f"{each.trained}: area {decimal(each.auc)}." for each in results.membership)
     heading = "Members found against others accused"
     return picture("fig-roc", heading, heading, said, lambda palette: _roc(results, palette))
 
 
 def flags(results: AuditResults) -> tuple[tuple[str, ...], list[tuple[str, list[tuple[str, str]]]]]:
-    """The table of flags: names of the checks, and for each thing planted cells and their kind.
+    """Return the table of flags: the checks' names, and for each planted thing cells and kinds.
 
     A cell's kind is "meant" where the check is meant for the fault, else "".
     """
@@ -109,7 +109,7 @@ def flags(results: AuditResults) -> tuple[tuple[str, ...], list[tuple[str, list[
 
 
 def attack_rows(results: AuditResults) -> Sequence[tuple[str, ...]]:
-    """The table of onlookers as cells."""
+    """Return the table of onlookers as cells."""
     return [
         (
             attack.onlooker,

@@ -76,7 +76,7 @@ def bar_chart(
     text_share: float,
     heading: tuple[str, str] | None = None,
 ) -> Figure:
-    """Horizontal bars, each group's name above them.
+    """Draw horizontal bars, each group's name above them.
 
     Args:
         groups: From top to bottom; at least one.
@@ -160,7 +160,7 @@ def _stroke(
     *,
     dashes: str | tuple[int, tuple[float, float]],
 ) -> None:
-    """A line in ink with an edge of paper, so that it shows on a bar and beside it."""
+    """Return a line in ink with an edge of paper, so that it shows on a bar and beside it."""
     axes.plot(x, y, color=palette["paper"], lw=3.4, solid_capstyle="butt")
     axes.plot(x, y, color=palette["ink"], lw=1.4, ls=dashes, solid_capstyle="butt")
 
@@ -168,7 +168,7 @@ def _stroke(
 def curve_chart(
     curves: Sequence[tuple[int, Curve]], palette: Palette, *, percent: bool, band: bool
 ) -> Figure:
-    """Quantities by round.
+    """Draw quantities by round.
 
     Args:
         curves: Each with the number of its entry in the key, which its elements carry as class
@@ -215,7 +215,7 @@ def epsilon_chart(
     palette: Palette,
     limits: tuple[float, float],
 ) -> Figure:
-    """Accuracy against ε, on a logarithmic ε.
+    """Return the accuracy against ε, on a logarithmic ε.
 
     Args:
         spends: The private arms; at least one, every ε above 0.
@@ -254,7 +254,7 @@ class Trade:
 def trade_chart(
     trades: Sequence[Trade], references: Sequence[tuple[str, float, str]], palette: Palette
 ) -> Figure:
-    """Accuracy of several private arms against the ε asked, on a logarithmic ε.
+    """Return the accuracy of several private arms against the ε asked, on a logarithmic ε.
 
     Args:
         trades: An arm each; every ε above 0.
@@ -288,7 +288,7 @@ def trade_chart(
 
 
 def _levels(axes: Axes, references: Sequence[tuple[str, float, str]], palette: Palette) -> None:
-    """Lines across, with their words at the left, where no dot stands."""
+    """Draw lines across, with their words at the left, where no dot stands."""
     for nth, (words, level, colour_name) in enumerate(sorted(references, key=lambda r: -r[1])):
         axes.axhline(level, color=palette[colour_name], lw=1.4, ls=(0, (4, 2)), zorder=1)
         axes.annotate(
@@ -339,7 +339,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 def _panel(
     height: float, *, left: float, bottom: float, right: float, top: float
 ) -> tuple[Figure, Axes]:
-    """A figure of WIDTH by `height` units with one set of axes inside the given margins."""
+    """Return a figure of WIDTH by `height` units with one set of axes inside the given margins."""
     figure = Figure(figsize=(WIDTH / _INCH, height / _INCH), dpi=_INCH)
     axes = figure.add_axes(
         (

@@ -74,7 +74,7 @@ def claim(view: View) -> tuple[str, str] | None:
 
 
 def _evidence(view: View, overlapping: gains.Difference) -> tuple[list[str], list[str]]:
-    """What speaks for the gain being memory of shared rows, and what speaks against it.
+    """Return what speaks for the gain being memory of shared rows, and what speaks against it.
 
     Few rows or seeds tell nothing from chance, and that is no evidence. So what speaks for memory
     has to lie surely below what the overlapping split shows.

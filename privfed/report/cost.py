@@ -20,7 +20,7 @@ TRAFFIC_KEY = (
 
 
 def plaintext_bytes(view: View, split: str) -> float | None:
-    """Bytes a round that all parties' updates take as float32, where an arm sent them so."""
+    """Return bytes a round that all parties' updates take as float32, where an arm sent them so."""
     for line in view.lines(split, "float"):
         return view.summary(split, line).upload_bytes_per_round
     return None
@@ -37,7 +37,7 @@ class Encryption:
 
 
 def encryption(view: View, split: str) -> Encryption | None:
-    """What encryption takes a round on a split; None where no arm was encrypted."""
+    """Return what encryption takes a round on a split; None where no arm was encrypted."""
     for line in view.lines(split, "encrypted")[:1]:
         seconds = view.summary(split, line).encryption_seconds_per_round
         if not present(seconds):
@@ -54,13 +54,13 @@ def encryption(view: View, split: str) -> Encryption | None:
 
 
 def _exchange(run: Run) -> float:
-    """Seconds a round that are neither training nor evaluation."""
+    """Return seconds a round that are neither training nor evaluation."""
     spent = sum(_finite(run.seconds.get(phase)) for phase in EXCHANGE)
     return spent / max(run.rounds, 1)
 
 
 def traffic_bars(view: View, split: str) -> Picture | None:
-    """Bytes a round, arm by arm; None where no arm sends anything."""
+    """Return bytes a round, arm by arm; None where no arm sends anything."""
     plain = plaintext_bytes(view, split)
     groups = []
     for line in view.lines(split):
@@ -86,7 +86,7 @@ def traffic_bars(view: View, split: str) -> Picture | None:
 
 
 def phase_colours(view: View, split: str) -> dict[str, str]:
-    """The phases that took any time in a split, each with its colour."""
+    """Return the phases that took any time in a split, each with its colour."""
     names = {
         name
         for line in view.lines(split)
@@ -102,7 +102,7 @@ def phase_colours(view: View, split: str) -> dict[str, str]:
 
 
 def phase_bars(view: View, split: str) -> Picture | None:
-    """Seconds a round by phase, stacked, arm by arm; None where no time was recorded."""
+    """Return seconds a round by phase, stacked, arm by arm; None where no time was recorded."""
     colours = phase_colours(view, split)
     groups = []
     for line in view.lines(split):

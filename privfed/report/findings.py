@@ -290,14 +290,14 @@ def _privacy(view: View, split: str) -> Finding | None:
 
 
 def _beats_majority(view: View, split: str, line: Line) -> bool:
-    """Whether an arm is surely better than the majority class on its own test rows."""
+    """Return whether an arm is surely better than the majority class on its own test rows."""
     interval = gains.accuracy_interval(view, split, line)
     majority = view.summary(split, line).majority_accuracy
     return interval is None or not present(majority) or interval[0] > majority
 
 
 def _beside(view: View, split: str, best: Line) -> str:
-    """The arms that release gradients or train alone, at the largest ε that was asked."""
+    """Return the arms that release gradients or train alone, at the largest ε that was asked."""
     last = [lines[-1] for lines in arms(view, split).values() if lines[-1].role == "released"]
     shown = [x for x in last if present(_mean(view, split, x))]
     if not shown:

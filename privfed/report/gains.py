@@ -103,7 +103,7 @@ def difference(view: View, split: str, line: Line, other: Line) -> Difference | 
 
 
 def on_other_rows(view: View, split: str, line: Line) -> bool:
-    """Whether an arm is known to have been tested on other rows than federated learning.
+    """Return whether an arm is known to have been tested on other rows than federated learning.
 
     An older file does not say which rows they were, only how many.
 
@@ -146,7 +146,7 @@ def other_rows(view: View, *roles: Role) -> str | None:
 
 
 def accuracy_interval(view: View, split: str, line: Line) -> tuple[float, float] | None:
-    """Give the 95 % interval of an arm's test accuracy.
+    """Return the 95 % interval of an arm's test accuracy.
 
     Over seeds it is Student's t; with one seed Wilson's on its test rows, which knows nothing of
     how training varies.
@@ -175,7 +175,7 @@ def _pooled(runs: Sequence[Run]) -> tuple[float, int]:
 
 
 def unseen_verdict(view: View, split: str, line: Line) -> str | None:
-    """Where an arm stands on unseen rows: "above", "below" or "around" the majority class.
+    """Return where an arm stands on unseen rows: "above", "below" or "around" the majority class.
 
     How often the majority class is right on a few rows is chance too, so what counts is whether
     the interval of the difference holds zero. It is Newcombe's, 95 %, as if the two were counted

@@ -23,7 +23,7 @@ class KeyFigure:
 
 
 def title(view: View) -> str:
-    """What the report is about."""
+    """Return what the report is about."""
     names: dict[DataKind | None, str] = {
         "dresses": "Dress recommendation",
         "breast-cancer": "Breast cancer",
@@ -33,7 +33,7 @@ def title(view: View) -> str:
 
 
 def subtitle(view: View) -> str:
-    """What was run, in a sentence."""
+    """Return what was run, in a sentence."""
     if view.main_split is None:
         return "No arm has finished yet."
     arms = {(x.arm, x.epsilon) for split in view.splits for x in view.lines(split)}
@@ -46,7 +46,7 @@ def subtitle(view: View) -> str:
 
 
 def key_figures(view: View) -> list[KeyFigure]:
-    """At most four figures; only those that the results hold."""
+    """Return at most four figures; only those that the results hold."""
     split = view.main_split
     if split is None:
         return []
@@ -110,5 +110,5 @@ def _exactness(view: View) -> list[KeyFigure]:
 
 
 def _share(part: int, whole: int) -> str:
-    """A percentage that says 100 only of all of them."""
+    """Return a percentage that says 100 only of all of them."""
     return "100\u00a0%" if part == whole else percent(min(part / whole, 0.999))

@@ -70,7 +70,7 @@ def write_report(results: Results, directory: Path) -> Path:
 
 
 def _paper(view: View) -> Mapping[str, Any] | None:
-    """What the paper's section needs; None where the data or the arms are not the paper's."""
+    """Return what the paper's section needs; None where data or arms are not the paper's."""
     split = view.main_split
     if not view.is_dresses or split is None or not pictures.paper_lines(view, split):
         return None
@@ -80,6 +80,6 @@ def _paper(view: View) -> Mapping[str, Any] | None:
 
 
 def _who_sees(view: View) -> list[tuple[str, str]]:
-    """Each arm that ran, with the sentence on who could see what."""
+    """Return each arm that ran, with the sentence on who could see what."""
     ran = dict.fromkeys(summary.arm for summary in view.results.summaries)
     return [(a.label, a.who_sees) for a in view.results.arms if a.name in ran]

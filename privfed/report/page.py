@@ -85,7 +85,7 @@ def _style() -> str:
 
 
 def _pick_out(number: int) -> str:
-    """Pointing at one entry of a key dims the lines of the others."""
+    """Return the style that dims other lines while one entry of a key is pointed at."""
     return (
         f".sheet:has(.pick-{number}:is(:hover,:focus-visible)) "
         f"[class^=series-]:not(.series-{number}){{opacity:.1}}"

@@ -55,5 +55,5 @@ PHASES: Mapping[str, str] = {
 
 
 def css_variables(palette: Mapping[str, str]) -> str:
-    """The palette as CSS declarations."""
+    """Return the palette as CSS declarations."""
     return "".join(f"--{name}:{value};" for name, value in palette.items())

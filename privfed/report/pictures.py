@@ -45,13 +45,13 @@ class Picture:
 def picture(
     name: str, heading: str, title: str, description: str, draw: Callable[[Palette], Figure]
 ) -> Picture:
-    """`heading` stands above the picture, where its section says the rest of `title`."""
+    """Draw a picture; `heading` stands above it, where its section says the rest of `title`."""
     with drawing():
         return Picture(heading, inline(draw(SENTINEL), name, title, description))
 
 
 def groups_in_words(groups: Sequence[Group]) -> str:
-    """The words beside each bar, for those who cannot see it."""
+    """Return the words beside each bar, for those who cannot see it."""
     return " ".join(f"{g.label}: {', '.join(bar.text for bar in g.bars)}." for g in groups)
 
 
@@ -67,7 +67,7 @@ PAPER_KEY = (
 
 
 def paper_lines(view: View, split: str) -> list[tuple[str, Line]]:
-    """The arms that the paper has too, each with the name of its row in `PAPER`."""
+    """Return the arms that the paper has too, each with the name of its row in `PAPER`."""
     found: list[tuple[str, Line | None]] = [
         (_PAPER_PARTIES[line.party], line)
         for line in view.lines(split, "alone")
@@ -97,7 +97,7 @@ def paper_groups(view: View, split: str) -> list[Group]:
 
 
 def paper_bars(view: View, split: str) -> Picture:
-    """The paper's Figure 9 beside this run."""
+    """Draw the paper's Figure 9 beside this run."""
     groups = paper_groups(view, split)
     heading = "Test accuracy, this run and the paper’s Figure 9"
     return _accuracy_bars("fig-paper", heading, heading, groups)
@@ -113,7 +113,7 @@ SEEN_KEY = (
 
 
 def seen_bars(view: View, split: str) -> Picture:
-    """Accuracy on test rows that were trained on and on those that were not, arm by arm."""
+    """Draw accuracy on test rows that were trained on and on those that were not, arm by arm."""
     groups = []
     for line in view.lines(split):
         summary = view.summary(split, line)
@@ -148,7 +148,7 @@ SPLIT_KEY = (
 
 
 def split_groups(view: View) -> list[Group]:
-    """For each split the highest party alone, federated, pooled, and federated on unseen rows."""
+    """Return each split's bars: best party alone, federated, pooled, federated on unseen rows."""
     groups = []
     for split in view.splits:
         bars, mark = [], None
@@ -182,7 +182,7 @@ def _short(line: Line) -> str:
 
 
 def split_bars(view: View) -> Picture:
-    """The splits side by side."""
+    """Draw the splits side by side."""
     heading = "Test accuracy, split by split"
     return _accuracy_bars("fig-splits", heading, heading, split_groups(view), text_share=0.4)
 
@@ -219,7 +219,7 @@ class CurveSheet:
 
 
 def curve_sheets(view: View, split: str) -> list[CurveSheet]:
-    """The learning curves of a split, arms of few rounds apart from those of many."""
+    """Draw the learning curves of a split, arms of few rounds apart from those of many."""
     lines = view.lines(split)
     rounds = {
         line: max((run.rounds for run in view.runs(split, line)), default=0) for line in lines

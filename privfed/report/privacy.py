@@ -20,7 +20,7 @@ EPSILON_KEY = (
 
 
 def epsilon_pictures(view: View) -> list[Picture]:
-    """Accuracy against ε, a picture for each split with a private arm whose cost is known."""
+    """Draw accuracy against ε, a picture for each split with a private arm whose cost is known."""
     drawn = [
         (split, spends, _references(view, split))
         for split in view.splits
@@ -92,7 +92,7 @@ def _references(view: View, split: str) -> list[tuple[str, float, str]]:
 
 
 def arms(view: View, split: str) -> dict[str, list[Line]]:
-    """The private arms of a split by name, each with its lines by rising ε."""
+    """Return the private arms of a split by name, each with its lines by rising ε."""
     found: dict[str, list[Line]] = {}
     for line in view.lines(split, *PRIVATE):
         found.setdefault(line.arm, []).append(line)
@@ -100,12 +100,12 @@ def arms(view: View, split: str) -> dict[str, list[Line]]:
 
 
 def trade_pictures(view: View) -> list[Picture]:
-    """Accuracy of every private arm against the ε asked; none where there is one arm only."""
+    """Draw the private arms' accuracy against the ε asked, for splits with more than one arm."""
     return [_trade(view, split) for split in view.splits if len(arms(view, split)) > 1]
 
 
 def trade_key(view: View, split: str) -> tuple[Key, ...]:
-    """The arms' colours in `trade_pictures`."""
+    """Return the arms' colours in `trade_pictures`."""
     return tuple(
         Key(view.label(arm), colour, "line", dash)
         for arm, (colour, dash) in zip(arms(view, split), _STYLES, strict=False)
@@ -169,7 +169,7 @@ def _accuracy(view: View, split: str, line: Line) -> str:
 
 
 def asked(line: Line) -> str:
-    """The ε that an arm was asked to keep to, or its name where none was."""
+    """Return the ε that an arm was asked to keep to, or its name where none was."""
     return line.label if line.epsilon is None else f"ε\u00a0=\u00a0{as_given(line.epsilon)}"
 
 
@@ -177,7 +177,7 @@ def asked(line: Line) -> str:
 
 
 def privacy_table(view: View, split: str) -> Table:
-    """What each private arm spent and on what terms; of several seeds, the dearest."""
+    """Return what each private arm spent and on what terms; of several seeds, the dearest."""
     rows = []
     for line in view.lines(split, *PRIVATE):
         costs = view.costs(split, line)
@@ -206,7 +206,7 @@ def privacy_table(view: View, split: str) -> Table:
 
 
 def privacy_terms(view: View, split: str) -> list[tuple[str, str]]:
-    """The terms that every ε of a split is stated on: unit, adjacency, sampling, accountant, δ."""
+    """Return the terms of every ε of a split: unit, adjacency, sampling, accountant, δ."""
     costs = [c for line in view.lines(split, *PRIVATE) for c in view.costs(split, line)]
     fields = (
         ("Privacy unit", [c.privacy_unit for c in costs]),
@@ -219,6 +219,6 @@ def privacy_terms(view: View, split: str) -> list[tuple[str, str]]:
 
 
 def _each(values: Sequence[float]) -> str:
-    """One number a party, or one for all where they agree."""
+    """Return one number a party, or one for all where they agree."""
     shown = list(dict.fromkeys(compact(value) for value in values))
     return shown[0] if len(shown) == 1 else ", ".join(compact(value) for value in values)

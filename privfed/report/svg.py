@@ -23,7 +23,7 @@ _GEOMETRY = ("d", "x", "y", "width", "height", "transform", "viewBox", "points")
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Settings to draw under: text stays text, "$" is a dollar sign, ids do not vary."""
+    """Set how pictures are drawn inside: text stays text, "$" is a dollar sign, ids do not vary."""
     with mpl.rc_context(
         {
             "svg.fonttype": "none",
@@ -72,7 +72,7 @@ def inline(figure: Figure, name: str, title: str, description: str) -> Markup:
 
 
 def _rewrite(element: ET.Element, name: str) -> ET.Element:
-    """A copy without namespaces, with ids of its own, short numbers and the page's colours."""
+    """Return a copy without namespaces, with its own ids, short numbers and the page's colours."""
     attributes: dict[str, str] = {}
     for key, value in element.attrib.items():
         key = key.rpartition("}")[2]
@@ -100,6 +100,6 @@ def _rewrite(element: ET.Element, name: str) -> ET.Element:
 
 
 def _short(geometry: str) -> str:
-    """Coordinates to a tenth of a unit, which is finer than a pixel."""
+    """Round coordinates to a tenth of a unit, which is finer than a pixel."""
     rounded = re.sub(r"-?\d+\.\d+", lambda m: f"{float(m[0]):.1f}".removesuffix(".0"), geometry)
     return re.sub(r"\s*([MLCQz])\s*", r"\1", rounded).strip()

@@ -29,7 +29,7 @@ class Table:
 
 
 def summary_table(view: View, split: str) -> Table:
-    """The figures of one split that matter most, an arm a row."""
+    """Return the figures of one split that matter most, an arm a row."""
     rows = []
     for line in view.lines(split, *ROLES):
         s = view.summary(split, line)
@@ -60,7 +60,7 @@ def _bytes(value: float) -> str:
 
 
 def paper_table(view: View, split: str) -> Table:
-    """Tables 2 to 5 of the paper, each arm's row under ours; fractions, as it prints them."""
+    """Return tables 2 to 5 of the paper, each arm's row under ours; fractions, as printed there."""
     rows: list[tuple[str, ...]] = []
     for name, line in paper_lines(view, split):
         s, theirs = view.summary(split, line), PAPER[name]
@@ -112,7 +112,7 @@ def split_table(view: View) -> Table:
 
 
 def overlap_table(view: View) -> Table:
-    """What private set intersection found, a split a row, ranges over the seeds."""
+    """Return what private set intersection found, a split a row, ranges over the seeds."""
     rows = []
     for split in dict.fromkeys(overlap.split for overlap in view.results.overlaps):
         found = [overlap for overlap in view.results.overlaps if overlap.split == split]
@@ -140,7 +140,7 @@ def overlap_table(view: View) -> Table:
 
 
 def runs_table(view: View, split: str) -> Table:
-    """Every run of a split, seed by seed."""
+    """Return every run of a split, seed by seed."""
     rows = []
     for line in view.lines(split, *ROLES):
         for run in view.runs(split, line):

@@ -13,7 +13,7 @@ from privfed.rounding import outwards
 
 
 def terminal_table(results: Results) -> Table:
-    """The figures that matter most, an arm a row, a split a block; fits 80 columns.
+    """Return the figures that matter most, an arm a row, a split a block; fits 80 columns.
 
     Args:
         results: What `load_results` or an experiment gives.

@@ -123,7 +123,7 @@ class View:
         return Line(name, epsilon, label, role, arm.party, colour, dash)
 
     def lines(self, split: str, *roles: Role) -> list[Line]:
-        """The arms that a split has a summary of, in the results' order.
+        """Return the arms that a split has a summary of, in the results' order.
 
         Args:
             split: The split.
@@ -135,7 +135,7 @@ class View:
         return [line for line in found if line.role != _RELEASED] or found
 
     def label(self, arm: str) -> str:
-        """An arm's name for people, without an ε."""
+        """Return an arm's name for people, without an ε."""
         return self._arms[arm].label
 
     @cached_property
@@ -143,11 +143,11 @@ class View:
         return {(s.split, s.arm, s.epsilon): s for s in self.results.summaries}
 
     def summary(self, split: str, line: Line) -> Summary:
-        """One arm over all seeds."""
+        """Return one arm over all seeds."""
         return self._summaries[split, line.arm, line.epsilon]
 
     def runs(self, split: str, line: Line) -> list[Run]:
-        """One arm seed by seed, in the order of the seeds."""
+        """Return one arm seed by seed, in the order of the seeds."""
         chosen = [
             run
             for run in self.results.runs
@@ -156,7 +156,7 @@ class View:
         return sorted(chosen, key=lambda run: run.seed)
 
     def federated(self, split: str) -> Line | None:
-        """The arm that stands for federated learning: the reference, or the nearest to it."""
+        """Return the arm that stands for federated learning: the reference, or the nearest."""
         order: tuple[Role, ...] = ("reference", "encrypted", "float")
         for role in order:
             if lines := self.lines(split, role):
@@ -164,7 +164,7 @@ class View:
         return None
 
     def best_alone(self, split: str) -> Line | None:
-        """The party that does best by itself."""
+        """Return the party that does best by itself."""
         lines = [
             line
             for line in self.lines(split, "alone")
@@ -175,7 +175,7 @@ class View:
         )
 
     def on_same_rows(self, split: str, one: Line, other: Line) -> bool:
-        """Whether two arms were tested on the same rows in every seed that both have."""
+        """Return whether two arms were tested on the same rows in every seed that both have."""
         ours, theirs = (
             {run.seed: run.test_rows_sha256 for run in self.runs(split, line)}
             for line in (one, other)
@@ -186,7 +186,7 @@ class View:
         )
 
     def costs(self, split: str, line: Line) -> list[PrivacyCost]:
-        """What an arm's seeds spent, the dearest first: a promise has to hold for all of them."""
+        """Return what an arm's seeds spent, the most first: a promise has to hold for all."""
         known = [
             run.privacy
             for run in self.runs(split, line)
@@ -195,7 +195,7 @@ class View:
         return sorted(known, key=lambda cost: -cost.epsilon)
 
     def curve(self, split: str, line: Line, quantity: str) -> Curve | None:
-        """A quantity of the history by round, thinned to at most 160 points.
+        """Return a quantity of the history by round, thinned to at most 160 points.
 
         Args:
             split: The split.
@@ -300,7 +300,7 @@ def _role(arm: Arm) -> Role:
 
 
 def _described(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the provenance says of the data, after checking what anything depends on."""
+    """Return what the provenance says of the data, after checking what anything depends on."""
     data = provenance.get("data", {})
     if not isinstance(data, Mapping):
         raise ConfigError(f"provenance.data should be an object; {_AGAIN}")

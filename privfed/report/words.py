@@ -13,17 +13,17 @@ _NBSP = "\u00a0"
 
 
 def present(value: float | None) -> TypeGuard[float]:
-    """True for a finite number; a results file carries None for what could not be measured."""
+    """Return whether this is a finite number; results hold None for what was not measured."""
     return value is not None and math.isfinite(value)
 
 
 def percent(value: float | None) -> str:
-    """A fraction in [0, 1] as a percentage with one decimal."""
+    """Return a fraction in [0, 1] as a percentage with one decimal."""
     return f"{value * 100:.1f}{_NBSP}%" if present(value) else MISSING
 
 
 def percent_range(interval: Sequence[float] | None) -> str:
-    """An interval of fractions as percentages, rounded outwards."""
+    """Return an interval of fractions as percentages, rounded outwards."""
     if interval is None or not all(present(bound) for bound in interval):
         return MISSING
     low, high = outwards(interval, 1, percent=True)
@@ -31,28 +31,28 @@ def percent_range(interval: Sequence[float] | None) -> str:
 
 
 def given(value: float | None) -> str:
-    """A number that was asked for, such as a target ε or a δ, as it was asked."""
+    """Return a number that was asked for, such as a target ε or a δ, as it was asked."""
     return as_given(value) if present(value) else MISSING
 
 
 def upper(value: float | None) -> str:
-    """An upper bound such as a spent ε: never less than it is."""
+    """Return an upper bound such as a spent ε: never less than it is."""
     return at_most(value) if present(value) else MISSING
 
 
 def points(difference: float) -> str:
-    """The size of a difference of two fractions in percentage points, without its sign."""
+    """Return the size of a difference of two fractions in percentage points, without its sign."""
     text = f"{abs(difference) * 100:.1f}"
     return f"{text}{_NBSP}point{'' if text == '1.0' else 's'}"
 
 
 def decimal(value: float | None, digits: int = 3) -> str:
-    """A plain number with a fixed count of decimals."""
+    """Return a plain number with a fixed count of decimals."""
     return f"{value:.{digits}f}" if present(value) else MISSING
 
 
 def compact(value: float | None) -> str:
-    """A number with up to four significant digits, no bound."""
+    """Return a number with up to four significant digits, no bound."""
     if not present(value):
         return MISSING
     if value != 0 and abs(value) < 1e-3:
@@ -62,7 +62,7 @@ def compact(value: float | None) -> str:
 
 
 def size(count: float | None) -> str:
-    """Bytes in decimal units: 1 kB is 1000 bytes."""
+    """Return bytes in decimal units: 1 kB is 1000 bytes."""
     if not present(count):
         return MISSING
     for unit, factor in (("MB", 1e6), ("kB", 1e3)):
@@ -73,7 +73,7 @@ def size(count: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time in the unit that keeps it readable."""
+    """Return a time in the unit that keeps it readable."""
     if not present(seconds):
         return MISSING
     if seconds == 0:
@@ -87,19 +87,19 @@ def duration(seconds: float | None) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A count with its noun: "1 seed", "5 seeds"."""
+    """Return a count with its noun: "1 seed", "5 seeds"."""
     return f"{number:,}{_NBSP}{noun if number == 1 else noun + 's'}"
 
 
 def listing(items: Sequence[str]) -> str:
-    """A list in words: "a, b and c"."""
+    """Return a list in words: "a, b and c"."""
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 def span(values: Sequence[int]) -> str:
-    """The range of some counts: "346 to 351", or "351" where they agree; a dash for none."""
+    """Return the range of some counts: "346 to 351", or "351" where they agree; a dash for none."""
     if not values:
         return MISSING
     low, high = min(values), max(values)
@@ -107,5 +107,5 @@ def span(values: Sequence[int]) -> str:
 
 
 def split_names(names: Sequence[str]) -> str:
-    """Splits in words: "disjoint and deduplicated splits"."""
+    """Return splits in words: "disjoint and deduplicated splits"."""
     return f"{listing(names)} split{'s' if len(names) > 1 else ''}"

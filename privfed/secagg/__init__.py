@@ -1,9 +1,9 @@
 """Aggregation of model updates that the server cannot read: bytes in, bytes out.
 
-Parties share a key (``generate_keys``) and public ``Parameters``. A ``Party`` is one company's
+Parties share a key (`generate_keys`) and public `Parameters`. A `Party` is one company's
 side: it turns updates into signed bytes and opens each round's total, once. The server's
-``Aggregator`` adds with the public parameters alone. ``Encryptor`` and ``Decryptor`` are the
-party's two halves; ``simulate`` plays all of them in one process.
+`Aggregator` adds with the public parameters alone. `Encryptor` and `Decryptor` are the
+party's two halves; `simulate` plays all of them in one process.
 """
 
 from privfed.keys import Identity, PublicIdentity, SecretKey, generate_identity
@@ -23,7 +23,7 @@ from privfed.secagg.simulation import Simulation, Traffic, simulate
 def generate_keys(params: Parameters) -> SecretKey:
     """Return a fresh secret key that the parties share and the server never has.
 
-    Under ``scheme="reference"`` it hides nothing: updates travel in the clear.
+    Under `scheme="reference"` it hides nothing: updates travel in the clear.
     """
     return SecretKey.generate(check_params(params).fingerprint)
 

@@ -27,15 +27,15 @@ class Aggregator:
     """Adds the uploads of one round. Several threads may add at once.
 
     Args:
-        params: what all parties agreed on; no secret is needed, and none is taken.
-        round_id: the round.
-        cohort: with masks, the roster places of this round's parties (None: all).
-        key_id: the key of the round (``SecretKey.id``, which is public); None takes the first
+        params: What all parties agreed on; no secret is needed, and none is taken.
+        round_id: The round.
+        cohort: With masks, the roster places of this round's parties (None: all).
+        key_id: The key of the round (`SecretKey.id`, which is public); None takes the first
             upload's, so that a hostile party who is first shuts the others out.
-        previous: transcript that the uploads name, empty for none; None takes the first upload's.
+        previous: Transcript that the uploads name, empty for none; None takes the first upload's.
 
     Raises:
-        ConfigError: an argument is not what it says.
+        ConfigError: An argument is not what it says.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Aggregator:
     def add(self, message: bytes) -> None:
         """Add one party's upload, or some parts of one.
 
-        All of ``message`` is added or, with an error, nothing of it.
+        All of `message` is added or, with an error, nothing of it.
 
         Raises:
-            DecodeError: it is truncated, extended or no upload (or a secret key).
-            ContextMismatchError: it belongs to other parameters, key, round, cohort or history.
-            AuthenticationError: the sender is not on the roster or did not sign it.
-            ReplayError: the sender is in the sum already, or the total was taken.
-            CapacityError: more than ``max_clients`` parties.
+            DecodeError: It is truncated, extended or no upload (or a secret key).
+            ContextMismatchError: It belongs to other parameters, key, round, cohort or history.
+            AuthenticationError: The sender is not on the roster or did not sign it.
+            ReplayError: The sender is in the sum already, or the total was taken.
+            CapacityError: More than `max_clients` parties.
         """
         self._add(message, wire.Kind.UPLOAD)
 
@@ -92,11 +92,11 @@ class Aggregator:
         tapped can shut the upload's sender out, or spoil the round.
 
         Raises:
-            DecodeError: it is truncated, extended or no partial sum (or a secret key).
-            ContextMismatchError: it belongs to other parameters, key, round, cohort or history.
-            AuthenticationError: a sender is not on the roster or did not sign its header.
-            ReplayError: a sender is in the sum already, or the total was taken.
-            CapacityError: more than ``max_clients`` parties.
+            DecodeError: It is truncated, extended or no partial sum (or a secret key).
+            ContextMismatchError: It belongs to other parameters, key, round, cohort or history.
+            AuthenticationError: A sender is not on the roster or did not sign its header.
+            ReplayError: A sender is in the sum already, or the total was taken.
+            CapacityError: More than `max_clients` parties.
         """
         self._add(message, wire.Kind.PARTIAL)
 
@@ -153,7 +153,7 @@ class Aggregator:
         """Return the sum so far for an aggregator further up; only the root cuts bits.
 
         Raises:
-            QuorumError: a party sent only some of its parts, or nobody sent anything.
+            QuorumError: A party sent only some of its parts, or nobody sent anything.
         """
         with self._one:
             return b"".join(self._written(wire.Kind.PARTIAL, least=1))
@@ -162,13 +162,13 @@ class Aggregator:
         """Return the round's total for the decryptors, and close the round.
 
         Raises:
-            QuorumError: too few parties, one that sent only some of its parts, or, with masks, a
+            QuorumError: Too few parties, one that sent only some of its parts, or, with masks, a
                 cohort that is not complete: run the round anew.
         """
         return b"".join(self.total_blocks())
 
     def total_blocks(self) -> Iterator[bytes]:
-        """Yield the total in parts of a few megabytes; see ``total``."""
+        """Yield the total in parts of a few megabytes; see `total`."""
         with self._one:
             return self._written(wire.Kind.TOTAL, least=self._params.min_clients)
 

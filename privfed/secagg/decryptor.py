@@ -48,7 +48,7 @@ class _Seen:
         """Return the next part, after checking that its senders may be the round's.
 
         Raises:
-            QuorumError: they are too few, not the cohort, or not those of the parts before.
+            QuorumError: They are too few, not the cohort, or not those of the parts before.
         """
         senders, least = tuple(sorted(message.entries)), self._params.min_clients
         if len(senders) < least:
@@ -74,14 +74,14 @@ class Decryptor:
     """Decrypts one total a round, ever. Safe under threads; a context manager.
 
     Args:
-        params: what all parties agreed on.
-        key: the parties' shared key.
-        state: file that remembers rounds, transcript and failures across restarts; None keeps
+        params: What all parties agreed on.
+        key: The parties' shared key.
+        state: File that remembers rounds, transcript and failures across restarts; None keeps
             them in memory, for simulation in one process only.
 
     Raises:
-        ContextMismatchError: the key was made for other parameters.
-        ConfigError: the state file cannot be used.
+        ContextMismatchError: The key was made for other parameters.
+        ConfigError: The state file cannot be used.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Decryptor:
         self.close()
 
     def close(self) -> None:
-        """Give the state file free for others; nothing is decrypted any more."""
+        """Release the state file; nothing can be decrypted any more."""
         self._journal.close()
         self._prepared = {}
 
@@ -121,18 +121,18 @@ class Decryptor:
     ) -> None:
         """Do what of a round's decryption depends on the senders' seeds, before the sum arrives.
 
-        It helps if just those parties are in the total; otherwise ``decrypt`` starts over.
+        It helps if just those parties are in the total; otherwise `decrypt` starts over.
 
         Args:
-            announcements: what each party's ``Encryptor.announce`` returned.
-            round_id: the round.
-            cohort: with masks, the roster places of the round's parties (None: all).
+            announcements: What each party's `Encryptor.announce` returned.
+            round_id: The round.
+            cohort: With masks, the roster places of the round's parties (None: all).
 
         Raises:
-            DecodeError: an announcement is truncated, extended or none.
-            ContextMismatchError: it belongs to other parameters, key, round or cohort.
-            AuthenticationError: its sender did not sign it, or is not on the roster.
-            ReplayError: the round was decrypted already, or a party announces twice.
+            DecodeError: An announcement is truncated, extended or none.
+            ContextMismatchError: It belongs to other parameters, key, round or cohort.
+            AuthenticationError: Its sender did not sign it, or is not on the roster.
+            ReplayError: The round was decrypted already, or a party announces twice.
         """
         of = Round.of(self._params, round_id, cohort)
         with self._journal.alone():
@@ -177,18 +177,18 @@ class Decryptor:
         """Return the mean of a round.
 
         Args:
-            total: what ``Aggregator.total`` returned, or the parts of ``total_blocks``.
-            round_id: the round; each is decrypted once, in rising order, even if it fails.
-            cohort: with masks, the roster places of the round's parties (None: all).
+            total: What `Aggregator.total` returned, or the parts of `total_blocks`.
+            round_id: The round; each is decrypted once, in rising order, even if it fails.
+            cohort: With masks, the roster places of the round's parties (None: all).
 
         Raises:
-            DecodeError: the total is truncated, extended or no total.
-            ContextMismatchError: it belongs to other parameters, key, round, cohort or history.
-            QuorumError: fewer than ``min_clients`` distinct parties are in it.
-            ReplayError: the round was decrypted already, or a party is in it twice.
-            AuthenticationError: a signature is wrong, or the total is not the sum of what the
+            DecodeError: The total is truncated, extended or no total.
+            ContextMismatchError: It belongs to other parameters, key, round, cohort or history.
+            QuorumError: Fewer than `min_clients` distinct parties are in it.
+            ReplayError: The round was decrypted already, or a party is in it twice.
+            AuthenticationError: A signature is wrong, or the total is not the sum of what the
                 senders signed; or that happened so often that the key is retired.
-            CapacityError: the weights are too small for the agreed precision.
+            CapacityError: The weights are too small for the agreed precision.
         """
         of = Round.of(self._params, round_id, cohort)
         with self._journal.alone():
@@ -218,12 +218,12 @@ class Decryptor:
         round_id: int,
         cohort: Sequence[int] | None = None,
     ) -> IntegerResult:
-        """Return the sums of a round as integers, for updates sent by ``encrypt_integers``.
+        """Return the sums of a round as integers, for updates sent by `encrypt_integers`.
 
-        Arguments and errors are those of ``decrypt``.
+        Arguments and errors are those of `decrypt`.
 
         Raises:
-            ConfigError: the parameters carry weights.
+            ConfigError: The parameters carry weights.
         """
         if self._params.max_weight is not None:
             raise ConfigError("integer sums carry no weights: set max_weight=None")
@@ -246,7 +246,7 @@ class Decryptor:
     ) -> bytes:
         """Return the transcript of a round whose total this is; nothing is decrypted.
 
-        Arguments and errors are those of ``decrypt``, but for the history, which may be any.
+        Arguments and errors are those of `decrypt`, but for the history, which may be any.
         """
         of = Round.of(self._params, round_id, cohort)
         reader = Reader(self._parts, of, wire.Kind.TOTAL, key_id=self._key.id, histories=None)

@@ -26,15 +26,15 @@ class Encryptor:
     """Encrypts one party's updates, each round once. Safe under threads; a context manager.
 
     Args:
-        params: what all parties agreed on.
-        key: the parties' shared key.
-        identity: this party's own keys; its public half is on the roster.
-        state: file that remembers the last round sent, so that a restarted process does not send
+        params: What all parties agreed on.
+        key: The parties' shared key.
+        identity: This party's own keys; its public half is on the roster.
+        state: File that remembers the last round sent, so that a restarted process does not send
             another update under the same masks; None keeps it in memory, for simulation.
 
     Raises:
-        ConfigError: the identity is not on the roster.
-        ContextMismatchError: the key was made for other parameters.
+        ConfigError: The identity is not on the roster.
+        ContextMismatchError: The key was made for other parameters.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Encryptor:
         self.close()
 
     def close(self) -> None:
-        """Forget the encryptions of zero, and give the state file free for others."""
+        """Forget the encryptions of zero, and release the state file."""
         self._journal.close()  # from here on nothing takes any of them
         self._pool, self._bound = [], {}
 
@@ -81,17 +81,17 @@ class Encryptor:
     def prepare(
         self, count: int = 1, round_id: int | None = None, cohort: Sequence[int] | None = None
     ) -> None:
-        """Make the encryptions of zero for ``count`` more updates, while there is time.
+        """Make the encryptions of zero for `count` more updates, while there is time.
 
         Args:
-            count: number of updates.
-            round_id: where the round is known, the first of ``count`` rounds; then their masks
+            count: Number of updates.
+            round_id: Where the round is known, the first of `count` rounds; then their masks
                 are made too.
-            cohort: with masks, the roster places of those rounds' parties (None: all).
+            cohort: With masks, the roster places of those rounds' parties (None: all).
 
         Raises:
-            ConfigError: count, round or cohort are none.
-            ReplayError: a round was sent already.
+            ConfigError: Count, round or cohort are none.
+            ReplayError: A round was sent already.
         """
         if not is_whole(count) or not 0 <= count <= _MOST_AHEAD:
             raise ConfigError(f"count is a whole number of updates, 0 to {_MOST_AHEAD}")
@@ -105,7 +105,7 @@ class Encryptor:
                     self._bind(Round.of(self._params, first.number + ahead, cohort))
 
     def announce(self, round_id: int, cohort: Sequence[int] | None = None) -> bytes:
-        """Return this party's signed seeds of a round, for ``Decryptor.prepare``.
+        """Return this party's signed seeds of a round, for `Decryptor.prepare`.
 
         Seeds are public; sent early, they let a key holder do most of its work before the sum
         arrives. Under schemes without seeds the announcement is empty but valid.
@@ -170,17 +170,17 @@ class Encryptor:
         """Return one update as bytes for the server.
 
         Args:
-            arrays: numpy arrays or a torch state_dict that fit the layout.
-            weight: how much this party counts, 1 to ``max_weight``; None where there is none.
-            round_id: number of the round; each round is sent once, in rising order.
-            previous: transcript of the previous round, or nothing. Only with it do holders that
+            arrays: Numpy arrays or a torch state_dict that fit the layout.
+            weight: How much this party counts, 1 to `max_weight`; None where there is none.
+            round_id: Number of the round; each round is sent once, in rising order.
+            previous: Transcript of the previous round, or nothing. Only with it do holders that
                 were shown different totals of that round notice, in this one.
-            cohort: with masks, the roster places of this round's parties (None: all).
+            cohort: With masks, the roster places of this round's parties (None: all).
 
         Raises:
-            ConfigError: arrays or weight do not fit the parameters, or a value is not finite.
-            CapacityError: a value is past the clip range, and the parameters say refuse.
-            ReplayError: the round was sent already.
+            ConfigError: Arrays or weight do not fit the parameters, or a value is not finite.
+            CapacityError: A value is past the clip range, and the parameters say refuse.
+            ReplayError: The round was sent already.
         """
         sent = self.encrypt_blocks(
             arrays, weight=weight, round_id=round_id, previous=previous, cohort=cohort
@@ -198,7 +198,7 @@ class Encryptor:
     ) -> Iterator[bytes]:
         """Yield the update in parts of a few megabytes, each a message of its own.
 
-        Arguments and errors are those of ``encrypt``. All values are checked before the first
+        Arguments and errors are those of `encrypt`. All values are checked before the first
         part leaves.
         """
         self._journal.check()
@@ -212,24 +212,24 @@ class Encryptor:
         previous: bytes = b"",
         cohort: Sequence[int] | None = None,
     ) -> bytes:
-        """Return an update of integers, to be summed as they are by ``Decryptor.decrypt_sums``.
+        """Return an update of integers, to be summed as they are by `Decryptor.decrypt_sums`.
 
         For who quantises alone, such as a mechanism that draws noisy integers: nothing is
-        scaled, rounded or clipped here. Only the sum has to fit, to ``max_clients`` *
+        scaled, rounded or clipped here. Only the sum has to fit, to `max_clients` *
         (2^(bits-1) - 1); one past that does not decrypt. Under "packed" and "reference" one
         party's integers are taken mod 2^k, so that they may be anything and whether a round
         succeeds depends on their sum alone: with noise shares that is post-processing.
 
         Args:
-            arrays: integer arrays of the layout's names and shapes.
-            round_id: as for ``encrypt``.
-            previous: as for ``encrypt``.
-            cohort: as for ``encrypt``.
+            arrays: Integer arrays of the layout's names and shapes.
+            round_id: As for `encrypt`.
+            previous: As for `encrypt`.
+            cohort: As for `encrypt`.
 
         Raises:
-            ConfigError: the arrays do not fit the layout, or the parameters carry weights.
-            CapacityError: under "slots" and "ckks", an integer is past what a whole sum can be.
-            ReplayError: the round was sent already.
+            ConfigError: The arrays do not fit the layout, or the parameters carry weights.
+            CapacityError: Under "slots" and "ckks", an integer is past what a whole sum can be.
+            ReplayError: The round was sent already.
         """
         self._journal.check()
         update = self._quantizer.check_integers(arrays)

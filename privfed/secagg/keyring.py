@@ -1,7 +1,7 @@
 """One party's keys on disk, from the first to the last day of a job.
 
-A folder of mode 0700 with ``identity.key`` and ``tls.key``, ``tls.crt``, which is tied to both and
-goes to the other parties, the key in use in ``keys/``, and ``keyring.json``, which names that key,
+A folder of mode 0700 with `identity.key` and `tls.key`, `tls.crt`, which is tied to both and
+goes to the other parties, the key in use in `keys/`, and `keyring.json`, which names that key,
 its parameters and the retired ones. A full disk or a kill at any moment leaves the key before or
 the key after in use: a key is on disk before it is named, and deleted after another one is.
 """
@@ -36,13 +36,13 @@ class Keyring:
     Whatever changes the folder locks it; of two at once the second raises ConfigError, "in use".
 
     Args:
-        folder: made by ``Keyring.create``.
-        passphrase: what locks the secrets, or None.
+        folder: Made by `Keyring.create`.
+        passphrase: What locks the secrets, or None.
 
     Raises:
-        ConfigError: there is no keyring, others may read its secrets or write to it, or the
+        ConfigError: There is no keyring, others may read its secrets or write to it, or the
             passphrase is missing.
-        AuthenticationError: the passphrase is wrong or a file was altered.
+        AuthenticationError: The passphrase is wrong or a file was altered.
     """
 
     def __init__(self, folder: Path, passphrase: str | None = None) -> None:
@@ -62,7 +62,7 @@ class Keyring:
         """Make a folder with a fresh identity and its certificate, valid for so many days.
 
         Raises:
-            ConfigError: there is one already, it cannot be written, or the days are too few or
+            ConfigError: There is one already, it cannot be written, or the days are too few or
                 too many.
         """
         folder = check_folder(folder)
@@ -95,7 +95,7 @@ class Keyring:
         """What the other parties know this one by, in aggregation and in psi: a PEM certificate.
 
         Raises:
-            ConfigError: there is none, or it is another party's.
+            ConfigError: There is none, or it is another party's.
         """
         path = self._folder / _CERTIFICATE
         stored = read_whole(path, refusal=ConfigError)
@@ -117,7 +117,7 @@ class Keyring:
         The identity and the TLS key stay, so that who knows the party can check the new one.
 
         Raises:
-            ConfigError: the days are too few or too many, the TLS key is of another kind, or the
+            ConfigError: The days are too few or too many, the TLS key is of another kind, or the
                 folder is in use or cannot be written.
         """
         with self._writing():
@@ -130,7 +130,7 @@ class Keyring:
         """The current parameters.
 
         Raises:
-            ConfigError: there are none yet.
+            ConfigError: There are none yet.
         """
         return self._known(RingRecord.read(self._folder))
 
@@ -144,7 +144,7 @@ class Keyring:
         """Id of the current key, in hex.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: There is none.
         """
         name = RingRecord.read(self._folder).current
         if not name:
@@ -155,24 +155,24 @@ class Keyring:
         """Return the key in use.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: There is none.
         """
         return SecretKey.load(self._folder / "keys" / f"{self.current}.key", self._passphrase)
 
     def make(self, params: Parameters) -> dict[str, bytes]:
-        """Make a key for ``params``, and return it sealed to each other party, by id.
+        """Make a key for `params`, and return it sealed to each other party, by id.
 
         A key in use before is retired, here and where the sealed key is accepted.
 
         Raises:
-            ConfigError: this party is not on the roster, or the folder is in use or cannot be
+            ConfigError: This party is not on the roster, or the folder is in use or cannot be
                 written.
         """
         with self._writing() as (record, file):
             return self._make(record, file, params)
 
     def rotate(self) -> dict[str, bytes]:
-        """Make a new key for the same parameters; see ``make``."""
+        """Make a new key for the same parameters; see `make`."""
         with self._writing() as (record, file):
             return self._make(record, file, self._known(record))
 
@@ -183,13 +183,13 @@ class Keyring:
         they accept the new key.
 
         Args:
-            party: the party's id.
+            party: The party's id.
 
         Returns:
             The new parameters and the sealed keys by party.
 
         Raises:
-            ConfigError: the party is not on the roster, is this one, or too few would be left.
+            ConfigError: The party is not on the roster, is this one, or too few would be left.
         """
         with self._writing() as (record, file):
             old = self._known(record)
@@ -216,23 +216,23 @@ class Keyring:
         """Take a key that another party made, retire the one it replaces, and return its id.
 
         Args:
-            sealed: what the maker's ``make``, ``rotate`` or ``revoke`` returned for this party.
-            params: the parameters it belongs to. The first ones must reach this party by a
+            sealed: What the maker's `make`, `rotate` or `revoke` returned for this party.
+            params: The parameters it belongs to. The first ones must reach this party by a
                 channel that it trusts; later ones must come from a party of the roster before,
                 and be those in use, or those less some parties.
-            maker: who alone may have made it; None: anybody on the roster.
-            changed: take parameters that differ by more, which reached this party by a channel
+            maker: Who alone may have made it; None: anybody on the roster.
+            changed: Take parameters that differ by more, which reached this party by a channel
                 that it trusts, or a first key in place of the one in use. Otherwise one party
                 could turn masks off, a server bring back a revoked party with what was sealed
                 before, and two that both made the first key exchange them and stay apart.
 
         Raises:
-            ContextMismatchError: it belongs to other parameters or another party, was retired or
+            ContextMismatchError: It belongs to other parameters or another party, was retired or
                 replaces a key that was, or is a first key where one is in use: it is an old one,
                 or two parties made keys at once.
-            AuthenticationError: it was altered, or made by another party than ``maker`` or by
+            AuthenticationError: It was altered, or made by another party than `maker` or by
                 one that was not on the roster before.
-            ConfigError: this party is not on the roster.
+            ConfigError: This party is not on the roster.
         """
         key, made_by, replaces = open_key(sealed, params, self.identity, maker)
         with self._writing() as (record, file):
@@ -286,7 +286,7 @@ class Keyring:
         params: Parameters,
         replaces: str = "",
     ) -> None:
-        """Put a key in the place of that of ``record``, in an order that may be cut anywhere."""
+        """Put a key in the place of that of `record`, in an order that may be cut anywhere."""
         name = key.id.hex()
         self._sweep(record)
         key.save(self._keys / f"{name}.key", self._passphrase)
@@ -328,7 +328,7 @@ def _put_certificate(folder: Path, certificate: bytes) -> None:
 
 
 def _follows(record: RingRecord, params: Parameters) -> bool:
-    """Return whether ``params`` are the first ones, those in use, or those less some parties."""
+    """Return whether `params` are the first ones, those in use, or those less some parties."""
     if not record.text:
         return True
     old = record.params

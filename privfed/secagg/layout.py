@@ -53,11 +53,11 @@ class Layout:
 
     Attributes:
         entries: (name, shape) of each array.
-        skipped: names of arrays that don't travel: integer or boolean buffers, such as
+        skipped: Names of arrays that don't travel: integer or boolean buffers, such as
             BatchNorm's step counters, whose average means nothing. Each party keeps its own.
 
     Raises:
-        ConfigError: a name repeats, a shape is none, or there are no values or too many.
+        ConfigError: A name repeats, a shape is none, or there are no values or too many.
     """
 
     entries: tuple[tuple[str, tuple[int, ...]], ...]
@@ -96,7 +96,7 @@ class Layout:
         """Return the layout of a dict of numpy arrays or of a torch state_dict.
 
         Raises:
-            ConfigError: there is no value in it, or an array holds neither floats nor integers.
+            ConfigError: There is no value in it, or an array holds neither floats nor integers.
         """
         entries, skipped = [], []
         for name, array in _named(arrays).items():
@@ -118,11 +118,11 @@ class Layout:
         """Return the arrays as one-dimensional views in order, after checking names and shapes.
 
         Args:
-            arrays: numpy arrays or torch tensors.
-            kinds: numpy's letters of the kinds of numbers that are accepted.
+            arrays: Numpy arrays or torch tensors.
+            kinds: Numpy's letters of the kinds of numbers that are accepted.
 
         Raises:
-            ConfigError: they do not fit this layout.
+            ConfigError: They do not fit this layout.
         """
         names = {name for name, _ in self.entries}
         arrays = _named(arrays)
@@ -143,7 +143,7 @@ class Layout:
         return views
 
     def unflatten(self, values: npt.NDArray[Scalar]) -> dict[str, npt.NDArray[Scalar]]:
-        """Return ``size`` values as arrays of this layout: views, not copies."""
+        """Return `size` values as arrays of this layout: views, not copies."""
         arrays, start = {}, 0
         for name, shape in self.entries:
             stop = start + math.prod(shape)
@@ -153,7 +153,7 @@ class Layout:
 
 
 def runs(views: list[npt.NDArray[Any]], start: int, stop: int) -> Iterator[npt.NDArray[Any]]:
-    """Yield the pieces of ``views`` that cover values ``start`` to ``stop`` of their sequence."""
+    """Yield the pieces of `views` that cover values `start` to `stop` of their sequence."""
     for view in views:
         if start >= stop:
             return

@@ -2,7 +2,7 @@
 
 Bonawitz et al. 2017 (ePrint 2017/281), without its secret sharing: a party that drops out fails
 the round, which is run anew with fresh samples and noise. Masks lie under the encryption, so
-that other key holders, up to ``colluders`` of a cohort and with the server, learn the sum of one
+that other key holders, up to `colluders` of a cohort and with the server, learn the sum of one
 round and nothing of one party. Sums of several rounds may be compared: docs/limitations.md.
 Each pair agrees by X25519 under keys that the identities signed; HKDF-SHA256 binds the secret to
 parameters, shared key, round and cohort; AES-256 in counter mode stretches it.
@@ -40,23 +40,23 @@ class Masks:
         """Return the cohort's places.
 
         Raises:
-            ConfigError: this party is not in it.
+            ConfigError: This party is not in it.
         """
         if of.cohort is None or self._me not in of.cohort:
             raise ConfigError("this party is not in the round's cohort")
         return of.cohort
 
     def words(self, prefix: bytes, of: Round, count: int, modulus: int) -> Words:
-        """Return this party's mask for one part of one round: ``count`` words below ``modulus``.
+        """Return this party's mask for one part of one round: `count` words below `modulus`.
 
         Args:
-            prefix: bytes that all parties of the round agree on (parameters, key, round, part).
-            of: the round, in whose cohort this party must be.
-            count: number of words.
+            prefix: Bytes that all parties of the round agree on (parameters, key, round, part).
+            of: The round, in whose cohort this party must be.
+            count: Number of words.
             modulus: t, at most 2^63; the words of a whole cohort sum to 0 mod t.
 
         Raises:
-            ConfigError: this party is not in the cohort.
+            ConfigError: This party is not in the cohort.
         """
         places = self.check(of)
         total = np.zeros(count, np.uint64)
@@ -83,7 +83,7 @@ class Masks:
 
 
 def _uniform(key: bytes, count: int, modulus: int) -> Iterator[Words]:
-    """Yield ``count`` words in all, uniform below ``modulus``, that ``key`` stands for."""
+    """Yield `count` words in all, uniform below `modulus`, that `key` stands for."""
     stream = Cipher(algorithms.AES(key), modes.CTR(bytes(_BLOCK_BYTES))).encryptor()
     zeros = bytes(8 * _CHUNK_WORDS)
     buffer = bytearray(8 * _CHUNK_WORDS + _BLOCK_BYTES)

@@ -22,7 +22,7 @@ from privfed.keys import PublicIdentity
 from privfed.secagg.layout import Layout
 
 SCHEMES = ("packed", "slots", "ckks", "reference")
-VERSION = 2  # of the canonical text; 1 had no ``honest_server``
+VERSION = 2  # of the canonical text; 1 had no `honest_server`
 MASKS_FROM_CLIENTS = 3
 MAX_WEIGHT = 2**40
 MAX_ROSTER = 4096
@@ -35,38 +35,38 @@ class Parameters:
     """Public parameters of an aggregation.
 
     Attributes:
-        job: name of the job; keeps two jobs with the same parties apart.
-        layout: names and shapes of the arrays.
-        clip_range: largest magnitude of one value, 1e-20 to 1e20.
-        bits: precision of one value, 6 to 32: the grid has 2^(bits-1) - 1 steps in the range.
-        max_clients: most parties in one round, 2 to 1024.
-        min_clients: fewest parties in one round, at least 2 and at least ``colluders`` + 2.
-        max_weight: largest weight W of a party, which the server does not learn; None: no weights.
+        job: Name of the job; keeps two jobs with the same parties apart.
+        layout: Names and shapes of the arrays.
+        clip_range: Largest magnitude of one value, 1e-20 to 1e20.
+        bits: Precision of one value, 6 to 32: the grid has 2^(bits-1) - 1 steps in the range.
+        max_clients: Most parties in one round, 2 to 1024.
+        min_clients: Fewest parties in one round, at least 2 and at least `colluders` + 2.
+        max_weight: Largest weight W of a party, which the server does not learn; None: no weights.
         scheme: "packed", "slots", "ckks", "reference" (in the clear), or "auto": packed where
-            SEAL's byte layout is the known one, else, with ``honest_server``, slots; it reads as
+            SEAL's byte layout is the known one, else, with `honest_server`, slots; it reads as
             the chosen one after.
-        roster: who may send; at least ``max_clients`` parties.
+        roster: Who may send; at least `max_clients` parties.
         out_of_range: "refuse" values past the range, or "clip" them.
-        pairwise_masks: masks under the encryption; None: from three clients up, and wherever
-            ``download`` is "summed", under "packed" and "slots". With masks a round needs all of
+        pairwise_masks: Masks under the encryption; None: from three clients up, and wherever
+            `download` is "summed", under "packed" and "slots". With masks a round needs all of
             its cohort.
         download: "seeds" lets a decryptor rebuild what each client signed ("packed" only);
-            "summed" is faster to decrypt for many clients, and needs ``honest_server``; None:
+            "summed" is faster to decrypt for many clients, and needs `honest_server`; None:
             "seeds" where possible.
-        colluders: parties t that may work together with the server. With 0, a server and one
+        colluders: Parties t that may work together with the server. With 0, a server and one
             party may ask another into a cohort of two, and learn its update under masks too. It
             counts within one round: what several show together is in docs/limitations.md.
-        tolerance: largest error of the mean that is accepted, as a share of ``clip_range``.
-        honest_server: whether all parties trust the server to follow the protocol. "slots",
-            "ckks" and ``download="summed"`` need it: nothing there authenticates c1, so a server
+        tolerance: Largest error of the mean that is accepted, as a share of `clip_range`.
+        honest_server: Whether all parties trust the server to follow the protocol. "slots",
+            "ckks" and `download="summed"` need it: nothing there authenticates c1, so a server
             that changes it learns from each decryption that fails, or does not, one sign of the
             secret key. Masks and tags do not prevent it.
 
     Raises:
-        ConfigError: a setting is out of its range, or asks for an honest server without saying
+        ConfigError: A setting is out of its range, or asks for an honest server without saying
             so, with what to change.
         LayoutError: "auto" finds a SEAL that packed ciphertexts are not made for.
-        CapacityError: the scheme cannot hold such sums.
+        CapacityError: The scheme cannot hold such sums.
     """
 
     job: str
@@ -115,7 +115,7 @@ class Parameters:
         _ = self.packing  # refuses sums that do not fit
 
     def _normalise(self) -> None:
-        """Give every setting its one type, so that equal parameters are equal bytes."""
+        """Convert every setting to its one type, so that equal parameters are equal bytes."""
         try:
             for name in ("bits", "max_clients", "min_clients", "colluders"):
                 object.__setattr__(self, name, operator.index(getattr(self, name)))
@@ -245,10 +245,10 @@ class Parameters:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Parameters":
-        """Read what ``to_bytes`` wrote.
+        """Read what `to_bytes` wrote.
 
         Raises:
-            DecodeError: the bytes are not the canonical text of valid parameters.
+            DecodeError: The bytes are not the canonical text of valid parameters.
         """
         if not isinstance(data, bytes):
             raise ConfigError(f"parameters are read from bytes, not from {type(data).__name__}")
@@ -286,7 +286,7 @@ class Parameters:
         """Return the place of a party on the roster.
 
         Raises:
-            ConfigError: it is not on the roster.
+            ConfigError: It is not on the roster.
         """
         if not isinstance(party, PublicIdentity):
             raise ConfigError("a party is found on the roster by its PublicIdentity")

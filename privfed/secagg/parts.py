@@ -16,13 +16,13 @@ from privfed.secagg.tags import Tags
 
 @dataclass(frozen=True)
 class Part:
-    """Integers ``start`` to ``stop`` of the update (weight digits first), and their tags.
+    """Integers `start` to `stop` of the update (weight digits first), and their tags.
 
     Attributes:
-        index: place of the part, from 0.
-        start: first integer of the update in it.
-        stop: one past the last.
-        sealed: integers that travel: those of the update, then their tags.
+        index: Place of the part, from 0.
+        start: First integer of the update in it.
+        stop: One past the last.
+        sealed: Integers that travel: those of the update, then their tags.
     """
 
     index: int
@@ -54,7 +54,7 @@ class Parts:
         """Return the part that a message is about.
 
         Raises:
-            DecodeError: there is no such part.
+            DecodeError: There is no such part.
         """
         if prefix.part >= len(self.all):
             raise DecodeError("the message is about a part that the update does not have")
@@ -70,9 +70,9 @@ class Parts:
         wide: bool,
         masks: Sequence[int],
     ) -> Integers:
-        """Return the integers of a part, from roster place ``sender``, with their tags behind.
+        """Return the integers of a part, from roster place `sender`, with their tags behind.
 
-        ``wide`` integers may lie outside the range of a sum; ``masks`` are the tags'.
+        `wide` integers may lie outside the range of a sum; `masks` are the tags'.
         """
         if not self.scheme.exact:
             return values
@@ -82,7 +82,7 @@ class Parts:
     def untagged(
         self, key: SecretKey, round_id: int, part: Part, senders: Sequence[int], sums: Integers
     ) -> Integers | None:
-        """Return integers summed over ``senders`` without tags, or None where a tag is wrong."""
+        """Return integers summed over `senders` without tags, or None where a tag is wrong."""
         if not self.scheme.exact:
             return sums
         values, tags = sums[: -self._tags.count], sums[-self._tags.count :]
@@ -96,7 +96,7 @@ class Parts:
         return self.scheme.seed_bytes(part.sealed) if carried else 0
 
     def message_bytes(self, part: Part, kind: wire.Kind, senders: int = 1) -> int:
-        """Return the length of a message about a part, over ``senders`` senders."""
+        """Return the length of a message about a part, over `senders` senders."""
         count = 0 if kind in wire.OF_ONE_SENDER else wire.COUNT.size
         each = wire.ENTRY_BYTES + self.carried_seed_bytes(part, kind)
         bodies = {

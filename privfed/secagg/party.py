@@ -21,7 +21,7 @@ _STATE = "rounds.json"
 class Party:
     """What a company does in a job, round after round, in one process or in one after another.
 
-    A round: ``encrypt`` an update and send the bytes; ``open`` the total that comes back. Rounds
+    A round: `encrypt` an update and send the bytes; `open` the total that comes back. Rounds
     are numbered by themselves, and each names the transcript of the last one that was opened, so
     that parties which saw different totals notice in the next. A total is decrypted once, ever;
     its result is kept, so that another process that asks for the same round gets it again.
@@ -30,22 +30,22 @@ class Party:
     use one round twice.
 
     Args:
-        params: what all parties agreed on.
-        key: the parties' shared key.
-        identity: this party's own keys; its public half is on the roster.
-        state: folder of this party's for what must survive the process: rounds sent and opened,
+        params: What all parties agreed on.
+        key: The parties' shared key.
+        identity: This party's own keys; its public half is on the roster.
+        state: Folder of this party's for what must survive the process: rounds sent and opened,
             the transcript, failures, and the last result, in the clear, all of mode 0600. Made
             where it does not exist, locked while in use. None keeps everything in memory, for
             simulation in one process only.
 
     Attributes:
-        params: what all parties agreed on.
-        place: this party's place on the roster.
+        params: What all parties agreed on.
+        place: This party's place on the roster.
 
     Raises:
-        ConfigError: the identity is not on the roster, or the folder cannot be used, is in use or
+        ConfigError: The identity is not on the roster, or the folder cannot be used, is in use or
             belongs to another party or key.
-        ContextMismatchError: the key was made for other parameters.
+        ContextMismatchError: The key was made for other parameters.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class Party:
         """Open the party that a keyring folder stands for; its state lies in the folder, too.
 
         Args:
-            folder: as ``privfed keys`` made it.
-            passphrase: what locks its secrets, or None.
+            folder: As `privfed keys` made it.
+            passphrase: What locks its secrets, or None.
 
         Raises:
-            ConfigError: there is no keyring, it holds no key in use, or its party is in use.
-            AuthenticationError: the passphrase is wrong or a file was altered.
+            ConfigError: There is no keyring, it holds no key in use, or its party is in use.
+            AuthenticationError: The passphrase is wrong or a file was altered.
         """
         ring = Keyring(folder, passphrase)
         key, rounds = ring.key(), folder / "rounds"
@@ -100,7 +100,7 @@ class Party:
         self.close()
 
     def close(self) -> None:
-        """Forget what was made ahead, and give the state free for another process."""
+        """Forget what was made ahead, and release the state for another process."""
         self._encryptor.close()
         self._decryptor.close()
 
@@ -121,26 +121,26 @@ class Party:
         return bytes.fromhex(self._journal.record.transcript)
 
     def prepare(self, count: int = 1) -> None:
-        """Make the encryptions of zero for ``count`` more updates, while there is time.
+        """Make the encryptions of zero for `count` more updates, while there is time.
 
         Raises:
-            ReplayError: this is a fork.
-            ConfigError: the party was closed.
+            ReplayError: This is a fork.
+            ConfigError: The party was closed.
         """
         self._encryptor.prepare(count)
 
     def announce(
         self, *, round_id: int | None = None, cohort: Sequence[int] | None = None
     ) -> bytes:
-        """Make what a round needs ahead, and return this party's seeds for the others' ``expect``.
+        """Make what a round needs ahead, and return this party's seeds for the others' `expect`.
 
         Args:
-            round_id: the round; None: the next one.
-            cohort: as for ``encrypt``.
+            round_id: The round; None: the next one.
+            cohort: As for `encrypt`.
 
         Raises:
-            ReplayError: the round was sent already.
-            ConfigError: round or cohort are none.
+            ReplayError: The round was sent already.
+            ConfigError: Round or cohort are none.
         """
         with self._journal.alone():
             return self._encryptor.announce(self._next(round_id), cohort)
@@ -155,15 +155,15 @@ class Party:
         """Do most of opening a round before its total is there, from the parties' announcements.
 
         Args:
-            announcements: what ``announce`` returned at each party of the round, this one's too.
-            round_id: the round; None: the next one, or the last one sent if it is not opened.
-            cohort: as for ``encrypt``.
+            announcements: What `announce` returned at each party of the round, this one's too.
+            round_id: The round; None: the next one, or the last one sent if it is not opened.
+            cohort: As for `encrypt`.
 
         Raises:
-            DecodeError: an announcement is truncated, extended or none.
-            ContextMismatchError: it belongs to other parameters, key, round or cohort.
-            AuthenticationError: its sender did not sign it, or is not on the roster.
-            ReplayError: the round was opened already, or a party announces twice.
+            DecodeError: An announcement is truncated, extended or none.
+            ContextMismatchError: It belongs to other parameters, key, round or cohort.
+            AuthenticationError: Its sender did not sign it, or is not on the roster.
+            ReplayError: The round was opened already, or a party announces twice.
         """
         with self._journal.alone():
             record = self._journal.record
@@ -183,19 +183,19 @@ class Party:
         """Return one update as bytes for the server.
 
         Args:
-            arrays: numpy arrays or a torch state_dict that fit the layout.
-            weight: how much this party counts, 1 to ``max_weight``; None where there is none.
-            round_id: the round; None: the one after the last that was sent or opened. After a
+            arrays: Numpy arrays or a torch state_dict that fit the layout.
+            weight: How much this party counts, 1 to `max_weight`; None where there is none.
+            round_id: The round; None: the one after the last that was sent or opened. After a
                 round that some parties missed, all name the next one.
-            cohort: with masks, the roster places of the round's parties (None: all).
-            chained: whether the upload names the last transcript; all parties of a round do, or
+            cohort: With masks, the roster places of the round's parties (None: all).
+            chained: Whether the upload names the last transcript; all parties of a round do, or
                 none: without, one that missed a round takes part again.
 
         Raises:
-            ConfigError: arrays, weight, round or cohort do not fit the parameters, or a value is
+            ConfigError: Arrays, weight, round or cohort do not fit the parameters, or a value is
                 not finite.
-            CapacityError: a value is past the clip range, and the parameters say refuse.
-            ReplayError: the round was sent already.
+            CapacityError: A value is past the clip range, and the parameters say refuse.
+            ReplayError: The round was sent already.
         """
         with self._journal.alone():
             return self._encryptor.encrypt(
@@ -214,9 +214,9 @@ class Party:
         cohort: Sequence[int] | None = None,
         chained: bool = True,
     ) -> bytes:
-        """Return an update of integers, to be summed as they are; see ``Encryptor``.
+        """Return an update of integers, to be summed as they are; see `Encryptor`.
 
-        Arguments and errors are those of ``encrypt``.
+        Arguments and errors are those of `encrypt`.
         """
         with self._journal.alone():
             return self._encryptor.encrypt_integers(
@@ -236,20 +236,20 @@ class Party:
         """Return the mean of a round; the same total again gives the result that was kept.
 
         Args:
-            total: what ``Aggregator.total`` returned, or the parts of ``total_blocks``.
-            round_id: the round; None: the last one that this party sent.
-            cohort: with masks, the roster places of the round's parties; None: those that this
+            total: What `Aggregator.total` returned, or the parts of `total_blocks`.
+            round_id: The round; None: the last one that this party sent.
+            cohort: With masks, the roster places of the round's parties; None: those that this
                 party sent under, or all.
 
         Raises:
-            DecodeError: the total is truncated, extended or no total.
-            ContextMismatchError: it belongs to other parameters, key, round, cohort or history.
-            QuorumError: fewer than ``min_clients`` distinct parties are in it.
-            ReplayError: another total of the round was opened already, or a party is in it twice.
-            AuthenticationError: it is not the sum of what the senders signed; or that happened so
+            DecodeError: The total is truncated, extended or no total.
+            ContextMismatchError: It belongs to other parameters, key, round, cohort or history.
+            QuorumError: Fewer than `min_clients` distinct parties are in it.
+            ReplayError: Another total of the round was opened already, or a party is in it twice.
+            AuthenticationError: It is not the sum of what the senders signed; or that happened so
                 often that the key is retired.
-            CapacityError: the weights are too small for the agreed precision.
-            ConfigError: the round's updates were integers (see ``open_sums``), or the state
+            CapacityError: The weights are too small for the agreed precision.
+            ConfigError: The round's updates were integers (see `open_sums`), or the state
                 cannot be written.
         """
         with self._journal.alone():
@@ -267,9 +267,9 @@ class Party:
         round_id: int | None = None,
         cohort: Sequence[int] | None = None,
     ) -> IntegerResult:
-        """Return the integer sums of a round, for updates sent by ``encrypt_integers``.
+        """Return the integer sums of a round, for updates sent by `encrypt_integers`.
 
-        Arguments and errors are those of ``open``.
+        Arguments and errors are those of `open`.
         """
         with self._journal.alone():
             number, places = self._sent(round_id, cohort)
@@ -283,11 +283,11 @@ class Party:
         """Return the result of the last round that was opened, here or by an earlier process.
 
         Args:
-            round_id: the round; None: whichever was opened last. Earlier ones are not kept.
+            round_id: The round; None: whichever was opened last. Earlier ones are not kept.
 
         Raises:
-            ReplayError: this round's result is not kept.
-            DecodeError: the file that keeps it is damaged.
+            ReplayError: This round's result is not kept.
+            DecodeError: The file that keeps it is damaged.
         """
         number = None if round_id is None else check_number(round_id)
         kept = self._journal.kept(self.params.layout)

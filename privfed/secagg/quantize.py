@@ -44,8 +44,8 @@ class Quantizer:
         """Return an update ready to be read in pieces.
 
         Raises:
-            ConfigError: arrays or weight do not fit the parameters, or a value is not finite.
-            CapacityError: a value is past the clip range, and the parameters say refuse.
+            ConfigError: Arrays or weight do not fit the parameters, or a value is not finite.
+            CapacityError: A value is past the clip range, and the parameters say refuse.
         """
         params = self._params
         views = params.layout.flat(arrays)
@@ -68,8 +68,8 @@ class Quantizer:
         """Return an update of integers ready to be read in pieces.
 
         Raises:
-            ConfigError: the arrays do not fit the layout, or the parameters carry weights.
-            CapacityError: an integer is past what a whole sum can be, and the scheme cannot
+            ConfigError: The arrays do not fit the layout, or the parameters carry weights.
+            CapacityError: An integer is past what a whole sum can be, and the scheme cannot
                 carry it.
         """
         params = self._params
@@ -109,7 +109,7 @@ class Quantizer:
         return digits, number / largest
 
     def integers(self, update: Update, start: int, stop: int) -> Integers:
-        """Return integers ``start`` to ``stop`` of the update, its weight's digits first."""
+        """Return integers `start` to `stop` of the update, its weight's digits first."""
         out = np.empty(stop - start, np.int64)
         digits = update.digits[start:stop]
         out[: len(digits)] = digits
@@ -153,9 +153,9 @@ class Quantizer:
     def mean(
         self, sums: Integers, total_weight: int | None, clients: int, out: npt.NDArray[np.float32]
     ) -> None:
-        """Write the mean of summed values (weight digits left out) to ``out``.
+        """Write the mean of summed values (weight digits left out) to `out`.
 
-        No mean is past the range, so that ``check`` takes it in the next round.
+        No mean is past the range, so that `check` takes it in the next round.
         """
         factor = self.mean_factor(total_weight, clients)
         for start in range(0, len(sums), _CHUNK):

@@ -28,11 +28,11 @@ class Message:
     """A message about one part, whose signatures are right.
 
     Attributes:
-        part: the part.
-        prefix: where it belongs.
-        entries: what each sender signed, and the seeds that came with it.
-        body: the payload or the sum, which nothing has looked at.
-        data: all of its bytes.
+        part: The part.
+        prefix: Where it belongs.
+        entries: What each sender signed, and the seeds that came with it.
+        body: The payload or the sum, which nothing has looked at.
+        data: All of its bytes.
     """
 
     part: Part
@@ -46,11 +46,11 @@ class Reader:
     """Reads the messages of one kind that belong to one round.
 
     Args:
-        parts: the parts of an update.
-        of: the round.
-        kind: the only kind that is read.
-        key_id: id of the round's key; None: that of the first message.
-        histories: transcripts that the senders may name; None: that of the first message.
+        parts: The parts of an update.
+        of: The round.
+        kind: The only kind that is read.
+        key_id: Id of the round's key; None: that of the first message.
+        histories: Transcripts that the senders may name; None: that of the first message.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Reader:
         """Yield all parts of one update's messages, in order; none may be missing.
 
         Raises:
-            ConfigError: it is no sequence of bytes.
-            DecodeError: a part is missing, out of order, cut or extended, or of another kind.
-            ContextMismatchError: a part belongs to another round, key, job or history.
-            AuthenticationError: a sender is not on the roster, or did not sign it.
-            ReplayError: a sender is in it twice.
+            ConfigError: It is no sequence of bytes.
+            DecodeError: A part is missing, out of order, cut or extended, or of another kind.
+            ContextMismatchError: A part belongs to another round, key, job or history.
+            AuthenticationError: A sender is not on the roster, or did not sign it.
+            ReplayError: A sender is in it twice.
         """
         done, like = 0, None
         for chunk in self.several(stream):
@@ -90,25 +90,25 @@ class Reader:
         """Return what must come as several messages.
 
         Raises:
-            ConfigError: it is one, or none.
+            ConfigError: It is one, or none.
         """
         if isinstance(messages, str | Bytes) or not isinstance(messages, Iterable):
             raise ConfigError(f"give a list of bytes, each of them {self._called} or a part of one")
         return messages
 
     def read(self, data: Bytes, like: wire.Prefix | None) -> Iterator[Message]:
-        """Yield the messages that stand one after another in ``data``, of any parts.
+        """Yield the messages that stand one after another in `data`, of any parts.
 
         Args:
-            data: what came in.
-            like: the prefix of an earlier message of the round, with which these must agree.
+            data: What came in.
+            like: The prefix of an earlier message of the round, with which these must agree.
 
         Raises:
-            ConfigError: it is no bytes.
-            DecodeError: a message is cut, extended, or of another kind.
-            ContextMismatchError: it belongs to another round, key, job or history.
-            AuthenticationError: a sender is not on the roster, or did not sign it.
-            ReplayError: a sender is in it twice.
+            ConfigError: It is no bytes.
+            DecodeError: A message is cut, extended, or of another kind.
+            ContextMismatchError: It belongs to another round, key, job or history.
+            AuthenticationError: A sender is not on the roster, or did not sign it.
+            ReplayError: A sender is in it twice.
         """
         if not isinstance(data, Bytes):
             raise ConfigError(f"{self._called} is bytes, not {type(data).__name__}")

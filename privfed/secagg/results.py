@@ -21,11 +21,11 @@ class Result:
     """The mean of a round.
 
     Attributes:
-        mean: weighted mean of the updates, float32 arrays of the layout.
-        total_weight: sum of the weights; None where there are none.
-        senders: ids of the parties in the mean, in the roster's order.
-        transcript: 32 bytes for the next round's ``previous``.
-        max_error: largest error of one value of the mean that quantising can have caused.
+        mean: Weighted mean of the updates, float32 arrays of the layout.
+        total_weight: Sum of the weights; None where there are none.
+        senders: Ids of the parties in the mean, in the roster's order.
+        transcript: 32 bytes for the next round's `previous`.
+        max_error: Largest error of one value of the mean that quantising can have caused.
     """
 
     mean: dict[str, npt.NDArray[np.float32]] = field(repr=False)
@@ -41,8 +41,8 @@ class IntegerResult:
 
     Attributes:
         sums: int64 arrays of the layout.
-        senders: ids of the parties in the sums, in the roster's order.
-        transcript: 32 bytes for the next round's ``previous``.
+        senders: Ids of the parties in the sums, in the roster's order.
+        transcript: 32 bytes for the next round's `previous`.
     """
 
     sums: dict[str, npt.NDArray[np.int64]] = field(repr=False)
@@ -55,8 +55,8 @@ class Kept:
     """A round's result as a party keeps it.
 
     Attributes:
-        round_id: the round.
-        result: what it gave.
+        round_id: The round.
+        result: What it gave.
     """
 
     round_id: int
@@ -84,10 +84,10 @@ class Kept:
 
     @classmethod
     def from_bytes(cls, data: bytes, layout: Layout) -> "Kept":
-        """Read what ``to_bytes`` wrote.
+        """Read what `to_bytes` wrote.
 
         Raises:
-            DecodeError: it is something else, or was damaged.
+            DecodeError: It is something else, or was damaged.
         """
         digest, data = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
         try:

@@ -24,9 +24,9 @@ class RingRecord:
     """The record itself.
 
     Attributes:
-        current: id of the key in use, in hex; empty before the first.
-        text: canonical text of the key's parameters; empty before the first.
-        retired: ids of keys that are never used again, in hex.
+        current: Id of the key in use, in hex; empty before the first.
+        text: Canonical text of the key's parameters; empty before the first.
+        retired: Ids of keys that are never used again, in hex.
     """
 
     current: str = ""
@@ -43,7 +43,7 @@ class RingRecord:
         """Read a keyring's record; an empty one where there is none yet.
 
         Raises:
-            ConfigError: it cannot be read, is no record, or is that of an earlier privfed.
+            ConfigError: It cannot be read, is no record, or is that of an earlier privfed.
         """
         path = folder / FILE
         data = read_whole(path, refusal=ConfigError)
@@ -83,7 +83,7 @@ class RingRecord:
         """Replace the keyring's record, which this program holds, by this one.
 
         Raises:
-            ConfigError: it cannot be written; the one before still stands.
+            ConfigError: It cannot be written; the one before still stands.
         """
         described = {
             "version": _VERSION,

@@ -20,7 +20,7 @@ class Round:
 
     Attributes:
         number: 0 to 2^64 - 1.
-        cohort: with masks, the sorted roster places that must all be in; None: anybody may be.
+        cohort: With masks, the sorted roster places that must all be in; None: anybody may be.
         cohort_hash: 32 bytes for that cohort; zeros for None.
     """
 
@@ -33,12 +33,12 @@ class Round:
         """Return the round, after checking that it can be one.
 
         Args:
-            params: what all parties agreed on.
-            number: the round's number.
-            cohort: with masks, the roster places of its parties (None: all); else nothing.
+            params: What all parties agreed on.
+            number: The round's number.
+            cohort: With masks, the roster places of its parties (None: all); else nothing.
 
         Raises:
-            ConfigError: the number or the cohort is none.
+            ConfigError: The number or the cohort is none.
         """
         number = check_number(number)
         if not params.masks:
@@ -52,7 +52,7 @@ def check_number(number: int) -> int:
     """Return a valid round number.
 
     Raises:
-        ConfigError: it is no whole number from 0 to 2^64 - 1.
+        ConfigError: It is no whole number from 0 to 2^64 - 1.
     """
     if not is_whole(number):
         raise ConfigError("round_id must be a whole number")
@@ -65,7 +65,7 @@ def check_history(previous: bytes, name: str = "previous") -> bytes:
     """Return the 32 bytes that stand for the transcript of the round before, or for none.
 
     Raises:
-        ConfigError: they are no transcript.
+        ConfigError: They are no transcript.
     """
     if not isinstance(previous, bytes) or len(previous) not in (0, HASH_BYTES):
         raise ConfigError(

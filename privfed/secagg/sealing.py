@@ -27,18 +27,18 @@ def seal_key(
     recipient: PublicIdentity,
     replaces: bytes = b"",
 ) -> bytes:
-    """Return a key that only ``recipient`` reads and that ``maker`` signed.
+    """Return a key that only `recipient` reads and that `maker` signed.
 
     Args:
-        key: made for ``params``.
-        params: whose roster names both parties.
-        maker: this party.
-        recipient: the other one.
-        replaces: id of the key that is retired by this one, 16 bytes, or nothing.
+        key: Made for `params`.
+        params: Whose roster names both parties.
+        maker: This party.
+        recipient: The other one.
+        replaces: Id of the key that is retired by this one, 16 bytes, or nothing.
 
     Raises:
-        ConfigError: a party is not on the roster.
-        ContextMismatchError: the key was made for other parameters.
+        ConfigError: A party is not on the roster.
+        ContextMismatchError: The key was made for other parameters.
     """
     check_key(params, key)
     if not isinstance(replaces, bytes) or len(replaces) not in (0, ID_BYTES):
@@ -56,16 +56,16 @@ def open_key(
     """Return (the key, who made it, the id of the key that it retires or nothing).
 
     Args:
-        data: what ``seal_key`` returned.
-        params: the same parameters.
-        identity: the recipient.
-        maker: who alone may have made it; None: anybody on the roster.
+        data: What `seal_key` returned.
+        params: The same parameters.
+        identity: The recipient.
+        maker: Who alone may have made it; None: anybody on the roster.
 
     Raises:
-        DecodeError: these bytes are no sealed key.
-        ContextMismatchError: it belongs to other parameters or to another party.
-        AuthenticationError: it was altered, or another party made it.
-        ConfigError: this party is not on the roster.
+        DecodeError: These bytes are no sealed key.
+        ContextMismatchError: It belongs to other parameters or to another party.
+        AuthenticationError: It was altered, or another party made it.
+        ConfigError: This party is not on the roster.
     """
     check_params(params)
     check_identity(identity)
@@ -102,7 +102,7 @@ def seal_to_roster(
     """Return the key sealed to every other party on the roster, by the party's id.
 
     Raises:
-        ConfigError: the maker is not on the roster.
+        ConfigError: The maker is not on the roster.
     """
     if maker.public not in params.roster:
         raise ConfigError(f"party {maker.public.id} is not on the roster")

@@ -30,9 +30,9 @@ class Traffic:
     """What one simulated round cost.
 
     Attributes:
-        upload_bytes: of all parties together.
-        download_bytes: of all parties together; every one downloads the total.
-        seconds: by phase, of all parties one after the other. Ahead, where it was: "prepare" (zeros
+        upload_bytes: Of all parties together.
+        download_bytes: Of all parties together; every one downloads the total.
+        seconds: By phase, of all parties one after the other. Ahead, where it was: "prepare" (zeros
             and masks), "announce" (their seeds, signed) and "expect" (of opening, what depends on
             seeds alone). Then "encrypt", "aggregate" and "decrypt". One party opens for all.
     """
@@ -47,22 +47,22 @@ class Simulation:
 
     The server has what it read from the bytes of the parameters, and is made anew each round, so
     there is nothing else that it could hold. All parties would open the same total to the same
-    mean, so one of them does. Everything is kept in memory: for real parties there is ``Party``.
+    mean, so one of them does. Everything is kept in memory: for real parties there is `Party`.
 
     Args:
-        params: what all parties agreed on.
-        identities: those of the roster, in its order.
-        key: the parties' shared key; None: a fresh one.
-        clock: gives the seconds that ``Traffic`` tells.
+        params: What all parties agreed on.
+        identities: Those of the roster, in its order.
+        key: The parties' shared key; None: a fresh one.
+        clock: Gives the seconds that `Traffic` tells.
 
     Attributes:
-        params: what all parties agreed on.
-        key: the parties' shared key.
-        encryptors: one a party, in the roster's order.
-        decryptor: that of the one party that opens totals.
+        params: What all parties agreed on.
+        key: The parties' shared key.
+        encryptors: One a party, in the roster's order.
+        decryptor: That of the one party that opens totals.
 
     Raises:
-        ConfigError: the identities are not those of the roster.
+        ConfigError: The identities are not those of the roster.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class Simulation:
         """Make ahead what a round needs at every party of it: zeros, masks and announcements.
 
         Args:
-            round_id: the round.
-            cohort: roster places of its parties; None: all.
+            round_id: The round.
+            cohort: Roster places of its parties; None: all.
 
         Raises:
-            ConfigError: the round or the cohort is none.
-            ReplayError: the round was run already.
+            ConfigError: The round or the cohort is none.
+            ReplayError: The round was run already.
         """
         places = range(len(self.encryptors)) if cohort is None else self._among(cohort)
         with self._timed(self._ahead, "prepare"):
@@ -111,18 +111,18 @@ class Simulation:
         """Run a round: encrypt, upload, aggregate, and decrypt the total once.
 
         Args:
-            updates: one a party; by roster place where only some take part.
-            round_id: the round; they rise.
-            weights: one a party of the roster, where the parameters carry weights.
+            updates: One a party; by roster place where only some take part.
+            round_id: The round; they rise.
+            weights: One a party of the roster, where the parameters carry weights.
 
         Returns:
             The mean with what is said of it, and what the round cost.
 
         Raises:
-            ConfigError: an update or weight does not fit the parameters.
-            CapacityError: a value is past the clip range, and the parameters say refuse.
-            QuorumError: too few parties take part.
-            ReplayError: the round was run already.
+            ConfigError: An update or weight does not fit the parameters.
+            CapacityError: A value is past the clip range, and the parameters say refuse.
+            QuorumError: Too few parties take part.
+            ReplayError: The round was run already.
         """
         if weights is not None and len(_several(weights, "weights")) != len(self.encryptors):
             raise ConfigError(f"{len(weights)} weights for {len(self.encryptors)} parties")
@@ -141,7 +141,7 @@ class Simulation:
     def add_integers(self, updates: Updates, *, round_id: int) -> tuple[IntegerResult, Traffic]:
         """Run a round of integer updates, which are summed as they are.
 
-        Arguments, what is returned and errors are those of ``average``.
+        Arguments, what is returned and errors are those of `average`.
         """
 
         def upload(place: int, update: Any, cohort: Sequence[int] | None) -> bytes:
@@ -200,12 +200,12 @@ def simulate(
     """Make a job of fresh parties in one process.
 
     Args:
-        parties: how many.
-        parameters: makes the parameters from their roster.
-        clock: gives the seconds that ``Traffic`` tells.
+        parties: How many.
+        parameters: Makes the parameters from their roster.
+        clock: Gives the seconds that `Traffic` tells.
 
     Raises:
-        ConfigError: the parameters are none, or not for this roster.
+        ConfigError: The parameters are none, or not for this roster.
     """
     if not is_whole(parties) or not 0 < parties <= MAX_ROSTER:
         raise ConfigError(f"parties must be a whole number from 1 to {MAX_ROSTER}")

@@ -28,13 +28,13 @@ class Record:
     """The state itself, as JSON in the file.
 
     Attributes:
-        owner: role, parameters and key.
-        sent: the last round that was sent.
-        opened: the last round whose total was opened, or tried.
-        transcript: of the last round that opened, in hex.
-        failures: totals that did not decrypt.
-        cohort: roster places of the last round that was sent; None: all.
-        opening: transcript, in hex, of the total that `opened` is used up for, until it is done.
+        owner: Role, parameters and key.
+        sent: The last round that was sent.
+        opened: The last round whose total was opened, or tried.
+        transcript: Of the last round that opened, in hex.
+        failures: Totals that did not decrypt.
+        cohort: Roster places of the last round that was sent; None: all.
+        opening: Transcript, in hex, of the total that `opened` is used up for, until it is done.
     """
 
     owner: str
@@ -50,16 +50,16 @@ class Journal:
     """A record on disk that only moves forward, or in memory for simulation in one process.
 
     Args:
-        path: file of the record; created where it does not exist, locked while in use.
-        role: who keeps it.
-        context: bytes that tie it to one parameter set and key.
-        keeps: whether the last result is kept too, in a file beside the record.
+        path: File of the record; created where it does not exist, locked while in use.
+        role: Who keeps it.
+        context: Bytes that tie it to one parameter set and key.
+        keeps: Whether the last result is kept too, in a file beside the record.
 
     Attributes:
-        record: what it says.
+        record: What it says.
 
     Raises:
-        ConfigError: the file cannot be used, is in use, or belongs to something else.
+        ConfigError: The file cannot be used, is in use, or belongs to something else.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Journal:
         """Let one thread at a time read, decide and write; it may do so within itself.
 
         Raises:
-            ReplayError: this is a fork. Told before waiting: the thread that holds the lock may
+            ReplayError: This is a fork. Told before waiting: the thread that holds the lock may
                 be one which the fork does not have.
         """
         self._check_process()
@@ -107,7 +107,7 @@ class Journal:
             yield
 
     def close(self) -> None:
-        """Give the file free for others; nothing can be sent or opened any more."""
+        """Release the file; nothing can be sent or opened any more."""
         if not self._process.is_this:
             self._file.close()
             return
@@ -115,11 +115,11 @@ class Journal:
             self._file.close()
 
     def check(self) -> None:
-        """Refuse to go on in a fork, or after ``close``.
+        """Refuse to go on in a fork, or after `close`.
 
         Raises:
-            ReplayError: this is a fork, which has the lock too, but not what happens here.
-            ConfigError: it is closed.
+            ReplayError: This is a fork, which has the lock too, but not what happens here.
+            ConfigError: It is closed.
         """
         self._check_process()
         if self._file.closed:
@@ -133,7 +133,7 @@ class Journal:
         """Refuse a round that is not after the last one sent.
 
         Raises:
-            ReplayError: the round, or a later one, was sent already, or this is a fork.
+            ReplayError: The round, or a later one, was sent already, or this is a fork.
         """
         self.check()
         _check_after(round_id, self.record.sent)
@@ -142,7 +142,7 @@ class Journal:
         """Use up a round before anything of it is sent.
 
         Raises:
-            ReplayError: the round, or a later one, was sent already.
+            ReplayError: The round, or a later one, was sent already.
         """
         with self.alone():
             self.check_unsent(round_id)
@@ -154,7 +154,7 @@ class Journal:
         """Refuse a round that is not after the last one opened.
 
         Raises:
-            ReplayError: the round, or a later one, was opened already, or this is a fork.
+            ReplayError: The round, or a later one, was opened already, or this is a fork.
         """
         self.check()
         _check_after(round_id, self.record.opened)
@@ -163,12 +163,12 @@ class Journal:
         """Use up a round before anything of its total is decrypted.
 
         Args:
-            round_id: the round.
-            transcript: of the total, where it is known: a process that died while opening it is
+            round_id: The round.
+            transcript: Of the total, where it is known: a process that died while opening it is
                 followed by one that may open just the same bytes. Empty for none.
 
         Raises:
-            ReplayError: the round, or a later one, was opened already.
+            ReplayError: The round, or a later one, was opened already.
         """
         if transcript and (round_id, transcript.hex()) == (self.record.opened, self.record.opening):
             self.check()
@@ -181,7 +181,7 @@ class Journal:
         """Keep the result of the round, where results are kept, and remember its transcript.
 
         Raises:
-            ReplayError: a later round was opened while this one's total was read.
+            ReplayError: A later round was opened while this one's total was read.
         """
         if kept.round_id != self.record.opened:
             raise ReplayError(f"round {self.record.opened} was opened meanwhile: go on with it")
@@ -205,7 +205,7 @@ class Journal:
         """Refuse a key under which too many decryptions failed.
 
         Raises:
-            AuthenticationError: the key is retired.
+            AuthenticationError: The key is retired.
         """
         if self.record.failures >= MAX_FAILURES:
             raise AuthenticationError(
@@ -222,8 +222,8 @@ class Journal:
         """Return the result of the last round that opened, if it is kept; a new copy each time.
 
         Raises:
-            ConfigError: the file that keeps it cannot be read.
-            DecodeError: it is damaged.
+            ConfigError: The file that keeps it cannot be read.
+            DecodeError: It is damaged.
         """
         with self.alone():
             self.check()

@@ -42,8 +42,8 @@ class Tags:
     """Tags of one precision, as integers that travel like values.
 
     Args:
-        bits: precision of a value; a tag travels as digits of base 2^(bits-1).
-        largest_sum: largest magnitude of a summed value.
+        bits: Precision of a value; a tag travels as digits of base 2^(bits-1).
+        largest_sum: Largest magnitude of a summed value.
     """
 
     def __init__(self, bits: int, largest_sum: int) -> None:
@@ -61,9 +61,9 @@ class Tags:
         wide: bool = False,
         masks: Sequence[int] = (0,) * TAGS,
     ) -> Integers:
-        """Return ``count`` integers for the values of roster place ``sender``.
+        """Return `count` integers for the values of roster place `sender`.
 
-        ``name`` is the round's and part's; ``wide`` values may be any 64-bit integers; ``masks``,
+        `name` is the round's and part's; `wide` values may be any 64-bit integers; `masks`,
         one a tag, add up to 0 mod 2^61 - 1 over the senders.
         """
         mask = 2**self._base_bits - 1
@@ -88,7 +88,7 @@ class Tags:
         sums: Integers,
         tags: Integers,
     ) -> bool:
-        """Return whether summed ``tags`` are those of ``sums`` over just these ``senders``."""
+        """Return whether summed `tags` are those of `sums` over just these `senders`."""
         summed = [
             sum(int(digit) << (place * self._base_bits) for place, digit in enumerate(digits))
             for digits in tags.reshape(_TAGS, self._digits)

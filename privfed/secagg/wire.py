@@ -39,14 +39,14 @@ class Prefix:
     """What all messages of one part of one round have in common.
 
     Attributes:
-        kind: what the message is.
-        scheme: name of the scheme.
-        fingerprint: of the parameters, 32 bytes.
-        key_id: of the shared key, 16 bytes.
+        kind: What the message is.
+        scheme: Name of the scheme.
+        fingerprint: Of the parameters, 32 bytes.
+        key_id: Of the shared key, 16 bytes.
         round_id: 0 to 2^64 - 1.
-        part: which part of the update, from 0.
-        previous: transcript of the previous round, 32 bytes (zeros: not chained).
-        cohort: hash of who takes part, 32 bytes (zeros: anybody on the roster).
+        part: Which part of the update, from 0.
+        previous: Transcript of the previous round, 32 bytes (zeros: not chained).
+        cohort: Hash of who takes part, 32 bytes (zeros: anybody on the roster).
     """
 
     kind: Kind
@@ -59,7 +59,7 @@ class Prefix:
     cohort: bytes
 
     def to_bytes(self, kind: Kind | None = None) -> bytes:
-        """Return 132 bytes, for another ``kind`` of message where one is given."""
+        """Return 132 bytes, for another `kind` of message where one is given."""
         return _PREFIX.pack(
             _MAGIC,
             VERSION,
@@ -79,7 +79,7 @@ class Prefix:
         """Read the start of a message.
 
         Raises:
-            DecodeError: it is no message of this version.
+            DecodeError: It is no message of this version.
         """
         if is_secret(bytes(data[:16])):
             raise DecodeError("a secret key was handed over as a message: keep it from the server")
@@ -108,7 +108,7 @@ class Entry:
     def sign(
         cls, identity: Identity, sender: int, prefix: Prefix, seeds: bytes, payload: bytes
     ) -> "Entry":
-        """Return the signed entry of roster place ``sender``."""
+        """Return the signed entry of roster place `sender`."""
         unsigned = cls(sender, digest(seeds), digest(payload), bytes(SIGNATURE_BYTES))
         signature = identity.sign(unsigned._message(prefix))
         return cls(sender, unsigned.seeds_hash, unsigned.payload_hash, signature)
@@ -117,7 +117,7 @@ class Entry:
         """Check the signature.
 
         Raises:
-            AuthenticationError: it is not this party's.
+            AuthenticationError: It is not this party's.
         """
         party.verify(self.signature, self._message(prefix))
 
@@ -137,7 +137,7 @@ class Entry:
 
 
 def digest(data: bytes | memoryview) -> bytes:
-    """Return SHA-256 of ``data``."""
+    """Return SHA-256 of `data`."""
     return hashlib.sha256(data).digest()
 
 
@@ -145,7 +145,7 @@ def expect(prefix: Prefix, wanted: Prefix) -> None:
     """Check that a message belongs where it was sent.
 
     Raises:
-        ContextMismatchError: it belongs to other parameters, another key, job or round.
+        ContextMismatchError: It belongs to other parameters, another key, job or round.
     """
     for name, what in (
         ("scheme", "another scheme"),

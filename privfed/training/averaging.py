@@ -49,7 +49,7 @@ class FloatAveraging:
     """Plain federated averaging in float32, as McMahan et al. write it (arXiv 1602.05629).
 
     Args:
-        weights: one a party, such as its number of training rows.
+        weights: One a party, such as its number of training rows.
     """
 
     def __init__(self, weights: Sequence[float]) -> None:
@@ -79,16 +79,16 @@ class SecureAveraging:
     nothing else that it could hold. All parties would decrypt a total to the same mean: one does.
 
     Args:
-        template: arrays in the shape of an update.
-        weights: one whole number a party; None averages evenly and sends no weights.
-        max_weight: public bound on a weight.
-        clip_range: public bound on the magnitude of an update's values.
+        template: Arrays in the shape of an update.
+        weights: One whole number a party; None averages evenly and sends no weights.
+        max_weight: Public bound on a weight.
+        clip_range: Public bound on the magnitude of an update's values.
         scheme: "packed", or "reference" for the same integers in the clear; with
             `honest_server` also "slots" and "ckks".
-        bits: precision of a value.
+        bits: Precision of a value.
         out_of_range: "refuse" or "clip" values past the range.
-        job: name of the job.
-        honest_server: whether the parties trust the server to follow the protocol; see
+        job: Name of the job.
+        honest_server: Whether the parties trust the server to follow the protocol; see
             `privfed.secagg.Parameters`.
     """
 
@@ -130,7 +130,7 @@ class SecureAveraging:
         self._simulation.prepare(round_id)
 
     def average(self, round_id: int, updates: Sequence[Arrays]) -> Averaged:
-        """Steps 2 to 4 of the paper: encrypt and upload, aggregate, return and decrypt."""
+        """Do steps 2 to 4 of the paper: encrypt and upload, aggregate, return and decrypt."""
         result, traffic = self._simulation.average(
             updates, round_id=round_id, weights=self._weights
         )
@@ -138,7 +138,7 @@ class SecureAveraging:
 
 
 def cost_of(traffic: secagg.Traffic) -> dict[str, Any]:
-    """Give the fields of an `Exchange`: what was made ahead is one phase of it."""
+    """Return the fields of an `Exchange`: what was made ahead is one phase of it."""
     seconds = dict(traffic.seconds)
     ahead = [seconds.pop(phase) for phase in AHEAD if phase in seconds]
     if ahead:
@@ -151,10 +151,10 @@ def cost_of(traffic: secagg.Traffic) -> dict[str, Any]:
 
 
 def subtract(after: Arrays, before: Arrays) -> Arrays:
-    """Give the update: local minus global."""
+    """Return the update: local minus global."""
     return {name: after[name] - before[name] for name in after}
 
 
 def add(before: Arrays, mean: Arrays) -> Arrays:
-    """Give the new global model."""
+    """Return the new global model."""
     return {name: before[name] + mean[name].astype(np.float32) for name in before}

@@ -35,7 +35,7 @@ _CHUNK = 1024  # rows at once; bounds memory and the length of a sum
 
 
 def cross_entropy_by_row(scores: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each row: `scores` (n, classes) before the sigmoid, `labels` (n,)."""
+    """Return each row's cross-entropy: `scores` (n, classes) before the sigmoid, `labels` (n,)."""
     return functional.nll_loss(log_probabilities(scores), labels, reduction="none")
 
 
@@ -43,7 +43,7 @@ class RowGradients(Protocol):
     """Every row's gradient at one batch of b rows, in whatever form is cheap."""
 
     def squared_norms(self) -> NDArray[np.float64]:
-        """Give the squared L2 norm of each row's gradient, (b,)."""
+        """Return the squared L2 norm of each row's gradient, (b,)."""
 
     def weighted_sum(self, factors: NDArray[np.float64], out: list[NDArray[np.float64]]) -> None:
         """Write the sum of factors (b,) times gradients into one array a parameter."""
@@ -55,8 +55,8 @@ class ClippedSum:
 
     Attributes:
         arrays: float64, by name of each trainable parameter in the model's order; views of `flat`.
-        flat: the same values, one after another, as one vector.
-        l2_sensitivity: how far, at most, one row more or fewer moves `flat`: what noise must hide.
+        flat: The same values, one after another, as one vector.
+        l2_sensitivity: How far, at most, one row more or fewer moves `flat`: what noise must hide.
     """
 
     arrays: dict[str, NDArray[np.float64]] = field(repr=False)
@@ -80,14 +80,14 @@ class GradientClipper:
     gradient is taken to be the same in every batch: BLAS may round it otherwise by its place.
 
     Args:
-        model: its parameters that require a gradient are what is trained.
+        model: Its parameters that require a gradient are what is trained.
         features: (n, …) training rows; n is public.
         labels: (n,).
-        l2_clip_norm: bound C > 0 on the L2 norm of a row's gradient.
-        row_losses: each row's loss; by default the paper's cross-entropy.
+        l2_clip_norm: Bound C > 0 on the L2 norm of a row's gradient.
+        row_losses: Each row's loss; by default the paper's cross-entropy.
 
     Raises:
-        ConfigError: the clip norm, the labels or the model won't do; a layer is named.
+        ConfigError: The clip norm, the labels or the model won't do; a layer is named.
     """
 
     def __init__(

@@ -33,10 +33,10 @@ class Contributor(Protocol):
     party: int  # its place in the plan
 
     def contribute(self, round_id: int) -> ClippedSum:
-        """Give this round's clipped sum, before any noise.
+        """Return this round's clipped sum, before any noise.
 
         Raises:
-            ConfigError: a gradient or update is not finite.
+            ConfigError: A gradient or update is not finite.
         """
 
 
@@ -44,17 +44,17 @@ class RecordGradients:
     """Record-level: clipped gradients of the rows that secret coins draw, one step a round.
 
     Args:
-        model: the global model, whose weights are read every round.
+        model: The global model, whose weights are read every round.
         features: (n, …) rows of this party; n as in the plan.
         labels: (n,).
-        plan: sampling and clipping.
-        party: this party's place in the plan.
-        randomness: where the coins come from.
-        row_losses: each row's loss; by default the paper's cross-entropy.
-        simulation: whether seeded coins are meant.
+        plan: Sampling and clipping.
+        party: This party's place in the plan.
+        randomness: Where the coins come from.
+        row_losses: Each row's loss; by default the paper's cross-entropy.
+        simulation: Whether seeded coins are meant.
 
     Raises:
-        ConfigError: the rows or the model don't fit the plan, or the coins are seeded.
+        ConfigError: The rows or the model don't fit the plan, or the coins are seeded.
     """
 
     def __init__(
@@ -94,17 +94,17 @@ class Clip(Protocol):
     plan: PrivacyPlan  # whose clip norm bounds what is sent
 
     def pack(self, update: Floats) -> Floats:
-        """Give a vector of norm at most the plan's clip norm."""
+        """Return a vector of norm at most the plan's clip norm."""
 
     def unpack(self, total: Floats) -> Floats:
-        """Give the noisy sum of clipped updates, and take the next round's clip norm from it."""
+        """Return the noisy sum of clipped updates, and take the next round's clip norm from it."""
 
 
 class FixedClip:
     """Clips every update to the plan's norm (McMahan et al., arXiv 1710.06963).
 
     Args:
-        plan: a client-level plan whose dimension is the update's.
+        plan: A client-level plan whose dimension is the update's.
     """
 
     def __init__(self, plan: PrivacyPlan) -> None:
@@ -115,7 +115,7 @@ class FixedClip:
         return update * min(1.0, self.norm / max(_norm(update), 1e-300))
 
     def unpack(self, total: Floats) -> Floats:
-        """Give the sum as it is."""
+        """Return the sum as it is."""
         return total
 
 
@@ -127,13 +127,13 @@ class AdaptiveClip:
     plan's ε, and pays by the factor 1/√(1 - s²) more noise on the updates.
 
     Args:
-        plan: a client-level plan with `l2_clip_norm` 1 and one dimension more than the update.
-        initial_norm: the first round's clip norm, > 0.
-        target_quantile: share of updates that should be under the clip norm.
-        learning_rate: of the clip norm's logarithm.
+        plan: A client-level plan with `l2_clip_norm` 1 and one dimension more than the update.
+        initial_norm: The first round's clip norm, > 0.
+        target_quantile: Share of updates that should be under the clip norm.
+        learning_rate: Of the clip norm's logarithm.
 
     Raises:
-        ConfigError: the plan's clip norm is not 1, or a number is out of range.
+        ConfigError: The plan's clip norm is not 1, or a number is out of range.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class AdaptiveClip:
         return np.append(scaled, self._share if norm <= self.norm else -self._share)
 
     def unpack(self, total: Floats) -> Floats:
-        """Give the sum in the updates' units, and move the clip norm towards the quantile."""
+        """Return the sum in the updates' units, and move the clip norm towards the quantile."""
         updates = total[:-1] * (self.norm / self._rest)
         below = (total[-1] / (self._share * self._clients) + 1) / 2
         step = float(np.clip(below, 0, 1)) - self._quantile
@@ -180,17 +180,17 @@ class ClientUpdates:
     the amplification by sampling holds against the server too.
 
     Args:
-        model: the global model; trained in place and put back, also when training fails.
-        trainer: the client's local training, any number of steps.
-        clip: how updates are clipped; shared by all clients of a simulation.
-        plan: with one "row" a party: the client.
-        party: this client's place in the plan.
-        randomness: where its coin comes from.
-        seed: of the local training's batches, which protect nobody.
-        simulation: whether a seeded coin is meant.
+        model: The global model; trained in place and put back, also when training fails.
+        trainer: The client's local training, any number of steps.
+        clip: How updates are clipped; shared by all clients of a simulation.
+        plan: With one "row" a party: the client.
+        party: This client's place in the plan.
+        randomness: Where its coin comes from.
+        seed: Of the local training's batches, which protect nobody.
+        simulation: Whether a seeded coin is meant.
 
     Raises:
-        ConfigError: the plan counts rows, not clients, or is not the clip's; the model keeps
+        ConfigError: The plan counts rows, not clients, or is not the clip's; the model keeps
             running statistics, which no clipping bounds; or the coin is seeded.
     """
 
@@ -250,7 +250,7 @@ def check_rows(plan: PrivacyPlan, party: int, rows: int) -> None:
     """Refuse data that the plan's sampling rate was not made for.
 
     Raises:
-        ConfigError: the party is none of the plan's, or has other rows.
+        ConfigError: The party is none of the plan's, or has other rows.
     """
     if not 0 <= party < plan.parties:
         raise ConfigError(f"the privacy plan has parties 0 to {plan.parties - 1}, not {party}")

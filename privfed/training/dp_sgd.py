@@ -24,16 +24,16 @@ class DPSGDTrainer:
     Args:
         features: (n, d) float32 training rows of this party; n as in the plan.
         labels: (n,) int64.
-        plan: sampling, clipping, local noise and the number of rounds that were paid for.
-        party: this party's place in the plan.
-        randomness: coins and noise; seeded only in simulation.
-        row_losses: each row's loss; by default the paper's cross-entropy.
-        budget: this party's own; every round is paid for before it runs, and a restart with the
+        plan: Sampling, clipping, local noise and the number of rounds that were paid for.
+        party: This party's place in the plan.
+        randomness: Coins and noise; seeded only in simulation.
+        row_losses: Each row's loss; by default the paper's cross-entropy.
+        budget: This party's own; every round is paid for before it runs, and a restart with the
             same file goes on with what is left. None: the plan's rounds, kept in memory.
-        simulation: allow seeded randomness, which protects nobody.
+        simulation: Allow seeded randomness, which protects nobody.
 
     Raises:
-        ConfigError: the plan's noise is not local, the rows are not those that it counts, the
+        ConfigError: The plan's noise is not local, the rows are not those that it counts, the
             budget protects another unit, or the randomness is seeded.
     """
 
@@ -70,8 +70,8 @@ class DPSGDTrainer:
         """Do one round's noisy steps; nothing depends on `seed`, coins and noise are secret.
 
         Raises:
-            ConfigError: a gradient is not a finite number, or the model can't be clipped.
-            BudgetExceededError: the plan's rounds are done, or the budget does not allow another;
+            ConfigError: A gradient is not a finite number, or the model can't be clipped.
+            BudgetExceededError: The plan's rounds are done, or the budget does not allow another;
                 no row was touched.
         """
         clipper = GradientClipper(
@@ -113,7 +113,7 @@ def noisy_step(
     sensitivity wide; nothing else that depends on rows reaches `optimizer`.
 
     Raises:
-        ConfigError: a row's gradient is not a finite number.
+        ConfigError: A row's gradient is not a finite number.
     """
     clipped = clipper.clipped_sum(randomness.coins(sampling_rate, clipper.rows))
     released = randomness.noisy(clipped.flat, noise_multiplier * clipped.l2_sensitivity)

@@ -45,7 +45,7 @@ def train_federated(
     aggregate; 5 parties update and wait for the next round.
 
     Raises:
-        ConfigError: a party's update is not finite.
+        ConfigError: A party's update is not finite.
     """
     start_arrays = get_arrays(model)
     for round_id in range(1, rounds + 1):

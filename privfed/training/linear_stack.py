@@ -52,7 +52,7 @@ _HOOKS = (
 
 
 def linear_stack(model: nn.Module, features: Tensor) -> list[nn.Module] | None:
-    """Give the layers of `model` if the closed form is its gradient on `features` (n, …).
+    """Return the layers of `model` if the closed form is its gradient on `features` (n, …).
 
     That is: `nn.Sequential`, nested or not, of exactly the layers known here, applied to vectors;
     every parameter trained and in one place; nothing hooked in between. Else None.
@@ -99,7 +99,7 @@ def _plain(parameter: nn.Parameter) -> bool:
 
 
 def _altered(module: nn.Module) -> bool:
-    """Whether a call of `module` does more than its class says."""
+    """Return whether a call of `module` does more than its class says."""
     return "forward" in vars(module) or any(getattr(module, hooks) for hooks in _HOOKS)
 
 
@@ -107,13 +107,13 @@ class LinearStack:
     """Per-row gradients of layers that `linear_stack` gave, on rows given once.
 
     Args:
-        layers: of a model whose weights are read anew at every call; they become `one_vector`.
+        layers: Of a model whose weights are read anew at every call; they become `one_vector`.
         features: (n, …) rows.
         labels: (n,) whole numbers if `row_losses` is None.
-        row_losses: each row's loss; None is the paper's cross-entropy, differentiated by hand.
+        row_losses: Each row's loss; None is the paper's cross-entropy, differentiated by hand.
 
     Raises:
-        ConfigError: rows or labels don't fit the layers.
+        ConfigError: Rows or labels don't fit the layers.
     """
 
     def __init__(

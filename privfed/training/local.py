@@ -29,9 +29,9 @@ class AdamTrainer:
     Args:
         features: (n, d) float32 training rows of this party.
         labels: (n,) int64.
-        batch_size: rows in a batch; the last one may be smaller.
+        batch_size: Rows in a batch; the last one may be smaller.
         learning_rate: Adam's.
-        loss: mean loss of scores (n, …) and labels (n,); by default the paper's cross-entropy.
+        loss: Mean loss of scores (n, …) and labels (n,); by default the paper's cross-entropy.
     """
 
     def __init__(

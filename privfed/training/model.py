@@ -44,7 +44,7 @@ def log_probabilities(scores: Tensor) -> Tensor:
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of `scores` (n, classes) before the sigmoid against `labels` (n,)."""
+    """Return the mean cross-entropy: `scores` (n, classes) before the sigmoid, `labels` (n,)."""
     return functional.nll_loss(log_probabilities(scores), labels)
 
 
@@ -60,7 +60,7 @@ def set_arrays(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]]) -> N
     """Copy the parameters in.
 
     Raises:
-        ConfigError: names and shapes are not the model's own.
+        ConfigError: Names and shapes are not the model's own.
     """
     parameters = dict(model.named_parameters())
     if {name: tuple(p.shape) for name, p in parameters.items()} != {

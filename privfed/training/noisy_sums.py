@@ -47,8 +47,8 @@ class NoisySums(Protocol):
         """Release a round's sum of one clipped sum a party; None for a party that is absent.
 
         Raises:
-            QuorumError: fewer parties than the plan's quorum; nothing is let out.
-            ConfigError: a sum does not fit the plan.
+            QuorumError: Fewer parties than the plan's quorum; nothing is let out.
+            ConfigError: A sum does not fit the plan.
         """
 
 
@@ -82,12 +82,12 @@ class LocalNoise(_Gaussian):
     """Every party adds all of the plan's noise to its own sum: nobody has to be trusted.
 
     Args:
-        plan: with noise="local".
-        randomness: one source a party; None: fresh secret ones.
-        simulation: whether seeded sources are meant.
+        plan: With noise="local".
+        randomness: One source a party; None: fresh secret ones.
+        simulation: Whether seeded sources are meant.
 
     Raises:
-        ConfigError: the plan's noise is another, or a source is seeded.
+        ConfigError: The plan's noise is another, or a source is seeded.
     """
 
     def __init__(
@@ -113,12 +113,12 @@ class CentralNoise(_Gaussian):
     """A trusted server sees each party's sum in the clear and adds the plan's noise once.
 
     Args:
-        plan: with noise="central".
-        randomness: the server's source alone, in a list; None: a fresh secret one.
-        simulation: whether a seeded source is meant.
+        plan: With noise="central".
+        randomness: The server's source alone, in a list; None: a fresh secret one.
+        simulation: Whether a seeded source is meant.
 
     Raises:
-        ConfigError: the plan's noise is another, or the source is seeded.
+        ConfigError: The plan's noise is another, or the source is seeded.
     """
 
     def __init__(
@@ -147,14 +147,14 @@ class SharedNoise:
     so their bytes are refused.
 
     Args:
-        plan: with noise="shares".
-        randomness: one source a party; None: fresh secret ones.
+        plan: With noise="shares".
+        randomness: One source a party; None: fresh secret ones.
         scheme: "packed", or "reference" for the same integers in the clear.
-        simulation: whether seeded sources are meant.
+        simulation: Whether seeded sources are meant.
 
     Raises:
-        ConfigError: the plan's noise is another, it has one party, or a source is seeded.
-        CapacityError: no encoding holds the sums, but with chance 2^-40 of one that leaves it.
+        ConfigError: The plan's noise is another, it has one party, or a source is seeded.
+        CapacityError: No encoding holds the sums, but with chance 2^-40 of one that leaves it.
     """
 
     def __init__(
@@ -200,16 +200,16 @@ class SharedNoise:
 def share_parameters(
     plan: PrivacyPlan, roster: Sequence[secagg.PublicIdentity], *, scheme: str = "packed"
 ) -> secagg.Parameters:
-    """Give the parameters under which a plan's noise shares travel; the plan is part of them.
+    """Return the parameters under which a plan's noise shares travel; the plan is part of them.
 
     Args:
-        plan: with noise="shares".
-        roster: the parties, in the plan's order.
+        plan: With noise="shares".
+        roster: The parties, in the plan's order.
         scheme: "packed", or "reference" for the same integers in the clear.
 
     Raises:
-        ConfigError: the plan has one party, or the roster is not the plan's.
-        CapacityError: no encoding holds the sums.
+        ConfigError: The plan has one party, or the roster is not the plan's.
+        CapacityError: No encoding holds the sums.
     """
     if len(roster) != plan.parties or plan.parties < 2:
         raise ConfigError(
@@ -241,7 +241,7 @@ def share_parameters(
 def _sources(
     count: int, randomness: Sequence[NoiseSource] | None, simulation: bool
 ) -> Sequence[NoiseSource]:
-    """Give the sources of noise, fresh and secret ones unless there are some."""
+    """Return the sources of noise, fresh and secret ones unless there are some."""
     sources = [SecretRandomness() for _ in range(count)] if randomness is None else randomness
     if len(sources) != count:
         raise ConfigError(f"the noise is drawn from {count} sources, not {len(sources)}")
@@ -250,7 +250,7 @@ def _sources(
 
 
 def _checked(plan: PrivacyPlan, sums: Sequence[ClippedSum | None]) -> dict[int, ClippedSum]:
-    """Give the sums that are there by party, after checking them against the plan."""
+    """Return the sums that are there by party, after checking them against the plan."""
     if len(sums) != plan.parties:
         raise ConfigError(f"the plan has {plan.parties} parties, not {len(sums)}")
     present = {place: each for place, each in enumerate(sums) if each is not None}

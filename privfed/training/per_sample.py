@@ -26,13 +26,13 @@ class OpacusGradients:
     """Per-row gradients of `model` on rows given once; the model is left as it was found.
 
     Args:
-        model: anything that Opacus supports.
+        model: Anything that Opacus supports.
         features: (n, …) rows.
         labels: (n,).
-        row_losses: each row's loss.
+        row_losses: Each row's loss.
 
     Raises:
-        ConfigError: a layer mixes rows or is unknown to Opacus; it is named, with the remedy.
+        ConfigError: A layer mixes rows or is unknown to Opacus; it is named, with the remedy.
     """
 
     def __init__(

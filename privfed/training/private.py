@@ -34,19 +34,19 @@ def train_private(
     budget file it goes on with the next round that is not paid for.
 
     Args:
-        model: the global model.
-        contributors: one a party of the plan, in its order.
-        sums: whose noise it is; brings the plan.
-        budget: what may be spent.
-        optimizer: over the model's parameters; all that it does is post-processing.
-        clip: of client updates, if there are any.
-        rounds: how many rounds at most; None: all that are left.
-        on_round: called after each round.
+        model: The global model.
+        contributors: One a party of the plan, in its order.
+        sums: Whose noise it is; brings the plan.
+        budget: What may be spent.
+        optimizer: Over the model's parameters; all that it does is post-processing.
+        clip: Of client updates, if there are any.
+        rounds: How many rounds at most; None: all that are left.
+        on_round: Called after each round.
 
     Raises:
-        BudgetExceededError: a round would exceed the budget, or all of the plan's are done; it was
+        BudgetExceededError: A round would exceed the budget, or all of the plan's are done; it was
             not begun.
-        ConfigError: the contributors are not the plan's parties, or they or the clip follow
+        ConfigError: The contributors are not the plan's parties, or they or the clip follow
             another plan, or the plan is for a model of another size.
     """
     plan = sums.plan

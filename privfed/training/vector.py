@@ -18,10 +18,10 @@ def one_vector(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
     their order, so that a step of the vector is one of theirs.
 
     Args:
-        parameters: at least one, each once.
+        parameters: At least one, each once.
 
     Raises:
-        ConfigError: they are of several number types, or on several devices.
+        ConfigError: They are of several number types, or on several devices.
     """
     first = parameters[0]
     if any((each.dtype, each.device) != (first.dtype, first.device) for each in parameters):

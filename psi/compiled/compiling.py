@@ -15,7 +15,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def array(kind: str, dimensions: int, layout: str = "C", *, write: bool = False) -> Any:
-    """The type of an array argument; one that is only read takes writable arrays too."""
+    """Return the type of an array argument; one that is only read takes writable arrays too."""
     make: Any = types.Array
     return make(getattr(types, kind), dimensions, layout, readonly=not write)
 
@@ -35,7 +35,7 @@ def compiled(*arguments: Any, result: Any = types.void) -> Callable[[_Function],
 
 
 def fingerprint(*modules: ModuleType) -> int:
-    """A number that changes with the modules' text, for a compiled function to close over.
+    """Return a number that changes with the modules' text, for a compiled function to close over.
 
     numba takes code from its cache if the function's own file has the date and size that it had,
     and what the function closes over is the same: it does not look at what generates its code.

@@ -27,7 +27,7 @@ class Element:
     __slots__ = ("_operand", "limbs")
 
     def __init__(self, limbs: Sequence[Lanes]) -> None:
-        """Takes one `Lanes` a limb, the least significant first."""
+        """Take one `Lanes` a limb, the least significant first."""
         self.limbs = tuple(limbs)
         self._operand: Self | None = None
 
@@ -40,22 +40,22 @@ class Element:
 
     @classmethod
     def constant(cls, code: Code, number: int) -> Self:
-        """The same number modulo p in every lane."""
+        """Return the same number modulo p in every lane."""
         return cls([code.constant(limb) for limb in cls._cut(number % P)])
 
     @classmethod
     def of_values(cls, code: Code, values: Sequence[Any]) -> Self:
-        """An operand, from the LLVM values of its limbs."""
+        """Return an operand, from the LLVM values of its limbs."""
         bounds = zip(values, cls._bounds(), strict=True)
         return cls([Lanes(code, value, most) for value, most in bounds])
 
     def values(self) -> list[Any]:
-        """The LLVM values of the operand's limbs."""
+        """Return the LLVM values of the operand's limbs."""
         return [limb.value for limb in self.operand().limbs]
 
     @classmethod
     def load(cls, code: Code, vectors: Any, first: Any) -> Self:
-        """What `store` wrote, from a pointer to vectors and the index of the first limb."""
+        """Return what `store` wrote, from a pointer to vectors and the index of the first limb."""
         return cls(
             [
                 code.load(vectors, code.builder.add(first, WORD(k)), most)
@@ -70,7 +70,7 @@ class Element:
 
     @classmethod
     def from_words(cls, words: Sequence[Lanes]) -> Self:
-        """A little-endian encoding of four words a lane, without its top bit."""
+        """Return a little-endian encoding of four words a lane, without its top bit."""
         limbs, start = [], 0
         for width in cls.widths:
             word, shift = divmod(start, 64)
@@ -82,7 +82,7 @@ class Element:
         return cls(limbs)
 
     def words(self) -> list[Lanes]:
-        """The canonical encoding: four little-endian words of the representative below p."""
+        """Return the canonical encoding: four little-endian words of the representative below p."""
         words: list[list[Lanes]] = [[] for _ in range(WORDS)]
         starts = accumulate(self.widths, initial=0)
         for limb, start, width in zip(self.canonical().limbs, starts, self.widths, strict=False):
@@ -110,15 +110,15 @@ class Element:
         raise NotImplementedError
 
     def square(self) -> Self:
-        """This times itself."""
+        """Return this times itself."""
         raise NotImplementedError
 
     def doubled(self) -> Self:
-        """Twice this."""
+        """Return twice this."""
         return type(self)([limb << 1 for limb in self.limbs])
 
     def squared(self, times: int) -> Self:
-        """This, squared that many times by a loop."""
+        """Return this squared that many times, by a loop."""
         first, code = self.operand().limbs, self.code
         builder = code.builder
         before = builder.block
@@ -140,7 +140,7 @@ class Element:
         return self.of_values(code, values)
 
     def operand(self) -> Self:
-        """The same elements in limbs that are small enough to be multiplied."""
+        """Return the same elements in limbs that are small enough to be multiplied."""
         if self._operand is None:
             element, bounds = self, self._bounds()
             while any(x.most > most for x, most in zip(element.limbs, bounds, strict=True)):
@@ -149,7 +149,7 @@ class Element:
         return self._operand
 
     def canonical(self) -> Self:
-        """The representatives below p, each limb below 2^width."""
+        """Return the representatives below p, each limb below 2^width."""
         limbs, starts = list(self.operand().limbs), accumulate(self.widths, initial=0)
         if sum(limb.most << start for limb, start in zip(limbs, starts, strict=False)) >= 2 * P:
             raise OverflowError("an operand is below 2p")
@@ -165,19 +165,19 @@ class Element:
     # -- choices ------------------------------------------------------------------------------
 
     def is_zero(self) -> Lanes:
-        """The mask of the lanes that hold 0."""
+        """Return the mask of the lanes that hold 0."""
         return reduce(Lanes.__or__, self.canonical().limbs).is_zero()
 
     def is_negative(self) -> Lanes:
-        """The mask of the lanes whose representative is odd (RFC 9496 section 4.1)."""
+        """Return the mask of the lanes whose representative is odd (RFC 9496 section 4.1)."""
         return self.canonical().limbs[0].is_odd()
 
     def where(self, mask: Lanes, other: Self) -> Self:
-        """This in the lanes of the mask, the other elsewhere."""
+        """Return this in the lanes of the mask, the other elsewhere."""
         return type(self)([a.where(mask, b) for a, b in zip(self.limbs, other.limbs, strict=True)])
 
     def absolute(self) -> Self:
-        """Whichever of this and its negative is not negative."""
+        """Return this or its negative, whichever is not negative (RFC 9496 section 4.1)."""
         return (-self).where(self.is_negative(), self)
 
     # -- limbs --------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ class Element:
 
     @classmethod
     def _bounds(cls) -> list[int]:
-        """How great an operand's limbs are at most."""
+        """Return how great an operand's limbs are at most."""
         return [(1 << width) + (1 << (width - 6)) for width in cls.widths]
 
     @classmethod
@@ -228,5 +228,5 @@ class Element:
 
 
 def times_19(lanes: Lanes) -> Lanes:
-    """What counts 2^255 as it counts at 1, modulo p; by shifts, as it may exceed 32 bits."""
+    """Return 19 times a number, as 2^255 = 19 modulo p; by shifts, as it may exceed 32 bits."""
     return lanes + (lanes << 1) + (lanes << 4)

@@ -25,7 +25,7 @@ class Element32(Element):
         return self.of_values(self.code, self.called("multiply", _product, [self, other]))
 
     def square(self) -> "Element32":
-        """This times itself: products of different limbs are taken once and count twice."""
+        """Return this times itself: products of different limbs are taken once and count twice."""
         return self.of_values(self.code, self.called("square", _square, [self]))
 
 
@@ -47,6 +47,6 @@ def _square(a: Element32) -> Sequence[Lanes]:
 
 
 def _scaled(limb: Lanes, i: int, j: int) -> Lanes:
-    """Limb j, so that its product with limb i counts at limb i + j modulo the number of limbs."""
+    """Scale limb j so that its product with limb i counts at limb i + j mod the number of limbs."""
     limb = limb << (i & j & 1)
     return limb if i + j < _LIMBS else times_19(limb)

@@ -34,7 +34,7 @@ class Element52(Element):
         return _folded([x + (y << 1) for x, y in zip(low, high, strict=True)])
 
     def square(self) -> "Element52":
-        """This times itself: products of different limbs are taken once and count twice."""
+        """Return this times itself: products of different limbs are taken once and count twice."""
         a = self.operand().limbs
         once, twice, four = ([self.code.constant(0)] * 10 for _ in range(3))
         for i in range(5):

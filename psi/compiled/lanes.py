@@ -22,16 +22,16 @@ class Code:
     """Where instructions go, and how many lanes their vectors have."""
 
     def __init__(self, builder: Any, lanes: int) -> None:
-        """Takes an llvmlite IRBuilder."""
+        """Take an llvmlite IRBuilder."""
         self.builder, self.lanes = builder, lanes
         self.vector = ir.VectorType(WORD, lanes)
 
     def constant(self, number: int) -> "Lanes":
-        """The same number in every lane."""
+        """Return the same number in every lane."""
         return Lanes(self, ir.Constant(self.vector, [number] * self.lanes), number)
 
     def load(self, vectors: Any, index: Any, most: int = _ALL) -> "Lanes":
-        """The vector at an index from a pointer to vectors, with a bound that the caller knows."""
+        """Return the vector at an index behind a pointer; the caller knows its bound."""
         at = self.builder.gep(vectors, [index])
         return Lanes(self, self.builder.load(at, align=8), most)
 
@@ -40,7 +40,7 @@ class Code:
         self.builder.store(lanes.value, self.builder.gep(vectors, [index]), align=8)
 
     def mask(self, condition: Any) -> "Lanes":
-        """All bits of all lanes, if the condition (an i1) holds."""
+        """Return all bits of all lanes, if the condition (an i1) holds."""
         # An empty instruction that LLVM cannot look through: else it could find out that the mask
         # stands for a condition, and branch on it.
         opaque = ir.FunctionType(WORD, [WORD])
@@ -91,7 +91,7 @@ class Lanes:
     __slots__ = ("code", "most", "value")
 
     def __init__(self, code: Code, value: Any, most: int = _ALL) -> None:
-        """Wraps a value of type `code.vector`, no lane of which exceeds `most`.
+        """Wrap a value of type `code.vector`, no lane of which exceeds `most`.
 
         Raises:
             OverflowError: `most` does not fit a lane.
@@ -104,7 +104,7 @@ class Lanes:
         return self._of(self.code.builder.add(self.value, other.value), self.most + other.most)
 
     def taken_from(self, number: int) -> "Lanes":
-        """A number minus each lane.
+        """Return a number minus each lane.
 
         Raises:
             OverflowError: A lane can exceed the number.
@@ -114,7 +114,7 @@ class Lanes:
         return self._of(self.code.builder.sub(self._splat(number), self.value), number)
 
     def times(self, other: "Lanes") -> "Lanes":
-        """Lane by lane the product of numbers below 2^32.
+        """Return lane by lane the product of numbers below 2^32.
 
         Raises:
             OverflowError: A factor can be 2^32 or more.
@@ -132,7 +132,7 @@ class Lanes:
         return self._of(self.code.builder.lshr(self.value, self._splat(bits)), self.most >> bits)
 
     def low(self, bits: int) -> "Lanes":
-        """The lowest bits of each lane."""
+        """Return the lowest bits of each lane."""
         mask = (1 << bits) - 1
         value = self.code.builder.and_(self.value, self._splat(mask))
         return self._of(value, min(self.most, mask))
@@ -153,17 +153,17 @@ class Lanes:
         return self._of(self.code.builder.not_(self.value), _ALL)
 
     def where(self, mask: "Lanes", other: "Lanes") -> "Lanes":
-        """This in the lanes of the mask, the other elsewhere."""
+        """Return this in the lanes of the mask, the other elsewhere."""
         value = ((self & mask) | (other & ~mask)).value
         return self._of(value, max(self.most, other.most))
 
     def is_zero(self) -> "Lanes":
-        """The mask of the lanes that hold 0."""
+        """Return the mask of the lanes that hold 0."""
         zero = self.code.builder.icmp_unsigned("==", self.value, self._splat(0))
         return self._of(self.code.builder.sext(zero, self.code.vector), _ALL)
 
     def is_odd(self) -> "Lanes":
-        """The mask of the lanes that hold an odd number."""
+        """Return the mask of the lanes that hold an odd number."""
         return self._of(self.code.builder.sub(self._splat(0), self.low(1).value), _ALL)
 
     def _splat(self, number: int) -> Any:
@@ -174,5 +174,5 @@ class Lanes:
 
 
 def _filled(number: int) -> int:
-    """The greatest number of as many bits."""
+    """Return the greatest number of as many bits."""
     return (1 << number.bit_length()) - 1

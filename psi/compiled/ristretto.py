@@ -28,7 +28,7 @@ _WORDS, _RESULT = array("uint64", 3), array("uint64", 3, write=True)
 
 
 def _calling(generated: Callable[..., None], arity: int) -> tuple[Any, Any]:
-    """Signature and code of an intrinsic that calls generated code with addresses of vectors."""
+    """Make an intrinsic's signature and code: it calls generated code with addresses of vectors."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [WORD] * arity)
@@ -63,7 +63,7 @@ _check_group: Any = intrinsic(_generate_check)
 
 
 def _loops(source: int) -> tuple[Any, Any, Any]:
-    """What goes over all points: multiply, map, check. Each closes over `source`, for the cache."""
+    """Return the loops over all points: multiply, map, check. `source` is there for the cache."""
 
     @compiled(array("uint8", 1), _WORDS, _RESULT, _RESULT)
     def multiply(scalar: Any, words: Any, out: Any, valid: Any) -> None:
@@ -109,7 +109,7 @@ _multiply, _map, _check = _loops(
 def multiply(
     scalar: bytes, points: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Each point times one scalar, and which of the results count.
+    """Return each point times one scalar, and which of the results count.
 
     Args:
         scalar: 32 little-endian bytes, whose top bit is ignored.
@@ -129,7 +129,7 @@ def multiply(
 
 
 def from_uniform(uniform: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The element that RFC 9496 section 4.3.4 derives from each row of uniform bytes.
+    """Return the element that RFC 9496 section 4.3.4 derives from each row of uniform bytes.
 
     Args:
         uniform: Shape (n, 64).
@@ -144,7 +144,7 @@ def from_uniform(uniform: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def are_valid(points: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which rows, of shape (n, 32), are valid encodings (RFC 9496 section 4.3.1), not the identity.
+    """Return which rows are valid encodings (RFC 9496 section 4.3.1) and not the identity's.
 
     Returns:
         A mask of shape (n,).
@@ -171,7 +171,7 @@ def _in_threads(run: Any, first: Any, arrays: Sequence[NDArray[np.uint64]]) -> N
 
 
 def _to_lanes(rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Little-endian words by group, word and lane; the last group's missing rows are zeros."""
+    """Return little-endian words by group, word and lane; rows that the last group lacks are 0."""
     groups, width = -(-len(rows) // KIND.lanes), rows.shape[1]
     padded = np.zeros((groups * KIND.lanes, width), np.uint8)
     padded[: len(rows)] = rows

@@ -92,7 +92,7 @@ def multiply(code: Code, words: Any, digits: Any, out: Any, valid: Any) -> None:
 
 
 def _chosen(code: Code, table: _Memory, digits: Any, index: Any) -> Addend:
-    """The entry for a digit, or its negative, of which the digit's magnitude and sign tell."""
+    """Return the table's entry for a digit's magnitude, or its negative where the sign says so."""
     builder = code.builder
     place = builder.mul(index, WORD(2))
     scalars = builder.bitcast(digits, WORD.as_pointer())
@@ -107,7 +107,7 @@ def _chosen(code: Code, table: _Memory, digits: Any, index: Any) -> Addend:
 
 
 def map_uniform(code: Code, words: Any, out: Any) -> None:
-    """The one-way map of section 4.3.4 on the words of 64 uniform bytes."""
+    """Apply the one-way map of section 4.3.4 to the words of 64 uniform bytes."""
     loaded = _loaded(code, words, 2 * WORDS)
     one, other = map_to(KIND, loaded[:WORDS]), map_to(KIND, loaded[WORDS:])
     _store(code, encode(add(one, prepare(other)).point()), out)

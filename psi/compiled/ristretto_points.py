@@ -42,7 +42,7 @@ class Addend(NamedTuple):
     t: Element
 
     def negative_where(self, mask: Lanes) -> "Addend":
-        """The point's negative in the lanes of the mask, the point elsewhere."""
+        """Return the point's negative in the lanes of the mask, the point elsewhere."""
         return Addend(
             self.difference.where(mask, self.sum),
             self.sum.where(mask, self.difference),
@@ -60,7 +60,7 @@ class Product(NamedTuple):
     h: Element
 
     def point(self) -> Point:
-        """Multiplied out; what nobody uses of it costs nothing, because LLVM leaves it out."""
+        """Multiply out; what nobody uses of it costs nothing, because LLVM leaves it out."""
         return Point(self.e * self.f, self.g * self.h, self.f * self.g, self.e * self.h)
 
 
@@ -71,7 +71,7 @@ def prepare(point: Point) -> Addend:
 
 
 def add(point: Point, other: Addend) -> Product:
-    """The sum of any two points (section 3.1; complete, because d is no square)."""
+    """Return the sum of any two points (section 3.1; complete, because d is no square)."""
     x, y, z, t = point
     a, b = (y - x) * other.difference, (y + x) * other.sum
     c, d = t * other.t, z * other.z
@@ -79,7 +79,7 @@ def add(point: Point, other: Addend) -> Product:
 
 
 def double(point: Point) -> Product:
-    """Twice a point, whose T is not used (section 3.3)."""
+    """Return twice a point, whose T is not used (section 3.3)."""
     x, y, z, _ = point
     a, b, c = x.square(), y.square(), z.square().doubled()
     g = b - a
@@ -87,7 +87,7 @@ def double(point: Point) -> Product:
 
 
 def decode(kind: type[Element], words: Sequence[Lanes]) -> tuple[Lanes, Point]:
-    """The points of some encodings, and the mask of those that are valid (section 4.3.1)."""
+    """Return the points of some encodings, and the mask of those that are valid (section 4.3.1)."""
     s = kind.from_words(words)
     one = _constant(s, 1)
     canonical = _equal(words, s.words()) & ~s.is_negative()
@@ -104,7 +104,7 @@ def decode(kind: type[Element], words: Sequence[Lanes]) -> tuple[Lanes, Point]:
 
 
 def encode(point: Point) -> list[Lanes]:
-    """The words of a point's encoding (section 4.3.2)."""
+    """Return the words of a point's encoding (section 4.3.2)."""
     x0, y0, z0, t0 = point
     u1, u2 = (z0 + y0) * (z0 - y0), x0 * y0
     _, invsqrt = _sqrt_ratio_m1(_constant(x0, 1), u1 * u2.square())
@@ -119,7 +119,7 @@ def encode(point: Point) -> list[Lanes]:
 
 
 def map_to(kind: type[Element], words: Sequence[Lanes]) -> Point:
-    """The function MAP: a point from the words of 32 uniform bytes (section 4.3.4)."""
+    """Return the point that MAP makes of the words of 32 uniform bytes (section 4.3.4)."""
     t = kind.from_words(words)
     one, minus_one, d = (_constant(t, number) for number in (1, -1, _D))
     r = _constant(t, _SQRT_M1) * t.square()
@@ -135,7 +135,7 @@ def map_to(kind: type[Element], words: Sequence[Lanes]) -> Point:
 
 
 def _sqrt_ratio_m1(u: _E, v: _E) -> tuple[Lanes, _E]:
-    """The mask of where u/v is a square, and the root that section 4.2 defines."""
+    """Return the mask of where u/v is a square, and the root that section 4.2 defines."""
     # A function of its own, because this is most of the code of what needs it.
     mask, *root = u.called("sqrt_ratio_m1", _sqrt_ratio_m1_inline, [u, v], more=1)
     return Lanes(u.code, mask), u.of_values(u.code, root)
@@ -153,7 +153,7 @@ def _sqrt_ratio_m1_inline(u: Element, v: Element) -> list[Lanes]:
 
 
 def _power_p58(x: Element) -> Element:
-    """To the power of (p - 5) / 8 = 2^252 - 3."""
+    """Raise to the power of (p - 5) / 8 = 2^252 - 3."""
     x9 = x.squared(3) * x
     x22 = (x9 * x.square()).square()
     ones = {5: x22 * x9}  # by n: to the power of 2^n - 1
@@ -167,7 +167,7 @@ def _constant(like: _E, number: int) -> _E:
 
 
 def _equal(some: Sequence[Lanes], others: Sequence[Lanes]) -> Lanes:
-    """The mask of the lanes where all words are equal."""
+    """Return the mask of the lanes where all words are equal."""
     first, *rest = (a ^ b for a, b in zip(some, others, strict=True))
     for difference in rest:
         first = first | difference

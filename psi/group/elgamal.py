@@ -41,7 +41,7 @@ def encrypt(key: Scalar, values: Sequence[int]) -> Ciphertexts:
 
 
 def total(points: Points) -> Points:
-    """The sum of n points, shape (1, 32); the identity if there are none.
+    """Return the sum of n points, shape (1, 32); the identity if there are none.
 
     Raises:
         InvalidPointError: A row is no valid encoding.
@@ -53,7 +53,7 @@ def total(points: Points) -> Points:
 
 
 def logarithm(point: Points, limit: int) -> int | None:
-    """The t from 0 to `limit` for which point is t·G, or None (Shanks 1971).
+    """Return the t from 0 to `limit` for which point is t·G, or None (Shanks 1971).
 
     Takes 2·sqrt(limit) additions and sqrt(limit) table entries.
 

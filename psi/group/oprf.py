@@ -33,17 +33,17 @@ _CONTEXT = b"OPRFV1-\x01-ristretto255-SHA512"
 
 
 def public_key(key: Scalar) -> Points:
-    """k·G, shape (1, 32), by which results under the key are checked."""
+    """Return k·G, shape (1, 32), by which results under the key are checked."""
     return multiply_base([key])
 
 
 def hash_inputs(inputs: Iterable[bytes]) -> Points:
-    """The group elements of inputs (HashToGroup, section 4.1), shape (n, 32)."""
+    """Return the group elements of inputs (HashToGroup, section 4.1), shape (n, 32)."""
     return hash_to_group(inputs, b"HashToGroup-" + _CONTEXT)
 
 
 def outputs(inputs: Iterable[bytes], elements: Points) -> list[bytes]:
-    """The function's 64-byte results from k·H(input) (Finalize, section 3.3.1)."""
+    """Return the function's 64-byte results from k·H(input) (Finalize, section 3.3.1)."""
     rows = (row.tobytes() for row in elements)
     return [
         hashlib.sha512(_framed(one, element) + b"Finalize").digest()
@@ -100,7 +100,7 @@ def verify(public: Points, blinded: Points, evaluated: Points, proof: bytes) -> 
 
 
 def _weights(public: Points, blinded: Points, evaluated: Points) -> list[Scalar]:
-    """Random factors by which a batch is proved as one (ComputeComposites)."""
+    """Return the random factors by which a batch is proved as one (ComputeComposites)."""
     if len(blinded) > MAX_BATCH:
         raise ConfigError(f"a request holds at most {MAX_BATCH} items: ask in several")
     seed = hashlib.sha512(_framed(public.tobytes(), b"Seed-" + _CONTEXT)).digest()

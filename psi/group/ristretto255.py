@@ -59,14 +59,14 @@ class Scalar:
     __slots__ = ("_encoding",)
 
     def __init__(self, encoding: bytes) -> None:
-        """Takes 32 little-endian bytes below the group order; only tests bring their own."""
+        """Take 32 little-endian bytes below the group order; only tests bring their own."""
         if len(encoding) != 32 or not any(encoding):
             raise ConfigError("a scalar is 32 bytes and not zero")
         self._encoding = encoding
 
     @classmethod
     def random(cls) -> "Scalar":
-        """A uniform non-zero scalar from the operating system's generator."""
+        """Return a uniform non-zero scalar from the operating system's generator."""
         reduce = _function("crypto_core_ristretto255_scalar_reduce", None, 2)
         reduced = ctypes.create_string_buffer(32)
         while not any(reduced.raw):
@@ -76,14 +76,14 @@ class Scalar:
 
     @classmethod
     def from_uniform(cls, uniform: bytes) -> "Scalar":
-        """64 uniform bytes, little-endian, reduced modulo the group order."""
+        """Reduce 64 uniform bytes, little-endian, modulo the group order."""
         reduced = ctypes.create_string_buffer(32)
         _function("crypto_core_ristretto255_scalar_reduce", None, 2)(reduced, uniform)
         return cls(reduced.raw)
 
     @classmethod
     def decode(cls, data: bytes) -> "Scalar":
-        """What `reveal` gave.
+        """Return what `reveal` gave.
 
         Raises:
             DecodeError: The bytes are not 32, not below the group order, or zero.
@@ -93,11 +93,11 @@ class Scalar:
         return cls(data)
 
     def reveal(self) -> bytes:
-        """The 32 little-endian bytes: for scalars of a proof, and for a file under lock."""
+        """Return the 32 little-endian bytes: for scalars of a proof, and for a file under lock."""
         return self._encoding
 
     def inverse(self) -> "Scalar":
-        """The scalar whose product with this one is 1."""
+        """Return the scalar whose product with this one is 1."""
         return self._computed("invert")
 
     def __mul__(self, other: "Scalar") -> "Scalar":
@@ -125,7 +125,7 @@ class Scalar:
 
 
 def expand_message_xmd(message: bytes, dst: bytes, length_bytes: int) -> bytes:
-    """Uniform bytes from a message: expand_message_xmd with SHA-512 (RFC 9380 section 5.3.1).
+    """Expand a message to uniform bytes: expand_message_xmd with SHA-512 (RFC 9380 section 5.3.1).
 
     Args:
         message: Any bytes.
@@ -151,7 +151,7 @@ def expand_message_xmd(message: bytes, dst: bytes, length_bytes: int) -> bytes:
 
 
 def hash_to_group(messages: Iterable[bytes], dst: bytes) -> Points:
-    """Group elements of unknown discrete logarithm, one a message (RFC 9497 section 4.1).
+    """Hash messages to group elements of unknown discrete logarithm (RFC 9497 section 4.1).
 
     Args:
         messages: n byte strings.
@@ -218,7 +218,7 @@ def multiply(scalar: Scalar, points: Points) -> Points:
 
 
 def multiply_base(scalars: Iterable[Scalar]) -> Points:
-    """The generator times each scalar: shape (n, 32)."""
+    """Return the generator times each scalar: shape (n, 32)."""
     encodings = [scalar._encoding for scalar in scalars]
     product = np.empty((len(encodings), POINT_BYTES), np.uint8)
     scalarmult = _function("crypto_scalarmult_ristretto255_base", ctypes.c_int, 2)
@@ -228,7 +228,7 @@ def multiply_base(scalars: Iterable[Scalar]) -> Points:
 
 
 def add(left: Points, right: Points) -> Points:
-    """Row by row the sum of valid points, shape (n, 32); the identity may go in and come out.
+    """Return row by row the sum of valid points, shape (n, 32), the identity among them.
 
     Raises:
         InvalidPointError: A row is no valid encoding.
@@ -237,7 +237,7 @@ def add(left: Points, right: Points) -> Points:
 
 
 def subtract(left: Points, right: Points) -> Points:
-    """Row by row left minus right; shapes and errors as for `add`."""
+    """Return row by row left minus right; shapes and errors as for `add`."""
     return _combined("crypto_core_ristretto255_sub", left, right)
 
 
@@ -288,7 +288,7 @@ def _refuse_all_but(valid: NDArray[np.bool_]) -> None:
 
 
 def _compiled(count: int) -> ModuleType | None:
-    """The compiled group, where there is one and a batch is large enough."""
+    """Return the compiled group, where there is one and a batch is large enough."""
     if count < FAST_FROM or not fast_available():
         return None
     from psi.compiled.ristretto_code import KIND

@@ -47,7 +47,7 @@ _BATCH = 1 << 17
 
 @functools.cache
 def fast_available() -> bool:
-    """Whether numba is installed (the extra psi-fast)."""
+    """Return whether numba is installed (the extra psi-fast)."""
     return importlib.util.find_spec("numba") is not None
 
 
@@ -57,13 +57,13 @@ def load() -> None:
 
 
 def digest_items(items: Sequence[bytes], key: bytes) -> NDArray[np.uint8]:
-    """BLAKE2s (RFC 7693) of each item under a 32-byte key: shape (len(items), 16)."""
+    """Return each item's BLAKE2s (RFC 7693) under a 32-byte key: shape (len(items), 16)."""
     digests = list(digest_batches(items, key))
     return np.concatenate(digests) if digests else np.empty((0, 16), np.uint8)
 
 
 def digest_batches(items: Sequence[bytes], key: bytes) -> Iterator[NDArray[np.uint8]]:
-    """As `digest_items`, some hundred thousand items at a time."""
+    """Yield what `digest_items` returns, some hundred thousand items at a time."""
     if isinstance(items, TextKeys) and _fast(len(items)):
         start = 0
         for data, offsets in items.texts.chunks:
@@ -100,14 +100,14 @@ def _digest(
 
 
 def _joined(items: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Items one after the other, and where each begins and the last ends."""
+    """Return the items one after the other, and where each begins and the last ends."""
     ends = np.zeros(len(items) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, items), np.int64, len(items)), out=ends[1:])
     return np.frombuffer(b"".join(items), np.uint8), ends
 
 
 def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
-    """Give each item one of its bins, no two the same; exact: fails only if that is impossible.
+    """Assign to each item one of its bins, no two the same; fails only where that is impossible.
 
     Args:
         bins: Shape (n, 3): the distinct bins in which each item may lie.
@@ -132,7 +132,7 @@ def tag_rows(
     tag_bytes: int,
     offsets: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """BLAKE2s (RFC 7693) of row ‖ bin ‖ hash index, both as 4 little-endian bytes.
+    """Return BLAKE2s (RFC 7693) of row ‖ bin ‖ hash index, these two as 4 little-endian bytes.
 
     Args:
         table: Shape (n_bins, 64).
@@ -171,7 +171,7 @@ def transpose(columns: NDArray[np.uint8], n_rows: int) -> NDArray[np.uint8]:
 
 
 def all_distinct(numbers: NDArray[np.uint64]) -> bool:
-    """Whether no number occurs twice."""
+    """Return whether no number occurs twice."""
     if _fast(len(numbers)) and len(numbers) <= _TABLE_MOST:
         from psi.kernels import fast
 
@@ -180,7 +180,7 @@ def all_distinct(numbers: NDArray[np.uint64]) -> bool:
 
 
 def match_tags(theirs: NDArray[np.uint8], own: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """For each of their tags, which of our own is the same; tags are compared in full.
+    """Return which of our own tags each of theirs equals; tags are compared in full.
 
     Args:
         theirs: Shape (n, tag bytes).
@@ -197,7 +197,7 @@ def match_tags(theirs: NDArray[np.uint8], own: NDArray[np.uint8]) -> NDArray[np.
 
 
 def random_order(count: int) -> NDArray[np.int64]:
-    """A fresh random permutation from the operating system's generator, shape (count,)."""
+    """Return a fresh random permutation from the operating system's generator, shape (count,)."""
     drawn = np.frombuffer(secrets.token_bytes(8 * count), np.uint64)
     if _fast(count):
         from psi.kernels import fast

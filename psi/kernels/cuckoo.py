@@ -6,7 +6,7 @@ __all__ = ["place_items"]
 
 
 def place_items(flat: Any, n: int, table: Any, visited: Any, parents: Any, queue: Any) -> int:
-    """Give each item one of its three bins by shortest augmenting paths (Berge 1957).
+    """Assign to each item one of its three bins by shortest augmenting paths (Berge 1957).
 
     An item that finds its bins taken moves others along the shortest path to an empty bin. If
     there is none, no assignment of all items exists, whatever the order of insertion.

@@ -32,7 +32,7 @@ _TAGS = array("uint8", 2, "A")
 
 @compiled(_KEY, int64, result=array("uint32", 2, write=True))
 def _keyed_state(key: Any, digest_bytes: Any) -> Any:
-    """The state after the block of the key, in every lane."""
+    """Return the state after the block of the key, in every lane."""
     state = np.empty((8, 16), np.uint32)
     words = np.zeros((16, 16), np.uint32)
     lengths = np.full(16, 64, np.uint32)
@@ -115,7 +115,7 @@ def _tag_rows(
 
 @compiled(array("uint64", 2, "A"), array("uint64", 2, write=True))
 def _transpose(columns: Any, rows: Any) -> None:
-    """Transposes 64 x 64 bits at a time by swapping ever smaller squares."""
+    """Transpose 64 x 64 bits at a time by swapping ever smaller squares."""
     square = np.empty(64, np.uint64)
     for word in range(columns.shape[1]):
         for group in range(columns.shape[0] // 64):
@@ -137,7 +137,10 @@ def _transpose(columns: Any, rows: Any) -> None:
 
 @compiled(_NUMBERS, uint64, uint64, array("uint64", 1, write=True), result=boolean)
 def _all_distinct(numbers: Any, factor: Any, shift: Any, table: Any) -> bool:
-    """By a table of 2^(64 - shift) slots, twice as many as numbers; 0 counts by itself."""
+    """Return whether no number occurs twice.
+
+    By a table of 2^(64 - shift) slots, at least twice as many as numbers; zeros are counted apart.
+    """
     mask = np.uint64(len(table) - 1)
     zeros = 0
     for number in numbers:
@@ -163,7 +166,7 @@ def _head(tags: Any, row: Any) -> Any:
 
 @compiled(_TAGS, array("uint8", 2), array("int32", 1, write=True), array("int64", 1, write=True))
 def _match_tags(theirs: Any, own: Any, table: Any, found: Any) -> None:
-    """For each of theirs, the one of our own that is the same, by a table of heads."""
+    """Find for each of theirs the one of our own that is the same, by a table of heads."""
     mask = np.uint64(len(table) - 1)
     for row in range(len(own)):
         slot = _head(own, row) & mask
@@ -185,7 +188,7 @@ def _match_tags(theirs: Any, own: Any, table: Any, found: Any) -> None:
 
 @compiled(array("int64", 1, write=True), _NUMBERS)
 def _shuffle(order: Any, drawn: Any) -> None:
-    """Fisher and Yates, with the high part of drawn · size for a number below the size."""
+    """Shuffle (Fisher and Yates); the high half of drawn · size is a number below the size."""
     for last in range(len(order) - 1, 0, -1):
         size, low_half = np.uint64(last + 1), np.uint64(0xFFFFFFFF)
         word = drawn[last]
@@ -206,7 +209,7 @@ def digest_items(
     *,
     headed: bool,
 ) -> None:
-    """BLAKE2s of items of 0 to 64 bytes (not of an item without any byte).
+    """Write the BLAKE2s of items of 1 to 64 bytes.
 
     Args:
         data: The items, one after the other.
@@ -220,7 +223,7 @@ def digest_items(
 
 
 def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
-    """As `psi.kernels.place`."""
+    """Return what `psi.kernels.place` returns."""
     table, visited = np.full(n_bins, -1, np.int64), np.full(n_bins, -1, np.int64)
     scratch = np.empty((2, n_bins), np.int64)
     flat = bins.ravel().astype(np.int64)
@@ -236,7 +239,7 @@ def tag_rows(
     tag_bytes: int,
     offsets: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """As `psi.kernels.tag_rows`."""
+    """Return what `psi.kernels.tag_rows` returns."""
     out = np.empty((len(bins), tag_bytes), np.uint8)
     shifts = np.empty((0, 64), np.uint8) if offsets is None else offsets
     _tag_rows(
@@ -252,14 +255,14 @@ def tag_rows(
 
 
 def transpose(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """As `psi.kernels.transpose`."""
+    """Return what `psi.kernels.transpose` returns."""
     rows = np.empty((8 * columns.shape[1], columns.shape[0] // 64), np.uint64)
     _transpose(columns.view(np.uint64), rows)
     return rows.view(np.uint8)
 
 
 def all_distinct(numbers: NDArray[np.uint64]) -> bool:
-    """As `psi.kernels.all_distinct`."""
+    """Return what `psi.kernels.all_distinct` returns."""
     bits = (2 * len(numbers)).bit_length()
     # A factor that nobody knows: numbers that all fall on one slot can't be made (universal hash).
     factor = np.uint64(secrets.randbits(64) | 1)
@@ -268,7 +271,7 @@ def all_distinct(numbers: NDArray[np.uint64]) -> bool:
 
 
 def match_tags(theirs: NDArray[np.uint8], own: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """As `psi.kernels.match_tags`."""
+    """Return what `psi.kernels.match_tags` returns."""
     found = np.empty(len(theirs), np.int64)
     table = np.full(1 << (2 * len(own)).bit_length(), -1, np.int32)
     _match_tags(theirs, own, table, found)
@@ -276,7 +279,7 @@ def match_tags(theirs: NDArray[np.uint8], own: NDArray[np.uint8]) -> NDArray[np.
 
 
 def random_order(drawn: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """As `psi.kernels.random_order`, from 64 random bits for each place."""
+    """Return what `psi.kernels.random_order` returns, from 64 random bits for each place."""
     order = np.arange(len(drawn))
     _shuffle(order, drawn)
     return order

@@ -22,13 +22,13 @@ _BLOCK_BYTES = 512
 
 
 def digest_items(items: Sequence[bytes], key: bytes) -> NDArray[np.uint8]:
-    """As `psi.kernels.digest_items`."""
+    """Return what `psi.kernels.digest_items` returns."""
     digests = b"".join([hashlib.blake2s(item, digest_size=16, key=key).digest() for item in items])
     return np.frombuffer(digests, np.uint8).reshape(-1, 16)
 
 
 def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
-    """As `psi.kernels.place`."""
+    """Return what `psi.kernels.place` returns."""
     # Lists: the interpreter indexes them several times faster than arrays.
     table, visited, parents, queue = [-1] * n_bins, [-1] * n_bins, [0] * n_bins, [0] * n_bins
     placed = place_items(bins.ravel().tolist(), len(bins), table, visited, parents, queue)
@@ -43,7 +43,7 @@ def tag_rows(
     tag_bytes: int,
     offsets: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """As `psi.kernels.tag_rows`."""
+    """Return what `psi.kernels.tag_rows` returns."""
     messages = np.empty((len(bins), 72), np.uint8)
     messages[:, :64] = table[bins]
     if offsets is not None:
@@ -61,7 +61,7 @@ def tag_rows(
 
 
 def transpose(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """As `psi.kernels.transpose`."""
+    """Return what `psi.kernels.transpose` returns."""
     n_columns, n_bytes = columns.shape
     rows = np.empty((8 * n_bytes, n_columns // 8), np.uint8)
     for start in range(0, n_bytes, _BLOCK_BYTES):  # one byte a bit: keep that in the cache
@@ -72,20 +72,20 @@ def transpose(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def all_distinct(numbers: NDArray[np.uint64]) -> bool:
-    """As `psi.kernels.all_distinct`."""
+    """Return what `psi.kernels.all_distinct` returns."""
     ordered = np.sort(numbers)
     return not np.any(ordered[1:] == ordered[:-1])
 
 
 def match_tags(theirs: NDArray[np.uint8], own: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """As `psi.kernels.match_tags`."""
+    """Return what `psi.kernels.match_tags` returns."""
     place_of = {tag: place for place, tag in enumerate(_rows(own))}
     found = (place_of.get(tag, -1) for tag in _rows(theirs))
     return np.fromiter(found, np.int64, len(theirs))
 
 
 def random_order(drawn: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """As `psi.kernels.random_order`, from 64 random bits for each place."""
+    """Return what `psi.kernels.random_order` returns, from 64 random bits for each place."""
     # Ties are too rare to bias the order noticeably.
     return np.argsort(drawn, kind="stable")
 

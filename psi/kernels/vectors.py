@@ -37,7 +37,7 @@ _MIXED = (
 
 
 def _compress(typing_context: Any, state: Any, words: Any, lengths: Any, last: Any) -> Any:
-    """BLAKE2s's compression function on 16 lanes: addresses of (8, 16), (16, 16) and (16,) u32."""
+    """Compress as BLAKE2s on 16 lanes: addresses of (8, 16), (16, 16) and (16,) u32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word = ir.IntType(32)

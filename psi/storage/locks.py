@@ -20,7 +20,7 @@ _SCRYPT_N = 2**15  # 32 MiB and about 0.1 s a guess (RFC 7914)
 
 
 def lock(secret: bytes, passphrase: str | None, *, refusal: type[Exception] = ConfigError) -> bytes:
-    """A secret under a passphrase, or as it is for None.
+    """Return a secret under a passphrase, or as it is for None.
 
     Raises:
         ConfigError: The passphrase is empty, or no text.
@@ -36,7 +36,7 @@ def lock(secret: bytes, passphrase: str | None, *, refusal: type[Exception] = Co
 
 
 def is_locked(data: bytes) -> bool:
-    """Whether these bytes are what `lock` made with a passphrase."""
+    """Return whether these bytes are what `lock` made with a passphrase."""
     return data.startswith(_LOCKED)
 
 
@@ -47,7 +47,7 @@ def unlock(
     refusal: type[Exception] = ConfigError,
     altered: type[Exception] = ConfigError,
 ) -> bytes:
-    """The secret that `lock` was given.
+    """Return the secret that `lock` was given.
 
     Args:
         data: What it returned.
@@ -73,7 +73,7 @@ def unlock(
 
 
 def read_passphrase(path: Path | None, *, refusal: type[Exception] = ConfigError) -> str | None:
-    """The first line of a file; None for None.
+    """Return the first line of a file; None for None.
 
     Raises:
         ConfigError: The file cannot be read, or its first line is empty.

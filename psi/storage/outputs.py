@@ -84,7 +84,7 @@ def check_folder(folder: Path, name: str | None = None) -> None:
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether two names are of one file: by a link of either kind, or a file yet to be made."""
+    """Return whether two names are of one file: through links, or a file that is yet to be made."""
     try:
         return one.samefile(other)
     except OSError:
@@ -100,7 +100,7 @@ def whole_file(
     parents: bool = False,
     refusal: type[Exception] = ConfigError,
 ) -> Iterator[BinaryIO]:
-    """A file to write that becomes `path` at the end, unless an error ends it.
+    """Yield a file to write that becomes `path` at the end, unless an error ends it.
 
     Args:
         path: The place; `check_place` tells beforehand what is wrong with it.

@@ -46,7 +46,7 @@ class Record:
         self._lock = None if self.path is None else _locked(self.path, refusal)
 
     def read(self) -> str | None:
-        """What it says; None if it is not there yet.
+        """Return what it says; None if it is not there yet.
 
         Raises:
             ConfigError: It cannot be read.
@@ -128,7 +128,7 @@ def write_new(
 def read_whole(
     path: Path, *, most: int = _MOST_BYTES, refusal: type[Exception] = ConfigError
 ) -> bytes | None:
-    """The content of a file; None if it is not there.
+    """Return the content of a file; None if it is not there.
 
     Raises:
         ConfigError: It cannot be read, is larger than `most` bytes, or is a link or no file.
@@ -146,7 +146,7 @@ def read_whole(
 
 
 def read_secret(path: Path, *, refusal: type[Exception] = ConfigError) -> bytes:
-    """The content of a file that only its owner may read.
+    """Return the content of a file that only its owner may read.
 
     Raises:
         ConfigError: It cannot be read, is no file, or its mode lets others read it.
@@ -163,7 +163,7 @@ def read_secret(path: Path, *, refusal: type[Exception] = ConfigError) -> bytes:
 
 
 def _regular(path: Path, flags: int = 0) -> BinaryIO:
-    """A file to read; a FIFO in its place would have the reader wait for ever."""
+    """Return a file to read; a FIFO in its place would have the reader wait for ever."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -175,7 +175,7 @@ def _regular(path: Path, flags: int = 0) -> BinaryIO:
 
 
 def _locked(path: Path, refusal: type[Exception]) -> IO[bytes]:
-    """An open lock file beside `path`; the lock lasts until it is closed."""
+    """Return an open lock file beside `path`; the lock lasts until it is closed."""
     if path.is_symlink():  # under its other name it would have another lock
         raise refusal(f"cannot use {path}: it is a symbolic link; name the file itself")
     if path.name.endswith((_LOCK, _NEW)):  # the record of the shorter name would replace it

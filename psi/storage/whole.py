@@ -22,7 +22,7 @@ def written(
     like: os.stat_result | None = None,
     keep: bool = False,
 ) -> Iterator[BinaryIO]:
-    """A file to write that is at `target`, whole and on disk, when the block ends well.
+    """Yield a file to write that is at `target`, whole and on disk, when the block ends well.
 
     Args:
         target: The place.
@@ -61,7 +61,7 @@ def written(
 
 
 def _owned(descriptor: int, like: os.stat_result) -> int:
-    """Give a file its owner and group, as far as this user may; what mode bits it then may have."""
+    """Set a file's owner and group, as far as this user may; return the mode bits it may keep."""
     try:
         os.fchown(descriptor, like.st_uid, like.st_gid)
     except PermissionError:  # another's file becomes one's own
@@ -73,7 +73,7 @@ def _owned(descriptor: int, like: os.stat_result) -> int:
 
 
 def put_new(part: Path, target: Path) -> None:
-    """Give a finished file its name, where nothing has it yet; `part` may be left for removal.
+    """Give a finished file its name, unless something has it; `part` may be left for removal.
 
     Raises:
         FileExistsError: Something has the name.
@@ -90,7 +90,7 @@ def put_new(part: Path, target: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Bring a new name to the disk, too; where a folder can't be synced, the file is there."""
+    """Sync a folder, so that a new name is on disk; where it can't be synced, the file is there."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -27,7 +27,7 @@ _NARROW: dict[str, type[np.floating[Any]]] = {
 
 
 def key_names(on: str | Sequence[str] | None) -> list[str]:
-    """The names of the key columns as a list; [""] stands for the one of a nameless column.
+    """Return the names of the key columns as a list; a nameless column's is "".
 
     Raises:
         ConfigError: There is none, or one is named twice.
@@ -39,7 +39,7 @@ def key_names(on: str | Sequence[str] | None) -> list[str]:
 
 
 def key_columns(table: Any, on: str | Sequence[str] | None, name: str) -> list[Column]:
-    """The values of a table's key columns, one sequence a column, one value a row.
+    """Return the values of a table's key columns, one sequence a column, one value a row.
 
     Args:
         table: A list, tuple, range, one-dimensional array, Series or Arrow array (then `on` is
@@ -73,7 +73,7 @@ def key_columns(table: Any, on: str | Sequence[str] | None, name: str) -> list[C
 
 
 def whole_numbers(table: Any, column: str, rows: NDArray[np.intp]) -> list[int]:
-    """The whole numbers from 0 in some rows of a table's column.
+    """Return the whole numbers from 0 in some rows of a table's column.
 
     Args:
         table: As for `key_columns`.
@@ -100,7 +100,7 @@ def whole_numbers(table: Any, column: str, rows: NDArray[np.intp]) -> list[int]:
 
 
 def _column_names(table: Any) -> list[str] | None:
-    """The names of a table's columns, or None if it is a single column."""
+    """Return the names of a table's columns, or None if it is a single column."""
     if isinstance(table, Mapping):
         return [str(name) for name in table]
     for attribute in ("column_names", "columns"):  # pyarrow; pandas and polars
@@ -149,7 +149,7 @@ def _arrow_values(column: Any) -> Column:
 
 
 def _floats_told_apart(values: Sequence[object], kind: str) -> Column:
-    """Floats of fewer bits than Python's as what they are: they name fewer integers."""
+    """Return floats of fewer bits than Python's as what they are: they name fewer integers."""
     narrow = _NARROW.get(kind)
     if narrow is None:
         return values

@@ -23,7 +23,7 @@ _BLOCK_BYTES = 1 << 22
 
 
 def read_unquoted(path: Path, separator: str, header: list[str]) -> Mapping[str, Texts] | None:
-    """The columns of a CSV file; None where pyarrow is missing, or the file might read otherwise.
+    """Return a CSV file's columns; None without pyarrow, or where the two ways might differ.
 
     Args:
         path: The file, not empty.
@@ -118,13 +118,13 @@ class FileTexts(Texts):
                 yield from texts.chunks
 
     def content(self, index: int) -> bytes:
-        """As for `Texts`."""
+        """Return a text, as `Texts` does; the first call loads the column."""
         if self._loaded is None:
             self._loaded = Texts(list(self.chunks))
         return self._loaded.content(index)
 
     def picked(self, rows: Sequence[int]) -> list[str]:
-        """As for `Texts`, by one reading."""
+        """Return some of the texts, as `Texts` does, by one reading of the file."""
         wanted = sorted(set(rows) - {-1})
         found, start, place = {-1: ""}, 0, 0
         for data, offsets in self.chunks:
@@ -140,7 +140,7 @@ class FileTexts(Texts):
 
 
 def _streamed(path: Path, header: list[str], options: dict[str, Any]) -> Mapping[str, Texts] | None:
-    """The columns of a file that is gone through once now, for what is wrong with it."""
+    """Read a file through once, for its faults; return columns that read it again."""
     length = 0
     with importlib.import_module("pyarrow.csv").open_csv(path, **options) as batches:
         if batches.schema.names != header:

@@ -38,7 +38,7 @@ def read_table(path: Path) -> Any:
 
 
 def taken(table: Any, rows: NDArray[np.intp]) -> dict[str, Any]:
-    """The given rows of a table that `read_table` gave, in the given order; -1 is a blank row."""
+    """Return the given rows of a table from `read_table`, in the given order; -1 is a blank row."""
     numbers = rows.tolist()
     if isinstance(table, Mapping):
         return {
@@ -52,7 +52,7 @@ def taken(table: Any, rows: NDArray[np.intp]) -> dict[str, Any]:
 
 
 def joined(left: Mapping[str, Any], right: Mapping[str, Any], on: Sequence[str]) -> dict[str, Any]:
-    """Columns of equal length side by side: the left ones, then the right ones but the ID.
+    """Put columns of equal length side by side: the left ones, then the right ones but the ID.
 
     A right column whose name is taken gets "_right" behind it.
     """
@@ -109,7 +109,7 @@ def _write_csv(file: TextIO, columns: Mapping[str, Any]) -> None:
 
 
 def _rows_only(columns: Mapping[str, Any]) -> bool:
-    """Whether there is nothing but row numbers, and many of them."""
+    """Return whether there is nothing but row numbers, and many of them."""
     numbers = [c for c in columns.values() if isinstance(c, np.ndarray) and c.dtype == np.int64]
     return len(numbers) == len(columns) and sum(c.nbytes for c in numbers) >= _ARROW_FROM_BYTES
 

@@ -46,11 +46,11 @@ class KeyIndex:
     starts: Rows
 
     def counts(self) -> Rows:
-        """How many rows each key has."""
+        """Return how many rows each key has."""
         return np.diff(self.starts)
 
     def aligned_rows(self, matches: Rows, peer_counts: Rows | None, *, leads: bool) -> Rows:
-        """The rows of matched keys such that both sides' i-th rows belong together.
+        """Return the rows of matched keys such that both sides' i-th rows belong together.
 
         A key with m rows here and n there gives m·n pairs, ordered by the row of the side that
         leads, then by that of the other.
@@ -123,7 +123,7 @@ def index_keys(
 def _single_column_of_texts(
     columns: Sequence[Iterable[object]], normalise: Sequence[Callable[[str], str]]
 ) -> Texts | None:
-    """The normalised IDs of most tables: one column, text in every row or nothing (empty).
+    """Return the normalised IDs of most tables: one column, text in every row or nothing (empty).
 
     None for any other table, and for texts that are no Unicode: `_row_by_row` says which row it is.
     """
@@ -144,7 +144,7 @@ def _single_column_of_texts(
 
 
 def _grouped(texts: Texts, words: MissingWords) -> tuple[Sequence[bytes], Rows, Rows]:
-    """As `_row_by_row`, many times faster and without an object a row.
+    """Return what `_row_by_row` returns, many times faster and without an object a row.
 
     Texts are told apart by 128-bit digests under a key that nobody knows: of n texts, two would
     be taken for one with probability n^2 / 2^129.
@@ -173,7 +173,7 @@ def _row_by_row(
     name: str,
     words: MissingWords,
 ) -> tuple[Sequence[bytes], Rows, Rows]:
-    """The distinct keys by first appearance; the rows that have one; the number of each's key."""
+    """Return the distinct keys by first appearance, the rows that have one, and each one's key."""
     number_of: dict[bytes, int] = {}
     rows: list[int] = []
     numbers: list[int] = []
@@ -218,7 +218,7 @@ def _encode(
 
 
 def _text(value: object, name: str, row: int) -> str | None:
-    """The text of a value that is not text; None if it is missing."""
+    """Return the text of a value that is not text; None if it is missing."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
     # A float of so many bits names two integers from there on, and a Decimal ends somewhere.

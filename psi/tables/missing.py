@@ -67,7 +67,7 @@ class MissingWords:
 
 
 def _candidates(data: NDArray[np.uint8], offsets: NDArray[np.integer]) -> NDArray[np.intp]:
-    """Which texts have the length and the first two bytes of a word."""
+    """Return which texts have the length and the first two bytes of a word."""
     lengths = np.diff(offsets)
     rows = np.flatnonzero((lengths >= 2) & (lengths <= _LONGEST))
     first = offsets[rows]

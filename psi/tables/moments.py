@@ -17,7 +17,7 @@ _UTC = "+00:00"
 
 
 def moment_text(value: datetime.date | np.datetime64) -> str | None:
-    """The text of a date or time, also pandas' and numpy's; None if it is none (NaT).
+    """Return the text of a date or time, also pandas' and numpy's; None if it is none (NaT).
 
     Raises:
         OverflowError: In UTC it is beyond the years that there are.
@@ -32,27 +32,27 @@ def moment_text(value: datetime.date | np.datetime64) -> str | None:
 
 
 def arrow_moments(column: Any) -> list[str | None]:
-    """The texts of an Arrow column of timestamps, which Python's own type would cut."""
+    """Return the texts of an Arrow column of timestamps, which Python's own type would cut."""
     numbers = column.cast("int64").fill_null(_NOT_A_TIME).to_numpy(zero_copy_only=False)
     zone = _UTC if column.type.tz is not None else ""
     return moment_texts(numbers.view(f"datetime64[{column.type.unit}]"), zone)
 
 
 def polars_moments(column: Any) -> list[str | None]:
-    """The texts of a polars column of times, which Python's own type would cut."""
+    """Return the texts of a polars column of times, which Python's own type would cut."""
     numbers = column.to_physical().fill_null(_NOT_A_TIME).to_numpy()
     zone = _UTC if column.dtype.time_zone is not None else ""
     return moment_texts(numbers.view(f"datetime64[{column.dtype.time_unit}]"), zone)
 
 
 def moment_texts(values: NDArray[np.datetime64], zone: str = "") -> list[str | None]:
-    """The texts of an array of times of any unit; `zone` goes behind each."""
+    """Return the texts of an array of times of any unit; `zone` goes behind each."""
     texts = np.datetime_as_string(values).tolist()
     return [None if text == "NaT" else _written(text, zone) for text in texts]
 
 
 def _written(text: str, zone: str = "") -> str:
-    """ISO 8601 of any unit as the one text for its instant."""
+    """Return the one text for an instant, from ISO 8601 in any unit."""
     date, _, time = text.partition("T")
     date += "-01" * (2 - date[1:].count("-"))  # a year or a month is its first day
     clock, _, fraction = time.partition(".")

@@ -76,7 +76,7 @@ class Normaliser:
         return cls(tuple(step for step in _STEPS if step in chosen), chosen.get("phone"))
 
     def __call__(self, text: str) -> str:
-        """The text with the steps applied until nothing changes."""
+        """Return the text with the steps applied until nothing changes."""
         for _ in range(_MOST_ROUNDS):
             before = text
             for step in self.steps:
@@ -91,7 +91,7 @@ class Normaliser:
 
 
 def normalisers(normalise: Normalise, on: Sequence[str]) -> list[Callable[[str], str]]:
-    """One function a key column.
+    """Return one function a key column.
 
     Args:
         normalise: Steps for every column, steps by column name, a function of one's own for
@@ -112,7 +112,7 @@ def normalisers(normalise: Normalise, on: Sequence[str]) -> list[Callable[[str],
 
 
 def key_format(functions: Sequence[Callable[[str], str]]) -> str:
-    """How rows become items, as text that is equal on both sides exactly if they agree.
+    """Return how rows become items, as text that is equal on both sides exactly if they agree.
 
     Column names are left out: each side has its own.
 

@@ -1,7 +1,7 @@
-"""The one room that talks to TenSEAL (its ``sealapi``, a thin face of Microsoft SEAL 4).
+"""The one room that talks to TenSEAL (its `sealapi`, a thin face of Microsoft SEAL 4).
 
-``files`` moves SEAL's objects in and out of memory, ``zeros`` knows their byte layout and serves
-the packed scheme, ``batches`` treats them as opaque and serves slots and CKKS. SEAL itself is
+`files` moves SEAL's objects in and out of memory, `zeros` knows their byte layout and serves
+the packed scheme, `batches` treats them as opaque and serves slots and CKKS. SEAL itself is
 loaded by the first call that needs it.
 """
 
@@ -20,7 +20,7 @@ from privfed.he.seal.zeros import (
 
 
 def is_known() -> bool:
-    """Return whether this SEAL passes the self-test of ``zeros`` (loads SEAL)."""
+    """Return whether this SEAL passes the self-test of `zeros` (loads SEAL)."""
     try:
         self_test()
     except LayoutError:

@@ -49,7 +49,7 @@ class Template:
         """Refuse bytes that are not built like the samples.
 
         Raises:
-            DecodeError: they are not.
+            DecodeError: They are not.
         """
         if len(body) != self.size or not np.array_equal(
             np.frombuffer(body, np.uint8)[self._places], self._bytes
@@ -87,16 +87,16 @@ class Batches:
         return drawn
 
     def encrypt(self, key: Any, values: npt.NDArray[Any]) -> bytes:
-        """Return a fresh ciphertext of up to ``slots`` values, ``upload.size`` bytes."""
+        """Return a fresh ciphertext of up to `slots` values, `upload.size` bytes."""
         plaintext = seal().Plaintext()
         self._encode(values.tolist(), plaintext)
         return saved(seal().Encryptor(self._context, key).encrypt_symmetric(plaintext))
 
     def load(self, body: memoryview, template: Template) -> Any:
-        """Return the ciphertext in ``body``.
+        """Return the ciphertext in `body`.
 
         Raises:
-            DecodeError: it is not built like ``template``, or SEAL finds no ciphertext in it.
+            DecodeError: It is not built like `template`, or SEAL finds no ciphertext in it.
         """
         template.check(body)
         return self._loaded(body)
@@ -123,14 +123,14 @@ class Batches:
         return loaded
 
     def save(self, total: Any) -> bytes:
-        """Return a sum, ``sum.size`` bytes."""
+        """Return a sum, `sum.size` bytes."""
         return saved(total)
 
     def decrypt(self, key: Any, body: memoryview) -> npt.NDArray[Any]:
         """Return the values in all slots of a sum.
 
         Raises:
-            DecodeError: it is no sum.
+            DecodeError: It is no sum.
         """
         plaintext = seal().Plaintext()
         total = self.load(body, self.sum)
@@ -145,7 +145,7 @@ class Batches:
 
 
 class SlotBatches(Batches):
-    """BFV: 4096 numbers mod a prime of ``plain_bits`` bits, exact."""
+    """BFV: 4096 numbers mod a prime of `plain_bits` bits, exact."""
 
     def __init__(self, plain_bits: int) -> None:
         prime = seal().PlainModulus.Batching(RING_DEGREE, plain_bits)

@@ -1,6 +1,6 @@
 """SEAL, loaded late, and its objects as bytes.
 
-``sealapi`` saves and loads by path only. A file in memory serves where the system has one; a
+`sealapi` saves and loads by path only. A file in memory serves where the system has one; a
 temporary file elsewhere.
 """
 
@@ -29,7 +29,7 @@ def seal() -> Any:
     """Return SEAL's module: 0.1 s the first time, and the server rarely needs it.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: It is not installed.
     """
     return _installed("tenseal.sealapi", "TenSEAL")
 
@@ -72,7 +72,7 @@ def _scratch() -> _Scratch:
 
 
 def read(save: Callable[[str], object]) -> bytes:
-    """Return the bytes that ``save`` writes to the path it is given."""
+    """Return the bytes that `save` writes to the path it is given."""
     scratch = _scratch()
     save(scratch.path)
     data = os.pread(scratch.handle, os.fstat(scratch.handle).st_size, 0)
@@ -84,7 +84,7 @@ def saved(thing: Any) -> bytes:
     """Return the bytes of a SEAL object after SEAL's header, decompressed.
 
     Raises:
-        LayoutError: the header is not the one that SEAL writes since its version 3.6.
+        LayoutError: The header is not the one that SEAL writes since its version 3.6.
     """
     data = read(thing.save)
     magic, size, _, _, compression, _, total = _HEADER.unpack_from(data)
@@ -97,7 +97,7 @@ def saved(thing: Any) -> bytes:
 
 
 def framed(body: bytes | memoryview) -> bytes:
-    """Return ``body`` behind SEAL's header, uncompressed."""
+    """Return `body` behind SEAL's header, uncompressed."""
     major, minor = _version()
     size = HEADER_BYTES + len(body)
     return _HEADER.pack(_MAGIC, HEADER_BYTES, major, minor, 0, 0, size) + body
@@ -115,7 +115,7 @@ def _version() -> tuple[int, int]:
 
 
 def write(data: bytes | memoryview, load: Callable[[str], object]) -> None:
-    """Call ``load`` with the path of a file that holds ``data``."""
+    """Call `load` with the path of a file that holds `data`."""
     scratch = _scratch()
     os.pwrite(scratch.handle, data, 0)
     try:
@@ -137,7 +137,7 @@ def context_of(parameters: Any) -> Any:
 
 
 def seeded_key(parameters: Any, seed: bytes) -> Any:
-    """Return SEAL's ternary secret key drawn by SEAL's own generator from a 64-byte ``seed``."""
+    """Return SEAL's ternary secret key drawn by SEAL's own generator from a 64-byte `seed`."""
     factory = seal().Blake2xbPRNGFactory(list(struct.unpack("<8Q", seed)))
     seeded = seal().EncryptionParameters(parameters)
     seeded.set_random_generator(factory)

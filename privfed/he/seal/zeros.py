@@ -1,8 +1,8 @@
 """Encryptions of zero, seeds and key products: what knows SEAL's byte layout.
 
-``packed`` needs of SEAL three things that do not depend on any message: fresh encryptions of
+`packed` needs of SEAL three things that do not depend on any message: fresh encryptions of
 zero whose second half is a 64-byte seed, the expansion of such seeds, and their product with the
-secret key. SEAL's objects come and go through its files (kept in memory); ``self_test`` checks
+secret key. SEAL's objects come and go through its files (kept in memory); `self_test` checks
 the layout against SEAL's own arithmetic before the first use.
 
 Nothing here sees bytes of another party except 64-byte seeds.
@@ -63,7 +63,7 @@ def cached_key(key: SecretKey) -> Any:
 
 
 def encrypt_zeros(key: Any, blocks: int) -> tuple[Words, bytes]:
-    """Return ``blocks`` fresh encryptions of zero: c0 (blocks * 4096 words mod q) and the seeds.
+    """Return `blocks` fresh encryptions of zero: c0 (blocks * 4096 words mod q) and the seeds.
 
     Randomness is SEAL's own, seeded by the operating system for every block.
     """
@@ -97,13 +97,13 @@ def _metadata() -> bytes:
 
 
 def _expanded(seed: bytes) -> Any:
-    """Return the ciphertext (0, c1) whose c1 SEAL expands from ``seed``."""
+    """Return the ciphertext (0, c1) whose c1 SEAL expands from `seed`."""
     array = framed(struct.pack("<Q", RING_DEGREE) + bytes(_POLY_BYTES))
     return _ciphertext(_metadata() + array + framed(b"\x01" + seed))
 
 
 def expand_sum(seeds: Iterable[bytes]) -> Any:
-    """Return the ciphertext (0, sum of c1) over the c1 that ``seeds`` (of one block) stand for."""
+    """Return the ciphertext (0, sum of c1) over the c1 that `seeds` (of one block) stand for."""
     evaluator, total = seal().Evaluator(_context()), None
     for seed in seeds:
         if total is None:
@@ -164,7 +164,7 @@ def self_test() -> None:
     """Check that SEAL's layout and noise are those this room was written for.
 
     Raises:
-        LayoutError: they are not.
+        LayoutError: They are not.
         ConfigError: SEAL is not installed.
     """
     try:

@@ -1,4 +1,4 @@
-"""The schemes behind one interface; ``scheme_of`` picks the one that the parameters name."""
+"""The schemes behind one interface; `scheme_of` picks the one that the parameters name."""
 
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.schemes.base import Accumulator, Scheme, Zero
@@ -7,7 +7,7 @@ from privfed.secagg.schemes.reference import Reference
 
 
 def scheme_of(params: Parameters) -> Scheme:
-    """Return the implementation of ``params.scheme``."""
+    """Return the implementation of `params.scheme`."""
     if params.scheme == "packed":
         return Packed(params.packing, params.download_mode)
     if params.scheme == "reference":

@@ -1,7 +1,7 @@
 """What a scheme is: integers of one part in, bytes that add, integers of the sum out.
 
 A scheme knows nothing of parties, rounds or signatures. A scheme in which no decryption key
-exists fits too: its ``keystream`` is then the sum of short shares, one from each party of the
+exists fits too: its `keystream` is then the sum of short shares, one from each party of the
 round, instead of something that a key holder computes alone (see docs/threat-model.md).
 """
 
@@ -31,7 +31,7 @@ class Zero:
         """Return the words, once.
 
         Raises:
-            ReplayError: they were used already, or made in another process.
+            ReplayError: They were used already, or made in another process.
         """
         words, self.words = self.words, None
         if words is None:
@@ -44,7 +44,7 @@ class Zero:
         """Keep a mask until the message comes.
 
         Raises:
-            ReplayError: the zero was used already.
+            ReplayError: The zero was used already.
         """
         if self.words is None:
             raise ReplayError("an encryption of zero is used once; prepare() another")
@@ -58,29 +58,29 @@ class Accumulator(Protocol):
     """Adds the payloads of one part; needs no key."""
 
     def plus(self, addend: Any) -> Self:
-        """Return the sum with what the scheme's ``payload`` or ``partial`` returned added.
+        """Return the sum with what the scheme's `payload` or `partial` returned added.
 
         Where an addend may be refused, the sum is another object and this one stays as it is.
 
         Raises:
-            DecodeError: it is refused.
+            DecodeError: It is refused.
         """
 
     def partial(self) -> bytes:
-        """Return the sum so far, uncut, for the scheme's ``partial``."""
+        """Return the sum so far, uncut, for the scheme's `partial`."""
 
     def total(self, seeds: Sequence[bytes]) -> bytes:
-        """Return the sum as a decryptor reads it; ``seeds`` are those of all senders."""
+        """Return the sum as a decryptor reads it; `seeds` are those of all senders."""
 
 
 class Scheme(Protocol):
-    """Sizes and operations of one scheme; ``values`` counts the integers of a part.
+    """Sizes and operations of one scheme; `values` counts the integers of a part.
 
     Attributes:
-        values_per_part: most integers in a part.
+        values_per_part: Most integers in a part.
         download: "seeds" where totals carry the senders' seeds, else "summed".
         mask_modulus: t, modulo which masks and messages add; 0 where masks are impossible.
-        exact: whether sums are exact, so that tags over them verify.
+        exact: Whether sums are exact, so that tags over them verify.
     """
 
     values_per_part: int
@@ -107,7 +107,7 @@ class Scheme(Protocol):
         """Return what can be computed before the message is known."""
 
     def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
-        """Return the payload that hides ``values``.
+        """Return the payload that hides `values`.
 
         Where the zero carries a mask, message and mask are added mod t before anything else:
         what is done to their sum then depends on no single message.
@@ -117,14 +117,14 @@ class Scheme(Protocol):
         """Return one party's payload, whose length was checked, ready to be added.
 
         Raises:
-            DecodeError: it can't be.
+            DecodeError: It can't be.
         """
 
     def partial(self, body: memoryview, values: int) -> Any:
         """Return an accumulator's partial sum, whose length was checked, ready to be added.
 
         Raises:
-            DecodeError: it can't be.
+            DecodeError: It can't be.
         """
 
     def accumulator(self, values: int) -> Accumulator:

@@ -1,7 +1,7 @@
 """Schemes whose ciphertexts stay SEAL's own opaque bytes: BFV in slots, and CKKS.
 
-``slots`` is the portable fallback of ``packed``: exact, and independent of SEAL's byte layout.
-``ckks`` (Cheon, Kim, Kim, Song 2017, ePrint 2016/421) is for who goes on to multiply; sums are
+`slots` is the portable fallback of `packed`: exact, and independent of SEAL's byte layout.
+`ckks` (Cheon, Kim, Kim, Song 2017, ePrint 2016/421) is for who goes on to multiply; sums are
 right to about 2^-22 of the clip range and rounded to the grid. Its average must not go back to
 the server: a CKKS decryption tells the server that adds the noise, and with it the key (Li and
 Micciancio, ePrint 2020/1533).

@@ -76,7 +76,7 @@ class Packed:
         return Zero(words[: self.words(values)], seeds)
 
     def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
-        """Return the cut c0 that hides ``values``."""
+        """Return the cut c0 that hides `values`."""
         c0, packing = zero.take(), self._packing
         messages = pack(values, packing)
         if zero.mask is not None:
@@ -140,7 +140,7 @@ def _columns(seeds: Sequence[bytes]) -> Iterator[list[bytes]]:
 
 @dataclass(frozen=True)
 class _Addend:
-    """Words of ``bits`` bits, each short of ``cut`` low ones."""
+    """Words of `bits` bits, each short of `cut` low ones."""
 
     body: memoryview
     bits: int

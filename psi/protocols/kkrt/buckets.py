@@ -63,7 +63,7 @@ class Buckets:
             first += len(digests)
 
     def take(self, bucket: int) -> tuple[Rows, Bytes]:
-        """The numbers of a bucket's items and their digests, once.
+        """Return the numbers of a bucket's items and their digests, once.
 
         Raises:
             ConfigError: They cannot be read any more.

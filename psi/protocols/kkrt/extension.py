@@ -43,7 +43,7 @@ class Columns:
         self._whole = whole
 
     def rows(self, n_rows: int) -> Iterator[Bytes]:
-        """The next rows, some thousand at a time; their number is a multiple of 64."""
+        """Return the next rows, some thousand at a time; their number is a multiple of 64."""
         space = np.empty((TRANSFERS, _CHUNK_ROWS // 8 + _APART_BYTES), np.uint8)
         columns = [column.data for column in space]
         for start in range(0, n_rows, _CHUNK_ROWS):
@@ -56,7 +56,7 @@ class Columns:
 def receive_rows(
     columns: tuple[Columns, Columns], n_rows: int, codes: Callable[[int, int], Bytes]
 ) -> tuple[Bytes, Bytes]:
-    """The receiver's side.
+    """Return the receiver's side.
 
     Args:
         columns: Of both seeds of each transfer.
@@ -78,7 +78,7 @@ def receive_rows(
 
 
 def send_rows(columns: Columns, choices: Bytes, received: Bytes) -> Bytes:
-    """The sender's side.
+    """Return the sender's side.
 
     Args:
         columns: Of the seed of the choice made in each transfer.

@@ -36,15 +36,15 @@ class SessionHashes:
         self._code_keys, self._bin_keys = keys[:4], keys[4:]
 
     def digests(self, items: Sequence[bytes]) -> Iterator[Bytes]:
-        """The digests of all items in order, some at a time: shape (any, 16)."""
+        """Return the digests of all items in order, some at a time: shape (any, 16)."""
         return kernels.digest_batches(items, self._item_key)
 
     def row_key(self, bucket: int) -> bytes:
-        """The key of the tags in a bucket: bin numbers are those of one bucket."""
+        """Return the key of the tags in a bucket: bin numbers are those of one bucket."""
         return hashlib.sha256(self._row_key + bucket.to_bytes(4, "big")).digest()
 
     def bins(self, digests: Bytes, n_bins: int) -> NDArray[np.uint32]:
-        """The three bins of each digest, one in each third of the bins: shape (n, 3)."""
+        """Return the three bins of each digest, one in each third of the bins: shape (n, 3)."""
         third = n_bins // HASHES
         words = _aes(self._bin_keys, digests).view("<u8")[:, :HASHES]
         # floor(word · third / 2^64) in 64 bits.
@@ -54,16 +54,16 @@ class SessionHashes:
         return (within + size * np.arange(HASHES, dtype=np.uint64)).astype(np.uint32)
 
     def codes(self, digests: Bytes) -> Bytes:
-        """The code word of each digest: shape (n, 64)."""
+        """Return the code word of each digest: shape (n, 64)."""
         return _aes(self._code_keys, digests)
 
     def confirmation_code(self) -> Bytes:
-        """The code word of an element that both sides know: shape (1, 64)."""
+        """Return the code word of an element that both sides know: shape (1, 64)."""
         return self.codes(np.frombuffer(self._confirmation, np.uint8).reshape(1, -1))
 
 
 def _aes(keys: list[bytes], blocks: Bytes) -> Bytes:
-    """Each block under each key, side by side: shape (n, 16 · len(keys))."""
+    """Return each block under each key, side by side: shape (n, 16 · len(keys))."""
     data = np.ascontiguousarray(blocks).data.cast("B") if len(blocks) else b""
     out = np.empty((len(blocks), len(keys), DIGEST_BYTES), np.uint8)
     for number, key in enumerate(keys):

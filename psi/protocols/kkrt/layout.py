@@ -43,7 +43,7 @@ class Layout:
 
     @classmethod
     def of(cls, n_receiver: int, n_sender: int) -> Self:
-        """The layout for sets of these sizes."""
+        """Return the layout for sets of these sizes."""
         parts = -(-max(n_receiver, n_sender) // _BUCKET_ITEMS)
         buckets = 1 << max(parts - 1, 0).bit_length()
         receiver_items = bucket_items(n_receiver, buckets)
@@ -59,7 +59,7 @@ class Layout:
 
 
 def bucket_items(n_items: int, buckets: int) -> int:
-    """Room for the items of each bucket: some bucket needs more with at most 2^-44.
+    """Return the room for the items of each bucket: one needs more with probability ≤ 2^-44.
 
     Bernstein's inequality for n draws of probability 1/buckets, over all buckets; in whole
     numbers, so that both sides compute the same.
@@ -73,7 +73,7 @@ def bucket_items(n_items: int, buckets: int) -> int:
 
 
 def bins_for(n_items: int, buckets: int = 1) -> int:
-    """How many bins n items of a bucket need to fit; divisible by 3.
+    """Return how many bins n items of a bucket need to fit; divisible by 3.
 
     With probability at least 1 - 2^-43 the items of all buckets do.
     """
@@ -84,7 +84,7 @@ def bins_for(n_items: int, buckets: int = 1) -> int:
 
 
 def tag_bytes(n_receiver: int, n_sender: int) -> int:
-    """Length of a tag such that two different items share one with probability at most 2^-42.
+    """Return a tag's length: two different items share one with probability at most 2^-42.
 
     Each of the receiver's items is compared with one tag of each of the sender's.
     """

@@ -12,7 +12,7 @@ __all__ = ["matching_rows"]
 def matching_rows(
     theirs: NDArray[np.uint8], own: NDArray[np.uint8]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The rows of both in which the same tag stands; tags are compared in full.
+    """Return the rows of both in which the same tag stands; tags are compared in full.
 
     Args:
         theirs: Shape (n, tag bytes).
@@ -32,7 +32,7 @@ def matching_rows(
 
 
 def _heads(tags: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """The first 8 bytes of each tag (all of a shorter one) as a number."""
+    """Return the first 8 bytes of each tag (all of a shorter one) as a number."""
     padded = np.zeros((len(tags), 8), np.uint8)
     width = min(8, tags.shape[1])
     padded[:, :width] = tags[:, :width]
