@@ -31,7 +31,7 @@ MAX_CLIENTS = 1024
 
 SLOT_PRIME_GAP = 2**22  # the largest k-bit prime that is 1 mod 2n lies within this of 2^k
 _ENCODE_ROUNDING = 2  # q*m/t, off by less than 1, and one to spare
-_DECODE_ROUNDING = 8  # key product read to a unit of 2, and floors in numpy: see rlwe.py
+_DECODE_ROUNDING = 8  # the key product is right to within 2, and numpy rounds down: see rlwe.py
 
 Integers = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
@@ -144,7 +144,7 @@ def choose(bits: int, max_clients: int) -> Packing:
             ):
                 found.append(packing)
                 break
-    if not found:  # one uncut lane names the bound that fails
+    if not found:  # the error of one uncut lane names the bound that fails
         return Packing(bits, max_clients, 1, (radix - 1).bit_length(), 0, 0)
     return min(found, key=lambda p: (p.upload_bits / p.lanes, p.download_bits / p.lanes))
 

@@ -63,5 +63,5 @@ def cut(words: Words, bits: int) -> Words:
 
 
 def uncut(words: Words, bits: int) -> Words:
-    """Return cut words in place of their coefficients, in [0, 2^58): up to half a cut off."""
+    """Return cut words scaled back to coefficients, in [0, 2^58): off by up to half a cut."""
     return words << np.uint64(bits)

@@ -30,12 +30,12 @@ class Aggregator:
         params: What all parties agreed on; no secret is needed, and none is taken.
         round_id: The round.
         cohort: With masks, the roster places of this round's parties (None: all).
-        key_id: The key of the round (`SecretKey.id`, which is public); None takes the first
-            upload's, so that a hostile party who is first shuts the others out.
+        key_id: The key of the round (`SecretKey.id`, which is public). None takes the first
+            upload's; then a hostile party who comes first shuts the others out.
         previous: Transcript that the uploads name, empty for none; None takes the first upload's.
 
     Raises:
-        ConfigError: An argument is not what it says.
+        ConfigError: An argument is not as described.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class Aggregator:
     def add_partial(self, message: bytes) -> None:
         """Add another aggregator's partial sum, checked as far as it can be.
 
-        Take it only from the aggregators of the tree, over an authenticated channel: the senders
-        signed the headers in it and nobody the sum, so that a stranger with one upload that it
-        tapped can shut the upload's sender out, or spoil the round.
+        Take it only from the aggregators of the tree, over an authenticated channel. The senders
+        signed the headers in it, but nobody signed the sum: a stranger who recorded one upload
+        could shut out its sender, or spoil the round.
 
         Raises:
             DecodeError: It is truncated, extended or no partial sum (or a secret key).
@@ -196,7 +196,7 @@ class Aggregator:
             entries = [entry for _, entry in sorted(each.entries.items())]
             for entry, seeds in entries:
                 pieces += [entry, seeds[:carried]]
-            with self._one:  # sums are reduced where they lie, and a total may be asked for twice
+            with self._one:  # sums are reduced in place, and a total may be asked for twice
                 if kind == wire.Kind.TOTAL:
                     pieces.append(each.accumulator.total([seeds for _, seeds in entries]))
                 else:

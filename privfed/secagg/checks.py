@@ -11,7 +11,7 @@ def check_key(params: Parameters, key: SecretKey) -> None:
     """Refuse a key of other parameters.
 
     Raises:
-        ConfigError: What was given are no parameters, or no secret key.
+        ConfigError: These are no parameters, or this is no secret key.
         ContextMismatchError: The key was made for other parameters.
     """
     check_params(params)
@@ -25,7 +25,7 @@ def check_identity(identity: Identity) -> Identity:
     """Return a party's own identity.
 
     Raises:
-        ConfigError: It is none, such as the public half.
+        ConfigError: It is no identity; the public half alone is not enough.
     """
     if not isinstance(identity, Identity):
         raise ConfigError(
@@ -39,7 +39,7 @@ def check_params(params: Parameters) -> Parameters:
     """Return public parameters.
 
     Raises:
-        ConfigError: They are none.
+        ConfigError: They are no parameters.
     """
     if not isinstance(params, Parameters):
         raise ConfigError("params are the Parameters that all parties agreed on, as an object")
@@ -50,7 +50,7 @@ def check_folder(folder: Path) -> Path:
     """Return the name of a folder, which stays the same wherever the process goes.
 
     Raises:
-        ConfigError: It is none.
+        ConfigError: It is no path.
     """
     if not isinstance(folder, Path):
         raise ConfigError("a folder is a pathlib.Path, such as Path('state')")

@@ -30,14 +30,14 @@ from privfed.secagg.state import Journal
 
 @dataclass(frozen=True)
 class _Prepared:
-    """What the seeds of one part come to."""
+    """What was computed from the seeds of one part."""
 
     seeds: dict[int, bytes] = field(repr=False)
-    keystream: Any = field(repr=False)  # of one sender alone, it tells the key
+    keystream: Any = field(repr=False)  # of one sender alone, it would reveal the key
 
 
 class _Seen:
-    """The parts of a total so far, as anybody may see them."""
+    """What is public of a total whose parts come one by one: senders and transcript."""
 
     def __init__(self, params: Parameters, of: Round) -> None:
         self._params, self._round = params, of
@@ -71,7 +71,7 @@ class _Seen:
 
 
 class Decryptor:
-    """Decrypts one total a round, ever. Safe under threads; a context manager.
+    """Decrypts one total a round, never a second one. Safe under threads; a context manager.
 
     Args:
         params: What all parties agreed on.
@@ -119,7 +119,7 @@ class Decryptor:
         round_id: int,
         cohort: Sequence[int] | None = None,
     ) -> None:
-        """Do what of a round's decryption depends on the senders' seeds, before the sum arrives.
+        """Do ahead the part of a round's decryption that needs the senders' seeds, but no sum.
 
         It helps if just those parties are in the total; otherwise `decrypt` starts over.
 
@@ -129,7 +129,7 @@ class Decryptor:
             cohort: With masks, the roster places of the round's parties (None: all).
 
         Raises:
-            DecodeError: An announcement is truncated, extended or none.
+            DecodeError: An announcement is truncated or extended, or the bytes are no announcement.
             ContextMismatchError: It belongs to other parameters, key, round or cohort.
             AuthenticationError: Its sender did not sign it, or is not on the roster.
             ReplayError: The round was decrypted already, or a party announces twice.
@@ -258,7 +258,7 @@ class Decryptor:
     def _sums(
         self, of: Round, total: bytes | Iterable[bytes], seen: _Seen
     ) -> Iterator[tuple[Part, Integers]]:
-        """Yield each part of a total with its integer sums; uses the round up first."""
+        """Yield each part of a total with its integer sums; marks the round as used before."""
         self._journal.check()
         self._journal.check_key()
         messages, transcript = self._messages(of, total, seen)
@@ -276,7 +276,7 @@ class Decryptor:
     def _messages(
         self, of: Round, total: bytes | Iterable[bytes], seen: _Seen
     ) -> tuple[Iterable[Message], bytes]:
-        """Return the parts in order, each seen, and the transcript of a total in one piece.
+        """Return the parts in order, as `_Seen` checked them, and the transcript of a whole total.
 
         Of such a total all parts are checked before the first one is opened.
         """
@@ -302,7 +302,7 @@ class Decryptor:
         return self._parts.untagged(self._key, of.number, message.part, senders, sums)
 
     def _failure(self) -> AuthenticationError:
-        """Count a failure; whatever its cause, what is said of it is the same."""
+        """Count a failure, and return its error, which is the same whatever the cause."""
         self._journal.fail()
         return AuthenticationError("the total does not decrypt")
 

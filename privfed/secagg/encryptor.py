@@ -1,4 +1,4 @@
-"""A party's side: an update in, signed bytes that only the sum opens out."""
+"""A party's side: an update in, signed bytes for the server out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -90,7 +90,7 @@ class Encryptor:
             cohort: With masks, the roster places of those rounds' parties (None: all).
 
         Raises:
-            ConfigError: Count, round or cohort are none.
+            ConfigError: The count, the round or the cohort is not valid.
             ReplayError: A round was sent already.
         """
         if not is_whole(count) or not 0 <= count <= _MOST_AHEAD:
@@ -122,7 +122,7 @@ class Encryptor:
         return b"".join(pieces)
 
     def _bind(self, of: Round) -> Zeros:
-        """Return the zeros set aside for a round, masked; sets some aside where there are none."""
+        """Return the zeros set aside for a round, with masks; sets some aside if there are none."""
         self._journal.check_unsent(of.number)
         if of not in self._bound:
             self._bound[of] = tuple(self._masked(self._fresh(), of))
@@ -173,8 +173,8 @@ class Encryptor:
             arrays: Numpy arrays or a torch state_dict that fit the layout.
             weight: How much this party counts, 1 to `max_weight`; None where there is none.
             round_id: Number of the round; each round is sent once, in rising order.
-            previous: Transcript of the previous round, or nothing. Only with it do holders that
-                were shown different totals of that round notice, in this one.
+            previous: Transcript of the previous round, or nothing. Only with it do key holders
+                that were shown different totals of that round notice it in this one.
             cohort: With masks, the roster places of this round's parties (None: all).
 
         Raises:
@@ -214,11 +214,11 @@ class Encryptor:
     ) -> bytes:
         """Return an update of integers, to be summed as they are by `Decryptor.decrypt_sums`.
 
-        For who quantises alone, such as a mechanism that draws noisy integers: nothing is
-        scaled, rounded or clipped here. Only the sum has to fit, to `max_clients` *
-        (2^(bits-1) - 1); one past that does not decrypt. Under "packed" and "reference" one
-        party's integers are taken mod 2^k, so that they may be anything and whether a round
-        succeeds depends on their sum alone: with noise shares that is post-processing.
+        For callers that quantise themselves, such as a mechanism that draws noisy integers:
+        nothing is scaled, rounded or clipped here. Only the sum has to fit, to `max_clients` *
+        (2^(bits-1) - 1); a larger one does not decrypt. Under "packed" and "reference" a
+        party's integers are taken mod 2^k: any are accepted, and whether a round succeeds
+        depends on their sum alone. With noise shares that is post-processing.
 
         Args:
             arrays: Integer arrays of the layout's names and shapes.

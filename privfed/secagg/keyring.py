@@ -2,8 +2,9 @@
 
 A folder of mode 0700 with `identity.key` and `tls.key`, `tls.crt`, which is tied to both and
 goes to the other parties, the key in use in `keys/`, and `keyring.json`, which names that key,
-its parameters and the retired ones. A full disk or a kill at any moment leaves the key before or
-the key after in use: a key is on disk before it is named, and deleted after another one is.
+its parameters and the retired ones. After a full disk or a kill at any moment, either the old key
+or the new one is in use: a key is on disk before `keyring.json` names it, and it is deleted after
+`keyring.json` names another one.
 """
 
 import contextlib
@@ -85,17 +86,17 @@ class Keyring:
             identity = generate_identity()
             tls = _tls_key(folder, passphrase)
             certificate = identity.certify(tls, days)
-            # The certificate comes last: without it nobody takes the two keys for a whole.
+            # The certificate comes last: without it the two keys are no complete keyring.
             identity.save(secret, passphrase)
             _put_certificate(folder, certificate)
         return cls(folder, passphrase)
 
     @property
     def certificate(self) -> bytes:
-        """What the other parties know this one by, in aggregation and in psi: a PEM certificate.
+        """PEM certificate by which the others know this party, in aggregation and in psi.
 
         Raises:
-            ConfigError: There is none, or it is another party's.
+            ConfigError: There is no certificate, or it is another party's.
         """
         path = self._folder / _CERTIFICATE
         stored = read_whole(path, refusal=ConfigError)
@@ -112,9 +113,9 @@ class Keyring:
         return stored
 
     def certify(self, *, days: int = 365) -> bytes:
-        """Make a certificate, for a keyring without one or in place of one that ends.
+        """Make a certificate, for a keyring without one or in place of one that expires.
 
-        The identity and the TLS key stay, so that who knows the party can check the new one.
+        The identity and the TLS key stay, so that whoever knows the party can check the new one.
 
         Raises:
             ConfigError: The days are too few or too many, the TLS key is of another kind, or the
@@ -130,7 +131,7 @@ class Keyring:
         """The current parameters.
 
         Raises:
-            ConfigError: There are none yet.
+            ConfigError: There are no parameters yet.
         """
         return self._known(RingRecord.read(self._folder))
 
@@ -144,7 +145,7 @@ class Keyring:
         """Id of the current key, in hex.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: There is no key yet.
         """
         name = RingRecord.read(self._folder).current
         if not name:
@@ -155,7 +156,7 @@ class Keyring:
         """Return the key in use.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: There is no key yet.
         """
         return SecretKey.load(self._folder / "keys" / f"{self.current}.key", self._passphrase)
 
@@ -221,15 +222,16 @@ class Keyring:
                 channel that it trusts; later ones must come from a party of the roster before,
                 and be those in use, or those less some parties.
             maker: Who alone may have made it; None: anybody on the roster.
-            changed: Take parameters that differ by more, which reached this party by a channel
-                that it trusts, or a first key in place of the one in use. Otherwise one party
-                could turn masks off, a server bring back a revoked party with what was sealed
-                before, and two that both made the first key exchange them and stay apart.
+            changed: Take parameters that differ by more, if they reached this party by a channel
+                that it trusts; or a first key in place of the one in use. If that were always
+                allowed, one party could turn masks off; a server could bring back a revoked
+                party with an old sealed key; and two parties that both made a first key could
+                exchange them and go on with different ones.
 
         Raises:
-            ContextMismatchError: It belongs to other parameters or another party, was retired or
-                replaces a key that was, or is a first key where one is in use: it is an old one,
-                or two parties made keys at once.
+            ContextMismatchError: It belongs to other parameters or another party; or it was
+                retired, or replaces a retired key; or it is a first key where one is in use.
+                Then it is an old one, or two parties made keys at once.
             AuthenticationError: It was altered, or made by another party than `maker` or by
                 one that was not on the roster before.
             ConfigError: This party is not on the roster.
@@ -244,7 +246,7 @@ class Keyring:
                     "compare their fingerprint over a channel that you trust, then accept them as "
                     "changed"
                 )
-            if key.id.hex() == record.current:  # a kill came after it was taken
+            if key.id.hex() == record.current:  # it was taken before, and a kill came after
                 return record.current
             if record.retired & {key.id.hex(), replaces.hex()}:
                 raise ContextMismatchError(
@@ -286,7 +288,7 @@ class Keyring:
         params: Parameters,
         replaces: str = "",
     ) -> None:
-        """Put a key in the place of that of `record`, in an order that may be cut anywhere."""
+        """Replace the key of `record`, in steps after each of which a kill does no harm."""
         name = key.id.hex()
         self._sweep(record)
         key.save(self._keys / f"{name}.key", self._passphrase)

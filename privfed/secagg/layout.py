@@ -57,7 +57,7 @@ class Layout:
             BatchNorm's step counters, whose average means nothing. Each party keeps its own.
 
     Raises:
-        ConfigError: A name repeats, a shape is none, or there are no values or too many.
+        ConfigError: A name repeats, a shape is not valid, or there are no values or too many.
     """
 
     entries: tuple[tuple[str, tuple[int, ...]], ...]
@@ -79,7 +79,7 @@ class Layout:
             raise ConfigError("an array's name is no text")
         if len(set(names)) != len(names):
             raise ConfigError("an array's name repeats in the layout")
-        # Before any product: that of many huge sides takes for ever.
+        # Before anything is multiplied: the product of many huge sides takes for ever.
         if not all(
             len(shape) <= MAX_SIDES
             and all(type(side) is int and 0 <= side <= MAX_VALUES for side in shape)

@@ -1,8 +1,8 @@
 """Pairwise masks mod t that cancel in the sum of a whole cohort.
 
 Bonawitz et al. 2017 (ePrint 2017/281), without its secret sharing: a party that drops out fails
-the round, which is run anew with fresh samples and noise. Masks lie under the encryption, so
-that other key holders, up to `colluders` of a cohort and with the server, learn the sum of one
+the round, which is run anew with fresh samples and noise. Masks lie under the encryption, against
+other key holders: up to `colluders` of a cohort, together with the server, learn the sum of one
 round and nothing of one party. Sums of several rounds may be compared: docs/limitations.md.
 Each pair agrees by X25519 under keys that the identities signed; HKDF-SHA256 binds the secret to
 parameters, shared key, round and cohort; AES-256 in counter mode stretches it.

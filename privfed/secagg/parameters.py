@@ -43,8 +43,8 @@ class Parameters:
         min_clients: Fewest parties in one round, at least 2 and at least `colluders` + 2.
         max_weight: Largest weight W of a party, which the server does not learn; None: no weights.
         scheme: "packed", "slots", "ckks", "reference" (in the clear), or "auto": packed where
-            SEAL's byte layout is the known one, else, with `honest_server`, slots; it reads as
-            the chosen one after.
+            SEAL's byte layout is the known one, else, with `honest_server`, slots. Afterwards
+            the attribute names the chosen one.
         roster: Who may send; at least `max_clients` parties.
         out_of_range: "refuse" values past the range, or "clip" them.
         pairwise_masks: Masks under the encryption; None: from three clients up, and wherever
@@ -54,17 +54,17 @@ class Parameters:
             "summed" is faster to decrypt for many clients, and needs `honest_server`; None:
             "seeds" where possible.
         colluders: Parties t that may work together with the server. With 0, a server and one
-            party may ask another into a cohort of two, and learn its update under masks too. It
-            counts within one round: what several show together is in docs/limitations.md.
+            party may ask another into a cohort of two, and learn its update in spite of masks.
+            This counts within one round; docs/limitations.md says what several show together.
         tolerance: Largest error of the mean that is accepted, as a share of `clip_range`.
         honest_server: Whether all parties trust the server to follow the protocol. "slots",
-            "ckks" and `download="summed"` need it: nothing there authenticates c1, so a server
-            that changes it learns from each decryption that fails, or does not, one sign of the
-            secret key. Masks and tags do not prevent it.
+            "ckks" and `download="summed"` need it: nothing there authenticates c1. A server
+            that changes c1 and sees whether the decryption fails learns the sign of one
+            coefficient of the secret key each time. Masks and tags do not prevent it.
 
     Raises:
-        ConfigError: A setting is out of its range, or asks for an honest server without saying
-            so, with what to change.
+        ConfigError: A setting is out of its range, or needs `honest_server` and is without it;
+            says what to change.
         LayoutError: "auto" finds a SEAL that packed ciphertexts are not made for.
         CapacityError: The scheme cannot hold such sums.
     """
@@ -164,7 +164,7 @@ class Parameters:
         return "slots"
 
     def _check_c1(self) -> None:
-        """Refuse what a server that lies reads the key from."""
+        """Refuse settings under which a server that lies can learn the key."""
         for name, value in (("scheme", self.scheme), ("download", self.download)):
             if value in ("slots", "ckks", "summed"):
                 raise ConfigError(

@@ -19,7 +19,7 @@ _STATE = "rounds.json"
 
 
 class Party:
-    """What a company does in a job, round after round, in one process or in one after another.
+    """One company in a job: its rounds, one after another, also over several processes.
 
     A round: `encrypt` an update and send the bytes; `open` the total that comes back. Rounds
     are numbered by themselves, and each names the transcript of the last one that was opened, so
@@ -72,7 +72,7 @@ class Party:
 
     @classmethod
     def load(cls, folder: Path, passphrase: str | None = None) -> "Party":
-        """Open the party that a keyring folder stands for; its state lies in the folder, too.
+        """Open the party of a keyring folder; its state lies in the folder, too.
 
         Args:
             folder: As `privfed keys` made it.
@@ -84,7 +84,7 @@ class Party:
         """
         ring = Keyring(folder, passphrase)
         key, rounds = ring.key(), folder / "rounds"
-        _make(rounds)  # before what is in it, or its mode would be that of any folder
+        _make(rounds)  # on its own: made along with its content, it would get the default mode
         return cls(ring.params, key, ring.identity, rounds / key.id.hex())
 
     def __repr__(self) -> str:
@@ -140,7 +140,7 @@ class Party:
 
         Raises:
             ReplayError: The round was sent already.
-            ConfigError: Round or cohort are none.
+            ConfigError: The round or the cohort is not valid.
         """
         with self._journal.alone():
             return self._encryptor.announce(self._next(round_id), cohort)
@@ -160,7 +160,7 @@ class Party:
             cohort: As for `encrypt`.
 
         Raises:
-            DecodeError: An announcement is truncated, extended or none.
+            DecodeError: An announcement is truncated or extended, or the bytes are no announcement.
             ContextMismatchError: It belongs to other parameters, key, round or cohort.
             AuthenticationError: Its sender did not sign it, or is not on the roster.
             ReplayError: The round was opened already, or a party announces twice.
@@ -188,8 +188,8 @@ class Party:
             round_id: The round; None: the one after the last that was sent or opened. After a
                 round that some parties missed, all name the next one.
             cohort: With masks, the roster places of the round's parties (None: all).
-            chained: Whether the upload names the last transcript; all parties of a round do, or
-                none: without, one that missed a round takes part again.
+            chained: Whether the upload names the last transcript: all parties of a round must do
+                so, or none. Unchained, a party that missed a round can take part again.
 
         Raises:
             ConfigError: Arrays, weight, round or cohort do not fit the parameters, or a value is
@@ -339,7 +339,7 @@ def _make(folder: Path) -> None:
         mode = folder.stat().st_mode
     except OSError as error:
         raise ConfigError(f"cannot use {folder}: {error.strerror}") from None
-    except ValueError as error:  # a null character
+    except ValueError as error:  # a null character in the name
         raise ConfigError(f"cannot use this folder: {error}") from None
     if mode & 0o022:
         raise ConfigError(f"others may write to {folder}; run: chmod 700 {folder}")

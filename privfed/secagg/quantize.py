@@ -22,7 +22,7 @@ class Update:
 
     views: list[npt.NDArray[Any]] = field(repr=False)
     digits: list[int] = field(repr=False)
-    # From values to steps of the grid, which tells the weight; None: they are integers already.
+    # Grid steps a value, which would reveal the weight; None: the values are integers already.
     factor: float | None = field(repr=False)
 
     @property
@@ -126,7 +126,7 @@ class Quantizer:
                 buffer = scaled[: len(piece)]
                 np.multiply(piece, update.factor, out=buffer, dtype=np.float64)
                 np.rint(buffer, out=buffer)
-                # Also without clipping: the float32 nearest to the range may round past it.
+                # Also without clipping: the float32 nearest to the range may lie past it.
                 np.clip(buffer, -limit, limit, out=buffer)
                 out[filled : filled + len(piece)] = buffer
                 filled += len(piece)
@@ -161,7 +161,7 @@ class Quantizer:
         for start in range(0, len(sums), _CHUNK):
             piece, into = sums[start : start + _CHUNK], out[start : start + _CHUNK]
             into[:] = piece * factor
-            # Each party's rounding, scaled by max_weight / its weight, may add up to past it.
+            # Roundings, each scaled by max_weight / weight, may add up to past the range.
             np.clip(into, -self._top, self._top, out=into)
 
 

@@ -87,10 +87,10 @@ class Reader:
             raise DecodeError(f"{self._called} is truncated")
 
     def several(self, messages: Iterable[bytes]) -> Iterable[bytes]:
-        """Return what must come as several messages.
+        """Return messages, after checking that they come as several.
 
         Raises:
-            ConfigError: It is one, or none.
+            ConfigError: They are one message, or no sequence.
         """
         if isinstance(messages, str | Bytes) or not isinstance(messages, Iterable):
             raise ConfigError(f"give a list of bytes, each of them {self._called} or a part of one")
@@ -112,7 +112,7 @@ class Reader:
         """
         if not isinstance(data, Bytes):
             raise ConfigError(f"{self._called} is bytes, not {type(data).__name__}")
-        rest = memoryview(bytes(data))  # a copy of what may still change after it was checked
+        rest = memoryview(bytes(data))  # a copy: the caller's buffer may change after the checks
         if not rest:
             raise DecodeError("the message is truncated")
         while rest:

@@ -1,7 +1,7 @@
 """What a keyring remembers beside its secrets: one small file, replaced as a whole.
 
-The key in use, the parameters that it belongs to and the retired keys change together: in files
-of their own, a kill between two writes would leave a keyring that fits no parameters.
+The key in use, the parameters that it belongs to and the retired keys change together. If each
+had a file of its own, a kill between two writes would leave a keyring that fits no parameters.
 """
 
 import json

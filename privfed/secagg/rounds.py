@@ -35,10 +35,10 @@ class Round:
         Args:
             params: What all parties agreed on.
             number: The round's number.
-            cohort: With masks, the roster places of its parties (None: all); else nothing.
+            cohort: With masks, the roster places of its parties (None: all); else None.
 
         Raises:
-            ConfigError: The number or the cohort is none.
+            ConfigError: The number or the cohort is not valid.
         """
         number = check_number(number)
         if not params.masks:

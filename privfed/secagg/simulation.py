@@ -32,9 +32,10 @@ class Traffic:
     Attributes:
         upload_bytes: Of all parties together.
         download_bytes: Of all parties together; every one downloads the total.
-        seconds: By phase, of all parties one after the other. Ahead, where it was: "prepare" (zeros
-            and masks), "announce" (their seeds, signed) and "expect" (of opening, what depends on
-            seeds alone). Then "encrypt", "aggregate" and "decrypt". One party opens for all.
+        seconds: By phase, of all parties one after the other. For rounds that were prepared:
+            "prepare" (zeros and masks), "announce" (their seeds, signed) and "expect" (the part of
+            opening that needs seeds alone). Then "encrypt", "aggregate" and "decrypt". One party
+            opens for all.
     """
 
     upload_bytes: int
@@ -45,9 +46,9 @@ class Traffic:
 class Simulation:
     """M parties that share one key, and a server that has the public parameters alone.
 
-    The server has what it read from the bytes of the parameters, and is made anew each round, so
-    there is nothing else that it could hold. All parties would open the same total to the same
-    mean, so one of them does. Everything is kept in memory: for real parties there is `Party`.
+    The server is made anew each round, from the bytes of the public parameters: it can hold nothing
+    else. All parties would open the same total to the same mean, so one of them does. Everything
+    is kept in memory: for real parties there is `Party`.
 
     Args:
         params: What all parties agreed on.
@@ -93,7 +94,7 @@ class Simulation:
             cohort: Roster places of its parties; None: all.
 
         Raises:
-            ConfigError: The round or the cohort is none.
+            ConfigError: The round or the cohort is not valid.
             ReplayError: The round was run already.
         """
         places = range(len(self.encryptors)) if cohort is None else self._among(cohort)
@@ -112,7 +113,7 @@ class Simulation:
 
         Args:
             updates: One a party; by roster place where only some take part.
-            round_id: The round; they rise.
+            round_id: The round; its number is higher than the last one's.
             weights: One a party of the roster, where the parameters carry weights.
 
         Returns:
@@ -205,7 +206,7 @@ def simulate(
         clock: Gives the seconds that `Traffic` tells.
 
     Raises:
-        ConfigError: The parameters are none, or not for this roster.
+        ConfigError: `parameters` returns no parameters, or not for this roster.
     """
     if not is_whole(parties) or not 0 < parties <= MAX_ROSTER:
         raise ConfigError(f"parties must be a whole number from 1 to {MAX_ROSTER}")

@@ -34,7 +34,7 @@ class Record:
         transcript: Of the last round that opened, in hex.
         failures: Totals that did not decrypt.
         cohort: Roster places of the last round that was sent; None: all.
-        opening: Transcript, in hex, of the total that `opened` is used up for, until it is done.
+        opening: Transcript, in hex, of the total that is being opened in round `opened`, if any.
     """
 
     owner: str
@@ -72,7 +72,7 @@ class Journal:
         self._process = storage.Process()
         self._file = storage.Record(path, refusal=ConfigError)
         self._keeps = keeps
-        self._kept: bytes | None = None  # where there is no file: what is handed out may be changed
+        self._kept: bytes | None = None  # without a file; bytes, as callers may change a result
         try:
             self._read()
         except BaseException:
@@ -96,11 +96,11 @@ class Journal:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Let one thread at a time read, decide and write; it may do so within itself.
+        """Let one thread at a time read, decide and write; calls within a call are allowed.
 
         Raises:
-            ReplayError: This is a fork. Told before waiting: the thread that holds the lock may
-                be one which the fork does not have.
+            ReplayError: This is a fork. Raised before any wait: the thread that holds the lock
+                may be one that the fork does not have.
         """
         self._check_process()
         with self._one:
@@ -118,7 +118,7 @@ class Journal:
         """Refuse to go on in a fork, or after `close`.
 
         Raises:
-            ReplayError: This is a fork, which has the lock too, but not what happens here.
+            ReplayError: This is a fork: it has the file's lock, too, but would use rounds twice.
             ConfigError: It is closed.
         """
         self._check_process()
@@ -164,8 +164,8 @@ class Journal:
 
         Args:
             round_id: The round.
-            transcript: Of the total, where it is known: a process that died while opening it is
-                followed by one that may open just the same bytes. Empty for none.
+            transcript: Of the total, or empty where it is not known yet. If this process dies
+                while it opens the total, the next one may open the very same bytes.
 
         Raises:
             ReplayError: The round, or a later one, was opened already.
@@ -175,7 +175,7 @@ class Journal:
         else:
             self.check_unopened(round_id)
             self.record.opened, self.record.opening = round_id, transcript.hex()
-        self._write()  # also again: a full disk may have refused it
+        self._write()  # even if nothing changed: a full disk may have refused it before
 
     def finish(self, kept: Kept) -> None:
         """Keep the result of the round, where results are kept, and remember its transcript.
@@ -187,7 +187,7 @@ class Journal:
             raise ReplayError(f"round {self.record.opened} was opened meanwhile: go on with it")
         transcript = kept.result.transcript.hex()
         if self._keeps:
-            if self.record.opening != transcript:  # read in parts, it is known only now
+            if self.record.opening != transcript:  # of a total in parts it is known only now
                 self.record.opening = transcript
                 self._write()
             data = kept.to_bytes()
@@ -264,7 +264,7 @@ def _check_after(round_id: int, last: int) -> None:
 
 
 def _record(read: dict[str, Any]) -> Record:
-    """Return the record that a file holds; raise anything where it is none."""
+    """Return the record that a file holds; raise any exception where it holds none."""
     if "last_round" in read:  # written before one record held both roles
         place = "sent" if str(read["owner"]).startswith("encryptor:") else "opened"
         read[place] = read.pop("last_round")

@@ -8,15 +8,15 @@ parties add up to the hash of the sum (a homomorphic MAC in the sense of Agrawal
 chance at most 2^-20 + 2^-61; four independent ones make it 2^-79 an attempt, and a holder retires
 the key after a few failures. Secrets are fresh for each round and part.
 
-A hash alone is linear: twice the sum, or its negative, has the hash to it. Each party therefore
+A hash alone is linear: twice the sum, or its negative, has a hash that fits. Each party therefore
 adds a pad of its own, so that only the sum of exactly the named parties, each once, verifies.
 
 Pads are known to whoever holds the key, and a tag's digits are summed one by one: their carries
 would let a key holder test guesses of one party's integers. So under pairwise masks each tag is
 masked mod 2^61 - 1 too, and what is decrypted depends on the sum of the integers alone.
 
-A party that holds the key can compute tags too: against the server with a party's help there is
-no such protection (docs/threat-model.md).
+A party that holds the key can compute tags too: there is no such protection against a server that
+a party helps (docs/threat-model.md).
 """
 
 import operator
@@ -120,7 +120,7 @@ class Tags:
 
 
 def _pads(key: SecretKey, name: bytes, sender: int) -> list[int]:
-    """Return one number mod 2^61 - 1 a hash, for one sender."""
+    """Return a sender's pads: one number mod 2^61 - 1 for each hash."""
     drawn = key.derive(b"tag pad/" + sender.to_bytes(2, "little") + name, 16 * _TAGS)
     return [
         int.from_bytes(drawn[at : at + 16], "little") % _PRIME for at in range(0, len(drawn), 16)

@@ -1,4 +1,4 @@
-"""The one room that talks to TenSEAL (its `sealapi`, a thin face of Microsoft SEAL 4).
+"""The one room that talks to TenSEAL (its `sealapi`, a thin wrapper of Microsoft SEAL 4).
 
 `files` moves SEAL's objects in and out of memory, `zeros` knows their byte layout and serves
 the packed scheme, `batches` treats them as opaque and serves slots and CKKS. SEAL itself is

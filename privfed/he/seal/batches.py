@@ -81,7 +81,7 @@ class Batches:
 
     def key(self, key: SecretKey, purpose: bytes) -> Any:
         """Return SEAL's form of a shared key, drawn once for as long as that lives."""
-        drawn = self._keys.get(key)  # an equal key may die, and take the entry, at any moment
+        drawn = self._keys.get(key)  # an equal key may vanish at any moment, with its entry
         if drawn is None:
             drawn = self._keys[key] = seeded_key(self._parameters, key.derive(purpose, SEED_BYTES))
         return drawn

@@ -55,7 +55,7 @@ _keys: weakref.WeakKeyDictionary[SecretKey, Any] = weakref.WeakKeyDictionary()
 
 def cached_key(key: SecretKey) -> Any:
     """Return SEAL's form of a shared key, drawn once for as long as the key lives."""
-    drawn = _keys.get(key)  # an equal key may die, and take the entry, at any moment
+    drawn = _keys.get(key)  # an equal key may vanish at any moment, with its entry
     if drawn is None:
         self_test()
         drawn = _keys[key] = seeded_key(_parameters(), key.derive(b"packed", SEED_BYTES))
@@ -90,7 +90,7 @@ def _ciphertext(body: bytes) -> Any:
 
 @cache
 def _metadata() -> bytes:
-    """Return what precedes the words of a ciphertext of two polynomials, of either kind."""
+    """Return the bytes before the words of a ciphertext; all of two polynomials have the same."""
     key = seal().KeyGenerator(_context()).secret_key()
     body = saved(seal().Encryptor(_context(), key).encrypt_zero_symmetric())
     return body[:_METADATA_BYTES]
@@ -171,7 +171,7 @@ def self_test() -> None:
         _check_zeros(seeded_key(_parameters(), bytes(range(SEED_BYTES))))
     except Exception as error:
         if isinstance(error, ConfigError) and not isinstance(error, LayoutError):
-            raise  # a SEAL that is missing is no other one
+            raise  # SEAL is missing, which is no change of its layout
         raise LayoutError(
             f"this TenSEAL's SEAL is not the known one ({error}): install tenseal==0.3.18, or, "
             "for an honest server only, agree on scheme='slots' with honest_server=True"

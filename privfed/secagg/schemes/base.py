@@ -60,7 +60,7 @@ class Accumulator(Protocol):
     def plus(self, addend: Any) -> Self:
         """Return the sum with what the scheme's `payload` or `partial` returned added.
 
-        Where an addend may be refused, the sum is another object and this one stays as it is.
+        If the scheme may refuse an addend, the sum is a new object, and this one stays as it is.
 
         Raises:
             DecodeError: It is refused.
@@ -117,21 +117,21 @@ class Scheme(Protocol):
         """Return one party's payload, whose length was checked, ready to be added.
 
         Raises:
-            DecodeError: It can't be.
+            DecodeError: It is no valid payload.
         """
 
     def partial(self, body: memoryview, values: int) -> Any:
         """Return an accumulator's partial sum, whose length was checked, ready to be added.
 
         Raises:
-            DecodeError: It can't be.
+            DecodeError: It is no valid sum.
         """
 
     def accumulator(self, values: int) -> Accumulator:
         """Return an empty sum."""
 
     def keystream(self, key: SecretKey, seeds: Sequence[bytes], values: int) -> Any:
-        """Return what of the decryption depends on the senders' seeds alone."""
+        """Return the part of the decryption that depends on the senders' seeds alone."""
 
     def open(
         self, key: SecretKey, keystream: Any, total: memoryview, values: int, clients: int

@@ -1,10 +1,10 @@
 """Schemes whose ciphertexts stay SEAL's own opaque bytes: BFV in slots, and CKKS.
 
 `slots` is the portable fallback of `packed`: exact, and independent of SEAL's byte layout.
-`ckks` (Cheon, Kim, Kim, Song 2017, ePrint 2016/421) is for who goes on to multiply; sums are
+`ckks` (Cheon, Kim, Kim, Song 2017, ePrint 2016/421) is for those who go on to multiply; sums are
 right to about 2^-22 of the clip range and rounded to the grid. Its average must not go back to
-the server: a CKKS decryption tells the server that adds the noise, and with it the key (Li and
-Micciancio, ePrint 2020/1533).
+the server: from a CKKS decryption the server that added can compute the noise, and from the noise
+the key (Li and Micciancio, ePrint 2020/1533).
 
 The server hands bytes to SEAL's loader, after authenticating them and comparing their structure
 with that of SEAL's own objects. A total carries no seeds, so a decryptor
@@ -71,7 +71,7 @@ class _Batched:
     total_bytes = partial_bytes
 
     def prepare(self, key: SecretKey, values: int) -> Zero:
-        """Return nothing to speak of: these schemes encrypt when the message is known."""
+        """Return an empty one: these schemes encrypt when the message is known."""
         return Zero(np.empty(0, np.uint64), b"")
 
     def _key(self, key: SecretKey) -> Any:

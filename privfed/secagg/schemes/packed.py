@@ -80,8 +80,8 @@ class Packed:
         c0, packing = zero.take(), self._packing
         messages = pack(values, packing)
         if zero.mask is not None:
-            # Scaled up apart, mask and message would each be rounded: whoever holds the key
-            # reads the carry of the two fractions off the noise, and can test guesses of one.
+            # If mask and message were scaled up separately, each would be rounded: from the noise
+            # a key holder could read the carry of the two fractions, and test guesses of one.
             messages += zero.mask
             messages &= np.uint64(self.mask_modulus - 1)
         c0 += rlwe.scale_up(messages, packing.plain_bits)
@@ -140,7 +140,7 @@ def _columns(seeds: Sequence[bytes]) -> Iterator[list[bytes]]:
 
 @dataclass(frozen=True)
 class _Addend:
-    """Words of `bits` bits, each short of `cut` low ones."""
+    """Words of `bits` bits, from each of which `cut` low bits were cut."""
 
     body: memoryview
     bits: int
