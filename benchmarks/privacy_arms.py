@@ -208,7 +208,7 @@ class Arm:
         label: For people.
         trusts: Who is trusted with what the noise hides; "encryption" is nobody, but that at most
             t parties collude and that encryption holds.
-        noise: Of its plan; None: there is none.
+        noise: Whose noise its plan has; None: it has no plan.
         train: Changes the trial's model in place.
         alone: Whether the first party trains by itself.
         local_steps: Noisy steps a round, of which tuning chooses.

@@ -24,13 +24,13 @@ class Deal:
     """Who has which rows with one seed, and what is trained on them.
 
     Attributes:
-        seed: Of the split and the initial weights.
+        seed: Seed of the split and the initial weights.
         rows: Features (n, d) and labels (n,) of each party's training.
         test: Those of all parties' test rows together.
         placements: For each unit its training rows at each party.
         privacy_unit: What the unit is.
         build: Makes the model.
-        row_losses: Its loss.
+        row_losses: The model's loss, row by row.
     """
 
     seed: int

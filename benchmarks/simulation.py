@@ -31,7 +31,7 @@ class Row:
     Attributes:
         parties: How many take part.
         seconds_per_round: Processor seconds of all phases.
-        decrypt_share: Of those, the share of decryption, ahead and after.
+        decrypt_share: Share of decryption in those seconds, done ahead or after.
     """
 
     parties: int

@@ -1,7 +1,7 @@
 """Bounds in few digits that still hold as printed: upper ones rounded up, lower ones down.
 
 The decimal is made from the float exactly, so what is printed is never on the wrong side of it.
-Rounded to the nearest, half of all bounds would claim a little more than was proved.
+If bounds were rounded to the nearest, half of them would claim a little more than was proved.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def at_least(value: float, digits: int = _DIGITS) -> str:
 
 
 def as_given(value: float) -> str:
-    """Write a number that somebody asked for as it was asked: every digit, and no `.0`."""
+    """Write a number that somebody asked for in the same way: every digit, and no `.0`."""
     return repr(float(value)).removesuffix(".0")
 
 
 def outwards(interval: Sequence[float], decimals: int, *, percent: bool = False) -> tuple[str, str]:
-    """Write an interval with that many decimals: it covers as printed what it covered."""
+    """Write an interval with that many decimals: as printed it still covers all that it covered."""
     step = Decimal(1).scaleb(-decimals)
     low, high = (Decimal(bound).scaleb(2 if percent else 0) for bound in interval)
     return (

@@ -1,10 +1,10 @@
-"""A training run with canaries in it, through privfed's own pieces, as an auditor writes it down.
+"""A training run with canaries in it, through privfed's own pieces, as an auditor records it.
 
-The model is a logistic regression on real rows with one further weight a canary. A canary row is
-nothing but its own axis, times ten clip norms, and its loss is its score: so its gradient has that
-length and direction whatever the model is ("Dirac canaries" of arXiv 2305.08846, section 6), and
-clipping has something to do. A canary that is out has a row of zeros, whose gradient is zero: the
-sums are as if it were not there, and the plan's row counts stay true.
+The model is a logistic regression on real rows with one further weight for each canary. A canary's
+row has ten clip norms on its own axis and zeros elsewhere, and its loss is its score. So its
+gradient has that length and direction whatever the model is ("Dirac canaries" of arXiv 2305.08846,
+section 6), and it has to be clipped. A canary that is left out has a row of zeros, whose gradient
+is zero: the sums are as if it were not there, and the plan's row counts stay true.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from privfed.training import (
     train_private,
 )
 
-REACH = 10.0  # clip norms that a canary's gradient is long
+REACH = 10.0  # length of a canary's gradient, in clip norms
 _CANARY = -1  # its label
 
 Floats = NDArray[np.float64]
@@ -47,13 +47,13 @@ MakeContributor = Callable[
 
 @dataclass(frozen=True)
 class CanaryRun:
-    """One run as an auditor sees it who also knows what no adversary does.
+    """One run as an auditor sees it, who knows more than any adversary.
 
     Attributes:
         plan: What was claimed.
         included: (m,) which canaries were in.
         contributed: (rounds, d) sum over the parties before any noise: the truth.
-        released: (rounds, d) what was let out.
+        released: (rounds, d) what was released.
         largest: The largest value that a single canary added to a party's sum, in clip norms.
         canary_axes: Where in d the canaries' weights begin.
     """
@@ -67,12 +67,12 @@ class CanaryRun:
 
     @property
     def residuals(self) -> Floats:
-        """(rounds, d) the noise that there really was, in clip norms."""
+        """(rounds, d) the noise that was really added, in clip norms."""
         return (self.released - self.contributed) / self.plan.l2_clip_norm
 
     @property
     def scores(self) -> Floats:
-        """(m,) each canary's inner product with all that was let out: high for one that is in."""
+        """(m,) each canary's inner product with all that was released: high for one that is in."""
         total: Floats = self.released[:, self.canary_axes :].sum(axis=0)
         return total
 
@@ -114,7 +114,7 @@ def run_with_canaries(
     make_sums: MakeSums | None = None,
     make_contributor: MakeContributor | None = None,
 ) -> CanaryRun:
-    """Train once on real rows and canaries, and write down what was added and let out.
+    """Train once on real rows and canaries, and record what was added and what was released.
 
     Args:
         plan: As `canary_plan` makes it.
@@ -136,7 +136,7 @@ def run_with_canaries(
     )
     marks = torch.full((rows + canaries,), _CANARY, dtype=torch.int64)
     marks[:rows] = torch.from_numpy(labels)
-    # Dealt like cards, so that every party has real rows and canaries.
+    # Dealt in turn, so that every party has real rows and canaries.
     places = [torch.arange(party, rows + canaries, plan.parties) for party in range(plan.parties)]
 
     layer = nn.Linear(width + canaries, 1, bias=False)
@@ -172,7 +172,7 @@ def row_losses(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 class _Recorder:
-    """Passes sums on and writes down what they were: an auditor's place, not an adversary's."""
+    """Passes sums on and records them, as an auditor may, but no adversary."""
 
     def __init__(self, plan: PrivacyPlan, inner: NoisySums, canary_axes: int) -> None:
         self.plan, self._inner, self._canary_axes = plan, inner, canary_axes

@@ -35,8 +35,8 @@ class Checked:
 
     Attributes:
         statistic: What was measured; what it is compared with is in `Check.threshold`.
-        p_value: Of a sound run that looks at least as bad; 1 or 0 where chance plays no part.
-        flagged: Whether it is below `FALSE_ALARM`.
+        p_value: Chance that a sound run looks at least as bad; 1 or 0 where chance plays no part.
+        flagged: Whether the p-value is below `FALSE_ALARM`.
     """
 
     statistic: float
@@ -49,7 +49,7 @@ class Check:
     """A check and what a reader must know of it.
 
     Attributes:
-        measure: Does it.
+        measure: The function that checks a run.
         statistic: What is measured, in words.
         threshold: When it flags, in words.
         blind: What it cannot see, in words.
@@ -70,7 +70,7 @@ def longest_row(run: CanaryRun) -> Checked:
 
 
 def noise_level(run: CanaryRun) -> Checked:
-    """Compare the noise that there was with all that the plan's parties add, both ways.
+    """Compare the noise of a run with what the plan's parties add; too much is wrong, too.
 
     Squares of Gaussian noise over its variance add up to a chi-square variable. So do those of k
     shares, each a discrete Gaussian around its own unrounded sum: together they have the variance
@@ -84,7 +84,7 @@ def noise_level(run: CanaryRun) -> Checked:
 
 
 def noise_repeats(run: CanaryRun) -> Checked:
-    """Look for two rounds whose noise is alike, or each other's opposite.
+    """Look for two rounds with the same noise, or with opposite noise.
 
     The correlation r of two independent Gaussian vectors of length d and mean zero makes
     r·√((d − 1)/(1 − r²)) a Student's t of d − 1 degrees. The p-value is Bonferroni's over pairs.
@@ -150,7 +150,7 @@ CHECKS: Mapping[str, Check] = {
 
 @dataclass(frozen=True)
 class LowerBound:
-    """The one-run audit's ε, with what it must not be read without.
+    """The one-run audit's ε, with all that is needed to read it.
 
     Attributes:
         canaries: m.
@@ -159,10 +159,10 @@ class LowerBound:
         epsilon: Lower bound at `confidence`.
         epsilon_second_way: The same by another algorithm.
         ceiling: The bound if every guess had been right.
-        claimed_epsilon: The plan's, for whom the audit plays: an outsider.
-        delta: Of every ε here.
-        confidence: Of the bound.
-        p_value: Of the claim.
+        claimed_epsilon: The plan's ε against an outsider, which is what the audit acts as.
+        delta: The δ of every ε here.
+        confidence: Confidence of the bound.
+        p_value: Chance of such a result if the claim holds.
         statement: Unit, adjacency, sampling and accountant of the claim.
     """
 
@@ -191,7 +191,7 @@ def lower_bound(run: CanaryRun) -> LowerBound:
         epsilon_lower_bound(canaries, guesses, correct, delta, significance, way=way)
         for way in (p_value, p_value_by_transport)
     )
-    # Beyond the envelope's first corner, at 1 or later, the second may be the tighter one.
+    # The two may differ only past the envelope's first corner: there the second may be tighter.
     equal = 2 * canaries * delta <= 1
     if first > second + 2 * _AGREEMENT or (equal and second > first + 2 * _AGREEMENT):
         raise ArithmeticError(f"two computations of one bound give {first} and {second}")

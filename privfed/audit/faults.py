@@ -1,7 +1,7 @@
-"""Deliberately broken pieces, so that an audit can show that it would have noticed.
+"""Pieces that are broken on purpose, so that an audit can show that it would notice.
 
-Each is a piece of `privfed.training` changed at one place from outside; nothing that trains anybody
-has a switch for it, and nothing but the audit and its tests may import this.
+Each is a piece of `privfed.training` that is changed from outside at one place. No real training
+has a switch for it, and only the audit and its tests may import this.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class _OneShareLess(SharedNoise):
 
 
 class _Repeating(SharedNoise):
-    """Every party's generator comes back to an old state, as after a restored snapshot."""
+    """Every party's generator returns to an old state, as after a snapshot was restored."""
 
     def __init__(self, plan: PrivacyPlan, noise: Sequence[NoiseSource]) -> None:
         super().__init__(plan, noise, simulation=True)

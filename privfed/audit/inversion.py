@@ -1,9 +1,9 @@
-"""Rows out of the gradient of a first dense layer, and what is left for an attacker who sees less.
+"""Rows recovered from the gradient of a first dense layer, also by an attacker who sees less.
 
 With a row x and δ the gradient at the outputs of the layer, a row's gradient is δ·xᵀ for the
-weights and δ for the biases: weights over bias, at any one unit, is the row itself (Phong et al.
-2018, IEEE TIFS 13(5); Geiping et al. 2020, arXiv 2003.14053, proposition 3.1). Of a batch, a unit
-whose ReLU lets a single row through gives that row away.
+weights and δ for the biases. At any one unit, weights divided by bias are the row itself (Phong et
+al. 2018, IEEE TIFS 13(5); Geiping et al. 2020, arXiv 2003.14053, proposition 3.1). In a batch, a
+unit whose ReLU is active for a single row reveals that row.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def rows_by_unit(weight: Floats, bias: Floats) -> Floats:
 
     Args:
         weight: (units, d) gradient, or anything in proportion to it, such as an update by SGD.
-        bias: (units,) of the same.
+        bias: (units,) gradient, in the same proportion.
 
     Returns:
-        (candidates, d): one a unit with a bias gradient worth dividing by.
+        (candidates, d): one for each unit whose bias gradient is not too small to divide by.
     """
     strong = np.abs(bias) > 1e-4 * max(float(np.abs(bias).max()), 1e-30)
     found: Floats = weight[strong] / bias[strong, None]
@@ -40,7 +40,7 @@ def rows_by_unit(weight: Floats, bias: Floats) -> Floats:
 def row_by_svd(weight: Floats, bias: Floats) -> Floats:
     """Fit one row to all units at once: the best rank-one guess, for noisy gradients.
 
-    Single units flatter noise; the leading right singular vector of [weight | bias] uses all.
+    A single unit follows the noise; the leading right singular vector of [weight | bias] uses all.
 
     Args:
         weight: (units, d).
@@ -64,7 +64,7 @@ def likeliest_row(weight: Floats, bias: Floats, table: Floats) -> int:
     Args:
         weight: (units, d).
         bias: (units,).
-        table: (n, d) rows that the attacker holds for possible.
+        table: (n, d) rows that the attacker thinks possible.
 
     Returns:
         Its place in the table.
@@ -76,10 +76,10 @@ def likeliest_row(weight: Floats, bias: Floats, table: Floats) -> int:
 
 
 class Reader:
-    """Reads features as attributes, as an attacker does who knows the public code table.
+    """Reads features as attributes, as an attacker can who knows the public code table.
 
     Attributes:
-        names: Of the columns.
+        names: Names of the columns.
 
     Args:
         encoder: The public schema and encoding.
@@ -116,7 +116,7 @@ class Reader:
         return read
 
     def plausible(self, rows: Floats) -> NDArray[np.bool_]:
-        """Return which candidates (n, d) look like rows at all, without knowing one."""
+        """Return which candidates (n, d) look like rows at all, without knowing any row."""
         fine: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
         for column, places in zip(self._encoder.columns, self._places, strict=True):
             part = np.nan_to_num(rows[:, places], nan=1e9, posinf=1e9, neginf=-1e9)
@@ -141,7 +141,7 @@ class Reader:
         return same
 
     def words(self, read: Floats) -> list[str]:
-        """Say one row of what `read` gave, (columns,), as a person would."""
+        """Put one row of what `read` returned, (columns,), into a person's words."""
         said = []
         for nth, (column, value) in enumerate(zip(self._encoder.columns, read, strict=True)):
             if isinstance(column, CategoricalColumn):
@@ -160,12 +160,12 @@ class Reader:
 
 
 def recovered(candidates: Floats, true: Floats, reader: Reader) -> tuple[NDArray[np.bool_], int]:
-    """Count what an attacker's candidates are worth.
+    """Count how many rows an attacker's candidates recover.
 
     Args:
         candidates: (c, d) features.
         true: (n, d) the batch's rows.
-        reader: Of these features.
+        reader: A reader of these features.
 
     Returns:
         (n,) whether a plausible candidate has every attribute of the row, and how many distinct
@@ -183,10 +183,11 @@ def recovered(candidates: Floats, true: Floats, reader: Reader) -> tuple[NDArray
 
 
 def read_as_plaintext(parameters: Parameters, upload: bytes) -> Floats:
-    """Read an upload as if nothing had encrypted it, as a server would that tries anyway.
+    """Read an upload as if it were not encrypted, as a curious server might try.
 
-    Under the "reference" scheme that is the update, to a quantisation step: the control without
-    which a failure here would mean nothing. Under "packed" it is decryption with the zero key.
+    Under the "reference" scheme this is the update, to within a quantisation step. That is the
+    control: it shows that the attack works in the clear. Under "packed" it is decryption with the
+    zero key.
 
     Args:
         parameters: The job's, which are public; without weights, an update of one part.

@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 
 FALSE_POSITIVE_RATES = (0.001, 0.01, 0.1)
 _RESAMPLES = 200
-_WIDEST = 30.0  # bound on a logit, where float32 has run out
+_WIDEST = 30.0  # bound on a logit; float32 has no more digits there
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Membership:
         auc_interval: 95 %, by a bootstrap over rows.
         true_positive_rates: At each of `FALSE_POSITIVE_RATES`.
         true_positive_intervals: 95 %, likewise.
-        right_members: Share of (model, member) whose true class got more than half; what the models
-            learned at all.
+        right_members: Share of (model, member) whose true class got more than half: how much the
+            models learned.
         right_others: The same of rows that the model was not trained on.
         roc: Some points (false positive rate, true positive rate) for a picture.
-        statement: The ε that the models were trained at, with all it means; None without noise.
+        statement: The ε that the models were trained at, with all its terms; None without noise.
     """
 
     trained: str
@@ -143,7 +143,7 @@ def likelihood_ratios(observed: Floats, members: NDArray[np.bool_]) -> Floats:
 
     Returns:
         (models, rows) log-likelihood ratios, high for members. The variances of in and out are
-        one each for all rows, as the paper has it for few shadow models (section VI-A).
+        one number each for all rows, as in the paper for few shadow models (section VI-A).
     """
     scores = np.empty_like(observed)
     for model in range(len(observed)):
@@ -174,8 +174,8 @@ def judge(
         trained: How the models were trained, in words.
         observed: (models, rows) logits.
         members: (models, rows) who was in.
-        seed: Of the bootstrap.
-        statement: The models' ε with all it means.
+        seed: Seed of the bootstrap.
+        statement: The models' ε with all its terms.
     """
     scores = likelihood_ratios(observed, members)
     curve = RocCurve(scores, members)
@@ -212,7 +212,8 @@ class RocCurve:
         self._rows = np.broadcast_to(np.arange(scores.shape[1]), scores.shape).ravel()[order]
         self._members = members.ravel()[order]
         ranked = scores.ravel()[order]
-        self._ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)  # ties go together
+        # Equal scores go together.
+        self._ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
 
     def weighted(
         self, weights: NDArray[Any]

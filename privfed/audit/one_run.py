@@ -105,7 +105,7 @@ def epsilon_lower_bound(
     *,
     way: PValue = p_value,
 ) -> float:
-    """Return the largest ε that so many correct guesses refute, or 0 where they refute none.
+    """Return the largest ε that so many correct guesses refute; 0 if they refute none.
 
     Args:
         canaries: As in `p_value`.

@@ -1,4 +1,4 @@
-"""One training step, and what each onlooker makes of the rows in it."""
+"""One training step, and what each onlooker learns of the rows in it."""
 
 from __future__ import annotations
 
@@ -66,20 +66,20 @@ class Attack:
     """One onlooker's success.
 
     Attributes:
-        kind: Who sees what.
+        kind: Which onlooker it is, by what it sees.
         onlooker: The same in words, for people.
-        encoding: Of the features.
+        encoding: Encoding of the features.
         batch_size: Rows in the step.
         rows: Rows attacked in all.
         recovered: Rows of which a plausible candidate had every attribute.
         wrong: Plausible candidates that are no row of the batch.
         attributes_right: Share of attributes right in the one best guess at each row; None where
             rows share a batch.
-        attributes_blind: The same for who sees nothing and takes each column's commonest value.
+        attributes_blind: The same for a guess of each column's commonest value, which sees nothing.
         identified: Lone rows that were picked out of all the data set's rows as the likeliest;
             None where rows share a batch. By chance it is about one in `candidates`.
         candidates: Distinct rows to pick from.
-        statement: The ε that bounds this onlooker with all that it means; None where nothing does.
+        statement: The ε that bounds this onlooker, with all its terms; None where nothing does.
     """
 
     kind: Onlooker
@@ -105,7 +105,7 @@ class Beside:
 
     Attributes:
         columns: Names of the attributes shown.
-        rows: For each true row who says it ("true" first), what, and which of that is right.
+        rows: For each true row who guesses ("true" first), what, and which of it is right.
     """
 
     columns: tuple[str, ...]
@@ -117,7 +117,7 @@ class Step:
 
     Args:
         dataset: Whose rows are attacked.
-        seed: Of the initial weights and of which rows; protects nobody.
+        seed: Seed of the initial weights and of the choice of rows; protects nobody.
     """
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
@@ -239,8 +239,8 @@ class NoisyStep:
 
     Args:
         step: The step.
-        plan: Of one party with noise="local".
-        randomness: Of the noise.
+        plan: A plan of one party with noise="local".
+        randomness: Source of the noise.
     """
 
     def __init__(self, step: Step, plan: PrivacyPlan, randomness: NoiseSource) -> None:
@@ -249,7 +249,7 @@ class NoisyStep:
         self._rows = len(step.labels)
 
     def __call__(self, batch: NDArray[np.intp]) -> Floats:
-        """Return what is let out of a step on these rows."""
+        """Return what is released of a step on these rows."""
         chosen = np.zeros(self._rows, np.bool_)
         chosen[batch] = True
         return self._sums.release(1, [self._clipper.clipped_sum(chosen)]).total
@@ -286,7 +286,7 @@ class Upload:
         return self.read(self._step.update(batch))
 
     def read(self, update: Arrays) -> Floats:
-        """Send one update, and give what the server reads of it."""
+        """Send one update, and return what the server reads of it."""
         self._round += 1
         upload = self._job.encryptors[0].encrypt(update, round_id=self._round)
         return read_as_plaintext(self._job.params, upload)
@@ -296,7 +296,7 @@ class SecondParty:
     """One of two parties, which subtracts its own part of an encrypted mean without noise.
 
     Args:
-        step: Of the other party; this one's update is zero or anything else that it knows.
+        step: The other party's step; this one's update is zero or anything else that it knows.
     """
 
     def __init__(self, step: Step) -> None:
@@ -314,7 +314,7 @@ class SecondParty:
         )
 
     def __call__(self, batch: NDArray[np.intp]) -> Floats:
-        """Return the other's update as this party works it out."""
+        """Return the other's update as this party computes it."""
         own, other = self._step.update(self._step.order[-8:]), self._step.update(batch)
         self._round += 1
         mean = self._averaging.average(self._round, [own, other]).mean
@@ -322,13 +322,13 @@ class SecondParty:
 
 
 class SecondPartyUnderShares:
-    """One of two parties under noise shares, which takes out its own sum and its own share.
+    """One of two parties under noise shares, which subtracts its own sum and its own share.
 
     Args:
-        step: Of the other party.
-        plan: Of two parties with noise="shares".
+        step: The other party's step.
+        plan: A plan of two parties with noise="shares".
         randomness: One source a party.
-        insider: Whether it takes its part out; an outsider sees the sum.
+        insider: Whether it subtracts its own part; an outsider sees the sum.
     """
 
     def __init__(

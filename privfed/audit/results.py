@@ -21,7 +21,7 @@ Advance = Callable[[str, int], None]
 """Called with what is being done and how much work was done since the last call."""
 
 SOUND = "nothing"
-"""What is planted in the real thing."""
+"""What is planted in the unchanged product."""
 
 NOTICED = 0.9
 """Share of a fault's runs that the check meant for it must flag."""
@@ -47,10 +47,10 @@ class Distinguishing:
     """Which of two known updates was sent? Guessed from the bytes.
 
     Attributes:
-        scheme: Of `privfed.secagg`; "reference" is the control in the clear.
+        scheme: A scheme of `privfed.secagg`; "reference" is the control in the clear.
         trials: Fair coins.
         right: Right guesses.
-        p_value: Of so many or more by chance.
+        p_value: Chance of so many right guesses or more by luck.
     """
 
     scheme: str
@@ -109,17 +109,17 @@ class AuditResults:
         provenance: Versions, command, data and their hash, machine.
         simulation: Whether noise came from a seed, which protects nobody.
         quick: Whether fewer models were trained.
-        attacks: What each onlooker of one training step made of its rows.
+        attacks: What each onlooker of one training step learned of its rows.
         beside: Recovered rows beside the true ones.
-        distinguishing: Under encryption, and the control.
+        distinguishing: The game of two updates, under encryption and as a control in the clear.
         membership: LiRA on models without and with noise.
-        bounds: The one-run lower bound on ε by what was planted; "nothing" is the real thing.
-        checked: What each check said of the real thing, by whose noise it is.
+        bounds: The one-run lower bound on ε by what was planted; "nothing" is the product itself.
+        checked: What each check said of the product itself, by whose noise it is.
         checks: What the checks are.
         detections: Planted faults and sound runs.
         verdicts: What held.
         limits: What all of this cannot see.
-        seconds: By part, wall clock.
+        seconds: Seconds of each part on the wall clock.
     """
 
     provenance: dict[str, Any]
@@ -144,7 +144,7 @@ class AuditResults:
         return all(verdict.held for verdict in self.verdicts)
 
     def to_json(self) -> str:
-        """Serialise; refuses NaN, which JSON cannot carry."""
+        """Return the results as JSON; refuses NaN, which JSON cannot carry."""
         return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False, ensure_ascii=False)
 
     def write(self, path: Path) -> None:

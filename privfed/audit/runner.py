@@ -1,4 +1,4 @@
-"""The whole audit: what onlookers get, who was a member, whether the noise is what was claimed."""
+"""The whole audit: what onlookers learn, who was a member, whether the noise is as claimed."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def run_audit(
         dataset: Whose rows are attacked.
         settings: How much work.
         other_encoding: The same rows encoded in another way, attacked in the clear too.
-        command: The command that asked, for the provenance; None where a program did.
-        advance: For a progress bar.
+        command: The command line that asked, for the provenance; None where a program asked.
+        advance: Called to move a progress bar on.
 
     Raises:
         ConfigError: Too few rows.
@@ -89,7 +89,7 @@ class _Audit:
     ) -> None:
         self._dataset, self._settings, self._advance = dataset, settings, advance
         self._other, self._command = other_encoding, command
-        self._seed = settings.seed or 0  # of what protects nobody
+        self._seed = settings.seed or 0  # for draws that protect nobody
         numbers = itertools.count()
 
         def source() -> NoiseSource:

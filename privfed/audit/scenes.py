@@ -28,7 +28,7 @@ from privfed.dp import Noise, PrivacyPlan, calibrate
 from privfed.training import Arrays
 
 _EPSILON = 8.0  # of the noisy steps, at δ = 1e-5
-_SMALL_NOISE = (0.001, 0.01, 0.1)  # over the clip norm: too little for any ε worth the name
+_SMALL_NOISE = (0.001, 0.01, 0.1)  # over the clip norm: too little for any ε that would protect
 _TRIALS = 256  # of the game of two updates
 _SHOWN = 3  # rows beside each other
 
@@ -39,9 +39,9 @@ class Scenes:
     Args:
         dataset: Whose rows are attacked.
         settings: How many, and the seed of the network.
-        source: Of noise and coins.
+        source: Source of noise and coins.
         other_encoding: The same rows encoded in another way, attacked in the clear too.
-        advance: For a progress bar.
+        advance: Called to move a progress bar on.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Scenes:
         )
 
     def beside(self) -> Beside:
-        """Put what some of them recover beside the true rows."""
+        """Return what some onlookers recover beside the true rows."""
         step, local = self._step, self._plan("local", 1)
         return step.beside(
             [int(row) for row in step.order[:_SHOWN]],
@@ -167,7 +167,7 @@ class Scenes:
         )
 
     def distinguish(self, scheme: str) -> Distinguishing:
-        """Play the game that defines secrecy: which of two known updates is in the bytes?"""
+        """Play the game that defines secrecy: guess which of two known updates is in the bytes."""
         step = self._step
         first, second = (flat(step.update(step.order[row : row + 1])) for row in (0, 1))
         updates: list[Arrays] = [step.update(step.order[row : row + 1]) for row in (0, 1)]

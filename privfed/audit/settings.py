@@ -14,18 +14,18 @@ class AuditSettings:
 
     Attributes:
         quick: Whether this is the short audit; only written down.
-        seed: Of noise and coins in simulation; None draws them from the operating system.
-        parties: Of the canary runs, ≥ 2.
-        target_epsilon: Of the canary runs' plan.
+        seed: Seed of noise and coins in simulation; None draws them from the operating system.
+        parties: Parties of the canary runs, ≥ 2.
+        target_epsilon: The ε of the canary runs' plan.
         attacked_rows: Rows that the onlookers attack, a multiple of 64 at most the table's.
-        shadow_models: Models of LiRA.
-        epochs: Of plain training there.
-        steps: Of private training there.
-        member_epsilons: Of private training there.
-        canaries: Of the run that gives the lower bound.
-        small_canaries: Of each of the many runs.
-        rounds: Of a canary run, ≥ 5.
-        runs: Of each planted fault, and of sound ones.
+        shadow_models: Models that LiRA trains.
+        epochs: Epochs of LiRA's plain training.
+        steps: Steps of LiRA's private training.
+        member_epsilons: The ε of each of LiRA's private trainings.
+        canaries: Canaries of the run that gives the lower bound.
+        small_canaries: Canaries of each of the many smaller runs.
+        rounds: Rounds of a canary run, ≥ 5.
+        runs: Runs of each planted fault, and of the sound product.
         most_rows: Rows of a larger data set that are drawn for the audit.
     """
 

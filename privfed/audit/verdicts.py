@@ -1,4 +1,4 @@
-"""What an audit must find, held against what it found."""
+"""What an audit must find, compared with what it found."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from privfed.audit.results import NOTICED, SOUND, AuditResults, Verdict
 from privfed.rounding import at_least, at_most
 
 BY_CHANCE = 1e-6
-"""Chance at most that luck alone makes it look as if the server got something; in the clear it
-guesses every time, so that little is lost."""
+"""Most chance that luck alone makes it look as if the server learned something. It can be small: in
+the clear the server guesses right every time."""
 
 
 def verdicts(results: AuditResults) -> list[Verdict]:
-    """Hold what was found against what must be found."""
+    """Compare what was found with what must be found."""
     control, encrypted = (
         next(attack for attack in results.attacks if attack.kind == kind)
         for kind in ("control", "encrypted")
@@ -41,7 +41,7 @@ def verdicts(results: AuditResults) -> list[Verdict]:
     sound = next(each for each in results.detections if each.meant is None)
     by_luck = [check.name for check in results.checks if check.false_alarm_rate]
     alarms = sum(sound.flagged[name] for name in by_luck)
-    # Chance of so many false alarms at the stated rate, over the checks that chance plays in.
+    # Chance of so many false alarms at the stated rate, over the checks that depend on chance.
     often = stats.binom.sf(alarms - 1, len(by_luck) * sound.runs, FALSE_ALARM)
     impossible = sum(sound.flagged.values()) - alarms
     bound = results.bounds[SOUND]

@@ -1,4 +1,4 @@
-"""Differential privacy: what noise costs, how much is needed, where its randomness comes from."""
+"""Differential privacy: what noise costs, how much is needed, and where it is drawn from."""
 
 from privfed.dp.accounting import Placement, calibrate_noise_multiplier, dp_sgd_epsilon
 from privfed.dp.budget import PrivacyBudget

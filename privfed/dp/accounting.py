@@ -1,9 +1,9 @@
 """The privacy cost of noisy steps by privacy loss distributions, for units with several rows.
 
 A unit (all rows of one Dress_ID, say) with r rows at a party enters each Poisson batch j times with
-probability Binomial(r, q)(j). Where each party adds its own noise, a step shows one noisy sum a
-party, and these compose. Where the parties' sums become one under one noise, a step shows that
-alone, and the unit's rows in it are those of all parties together. What one step costs is in
+probability Binomial(r, q)(j). Where each party adds its own noise, a step shows one noisy sum for
+each party, and these compose. Where all parties' sums become one sum under one noise, a step shows
+only that one, with the unit's rows of all parties in it. What one step costs is in
 `privfed.dp.losses`; dp-accounting composes the steps.
 """
 
@@ -26,7 +26,7 @@ ADJACENCY = "add or remove one unit"
 _DISCRETISATION = 1e-3  # of the privacy loss; a coarser one gives a larger, still valid ε
 
 _LEAST_NOISE, _MOST_NOISE = 0.1, 2.0**20
-_WASTE = 1e-3  # of the noise, at most, beyond what the target needs
+_WASTE = 1e-3  # share of the noise, at most, that the target would not need
 
 Placement = tuple[int, ...]
 """Training rows that one unit has at each party, such as (2, 1)."""
@@ -78,9 +78,9 @@ def dp_sgd_losses(
     joint: bool,
     discretisation: float,
 ) -> list[pld.PrivacyLossDistribution]:
-    """Return the distributions whose ε `dp_sgd_epsilon` gives, one a kind of placement.
+    """Return the distributions that `dp_sgd_epsilon` computes ε from, one for each placement.
 
-    Kinds that lose no more than another, whatever is composed with them, are left out.
+    Placements that never lose more than another one, whatever is composed with them, are left out.
     """
     kinds = {_releases(sampling_rates, steps, placement, joint) for placement in placements}
     worst = [kind for kind in kinds if not any(_covers(other, kind) for other in kinds - {kind})]
@@ -189,15 +189,16 @@ def _releases(
 
 
 def _covers(one: _Releases, other: _Releases) -> bool:
-    """Return whether one kind surely loses as much: as often, with rows as likely to be as many.
+    """Return whether `one` surely loses at least as much as `other`.
 
-    The loss rises with the noisy value, so the best test for the unit is a threshold, and more rows
-    pass it more often.
+    It does if it is released as often or more, with any number of rows at least as likely. For the
+    loss rises with the noisy value: the best test for the unit is a threshold, and more rows pass
+    it more often.
     """
     if len(one) != 1 or len(other) != 1:
         return False
     (more, count), (fewer, least) = one[0], other[0]
-    # Chances of at least 1, 2 … rows; as sums from the far end they are exact zeros out there.
+    # Chances of at least 1, 2 … rows; summed from the far end, so that zeros there are exact.
     size = max(len(more), len(fewer))
     at_least = [np.cumsum(np.pad(p, (0, size - len(p)))[:0:-1]) for p in (more, fewer)]
     return count >= least and bool(np.all(at_least[0] >= at_least[1]))

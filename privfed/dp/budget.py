@@ -1,4 +1,4 @@
-"""What has been spent of a granted (ε, δ), kept on disk: a round is paid for before it runs."""
+"""What has been spent of a granted (ε, δ), kept on disk. A round is paid for before it runs."""
 
 from __future__ import annotations
 
@@ -33,11 +33,10 @@ class _Spent:
 class PrivacyBudget:
     """One party's, or one federation's, budget over every training on the same units.
 
-    A context manager: what is closed, another process may open.
+    A context manager; once it is closed, another process may open it.
 
-    Rounds of different plans compose by their privacy loss distributions, each at the rows that
-    its worst-placed units have. A round counts from the moment before it runs, so that one that
-    dies half-way is paid for.
+    Rounds of different plans compose by their privacy loss distributions, each for the rows of its
+    worst-placed units. A round counts before it runs, so that one that dies half-way is paid for.
 
     Args:
         epsilon: What may be spent in all, against insiders.
@@ -87,7 +86,7 @@ class PrivacyBudget:
             return self._composed({})
 
     def statement(self) -> str:
-        """Say in one line what is spent, with all that an ε needs to mean something."""
+        """Return in one line what is spent, with all that an ε needs to mean something."""
         with self._one:  # ε and sampling of the same rounds
             sampling = "; ".join(sorted({each.plan.sampling for each in self._spent.values()}))
             spent = self.spent_epsilon
@@ -112,14 +111,14 @@ class PrivacyBudget:
         return self._affordable_rounds(plan) - self.rounds_spent(plan)
 
     def spend_round(self, plan: PrivacyPlan) -> int:
-        """Pay for the next round of a plan, on disk when this returns, and give its number from 1.
+        """Pay for the next round of a plan, and return its number, from 1; then it is on disk.
 
         Raises:
             BudgetExceededError: The round would exceed the budget, or the plan's rounds are done;
                 nothing is spent.
             ConfigError: The plan protects another unit, the budget was closed, or its file cannot
                 be written.
-            ReplayError: This budget came here by a fork, whose other side would spend the same.
+            ReplayError: This is a fork: both processes would spend the same rounds.
         """
         if not self._process.is_this:
             raise ReplayError("this budget belongs to the process it was forked from")
@@ -142,7 +141,7 @@ class PrivacyBudget:
                 "stop here, or get a larger budget agreed"
             )
         self._spent[plan.fingerprint] = _Spent(plan, done + 1)
-        # A further round of one plan takes from what the others can afford.
+        # Each further round of one plan leaves less for the others.
         self._affordable = {
             name: count for name, count in self._affordable.items() if name == plan.fingerprint
         }
@@ -179,7 +178,7 @@ class PrivacyBudget:
             return 0.0
         if len(spent) == 1 and spent[0].plan.delta == self.delta:
             return spent[0].plan.spent(spent[0].rounds)
-        # A unit may be of any kind in each plan, and nothing says which go together.
+        # A unit may have any placement in each plan, and nothing says which go together.
         parts, gaps = zip(*(each.plan.losses(each.rounds, _GRID) for each in spent), strict=True)
         gap = math.fsum(gaps)
         composed = [functools.reduce(_compose, kinds) for kinds in itertools.product(*parts)]

@@ -90,7 +90,7 @@ def calibrate(
         delta=delta * math.exp(-gap),
         joint=noise != "local",
     )
-    # A rounding up, so that the way through the grid and back cannot fall short by a bit.
+    # Rounded up a little, so that converting to the grid and back never gives too little noise.
     return dataclasses.replace(
         draft, noise_multiplier=noise_multiplier * (1 + 1e-9), target_epsilon=target_epsilon
     )

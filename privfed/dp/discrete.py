@@ -11,12 +11,12 @@ E = −ln u, u a uniform whose binary digits are drawn as they are needed:
 
 Proposal times acceptance is e^(−(y − f)²/(2σ²)) times what depends on f and σ only.
 
-**Exact.** A float64 interval that surely holds E decides all but about σ·10⁻¹² of the draws; these
+**Exact.** A float64 interval that surely holds E decides all but about σ·10⁻¹² of the draws; those
 are decided by rational arithmetic and more digits of u. So the law is the one written above for the
 very float64 values c and σ, with no total variation distance to account for.
 
 **What timing may tell.** The number of proposals (1.3 to 1.7 a draw) depends a little on f and the
-rare exact decisions on the values; so time is no secret-independent quantity here. Whoever may
+rare exact decisions on the values; so the time does depend a little on secrets. Somebody who can
 measure a party's own computation to the microsecond is outside the threat model.
 """
 
@@ -39,7 +39,7 @@ from privfed.errors import ConfigError
 
 __all__ = ["discrete_gaussian"]
 
-_MOST_SPREAD = 2.0**32  # wider, and too many draws need rational arithmetic
+_MOST_SPREAD = 2.0**32  # above, too many draws would need rational arithmetic
 _FARTHEST = 2.0**50  # centres up to here split exactly into integer and fraction
 
 _DIGITS = 63  # of a uniform in the first word; the word's last bit is the sign
@@ -91,7 +91,7 @@ def discrete_gaussian(
 def _attempt(
     fraction: NDArray[np.float64], sigma: float, randomness: NoiseSource
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Propose an integer for each fraction and tell whether it is accepted."""
+    """Propose an integer for each fraction; return it and whether it is accepted."""
     first, second = randomness.words(2 * fraction.size).reshape(2, -1)
     positive = (first & np.uint64(1)).astype(np.bool_)
 
@@ -150,7 +150,7 @@ def _exponent(magnitude: Any, toward: Any, sigma: Any) -> Any:
 
 
 def _decide(word: np.uint64, randomness: NoiseSource, decision: Callable[[Fraction], int]) -> int:
-    """Draw digits of u until a decision that is monotone in −ln u is the same all over."""
+    """Draw digits of u until a decision, monotone in −ln u, is the same for all that u can be."""
     digits, count = int(word) >> (64 - _DIGITS), _DIGITS
     while True:
         if digits > 1:

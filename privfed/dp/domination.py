@@ -1,8 +1,8 @@
 """What sums of discrete Gaussian shares cost: a continuous Gaussian of slightly less variance.
 
-Accounting the integers as if they were N(0, Σσᵢ²) is no bound. They are, up to the factor given
-here, a post-processing of a Gaussian of variance Σσᵢ² − r². docs/privacy.md has the proof, after
-Kairouz, Liu, Steinke (arXiv 2102.06387) and by Poisson summation.
+Accounting for the integers as if they were N(0, Σσᵢ²) would be no valid bound. Up to the factor
+given here, they are a post-processing of a Gaussian of variance Σσᵢ² − r². docs/privacy.md has the
+proof, after Kairouz, Liu, Steinke (arXiv 2102.06387) and by Poisson summation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from privfed.errors import ConfigError
 
 SMOOTHING = 2.0
-"""r: standard deviation, in grid units, of the rounding that the proof takes from the noise."""
+"""r: standard deviation, in grid units, of the noise that the proof uses up for rounding."""
 
 LEAST_SHARE = 4.0
 """Least standard deviation of one share, in grid units."""
@@ -24,7 +24,7 @@ def dominating_variance(share_variances: Sequence[float]) -> float:
 
     Args:
         share_variances: σᵢ² of every honest share in squared grid units, each at least 16. Shares
-            that a colluder knows or may have left out don't count.
+            that a colluder knows, or may have left out, don't count.
 
     Returns:
         The variance in squared grid units; `domination_gap` tells what to add to its (ε, δ).
@@ -39,7 +39,7 @@ def dominating_variance(share_variances: Sequence[float]) -> float:
             f"every noise share needs a finite standard deviation of {LEAST_SHARE:g} grid units "
             "or more: make the grid finer"
         )
-    # The factor outweighs the rounding of this sum and of the caller's squares.
+    # The factor covers the rounding of this sum and of the caller's squares.
     return (math.fsum(share_variances) - SMOOTHING**2) * (1 - 2.0**-50)
 
 

@@ -5,7 +5,7 @@ adds j clip norms with chance p_j, so the pair to tell apart is the mixture Σ p
 N(0, σ²) (Ganesh, "Tight Group-Level DP Guarantees for DP-SGD with Sampling via Mixture of Gaussians
 Mechanisms", arXiv 2401.10294). Its hockey-stick divergences on a grid of ε become dp-accounting's
 pessimistic distribution by connecting the dots (Doroshenko and others, arXiv 2207.04380).
-dp-accounting builds the same for mixtures, one scalar search a grid point: here it is one array.
+dp-accounting computes the same for mixtures by one search a grid point; here it is one array.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 from numpy.typing import NDArray
 from scipy import special
 
-_TAIL = 10.0  # standard deviations; what lies beyond, below 10^-22, counts as a sure breach
+_TAIL = 10.0  # standard deviations; the mass beyond, below 10^-22, counts as an infinite loss
 _CELLS = 2**12
-_HALVINGS = 32  # an error of t in the threshold moves a divergence by t² only
+_HALVINGS = 32  # an error of t in the threshold changes a divergence by t² only
 
 Floats = NDArray[np.float64]
 

@@ -29,19 +29,19 @@ from privfed.errors import ConfigError, PrivacyWarning
 from privfed.rounding import as_given, at_most
 
 Noise = Literal["local", "shares", "central"]
-_EXCESS_VARIANCE = 1e-3  # what the proof of the discrete shares costs of the noise's variance
+_EXCESS_VARIANCE = 1e-3  # share of the variance that the proof for discrete shares uses up
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrivacyPlan:
-    """A training's whole privacy: what is drawn, clipped, noised, how often, and what it costs.
+    """The whole privacy of a training: sampling, clipping, noise, rounds, and what they cost.
 
-    `calibrate` makes one for a target; with a given `noise_multiplier` make one by hand. Trainers
-    and sums take everything from it and refuse data and partners that do not match.
+    `calibrate` makes one for a target; with a known `noise_multiplier` make one directly. Trainers
+    and sums take everything from the plan, and refuse data and partners that do not match it.
 
     Attributes:
         noise: Whose noise a release holds. "local": every party adds all of it to its own sum, so
-            it needs to trust nobody. "shares": every party adds a share under encryption and only
+            that it trusts nobody. "shares": every party adds a share under encryption, and only
             the sum is decrypted (Truex et al., arXiv 1812.03224). "central": a trusted server
             adds it to the sum.
         rows: Training rows of each party, ≥ 1; assumed public. A client-level plan has 1 each.
@@ -49,18 +49,18 @@ class PrivacyPlan:
         rounds: Rounds in all, ≥ 1.
         steps_per_round: Releases a round of each party; 1 unless the noise is local.
         l2_clip_norm: Bound on what one row adds to a sum, > 0.
-        noise_multiplier: Standard deviation over `l2_clip_norm`, of each party's noise if local,
-            else of the noise in the sum that nobody knows a part of.
+        noise_multiplier: Standard deviation over `l2_clip_norm`: of each party's noise if local,
+            else of the part of the sum's noise that is unknown to everybody.
         delta: The δ of every ε here.
         privacy_unit: What is protected, in words.
-        placements: For each unit its rows at each party; assumed public. Kept are the worst.
-        quorum: Parties k whose share a round needs; the others' numbers come on top.
+        placements: For each unit its rows at each party; assumed public. Only the worst are kept.
+        quorum: Parties k whose shares a round needs; all others may be absent.
         colluders: Parties t whose shares may be known or missing; only shares depend on it.
         dimension: Values in a release, which shares must know.
         target_epsilon: The ε that was asked, if any; a plan that spends more cannot be made.
 
     Raises:
-        ConfigError: Values out of range or at odds, or a target that is missed.
+        ConfigError: Values are out of range or contradict each other, or the target is missed.
     """
 
     noise: Noise
@@ -128,7 +128,7 @@ class PrivacyPlan:
 
     @property
     def grid(self) -> float:
-        """One step of the integers' grid, in clip norms: what makes the honest noise enough."""
+        """One step of the integers' grid, in clip norms, such that the honest noise is enough."""
         return self.noise_multiplier / self._grid_noise(self.quorum - self.colluders)
 
     def _grid_noise(self, shares: int) -> float:
@@ -141,7 +141,7 @@ class PrivacyPlan:
 
     @cached_property
     def epsilon_insiders(self) -> float:
-        """ε against parties who see every release and take out what they put in, shares too."""
+        """ε against parties who see every release and subtract their own parts, shares included."""
         return self.spent(self.rounds)
 
     @cached_property
@@ -190,11 +190,11 @@ class PrivacyPlan:
     def losses(
         self, rounds: int, discretisation: float
     ) -> tuple[list[pld.PrivacyLossDistribution], float]:
-        """Return the losses of that many rounds to compose with others', against insiders.
+        """Return the losses of that many rounds, against insiders, to compose with other plans'.
 
         Returns:
             A distribution for each kind of worst-placed unit, and the η of `privfed.dp.domination`
-            that comes on top.
+            that is to be added.
         """
         noise_multiplier, gap = self._dominating(rounds, insiders=True)
         found = dp_sgd_losses(
@@ -212,7 +212,7 @@ class PrivacyPlan:
         if not self.is_shared:
             return self.noise_multiplier, 0.0
         honest = self.quorum - (self.colluders if insiders else 0)
-        gap = domination_gap(self.dimension, rounds, self.parties)  # the most that may come
+        gap = domination_gap(self.dimension, rounds, self.parties)  # the largest gap
         return self.grid * self._grid_noise(honest), gap
 
     @cached_property
@@ -227,7 +227,7 @@ class PrivacyPlan:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> PrivacyPlan:
-        """Make a plan of what `to_dict` gave, through JSON or not.
+        """Make a plan from what `to_dict` returned, through JSON or not.
 
         Raises:
             ConfigError: The settings are no plan's.
@@ -241,7 +241,7 @@ class PrivacyPlan:
             raise ConfigError("these are not the settings of a privacy plan") from None
 
     def statement(self) -> str:
-        """Say in one line what is promised, with all that an ε needs to mean something."""
+        """Return in one line what is promised, with all that an ε needs to mean something."""
         who = f"ε = {at_most(self.epsilon_insiders)}"
         if self.is_shared:
             who = (

@@ -21,7 +21,7 @@ from privfed.errors import ConfigError, ReplayError
 from psi.storage import Process
 
 _WORDS_A_KEY = 2**34  # half of what ChaCha20's block counter allows
-_ZEROS = memoryview(bytes(2**16))  # the stream is what it encrypts them to
+_ZEROS = memoryview(bytes(2**16))  # encrypted zeros are the stream
 _GRID_BITS = 4  # the grid of released values is at most σ/16, at least σ/32
 
 
@@ -51,7 +51,7 @@ class _KeyStream:
         self._left = _WORDS_A_KEY
 
     def words(self, count: int) -> NDArray[np.uint64]:
-        if count > self._left:  # the block counter has 32 bits: the stream gives its next key
+        if count > self._left:  # the block counter has 32 bits: the stream makes a new key
             self._start(self._encryptor.update(bytes(32)))
         self._left -= count
         zeros = _ZEROS[: 8 * count] if 8 * count <= len(_ZEROS) else bytes(8 * count)
@@ -61,17 +61,17 @@ class _KeyStream:
     def noisy(self, values: NDArray[np.float64], standard_deviation: float) -> NDArray[np.float64]:
         """Add N(0, standard_deviation²) to each value and round to `noise_grid`.
 
-        The gaps between the values that a floating-point normal can take betray what it was added
-        to (Mironov, "On Significance of the Least Significant Bits for Differential Privacy",
-        CCS 2012). Here many normals end in each released value, whatever is below: docs/privacy.md,
-        "Continuous noise on a grid", bounds by how much its chance may be off.
+        A floating-point normal cannot take every value, and its gaps reveal what it was added to
+        (Mironov, "On Significance of the Least Significant Bits for Differential Privacy", CCS
+        2012). On the grid many normals lead to each released value, whatever the value below.
+        docs/privacy.md, "Continuous noise on a grid", bounds how far its chance may be off.
 
         Args:
-            values: Of any shape.
+            values: Numbers, in an array of any shape.
             standard_deviation: Above 0.
 
         Raises:
-            ConfigError: The standard deviation is no such number.
+            ConfigError: The standard deviation is out of range.
         """
         grid = noise_grid(standard_deviation)
         noisy = self.gaussian(standard_deviation, np.shape(values))
@@ -82,7 +82,7 @@ class _KeyStream:
         return noisy
 
     def gaussian(self, standard_deviation: float, shape: Sequence[int]) -> NDArray[np.float64]:
-        """Draw N(0, standard_deviation²) for simulation: what is released takes `noisy`."""
+        """Draw N(0, standard_deviation²) for simulation; for what is released use `noisy`."""
         count = math.prod(shape)
         normals = _box_muller(self.words(count + count % 2), standard_deviation)
         return normals[:count].reshape(tuple(shape))
@@ -109,10 +109,10 @@ def noise_grid(standard_deviation: float) -> float:
 
 
 def _box_muller(words: NDArray[np.uint64], standard_deviation: float) -> NDArray[np.float64]:
-    """Make as many normals of an even number of words (Box and Muller 1958).
+    """Turn an even number of words into as many normals (Box and Muller 1958).
 
     Half of the words make radii, by uniforms in (0, 1] whose small values keep all of 63 bits, and
-    half make angles. The sines are torch's, which are vectorised as numpy's are not.
+    half make angles. The sines are torch's, which are vectorised, unlike numpy's.
     """
     pairs = len(words) // 2
     radius = (words[:pairs] >> np.uint64(1)).view(np.int64).astype(np.float64)
@@ -135,7 +135,7 @@ class SecretRandomness(_KeyStream):
     """Noise and coins under a key from the operating system; two instances never agree.
 
     Raises:
-        ReplayError: On use, it came here by a fork, whose other side would draw the same.
+        ReplayError: It is used in a fork: both processes would draw the same.
     """
 
     simulation = False
@@ -158,7 +158,7 @@ class SecretRandomness(_KeyStream):
 
 
 class SeededRandomness(_KeyStream):
-    """The same stream from a seed, for tests and simulation only: who knows the seed undoes it."""
+    """The same stream from a seed, for simulation and tests: who knows the seed can undo it."""
 
     simulation = True
 

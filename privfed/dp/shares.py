@@ -2,7 +2,7 @@
 
 Every party draws its integers from the discrete Gaussian around its own unrounded sum, which is the
 noise and the rounding in one (Kairouz, Liu, Steinke, arXiv 2102.06387, with shifted centres). The
-proof is in docs/privacy.md, the price in `privfed.dp.plan`.
+proof is in docs/privacy.md, the cost in `privfed.dp.plan`.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from privfed.dp.randomness import NoiseSource, require_secret
 from privfed.errors import ConfigError
 
 SLACK = 1e-6
-"""Share of the clip norm that floating point may add to a sensitivity: in the sum, and once more in
-the division by the grid. A million rows a party fit."""
+"""Share of the clip norm that floating point may add to a sensitivity: once in the sum, and once in
+the division by the grid. It is enough for a million rows at each party."""
 OVERFLOW = 2.0**-40  # chance at most that any value of any round leaves the encoding
 
 
 class NoiseShares:
-    """The integers of a plan with noise="shares": what a party sends and what their sum means.
+    """The integers of a plan with noise="shares": what a party sends, and what the sum means.
 
     Args:
         plan: The plan that all parties agreed on.
-        simulation: Whether seeded randomness is meant.
+        simulation: Whether seeded randomness is allowed.
 
     Raises:
         ConfigError: The plan's noise is not made of shares.
@@ -52,7 +52,7 @@ class NoiseShares:
         Args:
             clipped: (dimension,) sum of this party's clipped rows.
             l2_sensitivity: How far one row moves it; at most the plan's clip norm, but for `SLACK`.
-            randomness: What nothing else was drawn from twice; seeded only in simulation.
+            randomness: A source of its own, whose draws nobody repeats; seeded only in simulation.
 
         Raises:
             ConfigError: The sum does not fit the plan or is not finite, or a seed would have to
@@ -68,11 +68,11 @@ class NoiseShares:
 
     @property
     def largest_sum(self) -> int:
-        """Magnitude that no summed integer of the whole training passes, but with chance 2^-40.
+        """Magnitude that no summed integer of the whole training exceeds, but with chance 2^-40.
 
-        Half of that chance is for a step with more rows than this bound counts, each of them one
-        clip norm along one axis; half for the noise of all parties, whose tail is a Gaussian's
-        (docs/privacy.md, equation (3)).
+        Half of that chance is for a step with more rows than this bound counts, where each row adds
+        one clip norm along one axis. The other half is for the noise of all parties, whose tail is
+        a Gaussian's (docs/privacy.md, equation (3)).
         """
         plan = self.plan
         releases = max(plan.steps)

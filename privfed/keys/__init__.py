@@ -1,7 +1,7 @@
 """Who a party is, and the secret that the parties share: the keys of every protocol here.
 
-`identity` is a party's own, `certificate` ties it to psi's, `secret` is the shared one. None
-knows what is encrypted with them.
+`identity` is a party's own key pair, `certificate` ties it to the certificate of psi, `secret` is
+the shared key. None of them knows what is encrypted.
 """
 
 from privfed.keys.identity import SIGNATURE_BYTES, Identity, PublicIdentity, generate_identity

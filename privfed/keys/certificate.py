@@ -1,8 +1,8 @@
-"""What ties a party's identity to its certificate of psi, so that one fingerprint is compared.
+"""What ties a party's identity to its certificate of psi, so that people compare one fingerprint.
 
-The certificate carries the public identity and the identity's signature of the certificate's own
-key; the certificate signs itself, the identity in it included. Each key so vouches for the other:
-nobody puts another party's identity beside his own TLS key, or his identity beside another's.
+The certificate carries the public identity and the identity's signature of the certificate's key.
+The certificate signs itself, with the identity in it. So each key vouches for the other: nobody
+can put another party's identity beside his own TLS key, or his own identity beside another's key.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ OID = "2.25.225261978007500938667114985053526474719"  # 2.25: a random UUID, ITU
 _DOMAIN = b"privfed/1/certificate key\x00"
 _OCTETS = b"\x04\x81\xc0"  # an extension's value is DER: an OCTET STRING of 192 bytes
 _PUBLIC_BYTES, _BYTES = 128, 192
-# What reading a certificate's key and extensions raises, where they are none.
+# What is raised when a certificate's key or extensions cannot be read.
 _ODD = ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType
 
 
@@ -30,7 +30,7 @@ def bound_certificate(
 
     Args:
         key: P-256 private key, PEM.
-        name: What the certificate says whose it is.
+        name: The name of the certificate's owner in it.
         public: The public identity, 128 bytes.
         sign: Makes the identity's signature.
         days: How long it is valid.
@@ -46,9 +46,9 @@ def bound_certificate(
 
 
 def read_binding(pem: bytes) -> tuple[bytes, bytes, bytes]:
-    """Return (public identity, signature, what it must be of) from a certificate that is its own.
+    """Return (public identity, signature, what was signed) from a certificate that signs itself.
 
-    Whether it is still valid only TLS asks: an identity has no end.
+    Only TLS checks whether it is still valid: an identity does not expire.
 
     Raises:
         DecodeError: This is no certificate, or one without an identity.

@@ -1,7 +1,7 @@
 """Who a party is: an Ed25519 key that signs and an X25519 key that agrees on masks.
 
-Ed25519 is RFC 8032, X25519 RFC 7748. The mask key is signed by the identity key, or a server
-that routes the roster could put its own in its place.
+Ed25519 is RFC 8032, X25519 RFC 7748. The identity key signs the mask key; otherwise a server that
+passes the roster on could replace it by its own.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ _FILE = b"PFIDENTITY\x01"
 
 @dataclass(frozen=True)
 class PublicIdentity:
-    """What others need to know a party by; goes into the roster.
+    """What others know a party by; the roster is made of these.
 
     Attributes:
         verify_key: Ed25519 public key, 32 bytes.
@@ -79,7 +79,7 @@ class PublicIdentity:
             raise AuthenticationError("a signature does not verify") from None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # OpenSSL's object, kept to verify faster, does not travel.
+        # OpenSSL's object, kept to verify faster, cannot be pickled.
         return PublicIdentity, (self.verify_key, self.mask_key, self.mask_signature)
 
     def to_bytes(self) -> bytes:
@@ -124,7 +124,7 @@ class Identity:
         return self._sign.sign(message)
 
     def agree(self, other: PublicIdentity) -> bytes:
-        """Return the 32-byte X25519 secret shared with `other`; derive from it, never use it.
+        """Return the 32-byte X25519 secret shared with `other`; derive keys from it, never use it.
 
         Raises:
             AuthenticationError: The key has low order (RFC 7748, section 6.1).
@@ -143,7 +143,7 @@ class Identity:
         return suite.decrypt(sealed, self._mask, info)
 
     def certify(self, key: bytes, days: int = 365) -> bytes:
-        """Return a certificate, PEM, by which psi knows this party: tied to this identity.
+        """Return a PEM certificate, tied to this identity, by which psi knows this party.
 
         Args:
             key: This party's TLS key: P-256, PEM.

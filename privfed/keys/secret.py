@@ -106,7 +106,7 @@ class SecretKey:
 
 
 def is_bytes(value: object, length: int) -> bool:
-    """Return whether `value` is bytes, and of them that many."""
+    """Return whether `value` is bytes of that length."""
     return isinstance(value, bytes) and len(value) == length
 
 

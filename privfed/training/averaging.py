@@ -19,8 +19,8 @@ class Exchange:
     """What one round's exchange cost.
 
     `upload_bytes` and `download_bytes` are of all parties together. `seconds` is by phase: prepare
-    (what `prepare` made ahead), noise, encrypt (with what was not made ahead), aggregate, decrypt;
-    all parties one after the other, and one of them decrypts for all.
+    (what `prepare` made ahead), noise, encrypt (with what was not made ahead), aggregate, decrypt.
+    It adds up all parties; one of them decrypts for all.
     """
 
     upload_bytes: int
@@ -39,7 +39,7 @@ class Averaging(Protocol):
     """Averages the parties' updates of one round."""
 
     def prepare(self, round_id: int) -> None:
-        """Do what of the round needs no update yet; called before parties train, or not at all."""
+        """Do the work that needs no update yet; called before parties train, or not at all."""
 
     def average(self, round_id: int, updates: Sequence[Arrays]) -> Averaged:
         """Average one update of every party, weighted as agreed when this was made."""
@@ -75,8 +75,8 @@ class FloatAveraging:
 class SecureAveraging:
     """Every party and the server of `privfed.secagg`, exchanging nothing but bytes.
 
-    The server's side is made anew each round from public parameters that were bytes, so there is
-    nothing else that it could hold. All parties would decrypt a total to the same mean: one does.
+    The server is made anew each round from the bytes of the public parameters: it can hold nothing
+    else. All parties would decrypt a total to the same mean, so one of them does.
 
     Args:
         template: Arrays in the shape of an update.
@@ -138,7 +138,7 @@ class SecureAveraging:
 
 
 def cost_of(traffic: secagg.Traffic) -> dict[str, Any]:
-    """Return the fields of an `Exchange`: what was made ahead is one phase of it."""
+    """Return the fields of an `Exchange`; all that was made ahead is one phase."""
     seconds = dict(traffic.seconds)
     ahead = [seconds.pop(phase) for phase in AHEAD if phase in seconds]
     if ahead:

@@ -4,8 +4,8 @@ Abadi et al., "Deep Learning with Differential Privacy", arXiv 1607.00133, algor
 linear layers take a closed form, every other model Opacus's hooks; both end in the same clipping
 here, in float64.
 
-Dropout is off. torch draws its masks by place in the batch, so one row more or fewer would change
-the masks and gradients of the rows behind it, by more than the clip norm that noise hides.
+Dropout is off. torch draws its masks by place in the batch: with one row more or fewer, the rows
+after it would get other masks and gradients, a change beyond the clip norm that the noise hides.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from privfed.training.model import log_probabilities
 from privfed.training.per_sample import OpacusGradients
 
 RowLosses = Callable[[Tensor, Tensor], Tensor]
-"""The loss of each row, (n,), of scores (n, …) and labels (n,); no row's looks at another."""
+"""Each row's loss, (n,), from scores (n, …) and labels (n,); no row's depends on another row."""
 
 _OPACUS_SLACK = 1e-6  # Opacus clips by C/(norm + 1e-6), and so do we
 _UNIT_ROUNDOFF = 2.0**-53
@@ -75,19 +75,19 @@ class GradientClipper:
     `l2_sensitivity` is the clip norm C and a little more for floating point. With u = 2^-53, d
     parameters and at most m additions behind a value, a row's norm is off by at most d·u of itself
     (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1), and a sum of n rows of
-    norm C by n·m·u·C, for each of two neighbours. n is all of the party's rows, for a batch's
-    number is secret. Rows are added in chunks of 1024, so m ≤ 1024 + n/1024 + 2. A row's own
-    gradient is taken to be the same in every batch: BLAS may round it otherwise by its place.
+    norm C by n·m·u·C, for each of two neighbours. n counts all rows of the party, as the size of
+    a batch is secret. Rows are added in chunks of 1024, so m ≤ 1024 + n/1024 + 2. A row's own
+    gradient is assumed to be the same in every batch; BLAS may round it differently by its place.
 
     Args:
-        model: Its parameters that require a gradient are what is trained.
+        model: The model; its parameters that require a gradient are trained.
         features: (n, …) training rows; n is public.
         labels: (n,).
         l2_clip_norm: Bound C > 0 on the L2 norm of a row's gradient.
         row_losses: Each row's loss; by default the paper's cross-entropy.
 
     Raises:
-        ConfigError: The clip norm, the labels or the model won't do; a layer is named.
+        ConfigError: The clip norm, the labels or the model cannot be used; names the layer.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class GradientClipper:
         with np.errstate(over="ignore", invalid="ignore"):  # refused below, by the norm
             gradients = self._gradients(places)
             norms = np.sqrt(gradients.squared_norms())
-        if not math.isfinite(np.add.reduce(norms)):  # none is above 10^155, so the sum tells all
+        if not math.isfinite(np.add.reduce(norms)):  # each is below 10^155 or not finite
             raise ConfigError(
                 "a row's gradient is not a finite number, so no clip norm bounds it: "
                 "look for NaN or huge values in the features"
@@ -161,6 +161,6 @@ class GradientClipper:
 
 
 def _rounding(rows: int, size: int) -> float:
-    """Bound what floating point adds to a sensitivity of one, as `GradientClipper` explains."""
+    """Bound what floating point adds to a sensitivity of 1, as `GradientClipper` explains."""
     longest = min(rows, _CHUNK) + math.ceil(rows / _CHUNK) + 2
     return 1.01 * _UNIT_ROUNDOFF * (size + 100 + 2 * rows * longest)

@@ -27,7 +27,7 @@ _ROUNDING = 1e-9  # of a clipped vector's norm, in float64
 
 
 class Contributor(Protocol):
-    """One party's part of every round, from the model as it stands."""
+    """One party's part of every round, computed on the model as it is then."""
 
     plan: PrivacyPlan  # what it samples and clips by
     party: int  # its place in the plan
@@ -89,7 +89,7 @@ class RecordGradients:
 
 
 class Clip(Protocol):
-    """Turns an update into what is summed, and the noisy sum into one of updates."""
+    """Turns an update into the vector that is summed, and the noisy sum back into updates."""
 
     plan: PrivacyPlan  # whose clip norm bounds what is sent
 
@@ -97,7 +97,7 @@ class Clip(Protocol):
         """Return a vector of norm at most the plan's clip norm."""
 
     def unpack(self, total: Floats) -> Floats:
-        """Return the noisy sum of clipped updates, and take the next round's clip norm from it."""
+        """Return the noisy sum of clipped updates; it may set the next round's clip norm."""
 
 
 class FixedClip:
@@ -123,14 +123,14 @@ class AdaptiveClip:
     """Follows a quantile of the updates' norms (Andrew et al. 2021, arXiv 1905.03871).
 
     Beside its update, scaled to norm √(1 - s²), a client sends ±s: whether its norm was under the
-    clip norm. The vector has norm 1, which is the plan's clip norm: what the count costs is in the
-    plan's ε, and pays by the factor 1/√(1 - s²) more noise on the updates.
+    clip norm. The vector has norm 1, which is the plan's clip norm. So the plan's ε pays for the
+    count, too; in exchange the noise on the updates is larger by the factor 1/√(1 - s²).
 
     Args:
         plan: A client-level plan with `l2_clip_norm` 1 and one dimension more than the update.
         initial_norm: The first round's clip norm, > 0.
         target_quantile: Share of updates that should be under the clip norm.
-        learning_rate: Of the clip norm's logarithm.
+        learning_rate: Step size of the clip norm's logarithm.
 
     Raises:
         ConfigError: The plan's clip norm is not 1, or a number is out of range.
@@ -153,13 +153,13 @@ class AdaptiveClip:
         self.plan, self.norm = plan, initial_norm
         self._quantile, self._learning_rate = target_quantile, learning_rate
         self._clients = float(np.dot(plan.rows, plan.sampling_rates))
-        # Noise on the count of a twentieth of the clients, as in the paper; with few of them
-        # rather more of it than more on the updates.
+        # As in the paper, the count's noise is a twentieth of the clients. With few clients it is
+        # more: otherwise the updates would get much more noise.
         self._share = min(0.5, 10 * plan.noise_multiplier / self._clients)
         self._rest = math.sqrt(1 - self._share**2)
 
     def pack(self, update: Floats) -> Floats:
-        """Scale the update, and append on which side of the clip norm it was."""
+        """Scale the update, and append whether it was longer than the clip norm."""
         norm = _norm(update)
         scaled = update * (self._rest / max(norm, self.norm))
         return np.append(scaled, self._share if norm <= self.norm else -self._share)
@@ -176,17 +176,17 @@ class AdaptiveClip:
 class ClientUpdates:
     """Client-level: one party's update of the whole model, clipped; its coin may leave it out.
 
-    A client whose coin says no sends its noise alone, so that nobody learns who took part, and
-    the amplification by sampling holds against the server too.
+    A client whose coin says no sends its noise alone. So nobody learns who took part, and the
+    amplification by sampling holds against the server, too.
 
     Args:
-        model: The global model; trained in place and put back, also when training fails.
+        model: The global model; trained in place and then restored, also when training fails.
         trainer: The client's local training, any number of steps.
         clip: How updates are clipped; shared by all clients of a simulation.
         plan: With one "row" a party: the client.
         party: This client's place in the plan.
         randomness: Where its coin comes from.
-        seed: Of the local training's batches, which protect nobody.
+        seed: Seed of the local training's batches, which protect nobody.
         simulation: Whether a seeded coin is meant.
 
     Raises:
@@ -224,7 +224,7 @@ class ClientUpdates:
         self._seed = (seed << 20) + party
 
     def contribute(self, round_id: int) -> ClippedSum:
-        """Train, clip the update and put the model back; zeros if the coin says no."""
+        """Train, clip the update and restore the model; return zeros if the coin says no."""
         before = get_arrays(self._model)
         if not self._randomness.coins(self._rate, 1)[0]:
             packed = np.zeros_like(self._clip.pack(self._flat(before)))
@@ -235,7 +235,7 @@ class ClientUpdates:
         finally:  # no trace of the rows stays on the model
             set_arrays(self._model, before)
             self._model.zero_grad(set_to_none=True)
-        # Minus the update, since the noisy sum is stepped against like a gradient.
+        # Minus the update, as the optimizer steps against the noisy sum like against a gradient.
         flat = -self._flat(update)
         if not np.isfinite(flat).all():
             raise ConfigError("an update holds NaN or infinite values: look at the features")
@@ -250,7 +250,7 @@ def check_rows(plan: PrivacyPlan, party: int, rows: int) -> None:
     """Refuse data that the plan's sampling rate was not made for.
 
     Raises:
-        ConfigError: The party is none of the plan's, or has other rows.
+        ConfigError: The party is not one of the plan's, or has another number of rows.
     """
     if not 0 <= party < plan.parties:
         raise ConfigError(f"the privacy plan has parties 0 to {plan.parties - 1}, not {party}")

@@ -19,7 +19,7 @@ from privfed.training.vector import one_vector
 
 
 class DPSGDTrainer:
-    """DP-SGD with Adam on Poisson batches, bound to a plan that it cannot overstep.
+    """DP-SGD with Adam on Poisson batches, bound to a plan that it cannot exceed.
 
     Args:
         features: (n, d) float32 training rows of this party; n as in the plan.
@@ -108,9 +108,9 @@ def noisy_step(
 ) -> None:
     """Step along the noisy sum of a Poisson batch's clipped gradients, over its expected number.
 
-    `vector` is that of the clipper's parameters, `optimizer` is over it. An empty batch steps too,
-    along noise alone. The noise is `noise_multiplier` times the sum's
-    sensitivity wide; nothing else that depends on rows reaches `optimizer`.
+    `vector` holds the clipper's parameters, and `optimizer` steps on it. An empty batch makes a
+    step, too, along noise alone. The noise's standard deviation is `noise_multiplier` times the
+    sum's sensitivity; nothing else that depends on rows reaches `optimizer`.
 
     Raises:
         ConfigError: A row's gradient is not a finite number.

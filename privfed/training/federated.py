@@ -40,9 +40,9 @@ def train_federated(
 ) -> None:
     """Train `model` in place, one local epoch of every party a round.
 
-    Before each round parties make ahead what needs no update. Then the paper's steps: 1 they train
+    Before each round the parties prepare what needs no update. Then the paper's steps: 1 they train
     locally; 2 they encrypt the update and upload it; 3 the server aggregates; 4 it returns the
-    aggregate; 5 parties update and wait for the next round.
+    aggregate; 5 the parties update their models and wait for the next round.
 
     Raises:
         ConfigError: A party's update is not finite.

@@ -1,4 +1,4 @@
-"""Per-row gradients of stacks of linear layers without ever writing one down.
+"""Per-row gradients of stacks of linear layers, of which no single one is ever stored.
 
 With a row's input `a` to a layer and its gradient `δ` at the layer's output, the row's gradient is
 the outer product δ·aᵀ for the weights and δ for the bias. So its squared norm is ‖δ‖²(‖a‖² + 1)
@@ -55,7 +55,7 @@ def linear_stack(model: nn.Module, features: Tensor) -> list[nn.Module] | None:
     """Return the layers of `model` if the closed form is its gradient on `features` (n, …).
 
     That is: `nn.Sequential`, nested or not, of exactly the layers known here, applied to vectors;
-    every parameter trained and in one place; nothing hooked in between. Else None.
+    every parameter trained and in one place only; no hooks. Else None.
     """
     layers = list(_leaves(model))
     linear = [layer for layer in layers if type(layer) is nn.Linear]
@@ -99,15 +99,15 @@ def _plain(parameter: nn.Parameter) -> bool:
 
 
 def _altered(module: nn.Module) -> bool:
-    """Return whether a call of `module` does more than its class says."""
+    """Return whether a call of `module` does more than its class does."""
     return "forward" in vars(module) or any(getattr(module, hooks) for hooks in _HOOKS)
 
 
 class LinearStack:
-    """Per-row gradients of layers that `linear_stack` gave, on rows given once.
+    """Per-row gradients of layers that `linear_stack` returned, on rows that stay the same.
 
     Args:
-        layers: Of a model whose weights are read anew at every call; they become `one_vector`.
+        layers: A model's layers, moved into `one_vector`; weights are read anew at every call.
         features: (n, …) rows.
         labels: (n,) whole numbers if `row_losses` is None.
         row_losses: Each row's loss; None is the paper's cross-entropy, differentiated by hand.
@@ -141,7 +141,7 @@ class LinearStack:
             self._classes = _classes(labels, linear[-1].out_features)
 
     def __call__(self, places: NDArray[np.intp]) -> _StackGradients:
-        """Run the rows at `places` forward and backward; good until the next call."""
+        """Run the rows at `places` forward and backward; valid until the next call."""
         if self._addresses != list(map(Tensor.data_ptr, self._parameters)):
             self._find_weights()
         np.copyto(self._weights, self._source)
@@ -150,7 +150,7 @@ class LinearStack:
             values = layer.forward(values)
         delta = self._loss_gradient(values, places)
         for layer in reversed(self._layers):
-            if layer is self._dense[0]:  # nobody asks for the features' gradient
+            if layer is self._dense[0]:  # nobody needs the features' gradient
                 self._dense[0].delta = delta
                 break
             delta = layer.backward(delta)
@@ -242,7 +242,7 @@ class _Elementwise:
 
     def forward(self, values: Array) -> Array:
         self._leaf = torch.from_numpy(values).requires_grad_()
-        self._output: Tensor = self._layer(self._leaf.clone())  # in-place ones refuse a leaf
+        self._output: Tensor = self._layer(self._leaf.clone())  # in-place layers refuse leaves
         output: Array = self._output.detach().numpy()
         return output
 

@@ -24,13 +24,13 @@ class LocalTrainer(Protocol):
 
 
 class AdamTrainer:
-    """Plain Adam on mini-batches; its moments stay at the party from round to round, as in Keras.
+    """Plain Adam on mini-batches; the party keeps its moments from round to round, as in Keras.
 
     Args:
         features: (n, d) float32 training rows of this party.
         labels: (n,) int64.
         batch_size: Rows in a batch; the last one may be smaller.
-        learning_rate: Adam's.
+        learning_rate: Adam's learning rate.
         loss: Mean loss of scores (n, …) and labels (n,); by default the paper's cross-entropy.
     """
 

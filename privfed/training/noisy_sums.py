@@ -26,7 +26,7 @@ from privfed.training.clipping import ClippedSum
 
 @dataclass(frozen=True)
 class Released(Exchange):
-    """What a round lets out, the only thing that depends on rows, and what it cost.
+    """What a round releases, which is all that depends on rows, and what it cost.
 
     Attributes:
         total: (dimension,) noisy sum over the parties.
@@ -41,13 +41,13 @@ class NoisySums(Protocol):
     plan: PrivacyPlan
 
     def prepare(self, round_id: int) -> None:
-        """Do what of the round needs no sum yet; called before parties compute, or not at all."""
+        """Do the work that needs no sum yet; called before parties compute, or not at all."""
 
     def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
         """Release a round's sum of one clipped sum a party; None for a party that is absent.
 
         Raises:
-            QuorumError: Fewer parties than the plan's quorum; nothing is let out.
+            QuorumError: Fewer parties than the plan's quorum; nothing is released.
             ConfigError: A sum does not fit the plan.
         """
 
@@ -82,12 +82,12 @@ class LocalNoise(_Gaussian):
     """Every party adds all of the plan's noise to its own sum: nobody has to be trusted.
 
     Args:
-        plan: With noise="local".
+        plan: A plan with noise="local".
         randomness: One source a party; None: fresh secret ones.
         simulation: Whether seeded sources are meant.
 
     Raises:
-        ConfigError: The plan's noise is another, or a source is seeded.
+        ConfigError: The plan has another kind of noise, or a source is seeded.
     """
 
     def __init__(
@@ -113,12 +113,12 @@ class CentralNoise(_Gaussian):
     """A trusted server sees each party's sum in the clear and adds the plan's noise once.
 
     Args:
-        plan: With noise="central".
+        plan: A plan with noise="central".
         randomness: The server's source alone, in a list; None: a fresh secret one.
         simulation: Whether a seeded source is meant.
 
     Raises:
-        ConfigError: The plan's noise is another, or the source is seeded.
+        ConfigError: The plan has another kind of noise, or the source is seeded.
     """
 
     def __init__(
@@ -147,14 +147,14 @@ class SharedNoise:
     so their bytes are refused.
 
     Args:
-        plan: With noise="shares".
+        plan: A plan with noise="shares".
         randomness: One source a party; None: fresh secret ones.
         scheme: "packed", or "reference" for the same integers in the clear.
         simulation: Whether seeded sources are meant.
 
     Raises:
-        ConfigError: The plan's noise is another, it has one party, or a source is seeded.
-        CapacityError: No encoding holds the sums, but with chance 2^-40 of one that leaves it.
+        ConfigError: The plan has another kind of noise or one party, or a source is seeded.
+        CapacityError: No encoding holds the sums, up to a chance of 2^-40 that one is larger.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class SharedNoise:
         self.parameters = self._simulation.params
 
     def prepare(self, round_id: int) -> None:
-        """Make ahead what a round of all parties needs; where some are absent, it is made anew."""
+        """Make ahead what a round of all parties needs; if some are absent, it is made anew."""
         self._simulation.prepare(round_id)
 
     def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
@@ -203,7 +203,7 @@ def share_parameters(
     """Return the parameters under which a plan's noise shares travel; the plan is part of them.
 
     Args:
-        plan: With noise="shares".
+        plan: A plan with noise="shares".
         roster: The parties, in the plan's order.
         scheme: "packed", or "reference" for the same integers in the clear.
 
@@ -233,7 +233,7 @@ def share_parameters(
         max_weight=None,
         scheme=scheme,
         roster=tuple(roster),
-        # Encryption hides a sum of two from nobody among the two; there the noise alone protects.
+        # Of two parties each can subtract its own part from the sum: there only the noise protects.
         colluders=min(plan.colluders, quorum - 2),
     )
 
@@ -241,7 +241,7 @@ def share_parameters(
 def _sources(
     count: int, randomness: Sequence[NoiseSource] | None, simulation: bool
 ) -> Sequence[NoiseSource]:
-    """Return the sources of noise, fresh and secret ones unless there are some."""
+    """Return the given sources of noise, or else fresh and secret ones."""
     sources = [SecretRandomness() for _ in range(count)] if randomness is None else randomness
     if len(sources) != count:
         raise ConfigError(f"the noise is drawn from {count} sources, not {len(sources)}")
@@ -250,7 +250,7 @@ def _sources(
 
 
 def _checked(plan: PrivacyPlan, sums: Sequence[ClippedSum | None]) -> dict[int, ClippedSum]:
-    """Return the sums that are there by party, after checking them against the plan."""
+    """Return the sums of the parties that are present, after checking them against the plan."""
     if len(sums) != plan.parties:
         raise ConfigError(f"the plan has {plan.parties} parties, not {len(sums)}")
     present = {place: each for place, each in enumerate(sums) if each is not None}

@@ -23,7 +23,7 @@ _TRACES = ("grad_sample", "summed_grad", "_forward_counter", "_current_grad_samp
 
 
 class OpacusGradients:
-    """Per-row gradients of `model` on rows given once; the model is left as it was found.
+    """Per-row gradients of `model` on rows that stay the same; the model is left unchanged.
 
     Args:
         model: Anything that Opacus supports.
@@ -32,7 +32,7 @@ class OpacusGradients:
         row_losses: Each row's loss.
 
     Raises:
-        ConfigError: A layer mixes rows or is unknown to Opacus; it is named, with the remedy.
+        ConfigError: A layer mixes rows or is unknown to Opacus; names it and the remedy.
     """
 
     def __init__(
@@ -98,11 +98,11 @@ def _hooked(model: nn.Module) -> Iterator[nn.Module]:
         for module in sampled.iterate_submodules(model):
             module.training = True
         with warnings.catch_warnings():
-            # Opacus hooks the first layer too, whose input needs no gradient; torch remarks it.
+            # Opacus hooks the first layer, too, whose input needs no gradient: torch warns of it.
             warnings.filterwarnings("ignore", "Full backward hook is firing")
             yield sampled
     finally:
-        sampled.to_standard_module()  # takes the hooks off again
+        sampled.to_standard_module()  # removes the hooks
         for module, was in training.items():
             module.training = was
             vars(module).pop("activations", None)

@@ -1,4 +1,4 @@
-"""Training on noisy sums: one a round, paid from the budget before it is made."""
+"""Training on noisy sums: one a round, which the budget pays for before it is made."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def train_private(
     """Train `model` in place until the plan's rounds, or the given number of them, are done.
 
     Every round each party contributes a clipped sum, `sums` releases their noisy sum, and
-    `optimizer` steps along it over the expected number of rows. After a restart with the same
-    budget file it goes on with the next round that is not paid for.
+    `optimizer` steps along it, divided by the expected number of rows. After a restart with the
+    same budget file, training goes on with the next round that is not paid for.
 
     Args:
         model: The global model.
         contributors: One a party of the plan, in its order.
-        sums: Whose noise it is; brings the plan.
+        sums: How the noisy sum is made; brings the plan.
         budget: What may be spent.
-        optimizer: Over the model's parameters; all that it does is post-processing.
-        clip: Of client updates, if there are any.
+        optimizer: Steps on the model's parameters; all that it does is post-processing.
+        clip: How client updates are clipped, if there are any.
         rounds: How many rounds at most; None: all that are left.
         on_round: Called after each round.
 
     Raises:
-        BudgetExceededError: A round would exceed the budget, or all of the plan's are done; it was
-            not begun.
-        ConfigError: The contributors are not the plan's parties, or they or the clip follow
-            another plan, or the plan is for a model of another size.
+        BudgetExceededError: A round would exceed the budget, or all rounds of the plan are done;
+            the round was not begun.
+        ConfigError: The contributors are not the plan's parties; they or the clip follow another
+            plan; or the plan is for a model of another size.
     """
     plan = sums.plan
     if len(contributors) != plan.parties:

@@ -1,4 +1,4 @@
-"""One thread for small nets: more cost time, most of all on a busy machine, and reorder sums."""
+"""One thread for small nets: more would be slower, and would add in another order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep torch and numpy's BLAS to one thread meanwhile; also a decorator."""
+    """Keep torch and numpy's BLAS to one thread inside; also a decorator."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

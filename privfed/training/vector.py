@@ -1,4 +1,4 @@
-"""A model's parameters as one vector, so that a step costs a few calls however many there are."""
+"""A model's parameters as one vector, so that a step costs a few calls, however many they are."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from privfed.errors import ConfigError
 
 
 def one_vector(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
-    """Move parameters into one vector, unless they lie in one already, and give the vector.
+    """Move parameters into one vector, unless they lie in one already, and return the vector.
 
-    The parameters stay what they were to everybody else; but they are views of the vector now, in
-    their order, so that a step of the vector is one of theirs.
+    To everybody else the parameters stay what they were. But now they are views of the vector, in
+    their order: a step of the vector is a step of all of them.
 
     Args:
         parameters: At least one, each once.
