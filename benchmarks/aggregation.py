@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.aggregation_peers import PEERS, Update
-from benchmarks.rows import write
+from benchmarks.rows import print_table, write
 from privfed import secagg
+from privfed.table import Table
 
 DRESS_SHAPES = {"0.weight": (128, 12), "0.bias": (128,), "1.weight": (32, 128), "1.bias": (32,),
                 "2.weight": (2, 32), "2.bias": (2,)}  # fmt: skip
@@ -278,23 +279,28 @@ def measure(
     return [*rows, floor_row(params, clients, bits)] if wanted is None else rows
 
 
-def table(rows: list[Row]) -> str:
-    """Return the rows for a terminal; sizes as multiples of float32."""
-    lines = [
-        f"{'scheme':14}{'down':8}{'masks':7}{'up x':>8}{'down x':>8}{'prepare':>9}{'encrypt':>9}"
-        f"{'server':>9}{'dec.prep':>9}{'decrypt':>9}  {'exact':6}max error   (times in ms)"
-    ]
+def table(rows: list[Row]) -> Table:
+    """The rows for a terminal; sizes as multiples of float32, times in ms."""
+    head = (
+        *("scheme", "down", "masks", "exact", "max error", "up x", "down x"),
+        *("prepare", "encrypt", "server", "dec.prep", "decrypt"),
+    )
+    cells = []
     for row in rows:
         plain = 4 * row.params
-        times = [getattr(row, f"{phase}_seconds") * 1e3 for phase in PHASES]
-        lines.append(
-            f"{row.scheme:14}{row.download_mode:8}{'yes' if row.masks else 'no':7}"
-            f"{row.upload_bytes_with_context / plain:8.3f}"
-            f"{row.download_bytes_with_context / plain:8.3f}"
-            + "".join(f"{each:9.2f}" for each in times)
-            + f"  {'yes' if row.exact else 'no':6}{row.max_error:.1e}"
+        sizes = (row.upload_bytes_with_context, row.download_bytes_with_context)
+        cells.append(
+            (
+                row.scheme,
+                row.download_mode,
+                "yes" if row.masks else "no",
+                "yes" if row.exact else "no",
+                f"{row.max_error:.1e}",
+                *(f"{each / plain:.3f}" for each in sizes),
+                *(f"{getattr(row, f'{phase}_seconds') * 1e3:.2f}" for phase in PHASES),
+            )
         )
-    return "\n".join(lines)
+    return Table(head, cells, words=4)
 
 
 def main() -> None:
@@ -309,7 +315,7 @@ def main() -> None:
     asked = parser.parse_args()
     wanted = set(asked.schemes.split(",")) if asked.schemes else None
     rows = measure(asked.params, asked.clients, asked.bits, asked.repeats, wanted)
-    print(table(rows))
+    print_table(table(rows))
     if asked.json:
         write(asked.json, rows, ("privfed", "tenseal", "numpy", "cryptography"))
 

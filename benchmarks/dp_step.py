@@ -27,8 +27,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.rows import write
+from benchmarks.rows import print_table, write
 from privfed.dp import SecretRandomness
+from privfed.table import Table
 from privfed.training import GradientClipper, log_probabilities
 from privfed.training.dp_sgd import noisy_step
 from privfed.training.vector import one_vector
@@ -212,11 +213,16 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", "Full backward hook is firing|Secure RNG")
     rows = [row for batch in asked.batch.split(",") for row in measure(int(batch), asked.repeats)]
-    print(f"{'variant':28}{'batch':>6}{'µs a step':>11}{'times hooks':>13}")
-    for row in rows:
-        print(
-            f"{row.variant:28}{row.batch:6}{row.step_microseconds:11.0f}{row.times_faster:12.1f}x"
+    cells = [
+        (
+            row.variant,
+            str(row.batch),
+            f"{row.step_microseconds:.0f}",
+            f"{row.times_faster:.1f}x",
         )
+        for row in rows
+    ]
+    print_table(Table(("variant", "batch", "µs a step", "times hooks"), cells))
     if asked.json:
         write(asked.json, rows, ("privfed", "torch", "opacus", "numpy"))
 

@@ -26,10 +26,8 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from benchmarks.privacy_arms import ARMS, Arm, Trial
 from benchmarks.privacy_deal import Deal, deal
@@ -39,6 +37,7 @@ from privfed.data import Dataset, Split, load_dataset
 from privfed.dp import PrivacyPlan
 from privfed.errors import PrivFedError
 from privfed.experiment.intervals import mean_interval
+from privfed.table import Table, for_terminal
 
 PACKAGES = ("privfed", "torch", "opacus", "dp-accounting", "numpy", "scipy", "scikit-learn")
 
@@ -199,22 +198,14 @@ def provenance(dataset: Dataset, arguments: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def table(rows: Sequence[Row], findings: dict[str, Any]) -> Table:
-    """Show the rows for a terminal, an ε a line and an arm a column."""
-    first = rows[0]
-    shown = Table(
-        title=f"Test accuracy, {first.parties} parties, {len(first.seeds)} seeds; "
-        f"± half a 95 % interval; δ = {findings['delta']:g}",
-        box=box.SIMPLE,
-        padding=(0, 1, 0, 0),
-    )
-    for name in ("ε", *(arm.label for arm in ARMS)):
-        shown.add_column(name)
+def table(rows: Sequence[Row]) -> Table:
+    """The rows, an ε a line and an arm a column."""
     by = {(row.arm, row.epsilon): row for row in rows}
+    cells = []
     for epsilon in sorted({row.epsilon for row in rows if row.epsilon is not None}):
-        cells = (by.get((arm.name, epsilon), by.get((arm.name, None))) for arm in ARMS)
-        shown.add_row(f"{epsilon:g}", *(_cell(row) for row in cells if row))
-    return shown
+        found = (by.get((arm.name, epsilon), by.get((arm.name, None))) for arm in ARMS)
+        cells.append((f"{epsilon:g}", *(_cell(row) for row in found if row)))
+    return Table(("ε", *(arm.label for arm in ARMS)), cells)
 
 
 def _cell(row: Row) -> str:
@@ -292,7 +283,11 @@ def main() -> None:
     findings = find(rows, given.delta)
     if (given.dataset, given.parties, findings["epsilon"]) == ("digits", 10, 1.0):
         findings["targets"] = targets(findings)
-    console.print(table(rows, findings))
+    title = (
+        f"Test accuracy, {given.parties} parties, {given.seeds} seeds; ± half a 95 % interval; "
+        f"δ = {given.delta:g}"
+    )
+    console.print(for_terminal(table(rows), title=title))
     for sentence in findings["sentences"]:
         console.print(sentence, highlight=False)
     if given.json:

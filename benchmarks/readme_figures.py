@@ -5,14 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from privfed.table import Table, markdown
+
 Row = Mapping[str, Any]
 RESULTS = Path(__file__).parent / "results"
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
-    """Return a table whose first columns hold words and whose others hold numbers."""
-    rule = [*["---"] * words, *["---:"] * (len(head) - words)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
 def aggregation(rows: Sequence[Row]) -> str:
@@ -45,7 +41,7 @@ def aggregation(rows: Sequence[Row]) -> str:
         *("a million values, ten clients", "up", "down", "client ahead, ms", "client, ms"),
         *("server, ms", "holder ahead, ms", "holder, ms", "exact"),
     )
-    return markdown(head, cells)
+    return markdown(Table(head, cells))
 
 
 def privacy(rows: Sequence[Row]) -> str:
@@ -63,7 +59,7 @@ def privacy(rows: Sequence[Row]) -> str:
         f"{first['parties']} parties, δ = {first['delta']:g}",
         *(f"ε = {epsilon:g}" for epsilon in epsilons),
     )
-    return markdown(head, cells)
+    return markdown(Table(head, cells))
 
 
 def _accuracy(row: Row | None) -> str:
@@ -96,7 +92,7 @@ def psi(rows: Sequence[Row]) -> str:
         *(f"2^{size}" for size in sizes),
         "bytes an item",
     )
-    return markdown(head, cells, words=2)
+    return markdown(Table(head, cells, words=2))
 
 
 def _seconds(row: Row | None) -> str:

@@ -18,7 +18,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.aggregation import rows_of, simulated, updates
-from benchmarks.rows import write
+from benchmarks.rows import print_table, write
+from privfed.table import Table
 
 VALUES, BITS = 5858, 16
 DECRYPTION = ("expect", "decrypt")
@@ -82,17 +83,19 @@ def _decrypt_share(seconds: dict[str, float]) -> float:
     return sum(seconds[phase] for phase in DECRYPTION) / sum(seconds.values())
 
 
-def table(rows: list[Row]) -> str:
-    """Return the rows for a terminal; times as multiples of the first row's, too."""
-    first = rows[0]
-    lines = [f"{'parties':>7}{'ms a round':>12}{'times':>8}{'decrypt':>9}"]
-    for row in rows:
-        times = row.seconds_per_round / first.seconds_per_round
-        lines.append(
-            f"{row.parties:7}{row.seconds_per_round * 1e3:12.1f}{times:8.1f}"
-            f"{row.decrypt_share:9.1%}"
+def table(rows: list[Row]) -> Table:
+    """The rows for a terminal; times as multiples of the first row's, too."""
+    first = rows[0].seconds_per_round
+    cells = [
+        (
+            str(row.parties),
+            f"{row.seconds_per_round * 1e3:.1f}",
+            f"{row.seconds_per_round / first:.1f}",
+            f"{row.decrypt_share:.1%}",
         )
-    return "\n".join(lines)
+        for row in rows
+    ]
+    return Table(("parties", "ms a round", "times", "decrypt"), cells, words=0)
 
 
 def main() -> None:
@@ -103,7 +106,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     rows = measure([int(each) for each in asked.parties.split(",")], asked.repeats)
-    print(table(rows))
+    print_table(table(rows))
     if asked.json:
         write(asked.json, rows, ("privfed", "tenseal", "numpy", "cryptography"))
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
 
 from privfed.audit import AuditResults, Checked
 from privfed.audit.membership import FALSE_POSITIVE_RATES
 from privfed.report import audit_pictures, page, words
 from privfed.report.html import AUDIT_PAGE
-from privfed.report.tables import Table as Cells
 from privfed.rounding import at_least, outwards
+from privfed.table import Marked, Table, for_terminal
 
 
 def render_audit(results: AuditResults) -> str:
@@ -23,15 +21,13 @@ def render_audit(results: AuditResults) -> str:
         results=results,
         pictures=audit_pictures,
         words=words,
-        attacks=Cells(
-            audit_pictures.ATTACKS,
-            tuple(audit_pictures.attack_rows(results)),
-            2,
-        ),
+        beside=_beside(results),
+        attacks=_attacks(results),
         membership=_membership(results),
         checks=_checks(results),
         checked=_checked(results),
         bounds=_bounds(results),
+        flags=_flags(results),
         provenance=results.provenance,
     )
 
@@ -47,51 +43,96 @@ def write_audit(results: AuditResults, directory: Path) -> Path:
 
 def audit_tables(results: AuditResults) -> Group:
     """Return the audit for the terminal, in 80 columns: verdicts, onlookers, flags."""
-    verdicts = Table(title="What must hold", title_justify="left", show_header=False)
-    for verdict in results.verdicts:
-        sign = "[green]holds[/]" if verdict.held else "[bold red]FAILS[/]"
-        verdicts.add_row(sign, f"[bold]{escape(verdict.name)}[/]\n{escape(verdict.words)}")
-    seen = Table(title="What each onlooker got of lone rows", title_justify="left")
-    for name in ("onlooker", "recovered", "picked out"):
-        seen.add_column(name, justify="left" if name == "onlooker" else "right")
-    for attack in results.attacks:
-        if attack.batch_size == 1 and attack.encoding == results.attacks[0].encoding:
-            seen.add_row(
-                escape(attack.onlooker),
-                f"{attack.recovered} of {attack.rows}",
-                f"{attack.identified}",
-            )
-    members = Table(title="Who was a member (LiRA)", title_justify="left")
-    for name in ("trained", "AUC, 95 %", "found at 1 % accused, 95 %"):
-        members.add_column(name, justify="left" if name == "trained" else "right")
-    for each in results.membership:
-        members.add_row(
-            escape(each.trained),
+    verdicts = [
+        (
+            Marked("holds", "holds") if verdict.held else Marked("FAILS", "fails"),
+            Marked(verdict.name, "meant"),
+            verdict.words,
+        )
+        for verdict in results.verdicts
+    ]
+    seen = [
+        (attack.onlooker, f"{attack.recovered} of {attack.rows}", f"{attack.identified}")
+        for attack in results.attacks
+        if attack.batch_size == 1 and attack.encoding == results.attacks[0].encoding
+    ]
+    members = [
+        (
+            each.trained,
             _with_interval(each.auc, each.auc_interval),
             _with_interval(each.true_positive_rates[1], each.true_positive_intervals[1]),
         )
-    return Group(verdicts, seen, members, _flags(results))
+        for each in results.membership
+    ]
+    return Group(
+        for_terminal(Table(("", "", ""), verdicts, 3), title="What must hold", header=False),
+        for_terminal(
+            Table(("onlooker", "recovered", "picked out"), seen),
+            title="What each onlooker got of lone rows",
+        ),
+        for_terminal(
+            Table(("trained", "AUC, 95 %", "found at 1 % accused, 95 %"), members),
+            title="Who was a member (LiRA)",
+        ),
+        for_terminal(
+            _flags(results),
+            title="Runs flagged, by what was planted",
+            caption="bold: the check meant for the fault",
+        ),
+    )
 
 
 def _flags(results: AuditResults) -> Table:
-    names, rows = audit_pictures.flags(results)
-    table = Table(
-        title="Runs flagged, by what was planted",
-        caption="bold: the check meant for the fault",
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column("planted")
-    for name in names:
-        table.add_column(name, justify="right")
-    for planted, cells in rows:
-        table.add_row(
-            escape(planted), *(f"[bold]{text}[/]" if kind else text for text, kind in cells)
+    names = [check.name for check in results.checks]
+    rows = [
+        (
+            audit_pictures.in_words(each.planted),
+            *(
+                Marked(
+                    f"{each.flagged[name]} of {each.runs}", "meant" if name == each.meant else ""
+                )
+                for name in names
+            ),
         )
-    return table
+        for each in results.detections
+    ]
+    return Table(("Planted", *names), rows)
 
 
-def _membership(results: AuditResults) -> Cells:
+def _beside(results: AuditResults) -> list[Table]:
+    """Each recovered row beside the true one, an attribute a line and an onlooker a column."""
+    tables = []
+    for number, said in enumerate(results.beside.rows, start=1):
+        columns = [
+            [Marked(cell, "hit" if hit else "") for cell, hit in zip(cells, hits, strict=True)]
+            for _, cells, hits in said
+        ]
+        head = (f"Row {number}", *(who for who, _, _ in said))
+        rows = list(zip(results.beside.columns, *columns, strict=True))
+        tables.append(Table(head, rows, len(head)))
+    return tables
+
+
+def _attacks(results: AuditResults) -> Table:
+    rows = [
+        (
+            attack.onlooker,
+            attack.encoding,
+            str(attack.batch_size),
+            f"{attack.recovered} of {attack.rows}",
+            str(attack.wrong),
+            words.MISSING
+            if attack.identified is None
+            else f"{attack.identified} (chance {attack.rows / attack.candidates:.1f})",
+            words.percent(attack.attributes_right),
+        )
+        for attack in results.attacks
+    ]
+    head = ("Who sees what", "Encoding", "Batch", "Recovered", "Wrong", "Picked out", "Right")
+    return Table(head, rows, 2)
+
+
+def _membership(results: AuditResults) -> Table:
     head = ["Trained", "Right: members, others", "AUC (95 %)"]
     head += [f"Found at {rate:.1%} accused (95 %)" for rate in FALSE_POSITIVE_RATES]
     rows = [
@@ -108,20 +149,20 @@ def _membership(results: AuditResults) -> Cells:
         )
         for each in results.membership
     ]
-    return Cells(tuple(head), tuple(rows))
+    return Table(tuple(head), tuple(rows))
 
 
-def _checks(results: AuditResults) -> Cells:
+def _checks(results: AuditResults) -> Table:
     rows = tuple((c.name, c.statistic, c.threshold, c.blind) for c in results.checks)
-    return Cells(("Check", "Measures", "Flags", "Cannot see"), rows, 4)
+    return Table(("Check", "Measures", "Flags", "Cannot see"), rows, 4)
 
 
-def _checked(results: AuditResults) -> Cells:
+def _checked(results: AuditResults) -> Table:
     rows = [
         (check.name, *(_measured(checked[check.name]) for checked in results.checked.values()))
         for check in results.checks
     ]
-    return Cells(("Check", *(f"{noise} noise" for noise in results.checked)), tuple(rows))
+    return Table(("Check", *(f"{noise} noise" for noise in results.checked)), tuple(rows))
 
 
 def _measured(checked: Checked) -> str:
@@ -129,7 +170,7 @@ def _measured(checked: Checked) -> str:
     return f"{checked.statistic:.3g} (p = {words.compact(checked.p_value)}{flag})"
 
 
-def _bounds(results: AuditResults) -> Cells:
+def _bounds(results: AuditResults) -> Table:
     rows = [
         (
             audit_pictures.in_words(name),
@@ -142,7 +183,7 @@ def _bounds(results: AuditResults) -> Cells:
         for name, bound in results.bounds.items()
     ]
     head = ("Planted", "Right guesses", "ε at least", "Second way", "Ceiling", "p of the claim")
-    return Cells(head, tuple(rows))
+    return Table(head, tuple(rows))
 
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
@@ -12,7 +10,7 @@ from privfed.audit.onlookers import Attack
 from privfed.audit.results import SOUND
 from privfed.report.charts import Bar, Group, Palette, _bare, _panel, bar_chart
 from privfed.report.pictures import Key, Picture, groups_in_words, picture
-from privfed.report.words import MISSING, decimal, percent
+from privfed.report.words import decimal
 from privfed.rounding import at_least
 
 _TICKS = (0.001, 0.01, 0.1, 1.0)
@@ -27,9 +25,6 @@ BOUND_KEY = (
     Key("lower bound on ε at 95 %", "accent"),
     Key("the claim for an outsider", "ink", "mark"),
 )
-
-
-ATTACKS = ("Who sees what", "Encoding", "Batch", "Recovered", "Wrong", "Picked out", "Right")
 
 
 def onlooker_bars(results: AuditResults) -> Picture:
@@ -87,43 +82,6 @@ def roc_curves(results: AuditResults) -> Picture:
     said = " ".join(f"{each.trained}: area {decimal(each.auc)}." for each in results.membership)
     heading = "Members found against others accused"
     return picture("fig-roc", heading, heading, said, lambda palette: _roc(results, palette))
-
-
-def flags(results: AuditResults) -> tuple[tuple[str, ...], list[tuple[str, list[tuple[str, str]]]]]:
-    """Return the table of flags: the checks' names, and for each planted thing cells and kinds.
-
-    A cell's kind is "meant" where the check is meant for the fault, else "".
-    """
-    names = tuple(check.name for check in results.checks)
-    rows = [
-        (
-            in_words(each.planted),
-            [
-                (f"{each.flagged[name]} of {each.runs}", "meant" if name == each.meant else "")
-                for name in names
-            ],
-        )
-        for each in results.detections
-    ]
-    return names, rows
-
-
-def attack_rows(results: AuditResults) -> Sequence[tuple[str, ...]]:
-    """Return the table of onlookers as cells."""
-    return [
-        (
-            attack.onlooker,
-            attack.encoding,
-            str(attack.batch_size),
-            f"{attack.recovered} of {attack.rows}",
-            str(attack.wrong),
-            MISSING
-            if attack.identified is None
-            else f"{attack.identified} (chance {attack.rows / attack.candidates:.1f})",
-            percent(attack.attributes_right),
-        )
-        for attack in results.attacks
-    ]
 
 
 def _lone(results: AuditResults) -> list[Attack]:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from privfed.report.charts import Spend, Trade, epsilon_chart, trade_chart
 from privfed.report.pictures import Key, Picture, on_split, picture, slug
-from privfed.report.tables import Table
 from privfed.report.view import Line, Role, View
 from privfed.report.words import MISSING, compact, given, percent, percent_range, present, upper
 from privfed.rounding import as_given
+from privfed.table import Table
 
 PRIVATE: tuple[Role, ...] = ("private", "released")
 

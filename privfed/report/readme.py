@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from pathlib import Path
 
 from privfed.errors import ConfigError
@@ -16,6 +16,7 @@ from privfed.report.svg import drawing
 from privfed.report.view import View
 from privfed.report.words import count, percent, present
 from privfed.rounding import as_given, outwards
+from privfed.table import Table, markdown
 from psi.storage import whole_file
 
 _DPI = 160
@@ -40,7 +41,7 @@ def readme_table(results: Results) -> str:
     lines = list(dict.fromkeys(line for split in view.splits for line in view.lines(split)))
     rows = []
     for line in lines:
-        cells = [line.label.replace("|", r"\|")]
+        cells = [line.label]
         for split in view.splits:
             if line not in view.lines(split):
                 cells += ["–", "–"]
@@ -50,15 +51,13 @@ def readme_table(results: Results) -> str:
             cells.append(_with_interval(s.unseen_accuracy, s.unseen_ci95))
         rows.append(cells)
     majority = _majority_row(view)
-    table = [
-        _markdown(cells) for cells in (head, ["---", *["---:"] * (len(head) - 1)], *rows, *majority)
-    ]
+    table = markdown(Table(head, [*rows, *majority]))
     terms = _terms(results, {line.arm for line in lines})
     rows_note = gains.other_rows(view)
     notes = [*([rows_note] if rows_note else []), *terms]
     # Each a paragraph of its own, under the table.
     under = [line for note in notes for line in ("", note)]
-    return "\n".join([*table, *under]).replace("\u00a0", " ")
+    return "\n".join([table, *under]).replace("\u00a0", " ")
 
 
 def _terms(results: Results, shown: Set[str]) -> list[str]:
@@ -85,10 +84,6 @@ def _majority_row(view: View) -> list[list[str]]:
         s = view.summary(split, view.federated(split) or view.lines(split)[0])
         cells += [percent(s.majority_accuracy), percent(s.unseen_majority)]
     return [cells] if view.splits else []
-
-
-def _markdown(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def readme_picture(results: Results, path: Path) -> None:

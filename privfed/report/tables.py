@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from privfed.report.paper import PAPER, PaperArm
 from privfed.report.pictures import paper_lines
 from privfed.report.view import ROLES, Line, View
@@ -17,15 +15,7 @@ from privfed.report.words import (
     size,
     span,
 )
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells as text; the first `words` columns hold words, the others numbers."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    words: int = 1
+from privfed.table import Table
 
 
 def summary_table(view: View, split: str) -> Table:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
-from rich.table import Table
+from rich import table as rich_table
 
 from privfed.experiment.results import Results
 from privfed.report import gains
 from privfed.report.view import View
 from privfed.report.words import MISSING, duration, present, size
 from privfed.rounding import outwards
+from privfed.table import Table, for_terminal
 
 
-def terminal_table(results: Results) -> Table:
+def terminal_table(results: Results) -> rich_table.Table:
     """Return the figures that matter most, an arm a row, a split a block; fits 80 columns.
 
     Args:
@@ -27,35 +27,32 @@ def terminal_table(results: Results) -> Table:
     view = View(results)
     other_rows = gains.other_rows(view)
     seeds = max((summary.seeds for summary in results.summaries), default=0)
-    table = Table(
+    rows: list[tuple[str, ...]] = []
+    for split in view.splits:
+        rows.append((split,))
+        for line in view.lines(split):
+            s = view.summary(split, line)
+            spent = s.encryption_seconds_per_round
+            rows.append(
+                (
+                    line.label,
+                    _with_half(s.test_accuracy_mean, s.test_accuracy_ci95),
+                    _hundredths(s.seen_accuracy),
+                    _hundredths(s.unseen_accuracy),
+                    _hundredths(s.unseen_majority),
+                    size(s.upload_bytes_per_round) if s.upload_bytes_per_round else MISSING,
+                    duration(spent) if present(spent) and spent else MISSING,
+                )
+            )
+    return for_terminal(
+        Table(("arm", "test", "seen", "unseen", "majority", "up", "encrypt"), rows),
         title=f"{view.dataset}{' (surrogate)' if view.is_surrogate else ''}, accuracies in %",
         caption=(
             f"{'±: half a 95 % interval; ' if seeds > 1 else ''}seen: test rows whose ID the arm "
             "trained on; unseen: no party did; majority: its class on the unseen; up: a round"
-            f"{f'. {escape(other_rows)}' if other_rows else ''}"
+            f"{f'. {other_rows}' if other_rows else ''}"
         ),
-        title_justify="left",
-        caption_justify="left",
     )
-    table.add_column("arm", overflow="fold", min_width=max(map(len, view.splits), default=0))
-    for name in ("test", "seen", "unseen", "majority", "up", "encrypt"):
-        table.add_column(name, justify="right", overflow="fold")
-    for split in view.splits:
-        table.add_section()
-        table.add_row(f"[bold]{escape(split)}[/bold]")
-        for line in view.lines(split):
-            s = view.summary(split, line)
-            spent = s.encryption_seconds_per_round
-            table.add_row(
-                escape(line.label),
-                _with_half(s.test_accuracy_mean, s.test_accuracy_ci95),
-                _hundredths(s.seen_accuracy),
-                _hundredths(s.unseen_accuracy),
-                _hundredths(s.unseen_majority),
-                size(s.upload_bytes_per_round) if s.upload_bytes_per_round else MISSING,
-                duration(spent) if present(spent) and spent else MISSING,
-            )
-    return table
 
 
 def _with_half(mean: float, interval: tuple[float, float] | None) -> str:
