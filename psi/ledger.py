@@ -54,9 +54,9 @@ class Ledger:
         """Count a session to a peer. It stays counted whatever becomes of the session.
 
         Args:
-            peer: Who asks, as authenticated: its certificate's fingerprint.
-            items: The size of its set. An empty one counts as one item: in place of the element
-                that confirms the key a side that cheats can ask for an ID, in every session.
+            peer: The fingerprint of the certificate by which the peer was authenticated.
+            items: The size of its set. An empty set counts as one item: in every session a side
+                that cheats can ask for one ID in place of the element that confirms the key.
 
         Raises:
             QueryLimitError: It is more than the peer may still ask; nothing is counted.
@@ -101,7 +101,7 @@ class Ledger:
             )
 
     def _begin(self) -> None:
-        """Make the file, whole from its first moment: another session may open it in the next."""
+        """Make the file in one step: another session may open it at any moment."""
         target = Path(os.path.realpath(self._path))
         part = target.with_name(f".{secrets.token_hex(8)}.part")
         try:
@@ -133,7 +133,7 @@ class Ledger:
                 yield database
                 database.execute("COMMIT")
         except sqlite3.Error as error:
-            # Without the count the limit would be none.
+            # Without the count there would be no limit.
             raise ConfigError(
                 f"{self._path} cannot count ({error}): choose a folder that can be written, or "
                 "begin a new ledger or store"

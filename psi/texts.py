@@ -1,7 +1,7 @@
-"""Columns of millions of texts without a Python object for each: UTF-8 bytes and where each ends.
+"""Columns of millions of texts without a Python object for each: UTF-8 bytes and end offsets.
 
-That is how Arrow keeps them, so what a reader of files gives is taken as it is. `Texts` are the
-texts themselves, `TextKeys` the keys that are matched: both read like lists.
+Arrow keeps texts in this way, so what a reader of files returns is used without a copy. `Texts` are
+the texts themselves, `TextKeys` the keys that are matched: both read like lists.
 """
 
 import bisect
@@ -63,7 +63,7 @@ class Texts(Sequence[str]):
         """
         data = "".join(values).encode()
         pieces: Sequence[str | bytes] = values
-        if not data.isascii():  # then characters are not bytes
+        if not data.isascii():  # then a character may be several bytes
             pieces = [text.encode() for text in values]
         offsets = np.zeros(len(values) + 1, np.int64)
         np.cumsum(np.fromiter(map(len, pieces), np.int64, len(values)), out=offsets[1:])
@@ -79,13 +79,13 @@ class Texts(Sequence[str]):
         return data[offsets[place] : offsets[place + 1]].tobytes()
 
     def contents(self) -> Iterator[bytes]:
-        """Return the UTF-8 bytes of all texts."""
+        """Yield the UTF-8 bytes of all texts."""
         for data, offsets in self.chunks:
             whole, ends = data.tobytes(), offsets.tolist()
             yield from (whole[start:end] for start, end in itertools.pairwise(ends))
 
     def picked(self, rows: Sequence[int]) -> list[str]:
-        """Return some of the texts in the order asked for; -1 gives an empty one."""
+        """Return some of the texts in the given order; -1 stands for an empty one."""
         return ["" if row < 0 else self.content(row).decode() for row in rows]
 
     def filled_rows(self, see_chunk: Callable[[Chunk], None]) -> NDArray[np.intp]:
@@ -120,7 +120,7 @@ class TextKeys(Sequence[bytes]):
 
     Attributes:
         texts: The column.
-        rows: Which of the texts they are.
+        rows: The numbers of the texts that have a key.
     """
 
     def __init__(self, texts: Texts, rows: NDArray[np.intp]) -> None:

@@ -1,9 +1,9 @@
-"""The field of 2^255 - 19 in vector lanes: all that an element can do but be multiplied.
+"""The field of 2^255 - 19 in vector lanes: everything but multiplication.
 
-An element is a few limbs of each lane's number. How wide they are, and how they are multiplied,
-a subclass says. Sums, differences and products keep their limbs as they come out; carries are
-taken when something needs smaller limbs. Bounds are those of `Lanes`: exact for any input, and
-checked while code is generated.
+The number in each lane is cut into a few limbs. A subclass says how wide they are and how they are
+multiplied. Sums, differences and products keep their limbs as they come out; carries are taken
+only when something needs smaller limbs. Bounds are those of `Lanes`: they hold for any input, and
+are checked while code is generated.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ WORDS = 4  # 64-bit words of an encoding
 
 
 class Element:
-    """One element of the field a lane: limb k counts 2^(the sum of the widths before k)."""
+    """One element of the field in each lane; limb k counts 2^(the sum of the widths before k)."""
 
     widths: ClassVar[tuple[int, ...]]
-    lanes: ClassVar[int]  # how many are fastest
+    lanes: ClassVar[int]  # as many as are fastest
     __slots__ = ("_operand", "limbs")
 
     def __init__(self, limbs: Sequence[Lanes]) -> None:
-        """Take one `Lanes` a limb, the least significant first."""
+        """Take one `Lanes` for each limb, the least significant first."""
         self.limbs = tuple(limbs)
         self._operand: Self | None = None
 
@@ -101,7 +101,7 @@ class Element:
         return self + (-other)
 
     def __neg__(self) -> Self:
-        # From a multiple of p, each limb of which is no less than this one's.
+        # Subtract from a multiple of p in which each limb is at least as large as this one's.
         limbs = list(zip(self.limbs, self._cut(P), strict=True))
         multiple = max(-(-limb.most // part) for limb, part in limbs)
         return type(self)([limb.taken_from(multiple * part) for limb, part in limbs])
@@ -153,7 +153,7 @@ class Element:
         limbs, starts = list(self.operand().limbs), accumulate(self.widths, initial=0)
         if sum(limb.most << start for limb, start in zip(limbs, starts, strict=False)) >= 2 * P:
             raise OverflowError("an operand is below 2p")
-        # Below 2p, so that p is in it once if adding 19 makes it 2^255 or more, else not at all.
+        # It is below 2p. It is p or more exactly if adding 19 makes it 2^255 or more.
         over = self.code.constant(19)
         for limb, width in zip(limbs, self.widths, strict=True):
             over = (limb + over) >> width
@@ -190,10 +190,10 @@ class Element:
         elements: Sequence[Self],
         more: int = 0,
     ) -> list[Any]:
-        """Call a formula on operands as a function of the module (`Code.call`).
+        """Call a formula on operands, as a function of the generated module (see `Code.call`).
 
         Args:
-            name: The function's.
+            name: Name of the function.
             formula: Takes elements; returns the limbs of an operand after `more` other lanes.
             elements: What it is called with.
             more: How many other lanes it returns.
@@ -209,7 +209,7 @@ class Element:
 
     @classmethod
     def _bounds(cls) -> list[int]:
-        """Return how great an operand's limbs are at most."""
+        """Return the largest value of each limb of an operand."""
         return [(1 << width) + (1 << (width - 6)) for width in cls.widths]
 
     @classmethod

@@ -1,7 +1,7 @@
 """The field's multiplication by 32-bit products: ten limbs of 26 and 25 bits, four lanes.
 
-For processors with AVX2 (vpmuludq) and without 52-bit products. Limb k ought to count 2^(25.5 k)
-and counts half a bit more if k is odd, so that the product of two odd limbs counts twice.
+For processors with AVX2 (vpmuludq) and without 52-bit products. Limb k counts 2^(25.5 k), rounded
+up to a whole bit; so the product of two limbs with odd k counts twice.
 """
 
 from collections.abc import Sequence

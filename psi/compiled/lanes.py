@@ -1,8 +1,8 @@
 """Unsigned 64-bit lanes as an LLVM vector, with a bound that is known while code is generated.
 
-Formulas compute with `Lanes` as with numbers, which generates code. Each knows the most that any
-of its lanes can hold, whatever the input: arithmetic that could wrap around raises while code is
-generated, so that code which exists cannot overflow. LLVM lowers the vectors to whatever the
+Formulas compute with `Lanes` as with numbers, and this generates code. Each `Lanes` knows the most
+that any of its lanes can hold, whatever the input. Arithmetic that could wrap around raises while
+code is generated, so generated code cannot overflow. LLVM translates the vectors to what the
 processor has. There is no branch on a lane: a choice is a mask, all bits set or none.
 """
 
@@ -40,9 +40,9 @@ class Code:
         self.builder.store(lanes.value, self.builder.gep(vectors, [index]), align=8)
 
     def mask(self, condition: Any) -> "Lanes":
-        """Return all bits of all lanes, if the condition (an i1) holds."""
-        # An empty instruction that LLVM cannot look through: else it could find out that the mask
-        # stands for a condition, and branch on it.
+        """Return a mask with all bits set if the condition (an i1) holds, and none otherwise."""
+        # An empty instruction that LLVM cannot look through. Otherwise it could find out that the
+        # mask stands for a condition, and branch on it.
         opaque = ir.FunctionType(WORD, [WORD])
         bits = self.builder.sext(condition, WORD)
         bits = self.builder.asm(opaque, "", "=r,0", [bits], side_effect=False)
@@ -58,12 +58,12 @@ class Code:
         arguments: Sequence[Any],
         results: int,
     ) -> list[Any]:
-        """Call a formula as a function of this module, which the first call generates.
+        """Call a formula as a function of the generated module; the first call generates it.
 
         Args:
-            name: The function's.
+            name: Name of the function.
             formula: Takes where its code goes and the values of its arguments.
-            arguments: LLVM values, vectors all.
+            arguments: LLVM values, all of them vectors.
             results: How many lanes the formula returns.
 
         Returns:
@@ -86,7 +86,7 @@ class Code:
 
 
 class Lanes:
-    """Numbers from 0 to `most`, one a lane, in one LLVM value."""
+    """Numbers from 0 to `most`, one in each lane, in one LLVM value."""
 
     __slots__ = ("code", "most", "value")
 
@@ -121,7 +121,7 @@ class Lanes:
         """
         if max(self.most, other.most) >> 32:
             raise OverflowError("a factor has at most 32 bits: reduce it first")
-        # LLVM knows the product of two low halves for one instruction.
+        # LLVM recognises the product of two low halves as one instruction.
         product = self.code.builder.mul(self.low(32).value, other.low(32).value)
         return self._of(product, self.most * other.most)
 
@@ -174,5 +174,5 @@ class Lanes:
 
 
 def _filled(number: int) -> int:
-    """Return the greatest number of as many bits."""
+    """Return the greatest number with as many bits as this one."""
     return (1 << number.bit_length()) - 1

@@ -23,7 +23,7 @@ from psi.compiled.ristretto_code import DIGIT_BITS, DIGITS, KIND
 
 __all__ = ["are_valid", "from_uniform", "multiply"]
 
-_GROUPS_A_THREAD = 64  # at least: some milliseconds' work
+_GROUPS_A_THREAD = 64  # at least: work of some milliseconds
 _WORDS, _RESULT = array("uint64", 3), array("uint64", 3, write=True)
 
 
@@ -68,7 +68,7 @@ def _loops(source: int) -> tuple[Any, Any, Any]:
     @compiled(array("uint8", 1), _WORDS, _RESULT, _RESULT)
     def multiply(scalar: Any, words: Any, out: Any, valid: Any) -> None:
         _ = source
-        # Digits from -8 to 8, the first of which counts most: no branch, no address by a secret.
+        # Digits from -8 to 8, the most significant first; no branch or address depends on a secret.
         digits = np.empty((DIGITS, 2), np.int64)
         carry = 0
         for index in range(DIGITS):
@@ -109,16 +109,16 @@ _multiply, _map, _check = _loops(
 def multiply(
     scalar: bytes, points: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return each point times one scalar, and which of the results count.
+    """Return each point times one scalar, and which results are valid.
 
     Args:
         scalar: 32 little-endian bytes, whose top bit is ignored.
         points: Encodings, shape (n, 32).
 
     Returns:
-        Encodings, shape (n, 32); and a mask, shape (n,), of the rows where the encoding that went
-        in is valid and the one that comes out is not the identity's (so the one that went in is
-        not either). Other rows hold no meaning.
+        Encodings, shape (n, 32); and a mask, shape (n,), of the rows whose given encoding is valid
+        and whose result is not the identity (so the given point is not the identity either). Other
+        rows have no meaning.
     """
     low = np.frombuffer(scalar, np.uint8).copy()
     low[31] &= 0x7F

@@ -1,8 +1,8 @@
-"""What is done to as many points as there are lanes, as generated code: multiply, map, check.
+"""Generated code that multiplies, maps or checks as many points as there are lanes.
 
 The scalar is secret, and points may be. No branch and no address depends on either: the number of
-steps is fixed, each digit reads every entry of its table, and masks choose. What a digit's mask
-stands for is hidden from LLVM, which could make a branch of it. Neither numba nor LLVM promises
+steps is fixed, each digit reads every entry of its table, and masks choose. LLVM cannot see what a
+digit's mask stands for; otherwise it could turn it into a branch. Neither numba nor LLVM promises
 more, and memory is not wiped.
 """
 
@@ -37,7 +37,7 @@ _GREATEST_DIGIT = 8
 def _kind() -> type[Element] | None:
     settings: Any = config
     generator: Any = codegen
-    # What numba is told to compile for, or else what the processor has.
+    # Those that numba is told to compile for, or else those that the processor has.
     features = settings.CPU_FEATURES
     if features is None:
         features = generator.get_host_cpu_features()
@@ -46,7 +46,7 @@ def _kind() -> type[Element] | None:
     return Element32 if "+avx2" in features.split(",") else None
 
 
-KIND: Any = _kind()  # None where nothing that could be compiled beats libsodium
+KIND: Any = _kind()  # None where libsodium is faster than anything that could be compiled
 
 
 class _Memory:

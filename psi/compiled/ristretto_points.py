@@ -136,7 +136,7 @@ def map_to(kind: type[Element], words: Sequence[Lanes]) -> Point:
 
 def _sqrt_ratio_m1(u: _E, v: _E) -> tuple[Lanes, _E]:
     """Return the mask of where u/v is a square, and the root that section 4.2 defines."""
-    # A function of its own, because this is most of the code of what needs it.
+    # A function of its own, as otherwise most of the generated code would be copies of it.
     mask, *root = u.called("sqrt_ratio_m1", _sqrt_ratio_m1_inline, [u, v], more=1)
     return Lanes(u.code, mask), u.of_values(u.code, root)
 
@@ -156,7 +156,7 @@ def _power_p58(x: Element) -> Element:
     """Raise to the power of (p - 5) / 8 = 2^252 - 3."""
     x9 = x.squared(3) * x
     x22 = (x9 * x.square()).square()
-    ones = {5: x22 * x9}  # by n: to the power of 2^n - 1
+    ones = {5: x22 * x9}  # by n: x to the power of 2^n - 1
     for more, total in ((5, 10), (10, 20), (20, 40), (10, 50), (50, 100), (100, 200), (50, 250)):
         ones[total] = ones[total - more].squared(more) * ones[more]
     return ones[250].squared(2) * x

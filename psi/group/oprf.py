@@ -1,8 +1,9 @@
 """The verifiable oblivious pseudorandom function of RFC 9497: VOPRF(ristretto255, SHA-512).
 
-One side has a key k and its public key k·G; the other blinds inputs, has them evaluated, checks
-a proof that they were evaluated under that key, and takes the blinding off. It learns the
-function of its inputs and nothing else of the key; the key's side learns nothing of the inputs.
+One side has a key k and its public key k·G. The other side blinds its inputs, has them evaluated,
+checks a proof that they were evaluated under that key, and removes the blinding. It learns the
+function of its inputs and nothing else about the key. The side with the key learns nothing about
+the inputs.
 Section numbers are those of the RFC.
 """
 
@@ -33,7 +34,7 @@ _CONTEXT = b"OPRFV1-\x01-ristretto255-SHA512"
 
 
 def public_key(key: Scalar) -> Points:
-    """Return k·G, shape (1, 32), by which results under the key are checked."""
+    """Return k·G, shape (1, 32), which checks results under the key."""
     return multiply_base([key])
 
 
@@ -58,7 +59,7 @@ def prove(key: Scalar, blinded: Points, evaluated: Points, *, nonce: Scalar | No
         key: The secret key.
         blinded: Shape (n, 32), n up to MAX_BATCH.
         evaluated: Shape (n, 32).
-        nonce: Drawn afresh; only tests bring their own.
+        nonce: None draws a fresh one; only tests give their own.
 
     Returns:
         PROOF_BYTES bytes.
@@ -87,7 +88,7 @@ def verify(public: Points, blinded: Points, evaluated: Points, proof: bytes) -> 
     Raises:
         KeyConfirmationError: Some element was evaluated under another key.
         DecodeError: The proof holds no scalars.
-        InvalidPointError: A point is no valid encoding of an element but the identity.
+        InvalidPointError: A point is no valid encoding, or is the identity.
     """
     challenge, response = Scalar.decode(proof[:32]), Scalar.decode(proof[32:])
     weights = _weights(public, blinded, evaluated)
@@ -100,7 +101,7 @@ def verify(public: Points, blinded: Points, evaluated: Points, proof: bytes) -> 
 
 
 def _weights(public: Points, blinded: Points, evaluated: Points) -> list[Scalar]:
-    """Return the random factors by which a batch is proved as one (ComputeComposites)."""
+    """Return the random factors that join a batch into one proof (ComputeComposites)."""
     if len(blinded) > MAX_BATCH:
         raise ConfigError(f"a request holds at most {MAX_BATCH} items: ask in several")
     seed = hashlib.sha512(_framed(public.tobytes(), b"Seed-" + _CONTEXT)).digest()

@@ -1,7 +1,7 @@
-"""The only door to the curve: ristretto255, through the libsodium that rbcl bundles.
+"""The only access to the curve: ristretto255, through the libsodium that rbcl bundles.
 
-Batches of `FAST_FROM` points and more go through `psi.compiled.ristretto` instead, where numba is
-installed and the processor has the vectors for it: the same bytes, the same errors.
+Batches of `FAST_FROM` points and more go through `psi.compiled.ristretto` instead, if numba is
+installed and the processor has the vector instructions. Bytes and errors are the same.
 
 Encodings and validity follow RFC 9496; hashing to the group follows RFC 9497 section 4.1
 (hashToGroup of ristretto255-SHA512) on expand_message_xmd of RFC 9380 section 5.3.1. Points
@@ -83,7 +83,7 @@ class Scalar:
 
     @classmethod
     def decode(cls, data: bytes) -> "Scalar":
-        """Return what `reveal` gave.
+        """Make a scalar from what `reveal` returned.
 
         Raises:
             DecodeError: The bytes are not 32, not below the group order, or zero.
@@ -93,7 +93,7 @@ class Scalar:
         return cls(data)
 
     def reveal(self) -> bytes:
-        """Return the 32 little-endian bytes: for scalars of a proof, and for a file under lock."""
+        """Return the 32 little-endian bytes, for scalars of a proof and for a locked file."""
         return self._encoding
 
     def inverse(self) -> "Scalar":
@@ -187,7 +187,7 @@ def hash_to_group(messages: Iterable[bytes], dst: bytes) -> Points:
 
 
 def multiply(scalar: Scalar, points: Points) -> Points:
-    """Multiply each point by one scalar, refusing every encoding that RFC 9496 refuses.
+    """Multiply each point by one scalar; refuse every encoding that RFC 9496 refuses.
 
     Args:
         scalar: The secret multiplier.
@@ -211,7 +211,7 @@ def multiply(scalar: Scalar, points: Points) -> Points:
     scalarmult = _function("crypto_scalarmult_ristretto255", ctypes.c_int, 3)
     out, inp, secret = product.ctypes.data, points.ctypes.data, scalar._encoding
     for offset in range(0, POINT_BYTES * len(points), POINT_BYTES):
-        # Fails on invalid encodings and, the group having prime order, on the identity.
+        # Fails on invalid encodings, and on the identity, as the group has prime order.
         if scalarmult(out + offset, secret, inp + offset) != 0:
             raise _invalid(offset // POINT_BYTES)
     return product
@@ -278,7 +278,7 @@ def _combined(name: str, left: Points, right: Points) -> Points:
 
 
 def _refuse_top_bits(points: Points) -> None:
-    # libsodium 1.0.18 ignores the top bit, so 2^255 + s would pass as a second name of s.
+    # libsodium 1.0.18 ignores the top bit, so 2^255 + s would pass as a second encoding of s.
     _refuse_all_but(points[:, POINT_BYTES - 1] < 0x80)
 
 
@@ -288,7 +288,7 @@ def _refuse_all_but(valid: NDArray[np.bool_]) -> None:
 
 
 def _compiled(count: int) -> ModuleType | None:
-    """Return the compiled group, where there is one and a batch is large enough."""
+    """Return the compiled group, if there is one and the batch is large enough."""
     if count < FAST_FROM or not fast_available():
         return None
     from psi.compiled.ristretto_code import KIND
@@ -310,14 +310,14 @@ def _dst_prime(dst: bytes) -> bytes:
 
 @functools.cache
 def _function(name: str, result: type[ctypes.c_int] | None, arity: int) -> Callable[..., int]:
-    # A prototype of our own leaves the one that rbcl uses as it is.
+    # A prototype of our own does not change the one that rbcl uses.
     prototype = ctypes.CFUNCTYPE(result, *[ctypes.c_void_p] * arity)
     return cast("Callable[..., int]", prototype((name, _libsodium())))
 
 
 @functools.cache
 def _libsodium() -> ctypes.CDLL:
-    # Loaded at first use, so that `import psi` costs nothing to those who only ask for help.
+    # Loaded at first use, so that `import psi` stays fast.
     try:
         rbcl = importlib.import_module("rbcl")
     except OSError as error:
@@ -331,8 +331,8 @@ def _libsodium() -> ctypes.CDLL:
 
 
 def _remove_temporary_copy() -> None:
-    # rbcl leaves its 2.8 MB library in the temporary folder at each import. On POSIX a mapped
-    # file outlives its name; delete only a plain file that is ours and where rbcl puts it.
+    # rbcl leaves its 2.8 MB library in the temporary folder at each import. On POSIX a mapped file
+    # stays usable without its name. Delete only a plain file of our own, in rbcl's place.
     if os.name != "posix":
         return
     path = Path(str(getattr(sys.modules.get("rbcl._sodium"), "lib_path", "")))

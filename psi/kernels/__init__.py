@@ -1,13 +1,13 @@
-"""The inner loops of `kkrt`: numba where it is installed and pays, numpy and hashlib elsewhere.
+"""The inner loops of `kkrt`: numba where it is installed and faster, else numpy and hashlib.
 
-Both ways give the same bytes (tests/psi/kernels/test_kernels.py holds them to each other, the hash
-to OpenSSL's and hashlib's). AES is not here: a whole batch through `cryptography` costs 2 ns a
-block.
+Both ways give the same bytes (tests/psi/kernels/test_kernels.py compares them with each other, and
+the hash with OpenSSL's and hashlib's). AES is not here: a whole batch through `cryptography` costs
+2 ns a block.
 
 Memory accesses: `transpose` and the hash itself touch memory in an order that depends on sizes
-only. `tag_rows` reads the row of an item's bin, and `place` follows the bins of items: that order
-is secret from the other side, which does not see it, but not from a process that shares this
-machine's caches. No cuckoo hashing can avoid it.
+only. `tag_rows` reads the row of an item's bin, and `place` follows the bins of items. The other
+side does not see that order, but a process that shares this machine's caches might. No cuckoo
+hashing can avoid it.
 """
 
 import functools
@@ -39,8 +39,8 @@ __all__ = [
     "transpose",
 ]
 
-FAST_FROM = 1 << 16  # below, loading the compiled code (once a process) costs more than it saves
-_TABLE_MOST = 1 << 22  # above, a table of what was seen takes more memory than sorting
+FAST_FROM = 1 << 16  # below, loading compiled code, once in a process, costs more than it saves
+_TABLE_MOST = 1 << 22  # above, a hash table would take more memory than sorting
 
 _BATCH = 1 << 17
 
@@ -52,7 +52,7 @@ def fast_available() -> bool:
 
 
 def load() -> None:
-    """Load or compile the fast kernels now, for whoever measures what comes after."""
+    """Load or compile the fast kernels now, so that later measurements do not include it."""
     importlib.import_module("psi.kernels.fast")
 
 
@@ -69,7 +69,7 @@ def digest_batches(items: Sequence[bytes], key: bytes) -> Iterator[NDArray[np.ui
         for data, offsets in items.texts.chunks:
             digests = _digest(data, offsets.astype(np.int64), key, headed=True)
             first, last = np.searchsorted(items.rows, (start, start + len(digests)))
-            # All of them, mostly: then nothing is copied.
+            # Mostly these are all rows: then nothing is copied.
             yield (
                 digests[items.rows[first:last] - start] if last - first < len(digests) else digests
             )
@@ -140,8 +140,8 @@ def tag_rows(
         third: How many bins there are for each hash index.
         key: 32 bytes.
         tag_bytes: Length of a tag, 1 to 32.
-        offsets: What to add to each row (exclusive or) before hashing it: shape (n / k, 64), the
-            first for the first k rows and so on.
+        offsets: What is added to each row (exclusive or) before it is hashed: shape (n / k, 64),
+            the first for the first k rows and so on.
 
     Returns:
         Shape (n, tag_bytes).
@@ -158,7 +158,7 @@ def transpose(columns: NDArray[np.uint8], n_rows: int) -> NDArray[np.uint8]:
 
     Args:
         columns: Shape (512, n_rows / 8), C-contiguous.
-        n_rows: A multiple of 64. The whole job's size decides whether numba pays.
+        n_rows: Rows of the whole job, a multiple of 64; they decide whether numba is used.
 
     Returns:
         Shape (8 · columns.shape[1], 64).

@@ -1,4 +1,4 @@
-"""Cuckoo hashing as exact matching: one function, run by the interpreter or compiled by numba."""
+"""Cuckoo hashing as exact matching: one function, which Python runs or numba compiles."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def place_items(flat: Any, n: int, table: Any, visited: Any, parents: Any, queue
                     if table[near] < 0:
                         empty = near
                         break
-        while True:  # each item on the path moves one bin on; the new one takes the first
+        while True:  # each item on the path moves to the next bin; the new one takes the first
             source = parents[empty]
             mover = item if source < 0 else table[source] // 3
             slot = 3 * mover

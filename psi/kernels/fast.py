@@ -1,4 +1,4 @@
-"""The kernels by numba: keyed BLAKE2s, bit transposition, cuckoo and hash tables, shuffling."""
+"""The kernels compiled by numba: keyed BLAKE2s, bit transposition, hash tables, shuffling."""
 
 import secrets
 from typing import Any
@@ -22,7 +22,7 @@ __all__ = [
     "transpose",
 ]
 
-MAX_ITEM_BYTES = 64  # one block after the key's
+MAX_ITEM_BYTES = 64  # one block after the block of the key
 
 _KEY = array("uint32", 1)
 _NUMBERS = array("uint64", 1)
@@ -32,7 +32,7 @@ _TAGS = array("uint8", 2, "A")
 
 @compiled(_KEY, int64, result=array("uint32", 2, write=True))
 def _keyed_state(key: Any, digest_bytes: Any) -> Any:
-    """Return the state after the block of the key, in every lane."""
+    """Return the state after the block of the key, the same in every lane."""
     state = np.empty((8, 16), np.uint32)
     words = np.zeros((16, 16), np.uint32)
     lengths = np.full(16, 64, np.uint32)
@@ -61,7 +61,7 @@ def _digest_items(data: Any, ends: Any, headed: Any, key: Any, out: Any) -> None
             block[lane] = 0
             if headed:
                 block[lane, 0], block[lane, 8] = 116, length & 0xFF  # "t", and 8 bytes of length
-            if 0 < length <= 64 - head:  # the caller sees to the others
+            if 0 < length <= 64 - head:  # the caller hashes the others
                 copy_bytes(block[lane, head:].ctypes.data, data[start:].ctypes.data, length)
             lengths[lane] = 64 + head + length
         for lane in range(16):
@@ -90,7 +90,7 @@ def _tag_rows(
     line = np.empty(8, np.uint32)
     for first in range(0, n, 16):
         lanes = min(16, n - first)
-        for lane in range(min(16, n - first - lanes)):  # rows lie anywhere: fetch the next ones
+        for lane in range(min(16, n - first - lanes)):  # rows lie apart: fetch the next
             prefetch(table[bins[first + lanes + lane]].ctypes.data)
         for lane in range(lanes):
             row = bins[first + lane]
@@ -166,7 +166,7 @@ def _head(tags: Any, row: Any) -> Any:
 
 @compiled(_TAGS, array("uint8", 2), array("int32", 1, write=True), array("int64", 1, write=True))
 def _match_tags(theirs: Any, own: Any, table: Any, found: Any) -> None:
-    """Find for each of theirs the one of our own that is the same, by a table of heads."""
+    """Find for each of their tags the equal one of our own, by a hash table of first bytes."""
     mask = np.uint64(len(table) - 1)
     for row in range(len(own)):
         slot = _head(own, row) & mask
@@ -215,7 +215,7 @@ def digest_items(
         data: The items, one after the other.
         ends: Where each begins and the last ends: shape (n + 1,).
         key: 32 bytes.
-        out: Shape (n, 16). Rows of items that are too long are not to be used.
+        out: Shape (n, 16). Rows of items that are empty or too long have no meaning.
         headed: Whether what is hashed begins with the head of `psi.texts.text_key`.
     """
     keys = np.frombuffer(key, np.uint32)
@@ -264,7 +264,7 @@ def transpose(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def all_distinct(numbers: NDArray[np.uint64]) -> bool:
     """Return what `psi.kernels.all_distinct` returns."""
     bits = (2 * len(numbers)).bit_length()
-    # A factor that nobody knows: numbers that all fall on one slot can't be made (universal hash).
+    # A secret factor: nobody can make numbers that all fall into one slot (universal hash).
     factor = np.uint64(secrets.randbits(64) | 1)
     table = np.zeros(1 << bits, np.uint64)
     return bool(_all_distinct(numbers, factor, np.uint64(64 - bits), table))

@@ -1,4 +1,4 @@
-"""The kernels without numba: numpy and hashlib. Also what the fast ones are tested against."""
+"""The kernels without numba, by numpy and hashlib; the fast ones are tested against them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def digest_items(items: Sequence[bytes], key: bytes) -> NDArray[np.uint8]:
 
 def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
     """Return what `psi.kernels.place` returns."""
-    # Lists: the interpreter indexes them several times faster than arrays.
+    # Lists, because Python indexes them several times faster than arrays.
     table, visited, parents, queue = [-1] * n_bins, [-1] * n_bins, [0] * n_bins, [0] * n_bins
     placed = place_items(bins.ravel().tolist(), len(bins), table, visited, parents, queue)
     return np.array(table, np.int64) if placed == len(bins) else None
@@ -64,7 +64,7 @@ def transpose(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return what `psi.kernels.transpose` returns."""
     n_columns, n_bytes = columns.shape
     rows = np.empty((8 * n_bytes, n_columns // 8), np.uint8)
-    for start in range(0, n_bytes, _BLOCK_BYTES):  # one byte a bit: keep that in the cache
+    for start in range(0, n_bytes, _BLOCK_BYTES):  # one byte for each bit: keep them in the cache
         bits = np.unpackbits(columns[:, start : start + _BLOCK_BYTES], axis=1, bitorder="little")
         block = np.packbits(np.ascontiguousarray(bits.T), axis=1, bitorder="little")
         rows[8 * start : 8 * start + len(block)] = block
@@ -86,7 +86,7 @@ def match_tags(theirs: NDArray[np.uint8], own: NDArray[np.uint8]) -> NDArray[np.
 
 def random_order(drawn: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return what `psi.kernels.random_order` returns, from 64 random bits for each place."""
-    # Ties are too rare to bias the order noticeably.
+    # Equal numbers are too rare to bias the order noticeably.
     return np.argsort(drawn, kind="stable")
 
 

@@ -1,6 +1,6 @@
-"""What numba does not offer: BLAKE2s on sixteen messages at once, and a few words to memory.
+"""What numba does not offer: BLAKE2s on sixteen messages at once, copying, prefetching.
 
-BLAKE2s is written on LLVM vectors of sixteen 32-bit words, which LLVM lowers to whatever the
+BLAKE2s is written on LLVM vectors of sixteen 32-bit words, which LLVM translates to what the
 processor has: AVX-512, AVX2, SSE2, NEON.
 """
 
@@ -46,7 +46,7 @@ def _compress(typing_context: Any, state: Any, words: Any, lengths: Any, last: A
         def constant(value: int) -> Any:
             return ir.Constant(vector, [value] * _LANES)
 
-        def rotated(value: Any, bits: int) -> Any:  # LLVM knows it for a rotation
+        def rotated(value: Any, bits: int) -> Any:  # LLVM recognises a rotation
             low = builder.lshr(value, constant(bits))
             return builder.or_(low, builder.shl(value, constant(32 - bits)))
 
@@ -60,7 +60,7 @@ def _compress(typing_context: Any, state: Any, words: Any, lengths: Any, last: A
         before = [load(state_at, index) for index in range(8)]
         message = [load(words_at, index) for index in range(16)]
         v = [*before, *map(constant, INITIAL)]
-        v[12] = builder.xor(v[12], load(lengths_at, 0))  # messages stay below 2^32 bytes
+        v[12] = builder.xor(v[12], load(lengths_at, 0))  # messages are shorter than 2^32 bytes
         flag = builder.insert_element(ir.Constant(vector, ir.Undefined), last_word, word(0))
         zeros = ir.Constant(ir.VectorType(word, _LANES), [0] * _LANES)
         flags = builder.shuffle_vector(flag, flag, zeros)
@@ -98,7 +98,7 @@ def _copy_bytes(typing_context: Any, to: Any, source: Any, count: Any) -> Any:
 
 
 def _prefetch(typing_context: Any, address: Any) -> Any:
-    """Say that the 64 bytes at an address will be read soon; an invalid one does no harm."""
+    """Announce that the 64 bytes at an address will be read soon; any address is harmless."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word = ir.IntType(32)

@@ -1,8 +1,8 @@
 """Everything that is written to disk: whole or not at all.
 
-`outputs` are files for people, in places that they name, through a link or a pipe if that is what
-they named. `records` and secrets are a program's own: they go through no link, and one owner holds
-each. `locks` put secrets under a passphrase. `Process` tells an object from its copy in a fork.
+`outputs` are files for people, in places that they name; links and pipes are followed. `records`
+and secrets are a program's own: no link is followed, and one owner holds each. `locks` put secrets
+under a passphrase. `Process` tells an object from its copy in a fork.
 """
 
 from psi.storage.locks import is_locked, lock, read_passphrase, unlock

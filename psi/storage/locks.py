@@ -1,6 +1,7 @@
 """Secrets under a passphrase: scrypt makes its key, ChaCha20-Poly1305 hides and authenticates.
 
-One lock for every secret that one passphrase guards: a faster one beside it would be guessed first.
+All secrets under one passphrase are locked in this way: if one could be tried faster, an attacker
+would guess the passphrase there.
 """
 
 import os
@@ -53,7 +54,7 @@ def unlock(
         data: What it returned.
         passphrase: The same.
         refusal: The exception to raise where a passphrase is missing.
-        altered: The exception to raise where it does not fit.
+        altered: The exception to raise where the passphrase is wrong or the bytes were altered.
 
     Raises:
         ConfigError: A passphrase is missing or wrong, or the bytes were altered.

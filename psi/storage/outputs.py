@@ -1,9 +1,9 @@
-"""Files that appear whole or not at all, and never in the place of what is read.
+"""Files that appear whole or not at all, and never replace what is read.
 
-A regular file is written beside its place, synced and renamed. One that is replaced leaves its
-mode, without what runs it as its owner; a symbolic link is followed and stays. What is no regular
-file (a pipe, a FIFO, a device, the file that standard output goes to) is written through. Nothing
-here knows of tables or protocols.
+A regular file is written beside its place, synced and renamed. A new one takes over the mode of the
+one it replaces, but no setuid or setgid bit. A symbolic link is followed and stays. What is no
+regular file (a pipe, a FIFO, a device, the file that standard output goes to) is written directly.
+Nothing here knows of tables or protocols.
 """
 
 import contextlib
@@ -22,22 +22,22 @@ from psi.storage.whole import written
 __all__ = ["check_folder", "check_place", "same_file", "whole_file"]
 
 _STANDARD_OUTPUT = 1
-_RUNNING = 0o111  # the bits of a mode that let nobody read or write
+_RUNNING = 0o111  # the bits of a mode that let somebody run the file, not read or write it
 
 
 def check_place(
     path: Path, *, inputs: Iterable[Path] = (), replace: bool = False, room_bytes: int = 0
 ) -> None:
-    """Complain before any work about a place that `whole_file` would refuse after it.
+    """Refuse before any work a place that `whole_file` would refuse after it.
 
     Args:
         path: Where a file is to be written.
         inputs: Files that are read or kept, and so never replaced, `replace` or not.
         replace: Whether a file that is there may be replaced.
-        room_bytes: How much the file may measure.
+        room_bytes: How large the file may become.
 
     Raises:
-        ConfigError: It is an input by any name, is there already, or cannot be written.
+        ConfigError: It is an input, also by another name; or it exists, or cannot be written.
     """
     for other in inputs:
         if same_file(path, other):
@@ -64,14 +64,14 @@ def check_place(
 
 
 def check_folder(folder: Path, name: str | None = None) -> None:
-    """Complain about a folder that nothing can be put into.
+    """Refuse a folder in which nothing can be made.
 
     Args:
         folder: Where something is to be made.
-        name: What to say cannot be written; the folder without it.
+        name: What the error names as not writable; None: the folder.
 
     Raises:
-        ConfigError: It is none, or cannot be written.
+        ConfigError: It is no folder, or cannot be written.
     """
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -103,15 +103,15 @@ def whole_file(
     """Yield a file to write that becomes `path` at the end, unless an error ends it.
 
     Args:
-        path: The place; `check_place` tells beforehand what is wrong with it.
+        path: The place; `check_place` checks it beforehand.
         replace: Whether a file that is there is replaced; it keeps its mode.
-        mode: Who may read it at most; the umask of the process takes from that.
+        mode: Who may read it at most; the umask of the process takes bits away.
         parents: Whether a folder that is missing is made.
         refusal: The exception to raise.
 
     Raises:
-        ConfigError: It cannot be written; what was there is as it was. If that is a file which is
-            not to be replaced, the new one stays beside it, and the message says where.
+        ConfigError: It cannot be written; what was there stays unchanged. If that is a file which
+            is not to be replaced, the new file stays beside it, and the message says where.
     """
     try:
         found = _state(path)
@@ -122,7 +122,7 @@ def whole_file(
         target = _target(path)
         if parents:
             target.parent.mkdir(parents=True, exist_ok=True)
-        # A short name: that of the target may be as long as a name can be.
+        # A short name, as the target's may be as long as a name can be.
         part = target.with_name(f".{secrets.token_hex(8)}.part")
         old = found if replace else None
         if old is not None:
@@ -141,7 +141,7 @@ def whole_file(
 
 @contextlib.contextmanager
 def _through(path: Path, found: os.stat_result) -> Iterator[BinaryIO]:
-    if _is_standard_output(found):  # opened anew, it would be written from its start
+    if _is_standard_output(found):  # opened anew, it would be overwritten from its start
         descriptor = os.dup(_STANDARD_OUTPUT)
     else:
         descriptor = os.open(path, os.O_WRONLY)

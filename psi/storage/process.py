@@ -1,4 +1,4 @@
-"""Where an object was made: secrets and counts must not be used in a fork as well."""
+"""The process that made an object: secrets and counts must not be used in a fork, too."""
 
 import os
 
@@ -17,7 +17,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Process:
-    """The process in which it was made; a fork of it is another one, whatever number it has."""
+    """The process that made this object; a fork is another one, even with the same number."""
 
     __slots__ = ("_made",)
 
@@ -26,5 +26,5 @@ class Process:
 
     @property
     def is_this(self) -> bool:
-        """Whether it was made in the process that asks."""
+        """Whether this object was made in the process that asks."""
         return self._made == (os.getpid(), _forks)

@@ -1,7 +1,7 @@
 """Small records and secrets: replaced as a whole, one owner at a time, no links followed.
 
-A kill or a full disk at any moment leaves the record before or the one after. What a caller's users
-are to see as an error is the caller's: `refusal` makes it.
+A kill or a full disk at any moment leaves either the old record or the new one. The caller chooses
+the exception that its users see: `refusal`.
 """
 
 import errno
@@ -20,14 +20,14 @@ __all__ = ["Record", "read_secret", "read_whole", "write_new", "write_whole"]
 
 _OTHERS = 0o077
 _MOST_BYTES = 1 << 26
-_LOCK, _NEW = ".lock", ".new"  # what the files beside a record are called
+_LOCK, _NEW = ".lock", ".new"  # endings of the files beside a record
 
 
 class Record:
     """A short text on disk that one object at a time may change, in this process or another.
 
     Args:
-        path: The file; locked by a file beside it until `close`. None: nothing is on disk.
+        path: The file; a file beside it locks it until `close`. None: nothing is on disk.
         refusal: The exception to raise.
 
     Attributes:
@@ -46,7 +46,7 @@ class Record:
         self._lock = None if self.path is None else _locked(self.path, refusal)
 
     def read(self) -> str | None:
-        """Return what it says; None if it is not there yet.
+        """Return the text; None if there is none yet.
 
         Raises:
             ConfigError: It cannot be read.
@@ -54,15 +54,15 @@ class Record:
         if self.path is None:
             return None
         data = read_whole(self.path, refusal=self._refusal)
-        # What is no text is nothing that the owner wrote, and reads as nothing it knows.
+        # The owner writes text only: anything else becomes a text that the owner refuses.
         return None if data is None else data.decode(errors="replace")
 
     def write(self, text: str) -> None:
-        """Replace it; the new text is on disk when this returns.
+        """Replace the text; the new one is on disk when this returns.
 
         Raises:
-            ConfigError: It is closed, was forked or cannot be written; what was there before
-                still is.
+            ConfigError: It is closed, this is a fork, or it cannot be written; the old text is
+                still there.
         """
         if not self._process.is_this:
             raise self._refusal(f"{self} belongs to the process it was forked from")
@@ -72,10 +72,10 @@ class Record:
             write_whole(self.path, text.encode(), refusal=self._refusal)
 
     def close(self) -> None:
-        """Let others have it; in a fork, which never had it, the first process keeps it."""
+        """Release the record for others; a call in a fork does not release it."""
         self.closed = True
         if self._lock is not None and not self._lock.closed:
-            if self._process.is_this:  # also where a fork lives on, which has the open file too
+            if self._process.is_this:  # also if a fork, which has the open file, too, lives on
                 fcntl.flock(self._lock, fcntl.LOCK_UN)
             self._lock.close()
 
@@ -92,10 +92,10 @@ class Record:
 def write_whole(
     path: Path, data: bytes, *, mode: int = 0o600, refusal: type[Exception] = ConfigError
 ) -> None:
-    """Replace a file, or make it; for the one owner that it has.
+    """Replace a file, or make it; only for its one owner.
 
     Raises:
-        ConfigError: It cannot be written; what was there before still is.
+        ConfigError: It cannot be written; what was there before stays.
     """
     _check_path(path, refusal)
     try:
@@ -109,7 +109,7 @@ def write_whole(
 def write_new(
     path: Path, data: bytes, *, mode: int = 0o600, refusal: type[Exception] = ConfigError
 ) -> None:
-    """Make a file, of which nobody ever sees a part; never over another one.
+    """Make a file that appears as a whole, and never replaces another one.
 
     Raises:
         ConfigError: It is there already, or cannot be written.
@@ -163,7 +163,7 @@ def read_secret(path: Path, *, refusal: type[Exception] = ConfigError) -> bytes:
 
 
 def _regular(path: Path, flags: int = 0) -> BinaryIO:
-    """Return a file to read; a FIFO in its place would have the reader wait for ever."""
+    """Open a regular file to read; a FIFO would let the reader wait for ever."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -176,12 +176,12 @@ def _regular(path: Path, flags: int = 0) -> BinaryIO:
 
 def _locked(path: Path, refusal: type[Exception]) -> IO[bytes]:
     """Return an open lock file beside `path`; the lock lasts until it is closed."""
-    if path.is_symlink():  # under its other name it would have another lock
+    if path.is_symlink():  # under its real name it would have another lock
         raise refusal(f"cannot use {path}: it is a symbolic link; name the file itself")
-    if path.name.endswith((_LOCK, _NEW)):  # the record of the shorter name would replace it
+    if path.name.endswith((_LOCK, _NEW)):  # a record with the shorter name would replace it
         raise refusal(f"cannot use {path}: {_LOCK} and {_NEW} end other files; rename it")
     try:
-        # A link there may lead to anything of the owner's: it is not followed.
+        # A link there could point to any file of the owner: it is not followed.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         beside = path.with_name(path.name + _LOCK)
         held = os.fdopen(os.open(beside, flags, 0o600), "r+b", buffering=0)
@@ -203,5 +203,5 @@ def _check_path(path: Path, refusal: type[Exception]) -> None:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    # Python itself refuses a name with a null character, and a folder's where a file's is due.
+    # A ValueError is Python's own, for a name with a null character or without a file's name.
     return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -1,4 +1,4 @@
-"""The one way in which a file comes to be: beside its place, synced, and then put there."""
+"""The one way in which a file is made: beside its place, synced, and then put there."""
 
 import contextlib
 import os
@@ -26,15 +26,15 @@ def written(
 
     Args:
         target: The place.
-        part: What it is called meanwhile, in the same folder; what a kill left there goes.
+        part: Its name meanwhile, in the same folder; a file that a kill left there is removed.
         mode: Who may read it.
         replace: Whether a file at `target` is replaced; otherwise it stays.
-        like: Whose mode and owner it gets, as far as this user may give them.
+        like: The file whose owner and group it gets, as far as this user may set them.
         keep: Whether `part` stays where a file that is not replaced is in the way.
 
     Raises:
         FileExistsError: There is a file that is not to be replaced.
-        OSError: It cannot be written; what was there is as it was.
+        OSError: It cannot be written; what was there stays unchanged.
     """
     in_the_way = False
     try:
@@ -64,11 +64,11 @@ def _owned(descriptor: int, like: os.stat_result) -> int:
     """Set a file's owner and group, as far as this user may; return the mode bits it may keep."""
     try:
         os.fchown(descriptor, like.st_uid, like.st_gid)
-    except PermissionError:  # another's file becomes one's own
+    except PermissionError:  # somebody else's file becomes this user's
         try:
             os.fchown(descriptor, -1, like.st_gid)
         except PermissionError:
-            return ~_GROUP  # they were for another group
+            return ~_GROUP  # the group's bits were meant for another group
     return ~0
 
 
@@ -77,10 +77,10 @@ def put_new(part: Path, target: Path) -> None:
 
     Raises:
         FileExistsError: Something has the name.
-        OSError: It cannot be given.
+        OSError: The name cannot be given.
     """
     try:
-        target.hardlink_to(part)  # a second name: unlike renaming it never replaces
+        target.hardlink_to(part)  # a second name: unlike renaming, this never replaces a file
     except FileExistsError:
         raise
     except OSError:  # a disk without hard links

@@ -1,1 +1,1 @@
-"""What holds a table becomes columns of keys: files, missing values, normalisation, repeats."""
+"""Tables become columns of keys: files, missing values, normalisation, repeated IDs."""

@@ -1,4 +1,4 @@
-"""The key columns of whatever holds a table, without importing what made it."""
+"""The key columns of any kind of table, without importing the library that made it."""
 
 import decimal
 import importlib
@@ -19,7 +19,7 @@ __all__ = ["Column", "key_columns", "key_names", "whole_numbers"]
 
 Column: TypeAlias = Sequence[object]
 
-# Floats of fewer bits by the name that pandas, Arrow or polars gives them.
+# Types of fewer bits, by the name that pandas, Arrow or polars gives them.
 _NARROW: dict[str, type[np.floating[Any]]] = {
     **dict.fromkeys(("float16", "Float16", "halffloat"), np.float16),
     **dict.fromkeys(("float32", "Float32", "float"), np.float32),
@@ -30,7 +30,7 @@ def key_names(on: str | Sequence[str] | None) -> list[str]:
     """Return the names of the key columns as a list; a nameless column's is "".
 
     Raises:
-        ConfigError: There is none, or one is named twice.
+        ConfigError: There is no name, or one stands twice.
     """
     names = [""] if on is None else [on] if isinstance(on, str) else list(on)
     if not names or len(set(names)) != len(names):
@@ -90,7 +90,7 @@ def whole_numbers(table: Any, column: str, rows: NDArray[np.intp]) -> list[int]:
             number = decimal.Decimal(str(values[row]).strip())
         except decimal.InvalidOperation:
             number = decimal.Decimal("NaN")
-        # Below 2^64 first: 1e999999999 as an integer would fill the memory.
+        # Compare with 2^64 first: 1e999999999 as an integer would fill the memory.
         if not (number.is_finite() and 0 <= number < 1 << 64 and number == int(number)):
             raise ConfigError(
                 f"column {column!r}, row {row}: a sum takes whole numbers from 0 (cents, not euros)"
@@ -114,9 +114,9 @@ def _values(column: Any, name: str) -> Column:
     if isinstance(column, np.ndarray):
         if column.ndim != 1:
             raise ConfigError(f"{name}: an array of IDs has one dimension, not {column.ndim}")
-        if column.dtype.kind == "M":  # Python's own type would cut them
+        if column.dtype.kind == "M":  # Python's own type would lose digits
             return moment_texts(column)
-        # Python's own type would hide how few bits a float has, and make numbers of durations.
+        # Python's own types would hide how few bits a float has, and turn durations into numbers.
         exact = column.dtype.kind in "OUSiubc" or column.dtype == np.float64
         return cast("Column", column.tolist() if exact else list(column))
     if hasattr(column, "to_pylist"):
@@ -149,7 +149,7 @@ def _arrow_values(column: Any) -> Column:
 
 
 def _floats_told_apart(values: Sequence[object], kind: str) -> Column:
-    """Return floats of fewer bits than Python's as what they are: they name fewer integers."""
+    """Return floats with fewer bits than Python's in their own type: they name fewer integers."""
     narrow = _NARROW.get(kind)
     if narrow is None:
         return values

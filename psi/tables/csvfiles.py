@@ -1,7 +1,7 @@
 """Large CSV files by pyarrow, many times faster than row by row; the largest stay on the disk.
 
-Only files without a quote are read so: those read as the standard library reads them (a test
-holds the two to each other).
+Only files without a quote are read so: these pyarrow reads like the standard library (a test
+compares the two).
 """
 
 import importlib
@@ -40,7 +40,7 @@ def read_unquoted(path: Path, separator: str, header: list[str]) -> Mapping[str,
             return None
     arrow, reader = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.csv"))
     options = {
-        # More threads would take more processor time in all.
+        # Several threads would take more processor time in all.
         "read_options": reader.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
         "parse_options": reader.ParseOptions(delimiter=separator),
         "convert_options": reader.ConvertOptions(
@@ -60,11 +60,11 @@ def read_unquoted(path: Path, separator: str, header: list[str]) -> Mapping[str,
 
 
 def write_numbers(file: BinaryIO, columns: Mapping[str, NDArray[np.int64]]) -> bool:
-    """Write columns of numbers as lines of a CSV file; False, and nothing, without pyarrow."""
+    """Write columns of numbers as lines of a CSV file; without pyarrow write nothing: False."""
     if importlib.util.find_spec("pyarrow") is None:
         return False
     arrow, writer = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.csv"))
-    # From their buffers: pyarrow's own conversion of arrays imports pandas, if that is installed.
+    # From buffers, as pyarrow's own conversion of arrays imports pandas, if that is installed.
     arrays = [
         arrow.Array.from_buffers(
             arrow.int64(), len(column), [None, arrow.py_buffer(np.ascontiguousarray(column))]
@@ -77,20 +77,20 @@ def write_numbers(file: BinaryIO, columns: Mapping[str, NDArray[np.int64]]) -> b
 
 
 class FileTexts(Texts):
-    """A column that is read anew from its file, block by block, whenever it is gone through.
+    """A column that is read from its file again, block by block, whenever it is iterated.
 
-    To look at single texts would take a whole reading each: the first look loads the column.
+    Each look at a single text would need a whole reading, so the first one loads the column.
     """
 
     def __init__(self, path: Path, name: str, length: int, options: Mapping[str, Any]) -> None:
-        """Name a column of a file that was read before."""
+        """Take a column of a file that was read before."""
         self._path, self._name, self._length, self._options = path, name, length, options
         self._version = _version(path)
         self._loaded: Texts | None = None
 
     @property
     def chunks(self) -> Iterator[Chunk]:
-        """As for `Texts`.
+        """The chunks of `Texts`, read from the file.
 
         Raises:
             ConfigError: The file has changed meanwhile, or is gone.
@@ -140,7 +140,7 @@ class FileTexts(Texts):
 
 
 def _streamed(path: Path, header: list[str], options: dict[str, Any]) -> Mapping[str, Texts] | None:
-    """Read a file through once, for its faults; return columns that read it again."""
+    """Read a file once to find its faults; return columns that read it again."""
     length = 0
     with importlib.import_module("pyarrow.csv").open_csv(path, **options) as batches:
         if batches.schema.names != header:

@@ -25,8 +25,8 @@ _ARROW_FROM_BYTES = 1 << 21  # below, importing pyarrow costs more than it saves
 def read_table(path: Path) -> Any:
     """Read a table: a mapping of columns of text (CSV), or an Arrow table (.parquet, .pq).
 
-    A CSV file is UTF-8 and has a header; the separator is the one of comma, semicolon and tab
-    that the header has most of. Blank lines are no rows.
+    A CSV file is UTF-8 and has a header. The separator is a comma, semicolon or tab, whichever
+    is most frequent in the header. Blank lines are no rows.
 
     Raises:
         ConfigError: The file cannot be read as such; or pyarrow is missing for Parquet.
@@ -67,7 +67,7 @@ def joined(left: Mapping[str, Any], right: Mapping[str, Any], on: Sequence[str])
 
 
 def write_table(path: Path | None, columns: Mapping[str, Any], *, replace: bool = False) -> None:
-    """Write columns as Parquet (.parquet, .pq) or CSV (anything else), as `psi.storage` writes.
+    """Write columns as Parquet (.parquet, .pq) or CSV (anything else), by `psi.storage`.
 
     Without a path they go to standard output as CSV.
 
@@ -81,7 +81,7 @@ def write_table(path: Path | None, columns: Mapping[str, Any], *, replace: bool 
     if path.suffix.lower() in _PARQUET:
         table = _arrow().table(dict(columns))
         with whole_file(path, replace=replace) as file:
-            # A pipe cannot tell its place, which Parquet notes down.
+            # Parquet records positions, which a pipe cannot tell.
             sink = file if file.seekable() else io.BytesIO()
             importlib.import_module("pyarrow.parquet").write_table(table, sink)
             if isinstance(sink, io.BytesIO):

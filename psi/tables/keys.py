@@ -27,7 +27,7 @@ from psi.texts import TextKeys, Texts, text_key
 __all__ = ["Duplicates", "KeyIndex", "index_keys"]
 
 Duplicates: TypeAlias = Literal["error", "first", "all"]
-_DIGITS = 76  # Arrow's longest decimal; 10^10^9 would fill the memory
+_DIGITS = 76  # of Arrow's longest decimal; 10^10^9 as an integer would fill the memory
 Rows: TypeAlias = NDArray[np.intp]
 
 
@@ -50,15 +50,15 @@ class KeyIndex:
         return np.diff(self.starts)
 
     def aligned_rows(self, matches: Rows, peer_counts: Rows | None, *, leads: bool) -> Rows:
-        """Return the rows of matched keys such that both sides' i-th rows belong together.
+        """Return the rows of matched keys, ordered so that both sides' i-th rows belong together.
 
-        A key with m rows here and n there gives m·n pairs, ordered by the row of the side that
-        leads, then by that of the other.
+        A key with m rows here and n there gives m·n pairs, ordered by the rows of the side that
+        leads, then by those of the other side.
 
         Args:
             matches: Indices of keys, in the order common to both sides.
-            peer_counts: How many rows the other side has of each; None for the own rows of each
-                key once, whatever the other side has.
+            peer_counts: How many rows the other side has of each; None returns this side's rows
+                of each key once, whatever the other side has.
             leads: True on exactly one side, the same in both calls.
         """
         own = self.counts()[matches]
@@ -123,9 +123,9 @@ def index_keys(
 def _single_column_of_texts(
     columns: Sequence[Iterable[object]], normalise: Sequence[Callable[[str], str]]
 ) -> Texts | None:
-    """Return the normalised IDs of most tables: one column, text in every row or nothing (empty).
+    """Return the normalised IDs of a table with one column that holds only texts, as most do.
 
-    None for any other table, and for texts that are no Unicode: `_row_by_row` says which row it is.
+    None for any other table, and for texts that are no Unicode: `_row_by_row` says in which row.
     """
     values: Any = columns[0] if len(columns) == 1 else None
     if not isinstance(values, Texts) and not (
@@ -146,8 +146,8 @@ def _single_column_of_texts(
 def _grouped(texts: Texts, words: MissingWords) -> tuple[Sequence[bytes], Rows, Rows]:
     """Return what `_row_by_row` returns, many times faster and without an object a row.
 
-    Texts are told apart by 128-bit digests under a key that nobody knows: of n texts, two would
-    be taken for one with probability n^2 / 2^129.
+    Texts are told apart by 128-bit digests under a secret key: of n texts, two would be taken for
+    one with probability n^2 / 2^129.
     """
     rows = texts.filled_rows(words.see_chunk)
     keys, secret = TextKeys(texts, rows), secrets.token_bytes(32)
@@ -204,7 +204,7 @@ def _encode(
             continue
         raw = value if isinstance(value, str) else _text(value, name, row)
         text = function(raw) if raw else None
-        if not text:  # missing, or nothing left of it
+        if not text:  # missing, or empty once normalised
             return None
         if text in MISSING_WORDS:
             missing.append(text)
@@ -221,7 +221,7 @@ def _text(value: object, name: str, row: int) -> str | None:
     """Return the text of a value that is not text; None if it is missing."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
-    # A float of so many bits names two integers from there on, and a Decimal ends somewhere.
+    # From 2^bits on a float stands for several integers; a Decimal may have too many digits.
     exact_below = 2.0**53
     if isinstance(value, np.floating):
         exact_below = 2.0 ** (np.finfo(value).nmant + 1)

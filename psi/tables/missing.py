@@ -1,4 +1,4 @@
-"""Words that a missing value was written as: they are IDs like any other, and are warned of."""
+"""Words that stand for a missing value: they are IDs like any other, with a warning."""
 
 import warnings
 from collections import Counter
@@ -11,36 +11,36 @@ from psi.texts import Chunk
 
 __all__ = ["MISSING_WORDS", "MissingWords"]
 
-# What pandas reads as missing but for its broken numbers ("1.#IND"), what it writes for a missing
-# time, and what PostgreSQL and Oracle write.
+# What pandas reads as missing (without its broken numbers, such as "1.#IND"), what it writes for a
+# missing time, and what PostgreSQL and Oracle write.
 _SPELT = [
     *("#N/A", "#N/A N/A", "#NA", "-NaN", "<NA>", "N/A", "NA", "NaN", "None", "Null"),
     *("NaT", "\\N", "(null)"),
 ]
 MISSING_WORDS = frozenset(form for word in _SPELT for form in (word, word.lower(), word.upper()))
 
-_BLOCK = 1 << 16  # texts looked at together: little memory beside the column's own
+_BLOCK = 1 << 16  # texts looked at together, in little memory
 _CONTENTS = {word.encode(): word for word in MISSING_WORDS}
 _LONGEST = max(map(len, _CONTENTS))
-_HEADS = np.zeros(1 << 16, bool)  # which two bytes a word begins with
+_HEADS = np.zeros(1 << 16, bool)  # by two bytes: whether a word begins with them
 for _content in _CONTENTS:
     _HEADS[_content[0] << 8 | _content[1]] = True
 
 
 class MissingWords:
-    """Counts such words in a table's IDs."""
+    """Counts the IDs of a table that are such words."""
 
     def __init__(self) -> None:
         self._ids = 0
         self._words: Counter[str] = Counter()
 
     def see(self, *words: str) -> None:
-        """Count an ID by those of its parts that are such words."""
+        """Count an ID with those of its parts that are such words."""
         self._ids += 1
         self._words.update(words)
 
     def see_chunk(self, chunk: Chunk) -> None:
-        """Count those in a chunk of texts, each of them an ID."""
+        """Count such words in a chunk of texts, each of them an ID."""
         data, every = chunk
         for start in range(0, len(every) - 1, _BLOCK):
             offsets = every[start : start + _BLOCK + 1]

@@ -1,7 +1,7 @@
-"""Dates and times as text: one instant, one text, whatever type and unit it comes in.
+"""Dates and times as text: an instant has one text, whatever its type and unit.
 
-ISO 8601 as `datetime.isoformat` writes it, with as many more digits (in threes) as a finer unit
-needs. A midnight without a time zone is a date; a time with one is written in UTC.
+The text is ISO 8601 as `datetime.isoformat` writes it, with further digits, in threes, if a finer
+unit needs them. A midnight without a time zone is a date; a time with one is written in UTC.
 """
 
 import datetime
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 __all__ = ["arrow_moments", "moment_text", "moment_texts", "polars_moments"]
 
-_NOT_A_TIME = int(np.iinfo(np.int64).min)  # as 64 bits hold it
+_NOT_A_TIME = int(np.iinfo(np.int64).min)  # how 64 bits hold "no time"
 _UTC = "+00:00"
 
 
 def moment_text(value: datetime.date | np.datetime64) -> str | None:
-    """Return the text of a date or time, also pandas' and numpy's; None if it is none (NaT).
+    """Return the text of a date or time, also pandas' and numpy's; None for "no time" (NaT).
 
     Raises:
-        OverflowError: In UTC it is beyond the years that there are.
+        OverflowError: In UTC it is outside the years 1 to 9999.
     """
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else _written(str(np.datetime_as_string(value)))
@@ -32,21 +32,21 @@ def moment_text(value: datetime.date | np.datetime64) -> str | None:
 
 
 def arrow_moments(column: Any) -> list[str | None]:
-    """Return the texts of an Arrow column of timestamps, which Python's own type would cut."""
+    """Return the texts of an Arrow column of timestamps; Python's own type would lose digits."""
     numbers = column.cast("int64").fill_null(_NOT_A_TIME).to_numpy(zero_copy_only=False)
     zone = _UTC if column.type.tz is not None else ""
     return moment_texts(numbers.view(f"datetime64[{column.type.unit}]"), zone)
 
 
 def polars_moments(column: Any) -> list[str | None]:
-    """Return the texts of a polars column of times, which Python's own type would cut."""
+    """Return the texts of a polars column of times; Python's own type would lose digits."""
     numbers = column.to_physical().fill_null(_NOT_A_TIME).to_numpy()
     zone = _UTC if column.dtype.time_zone is not None else ""
     return moment_texts(numbers.view(f"datetime64[{column.dtype.time_unit}]"), zone)
 
 
 def moment_texts(values: NDArray[np.datetime64], zone: str = "") -> list[str | None]:
-    """Return the texts of an array of times of any unit; `zone` goes behind each."""
+    """Return the texts of an array of times of any unit; `zone` is appended to each."""
     texts = np.datetime_as_string(values).tolist()
     return [None if text == "NaT" else _written(text, zone) for text in texts]
 
@@ -54,7 +54,7 @@ def moment_texts(values: NDArray[np.datetime64], zone: str = "") -> list[str | N
 def _written(text: str, zone: str = "") -> str:
     """Return the one text for an instant, from ISO 8601 in any unit."""
     date, _, time = text.partition("T")
-    date += "-01" * (2 - date[1:].count("-"))  # a year or a month is its first day
+    date += "-01" * (2 - date[1:].count("-"))  # a year or a month means its first day
     clock, _, fraction = time.partition(".")
     clock = clock or "00"
     clock += ":00" * (2 - clock.count(":"))

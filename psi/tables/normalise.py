@@ -1,7 +1,7 @@
-"""Ways to make messy IDs comparable: chosen alike on both sides, named in the fingerprint.
+"""Ways to make messy IDs comparable; both sides choose the same, and the fingerprint names it.
 
-A choice is a set of steps, written "nfkc,case,space". However written, they are applied in one
-order, and again until nothing changes, so that normalising twice is normalising once.
+A choice is a set of steps, written "nfkc,case,space". In whatever order they are written, they are
+applied in a fixed order, and again until nothing changes: so normalising twice changes nothing.
 
     nfkc          Unicode NFKC: ligatures, superscripts, full and half width, composed accents
     width         only full and half width forms to the ordinary ones
@@ -10,7 +10,7 @@ order, and again until nothing changes, so that normalising twice is normalising
     email         trim, case, no "mailto:", the domain in ASCII (IDNA); keeps dots and +tags
     phone:DE      E.164, numbers without a country code read as German ("phone": only with one)
 
-Text that is no e-mail address or phone number passes these two steps as it is.
+The last two steps leave text unchanged that is no e-mail address or phone number.
 """
 
 import functools
@@ -29,14 +29,14 @@ Normalise: TypeAlias = str | Mapping[str, str] | Callable[[str], str] | None
 
 _STEPS = ("nfkc", "width", "case", "space", "email", "phone")
 _MOST_ROUNDS = 4
-# Without width or only for direction: soft hyphen, joiners, marks, embeddings and isolates.
+# Characters without width, or for direction only: soft hyphen, joiners, marks, isolates.
 _ZERO_WIDTH = dict.fromkeys(
     [
         *(0x00AD, 0x061C, 0x180E, 0xFEFF),
         *(*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070)),
     ]
 )
-_KEYS_VERSION = 2  # of what a row's key is; another one at the other side is refused
+_KEYS_VERSION = 2  # of how keys are made; sides with different versions refuse each other
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def normalisers(normalise: Normalise, on: Sequence[str]) -> list[Callable[[str],
     """Return one function a key column.
 
     Args:
-        normalise: Steps for every column, steps by column name, a function of one's own for
+        normalise: Steps for every column, steps by column name, the caller's own function for
             every column, or None for exact comparison.
         on: The names of the key columns; one name of any kind for a nameless column.
 
@@ -112,7 +112,7 @@ def normalisers(normalise: Normalise, on: Sequence[str]) -> list[Callable[[str],
 
 
 def key_format(functions: Sequence[Callable[[str], str]]) -> str:
-    """Return how rows become items, as text that is equal on both sides exactly if they agree.
+    """Return a text that describes how rows become items; sides that do the same have the same.
 
     Column names are left out: each side has its own.
 
@@ -125,7 +125,7 @@ def key_format(functions: Sequence[Callable[[str], str]]) -> str:
 
 
 def _width(text: str) -> str:
-    # Half-width kana carry their voicing marks apart: compose them again.
+    # Half-width kana have their voicing marks as extra characters: compose them again.
     return text if text.isascii() else unicodedata.normalize("NFC", text.translate(_narrow()))
 
 

@@ -1,7 +1,7 @@
 """A side's items by bucket: their digests and numbers, on the disk where they are many.
 
-What goes to the disk is encrypted (AES-128-CTR) under a key that never leaves this process, in a
-temporary folder: digests of IDs that can be guessed are as good as the IDs.
+What goes to the disk, into a temporary folder, is encrypted (AES-128-CTR) under keys that never
+leave this process: if IDs can be guessed, their digests are as good as the IDs.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ class Buckets:
             with _disk_explained():
                 self._folder = tempfile.TemporaryDirectory(prefix="psi-")
         self._parts: list[list[Records]] = [[] for _ in range(buckets)]
-        # Every bucket has a key of its own, so that counters may start at zero.
+        # Every bucket has its own key, so counters may start at zero.
         zero = modes.CTR(bytes(16))
         self._ciphers = [
             Cipher(algorithms.AES(secrets.token_bytes(16)), zero) for _ in range(buckets)
@@ -101,7 +101,7 @@ class Buckets:
                 file.write(content)
 
     def _path(self, bucket: int) -> Path:
-        assert self._folder is not None  # noqa: S101 - asked for only then
+        assert self._folder is not None  # noqa: S101 - called only with a folder
         return Path(self._folder.name) / str(bucket)
 
 

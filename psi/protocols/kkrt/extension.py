@@ -1,6 +1,6 @@
-"""OT extension with a 512-bit code: one oblivious pseudorandom function a bin.
+"""OT extension with a 512-bit code: one oblivious pseudorandom function for each bin.
 
-Seeds of 512 transfers stretch to columns of bits; row i of the columns is a one-time pad for bin
+Seeds of 512 transfers expand to columns of bits; row i of the columns is a one-time pad for bin
 i (Ishai, Kilian, Nissim and Petrank 2003). The receiver sends, for code word c of bin i,
 
     u = t0 ^ t1 ^ c,    and keeps t0;    the sender gets    q = t_s ^ (u & s) = t0 ^ (c & s).
@@ -22,7 +22,7 @@ from psi.protocols.kkrt.transfers import SEED_BYTES, TRANSFERS, Seeds
 __all__ = ["Columns", "receive_rows", "send_rows"]
 
 _CHUNK_ROWS = 1 << 15  # 2 MiB of columns stay in the cache
-_APART_BYTES = 64  # columns a power of two apart would fall onto the same places of the cache
+_APART_BYTES = 64  # columns a power of two apart would compete for the same cache lines
 
 Bytes = NDArray[np.uint8]
 
@@ -34,16 +34,16 @@ class Columns:
         """Start the streams.
 
         Args:
-            seeds: 512 of 16 bytes.
+            seeds: The 512 seeds, each of 16 bytes.
             whole: How many rows are going to be read.
         """
-        # A seed is fresh and used once, so that the counter may start at zero.
+        # A seed is fresh and used once, so the counter may start at zero.
         zero = modes.CTR(bytes(SEED_BYTES))
         self._streams = [Cipher(algorithms.AES(seed), zero).encryptor() for seed in seeds]
         self._whole = whole
 
     def rows(self, n_rows: int) -> Iterator[Bytes]:
-        """Return the next rows, some thousand at a time; their number is a multiple of 64."""
+        """Yield the next rows, some thousand at a time; their number is a multiple of 64."""
         space = np.empty((TRANSFERS, _CHUNK_ROWS // 8 + _APART_BYTES), np.uint8)
         columns = [column.data for column in space]
         for start in range(0, n_rows, _CHUNK_ROWS):
@@ -56,12 +56,12 @@ class Columns:
 def receive_rows(
     columns: tuple[Columns, Columns], n_rows: int, codes: Callable[[int, int], Bytes]
 ) -> tuple[Bytes, Bytes]:
-    """Return the receiver's side.
+    """Compute the receiver's side.
 
     Args:
-        columns: Of both seeds of each transfer.
+        columns: The columns of both seeds of each transfer.
         n_rows: A multiple of 64.
-        codes: Gives the code words of the rows from a first up to a last.
+        codes: Returns the code words of the rows from a first up to a last.
 
     Returns:
         The rows t0 to keep and u to send, each of shape (n_rows, 64).
@@ -78,10 +78,10 @@ def receive_rows(
 
 
 def send_rows(columns: Columns, choices: Bytes, received: Bytes) -> Bytes:
-    """Return the sender's side.
+    """Compute the sender's side.
 
     Args:
-        columns: Of the seed of the choice made in each transfer.
+        columns: The columns of the chosen seed of each transfer.
         choices: Shape (64,): the choices' bits.
         received: Shape (n_rows, 64): the receiver's u.
 

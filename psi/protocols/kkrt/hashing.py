@@ -24,7 +24,7 @@ class SessionHashes:
     """The hashes of one session, keyed by its identity, so that both sides have the same."""
 
     def __init__(self, identity: bytes) -> None:
-        """Derive the keys: public to both sides, unpredictable to either before the hellos."""
+        """Derive the keys, which both sides know and neither can predict before the hellos."""
         stream = hashlib.shake_256(b"psi kkrt keys, " + identity).digest(32 + 32 + 6 * 16 + 16)
         self._item_key, self._row_key, aes, self._confirmation = (
             stream[:32],
@@ -36,11 +36,11 @@ class SessionHashes:
         self._code_keys, self._bin_keys = keys[:4], keys[4:]
 
     def digests(self, items: Sequence[bytes]) -> Iterator[Bytes]:
-        """Return the digests of all items in order, some at a time: shape (any, 16)."""
+        """Yield the digests of all items in order, some at a time: shape (any, 16)."""
         return kernels.digest_batches(items, self._item_key)
 
     def row_key(self, bucket: int) -> bytes:
-        """Return the key of the tags in a bucket: bin numbers are those of one bucket."""
+        """Return the key of the tags in a bucket, as bin numbers repeat from bucket to bucket."""
         return hashlib.sha256(self._row_key + bucket.to_bytes(4, "big")).digest()
 
     def bins(self, digests: Bytes, n_bins: int) -> NDArray[np.uint32]:
@@ -67,7 +67,7 @@ def _aes(keys: list[bytes], blocks: Bytes) -> Bytes:
     data = np.ascontiguousarray(blocks).data.cast("B") if len(blocks) else b""
     out = np.empty((len(blocks), len(keys), DIGEST_BYTES), np.uint8)
     for number, key in enumerate(keys):
-        # ECB of single blocks is AES itself, which is what is wanted here.
+        # ECB of single blocks is AES itself, which is wanted here.
         cipher = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
         encrypted = np.frombuffer(cipher.update(data), np.uint8)
         out[:, number] = encrypted.reshape(-1, DIGEST_BYTES)

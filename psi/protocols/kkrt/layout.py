@@ -1,4 +1,4 @@
-"""How large everything in a session is: both sides derive it from the two set sizes.
+"""All sizes of a session; both sides derive them from the sizes of the two sets.
 
 docs/psi-kkrt.md derives the numbers; together they fail with probability below 2^-40.
 """
@@ -10,9 +10,9 @@ from typing import Self
 __all__ = ["HASHES", "MOST_ITEMS", "ROW_BYTES", "Layout", "bins_for", "bucket_items", "tag_bytes"]
 
 HASHES = 3
-MOST_ITEMS = 1 << 27  # what the bound on failures holds for
+MOST_ITEMS = 1 << 27  # the bound on failures holds up to here
 ROW_BYTES = 64
-_BUCKET_ITEMS = 1 << 17  # what both sides need for one stays in the processor's caches
+_BUCKET_ITEMS = 1 << 17  # the work on one bucket fits the processor's caches
 _BINS_AN_ITEM = (27, 20)  # 1.35
 _FEWEST_BINS = 4098
 _CONFIRMATIONS = 128
@@ -25,7 +25,7 @@ class Layout:
     """The sizes of one session.
 
     Attributes:
-        buckets: Into how many parts the sets are cut, by a hash; a power of two.
+        buckets: How many parts a hash cuts the sets into; a power of two.
         receiver_items: The most items of the receiver that a bucket takes.
         sender_items: The items of the sender in each bucket, with dummies.
         bins: The receiver's bins in each bucket.
@@ -61,7 +61,7 @@ class Layout:
 def bucket_items(n_items: int, buckets: int) -> int:
     """Return the room for the items of each bucket: one needs more with probability ≤ 2^-44.
 
-    Bernstein's inequality for n draws of probability 1/buckets, over all buckets; in whole
+    By Bernstein's inequality for n draws of probability 1/buckets, over all buckets; in whole
     numbers, so that both sides compute the same.
     """
     if buckets == 1:
@@ -73,12 +73,12 @@ def bucket_items(n_items: int, buckets: int) -> int:
 
 
 def bins_for(n_items: int, buckets: int = 1) -> int:
-    """Return how many bins n items of a bucket need to fit; divisible by 3.
+    """Return how many bins a bucket of n items needs; divisible by 3.
 
-    With probability at least 1 - 2^-43 the items of all buckets do.
+    With probability at least 1 - 2^-43 the items of all buckets fit.
     """
     numerator, denominator = _BINS_AN_ITEM
-    # Small tables fail most often, and more buckets more often: from two on they are larger.
+    # Small tables fail most often, and with more buckets one fails more often: these are larger.
     fewest = _FEWEST_BINS if buckets == 1 else 4 * _FEWEST_BINS
     return max(fewest, HASHES * -(-n_items * numerator // (HASHES * denominator)))
 

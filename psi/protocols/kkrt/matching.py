@@ -1,4 +1,4 @@
-"""Find equal tags among two lists of millions."""
+"""Equal tags in two lists of millions."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,14 @@ __all__ = ["matching_rows"]
 def matching_rows(
     theirs: NDArray[np.uint8], own: NDArray[np.uint8]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the rows of both in which the same tag stands; tags are compared in full.
+    """Return the rows of both lists that hold the same tag; tags are compared in full.
 
     Args:
         theirs: Shape (n, tag bytes).
         own: Shape (m, tag bytes), distinct.
 
     Returns:
-        Two arrays of equal length: indices into the one and into the other.
+        Two arrays of equal length: indices into `theirs` and into `own`.
 
     Raises:
         RepeatedElementError: One of `theirs` occurs twice.
