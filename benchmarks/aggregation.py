@@ -130,7 +130,7 @@ def simulated(
 
 
 def rows_of(clients: int) -> list[int]:
-    """Return a weight a client, such as its rows."""
+    """Return one weight for each client, such as its number of rows."""
     return [500 + (37 * place) % 500 for place in range(clients)]
 
 
@@ -187,7 +187,7 @@ class Peer:
 def contenders(
     sent: list[Update], weights: list[int], bits: int, wanted: set[str] | None
 ) -> dict[tuple[str, str, bool], Any]:
-    """Return what runs, by (scheme, download mode, masks)."""
+    """Return the schemes that run, by (scheme, download mode, masks)."""
     ours = {
         ("packed", "seeds", False): {"scheme": "packed"},
         ("packed", "seeds", True): {"scheme": "packed"},
@@ -200,7 +200,7 @@ def contenders(
     chosen: dict[tuple[str, str, bool], Any] = {}
     for name, settings in ours.items():
         if wanted is None or name[0] in wanted:
-            trusting = name[1] == "summed"  # what a server that lies reads the key from
+            trusting = name[1] == "summed"  # lets a lying server learn the key
             chosen[name] = Ours(
                 sent, weights, bits=bits, pairwise_masks=name[2], honest_server=trusting, **settings
             )

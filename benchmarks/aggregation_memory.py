@@ -50,7 +50,7 @@ def peak_bytes() -> int:
 
 
 def reset_peak() -> int:
-    """Make the peak start from now; return the memory in use now."""
+    """Let the peak start from now; return the memory in use now."""
     Path("/proc/self/clear_refs").write_text("5")
     return peak_bytes()
 
@@ -180,7 +180,7 @@ def measure(params: int, clients: int, download: str, masks: bool) -> list[Row]:
         )
         secagg.generate_keys(agreed).save(folder / "key")
         job = {"folder": folder, "params": agreed.to_bytes(), "clients": clients}
-        # One task a process, freshly started: a fork would begin with its parent's memory.
+        # Each task in a new process: a fork would begin with its parent's memory.
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
             rows = [pool.apply(client, (job, place)) for place in range(clients)]
             return [rows[0], pool.apply(server, (job,)), pool.apply(decryptor, (job,))]

@@ -41,7 +41,7 @@ FIELDS = ("upload_bytes_with_context", "download_bytes_with_context", "upload_by
 
 
 def name(row: Row) -> tuple[str, str, bool]:
-    """Return which line a row is on."""
+    """Return the line that a row belongs to."""
     return row.scheme, row.download_mode, row.masks
 
 
@@ -71,7 +71,7 @@ def our_bytes(row: Row) -> Row:
         honest_server=row.download_mode == "summed",
         roster=(party, secagg.generate_identity().public),
     )
-    # The packing depends on the number of clients; a roster of so many keys need not be made.
+    # The packing depends on the number of clients alone: their keys need not be made.
     object.__setattr__(params, "max_clients", row.clients)
     params.__dict__.pop("packing", None)
     parts = Parts(params)
@@ -93,7 +93,7 @@ def modelled(largest: Row, params: int, clients: int) -> Row:
     grown["aggregate_seconds"] *= by_clients
     if largest.scheme == "packed":
         grown["decrypt_prepare_seconds"] *= by_clients
-        if largest.masks:  # one key stream a peer
+        if largest.masks:  # one key stream for each peer
             grown["prepare_seconds"] *= by_clients
     row = replace(largest, params=params, clients=clients, repeats=0, **grown)
     return our_bytes(row) if largest.scheme in ("packed", "slots") else row

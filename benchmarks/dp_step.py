@@ -70,7 +70,7 @@ class TorchRandomness:
     simulation = True
 
     def words(self, count: int) -> NDArray[np.uint64]:
-        """Refuse: nothing here needs words."""
+        """Refuse, as nothing here needs words."""
         raise NotImplementedError
 
     def noisy(self, values: NDArray[np.float64], standard_deviation: float) -> NDArray[np.float64]:

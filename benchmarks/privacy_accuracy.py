@@ -65,9 +65,9 @@ class Row:
     """One arm at one ε, over the seeds; accuracies are shares of the test rows of all parties.
 
     `noise_multiplier` is over the clip norm: of each party's noise where it is local, else of the
-    noise in the sum that nobody knows a part of. `epsilon` was asked of every arm;
-    `epsilon_insiders` holds against parties who take out what they put in, `epsilon_outsider`
-    against who sees the models. `opacus_epsilon` is by Opacus's own accountant, of one row.
+    part of the sum's noise that is unknown to everybody. `epsilon` was asked of every arm;
+    `epsilon_insiders` holds against parties who subtract what they put in, `epsilon_outsider`
+    against those who see the models. `opacus_epsilon` is by Opacus's own accountant, of one row.
     """
 
     arm: str

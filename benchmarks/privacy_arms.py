@@ -188,7 +188,7 @@ class _OpacusTrainer:
 
 def _opacus_alone(trial: Trial) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its noise is no secret, its hooks sit on the first layer
+        warnings.simplefilter("ignore")  # of noise that is no secret, and of hooks
         torch.manual_seed(trial.seed)
         trainer = _OpacusTrainer(trial)
         for module in trial.model.modules():
@@ -204,15 +204,15 @@ class Arm:
     """One way to train.
 
     Attributes:
-        name: As in the JSON.
-        label: For people.
+        name: The name in the JSON.
+        label: The name for people.
         trusts: Who is trusted with what the noise hides; "encryption" is nobody, but that at most
             t parties collude and that encryption holds.
         noise: Whose noise its plan has; None: it has no plan.
         train: Changes the trial's model in place.
         alone: Whether the first party trains by itself.
         local_steps: Noisy steps a round, of which tuning chooses.
-        rehearse: A quicker way to train that tuning takes.
+        rehearse: A quicker way to train, for tuning.
     """
 
     name: str
@@ -255,7 +255,7 @@ class Arm:
         delta: float,
         rehearsal: bool = False,
     ) -> tuple[float, Trial]:
-        """Train once and give the accuracy on the test rows of all parties."""
+        """Train once, and return the accuracy on the test rows of all parties."""
         plan = None if epsilon is None else self.plan(setting, dealt, epsilon, delta)
         model = initial_model(dealt.build, dealt.seed)
         rows = dealt.rows[:1] if self.alone else dealt.rows

@@ -9,7 +9,7 @@ import numpy as np
 
 from privfed.experiment.intervals import mean_interval
 
-GAIN, LOSS = 0.12, 0.015  # of noise shares on who trusts nobody, and to central noise
+GAIN, LOSS = 0.12, 0.015  # of noise shares over arms that trust nobody, and against central noise
 
 
 class Measured(Protocol):
@@ -37,7 +37,7 @@ class Measured(Protocol):
 
 
 def find(rows: Sequence[Measured], delta: float) -> dict[str, Any]:
-    """Compare noise shares at ε = 1 (or the least) with central noise and with who trusts nobody.
+    """Compare noise shares at ε = 1 (or the least) with central noise and arms that trust nobody.
 
     Differences are paired by seed: both arms have the same split and initial weights.
     """
@@ -79,7 +79,7 @@ def find(rows: Sequence[Measured], delta: float) -> dict[str, Any]:
 
 
 def targets(findings: dict[str, Any]) -> dict[str, Any]:
-    """Say whether the mean differences are as wanted of ten parties on digits at ε = 1."""
+    """Return whether the mean differences are as wanted for ten parties on digits at ε = 1."""
     gain, loss = findings["gain_of_shares_over_it"], findings["loss_of_shares_to_central"]
     return {
         "gain_at_least": GAIN,
@@ -90,7 +90,7 @@ def targets(findings: dict[str, Any]) -> dict[str, Any]:
 
 
 def reaches(curve: Sequence[tuple[float, float]], accuracy: float) -> float | None:
-    """Return the first ε at which a curve of (ε, accuracy), ε rising, comes up to an accuracy.
+    """Return the first ε at which a curve of (ε, accuracy), ε rising, reaches an accuracy.
 
     Between two points it is a straight line in log ε. None: it never does.
     """

@@ -26,7 +26,7 @@ class Grid:
     l2_clip_norm: float = 1.0  # Adam undoes its scale
 
     def settings(self, arm: Arm) -> list[Setting]:
-        """List what an arm may choose from."""
+        """Return the settings that an arm may choose from."""
         choices = itertools.product(
             self.learning_rates, self.sampling_rates, self.steps, arm.local_steps
         )
@@ -38,7 +38,7 @@ class Grid:
         return settings + min(self.finalists, settings) * (len(self.seeds) - 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """Say for the JSON what was done."""
+        """Return for the JSON what was done."""
         return asdict(self) | {
             "local_steps": "1; of local-dpsgd-fedavg the best of 2 and 5",
             "rule": (

@@ -4,7 +4,7 @@
 
 Runs of all tools alternate, because the machine may be shared: compare within one run. Peers
 come from `make bench-peers`, each in an environment of its own; those that are absent are left
-out and named. Results are held to Python sets. CPU time is that of a whole process after its
+out and named. Results are compared with Python sets. CPU time is that of a process after its
 imports, all threads, mean of the two parties; start-up is what came before. Bytes are payloads of
 both directions for ours and openmined-psi; spu does not tell, so that its bytes are what the
 loopback interface carried meanwhile, with headers and whatever else ran on this machine. `cold` is
@@ -108,13 +108,13 @@ def processor() -> str:
 
 
 def interpreter(tool: str) -> Path:
-    """Return the Python that has the tool."""
+    """Return the Python interpreter that has the tool."""
     environment = TOOLS[tool][0]
     return PEERS / environment / "bin" / "python" if environment else Path(sys.executable)
 
 
 def write_tables(folder: Path, n: int) -> list[list[str]]:
-    """Return two tables of n IDs of 28 characters, half of them shared, in two orders."""
+    """Write two tables of n IDs of 28 characters, half of them shared, in two orders."""
     draw = random.Random(n)  # noqa: S311 - test data
     ids = []
     for rank, first in enumerate((0, n // 2)):
@@ -128,7 +128,7 @@ def write_tables(folder: Path, n: int) -> list[list[str]]:
 
 
 def run(tool: str, folder: Path, ids: list[list[str]]) -> dict[str, Any]:
-    """Return one session of one tool."""
+    """Run one session of one tool."""
     environment, module, protocol, with_result = TOOLS[tool]
     task = {"protocol": protocol, "n": len(ids[0]), "folder": str(folder), "ports": free_ports()}
     processes = []
@@ -170,7 +170,7 @@ def run(tool: str, folder: Path, ids: list[list[str]]) -> dict[str, Any]:
     found = [read_result(folder / f"out{rank}.csv", ids[rank]) for rank in with_result]
     aligned = all(one == found[0] for one in found) or environment == "spu"  # sorted by itself
     correct = aligned and all(set(one) == shared and len(one) == len(shared) for one in found)
-    load = os.getloadavg()[0]  # 2 is this run alone; what is above others did
+    load = os.getloadavg()[0]  # 2 is this run alone; more is other work
     return {"wall": wall, "bytes": total, "correct": correct, "costs": costs, "load": load}
 
 

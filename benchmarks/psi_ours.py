@@ -1,4 +1,4 @@
-"""A party of ours: `psi serve` or `psi join` from Python, with its imports out of the measure."""
+"""A party of ours: `psi serve` or `psi join` from Python, measured without its imports."""
 
 import contextlib
 import importlib

@@ -12,7 +12,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def aggregation(rows: Sequence[Row]) -> str:
-    """Return a round of a million values from ten clients, schemes beside peers."""
+    """Return the table of a round of a million values from ten clients, schemes beside peers."""
     names = {
         ("packed", "seeds", True): "privfed, pairwise masks",
         ("packed", "seeds", False): "privfed, no masks",

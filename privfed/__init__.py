@@ -1,3 +1,3 @@
-"""Learn together without showing: secure aggregation, differential privacy, benchmarks."""
+"""Learn together without showing data: secure aggregation, differential privacy, benchmarks."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The command `privfed`: every error that is the user's to mend is one line and exit status 2."""
+"""The command `privfed`: an error that the user can correct is one line and exit status 2."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ app.command("predict")(predict.predict)
 app.command("report")(report.report)
 app.add_typer(keys.app, name="keys")
 
-_INTERRUPTED = 130  # what typer makes of Ctrl+C, too
-# Click's ClickException, of which typer's releases from 0.26 on carry one of their own.
+_INTERRUPTED = 130  # typer's own exit status for Ctrl+C
+# Click's ClickException; typer from 0.26 on has one of its own.
 _ClickException: Any = typer.BadParameter.__mro__[2]
 
 
@@ -69,7 +69,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Show our own warnings in a line, without the code that they came from."""
+    """Show our own warnings in one line, without the line of code that gave them."""
     if issubclass(category, PrivacyWarning | MissingValueWarning):
         print(f"privfed: warning: {message}", file=sys.stderr)
     else:

@@ -1,4 +1,4 @@
-"""Where privfed meets psi: an intersection as plain row numbers for those below."""
+"""Where privfed calls psi: an intersection as plain row numbers for the rooms below."""
 
 from __future__ import annotations
 

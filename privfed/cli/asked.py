@@ -1,4 +1,4 @@
-"""What a command was asked and where it wrote, without folders: both may be shown to others."""
+"""A command's options and outputs without folders, as both may be shown to others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PATHS = frozenset({"data", "out"})
 
 
 def command_line(context: typer.Context) -> str:
-    """Return the command with the options that were given; of a path only its last part.
+    """Return the command with the given options; of a path only its last part.
 
     It is made of what was parsed, not of the process's arguments: those may be another program's.
     """

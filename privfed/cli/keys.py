@@ -40,7 +40,7 @@ def identity(folder: Folder, days: Days = 365, passphrase_file: PassphraseFile =
 
 @app.command()
 def certify(folder: Folder, days: Days = 365, passphrase_file: PassphraseFile = None) -> None:
-    """Make a certificate for a keyring that has none, or anew for one whose own ends."""
+    """Make a certificate for a keyring that has none, or a new one before it expires."""
     _say_who(_open(folder, passphrase_file).certify(days=days))
     _say_whom_to_give(folder)
 
@@ -193,7 +193,7 @@ def _read(path: Path) -> Parameters:
 
 
 def _check_out(params: Parameters, out: Path, force: bool) -> None:
-    """Complain before a key is made about a place where it could not be handed out."""
+    """Refuse before a key is made a folder to which sealed keys cannot be written."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Tables in, encoded rows and each party's share of them out. docs/data.md says the rest."""
+"""From tables to encoded rows, and to each party's share of them. See docs/data.md."""
 
 from privfed.data.cleaning import Change, CleaningReport
 from privfed.data.codebook import DRESSES

@@ -1,4 +1,4 @@
-"""The one cleaning step: each spelling to its code. Drops no row, guesses no value, reports all."""
+"""The one cleaning step: each spelling to its code. No row is dropped, no value is guessed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from privfed.errors import ConfigError
 
 @dataclass(frozen=True)
 class Change:
-    """One spelling of one column that does not stand for itself."""
+    """One spelling of one column that cleaning changed."""
 
     column: str
     spelling: str  # as written
@@ -39,7 +39,7 @@ class Change:
 
 @dataclass(frozen=True)
 class CleaningReport:
-    """What the cleaning step changed; rows are only ever counted, and none is dropped."""
+    """What the cleaning step changed; rows are only counted, and none is dropped."""
 
     rows: int
     renamed_columns: dict[str, str]  # as written -> the column's name
@@ -54,7 +54,7 @@ class CleaningReport:
         return tuple(change for change in self.changes if not change.known)
 
     def summary(self) -> str:
-        """Say it in one line."""
+        """Return the report in one line."""
         respelled = sum(c.rows for c in self.changes if c.known and c.meaning != "missing")
         text = (
             f"{self.rows} rows kept, none dropped; {respelled} cells respelled, "
@@ -109,7 +109,7 @@ def clean(raw: pd.DataFrame, schema: Schema) -> Cleaned:
         The codes and numbers, as many rows as `raw` has, and what was changed.
 
     Raises:
-        ConfigError: A column that must have a number in every row has none in one.
+        ConfigError: A column that needs a number in every row lacks one.
     """
     values = np.empty((len(raw), len(schema.columns)), dtype=np.float64)
     missing: dict[str, int] = {}
@@ -118,7 +118,7 @@ def clean(raw: pd.DataFrame, schema: Schema) -> Cleaned:
     for i, column in enumerate(schema.columns):
         cells = ["" if pd.isna(cell) else str(cell) for cell in raw[column.name]]
         counts = Counter(cells)
-        # A spelling means the same in every row, so each is looked up once.
+        # Each spelling means the same in every row, so it is looked up once.
         if isinstance(column, CategoricalColumn):
             meanings = {text: _category(schema, column, text) for text in counts}
         else:
@@ -146,7 +146,7 @@ def clean_ids(cells: Sequence[str], column: str) -> NDArray[np.str_]:
     """Check that each row has an ID.
 
     Raises:
-        ConfigError: A row has none.
+        ConfigError: A row has no ID.
     """
     for row, cell in enumerate(cells, start=1):
         if fold(cell) in MISSING_WORDS:
@@ -169,7 +169,7 @@ def clean_labels(cells: Sequence[str], classes: Sequence[str], column: str) -> N
         (n,) class numbers.
 
     Raises:
-        ConfigError: A cell is none of the classes, or all rows have the same one.
+        ConfigError: A cell names no class, or all rows have the same class.
     """
     numbers = {text: number for number, text in enumerate(classes)}
     labels = np.empty(len(cells), dtype=np.int64)

@@ -1,8 +1,8 @@
 """The code table of the dress data, in the manner of the paper's Figure 5.
 
-The spellings are the ones in UCI's Dresses_Attribute_Sales, typing errors included, beside the
-right ones; case, spaces, `_` and `-` never count. docs/data.md shows the whole table and says why
-each doubtful spelling goes where it goes.
+The spellings are those in UCI's Dresses_Attribute_Sales, with its typing errors, beside the right
+ones; case, spaces, `_` and `-` never count. docs/data.md shows the whole table and says why each
+doubtful spelling has its code.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ DRESSES = Schema(
                 "half": "halfsleeve",
                 "sleeveless": "sleevless sleeevless sleveless",
                 "three-quarter": "threequater thressqatar",
-                # A collar in the sleeves' column: slipped a column, so the sleeve is not known.
+                # A collar in the sleeves' column belongs elsewhere: the sleeve is not known.
                 "missing": "turndowncollor urndowncollor",
             },
         ),

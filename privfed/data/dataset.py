@@ -27,13 +27,13 @@ class Dataset:
         name: The same, for people; of a user's own table the stem of the file's name.
         source: Where it comes from, for people.
         is_surrogate: Whether it was made up by `privfed.data.surrogate`.
-        sha256: Of the bytes read; of the canonical CSV where there was no file.
+        sha256: Hash of the bytes read; of the canonical CSV where there was no file.
         ids: (n,) the rows' IDs, which may repeat; None where the source has none.
         features: (n, encoder.num_features) float32.
         labels: (n,) class numbers from 0.
         class_names: One name a class.
         encoder: What made the features, for new rows.
-        cleaning: What was changed; None where there was nothing to clean.
+        cleaning: What was changed; None for data that need no cleaning.
     """
 
     kind: DataKind

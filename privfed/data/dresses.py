@@ -23,12 +23,12 @@ def load_dresses(
     """Load the dress data.
 
     Args:
-        data: The path of UCI's “Attribute DataSet” as CSV or XLSX, dirt and all; "openml"; or
+        data: The path of UCI's “Attribute DataSet” as CSV or XLSX, uncleaned; "openml"; or
             "surrogate".
         encoding: "codes" (12 features, the paper's) or "onehot".
 
     Returns:
-        500 rows as UCI ships them; none is dropped, whatever is in it. OpenML's have no IDs.
+        500 rows as UCI ships them; none is dropped. OpenML's have no IDs.
 
     Raises:
         ConfigError: The source cannot be read or is not the dress data.

@@ -22,13 +22,13 @@ Encoding = Literal["codes", "onehot"]
 
 _FORMAT, _VERSION = "privfed-encoder", 1
 _MAX_JSON_CHARACTERS = 2**26
-# In `codes` a missing number is told by one outside the scaled range [0, 1].
+# In `codes` a missing number becomes one outside the scaled range [0, 1].
 _MISSING_NUMBER = -1.0
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Turns raw rows into features; fitted on nobody's rows, so every party has the same one.
+    """Turns raw rows into features; it is fitted on no rows, so every party has the same one.
 
     `codes` gives one feature a column (the paper's encoding): text columns their integer code,
     numeric ones their number scaled to [0, 1] by the public range, -1 where missing. A column
@@ -88,7 +88,7 @@ class Encoder:
             the code table does not know or that is outside its public range; rows count from 0.
 
         Raises:
-            ConfigError: A column is absent or unknown, or a needed number is.
+            ConfigError: A column is absent or unknown, or a needed number is missing.
         """
         names = self.schema.match_headers(list(raw.columns), label=False, where="the table")
         cleaned = clean(raw.rename(columns=names), self.schema)
@@ -120,7 +120,7 @@ class Encoder:
         return np.where(missing, absent, numbers if column.raw_codes else scaled)[:, None]
 
     def to_json(self) -> str:
-        """Serialise, exactly: `from_json` gives an equal encoder."""
+        """Return the encoder as JSON, from which `from_json` makes an equal one."""
         plain = {"format": _FORMAT, "version": _VERSION, "encoding": self.encoding}
         return json.dumps(plain | {"schema": asdict(self.schema)}, allow_nan=False)
 
@@ -129,7 +129,7 @@ class Encoder:
         """Read what `to_json` wrote.
 
         Raises:
-            DecodeError: The text is not that.
+            DecodeError: The text is no encoder.
         """
         if len(text) > _MAX_JSON_CHARACTERS:
             raise DecodeError(f"an encoder of {len(text)} characters: {_MAX_JSON_CHARACTERS} max")
@@ -189,7 +189,7 @@ def _column(plain: dict[str, Any]) -> Column:
 
 
 def _typed(plain: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
-    """Let exactly these fields with these types through."""
+    """Return the fields, after checking that they are exactly these with these types."""
     if plain.keys() != kinds.keys():
         raise KeyError("fields")
     if not all(isinstance(plain[name], kind) for name, kind in kinds.items()):

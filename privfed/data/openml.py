@@ -24,7 +24,7 @@ _CLASSES = {"1": "0", "2": "1"}
 
 
 def fetch_dresses() -> pd.DataFrame:
-    """Fetch the copy, or take it from scikit-learn's cache, and give it UCI's column names.
+    """Fetch the copy, or take it from scikit-learn's cache, and set UCI's column names.
 
     Returns:
         (500, 13) text cells.
@@ -34,7 +34,7 @@ def fetch_dresses() -> pd.DataFrame:
     """
     try:
         with _timeout(_TIMEOUT_SECONDS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its retries: what came of them is said below
+            warnings.simplefilter("ignore")  # of its retries; if they fail, the error below says so
             bunch = fetch_openml(
                 data_id=DRESSES_DATA_ID, as_frame=True, parser="liac-arff", n_retries=1
             )

@@ -20,9 +20,9 @@ PACKAGED: dict[DataKind, str] = {
     "breast-cancer": "scikit-learn load_breast_cancer (UCI Breast Cancer Wisconsin (Diagnostic))",
 }
 
-_DIGITS_RANGE = (0.0, 16.0)  # a pixel counts the dark ones of a 4 × 4 block
+_DIGITS_RANGE = (0.0, 16.0)  # a pixel is the number of dark ones in a 4 × 4 block
 
-# Least and greatest as scikit-learn's description of the data set prints them, rounded outwards.
+# Least and greatest values in scikit-learn's description of the data set, rounded outwards.
 _BREAST_CANCER_RANGES = {
     "mean radius": (6.9, 29.0),
     "mean texture": (9.7, 40.0),

@@ -1,8 +1,8 @@
 """One table → the rows of each party, as an experiment deals them out.
 
-The dealer sees the whole table, IDs included, because it is the experiment that deals; parties in
-the field bring their own rows. Once they are parties, IDs are compared across them only by the
-private set intersection that the caller hands in.
+The experiment deals the rows, so here the whole table is seen, with its IDs; real parties bring
+their own rows. After that, IDs of different parties are compared only by the private set
+intersection that the caller passes in.
 """
 
 from __future__ import annotations
@@ -55,14 +55,15 @@ def split_parties(
     seed: int = 0,
     align: Align | None = None,
 ) -> tuple[PartyRows, ...]:
-    """Deal a data set out to parties, and 80 % of each party's rows to its training.
+    """Deal a data set out to parties; 80 % of each party's rows are for training.
 
     `overlapping`: two parties of 81.2 % and 91.2 % of the rows, whose union is all rows (of 500:
-    406, 456, 362 shared). Training rows are drawn by each party by itself, so one's test row may
-    be the other's training row: the phenomenon under study.
+    406, 456, 362 shared). Each party draws its training rows independently, so a test row of one
+    may be a training row of the other: that is what the benchmark studies.
 
-    `disjoint`: no ID at two parties. Two parties get IDs as 406 to 456, more get equal shares.
-    Without IDs rows are dealt instead, and a dress that is there twice may be at both.
+    `disjoint`: no ID is at two parties. Two parties get IDs in the ratio 406 to 456, more parties
+    get equal shares. Without IDs, rows are dealt instead; then a dress that has two rows may be
+    at both.
 
     `deduplicated`: `overlapping`, after which Host gives up each row whose ID intersection says
     Guest has as well. Guest's rows are those of `overlapping` with the same seed.
@@ -79,8 +80,8 @@ def split_parties(
         Guest, Host and, if asked, further parties.
 
     Raises:
-        ConfigError: The split is unknown or does not fit the number of parties, IDs or `align` are
-            needed and absent, or a party has too few rows to train and test two classes.
+        ConfigError: The split is unknown or does not fit the number of parties; IDs or `align` are
+            needed and absent; or a party has too few rows to train and test two classes.
     """
     if kind not in get_args(Split):
         raise ConfigError(f"unknown split {shown(kind)}: use overlapping, disjoint or deduplicated")
@@ -99,7 +100,7 @@ def split_parties(
         shares = _overlapping(len(dataset), dealt)
     if kind == "deduplicated":
         shares = _deduplicated(dataset, shares, align)
-    # Each party draws for itself, so Guest's draw does not depend on what Host has.
+    # Each party draws independently: Guest's draw does not depend on Host's rows.
     return tuple(
         _train_and_test(dataset, _party_name(i), np.sort(rows), np.random.default_rng([seed, i]))
         for i, rows in enumerate(shares)

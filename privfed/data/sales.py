@@ -34,7 +34,7 @@ class SalesTable:
         cumulative: (n, d) float64 pieces sold up to each date, NaN where the file has no number.
             Some fall from one date to the next (returns); they are kept as they are.
         cleaning: What was changed, header and cells.
-        sha256: Of the bytes read, or of the canonical CSV of the surrogate.
+        sha256: Hash of the bytes read, or of the canonical CSV of the surrogate.
     """
 
     ids: NDArray[np.str_] = field(repr=False)
@@ -62,15 +62,15 @@ def parse_sales(
 ) -> SalesTable:
     """Clean a raw sales table, such as the surrogate's.
 
-    A cell that is not a whole number (empty, `Orders`, `Removed`) becomes NaN. A date cell of a
-    spreadsheet may have day and month exchanged: the earlier of both readings that is later than
-    the date before it counts. A date that is not later is read again with the year of the one
-    before it (one is `8/10/2010`). What was changed is reported.
+    A cell that is not a whole number (empty, `Orders`, `Removed`) becomes NaN. In a date cell of a
+    spreadsheet, day and month may be exchanged. Of both readings that are later than the date
+    before, the earlier one is taken. If no reading is later, the date gets the year of the date
+    before (one is `8/10/2010`). What was changed is reported.
 
     Args:
         raw: Text cells; Dress_ID first, then one column a date; nameless empty columns are left
             out.
-        sha256: Of the bytes read; without it, that of the table's canonical CSV.
+        sha256: Hash of the bytes read; None takes that of the table's canonical CSV.
         where: What to call the table in a message.
 
     Raises:
@@ -123,7 +123,7 @@ def _dates(headers: list[str], where: str) -> tuple[date, ...]:
                 f"{where} has the column {shown(header)}, which is no date after the one before: "
                 "head each column of sales with its date, such as 29/8/2013, in order"
             )
-        dates.append(min(later) if dates else later[0])  # the first is taken as it is written
+        dates.append(min(later) if dates else later[0])  # the first is read as written
     if not dates:
         raise ConfigError(f"{where} has no column of sales beside Dress_ID")
     return tuple(dates)

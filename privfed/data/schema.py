@@ -24,7 +24,7 @@ MISSING_WORDS = frozenset({"", "null", "nan", "na", "n/a", "?"})
 
 
 def fold(text: str) -> str:
-    """Reduce a spelling to what counts: Unicode NFKC, no case, no spaces, `_` or `-`."""
+    """Reduce a spelling to what is compared: Unicode NFKC without case, spaces, `_` and `-`."""
     return re.sub(r"[\s_\-]+", "", unicodedata.normalize("NFKC", text).casefold())
 
 
@@ -35,7 +35,7 @@ def shown(text: object) -> str:
 
 
 def parse_number(text: str) -> float:
-    """Read a finite number; NaN where the text is none."""
+    """Read a finite number; NaN where the text is no number."""
     try:
         number = float(text)
     except ValueError:
@@ -52,7 +52,7 @@ class CategoricalColumn:
         categories: The categories in code order; the first has code 1.
         spellings: Further spellings and their codes, in the schema's normal form. A category's
             own name is always a spelling of it.
-        ordinal: Whether the code order means something (Low < High); else it is alphabetical.
+        ordinal: Whether the codes have an order (Low < High); else they are alphabetical.
     """
 
     name: str
@@ -79,7 +79,7 @@ class CategoricalColumn:
         return len(self.categories) + 2
 
     def meaning(self, code: int) -> str:
-        """Say what a code stands for, in words."""
+        """Return in words what a code stands for."""
         if code == MISSING_CODE:
             return "missing"
         return "other" if code == self.other_code else self.categories[code - 1]
@@ -137,7 +137,7 @@ class Schema:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def normal(self, text: str) -> str:
-        """Bring a spelling or a header to the form in which this schema compares it."""
+        """Return the form of a spelling or a header in which this schema compares it."""
         return fold(text) if self.folded else text.strip()
 
     @cached_property
@@ -170,7 +170,7 @@ class Schema:
         return column.other_code, False
 
     def code_table(self) -> list[tuple[str, int, str, tuple[str, ...]]]:
-        """List the code table: (column, code, meaning, further spellings), text columns only."""
+        """Return the code table: (column, code, meaning, further spellings), text columns only."""
         rows = []
         for column in self.columns:
             if not isinstance(column, CategoricalColumn):
@@ -235,7 +235,7 @@ class Schema:
 
 
 def _listed(names: Iterable[str | None], limit: int = 16) -> str:
-    """Join names for a message, leaving the rest of a long list out."""
+    """Join names for a message, without the rest of a long list."""
     parts = [str(name) if str(name).isprintable() else shown(name) for name in names]
     parts = [part if len(part) <= 40 else shown(part) for part in parts]
     more = f" and {len(parts) - limit} more" if len(parts) > limit else ""

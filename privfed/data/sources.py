@@ -1,4 +1,4 @@
-"""One way in to every kind of data."""
+"""One function that loads every kind of data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def load_dataset(
         id_column: The ID column of a user's own table.
 
     Returns:
-        The cleaned and encoded rows; none is ever dropped.
+        The cleaned and encoded rows; no row is dropped.
 
     Raises:
         ConfigError: A name is unknown, an argument does not belong to this data set, or the source

@@ -1,11 +1,11 @@
-"""A made-up stand-in for the dress data, so that the benchmark runs before any file is fetched.
+"""Invented data in place of the dress data, so that the benchmark runs before a file is fetched.
 
-No row of the real files is here. What is taken from them are aggregates: how often each spelling
-of each attribute occurs, and how sales roughly grow. They come from Dresses_Attribute_Sales by
+No row of the real files is here. Only aggregates were taken from them: how often each spelling of
+each attribute occurs, and how sales roughly grow. They come from Dresses_Attribute_Sales by
 Muhammad Usman and Adeel Ahmed, UCI Machine Learning Repository,
 https://archive.ics.uci.edu/dataset/289, CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/);
-counted, otherwise unchanged. Attributes are drawn independently of each other, so only these
-frequencies are lifelike. The numbers that tie labels and sales to attributes are invented.
+rows were counted and nothing else changed. Attributes are drawn independently, so only these
+frequencies are realistic. The numbers that tie labels and sales to attributes are invented.
 
 Every draw is `random.Random.random`, the one method whose sequence Python promises to keep for a
 seed, so the tables are the same with every version of Python and numpy.
@@ -27,7 +27,7 @@ SURROGATE = "surrogate"
 
 _SEED = 289
 _ROWS, _REPEATS, _RECOMMENDED = 500, 25, 210
-_FIRST_ID = 2_000_000_000  # beyond every ID of the real file
+_FIRST_ID = 2_000_000_000  # larger than every ID of the real file
 
 # Column as UCI writes it: each spelling and its rows in the real file; "-" is an empty cell.
 _FREQUENCIES = {
@@ -58,11 +58,11 @@ _FREQUENCIES = {
     "geometric 5 leopard 3 plaid 3 floral 2 character 1 leapord 1 none 1 splice 1 - 1",
 }
 
-# Invented: what pulls a label towards "recommend", beside noise of standard deviation 1.8.
+# Invented: what makes "recommend" likelier, beside noise of standard deviation 1.8.
 _PULL = {"Spring": 0.8, "spring": 0.8, "very-high": 0.8, "party": 0.8, "bohemian": 0.5, "work": -1}
 
 _DAYS = [date(2013, 8, 29) + timedelta(days=2 * i) for i in range(23)]
-_WRONG_YEAR = {20: 2010}  # one date's, as in the real file
+_WRONG_YEAR = {20: 2010}  # of one date, as in the real file
 _DATES = [f"{d.day}/{d.month}/{_WRONG_YEAR.get(i, d.year)}" for i, d in enumerate(_DAYS)]
 _OFTEN_EMPTY = (14, 16, 17, 18, 20, 21)  # dates that about half of the dresses lack
 _WORDS = {7: "Removed", 8: "removed", 9: "removed", 12: "Orders"}  # in one dress each
@@ -72,7 +72,7 @@ _Draw = Callable[[], float]
 
 
 def surrogate_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Make the two raw tables, with the real files' columns and kinds of dirt.
+    """Make the two raw tables, with the real files' columns and kinds of errors.
 
     Returns:
         Attributes, (500, 14) text: Dress_ID, twelve attributes, Recommendation (290 times 0, 210
@@ -80,7 +80,7 @@ def surrogate_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
         Sales, (500, 36) text: the same dresses in the same order, cumulative sales on 23 dates,
         twelve empty columns.
     """
-    draw = Random(_SEED).random  # noqa: S311 - data to play with; protects nobody
+    draw = Random(_SEED).random  # noqa: S311 - invented data; protects nobody
     dresses = _dresses(draw)
     labels = _labels(dresses, draw)
     attributes = pd.DataFrame(dresses, dtype=str).assign(Recommendation=labels)
@@ -93,7 +93,7 @@ def surrogate_tables() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _dresses(draw: _Draw) -> list[dict[str, str]]:
-    """Draw the attributes; the last dresses are earlier ones again, retyped with differences."""
+    """Draw the attributes; the last dresses repeat earlier ones with a few differences."""
     tables = {}
     for column, text in _FREQUENCIES.items():
         words = text.split()
@@ -118,7 +118,7 @@ def _dresses(draw: _Draw) -> list[dict[str, str]]:
 
 
 def _labels(dresses: list[dict[str, str]], draw: _Draw) -> list[str]:
-    """Recommend those with the highest score, which is nearly all noise."""
+    """Recommend the dresses with the highest scores, which are nearly all noise."""
 
     def score(dress: dict[str, str]) -> float:
         noise = draw()
@@ -132,8 +132,8 @@ def _labels(dresses: list[dict[str, str]], draw: _Draw) -> list[str]:
 def _sales(dress: dict[str, str], draw: _Draw) -> list[str]:
     """Draw one dress's cumulative sales; half of the dresses start on the fourth date.
 
-    The sizes are the real table's, rounded: half sell at most about 220 pieces, one in ten above
-    1000; those sell less that start late, that nobody rated, or whose material nobody noted.
+    The sizes are the real table's, rounded: half sell at most about 220 pieces, one in ten more
+    than 1000. Dresses sell less that start late, or have no rating or no material.
     """
     late = draw() < 0.5
     size = 6.3 - 0.9 * late - 1.8 * (dress["Rating"] == "0") - 1.2 * (dress["Material"] == "null")

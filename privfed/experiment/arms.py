@@ -1,4 +1,4 @@
-"""A benchmark's arms, as data: who trains × how updates are brought together × what is private."""
+"""A benchmark's arms, as data: who trains × how updates are combined × what is private."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Trains = Literal["party", "all", "pooled"]
 """One party by itself, all parties together, or one place with the rows of all."""
 
 Aggregation = Literal["none", "float", "reference", "packed"]
-"""Nothing to bring together; in the clear; or by these schemes of `privfed.secagg`."""
+"""Nothing to combine; in the clear; or by these schemes of `privfed.secagg`."""
 
 Privacy = Literal["none", "local-dp-sgd", "local", "shares", "central"]
 """Nothing; DP-SGD at each party before it averages; or whose noise a sum of gradients holds."""
 
-# Every way that there is, each with the aggregations that it uses. What is not here would be an arm
-# that says one thing and does another.
+# All possible combinations, each with the aggregations that it uses. In any other, one of the three
+# would be ignored.
 _WAYS: dict[tuple[Trains, Privacy], tuple[Aggregation, ...]] = {
     ("party", "none"): ("none",),
     ("party", "local-dp-sgd"): ("none",),
@@ -36,20 +36,20 @@ _WAYS: dict[tuple[Trains, Privacy], tuple[Aggregation, ...]] = {
 class Arm:
     """One way of learning, as it runs and as results.json keeps it.
 
-    All that is decided of an arm, by who runs it and by who reports on it, is decided by what is
-    typed here; `label` and `who_sees` are for people.
+    The code that runs an arm and the code that reports on it decide by the typed fields here;
+    `label` and `who_sees` are for people.
 
     Attributes:
-        name: As on the command line, such as "federated-he".
-        label: For pictures and tables, such as "federated, encrypted".
-        trains: Who does.
-        party: That party's number, from 0, where one trains by itself; else None.
-        aggregation: How updates, or sums of gradients, are brought together.
-        privacy: What bounds a unit's influence; private arms run once at each asked ε.
+        name: The name on the command line, such as "federated-he".
+        label: The name in pictures and tables, such as "federated, encrypted".
+        trains: Who trains.
+        party: The party's number, from 0, where one trains by itself; else None.
+        aggregation: How updates, or sums of gradients, are combined.
+        privacy: What limits a unit's influence; private arms run once at each asked ε.
         who_sees: One sentence on who could see what.
 
     Raises:
-        ConfigError: A kind is unknown, or they contradict each other: one of them would be ignored.
+        ConfigError: A kind is unknown, or the kinds do not go together: one would be ignored.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Arm:
 
     @property
     def encrypted(self) -> bool:
-        """Whether the server adds what it cannot read."""
+        """Whether the server adds updates that it cannot read."""
         return self.aggregation == "packed"
 
 
@@ -196,7 +196,7 @@ _TOGETHER = (
 
 
 def all_arms(party_names: Sequence[str]) -> dict[str, Arm]:
-    """Return every arm there is for these parties, by name, in the order in which they run."""
+    """Return all arms for these parties, by name, in the order in which they run."""
     alone = [
         Arm(
             name,

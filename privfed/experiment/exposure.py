@@ -1,7 +1,7 @@
 """Which test rows were seen in training, and how a unit's rows lie among the parties.
 
-Inside a party IDs are compared as they are; across parties only private set intersection says what
-is shared, the same tool that real parties would use.
+Inside a party, IDs are compared directly. Across parties only private set intersection says what is
+shared: the same tool that real parties would use.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Exposure:
     Attributes:
         seen_by: For each party a mask (its test rows, parties): the ID is in that party's training.
         repeated: For each party a mask of test rows whose ID stands earlier among its test rows.
-        elsewhere: For each party a mask of test rows whose ID an earlier party tests on too.
+        elsewhere: For each party a mask of test rows whose ID an earlier party tests on, too.
         placements: For each unit in training, its training rows at each party.
         overlap: The counts, for the report.
     """
@@ -94,7 +94,7 @@ def expose(
     repeated = tuple(_repeats(own) for own in test)
     placements = _placements(align, train)
     unique = [np.unique(ids[p.rows]) for p in parties]
-    # For more than two parties: IDs of the first one that any other has too.
+    # For more than two parties: IDs of the first party that any other party has, too.
     shared = _any([_shared(align, unique[0], other) for other in unique[1:]], len(unique[0]))
     unseen = sum(
         int((~seen.any(axis=1) & ~again & ~other).sum())
@@ -131,7 +131,7 @@ def _repeats(ids: IDs) -> Mask:
 
 
 def _placements(align: Aligner, train: Sequence[IDs]) -> tuple[Placement, ...]:
-    """Count each unit's training rows everywhere, from each party's view of its own units."""
+    """Count each unit's training rows at all parties, starting from each party's own units."""
     units = [np.unique(ids, return_counts=True) for ids in train]
     tables = [np.zeros((len(names), len(train)), dtype=np.int64) for names, _ in units]
     for p, (names, counts) in enumerate(units):

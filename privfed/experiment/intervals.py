@@ -15,17 +15,17 @@ _UPPER = (1 + _LEVEL) / 2
 
 
 def mean_interval(values: Sequence[float]) -> _Interval | None:
-    """Student's t interval of the mean; None for fewer than two values."""
+    """Return Student's t interval of the mean; None for fewer than two values."""
     if len(values) < 2:
         return None
-    # By hand: scipy's own interval is undefined where the values are all equal.
+    # Not by scipy's function, which is undefined where all values are equal.
     half = float(stats.t.ppf(_UPPER, len(values) - 1) * stats.sem(values))
     mean = float(np.mean(values))
     return mean - half, mean + half
 
 
 def wilson_interval(correct: int, n: int) -> _Interval | None:
-    """Wilson's score interval of a proportion (JASA 22, 1927); None for n = 0."""
+    """Return Wilson's score interval of a proportion (JASA 22, 1927); None for n = 0."""
     if n == 0:
         return None
     low, high = stats.binomtest(correct, n).proportion_ci(_LEVEL, method="wilson")
@@ -33,7 +33,7 @@ def wilson_interval(correct: int, n: int) -> _Interval | None:
 
 
 def newcombe_interval(one: float, n_one: int, other: float, n_other: int) -> _Interval:
-    """Newcombe's hybrid score interval of the difference of two shares, on rows of their own.
+    """Return Newcombe's hybrid score interval of a difference of shares of separate rows.
 
     Method 10 of Statistics in Medicine 17 (1998) 873-890. A share of no rows is taken as exact.
     """
@@ -47,6 +47,6 @@ def newcombe_interval(one: float, n_one: int, other: float, n_other: int) -> _In
 
 
 def shares_interval(difference: float, shares: Sequence[tuple[float, int]]) -> _Interval:
-    """The normal approximation to a difference of two shares, each with its count of rows."""
+    """Return the normal approximation to a difference of two shares, each with its row count."""
     half = float(stats.norm.ppf(_UPPER)) * math.sqrt(sum(p * (1 - p) / n for p, n in shares))
     return difference - half, difference + half

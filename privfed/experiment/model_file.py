@@ -22,9 +22,9 @@ _MAX_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class SavedModel:
-    """The network's arrays, what turns raw rows into features, and what the classes are called.
+    """The network's arrays, the encoder that turns raw rows into features, and the class names.
 
-    `trained_on` says in words what data, arm and privacy stand behind it.
+    `trained_on` says in words which data, arm and privacy it was trained with.
     """
 
     arrays: Arrays
@@ -85,7 +85,7 @@ def load_model(path: Path) -> SavedModel:
         if sum(member.file_size for member in members) > _MAX_BYTES:
             raise ValueError
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise ValueError  # save_model compresses nothing, so nothing can swell
+            raise ValueError  # save_model compresses nothing, so nothing can expand
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(str(arrays.pop("header")))
@@ -109,7 +109,7 @@ def load_model(path: Path) -> SavedModel:
 
 
 def predict(model: SavedModel, path: Path) -> Prediction:
-    """Judge the rows of a CSV or XLSX file that has the columns the model was trained on.
+    """Predict the rows of a CSV or XLSX file that has the columns the model was trained on.
 
     Raises:
         ConfigError: The file is missing, empty or has other columns.

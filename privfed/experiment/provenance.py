@@ -35,8 +35,8 @@ def provenance(settings: Settings, dataset: Dataset, command: str | None = None)
     Args:
         settings: What was asked.
         dataset: The rows.
-        command: The command that asked, without folders; None where a program did. What that
-            program was called with is its own affair and is not looked at.
+        command: The command that asked, without folders; None where a program asked. Its own
+            arguments are not recorded.
     """
     return origin(dataset, command) | {
         "seeds": list(range(settings.seeds)),
@@ -55,7 +55,7 @@ def origin(dataset: Dataset, command: str | None = None) -> dict[str, Any]:
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
         "machine": {
-            "system": platform.system(),  # its release may hold the name that a builder gave it
+            "system": platform.system(),  # not its release, which may name who built it
             "architecture": platform.machine(),
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)),

@@ -1,4 +1,4 @@
-"""Watches one run round by round and makes a `Run` of it."""
+"""Watches one run round by round and makes a `Run` from it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from privfed.training import Arrays, Evaluation, Exchange, evaluate, get_arrays,
 class TestRows:
     """An arm's test rows: features (n, d), labels (n,), and two masks (n,) where IDs exist.
 
-    `sha256`: which rows of the data set they are; arms of equal ones can be compared.
+    `sha256`: a hash of which rows they are; arms with equal hashes can be compared.
     `seen`: the arm trained on the row's ID. `unseen`: no party did, and the ID is not a repeat.
     """
 
-    __test__ = False  # not a test class, whatever pytest thinks of the name
+    __test__ = False  # no test class, in spite of its name
 
     features: Tensor
     labels: Tensor
@@ -55,7 +55,7 @@ class Recorder:
     def on_round(
         self, round_id: int, model: nn.Module, train_seconds: float, exchange: Exchange | None
     ) -> None:
-        """Take down one round."""
+        """Record one round."""
         start = time.perf_counter()
         trained = evaluate(model, *self.train_rows)
         self._last = evaluate(model, self._test.features, self._test.labels)
@@ -86,7 +86,7 @@ class Recorder:
         arrays: Arrays,
         model: str,
     ) -> Run:
-        """Make the run's record; at least one round must have been taken down."""
+        """Make the run's record; at least one round must have been recorded."""
         if self._last is None:
             raise RuntimeError("no round was recorded")
         history = self._history

@@ -24,7 +24,7 @@ from privfed.rounding import as_given
 from privfed.training import one_thread, weights_sha256
 
 Advance = Callable[[str, int], None]
-"""Called with what runs and how many rounds of it are newly done."""
+"""Called with what runs and how many more rounds of it are done."""
 
 
 def jobs(settings: Settings) -> list[Job]:
@@ -67,15 +67,15 @@ def run_benchmark(
     provenance: dict[str, Any],
     advance: Advance = lambda title, rounds: None,
 ) -> Results:
-    """Run what is asked and not yet in `directory`; leave results.json, runs and models there.
+    """Run what is asked and not yet in `directory`; write results.json, runs and models there.
 
     Args:
         settings: What to run.
         dataset: The rows; their IDs are compared across parties by `align` alone.
         align: Private set intersection.
         directory: Output folder; made if absent.
-        provenance: What results.json says of where it comes from.
-        advance: Told of progress.
+        provenance: What results.json says of its origin.
+        advance: Called with the progress.
 
     Returns:
         The results as written.
@@ -84,7 +84,7 @@ def run_benchmark(
         ConfigError: Settings and data do not fit, or the folder cannot be written.
     """
     asked = jobs(settings)
-    # All splits first: what does not fit is refused before a folder is made or an arm has run.
+    # All splits first, so that errors come before a folder is made or an arm has run.
     deals = list(_deals(settings, dataset, align, asked))
     store = RunStore(directory)
     runs: list[Run] = []
@@ -130,7 +130,7 @@ def _deals(
 
 
 def _kept(store: RunStore, key: dict[str, Any], directory: Path) -> Run | None:
-    """Return a finished run whose model is still the one that it left."""
+    """Return a finished run, if its model file is still the one that it wrote."""
     run = store.load(key)
     if run is None or run.model is None:
         return None
@@ -142,7 +142,7 @@ def _kept(store: RunStore, key: dict[str, Any], directory: Path) -> Run | None:
 
 
 def _key(job: Job, settings: Settings, dataset: Dataset) -> dict[str, Any]:
-    """Return all that a run depends on; the encoder says which columns are label and ID."""
+    """Return all that a run depends on; the encoder names the label and ID columns."""
     private = dataclasses.asdict(settings) if job.arm.private else {}
     for name in ("splits", "arms", "rounds", "seeds", "epsilons"):
         private.pop(name, None)

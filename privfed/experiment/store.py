@@ -15,7 +15,7 @@ from psi.storage import whole_file
 
 
 class RunStore:
-    """One file a finished run, named by all that the run depends on: its SHA-256, and its JSON.
+    """One file for each finished run, named by the SHA-256 of all that the run depends on.
 
     Args:
         directory: The benchmark's output folder; made if absent.
@@ -56,7 +56,7 @@ class RunStore:
         return Run(**run)
 
     def save(self, key: dict[str, Any], run: Run) -> None:
-        """Keep a finished run; a reader sees it whole or not at all."""
+        """Write a finished run; a reader sees it whole or not at all."""
         text = json.dumps({"key": _canonical(key), "run": dataclasses.asdict(run)})
         with whole_file(self._path(key), replace=True, refusal=ConfigError) as file:
             file.write(f"{_sha256(text)}\n{text}".encode())

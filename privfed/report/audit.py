@@ -33,7 +33,7 @@ def render_audit(results: AuditResults) -> str:
 
 
 def write_audit(results: AuditResults, directory: Path) -> Path:
-    """Write audit.html into an existing folder and give its path; only its owner may read it.
+    """Write audit.html into an existing folder and return its path; only its owner may read it.
 
     Raises:
         ConfigError: If the file cannot be written.

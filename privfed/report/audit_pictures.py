@@ -52,7 +52,7 @@ def onlooker_bars(results: AuditResults) -> Picture:
 
 
 def bound_bars(results: AuditResults) -> Picture:
-    """Draw the one-run lower bound of the real thing and of each planted fault."""
+    """Draw the one-run lower bound of the product itself and of each planted fault."""
     groups = []
     for planted, bound in results.bounds.items():
         bar = Bar(((bound.epsilon, "accent"),), at_least(bound.epsilon))
@@ -95,7 +95,7 @@ def _short(onlooker: str) -> str:
 
 
 def in_words(name: str) -> str:
-    """Name what was planted, as a reader needs it."""
+    """Name what was planted, in a reader's words."""
     return "the real thing" if name == SOUND else name
 
 

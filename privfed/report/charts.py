@@ -1,8 +1,8 @@
-"""The kinds of chart that the report draws, on plain numbers; what is drawn is pictures.py's.
+"""The kinds of chart that the report draws, on plain numbers; pictures.py chooses the numbers.
 
-A panel is 380 units wide, so that its 11-unit text can be read on a telephone and beside a second
-panel on a desk. Colours come from the palette that is passed in: sentinels for the page, real
-ones for a PNG.
+A panel is 380 units wide, so that its 11-unit text can be read on a telephone, and on a desk with a
+second panel beside it. Colours come from the palette that is passed in: placeholders for the page,
+real ones for a PNG.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def bar_chart(
         if present(group.mark):
             ends = [above + name, above + name + bar * len(rows)]
             _stroke(axes, [group.mark] * 2, ends, palette, dashes=(0, (2, 1.5)))
-        for y_bar, item in rows:  # over the mark, so that nothing cuts an interval
+        for y_bar, item in rows:  # over the mark, so that intervals stay visible
             if item.interval is not None and all(map(present, item.interval)):
                 ends = [min(max(bound, 0.0), limit) for bound in item.interval]
                 _stroke(axes, ends, [y_bar] * 2, palette, dashes="solid")
@@ -131,7 +131,7 @@ def bar_chart(
         axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.tick_params(axis="x", length=0, colors=palette["muted"], labelsize=10, pad=5)
-        axes.get_xticklabels()[0].set_horizontalalignment("left")  # or it is cut at the edge
+        axes.get_xticklabels()[0].set_horizontalalignment("left")  # else it is cut at the edge
         axes.grid(axis="x", color=palette["rule"], lw=0.8)
         axes.set_axisbelow(True)
     else:
@@ -160,7 +160,7 @@ def _stroke(
     *,
     dashes: str | tuple[int, tuple[float, float]],
 ) -> None:
-    """Return a line in ink with an edge of paper, so that it shows on a bar and beside it."""
+    """Draw a dark line with a light edge, so that it shows on a bar and beside it."""
     axes.plot(x, y, color=palette["paper"], lw=3.4, solid_capstyle="butt")
     axes.plot(x, y, color=palette["ink"], lw=1.4, ls=dashes, solid_capstyle="butt")
 
@@ -215,16 +215,16 @@ def epsilon_chart(
     palette: Palette,
     limits: tuple[float, float],
 ) -> Figure:
-    """Return the accuracy against ε, on a logarithmic ε.
+    """Draw accuracy against ε, on a logarithmic axis.
 
     Args:
         spends: The private arms; at least one, every ε above 0.
         references: At most two levels to draw across: words, accuracy, colour name.
         palette: Colour names to colours.
-        limits: Of the accuracies shown, so that charts beside each other share them.
+        limits: Limits of the accuracies shown, so that neighbouring charts share them.
 
     Returns:
-        The figure: a full dot at the ε of the worst-placed unit, a ring at that of a single row.
+        The figure: a dot at the ε of the worst-placed unit, a ring at the ε of a single row.
     """
     figure, axes = _panel(270, left=40, bottom=36, right=8, top=10)
     axes.set_xscale("log")
@@ -232,7 +232,7 @@ def epsilon_chart(
         _spend(axes, spend, palette)
     epsilons = [e for s in spends for e in (s.epsilon, s.epsilon_single_row) if e is not None]
     low, high = min(epsilons) / 1.3, max(epsilons) * 1.4
-    # The levels' words stand to the left of every dot: no line crosses them.
+    # The levels' words are to the left of every dot: no line crosses them.
     axes.set_xlim(low / (high / low) ** 0.75, high)
     axes.set_ylim(*limits)
     _levels(axes, references, palette)
@@ -254,15 +254,15 @@ class Trade:
 def trade_chart(
     trades: Sequence[Trade], references: Sequence[tuple[str, float, str]], palette: Palette
 ) -> Figure:
-    """Return the accuracy of several private arms against the ε asked, on a logarithmic ε.
+    """Draw the accuracy of several private arms against the ε asked, on a logarithmic axis.
 
     Args:
-        trades: An arm each; every ε above 0.
+        trades: One for each arm; every ε above 0.
         references: Levels to draw across: words, accuracy, colour name.
         palette: Colour names to colours.
 
     Returns:
-        The figure: a line an arm, its intervals upright, a little apart from its neighbours'.
+        The figure: a line for each arm with vertical intervals, moved a little apart.
     """
     figure, axes = _panel(270, left=40, bottom=36, right=8, top=10)
     axes.set_xscale("log")
@@ -277,7 +277,7 @@ def trade_chart(
     epsilons = [epsilon for trade in trades for epsilon in trade.epsilons]
     low, high = min(epsilons) / 1.3, max(epsilons) * 1.3
     axes.set_xlim(low / (high / low) ** 0.55, high)
-    # Student's t on two seeds reaches past 0 and 1; nothing is there.
+    # Student's t on two seeds may reach past 0 and 1, where no accuracy is.
     bounds = [b for trade in trades for pair in trade.intervals for b in pair or ()]
     shown = [*bounds, *(a for trade in trades for a in trade.accuracies)]
     shown += [level for _, level, _ in references]
@@ -314,7 +314,7 @@ def _accuracy_against_epsilon(
 
 
 def _percents(axes: Axes) -> None:
-    """Label a vertical axis of fractions where its ticks are: 55.5 % is not 56 %."""
+    """Label a vertical axis of fractions with enough digits: 55.5 % is not 56 %."""
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda level, _: f"{100 * level:.4g}%"))
 
@@ -339,7 +339,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 def _panel(
     height: float, *, left: float, bottom: float, right: float, top: float
 ) -> tuple[Figure, Axes]:
-    """Return a figure of WIDTH by `height` units with one set of axes inside the given margins."""
+    """Make a figure of WIDTH by `height` units with one set of axes inside the given margins."""
     figure = Figure(figsize=(WIDTH / _INCH, height / _INCH), dpi=_INCH)
     axes = figure.add_axes(
         (

@@ -9,7 +9,7 @@ from privfed.report.words import count, listing, points, split_names
 
 
 def claim(view: View) -> tuple[str, str] | None:
-    """Say what this means for the paper, always as a hypothesis: nobody here has seen its file.
+    """Say what this means for the paper; always a hypothesis, as its file is private.
 
     Args:
         view: The results.
@@ -76,8 +76,8 @@ def claim(view: View) -> tuple[str, str] | None:
 def _evidence(view: View, overlapping: gains.Difference) -> tuple[list[str], list[str]]:
     """Return what speaks for the gain being memory of shared rows, and what speaks against it.
 
-    Few rows or seeds tell nothing from chance, and that is no evidence. So what speaks for memory
-    has to lie surely below what the overlapping split shows.
+    With few rows or seeds nothing can be told from chance, and that is no evidence. So what speaks
+    for memory has to be surely below what the overlapping split shows.
     """
     for_memory, against = [], []
     unseen = view.summary("overlapping", overlapping.line).unseen_ci95

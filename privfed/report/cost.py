@@ -20,7 +20,7 @@ TRAFFIC_KEY = (
 
 
 def plaintext_bytes(view: View, split: str) -> float | None:
-    """Return bytes a round that all parties' updates take as float32, where an arm sent them so."""
+    """Return the bytes a round of all parties' updates as float32, if an arm sent them so."""
     for line in view.lines(split, "float"):
         return view.summary(split, line).upload_bytes_per_round
     return None
@@ -28,16 +28,16 @@ def plaintext_bytes(view: View, split: str) -> float | None:
 
 @dataclass(frozen=True)
 class Encryption:
-    """Seconds a round from an update to the mean: under encryption, and in the clear beside it."""
+    """Seconds a round from an update to the mean, under encryption and in the clear."""
 
     line: Line
     seconds: float
     clear: Line | None  # None: no arm in the clear ran
-    added: tuple[float, ...]  # a seed each: what encryption takes beyond the clear arm
+    added: tuple[float, ...]  # for each seed, what encryption takes beyond the clear arm
 
 
 def encryption(view: View, split: str) -> Encryption | None:
-    """Return what encryption takes a round on a split; None where no arm was encrypted."""
+    """Return what encryption costs in a round of a split; None where no arm was encrypted."""
     for line in view.lines(split, "encrypted")[:1]:
         seconds = view.summary(split, line).encryption_seconds_per_round
         if not present(seconds):
@@ -54,13 +54,13 @@ def encryption(view: View, split: str) -> Encryption | None:
 
 
 def _exchange(run: Run) -> float:
-    """Return seconds a round that are neither training nor evaluation."""
+    """Return the seconds a round that are neither training nor evaluation."""
     spent = sum(_finite(run.seconds.get(phase)) for phase in EXCHANGE)
     return spent / max(run.rounds, 1)
 
 
 def traffic_bars(view: View, split: str) -> Picture | None:
-    """Return bytes a round, arm by arm; None where no arm sends anything."""
+    """Draw bytes a round, arm by arm; None where no arm sends anything."""
     plain = plaintext_bytes(view, split)
     groups = []
     for line in view.lines(split):
@@ -102,7 +102,7 @@ def phase_colours(view: View, split: str) -> dict[str, str]:
 
 
 def phase_bars(view: View, split: str) -> Picture | None:
-    """Return seconds a round by phase, stacked, arm by arm; None where no time was recorded."""
+    """Draw seconds a round by phase, stacked, arm by arm; None where no time was recorded."""
     colours = phase_colours(view, split)
     groups = []
     for line in view.lines(split):

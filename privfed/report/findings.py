@@ -1,4 +1,4 @@
-"""What the numbers say, in plain words: every sentence here depends on the data it speaks of."""
+"""What the numbers say, in plain words: every sentence here depends on the data."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def findings(results: Results) -> list[Finding]:
         results: What `load_results` or an experiment gives.
 
     Returns:
-        The findings, the most important first; only those that the results can speak of.
+        The findings, the most important first; only those that the results support.
 
     Raises:
         ConfigError: If the results hold an arm that they do not describe.
@@ -297,7 +297,7 @@ def _beats_majority(view: View, split: str, line: Line) -> bool:
 
 
 def _beside(view: View, split: str, best: Line) -> str:
-    """Return the arms that release gradients or train alone, at the largest ε that was asked."""
+    """Compare with the arms that release gradients or train alone, at the largest ε asked."""
     last = [lines[-1] for lines in arms(view, split).values() if lines[-1].role == "released"]
     shown = [x for x in last if present(_mean(view, split, x))]
     if not shown:

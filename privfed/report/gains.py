@@ -1,4 +1,4 @@
-"""How arms compare that were tested on the same rows, and how sure that is."""
+"""Comparisons of arms that were tested on the same rows, and how sure they are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from privfed.experiment.results import Run
 from privfed.report.view import Line, Role, View
 from privfed.report.words import listing, present
 
-FEW_SEEDS = 3  # fewer say nothing of how training varies
+FEW_SEEDS = 3  # fewer do not show how training varies
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Difference:
 def gain(view: View, split: str) -> Difference | None:
     """Compare federated learning with the best party alone.
 
-    That the best party is chosen by its mean makes a gain harder to claim, not easier.
+    The best party is chosen by its mean, which makes a gain harder to claim, not easier.
 
     Args:
         view: The results.
@@ -55,7 +55,7 @@ def gain(view: View, split: str) -> Difference | None:
     if federated is None or alone is None:
         return None
     if not all(view.on_same_rows(split, federated, x) for x in view.lines(split, "alone")):
-        return None  # which party is best, too, can be said on the same rows only
+        return None  # also which party is best can be said only on the same rows
     return difference(view, split, federated, alone)
 
 
@@ -63,14 +63,14 @@ def difference(view: View, split: str, line: Line, other: Line) -> Difference | 
     """Compare two arms, seed by seed.
 
     From three seeds on the interval is Student's t on the seeds' differences. With fewer it is the
-    normal approximation to the difference of two proportions over all test rows, which knows
+    normal approximation to the difference of two proportions over all test rows, which says
     nothing of how training varies.
 
     Args:
         view: The results.
         split: The split.
-        line: The arm whose accuracy counts.
-        other: The arm whose accuracy is taken off.
+        line: The arm whose accuracy comes first.
+        other: The arm whose accuracy is subtracted.
 
     Returns:
         The comparison; None where the two were not tested on the same rows.
@@ -126,7 +126,7 @@ def other_rows(view: View, *roles: Role) -> str | None:
 
     Args:
         view: The results.
-        *roles: Of the arms that are shown, as `View.lines` takes them.
+        *roles: The roles of the arms that are shown, as `View.lines` takes them.
 
     Returns:
         A sentence to stand beside their figures; None where all were tested on the same ones.
@@ -169,7 +169,7 @@ def accuracy_interval(view: View, split: str, line: Line) -> tuple[float, float]
 
 
 def _pooled(runs: Sequence[Run]) -> tuple[float, int]:
-    """The share of all test rows that were right, and how many these are."""
+    """Return the share of all test rows that were right, and the number of test rows."""
     rows = max(sum(run.test_rows for run in runs), 1)
     return sum(run.test_accuracy * run.test_rows for run in runs) / rows, rows
 
@@ -177,9 +177,9 @@ def _pooled(runs: Sequence[Run]) -> tuple[float, int]:
 def unseen_verdict(view: View, split: str, line: Line) -> str | None:
     """Return where an arm stands on unseen rows: "above", "below" or "around" the majority class.
 
-    How often the majority class is right on a few rows is chance too, so what counts is whether
-    the interval of the difference holds zero. It is Newcombe's, 95 %, as if the two were counted
-    on rows of their own.
+    How often the majority class is right on a few rows is chance, too. So it counts whether the
+    interval of the difference holds zero. It is Newcombe's, 95 %, as if the two were counted on
+    different rows.
 
     Args:
         view: The results.
@@ -204,7 +204,7 @@ class Match:
 
     encrypted: Line
     runs: int
-    equal_runs: int  # every round of these is equal, and the final weights are
+    equal_runs: int  # runs in which every round and the final weights are equal
     rounds: int
     equal_rounds: int
 
@@ -216,7 +216,7 @@ def matches(view: View) -> list[Match]:
         view: The results.
 
     Returns:
-        One match an encrypted arm, over all splits and seeds; none where no pair was run.
+        One match for each encrypted arm, over all splits and seeds; none where no pair was run.
     """
     found: dict[str, Match] = {}
     for split in view.splits:

@@ -15,7 +15,7 @@ from privfed.report.words import count, duration, listing, percent, percent_rang
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """A number, what it is, and what to hold it against."""
+    """A number, what it is, and what to compare it with."""
 
     value: str
     label: str
@@ -110,5 +110,5 @@ def _exactness(view: View) -> list[KeyFigure]:
 
 
 def _share(part: int, whole: int) -> str:
-    """Return a percentage that says 100 only of all of them."""
+    """Return a percentage that is 100 only if it is all of them."""
     return "100\u00a0%" if part == whole else percent(min(part / whole, 0.999))

@@ -1,4 +1,4 @@
-"""The shell of a self-contained page, whose own policy forbids it to fetch anything."""
+"""The frame of a self-contained page, whose own policy forbids it to fetch anything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from privfed.report.palette import DARK, LIGHT, css_variables
 from psi.storage import whole_file
 
 _HERE = Path(__file__).parent
-_MOST_PICKED = 16  # lines of one panel that pointing can pick out
+_MOST_PICKED = 16  # lines of one panel that a pointer can highlight
 
 # The page's only script. The policy below allows its hash and no other.
 _SCRIPT = """
@@ -32,7 +32,7 @@ button.addEventListener("click", () => {
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill in a template of this room; `style`, `script` and `policy` are there for it to use."""
+    """Fill in a template of this room; it may use `style`, `script` and `policy`, too."""
     return _environment().get_template(template).render(
         style=Markup(_style()),  # noqa: S704 - our own file and colours
         script=Markup(_SCRIPT),  # noqa: S704 - our own constant
@@ -47,8 +47,8 @@ def write(page: str, path: Path, *, mode: int = 0o644) -> Path:
     Args:
         page: The whole page.
         path: The file, in an existing folder.
-        mode: Who may read it; a web server should, as a rule. Nobody may who could not read
-            a file that is replaced.
+        mode: Who may read it, usually a web server, too. If a file is replaced, nobody may read
+            the new one who could not read the old one.
 
     Returns:
         The file's path.

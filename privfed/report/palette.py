@@ -40,7 +40,7 @@ _COLOURS = {
 LIGHT: Mapping[str, str] = {name: pair[0] for name, pair in _COLOURS.items()}
 DARK: Mapping[str, str] = {name: pair[1] for name, pair in _COLOURS.items()}
 
-# What pictures are drawn with before `svg.inline` puts a CSS variable in each one's place.
+# Placeholder colours to draw with; `svg.inline` replaces each by a CSS variable.
 SENTINEL: Mapping[str, str] = {name: f"#01fe{i:02x}" for i, name in enumerate(_COLOURS)}
 
 PHASES: Mapping[str, str] = {

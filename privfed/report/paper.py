@@ -1,4 +1,4 @@
-"""The figures of the paper that the dress benchmark follows, as it prints them.
+"""The figures of the paper that the dress benchmark follows, as the paper prints them.
 
 "Research on Open Innovation Intelligent Decision-Making of Cross-Border E-Commerce Based on
 Federated Learning", Tables 2 to 5 (losses and accuracies over 500 rounds) and Figure 9 (test

@@ -30,8 +30,8 @@ class Key:
     label: str
     colour: str
     kind: str = "bar"  # bar, hollow, line or mark
-    dash: str = ""  # of a line, as SVG wants it
-    number: int | None = None  # of the series that pointing at the entry picks out
+    dash: str = ""  # of a line, in SVG's notation
+    number: int | None = None  # of the series that pointing at the entry highlights
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def paper_lines(view: View, split: str) -> list[tuple[str, Line]]:
 
 
 def paper_groups(view: View, split: str) -> list[Group]:
-    """Test accuracies, ours above the paper's."""
+    """Return the bars of test accuracies, ours above the paper's."""
     groups = []
     for name, line in paper_lines(view, split):
         summary, theirs = view.summary(split, line), PAPER[name].test_accuracy
@@ -225,7 +225,7 @@ def curve_sheets(view: View, split: str) -> list[CurveSheet]:
         line: max((run.rounds for run in view.runs(split, line)), default=0) for line in lines
     }
     most = max(rounds.values(), default=0)
-    # An arm of a quarter of the rounds or fewer would be a stub at the left edge.
+    # A curve with a quarter of the rounds or fewer would end near the left edge.
     sheets = [
         [x for x in lines if rounds[x] * 4 > most],
         [x for x in lines if rounds[x] * 4 <= most],

@@ -1,4 +1,4 @@
-"""What the report says of privacy: accuracy against ε, arm beside arm, and every ε's terms."""
+"""What the report says of privacy: accuracy against ε, arm by arm, and the terms of every ε."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _trade(view: View, split: str) -> Picture:
 
 
 def trade_table(view: View, split: str) -> Table:
-    """Test accuracy of each private arm, an ε a column."""
+    """Return the test accuracy of each private arm, one column for each ε."""
     columns = sorted({x.epsilon for x in view.lines(split, *PRIVATE) if x.epsilon is not None})
     rows = []
     for arm, lines in arms(view, split).items():
@@ -169,7 +169,7 @@ def _accuracy(view: View, split: str, line: Line) -> str:
 
 
 def asked(line: Line) -> str:
-    """Return the ε that an arm was asked to keep to, or its name where none was."""
+    """Return the ε that an arm was asked to keep, or its name where none was asked."""
     return line.label if line.epsilon is None else f"ε\u00a0=\u00a0{as_given(line.epsilon)}"
 
 
@@ -177,7 +177,7 @@ def asked(line: Line) -> str:
 
 
 def privacy_table(view: View, split: str) -> Table:
-    """Return what each private arm spent and on what terms; of several seeds, the dearest."""
+    """Return what each private arm spent and on what terms; of several seeds, the most."""
     rows = []
     for line in view.lines(split, *PRIVATE):
         costs = view.costs(split, line)
@@ -219,6 +219,6 @@ def privacy_terms(view: View, split: str) -> list[tuple[str, str]]:
 
 
 def _each(values: Sequence[float]) -> str:
-    """Return one number a party, or one for all where they agree."""
+    """Return one number for each party, or one for all where they are equal."""
     shown = list(dict.fromkeys(compact(value) for value in values))
     return shown[0] if len(shown) == 1 else ", ".join(compact(value) for value in values)

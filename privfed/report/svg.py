@@ -42,7 +42,7 @@ def inline(figure: Figure, name: str, title: str, description: str) -> Markup:
         figure: A figure whose colours are those of `SENTINEL`.
         name: Prefix of every id, so that pictures on one page do not clash; a letter first.
         title: What the picture shows, for those who cannot see it.
-        description: What can be read off it, likewise.
+        description: What can be read from it, for the same people.
 
     Returns:
         The element: role "img", as wide as its container, no style sheet, no font, no address.

@@ -19,7 +19,7 @@ from privfed.table import Table
 
 
 def summary_table(view: View, split: str) -> Table:
-    """Return the figures of one split that matter most, an arm a row."""
+    """Return the most important figures of one split, one row for each arm."""
     rows = []
     for line in view.lines(split, *ROLES):
         s = view.summary(split, line)
@@ -83,7 +83,7 @@ def _paper_row(whose: str, arm: PaperArm) -> tuple[str, ...]:
 
 
 def split_table(view: View) -> Table:
-    """Test accuracy, and that on unseen rows, an arm a row and a split a pair of columns."""
+    """Return test accuracies, also on unseen rows: an arm a row, a split two columns."""
     lines: list[Line] = list(dict.fromkeys(x for split in view.splits for x in view.lines(split)))
     rows = []
     for line in lines:
@@ -102,7 +102,7 @@ def split_table(view: View) -> Table:
 
 
 def overlap_table(view: View) -> Table:
-    """Return what private set intersection found, a split a row, ranges over the seeds."""
+    """Return what private set intersection found, a row for each split, ranges over the seeds."""
     rows = []
     for split in dict.fromkeys(overlap.split for overlap in view.results.overlaps):
         found = [overlap for overlap in view.results.overlaps if overlap.split == split]

@@ -13,7 +13,7 @@ from privfed.table import Table, for_terminal
 
 
 def terminal_table(results: Results) -> rich_table.Table:
-    """Return the figures that matter most, an arm a row, a split a block; fits 80 columns.
+    """Return the most important figures, a row for each arm, in 80 columns.
 
     Args:
         results: What `load_results` or an experiment gives.

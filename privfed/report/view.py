@@ -1,4 +1,4 @@
-"""A results file as the report reads it: which arms play which part, in which order and colour."""
+"""A results file as the report reads it: the role of each arm, their order and colours."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from privfed.experiment.arms import Aggregation, Arm
 from privfed.experiment.results import PrivacyCost, Results, Run, Summary
 from privfed.rounding import as_given
 
-_SPLITS = ("overlapping", "disjoint", "deduplicated")  # the order in which their story is told
+_SPLITS = ("overlapping", "disjoint", "deduplicated")  # their order in the report
 Role = Literal["alone", "pooled", "float", "reference", "encrypted", "private", "released"]
 ROLES: tuple[Role, ...] = get_args(Role)
-_RELEASED = "released"  # a private arm that averages no updates; shown where privacy is the matter
+_RELEASED = "released"  # a private arm that averages no updates; shown where privacy is shown
 _PLAIN: Mapping[Aggregation, Role] = {
     "float": "float", "reference": "reference", "packed": "encrypted",
 }  # fmt: skip
@@ -64,9 +64,9 @@ class View:
         results: The results to read.
 
     Raises:
-        ConfigError: If a run or a summary names an arm that the results do not describe, or has an
-            ε where its arm is not private, or none where it is; an arm is described twice; or the
-            provenance's data are of no known kind, or do not say whether the program drew them.
+        ConfigError: A run or a summary names an arm that the results do not describe, has an ε
+            though its arm is not private, or has no ε though it is; an arm is described twice; or
+            the provenance's data are of no known kind, or do not say whether the program drew them.
     """
 
     def __init__(self, results: Results) -> None:
@@ -265,7 +265,7 @@ class View:
 
 
 class _Paint:
-    """Gives each arm of one report a colour and a dash of its own."""
+    """Chooses a different colour and dash for each arm of one report."""
 
     def __init__(self) -> None:
         self._count: dict[str, int] = {}
@@ -300,7 +300,7 @@ def _role(arm: Arm) -> Role:
 
 
 def _described(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the provenance says of the data, after checking what anything depends on."""
+    """Return what the provenance says of the data, after checking what the report uses."""
     data = provenance.get("data", {})
     if not isinstance(data, Mapping):
         raise ConfigError(f"provenance.data should be an object; {_AGAIN}")

@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them: one place for digits, units and the dash of a missing value."""
+"""Numbers for readers: one place for digits, units and the dash of a missing value."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def given(value: float | None) -> str:
 
 
 def upper(value: float | None) -> str:
-    """Return an upper bound such as a spent ε: never less than it is."""
+    """Return an upper bound such as a spent ε, never rounded down."""
     return at_most(value) if present(value) else MISSING
 
 
@@ -73,7 +73,7 @@ def size(count: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time in the unit that keeps it readable."""
+    """Return a time in the unit in which it is easiest to read."""
     if not present(seconds):
         return MISSING
     if seconds == 0:
@@ -99,7 +99,7 @@ def listing(items: Sequence[str]) -> str:
 
 
 def span(values: Sequence[int]) -> str:
-    """Return the range of some counts: "346 to 351", or "351" where they agree; a dash for none."""
+    """Return the range of some counts: "346 to 351", or "351" if all are equal; a dash for none."""
     if not values:
         return MISSING
     low, high = min(values), max(values)
