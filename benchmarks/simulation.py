@@ -45,14 +45,14 @@ class Job:
 
     def __init__(self, parties: int) -> None:
         self._sent, self._weights = updates(VALUES, parties), rows_of(parties)
-        self._simulation = simulated(self._sent, time.process_time, bits=BITS, scheme="packed")
+        self.simulation = simulated(self._sent, time.process_time, bits=BITS, scheme="packed")
         self._round = 0
 
     def run(self) -> dict[str, float]:
         """Run one round as training does; return its processor seconds by phase."""
         self._round += 1
-        self._simulation.prepare(self._round)
-        _, traffic = self._simulation.average(
+        self.simulation.prepare(self._round)
+        _, traffic = self.simulation.average(
             self._sent, round_id=self._round, weights=self._weights
         )
         return traffic.seconds

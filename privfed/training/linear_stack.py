@@ -94,7 +94,7 @@ def _plain(parameter: nn.Parameter) -> bool:
         parameter.requires_grad
         and parameter.dtype in (torch.float32, torch.float64)
         and parameter.device.type == "cpu"
-        and not parameter._backward_hooks
+        and not parameter._backward_hooks  # noqa: SLF001  (torch has no other way to ask)
     )
 
 

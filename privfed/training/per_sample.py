@@ -114,7 +114,7 @@ def _hooked(model: nn.Module) -> Iterator[nn.Module]:
 def _check(model: nn.Module) -> None:
     for name, module in model.named_modules():
         layer = f"layer {name!r} ({type(module).__name__})"
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  (torch has no other name for all of them)
             raise ConfigError(
                 f"{layer} mixes the rows of a batch, so no row has a gradient of its own: "
                 "use GroupNorm, or opacus.validators.ModuleValidator.fix(model)"

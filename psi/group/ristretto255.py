@@ -204,12 +204,12 @@ def multiply(scalar: Scalar, points: Points) -> Points:
     _refuse_top_bits(points)
     compiled = _compiled(len(points))
     if compiled is not None:
-        products, valid = compiled.multiply(scalar._encoding, points)
+        products, valid = compiled.multiply(scalar._encoding, points)  # noqa: SLF001  (of this module)
         _refuse_all_but(valid)
         return cast("Points", products)
     product = np.empty_like(points)
     scalarmult = _function("crypto_scalarmult_ristretto255", ctypes.c_int, 3)
-    out, inp, secret = product.ctypes.data, points.ctypes.data, scalar._encoding
+    out, inp, secret = product.ctypes.data, points.ctypes.data, scalar._encoding  # noqa: SLF001  (of this module)
     for offset in range(0, POINT_BYTES * len(points), POINT_BYTES):
         # Fails on invalid encodings, and on the identity, as the group has prime order.
         if scalarmult(out + offset, secret, inp + offset) != 0:
@@ -219,7 +219,7 @@ def multiply(scalar: Scalar, points: Points) -> Points:
 
 def multiply_base(scalars: Iterable[Scalar]) -> Points:
     """Return the generator times each scalar: shape (n, 32)."""
-    encodings = [scalar._encoding for scalar in scalars]
+    encodings = [scalar._encoding for scalar in scalars]  # noqa: SLF001  (of this module)
     product = np.empty((len(encodings), POINT_BYTES), np.uint8)
     scalarmult = _function("crypto_scalarmult_ristretto255_base", ctypes.c_int, 2)
     for row, encoding in enumerate(encodings):
@@ -325,7 +325,7 @@ def _libsodium() -> ctypes.CDLL:
             f"libsodium cannot be loaded from {tempfile.gettempdir()}: set TMPDIR to a folder "
             "that is writable and not mounted noexec"
         ) from error
-    library = cast("ctypes.CDLL", rbcl._sodium)
+    library = cast("ctypes.CDLL", rbcl._sodium)  # noqa: SLF001  (rbcl has no other door)
     _remove_temporary_copy()
     return library
 

@@ -44,6 +44,6 @@ def test_all_phases_count_and_work_ahead_for_decryption_is_decryption(
 def test_masks_are_those_of_the_defaults() -> None:
     for parties, masks in ((2, False), (3, True)):
         job = simulation.Job(parties)
-        assert job._simulation.params.masks == masks
-        assert job._simulation.params.layout.size == 5858
+        assert job.simulation.params.masks == masks
+        assert job.simulation.params.layout.size == 5858
         assert set(job.run()) == {*AHEAD, "encrypt", "aggregate", "decrypt"}

@@ -92,7 +92,7 @@ def test_plans_compose_by_their_loss_distributions() -> None:
     grid = 2e-3
 
     def losses(of: PrivacyPlan, rounds: int) -> list[Any]:
-        honest = of.grid * of._grid_noise(2) if of.is_shared else of.noise_multiplier
+        honest = of.grid * of._grid_noise(2) if of.is_shared else of.noise_multiplier  # noqa: SLF001  (the noise that is planned)
         return dp_sgd_losses(
             honest,
             sampling_rates=of.sampling_rates,

@@ -173,7 +173,7 @@ def test_normals_are_as_near_to_real_ones_as_proved(
     for half, chosen in ((words[:300], radii), (words[300:], angles)):
         if chosen is not None:
             half[:] = np.resize(np.array(chosen, np.uint64), 300)
-    computed = randomness._box_muller(words, 1.0).reshape(2, 300)
+    computed = randomness._box_muller(words, 1.0).reshape(2, 300)  # noqa: SLF001  (its values on given words)
     u, tiny = 2.0**-53, mpmath.mpf(2) ** -80
     with mpmath.workdps(120):
         for i in range(300):

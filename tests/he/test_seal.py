@@ -97,7 +97,7 @@ def test_another_layout_is_noticed_and_slots_take_over_for_an_honest_server_alon
     monkeypatch: pytest.MonkeyPatch, broken: Callable[[pytest.MonkeyPatch], None]
 ) -> None:
     broken(monkeypatch)
-    for cached in (zeros.self_test, zeros._metadata):
+    for cached in (zeros.self_test, zeros._metadata):  # noqa: SLF001  (another layout, planted)
         cached.cache_clear()
     try:
         assert not is_known()
@@ -126,6 +126,6 @@ def test_another_layout_is_noticed_and_slots_take_over_for_an_honest_server_alon
         assert params.masks
     finally:
         monkeypatch.undo()
-        for cached in (zeros.self_test, zeros._metadata):
+        for cached in (zeros.self_test, zeros._metadata):  # noqa: SLF001  (another layout, planted)
             cached.cache_clear()
     assert is_known()

@@ -33,7 +33,7 @@ def test_every_protocol_stops_before_it_says_more_than_sizes(
             continue
         with pytest.raises(QueryLimitError, match="held 1 sessions of the 1"):
             run(*parties)
-        assert parties[role]._identity == b""  # not even the session was begun
+        assert parties[role]._identity == b""  # noqa: SLF001  (not even the session was begun)
 
 
 def test_items_are_those_of_all_sessions(path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_ledger_that_another_session_begins_meanwhile(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is made and counted in between this one's look for it and its own beginning."""
-    begin = Ledger._begin
+    begin = Ledger._begin  # noqa: SLF001  (where the process is cut)
 
     def overtaken(self: Ledger) -> None:
         monkeypatch.setattr(Ledger, "_begin", begin)

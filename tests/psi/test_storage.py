@@ -387,7 +387,9 @@ def test_a_lock_is_given_free_although_a_fork_lives(tmp_path: Path) -> None:
         os._exit(0)
     try:
         record.close()
-        Record(tmp_path / "state").close()
+        again = Record(tmp_path / "state")
+        assert again.read() is None
+        again.close()
     finally:
         os.close(tell)
         os.waitpid(child, 0)

@@ -105,8 +105,8 @@ def main() -> None:
     first = parties()[0]
     params = parameters(pairwise_masks=True, scheme="packed")
     encryptor = secagg.Encryptor(params, secagg.generate_keys(params), first)
-    assert encryptor._masks
-    mask = encryptor._masks.words(b"golden name", Round.of(params, 1, None), 100, 2**39)
+    assert encryptor._masks  # noqa: SLF001  (the mask itself is recorded)
+    mask = encryptor._masks.words(b"golden name", Round.of(params, 1, None), 100, 2**39)  # noqa: SLF001  (the mask itself is recorded)
     key = secagg.SecretKey(hashlib.sha256(b"golden key").digest(), params.fingerprint)
     vectors = {
         "source": "written by tests/secagg/make_golden.py of privfed 0.1.0 with TenSEAL 0.3.18",

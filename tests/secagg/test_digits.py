@@ -48,7 +48,7 @@ def guessed(there: Round, first: np.ndarray, rest: np.ndarray, own: np.ndarray) 
     parts = Parts(there.params)
     name = _name(1, parts.all[0])
     digits = [
-        parts._tags.integers(there.key, name, place, values)
+        parts._tags.integers(there.key, name, place, values)  # noqa: SLF001  (what a key holder can compute)
         for place, values in enumerate((first, rest - first, own))
     ]
     return np.asarray(np.sum(digits, axis=0))

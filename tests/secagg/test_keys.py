@@ -300,7 +300,7 @@ def test_a_process_that_dies_while_decrypting_uses_the_round_up_for_any_other_to
     child = os.fork()
     if child == 0:
         decryptor = secagg.Decryptor(params, parties.key, state=path)
-        decryptor._quantizer.mean = lambda *_: os._exit(0)  # type: ignore[method-assign]
+        decryptor._quantizer.mean = lambda *_: os._exit(0)  # type: ignore[method-assign]  # noqa: SLF001  (a kill)
         decryptor.decrypt(total, 1)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -29,8 +29,8 @@ UNKNOWN = 3 * (21 + 2**6 + 2) + 8
 def asked(params: secagg.Parameters, aggregator: secagg.Aggregator, index: int) -> bytes:
     """The honest total, changed so that it decrypts unless key coefficient ``index`` is 1."""
     total, packing = aggregator.total(), params.packing
-    accumulator: Any = aggregator._sums[0].accumulator
-    c0 = accumulator._c0
+    accumulator: Any = aggregator._sums[0].accumulator  # noqa: SLF001  (a server that lies)
+    c0 = accumulator._c0  # noqa: SLF001  (a server that lies)
     size = planes.size_bytes(len(c0), packing.download_bits)
     c1_size = planes.size_bytes(RING_DEGREE, MODULUS_BITS)
     head, body = total[: -size - c1_size], memoryview(total)[-size - c1_size :]

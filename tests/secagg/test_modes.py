@@ -34,11 +34,16 @@ def same(left: Arrays, right: Arrays) -> bool:
 # Work ahead.
 
 
-@pytest.mark.parametrize("masks", [False, True])
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(
+    ("scheme", "masks"),
+    [
+        (scheme, masks)
+        for scheme in SCHEMES
+        for masks in (False, True)
+        if (scheme, masks) != ("ckks", True)
+    ],
+)
 def test_announced_seeds_give_the_same_result(scheme: str, masks: bool) -> None:
-    if masks and scheme == "ckks":
-        return
     params = parameters(3, SHAPES, scheme=scheme, pairwise_masks=masks)
     parties, sent = Round.of(params), updates(3, SHAPES)
     for round_id in (1, 2):
@@ -376,7 +381,7 @@ def test_an_update_in_several_parts(scheme: str, streamed: bool) -> None:
     parties, sent = Round.of(params), updates(3, LONG)
     aggregator = secagg.Aggregator(params, 1)
     streams = [
-        encryptor.encrypt_blocks(update, weight=weight, round_id=1)
+        list(encryptor.encrypt_blocks(update, weight=weight, round_id=1))
         for encryptor, update, weight in zip(parties.encryptors, sent, [5, 6, 7], strict=True)
     ]
     if streamed:
@@ -388,7 +393,7 @@ def test_an_update_in_several_parts(scheme: str, streamed: bool) -> None:
         for stream in streams:
             aggregator.add(b"".join(stream))
         result = parties.decryptor.decrypt(aggregator.total(), 1)
-    assert len(aggregator._parts) >= 2
+    assert len(streams[0]) >= 2
     assert same(result.mean, expected_mean(params, sent, [5, 6, 7]))
     assert result.total_weight == 18
 

@@ -131,12 +131,15 @@ def test_announcements_of_more_parties_than_came(job: Job) -> None:
     assert same(mean, expected_mean(job.params, job.sent[:2]))
 
 
-def test_zeros_made_ahead_go_with_the_next_updates(job: Job) -> None:
+def test_zeros_made_ahead_go_with_the_next_updates(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job.parties[0].prepare(2)
-    assert job.parties[0]._encryptor.prepared == 2
-    job.round(1)
-    job.round(2)
-    assert job.parties[0]._encryptor.prepared == 0
+    monkeypatch.setattr(Packed, "prepare", lambda *_: pytest.fail("made another zero"))
+    for _ in range(2):
+        job.parties[0].encrypt(job.sent[0])
+    with pytest.raises(pytest.fail.Exception, match="another zero"):
+        job.parties[0].encrypt(job.sent[0])
 
 
 # A total is decrypted once.

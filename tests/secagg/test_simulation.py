@@ -8,6 +8,8 @@ import pytest
 
 from privfed import secagg
 from privfed.errors import ConfigError, QuorumError, ReplayError
+from privfed.secagg import simulation
+from privfed.secagg.schemes import Packed
 from privfed.secagg.simulation import AHEAD
 from tests.secagg.parties import expected_mean, identities, parameters, updates
 
@@ -44,10 +46,18 @@ def test_the_mean_is_numpys_and_a_total_is_decrypted_once(
     assert opened == [1, 2]
 
 
-def test_the_server_is_given_public_parameters_of_its_own() -> None:
-    there = job()
-    assert there._public == there.params
-    assert there._public is not there.params
+def test_the_server_is_given_public_parameters_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, serve = [], simulation.serve
+
+    def watched(params: secagg.Parameters, *more: Any) -> bytes:
+        given.append(params)
+        return serve(params, *more)
+
+    monkeypatch.setattr(simulation, "serve", watched)
+    there = job(max_weight=None)
+    there.average(updates(4, SHAPES), round_id=1)
+    assert given == [there.params]
+    assert given[0] is not there.params
 
 
 def test_what_was_made_ahead_is_told_by_phase_in_the_round_that_used_it() -> None:
@@ -74,7 +84,7 @@ def test_a_decryptor_that_expects_a_round_expands_no_seed_after_it(
     there, sent = job(max_weight=None), updates(4, SHAPES)
     there.prepare(1)
     monkeypatch.setattr(
-        type(there.decryptor._parts.scheme),
+        Packed,
         "keystream",
         lambda *_: pytest.fail("seeds were expanded after the sum arrived"),
     )

@@ -239,7 +239,8 @@ def test_no_trace_of_the_rows_stays_on_the_model(
 
 def untouched(model: nn.Module) -> bool:
     return not any(
-        module._forward_hooks or module._backward_hooks for module in model.modules()
+        module._forward_hooks or module._backward_hooks  # noqa: SLF001  (torch's)
+        for module in model.modules()
     ) and not any(vars(parameter) for parameter in model.parameters())
 
 

@@ -39,7 +39,7 @@ def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
         if find_spec("numba") is None:
             pytest.skip("numba is not installed")
         monkeypatch.setattr(groups, "FAST_FROM", 1)
-        if groups._compiled(1) is None:
+        if groups._compiled(1) is None:  # noqa: SLF001  (which way runs)
             pytest.skip("the processor lacks AVX2")
 
 
@@ -138,14 +138,14 @@ def test_empty_batches() -> None:
 
 
 def test_random_scalars_differ_and_are_reduced() -> None:
-    drawn = {Scalar.random()._encoding for _ in range(100)}
+    drawn = {Scalar.random()._encoding for _ in range(100)}  # noqa: SLF001  (that it differs, and is not shown)
     assert len(drawn) == 100
     assert all(0 < int.from_bytes(one, "little") < ORDER for one in drawn)
 
 
 def test_a_scalar_does_not_show_itself() -> None:
     secret = Scalar.random()
-    assert secret._encoding.hex() not in repr(secret) + str(secret)
+    assert secret._encoding.hex() not in repr(secret) + str(secret)  # noqa: SLF001  (that it differs, and is not shown)
     with pytest.raises(TypeError):
         pickle.dumps(secret)
 

@@ -76,7 +76,7 @@ def test_nobody_learns_which() -> None:
         with pytest.raises(StateError, match="not which"):
             _ = party.matches
     # The tags come back sorted, whatever the order of the points that they answer.
-    width = receiver._tag_bytes
+    width = receiver._tag_bytes  # noqa: SLF001  (where the body is cut)
     for message, start in ((messages[3], MAC_BYTES + 32 * 201), (messages[4], MAC_BYTES)):
         tags = message[HEADER_BYTES + start : -SEAL_BYTES]
         cut = [tags[i : i + width] for i in range(width, len(tags), width)]

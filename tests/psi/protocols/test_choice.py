@@ -33,7 +33,7 @@ def no_kkrt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def fail(*arguments: Any, **options: Any) -> None:
         raise AssertionError("a party of kkrt")
 
-    monkeypatch.setattr(psi.protocols.kkrt.parties._KKRTParty, "__init__", fail)
+    monkeypatch.setattr(psi.protocols.kkrt.parties._KKRTParty, "__init__", fail)  # noqa: SLF001  (of both roles)
     with warnings.catch_warnings():
         warnings.simplefilter("error", TrustWarning)
         yield
@@ -97,7 +97,7 @@ def test_kkrt_takes_no_limit_on_the_other_sets_size(side: Side, limit: int) -> N
     for party in parties("kkrt"):
         with pytest.raises(UnkeptLimitError, match="choose ecdh"):
             party([b"a"], Parameters(), max_peer_items=limit)
-    assert session(side, max_peer_items=limit).party._max_peer_items == limit
+    assert session(side, max_peer_items=limit).party._max_peer_items == limit  # noqa: SLF001  (that the limit arrived)
 
 
 @pytest.mark.parametrize("role", [0, 1])

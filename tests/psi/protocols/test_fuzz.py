@@ -44,7 +44,7 @@ def check(stage: Stage, message: bytes, kind: str, victim: Any) -> None:
             assert len(set(victim.union_ids)) == len(victim.union_ids) <= 7
             assert set(victim.own_ids) <= set(victim.union_ids)
             assert not honest or len(victim.union_ids) == 5
-        case _ if victim._found is not None:
+        case _ if victim._found is not None:  # noqa: SLF001  (how far the victim came)
             check_matches(victim, honest=honest, lies=kind == "confirming")
 
 

@@ -87,7 +87,7 @@ def test_a_receiver_that_cheats_takes_the_whole_set() -> None:
     key = cheat.receive(sent(sender.receive(sent(cheat.start()))))
     matrix = cheat.receive(sent(sender.receive(sent(key))))
     cheat.receive(sent(sender.receive(sent(matrix))))
-    assert sender._expect == sender._on_finish  # it noticed nothing
+    assert sender._expect == sender._on_finish  # noqa: SLF001  (it noticed nothing)
     found = {one for one, there in zip(NUMBERS, cheat.has(NUMBERS), strict=True) if there}
     assert found == set(THEIRS)  # a thousand, of thirty that were announced
 

@@ -233,7 +233,7 @@ def test_settings_without_a_meaning_are_refused(store: TagStore) -> None:
 def test_secrets_are_neither_shown_nor_pickled(store: TagStore, pair: Pair) -> None:
     receiver, sender = pair()
     run(receiver, sender)
-    assert receiver._blind is None
+    assert receiver._blind is None  # noqa: SLF001  (that the secret is gone)
     secret = store.key.reveal().hex()
     for one in (store, receiver, sender):
         assert secret not in repr(one)
