@@ -20,9 +20,9 @@ TABLE = Table(
 
 
 def printed(table: Table, width: int = 80) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    console.print(for_terminal(table))
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    written = io.StringIO()
+    Console(file=written, width=width).print(for_terminal(table))
+    return written.getvalue()
 
 
 def html(table: Table) -> str:
