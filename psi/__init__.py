@@ -27,12 +27,12 @@ from psi.protocols.cardinality import CardinalityReceiver, CardinalitySender
 from psi.protocols.ecdh import Receiver, Sender
 from psi.protocols.kmprt import Leader, Member
 from psi.protocols.padding import padded
-from psi.protocols.party import Parameters
+from psi.protocols.parameters import Parameters
 from psi.protocols.private_ids import PrivateIDReceiver, PrivateIDSender
 from psi.protocols.sums import SumParameters, SumReceiver, SumSender
-from psi.protocols.tagstore import TagStore
 from psi.protocols.unbalanced import UnbalancedReceiver, UnbalancedSender
 from psi.sessions.alignment import Alignment, align
+from psi.sessions.tagstore import TagStore
 
 __version__ = "0.1.0"  # of the distribution privfed, which brings both packages
 

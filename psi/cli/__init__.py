@@ -9,6 +9,7 @@ import typer
 from psi import __version__
 from psi.cli import alone, pairs, stores, together
 from psi.cli.shared import messages
+from psi.cli.words import in_words
 from psi.errors import ConfigError, MissingValueWarning, PSIError, TrustWarning
 
 __all__ = ["app", "main"]
@@ -42,7 +43,7 @@ def main() -> None:
     try:
         app(prog_name="psi")
     except PSIError as error:
-        print(f"psi: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"psi: {in_words(str(error))}", file=sys.stderr)
         sys.exit(2 if isinstance(error, ConfigError) else 1)
 
 
@@ -56,6 +57,6 @@ def _warn(
 ) -> None:
     """Show our own warning in a line, without the code that it came from."""
     if issubclass(category, TrustWarning | MissingValueWarning):
-        messages.print(f"psi: warning: {message}", markup=False)
+        messages.print(f"psi: warning: {in_words(str(message))}", markup=False)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)

@@ -10,7 +10,6 @@ from psi.cli.shared import check_files, load, messages, progress_bar, steps_of
 from psi.storage import read_passphrase
 
 if TYPE_CHECKING:
-    from psi.protocols.choice import Protocol
     from psi.tables.keys import Duplicates
 
 __all__ = ["align", "keygen"]
@@ -39,7 +38,7 @@ def align(
             on=on,
             duplicates=cast("Duplicates", duplicates),
             normalise=steps_of(normalise),
-            protocol=cast("Protocol", protocol),
+            protocol=protocol,
             progress=progress,
         )
         progress("writing", 0, 0)

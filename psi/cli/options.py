@@ -1,14 +1,20 @@
 """The options of `psi`, each with its name, type and help in one place."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_args
 
 import typer
 
+from psi.protocols.choice import AUTO, PROTOCOLS, chosen
+from psi.sessions.questions import QUESTIONS
+from psi.sessions.questions.question import told_of
+
 __all__ = [
+    "Details",
     "Force",
     "Identity",
     "Listen",
@@ -25,8 +31,14 @@ __all__ = [
     "Table",
     "Timeout",
     "Wait",
+    "details_of",
     "spread",
 ]
+
+_QUESTIONS = "; ".join(f"{one.name}: {one.help}" for one in QUESTIONS.values()) + "."
+
+Details: TypeAlias = dict[str, Any]
+"""What was given of the options that the questions' details make, by the name of the field."""
 
 Table: TypeAlias = Annotated[Path, typer.Argument(help="A CSV or Parquet file.")]
 On: TypeAlias = Annotated[
@@ -51,8 +63,9 @@ Protocol: TypeAlias = Annotated[
     str,
     typer.Option(
         "--protocol",
-        help="ecdh, which auto is too, or kkrt: faster, only for tables in one hand or sides that "
-        "trust each other not to cheat.",
+        help=f"{AUTO}, which is {chosen(AUTO).name}; "
+        + "; ".join(f"{one.name}: {one.help}" for one in PROTOCOLS.values())
+        + ".",
     ),
 ]
 Identity: TypeAlias = Annotated[
@@ -115,35 +128,68 @@ class PairOptions(SessionOptions):
 
     peer: Peer
     result: Annotated[str, typer.Option(help="Who gets the result: both, serve or join.")] = "both"
-    learn: Annotated[
-        str, typer.Option(help="intersection, cardinality, sum, ids or unbalanced.")
-    ] = "intersection"
-    protocol: Protocol = "auto"
-    column: Annotated[
-        str | None, typer.Option(help="With --learn sum: the column, at the side that has it.")
-    ] = None
-    minimum: Annotated[
-        int, typer.Option(help="With --learn sum: the least number of matches; hides no value.")
-    ] = 10
-    max_value: Annotated[
-        int, typer.Option(help="With --learn sum: the largest value in the column.")
-    ] = (1 << 20) - 1
+    learn: Annotated[str, typer.Option(help=_QUESTIONS)] = "intersection"
+    protocol: Protocol = AUTO
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn a command's parameter `options`, a dataclass, into an option for each of its fields."""
+    """Turn a command's parameter `options`, a dataclass, into an option for each of its fields.
+
+    So too its parameter `details`, if it has one, into those of all questions that the side which
+    is named like the command may give.
+    """
     parameters = dict(inspect.signature(command, eval_str=True).parameters)
     group: type[Any] = parameters.pop("options").annotation
     fields = inspect.signature(group, eval_str=True).parameters
+    told = _details(command.__name__) if parameters.pop("details", None) else {}
     keyword_only = inspect.Parameter.KEYWORD_ONLY
 
     def spread_command(**given: Any) -> None:
+        if told:
+            given["details"] = {name: given.pop(name) for name in told}
         options = group(**{name: given.pop(name) for name in fields})
         command(**given, options=options)
 
     spread_command.__name__, spread_command.__doc__ = command.__name__, command.__doc__
-    every = [*parameters.values(), *fields.values()]
+    every = [*parameters.values(), *fields.values(), *told.values()]
     spread_command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [parameter.replace(kind=keyword_only) for parameter in every]
     )
     return spread_command
+
+
+def details_of(learn: str, given: Details) -> Any:
+    """The details of a question; those of another one, if something was given of them.
+
+    Args:
+        learn: The question's name.
+        given: What was given.
+    """
+    chosen_details = None
+    for question in QUESTIONS.values():
+        if question.details is None:
+            continue
+        names = {field.name for field in dataclasses.fields(question.details)} & given.keys()
+        made = question.details(**{name: given[name] for name in names})
+        if question.name == learn:
+            chosen_details = made
+        elif made != question.details():
+            return made
+    return chosen_details
+
+
+def _details(side: str) -> dict[str, inspect.Parameter]:
+    """An option for each field of the questions' details that this side may give."""
+    found: dict[str, inspect.Parameter] = {}
+    for question in QUESTIONS.values():
+        for field in dataclasses.fields(question.details) if question.details else ():
+            told = told_of(question.details)[field.name]
+            if side in told.sides:
+                option = typer.Option(help=f"With --learn {question.name}: {told.help}.")
+                found[field.name] = inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=field.default,
+                    annotation=Annotated[get_args(field.type)[0], option],
+                )
+    return found

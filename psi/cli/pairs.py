@@ -7,26 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from psi.cli.options import Listen, PairOptions, Table, Wait, spread
-from psi.cli.shared import (
-    check_files,
-    ledger_of,
-    load,
-    messages,
-    network,
-    own_files,
-    own_identity,
-    progress_bar,
-    say_listening,
-    steps_of,
-)
-from psi.errors import ConfigError, UnkeptLimitError
+from psi.cli.holding import hold
+from psi.cli.options import Details, Listen, PairOptions, Table, Wait, details_of, spread
+from psi.cli.shared import network, own_identity, say_listening, say_turned_away
+from psi.errors import UnkeptLimitError
 
 if TYPE_CHECKING:
-    from psi.network.links import Link
-    from psi.protocols.choice import Protocol
-    from psi.protocols.party import Progress
-    from psi.sessions.pair import LargeSide, Learn, Result, Side, SumChoice, TableSession
+    from psi.network import Traffic
+    from psi.sessions.questions.question import Result, Side
     from psi.tables.keys import Duplicates
 
 __all__ = ["join", "serve"]
@@ -34,20 +22,21 @@ __all__ = ["join", "serve"]
 
 @spread
 def serve(
-    table: Table, options: PairOptions, listen: Listen = "0.0.0.0:7787", wait: Wait = 600
+    table: Table,
+    options: PairOptions,
+    details: Details,
+    listen: Listen = "0.0.0.0:7787",
+    wait: Wait = 600,
 ) -> None:
     """Wait for one other side, find the IDs that both have, and stop."""
-    _hold(
-        "serve",
-        table,
-        options,
-        functools.partial(
-            network("transport").serve,
-            address=listen,
-            wait_seconds=wait,
-            on_listening=say_listening,
-        ),
+    talk = functools.partial(
+        network("connections").serve,
+        address=listen,
+        wait_seconds=wait,
+        on_listening=say_listening,
+        on_turned_away=say_turned_away,
     )
+    _hold("serve", table, options, details, talk)
 
 
 @spread
@@ -55,104 +44,68 @@ def join(
     table: Table,
     address: Annotated[str, typer.Argument(help="HOST:PORT of the side that serves.")],
     options: PairOptions,
-    keep: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --learn unbalanced: a file that keeps the tags for the next request."
-        ),
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option(help="With --learn unbalanced: take no other key's answers.")
-    ] = None,
+    details: Details,
     wait: Wait = 60,
 ) -> None:
     """Connect to a side that serves and find the IDs that both have."""
-    from psi.sessions.pair import LargeSide
-
-    large = LargeSide(keep, key) if keep or key else None
-    talk = functools.partial(network("transport").join, address=address, wait_seconds=wait)
-    _hold("join", table, options, talk, large)
+    talk = functools.partial(network("connections").join, address=address, wait_seconds=wait)
+    _hold("join", table, options, details, talk)
 
 
 def _hold(
     side: "Side",
     table: Path,
     options: PairOptions,
-    talk: "Callable[..., Link]",
-    large: "LargeSide | None" = None,
+    given: Details,
+    talk: "Callable[..., Traffic]",
 ) -> None:
-    """Hold a session, and write what this side has learnt now that both sides are done."""
-    from psi.network.certificates import fingerprint, load_certificate
-    from psi.tables.files import write_table
+    from psi.network import fingerprint, load_certificate
+    from psi.protocols.conversation import PEER
+    from psi.sessions import PairChoice
 
+    details = details_of(options.learn, given)
+    choice = PairChoice(
+        side=side,
+        learn=options.learn,
+        result=cast("Result", options.result),
+        duplicates=cast("Duplicates", options.duplicates),
+        protocol=options.protocol,
+        details=details,
+    )
     _refuse_unkept_limits(options)
-    files = [table, *own_files(options), options.peer]
-    kept = large.kept if large is not None else None
-    # Tags that were kept are replaced by newer ones: the party sees that they are tags.
-    check_files(kept, force=True, tables=[], others=files)
-    check_files(options.out, force=options.force, tables=[table], others=[*files, kept])
     identity = own_identity(options.identity, options.passphrase_file)
     peer = load_certificate(options.peer)
-    with progress_bar() as progress:
-        loaded = load(table, progress)
-        session = _prepared(side, loaded, options, large or _sum_of(options), progress)
-        if options.out is not None and not session.gets_result:
-            raise ConfigError(f"the side that {side}s gets no result: leave out --out")
-        ledger = ledger_of(options)
-        if ledger is not None:
-            session.party.charge_with(functools.partial(ledger.charge, fingerprint(peer)))
-        link = talk(
-            session.party,
-            terms=session.terms,
-            identity=identity,
-            peer_certificate=peer,
-            timeout_seconds=options.timeout,
-            progress=progress,
-        )
-    found = "no result at this side"
-    if session.gets_result:
-        columns, found = session.outcome(loaded, numbers=options.rows)
-        write_table(options.out, columns, replace=options.force)
-    messages.print(
-        f"{found} by {session.party.protocol}, {link.bytes_sent} bytes sent, "
-        f"{link.bytes_received} received"
+    hold(
+        table,
+        choice,
+        options,
+        identity,
+        functools.partial(talk, peer_certificate=peer),
+        {PEER: fingerprint(peer)},
+        files=[options.peer],
+        keeps=_kept(details),
     )
+
+
+def _kept(details: Any) -> list[Path]:
+    """The files that a question writes."""
+    from psi.sessions.questions.question import told_of
+
+    told = told_of(type(details) if details is not None else None)
+    paths = [getattr(details, name) for name, one in told.items() if one.writes]
+    return [path for path in paths if path is not None]
 
 
 def _refuse_unkept_limits(options: PairOptions) -> None:
     """Refuse what the protocol would, before a file is read or a ledger is begun."""
-    for name in ("max_peer_items", "ledger", "sessions_a_peer", "items_a_peer"):
-        if options.protocol == "kkrt" and getattr(options, name) is not None:
-            raise UnkeptLimitError("kkrt", f"--{name.replace('_', '-')}")
+    from psi.protocols.choice import chosen
 
-
-def _prepared(
-    side: "Side",
-    table: Any,
-    options: PairOptions,
-    details: "SumChoice | LargeSide | None",
-    progress: "Progress",
-) -> "TableSession":
-    from psi.sessions.pair import TableSession
-
-    return TableSession.prepare(
-        table,
-        side=side,
-        on=options.on,
-        duplicates=cast("Duplicates", options.duplicates),
-        normalise=steps_of(options.normalise),
-        result=cast("Result", options.result),
-        learn=cast("Learn", options.learn),
-        details=details,
-        pad_to=options.pad_to,
-        protocol=cast("Protocol", options.protocol),
-        max_peer_items=options.max_peer_items,
-        progress=progress,
-    )
-
-
-def _sum_of(options: PairOptions) -> "SumChoice | None":
-    from psi.sessions.pair import SumChoice
-
-    choice = SumChoice(options.column, options.minimum, options.max_value)
-    return choice if options.learn == "sum" or choice != SumChoice() else None
+    kept = chosen(options.protocol).limits
+    given = {
+        "max_peer_items": ["max_peer_items"],
+        "charge_with": ["ledger", "sessions_a_peer", "items_a_peer"],
+    }
+    for limit, names in given.items():
+        for name in names:
+            if limit not in kept and getattr(options, name) is not None:
+                raise UnkeptLimitError(options.protocol, f"--{name.replace('_', '-')}")

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from psi.cli.options import SessionOptions
+from psi.cli.words import in_words
 from psi.errors import ConfigError
 from psi.storage import check_place, read_passphrase
 
 # numpy, gRPC and the rest are imported where there is work for them, so that --help is quick.
 if TYPE_CHECKING:
     from psi.ledger import Ledger
-    from psi.network.certificates import Identity
-    from psi.protocols.party import Progress
+    from psi.network.certificates import TLSIdentity
+    from psi.protocols.conversation import Progress
 
 __all__ = [
     "check_files",
@@ -29,6 +30,7 @@ __all__ = [
     "own_identity",
     "progress_bar",
     "say_listening",
+    "say_turned_away",
     "steps_of",
 ]
 
@@ -37,10 +39,10 @@ messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def load(path: Path, progress: "Progress") -> Any:
     """Read a table, and say so while it takes."""
-    from psi.tables.files import read_table
+    from psi.tables.files import load_table
 
     progress(f"reading {path.name}", 0, 0)
-    return read_table(path)
+    return load_table(path)
 
 
 def check_files(
@@ -71,15 +73,15 @@ def own_files(options: SessionOptions) -> list[Path | None]:
     return [*identity_files(options.identity), options.passphrase_file, options.ledger]
 
 
-def own_identity(name: Path, passphrase_file: Path | None) -> "Identity":
+def own_identity(name: Path, passphrase_file: Path | None) -> "TLSIdentity":
     """This side's key and certificate.
 
     Raises:
         ConfigError: They cannot be read.
     """
-    from psi.network.certificates import Identity
+    from psi.network.certificates import TLSIdentity
 
-    return Identity.load(name, read_passphrase(passphrase_file))
+    return TLSIdentity.load(name, read_passphrase(passphrase_file))
 
 
 def steps_of(options: list[str] | None) -> str | dict[str, str]:
@@ -136,6 +138,11 @@ def network(module: str) -> ModuleType:
 def say_listening(port: int) -> None:
     """Tell the port, which may be a free one."""
     messages.print(f"listening on port {port}")
+
+
+def say_turned_away(words: str) -> None:
+    """Tell that another side came with other settings, and what was wrong."""
+    messages.print(f"turned away, and waiting on: {in_words(words)}", markup=False)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from psi.cli.shared import (
     own_identity,
     progress_bar,
     say_listening,
+    say_turned_away,
     steps_of,
 )
 
@@ -35,8 +36,8 @@ def publish(
     ] = False,
 ) -> None:
     """Compute the tags of a large table once, for many small sides to ask with psi answer."""
-    from psi.protocols.tagstore import TagStore
-    from psi.sessions.pair import table_index
+    from psi.sessions import TagStore
+    from psi.sessions.session import table_index
 
     TagStore.check_place(store, replace=replace)
     with progress_bar() as progress:
@@ -52,7 +53,7 @@ def publish(
             replace=replace,
             progress=progress,
         )
-    print(made.terms.public_key)
+    print(made.public_key)
     messages.print(f"{len(made)} IDs in {store}; give the key above to those who will ask")
 
 
@@ -67,24 +68,24 @@ def answer(
     timeout: options.Timeout = 3600,
 ) -> None:
     """Wait for a small side to ask a store which of its IDs are in it, and stop."""
-    from psi.network.certificates import fingerprint, load_certificate
-    from psi.protocols.tagstore import TagStore
-    from psi.protocols.unbalanced import UnbalancedSender
+    from psi.network import fingerprint, load_certificate
+    from psi.sessions import TagStore, answering_terms
 
     own, certificate = own_identity(identity, passphrase_file), load_certificate(peer)
     asking = fingerprint(certificate)
     opened = TagStore(store)
     for _ in range(requests):
         with progress_bar() as progress:
-            network("transport").serve(
-                UnbalancedSender(opened, peer=asking, progress=progress),
-                terms="--result join --learn unbalanced",
+            network("connections").serve(
+                opened.answering(asking, progress=progress),
+                terms=answering_terms(),
                 address=listen,
                 identity=own,
                 peer_certificate=certificate,
                 wait_seconds=wait,
                 timeout_seconds=timeout,
                 on_listening=say_listening,
+                on_turned_away=say_turned_away,
                 progress=progress,
             )
         left = opened.ledger.items_left(asking)

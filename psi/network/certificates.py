@@ -25,7 +25,7 @@ __all__ = [
     "FOLDER_PREFIX",
     "TLS_NAME",
     "Extension",
-    "Identity",
+    "TLSIdentity",
     "certify",
     "create_identity",
     "fingerprint",
@@ -45,7 +45,7 @@ Extension: TypeAlias = Callable[[bytes], tuple[str, bytes]]
 
 
 @dataclass(frozen=True)
-class Identity:
+class TLSIdentity:
     """A side's private key and certificate, PEM-encoded.
 
     Attributes:
@@ -57,7 +57,7 @@ class Identity:
     certificate: bytes = field(repr=False)
 
     @classmethod
-    def load(cls, prefix: Path, passphrase: str | None = None) -> "Identity":
+    def load(cls, prefix: Path, passphrase: str | None = None) -> "TLSIdentity":
         """Read PREFIX.key and PREFIX.crt, as `create_identity` wrote them.
 
         Args:

@@ -1,4 +1,4 @@
-"""One conversation with the other side: whole messages over a stream of chunks, with a deadline.
+"""Conversations with another side, in turn: whole messages over a stream of chunks, by a deadline.
 
 Knows nothing of the network: `outgoing` is what is sent, chunk by chunk, `attach` takes the
 iterator of what arrives. A reader thread moves it to a short queue, so that a peer that sends
@@ -9,26 +9,21 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import psi.errors
-from psi.errors import (
-    DeadlineError,
-    DecodeError,
-    PeerRefusedError,
-    ProtocolError,
-    PSIError,
-    TransportError,
-)
+from psi.errors import DeadlineError, DecodeError, PeerRefusedError, PSIError, TransportError
+from psi.network.terms import Terms
+from psi.protocols.conversation import AnyConversation, Progress
 from psi.protocols.messages import HEADER_BYTES, announced_length
-from psi.protocols.party import Party, Progress
 
-__all__ = ["CHUNK_BYTES", "AbandonedError", "Link", "converse"]
+__all__ = ["CHUNK_BYTES", "AbandonedError", "Link", "agree", "converse"]
 
 CHUNK_BYTES = 1 << 20
 _REFUSAL = b"psi refusal "
 _DONE = b"psi done"
+_TERMS = b"psi terms "
 _END: Final = None
 
 
@@ -37,7 +32,7 @@ class AbandonedError(Exception):
 
 
 class Link:
-    """Sends and receives the messages of one session."""
+    """Sends and receives the messages of one conversation after the other."""
 
     def __init__(
         self,
@@ -49,23 +44,23 @@ class Link:
         """Start the clock.
 
         Args:
-            timeout_seconds: How long the whole session may take.
+            timeout_seconds: How long the conversation may take.
             progress: Called with a stage, the bytes done and their number.
             name: What to call the other side.
         """
-        self.limit(timeout_seconds)
+        self.begin(timeout_seconds)
         self.name = name
         self._progress = progress or (lambda stage, done, total: None)
         self._outbox: queue.SimpleQueue[bytes | AbandonedError | None] = queue.SimpleQueue()
         self._inbox: queue.Queue[bytes | Exception | None] = queue.Queue(maxsize=4)
         self._stopped = threading.Event()
         self._ended = False
+
+    def begin(self, timeout_seconds: float) -> None:
+        """Start the clock, and count from zero: another conversation begins."""
+        self._deadline = time.monotonic() + timeout_seconds
         self.bytes_sent = 0
         self.bytes_received = 0
-
-    def limit(self, timeout_seconds: float) -> None:
-        """Start the clock again."""
-        self._deadline = time.monotonic() + timeout_seconds
 
     def attach(self, incoming: Iterable[bytes]) -> None:
         """Begin to read what the other side sends."""
@@ -113,6 +108,22 @@ class Link:
             raise DecodeError(f"{self.name} sent more than it announced")
         self.bytes_received += length
         return bytes(message)
+
+    def send_terms(self, terms: Terms) -> None:
+        """Tell the other side on which terms this one would begin."""
+        self._outbox.put(_TERMS + terms.encode())
+
+    def check_terms(self, terms: Terms) -> None:
+        """Wait for the other side's terms.
+
+        Raises:
+            TransportError: It is gone, too slow, or refuses.
+            ProtocolError: They are others.
+        """
+        got = self._next()
+        if not got.startswith(_TERMS):
+            raise DecodeError(f"{self.name} sent something else than its terms")
+        terms.check(got.removeprefix(_TERMS), self.name)
 
     def say_done(self) -> None:
         """Tell the other side that this one has all it needs: the end of a stream says nothing."""
@@ -184,29 +195,58 @@ class Link:
                 return
 
 
-def converse(party: Party, link: Link) -> None:
-    """Carry a session through; returns when both sides are done.
+def agree(terms: Terms, links: Mapping[int, Link]) -> None:
+    """Compare terms with all other sides before a conversation over links that had one before.
 
     Raises:
-        ProtocolError: The other side sent what is not acceptable; it is told so.
-        TransportError: The other side is gone, too slow, or refused to go on.
+        ProtocolError: Another side's terms are others; all are told so.
+        TransportError: Another side is gone, too slow, or refuses; all are told so.
     """
-    try:
-        first = party.start()
-        if first is not None:
-            link.send(first)
-        while not party.done:
-            answer = party.receive(link.receive(party.longest_message))
-            if answer is not None:
-                link.send(answer)
-        # The sender's last message ends the receiver's session, and so its own only when it came.
-        if party.speaks_first:
+    with _told(links):
+        for link in links.values():
+            link.send_terms(terms)
+        for link in links.values():
+            link.check_terms(terms)
+
+
+def converse(conversation: AnyConversation, links: Mapping[int, Link]) -> None:
+    """Carry a conversation through; returns when all sides have said that they are done.
+
+    Args:
+        conversation: This side's, of two or of many.
+        links: The link to each other party by its number; between two the other side is 0.
+
+    Raises:
+        ProtocolError: Another side sent what is not acceptable; all are told so.
+        TransportError: Another side is gone, too slow, or refused to go on; all are told so.
+    """
+    with _told(links):
+        sending = conversation.first_round()
+        while True:
+            for peer, message in sending.items():
+                links[peer].send(message)
+            if conversation.done:
+                break
+            arrived = {
+                peer: links[peer].receive(conversation.longest_from(peer))
+                for peer in conversation.awaited
+            }
+            sending = conversation.next_round(arrived)
+        # Whoever is done has sent its last message, and does not know whether it arrived.
+        for link in links.values():
             link.say_done()
-        else:
+        for link in links.values():
             link.await_done()
-        link.close()
-    except (ProtocolError, DeadlineError) as error:
-        link.refuse(error)
+
+
+@contextlib.contextmanager
+def _told(links: Mapping[int, Link]) -> Iterator[None]:
+    """Tell the other sides by which error this one stops."""
+    try:
+        yield
+    except PSIError as error:
+        for link in links.values():
+            link.refuse(error)
         raise
 
 

@@ -7,107 +7,120 @@ others has said that it is done.
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator
 
-from psi.errors import PSIError
-from psi.network.certificates import Identity, fingerprint
+from psi.network.certificates import TLSIdentity, fingerprint
+from psi.network.connections import Connection, Traffic
 from psi.network.links import Link
 from psi.network.roster import Roster
+from psi.network.terms import Terms
 from psi.network.transport import Guests, dialled, listening
-from psi.protocols.kmprt import Leader, Member
-from psi.protocols.party import Progress
+from psi.protocols.conversation import AnyConversation, Progress
 
-__all__ = ["converse", "meet"]
+__all__ = ["gather", "meet"]
+
+
+@contextlib.contextmanager
+def gather(
+    *,
+    roster: Roster,
+    identity: TLSIdentity,
+    listen: str | None = None,
+    wait_seconds: float = 600,
+    on_listening: Callable[[int], None] | None = None,
+    on_turned_away: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Connection]:
+    """Listen for the parties below while the block runs, and connect to those above.
+
+    Args:
+        roster: Everybody; a party's number is its place.
+        identity: This side's key and certificate.
+        listen: HOST:PORT to listen on; the roster's port on all interfaces without it.
+        wait_seconds: How long to wait until all are connected, once the first conversation is to
+            begin.
+        on_listening: Called with the port.
+        on_turned_away: Called with what was wrong where a party comes with other terms.
+        progress: Called with a stage, how much is done, and of how much.
+
+    Raises:
+        ConfigError: The address cannot be listened on, or the identity is not on the roster.
+    """
+    number = roster.number_of(identity.certificate)
+    links = {
+        other: Link(wait_seconds, progress, name=entry.name)
+        for other, entry in enumerate(roster.parties)
+        if other != number
+    }
+    above, below = roster.parties[:number], roster.parties[number + 1 :]
+    guests = Guests(
+        {fingerprint(one.certificate): links[number + 1 + at] for at, one in enumerate(below)},
+        on_turned_away,
+    )
+    with contextlib.ExitStack() as stack:
+
+        def meet_all(terms: Terms) -> None:
+            give_up = time.monotonic() + wait_seconds
+            guests.expect(terms)
+            for other, entry in enumerate(above):
+                left = max(give_up - time.monotonic(), 0)
+                stack.enter_context(
+                    dialled(links[other], terms, entry.address, identity, entry.certificate, left)
+                )
+            guests.await_all(wait_seconds, max(give_up - time.monotonic(), 0))
+
+        if below:
+            # All interfaces: the address that others know may be a router's.
+            address = listen or f"0.0.0.0:{roster.parties[number].address.rpartition(':')[2]}"
+            certificates = [one.certificate for one in below]
+            stack.enter_context(listening(guests, address, identity, certificates, on_listening))
+        connection = Connection(links, meet_all)
+        yield connection
+        connection.close()
 
 
 def meet(
-    party: Leader | Member,
+    conversation: AnyConversation,
     *,
-    terms: str,
+    terms: Terms,
     roster: Roster,
-    identity: Identity,
+    identity: TLSIdentity,
     listen: str | None = None,
     wait_seconds: float = 600,
     timeout_seconds: float = 3600,
     on_listening: Callable[[int], None] | None = None,
+    on_turned_away: Callable[[str], None] | None = None,
     progress: Progress | None = None,
-) -> dict[int, Link]:
-    """Connect to all other parties and carry one session through.
+) -> Traffic:
+    """Connect to all other parties and carry one conversation through.
 
     Args:
-        party: This side of the session, with its number on the roster.
-        terms: What must be agreed before anybody speaks.
-        roster: Everybody.
+        conversation: This side of it, with its number on the roster.
+        terms: As of `Connection.converse`.
+        roster: As of `gather`, and so the next ones.
         identity: This side's key and certificate.
         listen: HOST:PORT to listen on; the roster's port on all interfaces without it.
         wait_seconds: How long to wait until all are connected.
-        timeout_seconds: How long the session may take then.
+        timeout_seconds: How long the conversation may take then.
         on_listening: Called with the port.
+        on_turned_away: Called with what was wrong where a party comes with other terms.
         progress: Called with a stage, how much is done, and of how much.
 
     Returns:
-        The closed links by party, with the bytes sent and received.
+        What was sent and received, to and from all.
 
     Raises:
         ConfigError: The address cannot be listened on, or the identity is not on the roster.
         TransportError: A party did not come, is gone, or is too slow.
         ProtocolError: A party sent what is not acceptable.
     """
-    number, give_up = roster.number_of(identity.certificate), time.monotonic() + wait_seconds
-    links = {
-        other: Link(wait_seconds + timeout_seconds, progress, name=entry.name)
-        for other, entry in enumerate(roster.parties)
-        if other != number
-    }
-    above, below = roster.parties[:number], roster.parties[number + 1 :]
-    guests = Guests(
-        terms,
-        {fingerprint(one.certificate): links[number + 1 + at] for at, one in enumerate(below)},
-    )
-    with contextlib.ExitStack() as connections:
-        if below:
-            # All interfaces: the address that others know may be a router's.
-            address = listen or f"0.0.0.0:{roster.parties[number].address.rpartition(':')[2]}"
-            certificates = [one.certificate for one in below]
-            connections.enter_context(
-                listening(guests, address, identity, certificates, on_listening)
-            )
-        for other, entry in enumerate(above):
-            left = max(give_up - time.monotonic(), 0)
-            dial = partial(dialled, links[other], terms, entry.address, identity)
-            connections.enter_context(dial(entry.certificate, left))
-        guests.await_all(wait_seconds, max(give_up - time.monotonic(), 0))
-        for link in links.values():
-            link.limit(timeout_seconds)
-        converse(party, links)
-    return links
-
-
-def converse(party: Leader | Member, links: Mapping[int, Link]) -> None:
-    """Carry a session through; returns when all parties are done.
-
-    Raises:
-        ProtocolError: A party sent what is not acceptable; all are told so.
-        TransportError: A party is gone, too slow, or refused to go on; all are told so.
-    """
-    try:
-        sending = party.start()
-        while True:
-            for other, message in sending.items():
-                links[other].send(message)
-            if party.done:
-                break
-            arrived = {
-                other: links[other].receive(party.longest_message(other)) for other in party.expects
-            }
-            sending = party.receive(arrived)
-        for link in links.values():
-            link.say_done()
-        for link in links.values():
-            link.await_done()
-            link.close()
-    except PSIError as error:
-        for link in links.values():
-            link.refuse(error)
-        raise
+    with gather(
+        roster=roster,
+        identity=identity,
+        listen=listen,
+        wait_seconds=wait_seconds,
+        on_listening=on_listening,
+        on_turned_away=on_turned_away,
+        progress=progress,
+    ) as connection:
+        return connection.converse(conversation, terms, timeout_seconds=timeout_seconds)

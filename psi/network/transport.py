@@ -1,9 +1,7 @@
-"""Two companies over gRPC with mutual TLS: one serves, one joins, each trusts one certificate.
+"""The two ends of a connection over gRPC: mutual TLS, each trusts the certificates it was given.
 
-Which of them is the protocol's Receiver follows from who gets the result, not from who listens.
-The Receiver has its result when the last message came, the Sender when the Receiver says so: a
-connection that breaks at any message leaves no side with half a result. `listening` and `dialled`
-are the two ends of a connection, for `psi.network.mesh` too.
+Whoever calls greets first, with the terms of the first conversation; who comes with others is
+turned away at the door, and the side that listens goes on waiting.
 """
 
 import contextlib
@@ -16,17 +14,24 @@ from typing import Any
 import grpc
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from psi.errors import ConfigError, DeadlineError, ParameterMismatchError, TransportError
-from psi.network.certificates import TLS_NAME, Identity, fingerprint, one_certificate
-from psi.network.links import CHUNK_BYTES, AbandonedError, Link, converse
-from psi.protocols.messages import VERSION
-from psi.protocols.party import Party, Progress
+from psi.errors import (
+    ConfigError,
+    DeadlineError,
+    DecodeError,
+    ProtocolError,
+    TransportError,
+    VersionError,
+)
+from psi.network.certificates import TLS_NAME, TLSIdentity, fingerprint, one_certificate
+from psi.network.links import CHUNK_BYTES, AbandonedError, Link
+from psi.network.terms import Terms
 
-__all__ = ["Guests", "dialled", "join", "listening", "serve"]
+__all__ = ["Guests", "dialled", "listening"]
 
 _SERVICE = "psi.Session"
 _RETRY_SECONDS = 0.5
 _TRY_SECONDS = 5
+_DOOR_SECONDS = 2  # that one waits who comes before this side knows its terms
 _FLUSH_SECONDS = 5
 _OPTIONS = [
     ("grpc.max_receive_message_length", 2 * CHUNK_BYTES),
@@ -41,75 +46,11 @@ _OPTIONS = [
 ]
 
 
-def serve(
-    party: Party,
-    *,
-    terms: str,
-    address: str,
-    identity: Identity,
-    peer_certificate: bytes,
-    wait_seconds: float = 600,
-    timeout_seconds: float = 3600,
-    on_listening: Callable[[int], None] | None = None,
-    progress: Progress | None = None,
-) -> Link:
-    """Listen, hold one session with the one peer that is trusted, and stop listening.
-
-    Args:
-        party: This side of the session.
-        terms: What must be agreed before either side speaks: who gets the result.
-        address: HOST:PORT to listen on; port 0 takes a free one.
-        identity: This side's key and certificate.
-        peer_certificate: The only certificate that may join, PEM.
-        wait_seconds: How long to wait for the peer.
-        timeout_seconds: How long the session may take.
-        on_listening: Called with the port.
-        progress: Called with a stage, how much is done, and of how much.
-
-    Returns:
-        The closed link, with the bytes sent and received.
-
-    Raises:
-        ConfigError: The address cannot be listened on.
-        TransportError: The peer did not come, is gone, or is too slow.
-        ProtocolError: The peer sent what is not acceptable.
-    """
-    link = Link(timeout_seconds, progress)
-    guests = Guests(terms, {fingerprint(peer_certificate): link})
-    with listening(guests, address, identity, [peer_certificate], on_listening):
-        guests.await_all(wait_seconds)
-        link.limit(timeout_seconds)
-        converse(party, link)
-    return link
-
-
-def join(
-    party: Party,
-    *,
-    terms: str,
-    address: str,
-    identity: Identity,
-    peer_certificate: bytes,
-    wait_seconds: float = 60,
-    timeout_seconds: float = 3600,
-    progress: Progress | None = None,
-) -> Link:
-    """Connect to a side that serves and hold one session with it.
-
-    Args and errors as for `serve`; `wait_seconds` is how long to try to connect.
-    """
-    link = Link(timeout_seconds, progress)
-    with dialled(link, terms, address, identity, peer_certificate, wait_seconds):
-        link.limit(timeout_seconds)
-        converse(party, link)
-    return link
-
-
 @contextlib.contextmanager
 def listening(
     guests: "Guests",
     address: str,
-    identity: Identity,
+    identity: TLSIdentity,
     certificates: Sequence[bytes],
     on_listening: Callable[[int], None] | None = None,
 ) -> Iterator[None]:
@@ -151,9 +92,9 @@ def listening(
 @contextlib.contextmanager
 def dialled(
     link: Link,
-    terms: str,
+    terms: Terms,
     address: str,
-    identity: Identity,
+    identity: TLSIdentity,
     peer_certificate: bytes,
     wait_seconds: float,
 ) -> Iterator[None]:
@@ -169,7 +110,7 @@ def dialled(
 
     Raises:
         TransportError: The other side is not reached, not the one trusted, or busy.
-        ParameterMismatchError: It does not agree to the terms.
+        ProtocolError: It does not agree to the terms.
         ConfigError: The certificate is none, or several.
     """
     trusted = one_certificate(peer_certificate, "the other side's file")
@@ -178,7 +119,7 @@ def dialled(
     credentials = grpc.ssl_channel_credentials(pem, identity.key, identity.certificate)
     options = [*_OPTIONS, ("grpc.ssl_target_name_override", TLS_NAME)]
     with grpc.secure_channel(address, credentials, options) as channel:
-        _greet(channel, terms, address, wait_seconds)
+        _greet(channel, terms, link.name, address, wait_seconds)
         call = channel.stream_stream(f"/{_SERVICE}/Talk")(link.outgoing())
         link.attach(call)
         try:
@@ -190,22 +131,36 @@ def dialled(
 
 
 class Guests:
-    """Answers greetings, and takes one conversation with each of the peers that are expected."""
+    """Answers greetings, and takes a link to each of the peers that are expected."""
 
-    def __init__(self, terms: str, links: Mapping[str, Link]) -> None:
+    def __init__(
+        self,
+        links: Mapping[str, Link],
+        on_turned_away: Callable[[str], None] | None = None,
+    ) -> None:
         """Expect peers.
 
         Args:
-            terms: What must be agreed.
             links: The link for each peer by its certificate's fingerprint.
+            on_turned_away: Called with what was wrong with the terms of one that was turned away,
+                once for each that is different.
         """
-        self._terms = _terms(terms)
         self._links = dict(links)
+        self._on_turned_away = on_turned_away or (lambda words: None)
+        self._told: set[str] = set()
+        self._terms: Terms | None = None
+        self._open = threading.Event()
         self._lock = threading.Lock()
         self._absent = set(links)
+        self._agreed: set[str] = set()
         self._all_here = threading.Event()
         if not links:
             self._all_here.set()
+
+    def expect(self, terms: Terms) -> None:
+        """Open the door to those who come with these terms; until then they wait before it."""
+        self._terms = terms
+        self._open.set()
 
     def await_all(self, wait_seconds: float, left_seconds: float | None = None) -> None:
         """Wait until all are here.
@@ -225,7 +180,8 @@ class Guests:
             raise DeadlineError(f"{who} joined within {wait_seconds:g} s")
 
     def abandon(self) -> None:
-        """Break what is not closed."""
+        """Let nobody in any more, and break what is not closed."""
+        self._open.set()
         for link in self._links.values():
             link.abandon()
 
@@ -242,20 +198,42 @@ class Guests:
         }
         return grpc.method_handlers_generic_handler(_SERVICE, methods)
 
-    def _greet(self, terms: bytes, context: Any) -> bytes:
-        if _caller(context) not in self._absent:
+    def _greet(self, theirs: bytes, context: Any) -> bytes:
+        caller = _caller(context)
+        if caller not in self._absent:
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
-        if terms != self._terms:
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "other terms")
-        return self._terms
+        self._open.wait(_DOOR_SECONDS)
+        terms = self._terms
+        if terms is None:
+            return bytes(context.abort(grpc.StatusCode.UNAVAILABLE, "not yet"))
+        try:
+            terms.check(theirs, self._links[caller].name)
+        except ProtocolError as error:
+            self._turn_away(str(error))
+            if isinstance(error, DecodeError):  # it would not understand ours either
+                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "other terms")
+        else:
+            self._agreed.add(caller)
+        return terms.encode()
+
+    def _turn_away(self, words: str) -> None:
+        with self._lock:
+            new = words not in self._told
+            self._told.add(words)  # which are few: they hold nothing that is free to choose
+        if new:
+            self._on_turned_away(words)
 
     def _talk(self, incoming: Iterator[bytes], context: Any) -> Iterator[bytes]:
         caller = _caller(context)
         with self._lock:
             expected = caller in self._absent
-            self._absent.discard(caller)
+            agreed = caller in self._agreed
+            if agreed:
+                self._absent.discard(caller)
         if not expected:
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
+        if not agreed:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "other terms")
         link = self._links[caller]
         link.attach(incoming)
         if not self._absent:
@@ -271,23 +249,23 @@ def _caller(context: Any) -> str:
     return fingerprint(context.auth_context()["x509_pem_cert"][0])
 
 
-def _greet(channel: Any, terms: str, address: str, wait_seconds: float) -> None:
+def _greet(channel: Any, terms: Terms, name: str, address: str, wait_seconds: float) -> None:
     """Try to connect until it succeeds, and compare the terms."""
     give_up = time.monotonic() + wait_seconds
     while True:
         left = max(give_up - time.monotonic(), 0.1)
         try:
-            channel.unary_unary(f"/{_SERVICE}/Greet")(
-                _terms(terms), timeout=min(left, _TRY_SECONDS)
+            theirs = channel.unary_unary(f"/{_SERVICE}/Greet")(
+                terms.encode(), timeout=min(left, _TRY_SECONDS)
             )
-            return
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
-                raise ParameterMismatchError(
-                    f"the other side does not agree to {terms}: choose the same on both sides"
+                raise VersionError(
+                    f"{name} does not know the terms that this side chose: choose the same on "
+                    "both sides, and install the same psi"
                 ) from None
             if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-                raise TransportError("the other side is in a session already") from None
+                raise TransportError(f"{name} is in a session already") from None
             if "CERTIFICATE_VERIFY_FAILED" in (error.details() or ""):
                 raise TransportError(
                     f"whoever listens on {address} does not have the certificate given as the "
@@ -298,8 +276,7 @@ def _greet(channel: Any, terms: str, address: str, wait_seconds: float) -> None:
                     f"cannot reach {address}: check the address, that the other side serves, and "
                     "that it was given this side's certificate"
                 ) from None
+        else:
+            terms.check(theirs, name)
+            return
         time.sleep(_RETRY_SECONDS)
-
-
-def _terms(terms: str) -> bytes:
-    return f"psi {VERSION}, {terms}".encode()

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import Never
 
 from psi.errors import ConfigError, DecodeError, StateError
+from psi.protocols.conversation import Progress
 from psi.protocols.ecdh import ECDHParty, Receiver, Sender
-from psi.protocols.party import MAX_PEER_ITEMS, Parameters, Progress
+from psi.protocols.parameters import MAX_PEER_ITEMS, Parameters
 
 __all__ = ["CardinalityReceiver", "CardinalitySender", "Counting"]
 

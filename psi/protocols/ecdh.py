@@ -36,18 +36,17 @@ from psi.group.ristretto255 import (
     multiply,
     points_from_bytes,
 )
+from psi.protocols.intersection import IntersectionProtocol
 from psi.protocols.messages import MessageType
 from psi.protocols.party import MAC_BYTES, Party, expect_shape, random_order
 
 __all__ = ["PROTOCOL", "ECDHParty", "Receiver", "Sender", "rows_of"]
 
-PROTOCOL = "ecdh"
-
 
 class ECDHParty(Party):
     """What both roles do: blind, blind again, compare."""
 
-    protocol = PROTOCOL
+    protocol = "ecdh"
     _key: Scalar | None = None
     _peer_tags: list[bytes]
 
@@ -185,6 +184,11 @@ class Sender(ECDHParty):
         close = self._confirmed(MessageType.CLOSE, self._announced, self._own_counts())
         self._end()
         return close
+
+
+PROTOCOL = IntersectionProtocol(
+    name="ecdh", help="for sides that follow the protocol", parties=(Receiver, Sender)
+)
 
 
 def rows_of(data: memoryview, width: int) -> list[bytes]:

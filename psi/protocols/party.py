@@ -10,74 +10,26 @@ the session is an error, never an empty intersection.
 
 import hashlib
 import hmac
-import json
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Literal, Never, TypeAlias
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from psi.errors import (
-    ConfigError,
-    DecodeError,
-    KeyConfirmationError,
-    ParameterMismatchError,
-    SizeLimitError,
-    StateError,
-)
+from psi.errors import ConfigError, DecodeError, KeyConfirmationError, SizeLimitError
+from psi.protocols.conversation import PEER, Dialogue, Progress, SetConversation
 from psi.protocols.messages import FRAME_BYTES, Message, MessageType, Transcript
-from psi.protocols.padding import PaddedItems
-from psi.texts import TextKeys
+from psi.protocols.parameters import FINGERPRINT_BYTES, MAX_PEER_ITEMS, Parameters
 
-__all__ = [
-    "MAC_BYTES",
-    "MAX_PEER_ITEMS",
-    "Parameters",
-    "Party",
-    "Progress",
-    "expect_shape",
-    "random_order",
-    "tag_bytes",
-]
+__all__ = ["MAC_BYTES", "Party", "expect_shape", "random_order", "tag_bytes"]
 
-MAX_PEER_ITEMS = 1 << 24
 MAC_BYTES = 32
 
-Progress: TypeAlias = Callable[[str, int, int], None]
-
-_FINGERPRINT_BYTES = 32
 _NONCE_BYTES = 32
 _FALSE_MATCH_BITS = 40
 _COUNT = np.dtype(">u4")
 _MAX_PAIRS = 1 << 27  # what hostile counts may make this side allocate: 2 GiB of row numbers
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """What both sides must choose alike; its fingerprint is compared before anything is sent.
-
-    Attributes:
-        output: Who gets the result: "both", or only the "receiver".
-        key_format: How rows become items (columns, normalisation), in words of the caller's
-            choosing; compared as text.
-        multiplicities: Whether both sides tell how often each matched item occurs.
-    """
-
-    output: Literal["both", "receiver"] = "both"
-    key_format: str = ""
-    multiplicities: bool = False
-
-    def __post_init__(self) -> None:
-        if self.output not in ("both", "receiver"):
-            raise ConfigError('output is "both" or "receiver"')
-        if self.multiplicities and self.output != "both":
-            raise ConfigError('multiplicities need the result on both sides: output="both"')
-
-    def fingerprint(self) -> bytes:
-        """32 bytes that are equal exactly if all settings are."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).digest()
 
 
 def tag_bytes(n_receiver: int, n_sender: int) -> int:
@@ -105,11 +57,9 @@ def random_order(count: int) -> NDArray[np.intp]:
     return np.argsort(drawn, kind="stable")
 
 
-class Party:
-    """One side of a session: takes messages in turn, fails for good, forgets its secrets."""
+class Party(SetConversation[bytes, bytes | None], Dialogue):
+    """One of two sides: greets, and confirms by a key that only the two of them can compute."""
 
-    protocol: str
-    speaks_first: ClassVar[bool]
     _own_hello: ClassVar[MessageType]
     _peer_hello: ClassVar[MessageType]
 
@@ -134,129 +84,36 @@ class Party:
         Raises:
             ConfigError: Items repeat, or counts are not those of the items.
         """
-        # Whoever made TextKeys knows that they are distinct, and a set of millions takes gigabytes.
-        if not isinstance(items, TextKeys) and len(set(items)) != len(items):
-            raise ConfigError("items repeat: pass each one once")
-        self._parameters = parameters or Parameters()
+        super().__init__(
+            items, parameters or Parameters(), max_peer_items=max_peer_items, progress=progress
+        )
         if (counts is not None) != self._parameters.multiplicities:
             raise ConfigError("counts go with multiplicities: give both or neither")
         if counts is not None and (np.shape(counts) != (len(items),) or np.any(counts < 1)):
             raise ConfigError("counts are positive, one an item")
-        self._items = items
         self._counts = counts
-        self._max_peer_items = max_peer_items
-        self._progress = progress or (lambda stage, done, total: None)
         self._n_peer: int | None = None
         self._transcript = Transcript(self.protocol)
-        self._identity = b""
         self._mac_key = b""
-        self._found: NDArray[np.intp] | None = None
-        self._peer_counts: NDArray[np.intp] | None = None
-        self._charge: Callable[[int], None] = lambda items: None
-        self._started = False
-        self._expect: Callable[[bytes], bytes | None] | None = None
         if not self.speaks_first:
             self._expect = self._on_hello
-        self._done = False
-
-    def charge_with(self, charge: Callable[[int], None]) -> None:
-        """Have the other side's items counted before anything but sizes is said (`psi.ledger`).
-
-        Args:
-            charge: Called once with the size of the other side's set; what it raises ends the
-                session.
-        """
-        self._charge = charge
-
-    def start(self) -> bytes | None:
-        """The session's first message, if this side speaks first.
-
-        Raises:
-            StateError: The session was started before.
-        """
-        if not self.speaks_first:
-            return None
-        if self._started:
-            raise StateError("this session was started before: start a new one")
-        self._started = True
-        self._expect = self._on_hello
-        return self._hello()
-
-    @property
-    def done(self) -> bool:
-        """Whether the session ended well."""
-        return self._done
-
-    @property
-    def matches(self) -> NDArray[np.intp]:
-        """Indices into this side's items that the other side has too.
-
-        Both sides list them in the same order, which depends only on the session's key.
-
-        Raises:
-            StateError: The session is not done, or the settings give this side no result.
-        """
-        self._require_done()
-        if self._found is None:
-            raise StateError("the settings give the result to the receiver only")
-        return self._found
-
-    @property
-    def peer_counts(self) -> NDArray[np.intp] | None:
-        """How often the other side has each of `matches`; None without `multiplicities`.
-
-        Raises:
-            StateError: The session is not done.
-        """
-        self._require_done()
-        return self._peer_counts
 
     @property
     def longest_message(self) -> int:
         """What the other side's next message can measure at most, in bytes."""
         if self._n_peer is None:
-            return FRAME_BYTES + _FINGERPRINT_BYTES + _NONCE_BYTES
+            return FRAME_BYTES + FINGERPRINT_BYTES + _NONCE_BYTES
         # A point for each of its items, a tag and a count for each of ours, each one rounded up.
         return FRAME_BYTES + MAC_BYTES + 32 * (self._n_peer + 1) + 32 * (len(self._items) + 1)
 
-    def receive(self, message: bytes) -> bytes | None:
-        """Take the other side's next message; returns the answer to send, or None at the end.
-
-        Raises:
-            ProtocolError: The message is not acceptable. The session is over: its secrets are
-                gone and it answers nothing any more.
-        """
-        expect, self._expect = self._expect, None
-        if expect is None:
-            raise StateError("this session takes no message now: start a new one")
-        try:
-            return expect(message)
-        except BaseException:
-            self._forget()
-            raise
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self._items)} items)"
-
-    def __reduce__(self) -> Never:
-        raise TypeError("a session holds secrets and is not pickled")
-
-    def _require_done(self) -> None:
-        if not self._done:
-            raise StateError("the session is not done: there is no result")
-
-    def _end(self) -> None:
-        own = self._items.own if isinstance(self._items, PaddedItems) else len(self._items)
-        if self._found is not None and np.any(self._found >= own):
-            raise DecodeError("the other side claims to have dummies of this side")
-        self._forget()
-        self._done = True
-
     def _forget(self) -> None:
-        """Drop every secret of the session."""
         self._mac_key = b""
 
     # -- hellos -------------------------------------------------------------------------------
+
+    def _begin(self) -> bytes:
+        self._expect = self._on_hello
+        return self._hello()
 
     def _hello(self) -> bytes:
         body = self._parameters.fingerprint() + secrets.token_bytes(_NONCE_BYTES)
@@ -267,7 +124,7 @@ class Party:
 
     def _on_hello(self, data: bytes) -> bytes | None:
         self._take_hello(data)
-        self._charge(self._peer_items())
+        self._charge(PEER, self._peer_items())
         hello = None if self.speaks_first else self._hello()
         self._identity = self._transcript.begin_session()
         return self._after_hellos() or hello
@@ -282,18 +139,8 @@ class Party:
 
     def _take_hello(self, data: bytes) -> None:
         hello = self._transcript.open(self._peer_hello, data)
-        own = self._parameters.fingerprint()
-        expect_shape(hello, hello.count, _FINGERPRINT_BYTES + _NONCE_BYTES)
-        if hello.body[:_FINGERPRINT_BYTES] != own:
-            raise ParameterMismatchError(
-                f"the other side chose other settings than this side's {self._parameters}: "
-                "agree on output, columns and normalisation and start again"
-            )
-        if hello.count > self._max_peer_items:
-            raise SizeLimitError(
-                f"the other side brings {hello.count} items, this side allows "
-                f"{self._max_peer_items}: raise max_peer_items if that is expected"
-            )
+        expect_shape(hello, hello.count, FINGERPRINT_BYTES + _NONCE_BYTES)
+        self._check_hello("the other side", hello.body[:FINGERPRINT_BYTES], hello.count)
         self._n_peer = hello.count
         self._tag_bytes = tag_bytes(len(self._items), hello.count)
 
@@ -318,10 +165,6 @@ class Party:
         return mac.digest()
 
     # -- the end ------------------------------------------------------------------------------
-
-    @property
-    def _both(self) -> bool:
-        return self._parameters.output == "both"
 
     @property
     def _announced(self) -> int:

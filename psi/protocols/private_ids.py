@@ -28,10 +28,11 @@ from collections.abc import Sequence
 
 from psi.errors import ConfigError, DecodeError, RepeatedElementError
 from psi.group.ristretto255 import POINT_BYTES, Points, Scalar, multiply, points_from_bytes
+from psi.protocols.conversation import Progress
 from psi.protocols.ecdh import ECDHParty, Receiver, Sender, rows_of
 from psi.protocols.messages import Message, MessageType
-from psi.protocols.padding import PaddedItems
-from psi.protocols.party import MAC_BYTES, MAX_PEER_ITEMS, Parameters, Progress, expect_shape
+from psi.protocols.parameters import MAX_PEER_ITEMS, Parameters
+from psi.protocols.party import MAC_BYTES, expect_shape
 
 __all__ = ["PrivateIDReceiver", "PrivateIDSender"]
 
@@ -77,8 +78,7 @@ class _Identifying(ECDHParty):
             StateError: The session is not done.
         """
         self._require_done()
-        own = self._items.own if isinstance(self._items, PaddedItems) else len(self._items)
-        return self._ids[:own]
+        return self._ids[: self._own_items]
 
     @property
     def union_ids(self) -> list[str]:

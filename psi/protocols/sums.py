@@ -53,9 +53,11 @@ from psi.group.ristretto255 import (
     subtract,
 )
 from psi.protocols.cardinality import CardinalityReceiver, CardinalitySender, Counting
+from psi.protocols.conversation import Progress
 from psi.protocols.ecdh import rows_of
 from psi.protocols.messages import MessageType
-from psi.protocols.party import MAC_BYTES, MAX_PEER_ITEMS, Parameters, Progress, expect_shape
+from psi.protocols.parameters import MAX_PEER_ITEMS, Parameters
+from psi.protocols.party import MAC_BYTES, expect_shape
 
 __all__ = ["SumParameters", "SumReceiver", "SumSender"]
 

@@ -1,10 +1,10 @@
 """A small set against a large one: the large side's tags are sent once and asked often.
 
-The large side holds a key k and the tags F(k, y) of its items (`psi.protocols.tagstore`); the small
-side gets the tags F(k, x) of its own by the verifiable oblivious function of `psi.group.oprf` and
-compares (Jarecki and Liu 2010; Resende and Aranha 2018 for the shape of it). Only the small side
-learns which of its items match. Work and bytes of a request are those of the small set; the tags
-come with the first request and are kept.
+The large side holds a key k and the tags F(k, y) of its items (`TagSet`); the small side gets the
+tags F(k, x) of its own by the verifiable oblivious function of `psi.group.oprf` and compares
+(Jarecki and Liu 2010; Resende and Aranha 2018 for the shape of it). Only the small side learns
+which of its items match. Work and bytes of a request are those of the small set; the tags come with
+the first request and are kept.
 
     Receiver, the small side                Sender, the large side
     RECEIVER_HELLO                      →
@@ -24,11 +24,13 @@ item evaluated more than it announces, in place of C.
 """
 
 import hashlib
-import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Never, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from psi.errors import (
     ConfigError,
@@ -36,8 +38,17 @@ from psi.errors import (
     KeyConfirmationError,
     RepeatedElementError,
 )
-from psi.group.oprf import MAX_BATCH, PROOF_BYTES, hash_inputs, outputs, prove, verify
+from psi.group.oprf import (
+    MAX_BATCH,
+    PROOF_BYTES,
+    hash_inputs,
+    outputs,
+    prove,
+    public_key,
+    verify,
+)
 from psi.group.ristretto255 import (
+    FAST_FROM,
     POINT_BYTES,
     Points,
     Scalar,
@@ -45,26 +56,85 @@ from psi.group.ristretto255 import (
     multiply,
     points_from_bytes,
 )
+from psi.protocols.conversation import Progress
 from psi.protocols.ecdh import rows_of
 from psi.protocols.messages import FRAME_BYTES, MessageType
-from psi.protocols.party import (
-    MAC_BYTES,
-    MAX_PEER_ITEMS,
-    Parameters,
-    Party,
-    Progress,
-    expect_shape,
-    random_order,
-)
-from psi.protocols.tagstore import TAG_BYTES, TagStore, check_tags
-from psi.storage import whole_file
+from psi.protocols.parameters import MAX_PEER_ITEMS, Parameters
+from psi.protocols.party import MAC_BYTES, Party, expect_shape, random_order
 
-__all__ = ["MAX_REQUEST", "UnbalancedReceiver", "UnbalancedSender"]
+__all__ = ["MAX_REQUEST", "TAG_BYTES", "TagSet", "UnbalancedReceiver", "UnbalancedSender"]
 
 MAX_REQUEST = MAX_BATCH - 1  # C is in the proof too
+TAG_BYTES = 16  # 2^-40 for 2^88 pairs of a stored and an asked item
+
 _DIGEST_BYTES = 32
-_KEPT = b"psi tags, version 1\n"  # by which a file of kept tags is known from any other
 _ANSWER_START = MAC_BYTES + POINT_BYTES + PROOF_BYTES
+_BATCH = FAST_FROM  # enough for the group's compiled code
+
+Tags: TypeAlias = NDArray[np.bytes_]  # shape (n,), each TAG_BYTES long
+
+
+@dataclass(frozen=True)
+class TagSet:
+    """A large set ready to be asked: its tags under a key of its own.
+
+    Every set of tags has a key of its own: two versions of a set under one key would show by their
+    difference which items came and went.
+
+    Attributes:
+        key: The secret key; hidden from repr.
+        tags: The tags, TAG_BYTES each, in ascending order.
+        key_format: How rows became items, as in `Parameters`.
+    """
+
+    key: Scalar = field(repr=False)
+    tags: bytes = field(repr=False)
+    key_format: str = ""
+
+    @classmethod
+    def of(
+        cls, items: Sequence[bytes], *, key_format: str = "", progress: Progress | None = None
+    ) -> "TagSet":
+        """Draw a key and compute the tags of a set.
+
+        Args:
+            items: The set: distinct byte strings.
+            key_format: How rows became items, as in `Parameters`.
+            progress: Called with a stage, the items done and their number.
+
+        Raises:
+            ConfigError: Items repeat.
+        """
+        if len(set(items)) != len(items):
+            raise ConfigError("items repeat: pass each one once")
+        key = Scalar.random()
+        found: list[bytes] = []
+        for start in range(0, len(items), _BATCH):
+            if progress is not None:
+                progress("computing tags", start, len(items))
+            batch = items[start : start + _BATCH]
+            elements = multiply(key, hash_inputs(batch))
+            found += (one[:TAG_BYTES] for one in outputs(batch, elements))
+        return cls(key, b"".join(sorted(found)), key_format)
+
+    @cached_property
+    def public_key(self) -> Points:
+        """The key's public half, which commits to it."""
+        return public_key(self.key)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the tags."""
+        return hashlib.sha256(self.tags).digest()
+
+    def __len__(self) -> int:
+        return len(self.tags) // TAG_BYTES
+
+    def __repr__(self) -> str:
+        return f"TagSet({len(self)} items)"
+
+    def __reduce__(self) -> Never:
+        raise TypeError("a set of tags holds its secret key and is not pickled")
 
 
 class _UnbalancedParty(Party):
@@ -99,7 +169,8 @@ class UnbalancedReceiver(_UnbalancedParty):
         items: Sequence[bytes],
         parameters: Parameters | None = None,
         *,
-        kept: Path | None = None,
+        tags: bytes = b"",
+        keep: Callable[[bytes], None] | None = None,
         key: str | None = None,
         max_peer_items: int = MAX_PEER_ITEMS,
         progress: Progress | None = None,
@@ -109,23 +180,24 @@ class UnbalancedReceiver(_UnbalancedParty):
         Args:
             items: The small set: distinct byte strings, at most MAX_REQUEST.
             parameters: What both sides must choose alike; the output is "receiver".
-            kept: A file that keeps the large side's tags between requests; one that holds
-                anything else is refused, not replaced.
+            tags: Those that the large side sent with an earlier answer, if any: they need not come
+                again while they hold.
+            keep: Called with the tags as soon as they are known to be the large side's, for the
+                next request; what it raises ends the session.
             key: The large side's public key in hexadecimal, if it is known: no other is taken.
             max_peer_items: The largest set the other side may bring.
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:
-            ConfigError: Items repeat or are too many, the output is another, or `kept` is a file
-                of something else.
+            ConfigError: Items repeat or are too many, or the output is another.
         """
         parameters = self._for_receiver(parameters)
         if len(items) > MAX_REQUEST:
             raise ConfigError(f"a request has at most {MAX_REQUEST} items: ask in several")
         super().__init__(items, parameters, max_peer_items=max_peer_items, progress=progress)
-        self._kept = kept
+        self._keep = keep
         self._wanted_key = key.lower() if key is not None else None
-        self._tags = _read(kept)
+        self._tags = tags
         self._public_key = ""
 
     @property
@@ -196,11 +268,9 @@ class UnbalancedReceiver(_UnbalancedParty):
         return self._confirmed(MessageType.FINISH, 0, b"")
 
     def _compare(self, elements: Points) -> None:
-        tags = check_tags(self._tags)
-        if self._kept is not None:
-            with whole_file(self._kept, replace=True) as file:
-                file.write(_KEPT)
-                file.write(self._tags)
+        tags = _ascending(self._tags)
+        if self._keep is not None:
+            self._keep(self._tags)
         own = outputs((self._items[index] for index in self._order), elements)
         wanted = np.frombuffer(b"".join(one[:TAG_BYTES] for one in own), tags.dtype)
         places = np.searchsorted(tags, wanted)
@@ -211,48 +281,51 @@ class UnbalancedReceiver(_UnbalancedParty):
 
 
 class UnbalancedSender(_UnbalancedParty):
-    """The large side: answers one request from its store, learns its announced size only."""
+    """The large side: answers one request from its tags, learns its announced size only."""
 
     speaks_first = False
     _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO
 
     def __init__(
         self,
-        store: TagStore,
+        tags: TagSet,
         *,
-        peer: str,
+        count: Callable[[int], None],
+        check: Callable[[int], None] | None = None,
         parameters: Parameters | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Prepare to answer one request.
+        """Prepare to answer one request; `psi.TagStore.answering` counts it in the store.
 
         Args:
-            store: The tags and their key.
-            peer: Who asks, as authenticated: what it asks is counted to it.
+            tags: The large set's.
+            count: Called with the size of the request before it is answered, to count what this
+                peer has asked in all; what it raises ends the session.
+            check: Called with the announced size, to refuse early what `count` would refuse.
             parameters: What both sides must choose alike; the output is "receiver", the key
-                format the store's.
+                format the tags'.
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:
-            ConfigError: The store's key has reached its end, or the settings are not its own.
+            ConfigError: The settings are not those of the tags.
         """
-        default = Parameters(output="receiver", key_format=store.terms.key_format)
+        default = Parameters(output="receiver", key_format=tags.key_format)
         parameters = self._for_receiver(parameters or default)
-        if parameters.key_format != store.terms.key_format:
+        if parameters.key_format != tags.key_format:
             raise ConfigError("the store was made of items in another key format")
-        store.check_usable()
         super().__init__([], parameters, max_peer_items=MAX_REQUEST, progress=progress)
-        self._store = store
-        self._peer = peer
+        self._tags = tags
+        self._check_size = check or (lambda items: None)
+        self._count = count
 
     def __repr__(self) -> str:
-        return f"UnbalancedSender({self._store!r})"
+        return f"UnbalancedSender({self._tags!r})"
 
     def _own_size(self) -> int:
-        return len(self._store)
+        return len(self._tags)
 
     def _after_hellos(self) -> None:
-        self._store.ledger.check(self._peer, self._peer_items())
+        self._check_size(self._peer_items())
         self._expect = self._on_points
 
     def _on_points(self, data: bytes) -> bytes:
@@ -264,15 +337,16 @@ class UnbalancedSender(_UnbalancedParty):
             raise RepeatedElementError("the other side sent the same point twice")
         blinded = points_from_bytes(content)
         self._progress("evaluating", 0, self._peer_items())
-        evaluated = self._store.evaluate(blinded)
-        self._store.ledger.charge(self._peer, self._peer_items())
-        proof = prove(self._store.key, blinded, evaluated)
-        self._key_from(self._store.evaluate(self._confirmation())[0])
-        digest = bytes.fromhex(self._store.terms.tags_digest)
-        tags = b"" if digest == message.body[:_DIGEST_BYTES] else self._store.tags
-        parts = [self._store.public_key.tobytes(), proof, evaluated.tobytes(), digest, tags]
+        key, public = self._tags.key, self._tags.public_key
+        evaluated = multiply(key, blinded)
+        self._count(self._peer_items())
+        proof = prove(key, blinded, evaluated)
+        self._key_from(multiply(key, self._confirmation())[0])
+        digest = self._tags.digest
+        tags = b"" if digest == message.body[:_DIGEST_BYTES] else self._tags.tags
+        parts = [public.tobytes(), proof, evaluated.tobytes(), digest, tags]
         self._expect = self._on_finish
-        return self._confirmed(MessageType.ANSWER, len(self._store), b"".join(parts))
+        return self._confirmed(MessageType.ANSWER, len(self._tags), b"".join(parts))
 
     def _on_finish(self, data: bytes) -> bytes:
         before = self._transcript.digest
@@ -284,14 +358,14 @@ class UnbalancedSender(_UnbalancedParty):
         return close
 
 
-def _read(kept: Path | None) -> bytes:
-    """The tags of an earlier request; their digest will tell whether they still hold."""
-    try:
-        if kept is None or not os.path.lexists(kept):
-            return b""
-        content = kept.read_bytes() if kept.is_file() else b""
-    except OSError as error:
-        raise ConfigError(f"{kept} cannot be read: {error.strerror or error}") from error
-    if not content.startswith(_KEPT):
-        raise ConfigError(f"{kept} holds no tags of an earlier request: name another file")
-    return content.removeprefix(_KEPT)
+def _ascending(tags: bytes) -> Tags:
+    """View tags.
+
+    Raises:
+        DecodeError: They are not in strictly ascending order, so that some repeat or their
+            order may say something.
+    """
+    rows = np.frombuffer(tags, f"S{TAG_BYTES}")
+    if not np.all(rows[1:] > rows[:-1]):
+        raise DecodeError("the tags do not ascend: some repeat, or they are in another order")
+    return rows

@@ -1,1 +1,26 @@
-"""What a company asks: tables in, parties of a protocol, matching rows out."""
+"""What a company asks: tables in, parties of a protocol, matching rows out.
+
+`TableSession.prepare` takes a table and a choice, `PairChoice` between two or `GroupChoice` among
+more; its party goes to a connection of `psi.network`, and `outcome` says what was learnt.
+"""
+
+from psi.sessions.alignment import Alignment, align
+from psi.sessions.group import GroupChoice
+from psi.sessions.pair import PairChoice, answering_terms
+from psi.sessions.questions.sums import SumChoice
+from psi.sessions.questions.unbalanced import LargeSide
+from psi.sessions.session import Choice, TableSession
+from psi.sessions.tagstore import TagStore
+
+__all__ = [
+    "Alignment",
+    "Choice",
+    "GroupChoice",
+    "LargeSide",
+    "PairChoice",
+    "SumChoice",
+    "TableSession",
+    "TagStore",
+    "align",
+    "answering_terms",
+]

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from psi.protocols.choice import Protocol, parties, resolved
-from psi.protocols.party import Parameters, Party, Progress
+from psi.protocols.choice import AUTO, chosen
+from psi.protocols.conversation import Dialogue, Progress
+from psi.protocols.parameters import Parameters
 from psi.tables.columns import key_columns, key_names
 from psi.tables.keys import Duplicates, index_keys
 from psi.tables.normalise import Normalise, normalisers
@@ -41,7 +42,7 @@ def align(
     on: str | Sequence[str] | None = None,
     duplicates: Duplicates = "error",
     normalise: Normalise = None,
-    protocol: Protocol = "auto",
+    protocol: str = AUTO,
     progress: Progress | None = None,
 ) -> Alignment:
     """Find the rows of two tables that have the same ID, by running the real protocol.
@@ -81,10 +82,10 @@ def align(
     )
     every = duplicates == "all"
     parameters = Parameters(multiplicities=every)
-    receiving, sending = parties(protocol)
-    # Tables of any size; kkrt takes no limit.
+    running = chosen(protocol)
+    receiving, sending = running.parties
     largest = max(len(left_index.keys), len(right_index.keys))
-    room = {"max_peer_items": largest} if resolved(protocol) == "ecdh" else {}
+    room = {"max_peer_items": largest} if "max_peer_items" in running.limits else {}
     receiver = receiving(
         left_index.keys,
         parameters,
@@ -106,7 +107,7 @@ def align(
     return Alignment(left_rows[order], right_rows[order], bytes_exchanged, receiver.protocol)
 
 
-def _run(receiver: Party, sender: Party) -> int:
+def _run(receiver: Dialogue, sender: Dialogue) -> int:
     """Carry the messages between two state machines; returns the bytes of all of them."""
     message = receiver.start()
     bytes_exchanged, to_sender = 0, True

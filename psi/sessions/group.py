@@ -1,104 +1,98 @@
-"""One side's table in a session of three and more: from its IDs to a party, and back to rows."""
+"""What a side chooses of a session of three and more: the rows that all have."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+import msgspec
 
 from psi.errors import ConfigError
 from psi.network.roster import Roster
+from psi.network.terms import Terms
 from psi.protocols.kmprt import Leader, Member
-from psi.protocols.padding import padded
-from psi.protocols.party import Parameters, Progress
-from psi.sessions.pair import table_index
-from psi.tables.keys import Duplicates, KeyIndex
-from psi.tables.normalise import Normalise
+from psi.protocols.parameters import Parameters
+from psi.sessions.questions.question import Held, Outcome, OwnTable
+from psi.tables.files import taken
+from psi.tables.keys import Duplicates
 
-__all__ = ["GroupSession", "Learners"]
+__all__ = ["GroupChoice", "GroupTerms", "Learners"]
 
 Learners: TypeAlias = Literal["all", "leader"]
 
+_DIGITS = 16  # of the roster's digest; the parties compare all of it
 
-@dataclass(frozen=True, repr=False)
-class GroupSession:
-    """A table's party in one session of several.
+
+class GroupTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The terms of a session of three and more.
 
     Attributes:
-        party: The state machine to carry through.
-        index: The table's distinct IDs and their rows.
-        gets_result: Whether this side gets the result.
-        terms: What all sides must have agreed, in words.
+        question: What is asked.
+        result: Who learns.
+        protocol: By which protocol.
+        roster: The first digits of the roster's digest.
     """
 
-    party: Leader | Member
-    index: KeyIndex
-    gets_result: bool
-    terms: str
+    question: Literal["intersection of all"] = "intersection of all"
+    result: Learners
+    protocol: Literal["kmprt"] = "kmprt"
+    roster: Annotated[str, msgspec.Meta(pattern=f"^[0-9a-f]{{{_DIGITS}}}\\Z")]
 
-    @classmethod
-    def prepare(
-        cls,
-        table: Any,
-        *,
-        number: int,
-        roster: Roster,
-        on: str | Sequence[str] | None = None,
-        duplicates: Duplicates = "error",
-        normalise: Normalise = None,
-        result: Learners = "all",
-        pad_to: int | None = None,
-        max_peer_items: int | None = None,
-        progress: Progress | None = None,
-    ) -> "GroupSession":
-        """Encode a table's IDs and get ready to speak.
 
-        Args:
-            table: As for `psi.align`.
-            number: This side's number on the roster; 0 leads.
-            roster: Everybody.
-            on: The column or columns of the ID; their names may differ between the sides.
-            duplicates: "error" or "first", as for `psi.align`.
-            normalise: Steps by name, the same at all sides.
-            result: Who gets the result: "all", or only the "leader".
-            pad_to: The size of the set that the others are to see; this side's alone.
-            max_peer_items: The largest set another side may announce; 2^24 without.
-            progress: Called with a stage, the items done and their number.
+@dataclass(frozen=True, kw_only=True)
+class GroupChoice:
+    """Who takes part, and who learns which rows all have.
 
-        Raises:
-            ConfigError: The table, its IDs or a choice is not acceptable.
-        """
-        if result not in ("all", "leader"):
+    Attributes:
+        roster: Everybody.
+        number: This side's number on the roster; 0 leads.
+        result: Who gets the result: "all", or only the "leader".
+        duplicates: "error" or "first", as for `psi.align`.
+
+    Raises:
+        ConfigError: A choice is not acceptable.
+    """
+
+    roster: Roster
+    number: int
+    result: Learners = "all"
+    duplicates: Duplicates = "error"
+
+    def __post_init__(self) -> None:
+        if self.result not in ("all", "leader"):
             raise ConfigError("the result goes to all, or to the leader")
-        if duplicates == "all":
+        if self.duplicates == "all":
             raise ConfigError('pairs of rows are for two parties: choose duplicates="first"')
-        index, form = table_index(table, on, duplicates, normalise)
+
+    @property
+    def role(self) -> Literal["receiver", "sender"]:
+        """The leader receives."""
+        return "sender" if self.number else "receiver"
+
+    @property
+    def gets_result(self) -> bool:
+        """Whether this side gets the result."""
+        return self.result == "all" or self.number == 0
+
+    @property
+    def terms(self) -> Terms:
+        """What all sides must have chosen alike."""
+        return GroupTerms(result=self.result, roster=self.roster.digest()[:_DIGITS])
+
+    def party(
+        self, items: Sequence[bytes], own: OwnTable, form: str, options: dict[str, Any]
+    ) -> Leader | Member:
+        """The state machine, given the table's items and their key format."""
         parameters = Parameters(
-            output="both" if result == "all" else "receiver",
-            key_format=f"{form}; parties {roster.digest()}",
+            output="both" if self.result == "all" else "receiver",
+            key_format=f"{form}; parties {self.roster.digest()}",
         )
-        items: Sequence[bytes] = index.keys
-        if pad_to is not None:
-            items = padded(items, pad_to, side="sender" if number else "receiver")
-        options: dict[str, Any] = {
-            "parties": len(roster.parties),
-            "progress": progress,
-        }
-        if max_peer_items is not None:
-            options["max_peer_items"] = max_peer_items
-        party = (
-            Member(items, parameters, number=number, **options)
-            if number
-            else Leader(items, parameters, **options)
-        )
-        terms = f"--result {result} of parties {roster.digest()[:16]}"
-        return cls(party, index, result == "all" or number == 0, terms)
+        parties = len(self.roster.parties)
+        if self.number:
+            return Member(items, parameters, number=self.number, parties=parties, **options)
+        return Leader(items, parameters, parties=parties, **options)
 
-    def rows(self) -> NDArray[np.intp]:
-        """The rows of this side's table whose ID all have; everybody's i-th row has the same.
-
-        Raises:
-            StateError: The session is not done, or this side gets no result.
-        """
-        return self.index.aligned_rows(self.party.matches, None, leads=True)
+    def outcome(self, held: Held, table: Any, numbers: bool) -> Outcome:
+        """What this side has learnt, as columns to write and in a few words."""
+        rows = held.rows()
+        columns = {"row": rows} if numbers else taken(table, rows)
+        return columns, f"{len(rows)} rows that all {len(self.roster.parties)} have"

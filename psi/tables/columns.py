@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.errors import ConfigError
-from psi.tables.files import read_table
+from psi.tables.files import load_table
 from psi.tables.moments import arrow_moments, moment_texts, polars_moments
 from psi.texts import Texts
 
@@ -52,7 +52,7 @@ def key_columns(table: Any, on: str | Sequence[str] | None, name: str) -> list[C
         ConfigError: The table is none of these, or lacks a column.
     """
     if isinstance(table, str | os.PathLike):
-        table = read_table(Path(table))
+        table = load_table(Path(table))
     known = _column_names(table)
     is_column = hasattr(table, "to_list") or hasattr(table, "to_pylist")
     if known is None and hasattr(table, "__arrow_c_stream__") and not is_column:

@@ -16,13 +16,13 @@ from psi.storage import whole_file
 from psi.tables.csvfiles import read_unquoted, write_numbers
 from psi.texts import Texts
 
-__all__ = ["joined", "read_table", "taken", "write_table"]
+__all__ = ["joined", "load_table", "taken", "write_table"]
 
 _PARQUET = (".parquet", ".pq")
 _ARROW_FROM_BYTES = 1 << 21  # below, importing pyarrow costs more than it saves
 
 
-def read_table(path: Path) -> Any:
+def load_table(path: Path) -> Any:
     """Read a table: a mapping of columns of text (CSV), or an Arrow table (.parquet, .pq).
 
     A CSV file is UTF-8 and has a header. The separator is a comma, semicolon or tab, whichever
@@ -38,7 +38,7 @@ def read_table(path: Path) -> Any:
 
 
 def taken(table: Any, rows: NDArray[np.intp]) -> dict[str, Any]:
-    """Return the given rows of a table from `read_table`, in the given order; -1 is a blank row."""
+    """Return the given rows of a table from `load_table`, in the given order; -1 is a blank row."""
     numbers = rows.tolist()
     if isinstance(table, Mapping):
         return {

@@ -25,7 +25,6 @@ from psi import (
     SumSender,
     TagStore,
     UnbalancedReceiver,
-    UnbalancedSender,
 )
 from psi.group.ristretto255 import hash_to_group
 from psi.protocols import kkrt
@@ -73,7 +72,7 @@ PAIRS: dict[str, Pair] = {
     "cardinality": lambda: (CardinalityReceiver(LEFT), CardinalitySender(RIGHT)),
     "sum": lambda: (SumReceiver(LEFT, TWO), SumSender(RIGHT, [1000, 200, 30, 4], TWO)),
     "ids": lambda: (PrivateIDReceiver(LEFT), PrivateIDSender(RIGHT)),
-    "unbalanced": lambda: (UnbalancedReceiver(LEFT), UnbalancedSender(_store(), peer="bob")),
+    "unbalanced": lambda: (UnbalancedReceiver(LEFT), _store().answering("bob")),
 }
 
 

@@ -27,7 +27,7 @@ def test_every_protocol_stops_before_it_says_more_than_sizes(
     for allowed in (True, False):
         parties = PAIRS[name]()
         ledger = Ledger(path, sessions_a_peer=1)
-        parties[role].charge_with(lambda items, ledger=ledger: ledger.charge("bob", items))
+        parties[role].charge_with(lambda peer, items, ledger=ledger: ledger.charge("bob", items))
         if allowed:
             run(*parties)
             continue
@@ -64,7 +64,7 @@ def test_empty_sets_do_not_go_uncounted(path: Path) -> None:
 def test_a_failed_session_stays_counted(path: Path) -> None:
     receiver, sender = PAIRS["cardinality"]()
     ledger = Ledger(path, sessions_a_peer=1)
-    sender.charge_with(lambda items: ledger.charge("bob", items))
+    sender.charge_with(lambda peer, items: ledger.charge("bob", items))
     receiver.receive(sender.receive(receiver.start()))
     with pytest.raises(QueryLimitError):
         ledger.check("bob", 1)

@@ -245,10 +245,10 @@ def test_a_store_is_replaced_and_nothing_beside_it(folder: Path) -> None:
     assert psi_command(folder, *publish, "store").returncode == 0
     refused(psi_command(folder, *publish, "store"), "exists")
     refused(psi_command(folder, *publish, "a.csv", "--replace"), "exists")
-    before = TagStore(folder / "store").public_key.tobytes()
+    before = TagStore(folder / "store").public_key
     assert psi_command(folder, *publish, "link", "--replace").returncode == 0
     assert (folder / "link").is_symlink()
-    assert TagStore(folder / "store").public_key.tobytes() != before
+    assert TagStore(folder / "store").public_key != before
     for name in ("keys.csv", "used-cars.csv", "tags.txt", "terms.json.old"):
         (folder / "store" / name).write_text("precious")
         refused(psi_command(folder, *publish, "store", "--replace"), f"holds {name} beside")

@@ -15,7 +15,7 @@ import psi.tables.files
 from psi import ConfigError
 from psi.tables.columns import key_columns, whole_numbers
 from psi.tables.csvfiles import FileTexts
-from psi.tables.files import read_table, taken, write_table
+from psi.tables.files import load_table, taken, write_table
 from psi.tables.keys import Duplicates, index_keys
 from psi.tables.normalise import normalisers
 from psi.texts import TextKeys, Texts, text_key
@@ -88,7 +88,7 @@ def check_every_way_reads_the_same(path: Path, patch: pytest.MonkeyPatch) -> Non
             psi.tables.csvfiles, "_BLOCK_BYTES", 64 if path.stat().st_size < 50 else 1 << 23
         )
         try:
-            table = read_table(path)
+            table = load_table(path)
             columns = {name: list(column) for name, column in table.items()}
             assert all(len(column) == len(table[name]) for name, column in columns.items())
             found.append(columns)
@@ -143,7 +143,7 @@ def test_a_large_file_from_end_to_end(
     left, right = tmp_path / "left.csv", tmp_path / "right.csv"
     left.write_text("ID,x\nb,1\na,2\nä,3\n")
     right.write_text("ID;y\nc;4\nä;5\na;6\n")
-    tables = read_table(left), read_table(right)
+    tables = load_table(left), load_table(right)
     kind = Texts if streamed_from else FileTexts
     assert all(type(column) is kind for column in tables[0].values())
     found = psi.align(*tables, on="ID", protocol="kkrt")
@@ -170,7 +170,7 @@ def test_a_file_that_changes_between_readings(
     monkeypatch.setattr(psi.tables.csvfiles, "_STREAMED_FROM_BYTES", 0)
     path = tmp_path / "t.csv"
     path.write_text("ID\na\nb\n")
-    column = read_table(path)["ID"]
+    column = load_table(path)["ID"]
     assert list(column) == list(column) == ["a", "b"]
     path.write_text("ID\na\nb\nc\n")
     with pytest.raises(ConfigError, match="changed"):

@@ -133,7 +133,7 @@ def test_only_a_p256_key_is_certified(alice: Identity) -> None:
 def test_one_ceremony_makes_what_aggregation_and_psi_need(tmp_path: Path) -> None:
     ring = Keyring.create(tmp_path / "ring")
     assert (tmp_path / "ring" / "tls.key").stat().st_mode & 0o077 == 0
-    pair = psi.network.certificates.Identity.load(tmp_path / "ring")
+    pair = psi.network.certificates.TLSIdentity.load(tmp_path / "ring")
     assert pair.certificate == ring.certificate
     assert PublicIdentity.from_certificate(pair.certificate) == ring.identity.public
 
@@ -146,7 +146,7 @@ def test_a_renewed_certificate_is_of_the_same_identity_and_key(tmp_path: Path) -
     assert ring.certificate == after
     assert PublicIdentity.from_certificate(after) == PublicIdentity.from_certificate(before)
     assert (tmp_path / "ring" / "tls.key").read_bytes() == key
-    psi.network.certificates.Identity.load(tmp_path / "ring")
+    psi.network.certificates.TLSIdentity.load(tmp_path / "ring")
 
 
 def test_a_keyring_without_a_certificate_works_and_gets_one(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_keyring_without_a_certificate_works_and_gets_one(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="privfed keys certify goes on"):
         Keyring.create(folder)
     assert PublicIdentity.from_certificate(ring.certify()) == identity.public
-    psi.network.certificates.Identity.load(folder)
+    psi.network.certificates.TLSIdentity.load(folder)
 
 
 def test_a_pair_that_psi_made_before_is_tied_to_the_identity(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_pair_that_psi_made_before_is_tied_to_the_identity(tmp_path: Path) -> 
         _ = ring.certificate
     ring.certify()
     assert (folder / "tls.key").read_bytes() == key
-    assert psi.network.certificates.Identity.load(folder).certificate == ring.certificate
+    assert psi.network.certificates.TLSIdentity.load(folder).certificate == ring.certificate
 
 
 def test_another_partys_certificate_is_not_shown_as_ones_own(tmp_path: Path) -> None:
@@ -194,11 +194,11 @@ def test_a_passphrase_locks_the_tls_key_as_well(tmp_path: Path, found: bool) -> 
     for name in ("tls.key", "identity.key"):
         assert (folder / name).read_bytes().startswith(b"PFSECRET\x01\x01")
         assert (folder / name).stat().st_mode & 0o077 == 0
-    pair = psi.network.certificates.Identity.load(folder, "correct horse")
+    pair = psi.network.certificates.TLSIdentity.load(folder, "correct horse")
     assert b"BEGIN PRIVATE KEY" in pair.key
     for wrong in (None, "wrong"):
         with pytest.raises(psi.ConfigError, match="passphrase"):
-            psi.network.certificates.Identity.load(folder, wrong)
+            psi.network.certificates.TLSIdentity.load(folder, wrong)
 
 
 # The commands.

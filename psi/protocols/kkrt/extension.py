@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from psi import kernels
-from psi.protocols.kkrt.layout import ROW_BYTES
-from psi.protocols.kkrt.transfers import SEED_BYTES, TRANSFERS, Seeds
+from psi.protocols.kkrt.layout import ROW_BYTES, TRANSFERS
+from psi.protocols.transfers import SEED_BYTES, Seeds
 
 __all__ = ["Columns", "receive_rows", "send_rows"]
 

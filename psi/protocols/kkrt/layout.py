@@ -7,11 +7,21 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-__all__ = ["HASHES", "MOST_ITEMS", "ROW_BYTES", "Layout", "bins_for", "bucket_items", "tag_bytes"]
+__all__ = [
+    "HASHES",
+    "MOST_ITEMS",
+    "ROW_BYTES",
+    "TRANSFERS",
+    "Layout",
+    "bins_for",
+    "bucket_items",
+    "tag_bytes",
+]
 
 HASHES = 3
 MOST_ITEMS = 1 << 27  # the bound on failures holds up to here
-ROW_BYTES = 64
+TRANSFERS = 512
+ROW_BYTES = TRANSFERS // 8
 _BUCKET_ITEMS = 1 << 17  # the work on one bucket fits the processor's caches
 _BINS_AN_ITEM = (27, 20)  # 1.35
 _FEWEST_BINS = 4098

@@ -34,18 +34,22 @@ from numpy.typing import NDArray
 from psi import kernels
 from psi.errors import DecodeError, ProtocolError, RepeatedElementError, UnkeptLimitError
 from psi.group.ristretto255 import POINT_BYTES
+from psi.protocols.conversation import Progress
 from psi.protocols.kkrt.buckets import DIGEST_BYTES, Buckets
 from psi.protocols.kkrt.extension import Columns, receive_rows, send_rows
 from psi.protocols.kkrt.hashing import SessionHashes
-from psi.protocols.kkrt.layout import HASHES, MOST_ITEMS, ROW_BYTES, Layout
+from psi.protocols.kkrt.layout import HASHES, MOST_ITEMS, ROW_BYTES, TRANSFERS, Layout
 from psi.protocols.kkrt.matching import matching_rows
-from psi.protocols.kkrt.transfers import CHOICES_BYTES, TRANSFERS, Chooser, KeySide
 from psi.protocols.messages import FRAME_BYTES, MessageType
-from psi.protocols.party import MAC_BYTES, Parameters, Party, Progress, expect_shape
+from psi.protocols.parameters import Parameters
+from psi.protocols.party import MAC_BYTES, Party, expect_shape
+from psi.protocols.transfers import BaseOTReceiver, BaseOTSender, TransferLabels
 
-__all__ = ["PROTOCOL", "Receiver", "Sender"]
+__all__ = ["LABELS", "NAME", "Receiver", "Sender"]
 
-PROTOCOL = "kkrt"
+NAME = "kkrt"
+LABELS = TransferLabels(b"psi-kkrt-v1-random-point-", b"psi-kkrt-v1-transfer-", b"psi kkrt seed, ")
+_CHOICES_BYTES = 2 * TRANSFERS * POINT_BYTES
 _BATCH = 1 << 14  # items whose code words stay in the cache
 
 Bytes = NDArray[np.uint8]
@@ -55,7 +59,7 @@ Rows = NDArray[np.intp]
 class _KKRTParty(Party):
     """What both roles know: sizes, hashes, buckets, and how the keys of the session come about."""
 
-    protocol = PROTOCOL
+    protocol = NAME
     _buckets: Buckets | None = None
     _bucket = 0
 
@@ -82,18 +86,18 @@ class _KKRTParty(Party):
             UnkeptLimitError: `max_peer_items` is given.
         """
         if max_peer_items is not None:
-            raise UnkeptLimitError(PROTOCOL, "max_peer_items")
+            raise UnkeptLimitError(NAME, "max_peer_items")
         super().__init__(
             items, parameters, counts=counts, max_peer_items=MOST_ITEMS, progress=progress
         )
 
-    def charge_with(self, charge: Callable[[int], None]) -> None:
+    def charge_with(self, charge: Callable[[int, int], None]) -> None:
         """Refuse: what is counted is not what a side that cheats gets.
 
         Raises:
             UnkeptLimitError: Always.
         """
-        raise UnkeptLimitError(PROTOCOL, "a count of what the other side asks")
+        raise UnkeptLimitError(NAME, "a count of what the other side asks")
 
     def _forget(self) -> None:
         super()._forget()
@@ -111,10 +115,10 @@ class _KKRTParty(Party):
             MAC_BYTES + ROW_BYTES * layout.rows,
             MAC_BYTES + HASHES * layout.tag_bytes * layout.sender_items,
             MAC_BYTES + layout.buckets * layout.sender_items + 4 * len(self._items),
-            CHOICES_BYTES,
+            _CHOICES_BYTES,
         )
 
-    def _begin(self) -> None:
+    def _lay_out(self) -> None:
         """What both sides can derive once both hellos are in."""
         self._hashes = SessionHashes(self._identity)
         sizes = len(self._items), self._peer_items()
@@ -149,32 +153,32 @@ class Receiver(_KKRTParty):
 
     speaks_first = True
     _own_hello, _peer_hello = MessageType.RECEIVER_HELLO, MessageType.SENDER_HELLO
-    _key_side: KeySide | None = None
+    _transfers: BaseOTSender | None = None
     _columns: tuple[Columns, Columns] | None = None
     _own_tags: tuple[Bytes, ...] = ()
     _own_places: tuple[Rows, ...] = ()
 
     def _forget(self) -> None:
         super()._forget()
-        self._key_side = self._columns = None
+        self._transfers = self._columns = None
         self._own_tags = self._own_places = ()
 
     def _after_hellos(self) -> bytes:
-        self._begin()
-        self._key_side = KeySide(self._identity)
+        self._lay_out()
+        self._transfers = BaseOTSender(self._identity, TRANSFERS, LABELS)
         self._expect = self._on_choices
-        return self._transcript.seal(MessageType.OT_KEY, 1, self._key_side.public.tobytes())
+        return self._transcript.seal(MessageType.OT_KEY, 1, self._transfers.public.tobytes())
 
     def _on_choices(self, data: bytes) -> bytes:
         message = self._transcript.open(MessageType.OT_CHOICES, data)
-        expect_shape(message, TRANSFERS, CHOICES_BYTES)
-        assert self._key_side is not None  # noqa: S101 - the hello went before
-        points = {self._key_side.public.tobytes()}
+        expect_shape(message, TRANSFERS, _CHOICES_BYTES)
+        assert self._transfers is not None  # noqa: S101 - the hello went before
+        points = {self._transfers.public.tobytes()}
         points.update(message.body[at : at + POINT_BYTES].tobytes() for at in _point_places())
         if len(points) != 2 * TRANSFERS + 1:
             raise RepeatedElementError("the other side sent a point twice, or ours back")
-        zero, one = self._key_side.seeds(message.body)
-        self._key_side = None
+        zero, one = self._transfers.seeds(message.body)
+        self._transfers = None
         whole = self._layout.rows * self._layout.buckets
         self._columns = Columns(zero, whole), Columns(one, whole)
         self._matched: list[tuple[Rows, Rows]] = []
@@ -269,19 +273,19 @@ class Sender(_KKRTParty):
         self._columns = self._choices = None
 
     def _after_hellos(self) -> None:
-        self._begin()
+        self._lay_out()
         self._expect = self._on_key
 
     def _on_key(self, data: bytes) -> bytes:
         message = self._transcript.open(MessageType.OT_KEY, data)
         expect_shape(message, 1, POINT_BYTES)
-        chooser = Chooser(self._identity)
+        transfers = BaseOTReceiver(self._identity, TRANSFERS, LABELS)
         whole = self._layout.rows * self._layout.buckets
-        self._columns = Columns(chooser.seeds(message.body), whole)
-        self._choices = np.packbits(chooser.bits, bitorder="little")
+        self._columns = Columns(transfers.seeds(message.body), whole)
+        self._choices = np.packbits(transfers.bits, bitorder="little")
         self._expect = self._on_matrix
         self._orders: list[Rows] = []
-        return self._transcript.seal(MessageType.OT_CHOICES, TRANSFERS, chooser.choices)
+        return self._transcript.seal(MessageType.OT_CHOICES, TRANSFERS, transfers.choices)
 
     def _on_matrix(self, data: bytes) -> bytes:
         before = self._transcript.digest
@@ -352,4 +356,4 @@ def _random_digests(count: int) -> Bytes:
 
 
 def _point_places() -> range:
-    return range(0, CHOICES_BYTES, POINT_BYTES)
+    return range(0, _CHOICES_BYTES, POINT_BYTES)

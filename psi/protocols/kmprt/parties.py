@@ -33,11 +33,13 @@ import numpy as np
 
 from psi.errors import ConfigError, DecodeError, KeyConfirmationError, RepeatedElementError
 from psi.group.ristretto255 import POINT_BYTES, Points, Scalar, multiply, points_from_bytes
+from psi.protocols.conversation import Progress, Round
 from psi.protocols.ecdh import rows_of
 from psi.protocols.kmprt.programmable import SALT_BYTES, entries, look_up, program
-from psi.protocols.kmprt.rounds import LEADER, MultiParty, Round
+from psi.protocols.kmprt.rounds import LEADER, MultiParty
 from psi.protocols.messages import MessageType
-from psi.protocols.party import MAX_PEER_ITEMS, Parameters, Progress, random_order, tag_bytes
+from psi.protocols.parameters import MAX_PEER_ITEMS, Parameters
+from psi.protocols.party import random_order, tag_bytes
 
 __all__ = ["Leader", "Member"]
 
@@ -87,7 +89,7 @@ class Leader(MultiParty):
         shuffled = [self._items[index] for index in self._order]
         self._progress("blinding own IDs", 0, len(shuffled))
         self._sent = multiply(self._blind, self._hashed(shuffled))
-        self._next = self._on_tables
+        self._expect = self._on_tables
         return {
             other: self._confirmed(other, MessageType.MULTI_POINTS, self._sent.tobytes())
             for other in self._others
@@ -113,16 +115,14 @@ class Leader(MultiParty):
             total ^= masks[1:] ^ look_up(salt, table, shuffled, self._sizes[other])
         # In the order of the points, which is random.
         found = self._order[~total.any(axis=1)]
-        if np.any(found >= self._own_count()):
-            raise DecodeError("the other parties claim to have dummies of this side")
-        self._found = found if self._all_learn else np.sort(found)
+        self._found = found if self._both else np.sort(found)
+        self._refuse_dummies()
         answer = {other: self._finish(other) for other in self._others}
-        self._done = True
-        self._forget()
+        self._end()
         return answer
 
     def _finish(self, other: int) -> bytes:
-        told = self._found if self._all_learn and self._found is not None else ()
+        told = self._found if self._both and self._found is not None else ()
         tags = self._match_tags(other, (self._items[index] for index in told))
         return self._confirmed(other, MessageType.MULTI_FINISH, b"".join(tags))
 
@@ -174,10 +174,10 @@ class Member(MultiParty):
     @property
     def expects(self) -> list[int]:
         """The numbers of those whose messages make the next round."""
-        return [LEADER] if self._next == self._on_finish else list(self._others)
+        return [LEADER] if self._expect == self._on_finish else list(self._others)
 
     def _after_hellos(self) -> Round:
-        self._next = self._on_points
+        self._expect = self._on_points
         return {other: self._confirmed(other, MessageType.MULTI_CONFIRM) for other in self._members}
 
     def _on_points(self, messages: Mapping[int, bytes]) -> Round:
@@ -196,19 +196,18 @@ class Member(MultiParty):
         self._progress("programming own IDs", 0, len(self._items))
         salt, table = program(self._items, masks[1:] ^ self._shares())
         content = b"".join([evaluated.tobytes(), masks[0].tobytes(), salt, table.tobytes()])
-        self._next = self._on_finish
+        self._expect = self._on_finish
         return {LEADER: self._confirmed(LEADER, MessageType.MULTI_TABLE, content)}
 
     def _on_finish(self, messages: Mapping[int, bytes]) -> Round:
         self._expect_from(messages, [LEADER])
         width = tag_bytes(len(self._items), self._sizes[LEADER])
-        most = width * min(len(self._items), self._sizes[LEADER]) if self._all_learn else 0
+        most = width * min(len(self._items), self._sizes[LEADER]) if self._both else 0
         finish = messages[LEADER]
         tags = self._take(LEADER, MessageType.MULTI_FINISH, finish, most, width=width)
-        if self._all_learn:
+        if self._both:
             self._find(rows_of(tags, width))
-        self._done = True
-        self._forget()
+        self._end()
         return {}
 
     def _find(self, tags: list[bytes]) -> None:
@@ -217,6 +216,6 @@ class Member(MultiParty):
         if len(set(tags)) != len(tags):
             raise RepeatedElementError("the leader sent the same tag twice")
         found = [places.get(tag, len(own)) for tag in tags]
-        if any(place >= self._own_count() for place in found):
+        if any(place >= self._own_items for place in found):
             raise DecodeError("the leader tells matches that are no items of this side")
         self._found = np.array(found, np.intp)

@@ -7,20 +7,13 @@ import functools
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Never, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from psi.errors import (
-    ConfigError,
-    KeyConfirmationError,
-    ParameterMismatchError,
-    RepeatedElementError,
-    SizeLimitError,
-    StateError,
-)
+from psi.errors import ConfigError, KeyConfirmationError, RepeatedElementError
 from psi.group.ristretto255 import (
     POINT_BYTES,
     Points,
@@ -30,32 +23,29 @@ from psi.group.ristretto255 import (
     multiply_base,
     points_from_bytes,
 )
+from psi.protocols.conversation import Assembly, Progress, Round, SetConversation
 from psi.protocols.ecdh import rows_of
 from psi.protocols.kmprt.programmable import SALT_BYTES, entries
 from psi.protocols.messages import FRAME_BYTES, Message, MessageType, Transcript
-from psi.protocols.padding import PaddedItems
-from psi.protocols.party import (
-    MAC_BYTES,
-    MAX_PEER_ITEMS,
-    Parameters,
-    Progress,
-    expect_shape,
-    tag_bytes,
-)
+from psi.protocols.parameters import FINGERPRINT_BYTES, MAX_PEER_ITEMS, Parameters
+from psi.protocols.party import MAC_BYTES, expect_shape, tag_bytes
 
-__all__ = ["LEADER", "MultiParty", "Round", "Values"]
+__all__ = ["LEADER", "PROTOCOL", "MultiParty", "Values"]
 
+PROTOCOL = "kmprt"
 Values: TypeAlias = NDArray[np.uint8]
-Round: TypeAlias = dict[int, bytes]
 
 _NONCE_BYTES = 32
-_HELLO_BYTES = 32 + _NONCE_BYTES + POINT_BYTES
+_HELLO_BYTES = FINGERPRINT_BYTES + _NONCE_BYTES + POINT_BYTES
 LEADER = 0
 _MOST_PARTIES = 256
 
 
-class MultiParty:
+class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
     """What leader and members do: greet, agree on keys, share zero."""
+
+    protocol = PROTOCOL
+    _no_result = "the settings give the result to the leader only"
 
     def __init__(
         self,
@@ -75,13 +65,9 @@ class MultiParty:
             raise ConfigError(f"3 to {_MOST_PARTIES} parties; for two take Receiver and Sender")
         if not 0 <= number < parties:
             raise ConfigError(f"parties are numbered from 0 (the leader) to {parties - 1}")
-        if len(set(items)) != len(items):
-            raise ConfigError("items repeat: pass each one once")
-        self._items = items
-        self._parameters = parameters
+        super().__init__(items, parameters, max_peer_items=max_peer_items, progress=progress)
         self._number = number
         self._others = [other for other in range(parties) if other != number]
-        self._max_peer_items = max_peer_items
         self._sending = {
             other: Transcript(f"kmprt, {parties} parties, {number} to {other}")
             for other in self._others
@@ -90,87 +76,12 @@ class MultiParty:
             other: Transcript(f"kmprt, {parties} parties, {other} to {number}")
             for other in self._others
         }
-        self._progress = progress or (lambda stage, done, total: None)
-        self._charge: Callable[[int, int], None] = lambda party, items: None
         self._sizes = {number: len(items)}
         self._secret: Scalar | None = Scalar.random()
         self._body = parameters.fingerprint() + secrets.token_bytes(_NONCE_BYTES)
         self._body += multiply_base([self._secret]).tobytes()
         self._keys: dict[int, bytes] = {}
-        self._identity = b""
         self._width = 0
-        self._next: Callable[[Mapping[int, bytes]], Round] | None = None
-        self._found: NDArray[np.intp] | None = None
-        self._started = self._done = False
-
-    def charge_with(self, charge: Callable[[int, int], None]) -> None:
-        """Have the other sets' items counted before anything but sizes is said (`psi.ledger`).
-
-        Args:
-            charge: Called with the number of each other party and the size of its set; what it
-                raises ends the session.
-        """
-        self._charge = charge
-
-    def start(self) -> Round:
-        """The first round: a message for each other party, by its number.
-
-        Raises:
-            StateError: The session was started before.
-        """
-        if self._started:
-            raise StateError("this session was started before: start a new one")
-        self._started = True
-        self._next = self._on_hellos
-        return {
-            other: self._sending[other].seal(MessageType.MULTI_HELLO, len(self._items), self._body)
-            for other in self._others
-        }
-
-    def receive(self, messages: Mapping[int, bytes]) -> Round:
-        """Take a round of messages.
-
-        Args:
-            messages: Each of the round's messages by the number of its authenticated sender.
-
-        Returns:
-            The messages of the next round by recipient; none for who has nothing to say.
-
-        Raises:
-            ProtocolError: A message is not acceptable, or missing. The session is over: its
-                secrets are gone and it answers nothing any more.
-        """
-        step, self._next = self._next, None
-        if step is None:
-            raise StateError("this session takes no messages now: start a new one")
-        try:
-            return step(messages)
-        except BaseException:
-            self._forget()
-            raise
-
-    @property
-    def done(self) -> bool:
-        """Whether the session ended well."""
-        return self._done
-
-    @property
-    def matches(self) -> NDArray[np.intp]:
-        """Indices into this party's items that every party has, in an order common to all.
-
-        Raises:
-            StateError: The session is not done, or the settings give this party no result.
-        """
-        if not self._done:
-            raise StateError("the session is not done: there is no result")
-        if self._found is None:
-            raise StateError("the settings give the result to the leader only")
-        return self._found
-
-    @property
-    def expects(self) -> list[int]:
-        """The numbers of those whose messages make the next round."""
-        return list(self._others)
 
     def longest_message(self, sender: int) -> int:
         """What the next message of a party can measure at most, in bytes."""
@@ -183,16 +94,16 @@ class MultiParty:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self._items)} items, party {self._number})"
 
-    def __reduce__(self) -> Never:
-        raise TypeError("a session holds secrets and is not pickled")
-
     def _forget(self) -> None:
         self._secret = None
         self._keys = {}
 
-    def _expect_from(self, messages: Mapping[int, bytes], senders: list[int]) -> None:
-        if sorted(messages) != senders:
-            raise StateError(f"this round takes one message each of the parties {senders}")
+    def _begin(self) -> Round:
+        self._expect = self._on_hellos
+        return {
+            other: self._sending[other].seal(MessageType.MULTI_HELLO, len(self._items), self._body)
+            for other in self._others
+        }
 
     def _on_hellos(self, messages: Mapping[int, bytes]) -> Round:
         self._expect_from(messages, self._others)
@@ -201,13 +112,8 @@ class MultiParty:
             hello = self._receiving[other].open(MessageType.MULTI_HELLO, data)
             expect_shape(hello, hello.count, _HELLO_BYTES)
             bodies[other] = bytes(hello.body)
-            if bodies[other][:32] != self._body[:32]:
-                raise ParameterMismatchError(f"party {other} chose other settings: agree on them")
-            if hello.count > self._max_peer_items:
-                raise SizeLimitError(
-                    f"party {other} brings {hello.count} items, this side allows "
-                    f"{self._max_peer_items}: raise max_peer_items if that is expected"
-                )
+            settings = hello.body[:FINGERPRINT_BYTES]
+            self._check_hello(f"party {other}", settings, hello.count)
             self._sizes[other] = hello.count
         for other in self._others:
             self._charge(other, self._sizes[other])
@@ -280,14 +186,6 @@ class MultiParty:
             person=b"psi kmprt match",
         )
         return [tag(item).digest() for item in items]
-
-    def _own_count(self) -> int:
-        """How many of the items are no dummies."""
-        return self._items.own if isinstance(self._items, PaddedItems) else len(self._items)
-
-    @property
-    def _all_learn(self) -> bool:
-        return self._parameters.output == "both"
 
     def _hashed(self, items: Sequence[bytes]) -> Points:
         """C, then the items, as group elements of this session."""

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from psi import ConfigError
 from psi.network.certificates import (
-    Identity,
+    TLSIdentity,
     certify,
     create_identity,
     fingerprint,
@@ -29,7 +29,7 @@ def prefix(tmp_path: Path) -> Path:
 
 
 def test_a_new_identity_is_read_back_and_kept_private(prefix: Path) -> None:
-    identity = Identity.load(prefix)
+    identity = TLSIdentity.load(prefix)
     assert identity.certificate == load_certificate(prefix.with_name("alice.crt"))
     assert stat.S_IMODE(prefix.with_name("alice.key").stat().st_mode) == 0o600
     assert "PRIVATE" not in repr(identity)
@@ -44,26 +44,26 @@ def test_nothing_is_overwritten(prefix: Path) -> None:
 def test_a_key_that_others_may_read(prefix: Path) -> None:
     prefix.with_name("alice.key").chmod(0o640)
     with pytest.raises(ConfigError, match="chmod 600"):
-        Identity.load(prefix)
+        TLSIdentity.load(prefix)
 
 
 def test_the_key_of_another(prefix: Path) -> None:
     create_identity(prefix.with_name("bob"))
     prefix.with_name("bob.crt").replace(prefix.with_name("alice.crt"))
     with pytest.raises(ConfigError, match="not the key"):
-        Identity.load(prefix)
+        TLSIdentity.load(prefix)
 
 
 @pytest.mark.parametrize("name", ["alice.key", "alice.crt"])
 def test_files_that_hold_something_else(prefix: Path, name: str) -> None:
     prefix.with_name(name).write_text("something else")
     with pytest.raises(ConfigError, match="holds no"):
-        Identity.load(prefix)
+        TLSIdentity.load(prefix)
 
 
 def test_absent_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
-        Identity.load(tmp_path / "nobody")
+        TLSIdentity.load(tmp_path / "nobody")
 
 
 def test_out_of_date(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ def test_a_validity_of_no_days_or_too_many(tmp_path: Path, days: int) -> None:
 def test_names_that_a_certificate_has_no_room_for(tmp_path: Path, name: str) -> None:
     create_identity(tmp_path / name)
     certificate = (tmp_path / f"{name}.crt").read_bytes()
-    assert Identity.load(tmp_path / name).certificate == certificate
+    assert TLSIdentity.load(tmp_path / name).certificate == certificate
 
 
 @pytest.mark.parametrize("prefix", [".", "/"])
@@ -105,22 +105,22 @@ def test_a_key_under_a_passphrase(tmp_path: Path) -> None:
     assert b"PRIVATE" not in (tmp_path / "alice.key").read_bytes()
     for wrong in (None, "wrong"):
         with pytest.raises(ConfigError, match="passphrase"):
-            Identity.load(tmp_path / "alice", wrong)
-    assert b"PRIVATE" in Identity.load(tmp_path / "alice", words).key
+            TLSIdentity.load(tmp_path / "alice", wrong)
+    assert b"PRIVATE" in TLSIdentity.load(tmp_path / "alice", words).key
     stored = (tmp_path / "alice.key").read_bytes()
     for cut in (9, 20, 30, 45, len(stored) - 1):
         (tmp_path / "alice.key").write_bytes(stored[:cut])
         with pytest.raises(ConfigError, match=r"altered|holds no"):
-            Identity.load(tmp_path / "alice", words)
+            TLSIdentity.load(tmp_path / "alice", words)
 
 
 def test_a_folder_that_holds_the_pair(prefix: Path) -> None:
     folder = prefix.with_name("folder")
     folder.mkdir()
     create_identity(folder / "tls")
-    assert Identity.load(folder).certificate == load_certificate(folder / "tls.crt")
+    assert TLSIdentity.load(folder).certificate == load_certificate(folder / "tls.crt")
     create_identity(folder)  # a pair of that name beside it is what it was before
-    assert Identity.load(folder).certificate == load_certificate(folder.with_name("folder.crt"))
+    assert TLSIdentity.load(folder).certificate == load_certificate(folder.with_name("folder.crt"))
 
 
 def test_what_a_caller_ties_to_the_key_is_carried_and_ignored(tmp_path: Path) -> None:
@@ -143,17 +143,17 @@ def test_what_a_caller_ties_to_the_key_is_carried_and_ignored(tmp_path: Path) ->
 def test_altered_certificates_are_read_or_refused_by_name(prefix: Path) -> None:
     path = prefix.with_name("alice.crt")
     whole = x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
-    read = {load_certificate: 0, Identity.load: 0}
+    read = {load_certificate: 0, TLSIdentity.load: 0}
     for place in range(len(whole)):
         bad = whole[:place] + bytes([whole[place] ^ 0x11]) + whole[place + 1 :]
         text = base64.encodebytes(bad).decode()
         path.write_text(f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n")
-        for load, at in ((load_certificate, path), (Identity.load, prefix)):
+        for load, at in ((load_certificate, path), (TLSIdentity.load, prefix)):
             with contextlib.suppress(ConfigError):
                 load(at)
                 read[load] += 1
     # Most of it is name, dates and signature, which only the other side compares.
-    assert 0 < read[Identity.load] <= read[load_certificate] < len(whole)
+    assert 0 < read[TLSIdentity.load] <= read[load_certificate] < len(whole)
 
 
 def test_altered_keys_are_read_or_refused_by_name(prefix: Path) -> None:
@@ -168,7 +168,7 @@ def test_altered_keys_are_read_or_refused_by_name(prefix: Path) -> None:
         text = base64.encodebytes(bad).decode()
         path.write_text(f"-----BEGIN PRIVATE KEY-----\n{text}-----END PRIVATE KEY-----\n")
         with contextlib.suppress(ConfigError):
-            Identity.load(prefix)
+            TLSIdentity.load(prefix)
             read += 1
         with contextlib.suppress(ConfigError):
             certify(path.read_bytes(), "alice")

@@ -19,6 +19,7 @@ from psi import (
     TransportError,
 )
 from psi.network.links import CHUNK_BYTES, AbandonedError, Link, converse
+from psi.protocols.conversation import PEER
 from tests.psi.peers import sent
 
 HELLO = sent(Receiver([b"a"]).start())
@@ -132,7 +133,7 @@ def test_draining_ends_with_the_stream() -> None:
 def test_an_error_tells_the_other_side_its_name_only() -> None:
     link = link_with([sent(Receiver([b"secret"]).start())])
     with pytest.raises(SizeLimitError):
-        converse(Sender([b"a"], max_peer_items=0), link)
+        converse(Sender([b"a"], max_peer_items=0), {PEER: link})
     assert list(link.outgoing()) == [b"psi refusal SizeLimitError"]
 
 
@@ -143,9 +144,9 @@ def test_a_session_over_two_links() -> None:
     stages: list[str] = []
     receiver = Receiver([b"a", b"b"], progress=lambda stage, *_: stages.append(stage))
     sender = Sender([b"b", b"c"])
-    other = threading.Thread(target=converse, args=(sender, back))
+    other = threading.Thread(target=converse, args=(sender, {PEER: back}))
     other.start()
-    converse(receiver, there)
+    converse(receiver, {PEER: there})
     other.join()
     assert receiver.matches.tolist() == [1]
     assert sender.matches.tolist() == [0]
@@ -156,5 +157,5 @@ def test_a_session_over_two_links() -> None:
 def test_every_refusal_is_a_protocol_error() -> None:
     link = link_with([b"psi refusal KeyConfirmationError"])
     with pytest.raises(PeerRefusedError) as error:
-        converse(Sender([b"a"]), link)
+        converse(Sender([b"a"]), {PEER: link})
     assert not isinstance(error.value, ProtocolError)

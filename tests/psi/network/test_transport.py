@@ -22,34 +22,40 @@ from psi import (
     Sender,
     SizeLimitError,
     TransportError,
+    VersionError,
 )
-from psi.network.certificates import (
-    TLS_NAME,
-    Identity,
+from psi.network import (
+    Terms,
+    TLSIdentity,
     create_identity,
     fingerprint,
+    join,
     load_certificate,
+    serve,
 )
-from psi.network.transport import _terms, join, serve
+from psi.network.certificates import TLS_NAME
+from psi.network.terms import HANDSHAKE_VERSION, MOST_TERMS_BYTES
 from psi.protocols.messages import HEADER_BYTES
+from psi.sessions import PairChoice
 
-TERMS = "the result to both"
+TERMS = PairChoice(side="serve").terms
 
 
 @pytest.fixture(scope="module")
-def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
+def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TLSIdentity]:
     folder = tmp_path_factory.mktemp("keys")
     for name in ("alice", "bob", "eve"):
         create_identity(folder / name)
-    return {name: Identity.load(Path(folder / name)) for name in ("alice", "bob", "eve")}
+    return {name: TLSIdentity.load(Path(folder / name)) for name in ("alice", "bob", "eve")}
 
 
 class Served:
     """Alice serving bob in a thread."""
 
-    def __init__(self, identities: dict[str, Identity], party: Any, **options: Any) -> None:
+    def __init__(self, identities: dict[str, TLSIdentity], party: Any, **options: Any) -> None:
         self.identities = identities
         self.error: PSIError | None = None
+        self.turned_away: list[str] = []
         port: queue.SimpleQueue[int] = queue.SimpleQueue()
         settings = {"wait_seconds": 60, "timeout_seconds": 60, **options}
 
@@ -62,6 +68,7 @@ class Served:
                     identity=identities["alice"],
                     peer_certificate=identities["bob"].certificate,
                     on_listening=port.put,
+                    on_turned_away=self.turned_away.append,
                     **settings,
                 )
             except PSIError as error:
@@ -96,7 +103,7 @@ class Served:
 
 
 @pytest.fixture
-def served(identities: dict[str, Identity]) -> Callable[..., Served]:
+def served(identities: dict[str, TLSIdentity]) -> Callable[..., Served]:
     return lambda party, **options: Served(identities, party, **options)
 
 
@@ -123,12 +130,79 @@ def test_messages_of_many_chunks(served: Serve, monkeypatch: pytest.MonkeyPatch)
     assert sorted(sender.matches.tolist()) == [ord("a"), ord("b")]
 
 
-def test_other_terms(served: Serve) -> None:
+@pytest.mark.parametrize(
+    ("theirs", "field"),
+    [
+        (PairChoice(side="join", learn="cardinality"), "question=cardinality, this side {}"),
+        (PairChoice(side="join", result="join"), "result=join, this side {}"),
+    ],
+)
+def test_other_terms_name_the_field_at_both_sides(
+    served: Serve, theirs: PairChoice, field: str
+) -> None:
     there = served(Sender([b"a"]))
-    with pytest.raises(ParameterMismatchError, match="does not agree to another"):
-        there.join(Receiver([b"a"]), terms="another")
+    own, other = ("intersection", "cardinality") if "question" in field else ("both", "join")
+    name = field.partition("=")[0]
+    words = f"the other side chose {name}={{}}, this side {{}}: choose the same on both sides"
+    for _ in range(2):
+        with pytest.raises(ParameterMismatchError) as refused:
+            there.join(Receiver([b"a"]), terms=theirs.terms)
+        assert str(refused.value) == words.format(own, other)
     there.join(Receiver([b"a"]))  # it still waits
     assert there.end() is None
+    assert there.turned_away == [words.format(other, own)]  # once, not for every try
+
+
+class OfTomorrow(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    version: int = HANDSHAKE_VERSION + 1
+    mood: str = "visit evil.example"
+
+
+def test_another_version_is_named_at_both_sides(served: Serve) -> None:
+    there = served(Sender([b"a"]))
+    with pytest.raises(VersionError, match=f"speaks version {HANDSHAKE_VERSION} of the handshake"):
+        there.join(Receiver([b"a"]), terms=OfTomorrow())
+    there.join(Receiver([b"a"]))
+    assert there.end() is None
+    (words,) = there.turned_away
+    assert f"speaks version {HANDSHAKE_VERSION + 1} of the handshake" in words
+    assert "evil" not in words
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        b"",
+        b"psi 2, --result both",
+        b"\xff" * 9,
+        b"[" * 3000,
+        b"x" * (MOST_TERMS_BYTES + 1),
+        TERMS.encode().replace(b"both", b"evil"),
+        TERMS.encode().replace(b"both", b"\x1b[31mevil"),
+        TERMS.encode().replace(b"}", b',"evil":1}'),
+        TERMS.encode().replace(b"intersection", b"evil"),
+        TERMS.encode().replace(b'"both"', b"[]"),
+        TERMS.encode().replace(str(HANDSHAKE_VERSION).encode(), b"-1"),
+        TERMS.encode().replace(str(HANDSHAKE_VERSION).encode(), b"1e400"),
+        TERMS.encode().replace(str(HANDSHAKE_VERSION).encode(), b'"evil"'),
+    ],
+)
+def test_terms_that_are_none_never_reach_the_screen(served: Serve, terms: bytes) -> None:
+    there = served(Sender([b"a"]))
+    with there.channel() as channel:
+        for _ in range(2):
+            with pytest.raises(grpc.RpcError) as refused:
+                channel.unary_unary("/psi.Session/Greet")(terms)
+            assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        with pytest.raises(grpc.RpcError, match="other terms"):  # nobody talks who did not agree
+            list(channel.stream_stream("/psi.Session/Talk")(iter([])))
+    there.join(Receiver([b"a"]))
+    assert there.end() is None
+    (words,) = there.turned_away
+    assert words.startswith("the other side sent terms ")
+    assert words.isascii()
+    assert words.isprintable()
+    assert "evil" not in words
 
 
 def test_strangers_are_kept_out_and_do_no_harm(served: Serve) -> None:
@@ -143,15 +217,15 @@ def test_strangers_are_kept_out_and_do_no_harm(served: Serve) -> None:
 
 
 def test_a_certificate_added_to_the_trusted_ones_file(
-    served: Serve, identities: dict[str, Identity], tmp_path: Path
+    served: Serve, identities: dict[str, TLSIdentity], tmp_path: Path
 ) -> None:
     """The fingerprint of the file is alice's, but TLS would let eve be the server, too."""
     planted = identities["alice"].certificate + identities["eve"].certificate
     assert fingerprint(planted) == fingerprint(identities["alice"].certificate)
     there = Served({**identities, "alice": identities["eve"]}, Sender([b"a"]))
-    there.identities = {**identities, "alice": Identity(b"", planted)}
+    there.identities = {**identities, "alice": TLSIdentity(b"", planted)}
     with there.channel() as channel:  # TLS lets eve in
-        assert channel.unary_unary("/psi.Session/Greet")(_terms(TERMS)) == _terms(TERMS)
+        assert channel.unary_unary("/psi.Session/Greet")(TERMS.encode()) == TERMS.encode()
     (tmp_path / "alice.crt").write_bytes(planted)
     with pytest.raises(ConfigError, match="holds 2 certificates"):
         load_certificate(tmp_path / "alice.crt")
@@ -163,15 +237,15 @@ def test_a_certificate_added_to_the_trusted_ones_file(
 
 
 def test_a_certificate_of_another_kind_added_to_the_trusted_ones_file(
-    served: Serve, identities: dict[str, Identity]
+    served: Serve, identities: dict[str, TLSIdentity]
 ) -> None:
     """Nothing counts it or shows its fingerprint, and TLS would trust it as well."""
     eve = identities["eve"].certificate.replace(b" CERT", b" TRUSTED CERT")
     planted = identities["alice"].certificate + eve
     there = Served({**identities, "alice": identities["eve"]}, Sender([b"a"]))
-    there.identities = {**identities, "alice": Identity(b"", planted)}
+    there.identities = {**identities, "alice": TLSIdentity(b"", planted)}
     with there.channel() as channel:  # TLS lets eve in
-        assert channel.unary_unary("/psi.Session/Greet")(_terms(TERMS)) == _terms(TERMS)
+        assert channel.unary_unary("/psi.Session/Greet")(TERMS.encode()) == TERMS.encode()
     with pytest.raises(TransportError, match="does not have the certificate"):
         there.join(Receiver([b"a"]))
     there.identities = {**identities, "alice": identities["eve"]}
@@ -242,6 +316,7 @@ def test_a_silent_peer_meets_the_deadline_and_blocks_nobody_for_long(served: Ser
         channel = stack.enter_context(there.channel())
         for event in (over, seen):  # a test that fails leaves nobody waiting
             stack.callback(event.set)
+        channel.unary_unary("/psi.Session/Greet")(TERMS.encode())
         answers = channel.stream_stream("/psi.Session/Talk")(say_nothing())
         begun.wait()
         taken = False
@@ -274,6 +349,7 @@ def test_an_authenticated_peer_that_speaks_nonsense(
 ) -> None:
     there = served(Sender([b"a"]))
     with there.channel() as channel:
+        channel.unary_unary("/psi.Session/Greet")(TERMS.encode())
         call = channel.stream_stream("/psi.Session/Talk")(iter([chunk]))
         told = []
         try:
@@ -281,7 +357,7 @@ def test_an_authenticated_peer_that_speaks_nonsense(
         except grpc.RpcError as error:
             assert error.code() is grpc.StatusCode.ABORTED  # noqa: PT017
     assert words in str(there.end())
-    assert told in ([], [b"psi refusal DecodeError"])
+    assert told in ([], [b"psi refusal " + type(there.end()).__name__.encode()])
 
 
 def test_methods_that_do_not_exist(served: Serve) -> None:

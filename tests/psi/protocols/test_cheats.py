@@ -27,7 +27,6 @@ from psi import (
     SumSender,
     TagStore,
     UnbalancedReceiver,
-    UnbalancedSender,
 )
 from psi.group.oprf import hash_inputs, outputs
 from psi.group.ristretto255 import (
@@ -42,7 +41,7 @@ from psi.protocols.ecdh import ECDHParty, rows_of
 from psi.protocols.kmprt.programmable import SALT_BYTES, _places_of, entries
 from psi.protocols.messages import MessageType
 from psi.protocols.party import tag_bytes
-from psi.protocols.tagstore import TAG_BYTES
+from psi.protocols.unbalanced import TAG_BYTES
 from tests.psi.peers import HEADER_BYTES, MAC_BYTES, run, sent
 
 NUMBERS = [b"%d" % number for number in range(60)]
@@ -142,11 +141,11 @@ def test_a_store_answers_one_id_more_than_is_announced(tmp_path: Path) -> None:
             super()._key_from(confirmation)
 
     store = TagStore.create(tmp_path / "store", NUMBERS, items_a_peer=3)
-    curious, sender = CuriousOfAStore([]), UnbalancedSender(store, peer="bob")
+    curious, sender = CuriousOfAStore([]), store.answering("bob")
     answer = sender.receive(sent(curious.receive(sent(sender.receive(sent(curious.start()))))))
     with pytest.raises(KeyConfirmationError):
         curious.receive(sent(answer))
-    assert curious.tag in rows_of(memoryview(store.tags), TAG_BYTES)
+    assert curious.tag in rows_of(memoryview(store.tag_set.tags), TAG_BYTES)
     assert store.ledger.items_left("bob") == 2  # but it does not go uncounted
 
 
@@ -219,7 +218,7 @@ class Crowd(Member):
             self._mac(0, self._number, self._sending[0].digest, content),
             content,
         )
-        self._next = self._on_told
+        self._expect = self._on_told
         return {0: message}
 
     def _on_told(self, messages: Mapping[int, bytes]) -> dict[int, bytes]:

@@ -12,18 +12,20 @@ import psi
 import psi.protocols.kkrt
 from psi import ConfigError, Parameters, ProtocolError, TrustWarning, UnkeptLimitError
 from psi.ledger import Ledger
-from psi.protocols.choice import Protocol, parties
+from psi.protocols.choice import chosen
 from psi.protocols.party import Party
-from psi.sessions.pair import Side, TableSession
-from psi.tables.keys import Duplicates
+from psi.sessions import PairChoice, TableSession
 from tests.places import ROOT
 from tests.psi.peers import run, sent
 
 LARGE = 9000  # of these sizes auto once took kkrt
 
 
-def session(side: Side, ids: Any = ("a", "b"), **options: Any) -> TableSession:
-    return TableSession.prepare(list(ids), side=side, **options)
+def session(
+    side: Any, ids: Any = ("a", "b"), max_peer_items: int | None = None, **choices: Any
+) -> TableSession:
+    choice = PairChoice(side=side, **choices)
+    return TableSession.prepare(list(ids), choice, max_peer_items=max_peer_items)
 
 
 @pytest.fixture
@@ -72,9 +74,9 @@ def test_sides_that_say_auto_and_ecdh_agree() -> None:
 
 
 def test_a_side_that_names_kkrt_alone_is_no_partner() -> None:
-    choices: list[tuple[Protocol, Protocol]] = [("auto", "kkrt"), ("kkrt", "auto")]
+    choices = [("auto", "kkrt"), ("kkrt", "auto")]
     for receiver, sender in choices:
-        asking, answering = parties(receiver)[0], parties(sender)[1]
+        asking, answering = chosen(receiver).parties[0], chosen(sender).parties[1]
         with pytest.raises(ProtocolError):
             answering([b"a"]).receive(sent(asking([b"a"]).start()))
 
@@ -84,7 +86,7 @@ def test_kkrt_by_name_says_what_a_cheating_side_gets(side: Side) -> None:
     with pytest.warns(TrustWarning, match=r"11 of the other's IDs .* offline, past every limit"):
         held = session(side, protocol="kkrt")
     assert held.party.protocol == "kkrt"
-    assert "--protocol kkrt" in held.terms
+    assert b'"protocol":"kkrt"' in held.terms.encode()
 
 
 @pytest.mark.parametrize("side", ["serve", "join"])
@@ -94,7 +96,7 @@ def test_kkrt_takes_no_limit_on_the_other_sets_size(side: Side, limit: int) -> N
         warnings.simplefilter("error", TrustWarning)  # refused, not only warned of
         with pytest.raises(UnkeptLimitError, match="max_peer_items either: choose ecdh"):
             session(side, protocol="kkrt", max_peer_items=limit)
-    for party in parties("kkrt"):
+    for party in chosen("kkrt").parties:
         with pytest.raises(UnkeptLimitError, match="choose ecdh"):
             party([b"a"], Parameters(), max_peer_items=limit)
     assert session(side, max_peer_items=limit).party._max_peer_items == limit  # noqa: SLF001  (that the limit arrived)
@@ -103,9 +105,9 @@ def test_kkrt_takes_no_limit_on_the_other_sets_size(side: Side, limit: int) -> N
 @pytest.mark.parametrize("role", [0, 1])
 def test_kkrt_takes_no_count_of_what_is_asked(role: int, tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger", sessions_a_peer=1)
-    party: Party = parties("kkrt")[role]([b"a"])
+    party: Party = chosen("kkrt").parties[role]([b"a"])
     with pytest.raises(UnkeptLimitError, match="choose ecdh"):
-        party.charge_with(lambda items: ledger.charge("bob", items))
+        party.charge_with(lambda peer, items: ledger.charge("bob", items))
 
 
 @pytest.mark.parametrize("protocol", ["ecdh", "kkrt"])

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from psi import Leader, Member, Parameters, PSIError, StateError, TransportError
-from psi.network import mesh
 from psi.network.links import Link, converse
+from psi.protocols.conversation import PEER
 from tests.psi.peers import PAIRS, run
 
 SETS = [[b"a", b"b", b"c"], [b"c", b"b", b"x", b"y"], [b"b", b"z", b"c"]]
@@ -68,7 +68,7 @@ def between(receiver: Any, sender: Any, lost: int | None = None) -> dict[int, An
     stream = links[0].outgoing()
     links[1].attach(stream if lost is None else cut(stream, lost))
     talks = {
-        number: lambda party=party, number=number: converse(party, links[number])
+        number: lambda party=party, number=number: converse(party, {PEER: links[number]})
         for number, party in enumerate((receiver, sender))
     }
     return ends(talks, {number: [link] for number, link in links.items()})
@@ -134,7 +134,7 @@ def among(parties: list[Any]) -> dict[int, Any]:
         for other, link in links[one].items():
             link.attach(links[other][one].outgoing())
     talks = {
-        number: lambda party=party, number=number: mesh.converse(party, links[number])
+        number: lambda party=party, number=number: converse(party, links[number])
         for number, party in enumerate(parties)
     }
     return ends(talks, {number: own.values() for number, own in links.items()})

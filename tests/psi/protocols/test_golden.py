@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from psi import Leader, Member, Parameters, TagStore, UnbalancedReceiver, UnbalancedSender, padded
+from psi import Leader, Member, Parameters, TagStore, UnbalancedReceiver, padded
 from tests.places import VECTORS
 from tests.psi.peers import LEFT, PAIRS, RIGHT, run
 
@@ -41,7 +41,7 @@ def test_between_two(name: str, tmp_path: Path) -> None:
     pair: tuple[Any, Any]
     if name == "unbalanced":  # the store of PAIRS has a key that another test drew
         store = TagStore.create(tmp_path / "store", RIGHT)
-        pair = UnbalancedReceiver(LEFT), UnbalancedSender(store, peer="bob")
+        pair = UnbalancedReceiver(LEFT), store.answering("bob")
     else:
         pair = PAIRS[name]()
     assert digests(run(*pair)) == GOLDEN[name]

@@ -20,9 +20,8 @@ from psi.protocols.kkrt import Receiver, Sender
 from psi.protocols.kkrt.buckets import Buckets
 from psi.protocols.kkrt.extension import Columns, receive_rows, send_rows
 from psi.protocols.kkrt.hashing import SessionHashes
-from psi.protocols.kkrt.layout import Layout, bins_for
+from psi.protocols.kkrt.layout import TRANSFERS, Layout, bins_for
 from psi.protocols.kkrt.matching import matching_rows
-from psi.protocols.kkrt.transfers import TRANSFERS, Chooser, KeySide
 from psi.protocols.padding import padded
 from psi.tables.keys import index_keys
 from psi.tables.normalise import Normaliser
@@ -136,7 +135,7 @@ def test_two_sessions_share_nothing_and_items_are_shuffled() -> None:
 def test_secrets_are_forgotten() -> None:
     receiver, sender = Receiver(LEFT), Sender(RIGHT)
     run(receiver, sender)
-    assert (receiver._key_side, receiver._own_tags, receiver._mac_key) == (None, (), b"")
+    assert (receiver._transfers, receiver._own_tags, receiver._mac_key) == (None, (), b"")
     assert (sender._columns, sender._choices, sender._mac_key) == (None, None, b"")
     assert receiver._columns is None
     assert receiver._buckets is None
@@ -145,20 +144,6 @@ def test_secrets_are_forgotten() -> None:
 
 
 # -- the parts ----------------------------------------------------------------------------------
-
-
-def test_a_transfer_gives_the_chosen_seed_and_only_that() -> None:
-    key_side, chooser = KeySide(IDENTITY), Chooser(IDENTITY)
-    both, chosen = key_side.seeds(chooser.choices), chooser.seeds(key_side.public.tobytes())
-    assert len({*both[0], *both[1]}) == 2 * TRANSFERS
-    assert [both[bit][number] for number, bit in enumerate(chooser.bits)] == chosen
-    assert 150 < chooser.bits.sum() < 362  # 2^-64 for fair bits
-
-
-def test_another_session_s_transfers_do_not_fit() -> None:
-    key_side, chooser = KeySide(IDENTITY), Chooser(bytes(32))
-    both = key_side.seeds(chooser.choices)
-    assert {*both[0], *both[1]}.isdisjoint(chooser.seeds(key_side.public.tobytes()))
 
 
 @pytest.mark.parametrize("n_rows", [64, 4224, (1 << 15) + 64])

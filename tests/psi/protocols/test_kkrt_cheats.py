@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import psi.protocols.kkrt.transfers
+import psi.protocols.transfers
 from psi import kernels
 from psi.protocols.kkrt import Receiver, Sender
 from psi.protocols.kkrt.extension import receive_rows
@@ -139,7 +139,7 @@ def test_a_sender_that_cheats_finds_the_set_and_is_believed(
     left = set(NUMBERS)
     for _ in range(3):
         drawn = SimpleNamespace(token_bytes=chosen_first([CheatingSender.SECRET.tobytes()]))
-        monkeypatch.setattr(psi.protocols.kkrt.transfers, "secrets", drawn)
+        monkeypatch.setattr(psi.protocols.transfers, "secrets", drawn)
         receiver, cheat = Receiver(THEIRS), CheatingSender(anything)
         run(receiver, cheat)
         assert sorted(receiver.matches.tolist()) == list(range(1000))  # it has none of them

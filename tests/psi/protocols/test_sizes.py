@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psi import Leader, MinimumError, StateError, TagStore, UnbalancedSender
-from psi.network.certificates import Identity, create_identity
-from psi.network.roster import Participant, Roster
-from psi.sessions.group import GroupSession
-from psi.sessions.pair import LargeSide, Side, SumChoice, TableSession, table_index
+from psi import Leader, MinimumError, StateError, TagStore
+from psi.network import Participant, Roster, TLSIdentity, create_identity
+from psi.sessions import GroupChoice, LargeSide, PairChoice, SumChoice, TableSession
+from psi.sessions.questions.question import Side
+from psi.sessions.session import table_index
 from psi.tables.keys import Duplicates
 from tests.psi.peers import run
 
@@ -103,18 +103,14 @@ def tables(draw: st.DrawFn, policy: str, kind: str) -> Tables:
     return Tables(*rows)
 
 
-def sessions(
-    both: Tables, policy: Duplicates, *, options: dict[str, Any] | None = None, **choices: Any
-) -> list[TableSession]:
+def sessions(both: Tables, policy: Duplicates, **choices: Any) -> list[TableSession]:
     """The serving and the joining side, done."""
     held = []
     sides: list[tuple[Side, list[Any]]] = [("serve", both.left), ("join", both.right)]
     for side, ids in sides:
         content, on = table(ids)
-        own = (options or {}).get(side, {})
-        held.append(
-            TableSession.prepare(content, side=side, on=on, duplicates=policy, **choices, **own)
-        )
+        choice = PairChoice(side=side, duplicates=policy, **choices)
+        held.append(TableSession.prepare(content, choice, on=on))
     parties = sorted((one.party for one in held), key=lambda party: not party.speaks_first)
     run(*parties)
     return held
@@ -172,12 +168,13 @@ def test_sums(policy: Duplicates) -> None:
     @given(tables(policy, "text"))
     def holds(both: Tables) -> None:
         values = {"a": both.left, "n": list(range(len(both.left)))}
-        choices: dict[str, Any] = {"on": "a", "duplicates": policy, "learn": "sum"}
-        counting = SumChoice("n", minimum=1, max_value=99)
-        holding = TableSession.prepare(values, side="serve", details=counting, **choices)
-        asking = TableSession.prepare(
-            {"a": both.right}, side="join", details=SumChoice(minimum=1, max_value=99), **choices
+        choices: dict[str, Any] = {"duplicates": policy, "learn": "sum"}
+        counting = PairChoice(
+            side="serve", details=SumChoice("n", minimum=1, max_value=99), **choices
         )
+        holding = TableSession.prepare(values, counting, on="a")
+        other = PairChoice(side="join", details=SumChoice(minimum=1, max_value=99), **choices)
+        asking = TableSession.prepare({"a": both.right}, other, on="a")
         matches = both.pairs(policy)
         if not matches:
             with pytest.raises(MinimumError):
@@ -224,14 +221,16 @@ def test_a_store(policy: Duplicates, kind: str, tmp_path: Path) -> None:
         content, on = table(both.right)
         asking = TableSession.prepare(
             content,
-            side="join",
+            PairChoice(
+                side="join",
+                duplicates=policy,
+                result="join",
+                learn="unbalanced",
+                details=LargeSide(),
+            ),
             on=on,
-            duplicates=policy,
-            result="join",
-            learn="unbalanced",
-            details=LargeSide(),
         )
-        run(asking.party, UnbalancedSender(store, peer="bob"))
+        run(asking.party, store.answering("bob"))
         assert set(asking.rows().tolist()) == {row for _, row in both.pairs(policy)}
 
     few(holds, 5)()
@@ -242,7 +241,7 @@ def roster(tmp_path_factory: pytest.TempPathFactory) -> Roster:
     folder, names = tmp_path_factory.mktemp("keys"), ("alice", "bob", "carol")
     for name in names:
         create_identity(folder / name)
-    load = Identity.load
+    load = TLSIdentity.load
     return Roster(tuple(Participant(name, "", load(folder / name).certificate) for name in names))
 
 
@@ -260,8 +259,8 @@ def test_three_sides(policy: Duplicates, kind: str, roster: Roster) -> None:
             on = on if kind != "composite" else ["a", "b"]
             if kind == "composite" and len(content) == 1:
                 content = {"a": [None] * len(ids), "b": [None] * len(ids)}
-            choices: dict[str, Any] = {"number": number, "roster": roster, "duplicates": policy}
-            held.append(GroupSession.prepare(content, on=on, **choices))
+            choice = GroupChoice(number=number, roster=roster, duplicates=policy)
+            held.append(TableSession.prepare(content, choice, on=on))
         rows = _rows_of_all(held)
         firsts = [Tables.first_rows(ids) for ids in sides]
         shared = firsts[0].keys() & firsts[1].keys() & firsts[2].keys()
@@ -272,7 +271,7 @@ def test_three_sides(policy: Duplicates, kind: str, roster: Roster) -> None:
     few(holds, 8)()
 
 
-def _rows_of_all(held: list[GroupSession]) -> list[tuple[int, ...]]:
+def _rows_of_all(held: list[TableSession]) -> list[tuple[int, ...]]:
     assert isinstance(held[0].party, Leader)
     sent = {number: one.party.start() for number, one in enumerate(held)}
     while any(sent.values()):

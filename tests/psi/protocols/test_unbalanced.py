@@ -1,7 +1,7 @@
 """A small set against a saved large one: results, one key, limits that hold, hostile peers."""
 
+import functools
 import hashlib
-import json
 import pickle
 import stat
 from pathlib import Path
@@ -27,8 +27,8 @@ from psi import (
     UnbalancedSender,
 )
 from psi.group.ristretto255 import multiply_base
-from psi.protocols.tagstore import TAG_BYTES
-from psi.protocols.unbalanced import _KEPT, MAX_REQUEST
+from psi.protocols.unbalanced import MAX_REQUEST, TAG_BYTES
+from psi.sessions.tagstore import _KEPT, read_kept, write_kept
 from tests.psi.peers import (
     BAD_POINTS,
     MAC_BYTES,
@@ -51,7 +51,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> TagStore:
 
 @pytest.fixture
 def pair(store: TagStore) -> Pair:
-    return lambda: (UnbalancedReceiver(SMALL), UnbalancedSender(store, peer="bob"))
+    return lambda: (UnbalancedReceiver(SMALL), store.answering("bob"))
+
+
+def keeping(items: list[bytes], kept: Path) -> UnbalancedReceiver:
+    """A small side that keeps tags in a file, as `psi.sessions.LargeSide` has it."""
+    return UnbalancedReceiver(items, tags=read_kept(kept), keep=functools.partial(write_kept, kept))
 
 
 def found(receiver: UnbalancedReceiver, items: list[bytes]) -> set[bytes]:
@@ -67,7 +72,7 @@ def test_the_receiver_finds_what_python_finds(
     tmp_path_factory: pytest.TempPathFactory, small: list[bytes], large: list[bytes]
 ) -> None:
     made = TagStore.create(tmp_path_factory.mktemp("s") / "store", large)
-    receiver, sender = UnbalancedReceiver(small), UnbalancedSender(made, peer="bob")
+    receiver, sender = UnbalancedReceiver(small), made.answering("bob")
     run(receiver, sender)
     assert found(receiver, small) == set(small) & set(large)
     with pytest.raises(StateError, match="receiver only"):
@@ -76,7 +81,7 @@ def test_the_receiver_finds_what_python_finds(
 
 @pytest.mark.parametrize("small", [[], LARGE, LARGE[5:6], [b"x" * 9]])
 def test_adversarial_sizes(store: TagStore, small: list[bytes]) -> None:
-    receiver, sender = UnbalancedReceiver(small), UnbalancedSender(store, peer="bob")
+    receiver, sender = UnbalancedReceiver(small), store.answering("bob")
     run(receiver, sender)
     assert found(receiver, small) == set(small) & set(LARGE)
 
@@ -85,16 +90,16 @@ def test_tags_travel_once(store: TagStore, tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     lengths = []
     for small in (SMALL, [b"c", b"d", b"zz"]):
-        receiver = UnbalancedReceiver(small, kept=kept)
-        messages = run(receiver, UnbalancedSender(store, peer="bob"))
+        receiver = keeping(small, kept)
+        messages = run(receiver, store.answering("bob"))
         assert found(receiver, small) == set(small) & set(LARGE)
         lengths.append(len(messages[3]))
     assert lengths[0] - lengths[1] == TAG_BYTES * len(LARGE)
     whole = kept.read_bytes()
     assert len(whole) == len(_KEPT) + TAG_BYTES * len(LARGE)
     kept.write_bytes(_KEPT + b"damaged")
-    receiver = UnbalancedReceiver(SMALL, kept=kept)
-    run(receiver, UnbalancedSender(store, peer="bob"))
+    receiver = keeping(SMALL, kept)
+    run(receiver, store.answering("bob"))
     assert found(receiver, SMALL) == {b"b", b"c"}
     assert kept.read_bytes() == whole
 
@@ -104,7 +109,7 @@ def test_a_file_of_something_else_is_not_taken_for_kept_tags(tmp_path: Path) -> 
     for content in (b"", b"ID\n1\n", bytes(range(TAG_BYTES))):
         kept.write_bytes(content)
         with pytest.raises(ConfigError, match="holds no tags"):
-            UnbalancedReceiver(SMALL, kept=kept)
+            keeping(SMALL, kept)
         assert kept.read_bytes() == content
 
 
@@ -113,8 +118,8 @@ def test_a_new_version_shares_no_tag_with_the_old_one(tmp_path: Path) -> None:
     tags, keys = [], []
     for large in (LARGE, LARGE[1:]):
         made = TagStore.create(folder, large, replace=True)
-        receiver = UnbalancedReceiver(SMALL, kept=kept)
-        run(receiver, UnbalancedSender(made, peer="bob"))
+        receiver = keeping(SMALL, kept)
+        run(receiver, made.answering("bob"))
         assert found(receiver, SMALL) == set(SMALL) & set(large)
         content = kept.read_bytes().removeprefix(_KEPT)
         tags.append({content[i : i + TAG_BYTES] for i in range(0, len(content), TAG_BYTES)})
@@ -126,11 +131,11 @@ def test_a_new_version_shares_no_tag_with_the_old_one(tmp_path: Path) -> None:
 def test_a_known_key_is_the_only_one_taken(store: TagStore, tmp_path: Path) -> None:
     key = store.terms.public_key
     receiver = UnbalancedReceiver(SMALL, key=key.upper())
-    run(receiver, UnbalancedSender(store, peer="bob"))
+    run(receiver, store.answering("bob"))
     assert receiver.public_key == key
     other = TagStore.create(tmp_path / "other", LARGE)
     with pytest.raises(KeyConfirmationError, match="whether it has a new one"):
-        run(UnbalancedReceiver(SMALL, key=key), UnbalancedSender(other, peer="bob"))
+        run(UnbalancedReceiver(SMALL, key=key), other.answering("bob"))
 
 
 def test_a_peer_asks_as_much_as_it_may(tmp_path: Path) -> None:
@@ -138,18 +143,18 @@ def test_a_peer_asks_as_much_as_it_may(tmp_path: Path) -> None:
     TagStore.create(folder, LARGE, items_a_peer=7)
     for left in (4, 1):
         opened = TagStore(folder)  # the count outlives the process
-        run(UnbalancedReceiver(SMALL), UnbalancedSender(opened, peer="bob"))
+        run(UnbalancedReceiver(SMALL), opened.answering("bob"))
         assert opened.ledger.items_left("bob") == left
     with pytest.raises(QueryLimitError, match="1 more of 7"):
-        run(UnbalancedReceiver(SMALL), UnbalancedSender(TagStore(folder), peer="bob"))
+        run(UnbalancedReceiver(SMALL), TagStore(folder).answering("bob"))
     assert TagStore(folder).ledger.items_left("bob") == 1
-    run(UnbalancedReceiver(SMALL), UnbalancedSender(TagStore(folder), peer="carol"))
+    run(UnbalancedReceiver(SMALL), TagStore(folder).answering("carol"))
 
 
 def test_two_requests_at_once_are_both_counted(tmp_path: Path) -> None:
     made = TagStore.create(tmp_path / "store", LARGE, items_a_peer=4)
     receivers = [UnbalancedReceiver(SMALL), UnbalancedReceiver(SMALL)]
-    senders = [UnbalancedSender(made, peer="bob") for _ in receivers]
+    senders = [made.answering("bob") for _ in receivers]
     points = [
         r.receive(sent(s.receive(sent(r.start())))) for r, s in zip(receivers, senders, strict=True)
     ]
@@ -161,7 +166,7 @@ def test_two_requests_at_once_are_both_counted(tmp_path: Path) -> None:
 def test_a_key_has_an_end(tmp_path: Path) -> None:
     made = TagStore.create(tmp_path / "store", LARGE, days=1e-9)
     with pytest.raises(ConfigError, match="reached its end"):
-        UnbalancedSender(made, peer="bob")
+        made.answering("bob")
 
 
 def test_what_a_store_refuses(tmp_path: Path) -> None:
@@ -220,26 +225,24 @@ def test_settings_without_a_meaning_are_refused(store: TagStore) -> None:
     with pytest.raises(ConfigError, match="small side"):
         UnbalancedReceiver(SMALL, Parameters())
     with pytest.raises(ConfigError, match="key format"):
-        UnbalancedSender(
-            store, peer="bob", parameters=Parameters(output="receiver", key_format="x")
-        )
+        store.answering("bob", parameters=Parameters(output="receiver", key_format="x"))
     with pytest.raises(ConfigError, match="ask in several"):
         UnbalancedReceiver([number.to_bytes(4, "big") for number in range(MAX_REQUEST + 1)])
     receiver = UnbalancedReceiver(SMALL, Parameters(output="receiver", key_format="x"))
     with pytest.raises(ParameterMismatchError):
-        run(receiver, UnbalancedSender(store, peer="bob"))
+        run(receiver, store.answering("bob"))
 
 
 def test_secrets_are_neither_shown_nor_pickled(store: TagStore, pair: Pair) -> None:
     receiver, sender = pair()
     run(receiver, sender)
     assert receiver._blind is None  # noqa: SLF001  (that the secret is gone)
-    secret = store.key.reveal().hex()
-    for one in (store, receiver, sender):
+    secret = store.tag_set.key.reveal().hex()
+    for one in (store, store.tag_set, receiver, sender):
         assert secret not in repr(one)
         with pytest.raises(TypeError):
             pickle.dumps(one)
-    assert secret not in json.dumps(vars(store.terms))
+    assert secret not in repr(store.terms)
 
 
 # -- hostile peers ------------------------------------------------------------------------------
@@ -268,10 +271,14 @@ def test_points_are_not_evaluated_uncounted(tmp_path: Path) -> None:
     made = TagStore.create(tmp_path / "store", LARGE, items_a_peer=10)
 
     def both() -> tuple[Any, Any]:
-        return UnbalancedReceiver(SMALL), UnbalancedSender(made, peer="bob")
+        return UnbalancedReceiver(SMALL), made.answering("bob")
 
     with pytest.raises(DecodeError):
-        forge(both, 2, lambda body, messages: bytes(body) + multiply_base([made.key]).tobytes())
+        forge(
+            both,
+            2,
+            lambda body, messages: bytes(body) + multiply_base([made.tag_set.key]).tobytes(),
+        )
     assert made.ledger.items_left("bob") == 10
     forge(both, 2, lambda body, messages: None)  # whatever becomes of the answer
     assert made.ledger.items_left("bob") == 7
@@ -280,9 +287,9 @@ def test_points_are_not_evaluated_uncounted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("start", [EVALUATED, EVALUATED + 96, KEY])
 def test_another_key_is_no_empty_result(pair: Pair, store: TagStore, start: int) -> None:
     point = (
-        multiply_base([store.key]).tobytes()
+        multiply_base([store.tag_set.key]).tobytes()
         if start != KEY
-        else multiply_base([store.key * store.key]).tobytes()
+        else multiply_base([store.tag_set.key * store.tag_set.key]).tobytes()
     )
     with pytest.raises(KeyConfirmationError, match="committed"):
         forge(pair, 3, patch(start, point))
@@ -308,7 +315,7 @@ def confirmed(pair: Pair, store: TagStore, change: Any) -> Any:
         def _confirmed(self, kind: Any, count: int, content: Any) -> bytes:
             return super()._confirmed(kind, count, change(content) if len(content) else content)
 
-    return run(UnbalancedReceiver(SMALL), Lying(store, peer="bob"))
+    return run(UnbalancedReceiver(SMALL), Lying(store.tag_set, count=lambda items: None))
 
 
 def test_tags_that_lie(pair: Pair, store: TagStore) -> None:
@@ -318,7 +325,7 @@ def test_tags_that_lie(pair: Pair, store: TagStore) -> None:
         digest = hashlib.sha256(tags).digest()
         return lambda content: content[: start - 32] + digest + tags
 
-    tags = store.tags
+    tags = store.tag_set.tags
     repeated = tags[:16] + tags[:16] + tags[32:]
     turned = tags[16:32] + tags[:16] + tags[32:]
     for wrong in (repeated, turned):
@@ -334,4 +341,4 @@ def test_tags_that_lie(pair: Pair, store: TagStore) -> None:
 def test_hostile_sizes(store: TagStore) -> None:
     receiver = UnbalancedReceiver(SMALL, max_peer_items=len(LARGE) - 1)
     with pytest.raises(ProtocolError, match="allows"):
-        run(receiver, UnbalancedSender(store, peer="bob"))
+        run(receiver, store.answering("bob"))

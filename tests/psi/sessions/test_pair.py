@@ -14,7 +14,7 @@ import pytest
 
 import psi.cli
 from psi.network.certificates import create_identity
-from psi.protocols.choice import CHEATED
+from psi.protocols.choice import chosen
 
 ALICE = "ID,colour\n3,red\n1,green\n2,blue\n,none\n"
 BOB = "price;key\n10;2\n20;3\n30;9\n"
@@ -149,7 +149,7 @@ def test_kkrt_by_name_warns_at_both_sides(place: Place) -> None:
     assert port is not None
     code, out, err = ended(place.join(f"127.0.0.1:{port[1]}", *named))
     assert (code, sorted(out.split())) == (0, ["0", "1", "row"]), err
-    assert err.splitlines(keepends=True)[0] == warned == f"psi: warning: {CHEATED}\n"
+    assert err.splitlines(keepends=True)[0] == warned == f"psi: warning: {chosen('kkrt').warning}\n"
     assert "2 matching rows by kkrt" in err
     assert ended(process)[0] == 0
 

@@ -13,7 +13,7 @@ import psi
 from psi import ConfigError
 from psi.cli.shared import network
 from psi.storage import whole_file
-from psi.tables.files import joined, read_table, taken, write_table
+from psi.tables.files import joined, load_table, taken, write_table
 from psi.tables.normalise import Normaliser, _phonenumbers
 
 
@@ -31,9 +31,9 @@ from psi.tables.normalise import Normaliser, _phonenumbers
 def test_csv(tmp_path: Path, content: str, table: dict[str, list[str]]) -> None:
     path = tmp_path / "t.csv"
     path.write_text(content, encoding="utf-8", newline="")
-    assert read_table(path) == table
+    assert load_table(path) == table
     write_table(path, table, replace=True)
-    assert read_table(path) == table
+    assert load_table(path) == table
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_csv_file_called_parquet(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     path.write_text("ID\n1\n")
     with pytest.raises(ConfigError, match="no Parquet file"):
-        read_table(path)
+        load_table(path)
 
 
 def test_names_that_clash() -> None:
@@ -88,7 +88,7 @@ def test_columns_of_different_length_are_not_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "extra", "use"),
     [
-        ("pyarrow", "psi-tables", lambda folder: read_table(folder / "t.parquet")),
+        ("pyarrow", "psi-tables", lambda folder: load_table(folder / "t.parquet")),
         ("phonenumbers", "psi-tables", lambda folder: Normaliser.parse("phone:DE")),
         ("grpc", "psi-network", lambda folder: network("transport")),
     ],

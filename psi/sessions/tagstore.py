@@ -7,44 +7,37 @@ A store is a folder:
     key          the secret key, 32 bytes, readable by its owner only
     used         how many items each peer has asked (`psi.ledger`)
 
-Every set of tags has a key of its own: two versions of a set under one key would show by their
-difference which items came and went. So there is no update: a new version is a new store.
+There is no update: a new version is a new store, with a key of its own
+(`psi.protocols.unbalanced.TagSet`). The small side's file of tags is `read_kept` and `write_kept`.
 """
 
 import contextlib
-import hashlib
-import json
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Never, TypeAlias
+from typing import Never
 
-import numpy as np
-from numpy.typing import NDArray
+import msgspec
 
 from psi.errors import ConfigError, DecodeError
-from psi.group.oprf import hash_inputs, outputs, public_key
-from psi.group.ristretto255 import FAST_FROM, Points, Scalar, multiply
+from psi.group.ristretto255 import Scalar
 from psi.ledger import Ledger
-from psi.protocols.party import Progress
-from psi.storage import check_folder, read_secret, write_new
+from psi.protocols.conversation import Progress
+from psi.protocols.parameters import Parameters
+from psi.protocols.unbalanced import TAG_BYTES, TagSet, UnbalancedSender
+from psi.storage import check_folder, read_secret, whole_file, write_new
 
-__all__ = ["TAG_BYTES", "TagStore", "Tags", "Terms", "check_tags"]
+__all__ = ["StoreTerms", "TagStore", "read_kept", "write_kept"]
 
-TAG_BYTES = 16  # 2^-40 for 2^88 pairs of a stored and an asked item
-Tags: TypeAlias = NDArray[np.bytes_]  # shape (n,), each TAG_BYTES long
-
-_BATCH = FAST_FROM  # enough for the group's compiled code
+_KEPT = b"psi tags, version 1\n"  # by which a file of kept tags is known from any other
 _FILES = ("terms.json", "tags", "key")
 _OWN = {*_FILES, *("used" + what for what in ("", "-journal", "-wal", "-shm"))}  # SQLite's
 
 
-@dataclass(frozen=True)
-class Terms:
+class StoreTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a store says of itself.
 
     Attributes:
@@ -75,18 +68,18 @@ class TagStore:
         """
         self._folder = folder.absolute()  # the program may go to another one
         try:
-            self.terms = Terms(**json.loads((folder / "terms.json").read_text()))
-            self.tags = (folder / "tags").read_bytes()
-        except (OSError, TypeError, ValueError) as error:
+            content = (folder / "terms.json").read_bytes()
+            self.terms = msgspec.json.decode(content, type=StoreTerms)
+            tags = (folder / "tags").read_bytes()
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{folder} is no store of tags: make one first") from error
         try:
-            self.key = Scalar.decode(read_secret(folder / "key"))
+            key = Scalar.decode(read_secret(folder / "key"))
         except DecodeError:
             raise ConfigError(f"{folder} has a damaged key: make a new store") from None
-        self.public_key = public_key(self.key)
-        digest = hashlib.sha256(self.tags).hexdigest()
-        found = (self.public_key.tobytes().hex(), digest, TAG_BYTES * self.terms.count)
-        if found != (self.terms.public_key, self.terms.tags_digest, len(self.tags)):
+        self.tag_set = TagSet(key, tags, self.terms.key_format)
+        found = (self.public_key, self.tag_set.digest.hex(), len(tags))
+        if found != (self.terms.public_key, self.terms.tags_digest, TAG_BYTES * self.terms.count):
             raise ConfigError(f"{folder} is damaged: its tags are not those of its key")
 
     @classmethod
@@ -116,22 +109,19 @@ class TagStore:
             ConfigError: Items repeat, a limit is not positive, or the folder is there already
                 or cannot be written.
         """
-        if len(set(items)) != len(items):
-            raise ConfigError("items repeat: pass each one once")
         if items_a_peer < 1 or not days > 0:
             raise ConfigError("the items a peer may ask and the days of use are positive")
         cls.check_place(folder, replace=replace)
-        key = Scalar.random()
-        tags = _tags(key, items, progress or (lambda stage, done, total: None))
-        terms = Terms(
+        made = TagSet.of(items, key_format=key_format, progress=progress)
+        terms = StoreTerms(
             count=len(items),
             key_format=key_format,
-            public_key=public_key(key).tobytes().hex(),
-            tags_digest=hashlib.sha256(tags).hexdigest(),
+            public_key=made.public_key.tobytes().hex(),
+            tags_digest=made.digest.hex(),
             items_a_peer=items_a_peer,
             ends=time.time() + 86400 * days,
         )
-        contents = (json.dumps(asdict(terms)).encode(), tags, key.reveal())
+        contents = (msgspec.json.encode(terms), made.tags, made.key.reveal())
         with _whole_folder(folder) as new:
             for name, content in zip(_FILES, contents, strict=True):
                 write_new(new / name, content, mode=0o600 if name == "key" else 0o644)
@@ -176,13 +166,34 @@ class TagStore:
             raise ConfigError(f"{self._folder} has lost count: make a new store")
         return Ledger(self._folder / "used", items_a_peer=self.terms.items_a_peer)
 
-    def evaluate(self, points: Points) -> Points:
-        """The key times each point.
+    def answering(
+        self, peer: str, *, parameters: Parameters | None = None, progress: Progress | None = None
+    ) -> UnbalancedSender:
+        """A party that answers one request, counted in this store.
+
+        Args:
+            peer: Who asks, as authenticated: what it asks is counted to it.
+            parameters: As of `psi.UnbalancedSender`.
+            progress: Called with a stage, the items done and their number while it works.
 
         Raises:
-            InvalidPointError: A point is no valid encoding of an element but the identity.
+            ConfigError: The key has reached its end, or the settings are not the store's.
         """
-        return multiply(self.key, points)
+        self.check_usable()
+        # The ledger is looked for when there is something to count: a store that lost it answers
+        # nobody.
+        return UnbalancedSender(
+            self.tag_set,
+            count=lambda items: self.ledger.charge(peer, items),
+            check=lambda items: self.ledger.check(peer, items),
+            parameters=parameters,
+            progress=progress,
+        )
+
+    @property
+    def public_key(self) -> str:
+        """The key's public half in hexadecimal, for those who will ask."""
+        return self.tag_set.public_key.tobytes().hex()
 
     def __len__(self) -> int:
         return self.terms.count
@@ -194,27 +205,35 @@ class TagStore:
         raise TypeError("a store holds a secret key and is not pickled")
 
 
-def check_tags(tags: bytes | memoryview) -> Tags:
-    """View a file of tags.
+def read_kept(path: Path | None) -> bytes:
+    """The tags of an earlier request; their digest will tell whether they still hold.
+
+    Args:
+        path: What `write_kept` wrote, or a file that is yet to be made.
 
     Raises:
-        DecodeError: They are not in strictly ascending order, so that some repeat or their
-            order may say something.
+        ConfigError: It cannot be read, or holds something else.
     """
-    rows = np.frombuffer(tags, f"S{TAG_BYTES}")
-    if not np.all(rows[1:] > rows[:-1]):
-        raise DecodeError("the tags do not ascend: some repeat, or they are in another order")
-    return rows
+    try:
+        if path is None or not os.path.lexists(path):
+            return b""
+        content = path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not content.startswith(_KEPT):
+        raise ConfigError(f"{path} holds no tags of an earlier request: name another file")
+    return content.removeprefix(_KEPT)
 
 
-def _tags(key: Scalar, items: Sequence[bytes], progress: Progress) -> bytes:
-    found: list[bytes] = []
-    for start in range(0, len(items), _BATCH):
-        progress("computing tags", start, len(items))
-        batch = items[start : start + _BATCH]
-        elements = multiply(key, hash_inputs(batch))
-        found += (one[:TAG_BYTES] for one in outputs(batch, elements))
-    return b"".join(sorted(found))
+def write_kept(path: Path, tags: bytes) -> None:
+    """Keep tags for the next request, in the place of older ones.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    with whole_file(path, replace=True) as file:
+        file.write(_KEPT)
+        file.write(tags)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,38 @@
+"""Errors in the command's words: the library speaks of parameters, whoever types gives options."""
+
+import re
+
+__all__ = ["in_words"]
+
+_OPTIONS = {
+    "duplicates": "--duplicates",
+    "learn": "--learn",
+    "protocol": "--protocol",
+    "question": "--learn",
+    "replace": "--force",
+    "result": "--result",
+}
+_SETTING = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?:\"([a-z]+)\"|([A-Za-z]+))")
+_PHRASES = {
+    "is out of date: make a new one": "is out of date: make a new one with psi keygen or privfed "
+    "keys certify",
+    "holds no certificate": "holds no certificate: psi keygen and privfed keys identity make one",
+    "the large side answers from a TagStore": "for the large side psi publish makes a store, then "
+    "psi answer",
+    "check which identity this is": "check --identity",
+}
+_COLUMN = re.compile(r"\bcolumn=(serve|join), this side (serve|join)\b")
+
+
+def in_words(message: str) -> str:
+    """An error's message with options where it names parameters, in a single line."""
+    message = " ".join(message.split())
+    for phrase, words in _PHRASES.items():
+        message = message.replace(phrase, words)
+    message = _COLUMN.sub(r"--column at the side that \1s, this side at the one that \2s", message)
+    return _SETTING.sub(_option, message)
+
+
+def _option(found: re.Match[str]) -> str:
+    option, value = _OPTIONS[found[1]], found[2] or found[3]
+    return option if value == "True" else f"{option} {value}"

@@ -1,0 +1,229 @@
+"""Two companies: one listens, the other connects, and they hold one conversation or several.
+
+Which of them is the protocol's Receiver follows from who gets the result, not from who listens. A
+conversation has ended when each side has heard from the other that it is done: a connection that
+breaks at any message leaves no side with half a result.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from psi.errors import StateError
+from psi.network.certificates import TLSIdentity, fingerprint
+from psi.network.links import Link, agree, converse
+from psi.network.terms import Terms
+from psi.network.transport import Guests, dialled, listening
+from psi.protocols.conversation import PEER, AnyConversation, Progress
+
+__all__ = ["Connection", "Traffic", "connect", "join", "listen", "serve"]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a conversation took, to and from all other sides.
+
+    Attributes:
+        bytes_sent: The length of all messages that this side sent.
+        bytes_received: The length of those it got.
+    """
+
+    bytes_sent: int
+    bytes_received: int
+
+
+class Connection:
+    """The other sides, for one conversation after the other; `listen` and `connect` make one."""
+
+    def __init__(self, links: Mapping[int, Link], meet: Callable[[Terms], None]) -> None:
+        """Take links that are opened by the first conversation.
+
+        Args:
+            links: The link to each other party by its number.
+            meet: Connects them, with all who come on these terms.
+        """
+        self._links = dict(links)
+        self._meet = meet
+        self._met = self._over = False
+
+    def converse(
+        self, conversation: AnyConversation, terms: Terms, *, timeout_seconds: float = 3600
+    ) -> Traffic:
+        """Hold a conversation, the first as soon as the other sides are here.
+
+        Args:
+            conversation: This side of it.
+            terms: What must be agreed before anybody speaks.
+            timeout_seconds: How long it may take, from when the other sides are here; for a later
+                one from now.
+
+        Returns:
+            What was sent and received in this conversation.
+
+        Raises:
+            TransportError: Another side did not come, is gone, or is too slow.
+            ProtocolError: Another side sent what is not acceptable, other terms among it.
+            StateError: The connection is closed, or an earlier conversation ended it.
+        """
+        if self._over:
+            raise StateError("this connection has ended: open another one")
+        self._over = True  # unless all goes well
+        if not self._met:
+            self._meet(terms)
+        for link in self._links.values():
+            link.begin(timeout_seconds)
+        if self._met:
+            agree(terms, self._links)
+        converse(conversation, self._links)
+        self._met, self._over = True, False
+        links = self._links.values()
+        return Traffic(
+            sum(link.bytes_sent for link in links), sum(link.bytes_received for link in links)
+        )
+
+    def close(self) -> None:
+        """Say nothing more; conversations that were held stay held."""
+        self._over = True
+        for link in self._links.values():
+            link.close()
+
+
+@contextlib.contextmanager
+def listen(
+    *,
+    address: str,
+    identity: TLSIdentity,
+    peer_certificate: bytes,
+    wait_seconds: float = 600,
+    on_listening: Callable[[int], None] | None = None,
+    on_turned_away: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Connection]:
+    """Listen for the one peer that is trusted while the block runs.
+
+    Args:
+        address: HOST:PORT to listen on; port 0 takes a free one.
+        identity: This side's key and certificate.
+        peer_certificate: The only certificate that may connect, PEM.
+        wait_seconds: How long to wait for the peer once the first conversation is to begin.
+        on_listening: Called with the port.
+        on_turned_away: Called with what was wrong where the peer comes with other terms, which
+            ends nothing: it may come again with the right ones.
+        progress: Called with a stage, how much is done, and of how much.
+
+    Raises:
+        ConfigError: The address cannot be listened on.
+    """
+    link = Link(wait_seconds, progress)
+    guests = Guests({fingerprint(peer_certificate): link}, on_turned_away)
+
+    def meet(terms: Terms) -> None:
+        guests.expect(terms)
+        guests.await_all(wait_seconds)
+
+    with listening(guests, address, identity, [peer_certificate], on_listening):
+        connection = Connection({PEER: link}, meet)
+        yield connection
+        connection.close()
+
+
+@contextlib.contextmanager
+def connect(
+    *,
+    address: str,
+    identity: TLSIdentity,
+    peer_certificate: bytes,
+    wait_seconds: float = 60,
+    progress: Progress | None = None,
+) -> Iterator[Connection]:
+    """Connect to a side that listens when the first conversation is to begin.
+
+    Args:
+        address: HOST:PORT of that side.
+        identity: This side's key and certificate.
+        peer_certificate: The only certificate that is trusted, PEM.
+        wait_seconds: How long to try to connect.
+        progress: Called with a stage, how much is done, and of how much.
+    """
+    link = Link(wait_seconds, progress)
+    with contextlib.ExitStack() as stack:
+
+        def meet(terms: Terms) -> None:
+            dialling = dialled(link, terms, address, identity, peer_certificate, wait_seconds)
+            stack.enter_context(dialling)
+
+        connection = Connection({PEER: link}, meet)
+        yield connection
+        connection.close()
+
+
+def serve(
+    conversation: AnyConversation,
+    *,
+    terms: Terms,
+    address: str,
+    identity: TLSIdentity,
+    peer_certificate: bytes,
+    wait_seconds: float = 600,
+    timeout_seconds: float = 3600,
+    on_listening: Callable[[int], None] | None = None,
+    on_turned_away: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
+) -> Traffic:
+    """Listen, hold one conversation with the one peer that is trusted, and stop listening.
+
+    Args:
+        conversation: This side of it.
+        terms: As of `Connection.converse`.
+        address: As of `listen`, and so the next ones.
+        identity: This side's key and certificate.
+        peer_certificate: The only certificate that may connect, PEM.
+        wait_seconds: How long to wait for the peer.
+        timeout_seconds: How long the conversation may take.
+        on_listening: Called with the port.
+        on_turned_away: Called with what was wrong where the peer comes with other terms.
+        progress: Called with a stage, how much is done, and of how much.
+
+    Returns:
+        What was sent and received.
+
+    Raises:
+        ConfigError: The address cannot be listened on.
+        TransportError: The peer did not come, is gone, or is too slow.
+        ProtocolError: The peer sent what is not acceptable.
+    """
+    with listen(
+        address=address,
+        identity=identity,
+        peer_certificate=peer_certificate,
+        wait_seconds=wait_seconds,
+        on_listening=on_listening,
+        on_turned_away=on_turned_away,
+        progress=progress,
+    ) as connection:
+        return connection.converse(conversation, terms, timeout_seconds=timeout_seconds)
+
+
+def join(
+    conversation: AnyConversation,
+    *,
+    terms: Terms,
+    address: str,
+    identity: TLSIdentity,
+    peer_certificate: bytes,
+    wait_seconds: float = 60,
+    timeout_seconds: float = 3600,
+    progress: Progress | None = None,
+) -> Traffic:
+    """Connect to a side that serves and hold one conversation with it.
+
+    Args and errors as for `serve`; `wait_seconds` is how long to try to connect.
+    """
+    with connect(
+        address=address,
+        identity=identity,
+        peer_certificate=peer_certificate,
+        wait_seconds=wait_seconds,
+        progress=progress,
+    ) as connection:
+        return connection.converse(conversation, terms, timeout_seconds=timeout_seconds)

@@ -1,0 +1,322 @@
+"""What every state machine is, for two parties and for many: messages in turn, then a result.
+
+`Conversation` takes messages, fails for good and forgets its secrets. `Dialogue` is one between
+two: a message in, a message out. `Assembly` is one of many in rounds: a message for each other
+party by its number. `SetConversation` is about a set: its items, what must be agreed, and which of
+them are found. Whoever carries messages sees rounds in all of them (`psi.network.links.converse`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Never, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi.errors import (
+    ConfigError,
+    DecodeError,
+    ParameterMismatchError,
+    SizeLimitError,
+    StateError,
+)
+from psi.protocols.padding import PaddedItems
+from psi.protocols.parameters import MAX_PEER_ITEMS, Parameters
+from psi.texts import TextKeys
+
+__all__ = [
+    "PEER",
+    "AnyConversation",
+    "Assembly",
+    "Conversation",
+    "Dialogue",
+    "Progress",
+    "Round",
+    "SetConversation",
+]
+
+PEER = 0
+"""The number of the other side in a conversation between two."""
+
+Round: TypeAlias = dict[int, bytes]
+"""A message for each party that gets one, by its number; or from each."""
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Called with a stage, how much of it is done, and of how much."""
+
+Arriving = TypeVar("Arriving")
+Leaving = TypeVar("Leaving")
+
+
+class Conversation(Generic[Arriving, Leaving]):
+    """One party's side: takes messages in turn, fails for good, forgets its secrets.
+
+    A subclass begins by setting `_expect`, each of its steps sets the next one, and `_end` ends.
+    """
+
+    protocol: str
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        """Prepare one side.
+
+        Args:
+            progress: Called with a stage, the items done and their number while it works.
+        """
+        self._progress = progress or (lambda stage, done, total: None)
+        self._expect: Callable[[Arriving], Leaving] | None = None
+        self._started = self._done = False
+
+    def start(self) -> Leaving:
+        """What this side says first.
+
+        Raises:
+            StateError: The session was started before.
+        """
+        if self._started:
+            raise StateError("this session was started before: start a new one")
+        self._started = True
+        return self._begin()
+
+    def receive(self, arrived: Arriving, /) -> Leaving:
+        """Take what comes next; returns the answer.
+
+        Raises:
+            ProtocolError: It is not acceptable. The session is over: its secrets are gone and it
+                answers nothing any more.
+        """
+        expect, self._expect = self._expect, None
+        if expect is None:
+            raise StateError("this session takes no message now: start a new one")
+        try:
+            return expect(arrived)
+        except BaseException:
+            self._forget()
+            raise
+
+    @property
+    def done(self) -> bool:
+        """Whether the session ended well."""
+        return self._done
+
+    # -- what whoever carries the messages sees -------------------------------------------------
+
+    def first_round(self) -> Round:
+        """`start`, by recipient."""
+        raise NotImplementedError
+
+    def next_round(self, arrived: Round) -> Round:
+        """`receive`, by sender and by recipient."""
+        raise NotImplementedError
+
+    @property
+    def awaited(self) -> Sequence[int]:
+        """The numbers of those whose messages make the next round."""
+        raise NotImplementedError
+
+    def longest_from(self, peer: int) -> int:
+        """What the next message of a party can measure at most, in bytes."""
+        raise NotImplementedError
+
+    # -- what a subclass says -------------------------------------------------------------------
+
+    def _begin(self) -> Leaving:
+        """The first message, or round of them; sets what to expect then."""
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        """Drop every secret of the session."""
+
+    def _end(self) -> None:
+        self._forget()
+        self._done = True
+
+    def _require_done(self) -> None:
+        if not self._done:
+            raise StateError("the session is not done: there is no result")
+
+    def __reduce__(self) -> Never:
+        raise TypeError("a session holds secrets and is not pickled")
+
+
+AnyConversation: TypeAlias = Conversation[Any, Any]
+
+
+class Dialogue(Conversation[bytes, bytes | None]):
+    """Between two: one of them speaks first, and each message answers the one before.
+
+    `start` gives that first message, and None at the other side; `receive` gives the answer, and
+    None at the end.
+    """
+
+    speaks_first: ClassVar[bool]
+
+    @property
+    def longest_message(self) -> int:
+        """What the other side's next message can measure at most, in bytes."""
+        raise NotImplementedError
+
+    def start(self) -> bytes | None:
+        """The session's first message, if this side speaks first.
+
+        Raises:
+            StateError: The session was started before.
+        """
+        return super().start() if self.speaks_first else None
+
+    def first_round(self) -> Round:
+        """`start`, as a round."""
+        return self._to_peer(self.start())
+
+    def next_round(self, arrived: Round) -> Round:
+        """`receive`, as a round."""
+        return self._to_peer(self.receive(arrived[PEER]))
+
+    @property
+    def awaited(self) -> Sequence[int]:
+        """The other side, always."""
+        return (PEER,)
+
+    def longest_from(self, peer: int) -> int:
+        """`longest_message`."""
+        return self.longest_message
+
+    @staticmethod
+    def _to_peer(message: bytes | None) -> Round:
+        return {} if message is None else {PEER: message}
+
+
+class Assembly(Conversation[Mapping[int, bytes], Round]):
+    """Of many, in rounds: each takes one message of each party that is due, and answers them."""
+
+    _others: list[int]
+
+    @property
+    def expects(self) -> list[int]:
+        """The numbers of those whose messages make the next round."""
+        return list(self._others)
+
+    def longest_message(self, sender: int) -> int:
+        """What the next message of a party can measure at most, in bytes."""
+        raise NotImplementedError
+
+    def first_round(self) -> Round:
+        """`start`."""
+        return self.start()
+
+    def next_round(self, arrived: Round) -> Round:
+        """`receive`."""
+        return self.receive(arrived)
+
+    @property
+    def awaited(self) -> Sequence[int]:
+        """`expects`."""
+        return self.expects
+
+    def longest_from(self, peer: int) -> int:
+        """`longest_message`."""
+        return self.longest_message(peer)
+
+    def _expect_from(self, messages: Mapping[int, bytes], senders: list[int]) -> None:
+        if sorted(messages) != senders:
+            raise StateError(f"this round takes one message each of the parties {senders}")
+
+
+class SetConversation(Conversation[Arriving, Leaving]):
+    """About a set: what of it the other sides have too."""
+
+    _no_result: ClassVar[str] = "the settings give the result to the receiver only"
+
+    def __init__(
+        self,
+        items: Sequence[bytes],
+        parameters: Parameters,
+        *,
+        max_peer_items: int = MAX_PEER_ITEMS,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare one side.
+
+        Args:
+            items: This side's set: distinct byte strings, padded or not.
+            parameters: What all sides must choose alike.
+            max_peer_items: The largest set another side may bring.
+            progress: Called with a stage, the items done and their number while it works.
+
+        Raises:
+            ConfigError: Items repeat.
+        """
+        super().__init__(progress)
+        # Whoever made TextKeys knows that they are distinct, and a set of millions takes gigabytes.
+        if not isinstance(items, TextKeys) and len(set(items)) != len(items):
+            raise ConfigError("items repeat: pass each one once")
+        self._items = items
+        self._parameters = parameters
+        self._max_peer_items = max_peer_items
+        self._charge: Callable[[int, int], None] = lambda peer, items: None
+        self._identity = b""
+        self._found: NDArray[np.intp] | None = None
+        self._peer_counts: NDArray[np.intp] | None = None
+
+    def charge_with(self, charge: Callable[[int, int], None]) -> None:
+        """Have the other sides' items counted before anything but sizes is said (`psi.ledger`).
+
+        Args:
+            charge: Called with the number of each other party (between two: 0) and the size of
+                its set; what it raises ends the session.
+        """
+        self._charge = charge
+
+    @property
+    def matches(self) -> NDArray[np.intp]:
+        """Indices into this side's items that the other sides have too, in an order common to all.
+
+        Raises:
+            StateError: The session is not done, or the settings give this side no result.
+        """
+        self._require_done()
+        if self._found is None:
+            raise StateError(self._no_result)
+        return self._found
+
+    @property
+    def peer_counts(self) -> NDArray[np.intp] | None:
+        """How often the other side has each of `matches`; None without `multiplicities`.
+
+        Raises:
+            StateError: The session is not done.
+        """
+        self._require_done()
+        return self._peer_counts
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self._items)} items)"
+
+    @property
+    def _both(self) -> bool:
+        """Whether all sides get the result."""
+        return self._parameters.output == "both"
+
+    @property
+    def _own_items(self) -> int:
+        """How many of the items are no dummies."""
+        return self._items.own if isinstance(self._items, PaddedItems) else len(self._items)
+
+    def _check_hello(self, who: str, fingerprint: bytes | memoryview, count: int) -> None:
+        """Compare another side's settings with this one's, and its size with what is allowed."""
+        if fingerprint != self._parameters.fingerprint():
+            raise ParameterMismatchError(
+                f"{who} chose other settings than this side's {self._parameters}: "
+                "agree on output, columns and normalisation and start again"
+            )
+        if count > self._max_peer_items:
+            raise SizeLimitError(
+                f"{who} brings {count} items, this side allows {self._max_peer_items}: raise "
+                "max_peer_items if that is expected"
+            )
+
+    def _end(self) -> None:
+        self._refuse_dummies()
+        super()._end()
+
+    def _refuse_dummies(self) -> None:
+        if self._found is not None and np.any(self._found >= self._own_items):
+            raise DecodeError("dummies of this side are claimed to be in the other's set")

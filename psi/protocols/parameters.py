@@ -1,0 +1,39 @@
+"""What all sides of a conversation about sets must choose alike."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from psi.errors import ConfigError
+
+__all__ = ["FINGERPRINT_BYTES", "MAX_PEER_ITEMS", "Parameters"]
+
+MAX_PEER_ITEMS = 1 << 24
+FINGERPRINT_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What both sides must choose alike; its fingerprint is compared before anything is sent.
+
+    Attributes:
+        output: Who gets the result: "both", or only the "receiver".
+        key_format: How rows become items (columns, normalisation), in words of the caller's
+            choosing; compared as text.
+        multiplicities: Whether both sides tell how often each matched item occurs.
+    """
+
+    output: Literal["both", "receiver"] = "both"
+    key_format: str = ""
+    multiplicities: bool = False
+
+    def __post_init__(self) -> None:
+        if self.output not in ("both", "receiver"):
+            raise ConfigError('output is "both" or "receiver"')
+        if self.multiplicities and self.output != "both":
+            raise ConfigError('multiplicities need the result on both sides: output="both"')
+
+    def fingerprint(self) -> bytes:
+        """32 bytes that are equal exactly if all settings are."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).digest()

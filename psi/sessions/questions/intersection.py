@@ -1,0 +1,30 @@
+"""Which rows both sides have."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from psi.protocols.choice import PROTOCOLS, chosen
+from psi.sessions.questions.question import Ask, OwnTable, Question, matching_rows
+
+__all__ = ["INTERSECTION"]
+
+
+def _options(ask: Ask, own: OwnTable) -> Mapping[str, Any]:
+    if ask.duplicates != "all" or ask.result != "both":
+        return {}
+    return {"counts": np.append(own.index.counts(), np.ones(own.dummies, int))}
+
+
+INTERSECTION = Question(
+    name="intersection",
+    help="the rows that both have",
+    parties=lambda ask: chosen(ask.protocol).parties,
+    outcome=matching_rows,
+    options=_options,
+    pairs=True,
+    fields={"protocol": Literal[tuple(PROTOCOLS)]},
+    agreed=lambda ask: {"protocol": chosen(ask.protocol).name},
+    warning=lambda ask: chosen(ask.protocol).warning,
+)

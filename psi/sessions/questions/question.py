@@ -1,0 +1,157 @@
+"""What a question is: data and a few functions of how one side asks it."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi.protocols.choice import AUTO
+from psi.protocols.parameters import Parameters
+from psi.protocols.party import Party
+from psi.tables.files import taken
+from psi.tables.keys import Duplicates, KeyIndex
+
+__all__ = [
+    "Ask",
+    "Detail",
+    "Held",
+    "Outcome",
+    "OwnTable",
+    "Parties",
+    "Question",
+    "Result",
+    "Side",
+    "matching_rows",
+    "receives_result",
+    "told_of",
+]
+
+Side: TypeAlias = Literal["serve", "join"]
+Result: TypeAlias = Literal["both", "serve", "join"]
+Outcome: TypeAlias = tuple[dict[str, Any], str]
+"""Columns to write, and what was found in a few words."""
+Parties: TypeAlias = tuple[type[Party], type[Party]]
+"""The receiver and the sender."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """How one side asks.
+
+    Attributes:
+        side: Whether this side serves or joins.
+        result: Who gets the result: "both", or the side that serves or joins.
+        duplicates: As for `psi.align`. Where both get the result, "all" on both sides gives every
+            pair of rows; where one does, its rows once each.
+        protocol: For the intersection: "auto", or the name of one (`psi.protocols.choice`).
+        details: What the question takes besides, of its type `Question.details`.
+    """
+
+    side: Side
+    result: Result = "both"
+    duplicates: Duplicates = "error"
+    protocol: str = AUTO
+    details: Any = None
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What there is to know of a detail; stands in its annotation.
+
+    Attributes:
+        help: What it is, for people.
+        sides: Which of the two sides may say it.
+        writes: Whether it names a file that is written.
+    """
+
+    help: str
+    sides: tuple[Side, ...] = ("serve", "join")
+    writes: bool = False
+
+
+@dataclass(frozen=True)
+class OwnTable:
+    """This side's table, as it is when its party is made.
+
+    Attributes:
+        table: As the caller gave it.
+        index: Its distinct IDs and their rows.
+        dummies: How many come after the IDs, to hide their number.
+    """
+
+    table: Any
+    index: KeyIndex
+    dummies: int
+
+
+class Held(Protocol):
+    """A session that was held, as a question sees it."""
+
+    @property
+    def party(self) -> Any:
+        """The state machine, done."""
+
+    @property
+    def index(self) -> KeyIndex:
+        """The table's distinct IDs and their rows."""
+
+    def rows(self) -> NDArray[np.intp]:
+        """The matching rows of this side's table."""
+
+
+def receives_result(ask: Ask) -> bool:
+    """Whether a side is the receiver where that follows from who gets the result."""
+    return ask.side == ("join" if ask.result == "both" else ask.result)
+
+
+def matching_rows(held: Held, table: Any, numbers: bool) -> Outcome:
+    """The rows that both sides have, or their numbers."""
+    rows = held.rows()
+    return {"row": rows} if numbers else taken(table, rows), f"{len(rows)} matching rows"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What two sides can learn.
+
+    Attributes:
+        name: How it is chosen.
+        help: What is learnt, in a few words.
+        parties: The receiver and the sender that answer it.
+        outcome: What a side has learnt, given the session, the table, and whether matching rows
+            are given by their numbers.
+        details: The dataclass of what a side says besides, each field annotated by a `Detail`.
+        refuse: Raises `ConfigError` where it cannot be asked so.
+        receives: Whether a side is the receiver.
+        parameters: Makes the parties' parameters of those that every question has.
+        options: What this side's party takes besides.
+        pairs: Whether every pair of rows of a repeated ID is told, if both sides wish.
+        fields: The type of each field that it adds to the terms, and `agreed` their values.
+        agreed: See `fields`.
+        warning: What there is to warn of.
+    """
+
+    name: str
+    help: str
+    parties: Callable[[Ask], Parties]
+    outcome: Callable[[Held, Any, bool], Outcome]
+    details: type[Any] | None = None
+    refuse: Callable[[Ask], None] = lambda ask: None
+    receives: Callable[[Ask], bool] = receives_result
+    parameters: Callable[[Ask, Mapping[str, Any]], Parameters] = lambda ask, common: Parameters(
+        **common
+    )
+    options: Callable[[Ask, OwnTable], Mapping[str, Any]] = lambda ask, own: {}
+    pairs: bool = False
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    agreed: Callable[[Ask], Mapping[str, Any]] = lambda ask: {}
+    warning: Callable[[Ask], str | None] = lambda ask: None
+
+
+def told_of(details: type[Any] | None) -> dict[str, Detail]:
+    """What there is to know of each field of a question's details, by its name."""
+    fields = dataclasses.fields(details) if details is not None else ()
+    return {field.name: get_args(field.type)[1] for field in fields}

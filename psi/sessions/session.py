@@ -1,0 +1,147 @@
+"""One side's table in a session: from its IDs to a party, and from what it finds back to rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi.network.terms import Terms
+from psi.protocols.conversation import Progress, SetConversation
+from psi.protocols.padding import padded
+from psi.sessions.questions.question import Held, Outcome, OwnTable
+from psi.tables.columns import key_columns, key_names
+from psi.tables.keys import Duplicates, KeyIndex, index_keys
+from psi.tables.normalise import Normalise, key_format, normalisers
+
+__all__ = ["Choice", "TableSession", "table_index"]
+
+Conversation = SetConversation[Any, Any]
+
+
+class Choice(Protocol):
+    """What a side chooses of a session: `PairChoice` between two, `GroupChoice` among many."""
+
+    @property
+    def duplicates(self) -> Duplicates:
+        """What to do with an ID that the table repeats."""
+
+    @property
+    def role(self) -> Literal["receiver", "sender"]:
+        """Which of the protocol's roles this side has."""
+
+    @property
+    def gets_result(self) -> bool:
+        """Whether this side gets the result."""
+
+    @property
+    def terms(self) -> Terms:
+        """What all sides must have chosen alike."""
+
+    def party(
+        self, items: Sequence[bytes], own: OwnTable, form: str, options: dict[str, Any]
+    ) -> Conversation:
+        """The state machine, given the table's items and their key format."""
+
+    def outcome(self, held: Held, table: Any, numbers: bool) -> Outcome:
+        """What this side has learnt, as columns to write and in a few words."""
+
+
+@dataclass(frozen=True, repr=False)
+class TableSession:
+    """A table's party in one session.
+
+    Attributes:
+        party: The state machine to carry through.
+        index: The table's distinct IDs and their rows.
+        choice: What this side chose.
+    """
+
+    party: Conversation
+    index: KeyIndex
+    choice: Choice
+
+    @classmethod
+    def prepare(
+        cls,
+        table: Any,
+        choice: Choice,
+        *,
+        on: str | Sequence[str] | None = None,
+        normalise: Normalise = None,
+        pad_to: int | None = None,
+        max_peer_items: int | None = None,
+        progress: Progress | None = None,
+    ) -> "TableSession":
+        """Encode a table's IDs and get ready to speak.
+
+        Args:
+            table: As for `psi.align`.
+            choice: What is asked, of whom, and who learns it.
+            on: The column or columns of the ID; their names may differ between the sides.
+            normalise: Steps by name, the same at all sides.
+            pad_to: The size of the set that the others are to see; this side's alone.
+            max_peer_items: The largest set another side may announce; 2^24 without.
+            progress: Called with a stage, the items done and their number.
+
+        Raises:
+            ConfigError: The table, its IDs or a choice is not acceptable.
+            UnkeptLimitError: The protocol does not keep the limit.
+        """
+        index, form = table_index(table, on, choice.duplicates, normalise)
+        items: Sequence[bytes] = index.keys
+        if pad_to is not None:
+            items = padded(items, pad_to, side=choice.role)
+        options: dict[str, Any] = {"progress": progress}
+        if max_peer_items is not None:
+            options["max_peer_items"] = max_peer_items
+        own = OwnTable(table, index, len(items) - len(index.keys))
+        return cls(choice.party(items, own, form, options), index, choice)
+
+    @property
+    def gets_result(self) -> bool:
+        """Whether this side gets the result."""
+        return self.choice.gets_result
+
+    @property
+    def terms(self) -> Terms:
+        """What all sides must have chosen alike."""
+        return self.choice.terms
+
+    def rows(self) -> NDArray[np.intp]:
+        """The matching rows of this side's table; every other side's i-th row has the same ID.
+
+        The order is random, the same at all sides.
+
+        Raises:
+            StateError: The session is not done, or this side gets no result.
+        """
+        leads = self.choice.role == "receiver"
+        return self.index.aligned_rows(self.party.matches, self.party.peer_counts, leads=leads)
+
+    def outcome(self, table: Any, *, numbers: bool = False) -> Outcome:
+        """What this side has learnt, as columns to write and in a few words.
+
+        Args:
+            table: The table as `psi.tables.files.load_table` gave it.
+            numbers: Whether matching rows are given by their numbers.
+
+        Raises:
+            StateError: The session is not done, or this side gets no result.
+        """
+        return self.choice.outcome(self, table, numbers)
+
+
+def table_index(
+    table: Any, on: str | Sequence[str] | None, duplicates: Duplicates, normalise: Normalise
+) -> tuple[KeyIndex, str]:
+    """A table's distinct IDs, and their key format; arguments as of `prepare`.
+
+    Raises:
+        ConfigError: The table, its IDs or a choice is not acceptable.
+    """
+    functions = normalisers(normalise, key_names(on))
+    columns = key_columns(table, on, "the table")
+    index = index_keys(columns, duplicates=duplicates, normalise=functions, name="the table")
+    return index, key_format(functions)
