@@ -13,6 +13,7 @@ from privfed import __version__
 from privfed.cli import audit, benchmark, keys, predict, report
 from privfed.errors import PrivacyWarning, PrivFedError
 from psi import MissingValueWarning, PSIError
+from psi.cli.words import in_words
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,8 +49,10 @@ def main() -> None:
         if not error.format_message():  # a bare `privfed` has already shown its help
             sys.exit(2)
         _fail(error.format_message())
-    except (PrivFedError, PSIError) as error:
+    except PrivFedError as error:
         _fail(str(error))
+    except PSIError as error:
+        _fail(in_words(str(error)))
     except ModuleNotFoundError as error:
         if error.name is None or importlib.util.find_spec(error.name.partition(".")[0]):
             raise

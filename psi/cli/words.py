@@ -9,7 +9,6 @@ _OPTIONS = {
     "learn": "--learn",
     "protocol": "--protocol",
     "question": "--learn",
-    "replace": "--force",
     "result": "--result",
 }
 _SETTING = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?:\"([a-z]+)\"|([A-Za-z]+))")
@@ -17,9 +16,10 @@ _PHRASES = {
     "is out of date: make a new one": "is out of date: make a new one with psi keygen or privfed "
     "keys certify",
     "holds no certificate": "holds no certificate: psi keygen and privfed keys identity make one",
+    "replace it by replace=True": "replace it with --force",
     "the large side answers from a TagStore": "for the large side psi publish makes a store, then "
     "psi answer",
-    "check which identity this is": "check --identity",
+    "check the identity": "check --identity",
 }
 _COLUMN = re.compile(r"\bcolumn=(serve|join), this side (serve|join)\b")
 
@@ -34,5 +34,4 @@ def in_words(message: str) -> str:
 
 
 def _option(found: re.Match[str]) -> str:
-    option, value = _OPTIONS[found[1]], found[2] or found[3]
-    return option if value == "True" else f"{option} {value}"
+    return f"{_OPTIONS[found[1]]} {found[2] or found[3]}"

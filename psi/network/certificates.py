@@ -195,9 +195,7 @@ def load_certificate(path: Path) -> bytes:
     certificate = one_certificate(_read(path), str(path))
     now = datetime.datetime.now(datetime.UTC)
     if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-        raise ConfigError(
-            f"{path} is out of date: make a new one with psi keygen or privfed keys certify"
-        )
+        raise ConfigError(f"{path} is out of date: make a new one")
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
@@ -214,9 +212,7 @@ def one_certificate(
         for each in certificates:
             each.public_key()  # read only now
     except (*_NO_KEY, x509.InvalidVersion):
-        raise refusal(
-            f"{name} holds no certificate: psi keygen and privfed keys identity make one"
-        ) from None
+        raise refusal(f"{name} holds no certificate") from None
     if len(certificates) != 1:
         raise refusal(
             f"{name} holds {len(certificates)} certificates, and a fingerprint is of the first "
@@ -233,6 +229,10 @@ def fingerprint(certificate: bytes) -> str:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
+    except IsADirectoryError:
+        raise ConfigError(
+            f"{path} is a folder: pass the certificate in it, {path / FOLDER_PREFIX}.crt"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
 

@@ -95,7 +95,7 @@ class Roster:
         for number, party in enumerate(self.parties):
             if fingerprint(party.certificate) == wanted:
                 return number
-        raise ConfigError("this side's certificate is none of the parties': check --identity")
+        raise ConfigError("this side's certificate is none of the parties': check the identity")
 
     def digest(self) -> str:
         """What is equal only where all names, certificates and their order are."""

@@ -50,7 +50,7 @@ def check_place(
                 raise ConfigError(f"{path} cannot be written: Permission denied")
             return
         if found is not None and not replace:
-            raise ConfigError(f"{path} exists: name another file, or replace it with --force")
+            raise ConfigError(f"{path} exists: name another file, or replace it by replace=True")
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
     folder = _target(path).parent

@@ -131,7 +131,7 @@ def test_wrong_options_are_one_line(
         ("ID,ID\n1,2\n", "twice"),
         ("name\nx\n", "no column 'ID'"),
         ("ID,x\n1\n", "line 2: 1 fields"),
-        ("ID\n1\n1\n", 'choose duplicates="first"'),
+        ("ID\n1\n1\n", "choose --duplicates first"),
         (b"ID\n\xff\n", "UTF-8"),
     ],
 )

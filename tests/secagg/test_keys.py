@@ -446,7 +446,7 @@ def test_sealed_keys_are_replaced_only_by_force_and_no_key_is_made_in_vain(tmp_p
     sealed.chmod(0o600)
     before = sealed.read_bytes()
     for again in (["make", tmp_path / "a", "--params", params], ["rotate", tmp_path / "a"]):
-        with pytest.raises(psi.ConfigError, match="replace it with --force"):
+        with pytest.raises(psi.ConfigError, match="replace it by replace=True"):
             run(*again, "--out", out)
         with pytest.raises(PrivFedError, match="cannot write"):
             run(*again, "--out", params)

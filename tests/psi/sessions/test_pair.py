@@ -118,6 +118,15 @@ def failed(process: subprocess.Popen[str], *words: str) -> None:
         assert word in err
 
 
+def turned_away(process: subprocess.Popen[str]) -> str:
+    """What a side that serves says of a peer that came with other settings."""
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    start = "turned away, and waiting on: "
+    assert line.startswith(start)
+    return line.removeprefix(start).removesuffix("\n")
+
+
 def column(path: Path, name: str) -> list[str]:
     with path.open() as file:
         return [row[name] for row in csv.DictReader(file)]
@@ -228,7 +237,12 @@ def test_a_sum_under_the_minimum(place: Place) -> None:
 
 def test_no_side_has_the_column(place: Place) -> None:
     serving = place.serve("--learn", "sum")
-    failed(place.join(serving.address, "--learn", "sum"), "--column given at serve: choose")
+    words = (
+        "the other side chose --column at the side that {}s, this side at the one that {}s: "
+        "choose the same on both sides"
+    )
+    failed(place.join(serving.address, "--learn", "sum"), words.format("join", "serve"))
+    assert turned_away(serving.process) == words.format("serve", "join")
     assert serving.process.poll() is None  # it waits for one who agrees
 
 
@@ -330,10 +344,26 @@ def test_a_peer_may_hold_so_many_sessions(place: Place, learn: str) -> None:
     assert place.written() == ["alice.csv", "bob.csv", "ledger"]
 
 
-def test_another_wish_stops_both(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("options", "chose"),
+    [
+        (("--learn", "cardinality"), "--learn {}, this side {}"),
+        (("--result", "join"), "--result {}, this side {}"),
+        (("--protocol", "kkrt"), "--protocol {}, this side {}"),
+    ],
+)
+def test_another_wish_is_told_at_both_sides(
+    place: Place, options: tuple[str, str], chose: str
+) -> None:
     serving = place.serve()
-    failed(place.join(serving.address, "--learn", "cardinality"), "--learn cardinality: choose")
-    assert serving.process.poll() is None  # it waits for one who agrees
+    default = {"--learn": "intersection", "--result": "both", "--protocol": "ecdh"}[options[0]]
+    words = f"the other side chose {chose}: choose the same on both sides"
+    code, out, err = ended(place.join(serving.address, *options))
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == f"psi: {words.format(default, options[1])}"
+    assert turned_away(serving.process) == words.format(options[1], default)
+    joining = place.join(serving.address)  # it waited for one who agrees
+    assert (ended(joining)[0], ended(serving.process)[0]) == (0, 0)
 
 
 def test_all_pairs_of_repeated_and_messy_ids(place: Place) -> None:
@@ -393,12 +423,13 @@ def test_the_serving_side_dies_at_any_message(place: Place, number: int) -> None
         (["--learn", "sum", "--column", "ID", "--result", "serve"], "choose --result both"),
         (["--learn", "sum", "--minimum", "0"], "at least 1 match"),
         (["--learn", "ids", "--result", "serve"], "private IDs go to both"),
-        (["--learn", "unbalanced"], "psi publish, then psi answer"),
-        (["--learn", "cardinality", "--duplicates", "all"], 'choose duplicates="first"'),
+        (["--learn", "unbalanced"], "choose --result join; for the large side psi publish makes"),
+        (["--learn", "cardinality", "--duplicates", "all"], "choose --duplicates first"),
         (["--identity", "nobody"], "cannot read nobody.key"),
         (["--passphrase-file", "absent"], "cannot read a passphrase from absent"),
         (["--passphrase-file", "bob.csv", "--out", "bob.csv", "--force"], "and not replaced"),
-        (["--peer", "alice.csv"], "holds no certificate"),
+        (["--peer", "alice.csv"], "holds no certificate: psi keygen"),
+        (["--peer", "."], ". is a folder: pass the certificate in it, tls.crt"),
         (["--listen", "256.0.0.1:1"], "cannot listen on 256.0.0.1:1"),
     ],
 )

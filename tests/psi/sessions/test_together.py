@@ -190,7 +190,13 @@ def test_another_roster_stops_all(place: Place, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(place, "roster", lambda: roster(names))
     code, _, err = ended(place.start("bob"))
     assert code == 1
-    assert "does not agree to --result all of parties" in err
+    assert re.fullmatch(
+        r"psi: alice chose roster=[0-9a-f]{16}, this side [0-9a-f]{16}: choose the same on both "
+        r"sides\n",
+        err,
+    )
+    assert alice.stderr is not None
+    assert alice.stderr.readline().startswith("turned away, and waiting on: bob chose roster=")
     assert alice.poll() is None  # it waits for one who agrees
 
 
@@ -224,8 +230,8 @@ def test_rosters_that_are_none(keys: Path, content: str | None, words: str) -> N
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--identity", "eve"], "none of the parties"),
-        (["--duplicates", "all"], 'choose duplicates="first"'),
+        (["--identity", "eve"], "none of the parties': check --identity"),
+        (["--duplicates", "all"], "choose --duplicates first"),
         (["--result", "bob"], "to all, or to the leader"),
         (["--result", "leader", "--out", "b.csv"], "leave out --out"),
         (["--out", "bob.csv", "--force"], "read or kept here and not replaced"),

@@ -1,0 +1,265 @@
+"""Several conversations in turn over one connection: two real processes, and what ends it."""
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from psi import (
+    DeadlineError,
+    DecodeError,
+    ParameterMismatchError,
+    PeerRefusedError,
+    PSIError,
+    Receiver,
+    Sender,
+    StateError,
+    TransportError,
+)
+from psi.network import Connection, Link, Terms, create_identity
+from psi.network.terms import MOST_TERMS_BYTES
+from psi.protocols.conversation import PEER
+from psi.sessions import PairChoice
+
+SIDE = """
+import os, sys
+from pathlib import Path
+from psi import PSIError
+from psi.network import TLSIdentity, connect, listen, load_certificate
+from psi.sessions import PairChoice, TableSession
+
+side, folder, address, *asked = sys.argv[1:]
+other = {"serve": "join", "join": "serve"}[side]
+credentials = {
+    "identity": TLSIdentity.load(Path(folder, side)),
+    "peer_certificate": load_certificate(Path(folder, other + ".crt")),
+}
+tell = lambda *words: print(*words, flush=True)
+opening = (
+    listen(address=address, on_listening=tell, **credentials)
+    if side == "serve"
+    else connect(address=address, **credentials)
+)
+try:
+    with opening as connection:
+        for question in asked:
+            if question == "die":
+                os._exit(9)
+            session = TableSession.prepare(
+                {"serve": ["a", "b", "c"], "join": ["c", "x", "b", "y"]}[side],
+                PairChoice(side=side, learn=question),
+            )
+            took = connection.converse(session.party, session.terms, timeout_seconds=60)
+            columns, found = session.outcome(None, numbers=True)
+            tell(question, sorted(map(int, list(columns.values())[0])), took.bytes_sent, took.bytes_received)
+except PSIError as error:
+    tell(type(error).__name__, error)
+"""
+
+
+@dataclass
+class Sides:
+    """Ways to start a process for each side."""
+
+    folder: Path
+    running: list[subprocess.Popen[str]] = field(default_factory=list)
+    address: str = "127.0.0.1:0"
+
+    def start(self, side: str, *asked: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SIDE, side, str(self.folder), self.address, *asked],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.running.append(process)
+        if side == "serve":
+            assert process.stdout is not None
+            self.address = f"127.0.0.1:{int(process.stdout.readline())}"
+        return process
+
+    def held(self, serving: tuple[str, ...], joining: tuple[str, ...]) -> list[list[str]]:
+        """What both sides say, line by line."""
+        processes = self.start("serve", *serving), self.start("join", *joining)
+        said = [process.communicate(timeout=60)[0].splitlines() for process in processes]
+        codes = [9 if "die" in asked else 0 for asked in (serving, joining)]
+        assert [process.returncode for process in processes] == codes
+        return said
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> Iterator[Sides]:
+    for name in ("serve", "join"):
+        create_identity(tmp_path / name)
+    here = Sides(tmp_path)
+    yield here
+    for process in here.running:
+        process.kill()
+        process.communicate()
+
+
+def counts(line: str) -> tuple[str, int, int]:
+    """What was found, and the bytes sent and received."""
+    found = re.fullmatch(r"(.*\]) (\d+) (\d+)", line)
+    assert found is not None, line
+    return found[1], int(found[2]), int(found[3])
+
+
+def test_three_conversations_in_turn(sides: Sides) -> None:
+    asked = ("intersection", "intersection", "cardinality")
+    serving, joining = ([counts(line) for line in said] for said in sides.held(asked, asked))
+    rows = [f"intersection [{numbers}]" for numbers in ("1, 2", "0, 2")]
+    assert [found for found, *_ in serving] == [rows[0], rows[0], "cardinality [2]"]
+    assert [found for found, *_ in joining] == [rows[1], rows[1], "cardinality [2]"]
+    # Each counts its own bytes: the same again for the same again.
+    assert [(received, sent) for _, sent, received in joining] == [one[1:] for one in serving]
+    assert serving[0] == serving[1]
+    assert min(*serving[0][1:], *serving[2][1:]) > 300
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("last", [("die",), ()])
+def test_a_side_that_goes_between_two(sides: Sides, last: tuple[str, ...], turned: bool) -> None:
+    asked = ("cardinality", "cardinality"), ("cardinality", *last)
+    said = sides.held(*(asked[::-1] if turned else asked))
+    staying, going = said[::-1] if turned else said
+    assert counts(going[0])[0] == counts(staying[0])[0] == "cardinality [2]"
+    assert staying[1:] == ["TransportError the other side went away in the middle of the session"]
+    assert going[1:] == []
+
+
+def test_other_terms_for_the_second_are_named_at_both_ends(sides: Sides) -> None:
+    said = sides.held(("intersection", "cardinality"), ("intersection", "ids", "intersection"))
+    words = "ParameterMismatchError the other side chose question={}, this side {}: choose the same"
+    for lines, fields in zip(said, (("ids", "cardinality"), ("cardinality", "ids")), strict=True):
+        assert counts(lines[0])[0].startswith("intersection")
+        assert lines[1:] == [words.format(*fields) + " on both sides"]
+
+
+# -- over links without a network ---------------------------------------------------------------
+
+TERMS = PairChoice(side="serve").terms
+OTHERS = PairChoice(side="serve", learn="cardinality").terms
+
+
+def linked() -> list[Connection]:
+    links = Link(20), Link(20)
+    links[0].attach(links[1].outgoing())
+    links[1].attach(links[0].outgoing())
+    return [Connection({PEER: link}, lambda terms: None) for link in links]
+
+
+def ends(*talks: Callable[[], Any]) -> list[PSIError | None]:
+    """How talks at the same time end."""
+    ended: list[PSIError | None] = [None] * len(talks)
+
+    def hold(number: int) -> None:
+        try:
+            talks[number]()
+        except PSIError as error:
+            ended[number] = error
+
+    threads = [threading.Thread(target=hold, args=(number,)) for number in range(len(talks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    return ended
+
+
+def met() -> list[Connection]:
+    """Two ends that have held a conversation."""
+    one, other = linked()
+    talks = (
+        lambda: one.converse(Receiver([b"a"]), TERMS),
+        lambda: other.converse(Sender([b"a"]), TERMS),
+    )
+    assert ends(*talks) == [None, None]
+    return [one, other]
+
+
+def test_a_connection_that_failed_holds_nothing_more() -> None:
+    one, other = met()
+    found = ends(
+        lambda: one.converse(Receiver([b"a"]), TERMS),
+        lambda: other.converse(Sender([b"a"]), OTHERS),
+    )
+    assert [type(error) for error in found] == [ParameterMismatchError] * 2
+    receiver, sender = Receiver([b"a"]), Sender([b"a"])
+    for connection, party in ((one, receiver), (other, sender)):
+        with pytest.raises(StateError, match="open another one"):
+            connection.converse(party, TERMS)
+    assert not receiver.done
+    assert not sender.done
+
+
+def test_a_closed_connection_holds_nothing_more() -> None:
+    one, other = met()
+    one.close()
+    with pytest.raises(StateError, match="open another one"):
+        one.converse(Receiver([b"a"]), TERMS)
+    with pytest.raises(TransportError, match="went away"):
+        other.converse(Sender([b"a"]), TERMS)
+
+
+def test_each_conversation_has_a_deadline_of_its_own() -> None:
+    one, other = met()
+    with pytest.raises(DeadlineError):
+        one.converse(Receiver([b"a"]), TERMS, timeout_seconds=0)
+    with pytest.raises(PeerRefusedError, match="DeadlineError"):
+        other.converse(Sender([b"a"]), TERMS)
+    one, other = met()  # the time that went by between two is nobody's
+    talks = (
+        lambda: one.converse(Receiver([b"a"]), TERMS, timeout_seconds=20),
+        lambda: other.converse(Sender([b"a"]), TERMS, timeout_seconds=20),
+    )
+    assert ends(*talks) == [None, None]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"psi done",
+        Receiver([b"a"]).start(),
+        b"psi terms ",
+        b"psi terms {}",
+        b"psi terms " + TERMS.encode().replace(b"both", b"\x1b[31mevil"),
+        b"psi terms " + b"[" * 3000,
+        b"psi terms " + b"x" * (MOST_TERMS_BYTES + 1),
+    ],
+)
+def test_what_is_sent_for_terms_and_is_none(sent: bytes) -> None:
+    link, peer = Link(20), Link(20)
+    link.attach(peer.outgoing())
+    peer.attach(link.outgoing())
+    connection = Connection({PEER: link}, lambda terms: None)
+    hello = Connection({PEER: peer}, lambda terms: None)
+    talks = (
+        lambda: connection.converse(Sender([b"a"]), TERMS),
+        lambda: hello.converse(Receiver([b"a"]), TERMS),
+    )
+    assert ends(*talks) == [None, None]
+    peer.send(sent)
+    with pytest.raises(DecodeError) as error:
+        connection.converse(Sender([b"a"]), TERMS)
+    assert "evil" not in str(error.value)
+    with pytest.raises(PeerRefusedError, match="DecodeError"):
+        hello.converse(Receiver([b"a"]), TERMS)
+
+
+def test_terms_are_narrow() -> None:
+    """Whatever the fields of the questions are: a value that this side could not choose is none."""
+    for name in TERMS.__struct_fields__:
+        content = TERMS.encode().replace(
+            f'"{name}":'.encode(), f'"{name}":"evil","also_{name}":'.encode()
+        )
+        with pytest.raises(DecodeError) as error:
+            TERMS.check(content)
+        assert "evil" not in str(error.value)
+    assert isinstance(TERMS, Terms)
