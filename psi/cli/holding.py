@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psi.cli.options import SessionOptions
 from psi.cli.shared import (
@@ -18,6 +18,7 @@ from psi.errors import ConfigError
 
 if TYPE_CHECKING:
     from psi.network import TLSIdentity, Traffic
+    from psi.protocols.conversation import SetConversation
     from psi.sessions import Choice
 
 __all__ = ["hold"]
@@ -25,7 +26,7 @@ __all__ = ["hold"]
 
 def hold(
     table: Path,
-    choice: "Choice",
+    choice: "Choice[SetConversation[Any, Any]]",
     options: SessionOptions,
     identity: "TLSIdentity",
     talk: "Callable[..., Traffic]",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,10 @@ from psi.tables.normalise import Normalise, key_format, normalisers
 
 __all__ = ["Choice", "TableSession", "table_index"]
 
-Conversation = SetConversation[Any, Any]
+PartyT_co = TypeVar("PartyT_co", bound=SetConversation[Any, Any], covariant=True)
 
 
-class Choice(Protocol):
+class Choice(Protocol[PartyT_co]):
     """What a side chooses of a session: `PairChoice` between two, `GroupChoice` among many."""
 
     @property
@@ -41,7 +41,7 @@ class Choice(Protocol):
 
     def party(
         self, items: Sequence[bytes], own: OwnTable, form: str, options: dict[str, Any]
-    ) -> Conversation:
+    ) -> PartyT_co:
         """The state machine, given the table's items and their key format."""
 
     def outcome(self, held: Held, table: Any, numbers: bool) -> Outcome:
@@ -49,7 +49,7 @@ class Choice(Protocol):
 
 
 @dataclass(frozen=True, repr=False)
-class TableSession:
+class TableSession(Generic[PartyT_co]):
     """A table's party in one session.
 
     Attributes:
@@ -58,22 +58,22 @@ class TableSession:
         choice: What this side chose.
     """
 
-    party: Conversation
+    party: PartyT_co
     index: KeyIndex
-    choice: Choice
+    choice: Choice[PartyT_co]
 
     @classmethod
     def prepare(
         cls,
         table: Any,
-        choice: Choice,
+        choice: Choice[PartyT_co],
         *,
         on: str | Sequence[str] | None = None,
         normalise: Normalise = None,
         pad_to: int | None = None,
         max_peer_items: int | None = None,
         progress: Progress | None = None,
-    ) -> "TableSession":
+    ) -> "TableSession[PartyT_co]":
         """Encode a table's IDs and get ready to speak.
 
         Args:

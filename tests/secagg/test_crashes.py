@@ -130,7 +130,7 @@ FILES = {"identity.key", "keyring.json.lock", "keys", "tls.crt", "tls.key"}
 def served_by(folder: Path, passphrase: str | None = None) -> bytes | None:
     """The certificate that psi would show for the folder, if it is whole for psi."""
     try:
-        return certificates.Identity.load(folder, passphrase).certificate
+        return certificates.TLSIdentity.load(folder, passphrase).certificate
     except psi.ConfigError:
         return None
 

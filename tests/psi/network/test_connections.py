@@ -57,7 +57,8 @@ try:
             )
             took = connection.converse(session.party, session.terms, timeout_seconds=60)
             columns, found = session.outcome(None, numbers=True)
-            tell(question, sorted(map(int, list(columns.values())[0])), took.bytes_sent, took.bytes_received)
+            first, *_ = columns.values()
+            tell(question, sorted(map(int, first)), took.bytes_sent, took.bytes_received)
 except PSIError as error:
     tell(type(error).__name__, error)
 """

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psi import Leader, MinimumError, StateError, TagStore
+from psi import Leader, Member, MinimumError, StateError, TagStore
 from psi.network import Participant, Roster, TLSIdentity, create_identity
+from psi.protocols.party import Party
 from psi.sessions import GroupChoice, LargeSide, PairChoice, SumChoice, TableSession
 from psi.sessions.questions.question import Side
 from psi.sessions.session import table_index
@@ -103,7 +104,7 @@ def tables(draw: st.DrawFn, policy: str, kind: str) -> Tables:
     return Tables(*rows)
 
 
-def sessions(both: Tables, policy: Duplicates, **choices: Any) -> list[TableSession]:
+def sessions(both: Tables, policy: Duplicates, **choices: Any) -> list[TableSession[Party]]:
     """The serving and the joining side, done."""
     held = []
     sides: list[tuple[Side, list[Any]]] = [("serve", both.left), ("join", both.right)]
@@ -271,7 +272,7 @@ def test_three_sides(policy: Duplicates, kind: str, roster: Roster) -> None:
     few(holds, 8)()
 
 
-def _rows_of_all(held: list[TableSession]) -> list[tuple[int, ...]]:
+def _rows_of_all(held: list[TableSession[Leader | Member]]) -> list[tuple[int, ...]]:
     assert isinstance(held[0].party, Leader)
     sent = {number: one.party.start() for number, one in enumerate(held)}
     while any(sent.values()):
