@@ -1,4 +1,4 @@
-# Two commands do everything: `make demo` and `make test`. Both set up .venv first.
+# `make demo` and `make test` do everything, `make check` what a commit needs. Each sets up .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,8 @@ PYTEST_FLAGS ?= -n auto --dist worksteal
 
 ENGINES := flwr nvflare
 
-.PHONY: demo test lint wheel beside dresses readme bench-peers clean
+.PHONY: demo test check hooks lint format types imports declared changed coverage deep busy \
+	pythons wheel beside dresses readme bench-peers clean
 
 demo: $(READY)  ## the dress benchmark on the embedded data; leaves demo/report.html
 	$(BIN)/privfed benchmark --split overlapping,disjoint,deduplicated --seeds 1 --rounds 200 \
@@ -16,11 +17,45 @@ demo: $(READY)  ## the dress benchmark on the embedded data; leaves demo/report.
 test: lint wheel beside  ## everything that must hold
 	$(BIN)/pytest $(PYTEST_FLAGS)
 
-lint: $(READY)
+check: $(READY)  ## before each commit, in under a minute
+	$(MAKE) --no-print-directory -j2 --output-sync lint
+	$(MAKE) --no-print-directory changed
+
+hooks: $(READY)  ## git runs `make check` at each commit
+	$(BIN)/pre-commit install
+
+lint: format types imports declared
+
+format: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(READY)
 	$(BIN)/mypy
+
+imports: $(READY)
 	$(BIN)/lint-imports
+
+declared: $(READY)  ## what is imported is declared, and the reverse
+	$(BIN)/deptry .
+
+changed: $(READY)  ## tests of the rooms that differ from main
+	$(BIN)/pytest $(PYTEST_FLAGS) -m "not slow" $$($(BIN)/python .ci/changed.py)
+
+coverage: $(READY)  ## all tests, and 95 % of branches: [tool.coverage.report] in pyproject.toml
+	rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest $(PYTEST_FLAGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+deep: $(READY)  ## the large counts as stated, in parts; goes on where it was interrupted
+	$(BIN)/python .ci/deep.py
+
+busy: $(READY)  ## tests of network and threads beside eight busy processes
+	.ci/busy.sh
+
+pythons: wheel  ## the base install and its tests on other Pythons
+	.ci/other_pythons.sh
 
 wheel: $(READY)  ## the built wheel works in an environment that has nothing else
 	rm -rf build/wheel build/empty

@@ -1,0 +1,58 @@
+"""Print the tests of the rooms that differ from `main`, or, on `main`, from the last commit."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ALWAYS = ("tests/test_package.py", "tests/psi/test_package.py")
+
+
+def git(*arguments: str) -> str:
+    """What git says of this tree."""
+    return subprocess.run(
+        ["git", "-C", ROOT, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def changed() -> list[Path]:
+    """The files that differ, those git does not know yet among them."""
+    since = git("merge-base", "HEAD", "main").strip()
+    names = git("diff", "--name-only", "-z", since)
+    names += git("ls-files", "--others", "--exclude-standard", "-z")
+    return [Path(name) for name in names.split("\0") if name]
+
+
+def tests_of(path: Path) -> Iterator[Path]:
+    """Where the tests of a file may be: of its room, or for a file of no room in one file."""
+    if path.suffix == ".md":
+        yield Path("tests/docs")
+        return
+    place, *rest = path.parts
+    match place:
+        case "tests":
+            # Helpers and tests alike are changed for the room that they stand in.
+            is_test = path.name.startswith("test_") or len(rest) == 1
+            yield path if is_test else path.parent
+        case "privfed" | "psi" if rest:
+            tests = Path("tests") if place == "privfed" else Path("tests/psi")
+            yield tests / rest[0].removesuffix(".py")
+            yield tests / f"test_{rest[0].removesuffix('.py')}.py"
+        case "benchmarks":
+            yield Path("tests/benchmarks")
+        case "examples":
+            yield Path("tests/test_examples.py")
+
+
+def chosen(paths: list[Path]) -> list[str]:
+    """What pytest is to run for these changes."""
+    found = {place.as_posix() for path in paths for place in tests_of(path)}
+    return [*ALWAYS, *sorted(place for place in found if (ROOT / place).exists())]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(" ".join(chosen(changed())) + "\n")
