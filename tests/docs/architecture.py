@@ -32,8 +32,8 @@ def rooms() -> "nx.DiGraph[str]":
     for module in imports.modules:
         for imported in imports.find_modules_directly_imported_by(module):
             ends = [".".join(name.split(".")[:2]) for name in (module, imported)]
-            # A package's own face gathers its exports: not a room.
-            if ends[0] != ends[1] and all("." in end for end in ends):
+            # A package's own face gathers its exports, `__main__` is a door: not rooms.
+            if ends[0] != ends[1] and all("." in end and "__" not in end for end in ends):
                 graph.add_edge(*ends)
     return graph
 

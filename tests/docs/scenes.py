@@ -1,0 +1,136 @@
+"""What the pages' blocks take as given: models, tables, parties and files, all of them small."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+import torch
+from torch import nn
+
+from privfed import secagg
+from privfed.data import surrogate_tables
+from tests.places import ROOT
+
+__all__ = ["CONSOLE", "PYTHON", "SLOW"]
+
+
+def averaging(folder: Path) -> dict[str, Any]:
+    """Two companies and a model; what the other sends is there, the block makes its own."""
+    model = nn.Linear(3, 2)
+    own, other = secagg.generate_identity(), secagg.generate_identity()
+    parameters = secagg.Parameters(
+        job="model",
+        layout=secagg.Layout.of(model.state_dict()),
+        clip_range=1.0,
+        bits=16,
+        max_clients=2,
+        min_clients=2,
+        max_weight=512,
+        roster=(own.public, other.public),
+    )
+    key = secagg.generate_keys(parameters)
+    given = {"parameters": parameters, "key": key, "identity": own, "model": model}
+    given["folder"] = folder / "own"
+
+    def uploads() -> Iterator[bytes]:
+        yield cast("bytes", given["upload"])  # made by then
+        yield secagg.Party(parameters, key, other, state=folder / "other").encrypt(
+            model.state_dict(), weight=100
+        )
+
+    given["uploads"] = uploads()
+    return given
+
+
+def private_training(folder: Path) -> dict[str, Any]:
+    """Ten companies with 144 rows each."""
+    torch.set_num_threads(1)  # more cost time on a model this small
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 10), nn.LogSoftmax(dim=1))
+    everybody = [(torch.rand(144, 64), torch.randint(10, (144,))) for _ in range(10)]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return {"model": model, "everybody": everybody, "optimizer": optimizer, "Path": Path}
+
+
+def frames(*names: str, on: str) -> Callable[[Path], dict[str, Any]]:
+    """Two data frames that share IDs."""
+
+    def given(folder: Path) -> dict[str, Any]:
+        left = pd.DataFrame({on: ["1", "2", "3"], "colour": ["red", "green", "blue"]})
+        right = pd.DataFrame({on: ["9", "3", "2"], "price": [30, 20, 10]})
+        return dict(zip(names, (left, right), strict=True))
+
+    return given
+
+
+def _run(folder: Path, *arguments: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=folder, check=True, capture_output=True,
+        env={"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+def two_files(folder: Path) -> None:
+    """Two tables in one hand, in both formats."""
+    left, right = frames("left", "right", on="ID")(folder).values()
+    for name, table in (("a", left), ("b", right)):
+        table.to_csv(folder / f"{name}.csv", index=False)
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def finished_demo(folder: Path) -> None:
+    """What `make demo` leaves, of one round, and new dresses to judge; and two tables."""
+    _run(
+        folder, "privfed", "benchmark", "--quick", "--split", "overlapping", "--rounds", "1",
+        "--arms", "federated-he", "--out", "demo",
+    )  # fmt: skip
+    dresses, _ = surrogate_tables()
+    dresses.head(5).drop(columns="Recommendation").to_csv(folder / "new-dresses.csv", index=False)
+    two_files(folder)
+
+
+def companies(**tables: str) -> Callable[[Path], None]:
+    """Each with the table that it names, keyed by the column that its command gives."""
+
+    def prepare(folder: Path) -> None:
+        for place, (name, table) in enumerate(tables.items()):
+            home = folder / name
+            home.mkdir()
+            on = "customer" if "orders" in table else "ID"
+            rows = pd.DataFrame({on: ["2", "3", str(10 + place)], "row": [1, 2, 3]})
+            (rows.to_parquet if table.endswith("parquet") else rows.to_csv)(
+                home / table, index=False
+            )
+
+    return prepare
+
+
+def three_companies(folder: Path) -> None:
+    """The pair above and a third, with their keys, and each with all certificates."""
+    names = {"alice": "customers.csv", "bob": "orders.csv", "carol": "visits.csv"}
+    companies(**names)(folder)
+    for name in names:
+        _run(folder / name, "psi", "keygen", name)
+        certificate = folder / name / f"{name}.crt"
+        for other in names.keys() - {name}:
+            (folder / other / certificate.name).write_bytes(certificate.read_bytes())
+
+
+# By page, in the order of the blocks that run.
+PYTHON: dict[str, list[Callable[[Path], dict[str, Any]]]] = {
+    "README.md": [averaging, private_training, frames("maker", "shop", on="Dress_ID")],
+    "docs/privacy.md": [private_training],
+    "docs/psi.md": [frames("left", "right", on="ID")],
+}
+CONSOLE: dict[str, list[Callable[[Path], None]]] = {
+    "README.md": [finished_demo],
+    "docs/psi.md": [
+        companies(alice="customers.csv", bob="orders.parquet"),
+        three_companies,
+        two_files,
+    ],
+}
+SLOW = {private_training, finished_demo}

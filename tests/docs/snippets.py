@@ -1,0 +1,130 @@
+"""The fenced blocks of the pages, and how their commands are run."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.places import DOCS, ROOT
+
+__all__ = ["BLOCKS", "PAGES", "Block", "run_console"]
+
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+_FENCE = re.compile(r"^```(.*)$\n((?s:.*?))^```$", re.MULTILINE)
+_EXCUSE = re.compile(r"<!-- (not run: |run by )(.*) -->")
+_PROMPT = re.compile(r"(\w+)\$ +(.*)")
+_ADDRESS = re.compile(r"\b(\w+\.example):\d+")
+_WAITS = {"serve", "together", "answer"}  # for another side, which comes later in the block
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block, and what its page says of why it is not run here."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+    excuse: str  # what stands after "not run: "
+    elsewhere: str  # the test that runs it
+
+    @property
+    def name(self) -> str:
+        return f"{self.page}:{self.line}"
+
+    @property
+    def runs(self) -> bool:
+        return self.language in ("console", "python") and not self.excuse and not self.elsewhere
+
+    @property
+    def commands(self) -> list[tuple[str, str]]:
+        """Whose prompt, or nobody's, and the command, on one line."""
+        whole = re.sub(r"\\\n\s*", "", self.text).splitlines()
+        prompts = [(_PROMPT.fullmatch(line), line) for line in whole if line.strip()]
+        return [(found[1], found[2]) if found else ("", line) for found, line in prompts]
+
+
+def _blocks(path: Path) -> list[Block]:
+    text, found = path.read_text("utf-8"), []
+    for fence in _FENCE.finditer(text):
+        before = text[: fence.start()].splitlines()
+        said = _EXCUSE.fullmatch(before[-1]) if before else None
+        kind, reason = (said[1], said[2].strip()) if said else ("", "")
+        found.append(
+            Block(
+                page=path.relative_to(ROOT).as_posix(),
+                line=len(before) + 1,
+                language=fence[1],
+                text=fence[2],
+                excuse=reason if kind == "not run: " else "",
+                elsewhere=reason if kind == "run by " else "",
+            )
+        )
+    return found
+
+
+BLOCKS = [block for page in PAGES for block in _blocks(page)]
+
+
+def with_local_addresses(text: str, ports: dict[str, int]) -> str:
+    """The text with hosts of the pages as ports of this machine."""
+
+    def local(found: re.Match[str]) -> str:
+        if found[1] not in ports:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                ports[found[1]] = free.getsockname()[1]
+        return f"127.0.0.1:{ports[found[1]]}"
+
+    return _ADDRESS.sub(local, text)
+
+
+def run_console(block: Block, folder: Path, files: dict[str, str]) -> None:
+    """Run a block as it is printed but for addresses; a party's commands in a folder of its name.
+
+    Args:
+        block: Its commands; those that wait for another side run beside those that follow.
+        folder: Where to work; what stands in a party's folder there is its own.
+        files: Texts that the page shows and each party has, by name.
+    """
+    ports: dict[str, int] = {}
+    commands = [(who, with_local_addresses(command, ports)) for who, command in block.commands]
+    parties = {folder / who for who, _ in commands}
+    for place in parties:
+        place.mkdir(exist_ok=True)
+        for name, text in files.items():
+            (place / name).write_text(with_local_addresses(text, ports))
+    running = []
+    for who, command in commands:
+        process = _started(folder / who, command, ports.get(f"{who or 'alice'}.example"))
+        if command.split()[1] in _WAITS:
+            running.append((command, process))
+            continue
+        _ended(command, process)
+        for certificate in (folder / who).glob("*.crt"):  # each gives its own to the others
+            for other in parties - {folder / who}:
+                shutil.copy(certificate, other)
+    for command, process in running:
+        _ended(command, process)
+
+
+def _started(place: Path, command: str, port: int | None) -> subprocess.Popen[str]:
+    if port is not None and command.split()[1] in _WAITS:
+        command = f"{command} --listen 127.0.0.1:{port}"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.Popen(
+        ["sh", "-ec", command],
+        cwd=place,
+        env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _ended(command: str, process: subprocess.Popen[str]) -> None:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, f"{command}\n{out}{err}"
