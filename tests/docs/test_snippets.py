@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from tests.docs.scenes import CONSOLE, PYTHON, SLOW
 from tests.docs.snippets import BLOCKS, Block, run_console
@@ -14,7 +13,7 @@ from tests.places import ROOT
 
 def paired(
     language: str, scenes: Mapping[str, Sequence[Callable[[Path], Any]]]
-) -> list[ParameterSet]:
+) -> list[Any]:
     """The blocks that run, each with its scene; as many of one as of the other on each page."""
     pages: dict[str, list[Block]] = {}
     for block in BLOCKS:
