@@ -37,9 +37,8 @@ def averaging(folder: Path) -> dict[str, Any]:
 
     def uploads() -> Iterator[bytes]:
         yield cast("bytes", given["upload"])  # made by then
-        yield secagg.Party(parameters, key, other, state=folder / "other").encrypt(
-            model.state_dict(), weight=100
-        )
+        with secagg.Party(parameters, key, other, state=folder / "other") as theirs:
+            yield theirs.encrypt(model.state_dict(), weight=100)
 
     given["uploads"] = uploads()
     return given

@@ -10,6 +10,7 @@ import typer.main
 import privfed.cli
 import psi.cli
 from tests.docs.snippets import BLOCKS, PAGES
+from tests.places import ROOT
 
 COMMANDS = {"privfed": privfed.cli.app, "psi": psi.cli.app}
 SHOWN = [page for page in PAGES if page.name != "CHANGELOG.md"]  # it speaks of what was
@@ -64,3 +65,12 @@ def test_options_that_stand_alone_are_some_command_s() -> None:
         for text in re.findall(r"`(--[a-z][^`]*)`", page.read_text("utf-8")):
             for word in re.findall(r"--[a-z-]+", text):
                 assert word in known, (page.name, text)
+
+
+def test_targets_of_make_that_are_named_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    for page in SHOWN:
+        text = page.read_text("utf-8")
+        for words in re.findall(r"(?:^|`)make ([a-z][a-z -]*)", text, re.MULTILINE):
+            assert set(words.split()) <= targets, (page.name, words)

@@ -11,9 +11,7 @@ from tests.docs.snippets import BLOCKS, Block, run_console
 from tests.places import ROOT
 
 
-def paired(
-    language: str, scenes: Mapping[str, Sequence[Callable[[Path], Any]]]
-) -> list[Any]:
+def paired(language: str, scenes: Mapping[str, Sequence[Callable[[Path], Any]]]) -> list[Any]:
     """The blocks that run, each with its scene; as many of one as of the other on each page."""
     pages: dict[str, list[Block]] = {}
     for block in BLOCKS:
@@ -56,7 +54,10 @@ def test_python(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(block.text, block.name, "exec"), scene(tmp_path))  # noqa: S102  (our own pages)
+    names = scene(tmp_path)
+    exec(compile(block.text, block.name, "exec"), names)  # noqa: S102  (our own pages)
+    for opened in {"party", "budget"} & names.keys():  # the pages' programs live on
+        names[opened].close()
 
 
 @pytest.mark.parametrize(("block", "scene"), paired("console", CONSOLE))
