@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ALWAYS = ("tests/test_package.py", "tests/psi/test_package.py")
+ELSEWHERE = {"privfed/keys": ("tests/secagg/test_keys.py", "tests/secagg/test_certificates.py")}
 
 
 def git(*arguments: str) -> str:
@@ -39,6 +40,7 @@ def tests_of(path: Path) -> Iterator[Path]:
             is_test = path.name.startswith("test_") or len(rest) == 1
             yield path if is_test else path.parent
         case "privfed" | "psi" if rest:
+            yield from map(Path, ELSEWHERE.get(f"{place}/{rest[0]}", ()))
             tests = Path("tests") if place == "privfed" else Path("tests/psi")
             yield tests / rest[0].removesuffix(".py")
             yield tests / f"test_{rest[0].removesuffix('.py')}.py"

@@ -46,7 +46,7 @@ def test_a_release_moves_the_lines_into_its_section(tmp_path: Path) -> None:
     for kind, text in {"fixed": "A fault `x` is gone.", "added": "New."}.items():
         (tmp_path / "changelog.d" / f"topic.{kind}.md").write_text(f"{text}\n")
     before = CHANGELOG.read_text("utf-8")
-    build = [
+    build: list[str | Path] = [
         *(sys.executable, "-m", "towncrier", "build", "--yes", "--version", "99.1.0"),
         *("--date", "2026-01-02", "--dir", tmp_path),
     ]
