@@ -280,7 +280,7 @@ def measure(
 
 
 def table(rows: list[Row]) -> Table:
-    """The rows for a terminal; sizes as multiples of float32, times in ms."""
+    """Return the rows for a terminal; sizes as multiples of float32, times in ms."""
     head = (
         *("scheme", "down", "masks", "exact", "max error", "up x", "down x"),
         *("prepare", "encrypt", "server", "dec.prep", "decrypt"),

@@ -199,7 +199,7 @@ def provenance(dataset: Dataset, arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """The rows, an ε a line and an arm a column."""
+    """Return the rows, a line for each ε and a column for each arm."""
     by = {(row.arm, row.epsilon): row for row in rows}
     cells = []
     for epsilon in sorted({row.epsilon for row in rows if row.epsilon is not None}):

@@ -40,6 +40,9 @@ def find(rows: Sequence[Measured], delta: float) -> dict[str, Any]:
     """Compare noise shares at ε = 1 (or the least) with central noise and arms that trust nobody.
 
     Differences are paired by seed: both arms have the same split and initial weights.
+
+    Returns:
+        The findings, as the JSON file keeps them.
     """
     by = {(row.arm, row.epsilon): row for row in rows}
     epsilons = sorted({row.epsilon for row in rows if row.epsilon is not None})

@@ -23,6 +23,9 @@ def cold_align(folder: Path) -> dict[str, Any]:
 
     Args:
         folder: Where to write the tables.
+
+    Returns:
+        The row of the results.
     """
     own = [[f"{2654435761 * row:028d}" for row in range(first, first + IDS)] for first in (0, 250)]
     tables = [folder / f"cold{side}.csv" for side in (0, 1)]

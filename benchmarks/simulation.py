@@ -84,7 +84,7 @@ def _decrypt_share(seconds: dict[str, float]) -> float:
 
 
 def table(rows: list[Row]) -> Table:
-    """The rows for a terminal; times as multiples of the first row's, too."""
+    """Return the rows for a terminal; times as multiples of the first row's, too."""
     first = rows[0].seconds_per_round
     cells = [
         (

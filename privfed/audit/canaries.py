@@ -120,9 +120,12 @@ def run_with_canaries(
         plan: As `canary_plan` makes it.
         features: (n, d) real rows.
         labels: (n,) of them, 0 or 1.
-        sources: Secret ones, or seeded ones in simulation.
+        sources: Makes secret sources, or seeded ones in simulation.
         make_sums: Other sums than the plan's own, such as broken ones.
         make_contributor: Other parties than `RecordGradients`.
+
+    Returns:
+        The record of the run.
     """
     simulation = sources().simulation
     canaries = sum(plan.rows) - len(features)

@@ -75,6 +75,9 @@ def noise_level(run: CanaryRun) -> Checked:
     Squares of Gaussian noise over its variance add up to a chi-square variable. So do those of k
     shares, each a discrete Gaussian around its own unrounded sum: together they have the variance
     kσ² and a Gaussian's moments to one part in 10^30 (docs/privacy.md).
+
+    Returns:
+        What the check found.
     """
     residuals = run.residuals
     squares = float(np.sum((residuals / _deviation(run.plan)) ** 2))
@@ -88,6 +91,12 @@ def noise_repeats(run: CanaryRun) -> Checked:
 
     The correlation r of two independent Gaussian vectors of length d and mean zero makes
     r·√((d − 1)/(1 − r²)) a Student's t of d − 1 degrees. The p-value is Bonferroni's over pairs.
+
+    Returns:
+        What the check found.
+
+    Raises:
+        ConfigError: The run has one round only.
     """
     residuals = run.residuals
     unit = residuals / np.linalg.norm(residuals, axis=1, keepdims=True)
@@ -102,6 +111,9 @@ def noise_repeats(run: CanaryRun) -> Checked:
 
 def one_run(run: CanaryRun) -> Checked:
     """Test the plan's outsider ε by guessing which canaries were in.
+
+    Returns:
+        What the check found.
 
     Raises:
         ConfigError: Not even all right guesses would refute the plan, so that this cannot fail.
@@ -180,7 +192,7 @@ class LowerBound:
 
 
 def lower_bound(run: CanaryRun) -> LowerBound:
-    """Bound ε from below by the one-run audit, in two ways.
+    """Return a lower bound on ε by the one-run audit, computed in two ways.
 
     Raises:
         ArithmeticError: The two ways disagree: one of them is wrong.

@@ -176,6 +176,9 @@ def judge(
         members: (models, rows) who was in.
         seed: Seed of the bootstrap.
         statement: The models' ε with all its terms.
+
+    Returns:
+        How well members are told from others.
     """
     scores = likelihood_ratios(observed, members)
     curve = RocCurve(scores, members)

@@ -144,6 +144,9 @@ def guess(scores: NDArray[np.float64], each_side: int) -> NDArray[np.int8]:
     Args:
         scores: One a canary.
         each_side: Guesses of either kind, fixed before the scores are seen.
+
+    Returns:
+        One guess for each canary.
     """
     order = np.argsort(scores, kind="stable")
     guesses = np.zeros(len(scores), np.int8)

@@ -54,6 +54,9 @@ def run_audit(
         command: The command line that asked, for the provenance; None where a program asked.
         advance: Called to move a progress bar on.
 
+    Returns:
+        The results, which are not written yet.
+
     Raises:
         ConfigError: Too few rows.
     """

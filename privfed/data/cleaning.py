@@ -143,7 +143,7 @@ def clean(raw: pd.DataFrame, schema: Schema) -> Cleaned:
 
 
 def clean_ids(cells: Sequence[str], column: str) -> NDArray[np.str_]:
-    """Check that each row has an ID.
+    """Return the IDs, after checking that each row has one.
 
     Raises:
         ConfigError: A row has no ID.

@@ -99,6 +99,9 @@ def assemble(
         where: What to call the table in a message.
         is_surrogate: See `Dataset`.
 
+    Returns:
+        The data set.
+
     Raises:
         ConfigError: Columns, IDs or labels are not as the schema needs them.
     """

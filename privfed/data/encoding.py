@@ -126,11 +126,11 @@ class Encoder:
 
     @classmethod
     def from_json(cls, text: str) -> Encoder:
-        """Read what `to_json` wrote.
+        """Return the encoder that `to_json` wrote.
 
         Raises:
             DecodeError: The text is no encoder.
-        """
+        """  # noqa: DOC501 - its ValueError is caught
         if len(text) > _MAX_JSON_CHARACTERS:
             raise DecodeError(f"an encoder of {len(text)} characters: {_MAX_JSON_CHARACTERS} max")
         try:

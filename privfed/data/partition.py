@@ -32,7 +32,7 @@ class PartyRows:
     """One party's rows, as row numbers of the Dataset.
 
     Attributes:
-        name: "guest", "host", "party-3", …
+        name: "guest", "host", "party-3" and so on.
         train: Rows to train on, ascending.
         test: Rows to test on, ascending; none of them is in `train`.
     """

@@ -45,7 +45,7 @@ class SalesTable:
 
 
 def read_sales(path: str | os.PathLike[str]) -> SalesTable:
-    """Read UCI's `Dress Sales` as CSV or XLSX.
+    """Return UCI's `Dress Sales`, read as CSV or XLSX.
 
     Args:
         path: The file.
@@ -60,7 +60,7 @@ def read_sales(path: str | os.PathLike[str]) -> SalesTable:
 def parse_sales(
     raw: pd.DataFrame, *, sha256: str | None = None, where: str = "the table"
 ) -> SalesTable:
-    """Clean a raw sales table, such as the surrogate's.
+    """Return a raw sales table, such as the surrogate's, cleaned.
 
     A cell that is not a whole number (empty, `Orders`, `Removed`) becomes NaN. In a date cell of a
     spreadsheet, day and month may be exchanged. Of both readings that are later than the date

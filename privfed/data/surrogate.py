@@ -130,7 +130,7 @@ def _labels(dresses: list[dict[str, str]], draw: _Draw) -> list[str]:
 
 
 def _sales(dress: dict[str, str], draw: _Draw) -> list[str]:
-    """Draw one dress's cumulative sales; half of the dresses start on the fourth date.
+    """Return one dress's cumulative sales; half of the dresses start on the fourth date.
 
     The sizes are the real table's, rounded: half sell at most about 220 pieces, one in ten more
     than 1000. Dresses sell less that start late, or have no rating or no material.

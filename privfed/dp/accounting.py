@@ -96,7 +96,7 @@ def calibrate_noise_multiplier(
     delta: float,
     joint: bool = False,
 ) -> float:
-    """Find a noise multiplier whose ε is at most `target_epsilon` for every placement.
+    """Return a noise multiplier whose ε is at most `target_epsilon` for every placement.
 
     It is at most one part in a thousand more than the least that the same grid of losses allows.
 

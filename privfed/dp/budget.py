@@ -111,7 +111,10 @@ class PrivacyBudget:
         return self._affordable_rounds(plan) - self.rounds_spent(plan)
 
     def spend_round(self, plan: PrivacyPlan) -> int:
-        """Pay for the next round of a plan, and return its number, from 1; then it is on disk.
+        """Pay for the next round of a plan; it is on disk when this returns.
+
+        Returns:
+            The round's number, from 1.
 
         Raises:
             BudgetExceededError: The round would exceed the budget, or the plan's rounds are done;

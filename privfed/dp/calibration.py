@@ -30,7 +30,7 @@ def calibrate(
     colluders: int = 1,
     dimension: int = 1,
 ) -> PrivacyPlan:
-    """Find the least noise that keeps the worst-placed unit at `target_epsilon`, and check it.
+    """Return the plan with the least noise that keeps the worst-placed unit at `target_epsilon`.
 
     Args:
         target_epsilon: Asked ε > 0 over all rounds, against insiders.

@@ -115,7 +115,7 @@ def _attempt(
 
 
 def _exponential(words: NDArray[np.uint64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Enclose −ln u, u any number whose first digits are the word's, by `value ± error`.
+    """Return value and error: −ln u lies within value ± error, whatever u's digits after the word.
 
     Only operations that IEEE 754 rounds to within u = 2^-53 are used, so the errors add up. The
     digits as an integer w = 2^e·m, m in [√½, √2], ln w = e·ln 2 + 2 atanh z, z = (m − 1)/(m + 1):

@@ -227,7 +227,7 @@ class PrivacyPlan:
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> PrivacyPlan:
-        """Make a plan from what `to_dict` returned, through JSON or not.
+        """Return the plan that `to_dict` described, through JSON or not.
 
         Raises:
             ConfigError: The settings are no plan's.

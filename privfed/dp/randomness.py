@@ -59,7 +59,7 @@ class _KeyStream:
         return np.frombuffer(stream, dtype=np.uint64)
 
     def noisy(self, values: NDArray[np.float64], standard_deviation: float) -> NDArray[np.float64]:
-        """Add N(0, standard_deviation²) to each value and round to `noise_grid`.
+        """Return each value plus N(0, standard_deviation²), rounded to `noise_grid`.
 
         A floating-point normal cannot take every value, and its gaps reveal what it was added to
         (Mironov, "On Significance of the Least Significant Bits for Differential Privacy", CCS
@@ -109,7 +109,7 @@ def noise_grid(standard_deviation: float) -> float:
 
 
 def _box_muller(words: NDArray[np.uint64], standard_deviation: float) -> NDArray[np.float64]:
-    """Turn an even number of words into as many normals (Box and Muller 1958).
+    """Return as many normals as words, whose number is even (Box and Muller 1958).
 
     Half of the words make radii, by uniforms in (0, 1] whose small values keep all of 63 bits, and
     half make angles. The sines are torch's, which are vectorised, unlike numpy's.

@@ -47,7 +47,7 @@ class NoiseShares:
     def draw(
         self, clipped: NDArray[np.float64], l2_sensitivity: float, randomness: NoiseSource
     ) -> NDArray[np.int64]:
-        """Draw one party's noisy integers of one round.
+        """Return one party's noisy integers of one round.
 
         Args:
             clipped: (dimension,) sum of this party's clipped rows.

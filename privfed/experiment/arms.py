@@ -213,7 +213,7 @@ def all_arms(party_names: Sequence[str]) -> dict[str, Arm]:
 
 
 def choose_arms(names: Sequence[str] | None, party_names: Sequence[str]) -> tuple[Arm, ...]:
-    """Pick arms by name; None means all.
+    """Return the arms of these names; None means all.
 
     Raises:
         ConfigError: A name is unknown.

@@ -67,7 +67,7 @@ class Exposure:
 def expose(
     dataset: Dataset, parties: Sequence[PartyRows], align: Aligner, *, split: str, seed: int
 ) -> Exposure:
-    """Run the intersections of one split; needs IDs.
+    """Return what the intersections of one split say; needs IDs.
 
     Raises:
         ConfigError: The data set has no IDs.

@@ -69,11 +69,11 @@ def save_model(path: Path, model: SavedModel) -> None:
 
 
 def load_model(path: Path) -> SavedModel:
-    """Read what `save_model` wrote.
+    """Return the model that `save_model` wrote.
 
     Raises:
         ConfigError: The file is missing, or not a model of this version.
-    """
+    """  # noqa: DOC501 - its ValueErrors are caught
     if not path.is_file():
         raise ConfigError(
             f"there is no model at {path}: give the .npz that `privfed benchmark` left in its "
@@ -109,7 +109,7 @@ def load_model(path: Path) -> SavedModel:
 
 
 def predict(model: SavedModel, path: Path) -> Prediction:
-    """Predict the rows of a CSV or XLSX file that has the columns the model was trained on.
+    """Return predictions for a CSV or XLSX file with the columns the model was trained on.
 
     Raises:
         ConfigError: The file is missing, empty or has other columns.

@@ -30,7 +30,7 @@ _PACKAGES = (
 
 
 def provenance(settings: Settings, dataset: Dataset, command: str | None = None) -> dict[str, Any]:
-    """Describe a benchmark's origin as results.json keeps it; names no person, host or folder.
+    """Return a benchmark's origin, as results.json keeps it, without person, host or folder.
 
     Args:
         settings: What was asked.

@@ -28,7 +28,7 @@ Advance = Callable[[str, int], None]
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """List the runs that the settings ask for, in order.
+    """Return the runs that the settings ask for, in order.
 
     Raises:
         ConfigError: An arm is unknown.

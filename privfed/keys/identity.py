@@ -70,6 +70,7 @@ class PublicIdentity:
 
         Raises:
             AuthenticationError: It is not this party's signature of `message`.
+            ConfigError: An argument is no bytes.
         """
         try:
             self._verifier.verify(signature, message)
@@ -95,7 +96,7 @@ class PublicIdentity:
 
     @classmethod
     def from_certificate(cls, pem: bytes) -> "PublicIdentity":
-        """Read the identity that a party's certificate is tied to (see `Identity.certify`).
+        """Return the identity that a party's certificate is tied to (see `Identity.certify`).
 
         Raises:
             DecodeError: This is no certificate, or one without an identity.
@@ -166,7 +167,7 @@ class Identity:
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "Identity":
-        """Read an identity file.
+        """Return the identity in a file.
 
         Raises:
             ConfigError: It cannot be read, others may read it, or it needs a passphrase.

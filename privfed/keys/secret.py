@@ -62,7 +62,7 @@ class SecretKey:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "SecretKey":
-        """Read what `to_bytes` wrote.
+        """Return the key that `to_bytes` wrote.
 
         Raises:
             DecodeError: The bytes are not a secret key.
@@ -82,7 +82,7 @@ class SecretKey:
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "SecretKey":
-        """Read a key file.
+        """Return the key in a file.
 
         Raises:
             ConfigError: The file cannot be read, others may read it, or it needs a passphrase.
@@ -125,7 +125,7 @@ def save_secret(path: Path, secret: bytes, passphrase: str | None) -> None:
 
 
 def load_secret(path: Path, passphrase: str | None) -> bytes:
-    """Read what `save_secret` wrote.
+    """Return the secret that `save_secret` wrote.
 
     Raises:
         ConfigError: It cannot be read, others may read it, or it needs a passphrase.

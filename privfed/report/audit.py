@@ -33,10 +33,13 @@ def render_audit(results: AuditResults) -> str:
 
 
 def write_audit(results: AuditResults, directory: Path) -> Path:
-    """Write audit.html into an existing folder and return its path; only its owner may read it.
+    """Write audit.html, which only its owner may read, into an existing folder.
+
+    Returns:
+        The file's path.
 
     Raises:
-        ConfigError: If the file cannot be written.
+        ConfigError: The file cannot be written.
     """
     return page.write(render_audit(results), directory / AUDIT_PAGE, mode=0o600)
 
@@ -100,7 +103,7 @@ def _flags(results: AuditResults) -> Table:
 
 
 def _beside(results: AuditResults) -> list[Table]:
-    """Each recovered row beside the true one, an attribute a line and an onlooker a column."""
+    """Return each recovered row beside the true one: an attribute a line, an onlooker a column."""
     tables = []
     for number, said in enumerate(results.beside.rows, start=1):
         columns = [

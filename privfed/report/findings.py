@@ -46,7 +46,7 @@ def findings(results: Results) -> list[Finding]:
         The findings, the most important first; only those that the results support.
 
     Raises:
-        ConfigError: If the results hold an arm that they do not describe.
+        ConfigError: The results hold an arm that they do not describe.
     """
     view = View(results)
     split = view.main_split

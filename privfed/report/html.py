@@ -26,7 +26,7 @@ def render_html(results: Results, *, audit: bool = False) -> str:
         One HTML page with everything in it. The same results give the same text.
 
     Raises:
-        ConfigError: If the results hold an arm that they do not describe.
+        ConfigError: The results hold an arm that they do not describe.
     """
     view = View(results)
     return page.render(
@@ -63,7 +63,7 @@ def write_report(results: Results, directory: Path) -> Path:
         The file's path.
 
     Raises:
-        ConfigError: If the file cannot be written, or as `render_html`.
+        ConfigError: The file cannot be written, or as `render_html`.
     """
     path = directory / "report.html"
     return page.write(render_html(results, audit=(directory / AUDIT_PAGE).is_file()), path)

@@ -54,7 +54,7 @@ def write(page: str, path: Path, *, mode: int = 0o644) -> Path:
         The file's path.
 
     Raises:
-        ConfigError: If the file cannot be written.
+        ConfigError: The file cannot be written.
     """
     with whole_file(path, replace=True, mode=mode, refusal=ConfigError) as file:
         file.write(page.encode(errors="replace"))

@@ -22,7 +22,7 @@ def terminal_table(results: Results) -> rich_table.Table:
         A table for `rich.console.Console.print`; `findings` gives the words to print under it.
 
     Raises:
-        ConfigError: If the results hold an arm that they do not describe.
+        ConfigError: The results hold an arm that they do not describe.
     """
     view = View(results)
     other_rows = gains.other_rows(view)

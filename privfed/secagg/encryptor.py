@@ -196,7 +196,7 @@ class Encryptor:
         previous: bytes = b"",
         cohort: Sequence[int] | None = None,
     ) -> Iterator[bytes]:
-        """Yield the update in parts of a few megabytes, each a message of its own.
+        """Return the update in parts of a few megabytes, each a message of its own.
 
         Arguments and errors are those of `encrypt`. All values are checked before the first
         part leaves.

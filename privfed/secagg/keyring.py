@@ -62,6 +62,9 @@ class Keyring:
     def create(cls, folder: Path, passphrase: str | None = None, *, days: int = 365) -> "Keyring":
         """Make a folder with a fresh identity and its certificate, valid for so many days.
 
+        Returns:
+            The keyring in it.
+
         Raises:
             ConfigError: There is one already, it cannot be written, or the days are too few or
                 too many.
@@ -117,6 +120,9 @@ class Keyring:
 
         The identity and the TLS key stay, so that whoever knows the party can check the new one.
 
+        Returns:
+            The certificate, PEM.
+
         Raises:
             ConfigError: The days are too few or too many, the TLS key is of another kind, or the
                 folder is in use or cannot be written.
@@ -161,9 +167,12 @@ class Keyring:
         return SecretKey.load(self._folder / "keys" / f"{self.current}.key", self._passphrase)
 
     def make(self, params: Parameters) -> dict[str, bytes]:
-        """Make a key for `params`, and return it sealed to each other party, by id.
+        """Make a key for `params`.
 
         A key in use before is retired, here and where the sealed key is accepted.
+
+        Returns:
+            The key sealed to each other party, by the party's id.
 
         Raises:
             ConfigError: This party is not on the roster, or the folder is in use or cannot be
@@ -214,7 +223,7 @@ class Keyring:
         *,
         changed: bool = False,
     ) -> str:
-        """Take a key that another party made, retire the one it replaces, and return its id.
+        """Take a key that another party made, and retire the one it replaces.
 
         Args:
             sealed: What the maker's `make`, `rotate` or `revoke` returned for this party.
@@ -227,6 +236,9 @@ class Keyring:
                 allowed, one party could turn masks off; a server could bring back a revoked
                 party with an old sealed key; and two parties that both made a first key could
                 exchange them and go on with different ones.
+
+        Returns:
+            The new key's id, in hex.
 
         Raises:
             ContextMismatchError: It belongs to other parameters or another party; or it was

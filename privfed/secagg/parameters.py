@@ -245,9 +245,10 @@ class Parameters:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Parameters":
-        """Read what `to_bytes` wrote.
+        """Return the parameters that `to_bytes` wrote.
 
         Raises:
+            ConfigError: This is no bytes.
             DecodeError: The bytes are not the canonical text of valid parameters.
         """
         if not isinstance(data, bytes):

@@ -72,7 +72,7 @@ class Party:
 
     @classmethod
     def load(cls, folder: Path, passphrase: str | None = None) -> "Party":
-        """Open the party of a keyring folder; its state lies in the folder, too.
+        """Return the party of a keyring folder, in which its state lies, too.
 
         Args:
             folder: As `privfed keys` made it.
@@ -132,11 +132,14 @@ class Party:
     def announce(
         self, *, round_id: int | None = None, cohort: Sequence[int] | None = None
     ) -> bytes:
-        """Make what a round needs ahead, and return this party's seeds for the others' `expect`.
+        """Make what a round needs ahead.
 
         Args:
             round_id: The round; None: the next one.
             cohort: As for `encrypt`.
+
+        Returns:
+            This party's seeds, for `expect` at the others.
 
         Raises:
             ReplayError: The round was sent already.
@@ -270,6 +273,9 @@ class Party:
         """Return the integer sums of a round, for updates sent by `encrypt_integers`.
 
         Arguments and errors are those of `open`.
+
+        Raises:
+            ConfigError: The round was opened as a mean, by `open`.
         """
         with self._journal.alone():
             number, places = self._sent(round_id, cohort)

@@ -84,11 +84,11 @@ class Kept:
 
     @classmethod
     def from_bytes(cls, data: bytes, layout: Layout) -> "Kept":
-        """Read what `to_bytes` wrote.
+        """Return the result that `to_bytes` wrote.
 
         Raises:
             DecodeError: It is something else, or was damaged.
-        """
+        """  # noqa: DOC501 - its ValueErrors are caught
         digest, data = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
         try:
             if hashlib.sha256(data).digest() != digest:

@@ -40,11 +40,11 @@ class RingRecord:
 
     @classmethod
     def read(cls, folder: Path) -> "RingRecord":
-        """Read a keyring's record; an empty one where there is none yet.
+        """Return a keyring's record; an empty one where there is none yet.
 
         Raises:
             ConfigError: It cannot be read, is no record, or is that of an earlier privfed.
-        """
+        """  # noqa: DOC501 - its ValueError is caught
         path = folder / FILE
         data = read_whole(path, refusal=ConfigError)
         if data is None:

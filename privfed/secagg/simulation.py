@@ -30,8 +30,8 @@ class Traffic:
     """What one simulated round cost.
 
     Attributes:
-        upload_bytes: Of all parties together.
-        download_bytes: Of all parties together; every one downloads the total.
+        upload_bytes: Bytes that all parties together sent.
+        download_bytes: Bytes that all parties together received; every one downloads the total.
         seconds: By phase, of all parties one after the other. For rounds that were prepared:
             "prepare" (zeros and masks), "announce" (their seeds, signed) and "expect" (the part of
             opening that needs seeds alone). Then "encrypt", "aggregate" and "decrypt". One party
@@ -142,7 +142,10 @@ class Simulation:
     def add_integers(self, updates: Updates, *, round_id: int) -> tuple[IntegerResult, Traffic]:
         """Run a round of integer updates, which are summed as they are.
 
-        Arguments, what is returned and errors are those of `average`.
+        Arguments and errors are those of `average`.
+
+        Returns:
+            The sums with what is said of them, and what the round cost.
         """
 
         def upload(place: int, update: Any, cohort: Sequence[int] | None) -> bytes:
@@ -198,7 +201,7 @@ def simulate(
     *,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Simulation:
-    """Make a job of fresh parties in one process.
+    """Return a job of fresh parties in one process.
 
     Args:
         parties: How many.

@@ -31,7 +31,7 @@ class Record:
         owner: Role, parameters and key.
         sent: The last round that was sent.
         opened: The last round whose total was opened, or tried.
-        transcript: Of the last round that opened, in hex.
+        transcript: Transcript of the last round that opened, in hex.
         failures: Totals that did not decrypt.
         cohort: Roster places of the last round that was sent; None: all.
         opening: Transcript, in hex, of the total that is being opened in round `opened`, if any.
@@ -164,8 +164,8 @@ class Journal:
 
         Args:
             round_id: The round.
-            transcript: Of the total, or empty where it is not known yet. If this process dies
-                while it opens the total, the next one may open the very same bytes.
+            transcript: Transcript of the total, or empty where it is not known yet. If this
+                process dies while it opens the total, the next one may open the very same bytes.
 
         Raises:
             ReplayError: The round, or a later one, was opened already.

@@ -41,8 +41,8 @@ class Prefix:
     Attributes:
         kind: What the message is.
         scheme: Name of the scheme.
-        fingerprint: Of the parameters, 32 bytes.
-        key_id: Of the shared key, 16 bytes.
+        fingerprint: Fingerprint of the parameters, 32 bytes.
+        key_id: Id of the shared key, 16 bytes.
         round_id: 0 to 2^64 - 1.
         part: Which part of the update, from 0.
         previous: Transcript of the previous round, 32 bytes (zeros: not chained).
@@ -76,7 +76,7 @@ class Prefix:
 
     @classmethod
     def read(cls, data: memoryview) -> "Prefix":
-        """Read the start of a message.
+        """Return the prefix that begins a message.
 
         Raises:
             DecodeError: It is no message of this version.

@@ -127,7 +127,7 @@ class GradientClipper:
         self.l2_sensitivity = self._clip * (1 + _rounding(self.rows, self._size))
 
     def clipped_sum(self, batch: NDArray[np.bool_]) -> ClippedSum:
-        """Add up the clipped gradients of the rows where `batch` (n,) is True; none give zeros.
+        """Return the sum of the clipped gradients of the rows where `batch` (n,) is True.
 
         Raises:
             ConfigError: `batch` is no mask of the rows, or a row's gradient is not finite.

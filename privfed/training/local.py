@@ -74,7 +74,7 @@ def carry_on(
 
 
 def adam_reach(steps: int, learning_rate: float = LEARNING_RATE) -> float:
-    """Bound how far `steps` steps of Adam can move any parameter, whatever the data.
+    """Return how far, at most, `steps` steps of Adam can move a parameter, whatever the data.
 
     A step is at most learning_rate·|m̂|/√v̂. By Cauchy-Schwarz on the two moving averages,
     |m|/√v ≤ (1-β₁)/√(1-β₂) / √(1-β₁²/β₂), and the bias corrections only shrink it. So a clip range

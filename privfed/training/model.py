@@ -19,7 +19,7 @@ Arrays = dict[str, NDArray[np.float32]]
 
 
 def paper_network(num_features: int, num_classes: int) -> nn.Sequential:
-    """Build dense → 128 ReLU, dropout 0.2, → 32 ReLU, → `num_classes` scores before the sigmoid.
+    """Return dense → 128 ReLU, dropout 0.2, → 32 ReLU, → `num_classes` scores before the sigmoid.
 
     With 12 features and 2 classes it has the paper's 1664 + 4128 + 66 = 5858 parameters. torch's
     global generator draws the initial weights: seed it first.
@@ -35,7 +35,7 @@ def paper_network(num_features: int, num_classes: int) -> nn.Sequential:
 
 
 def log_probabilities(scores: Tensor) -> Tensor:
-    """Turn scores (n, classes) into log class probabilities: the output sigmoids, normalised.
+    """Return the log class probabilities of scores (n, classes): the output sigmoids, normalised.
 
     Keras's categorical cross-entropy divides the outputs of a sigmoid layer by their sum; that is a
     softmax of log-sigmoids.

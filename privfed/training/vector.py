@@ -12,13 +12,16 @@ from privfed.errors import ConfigError
 
 
 def one_vector(parameters: Sequence[nn.Parameter]) -> nn.Parameter:
-    """Move parameters into one vector, unless they lie in one already, and return the vector.
+    """Move parameters into one vector, unless they lie in one already.
 
     To everybody else the parameters stay what they were. But now they are views of the vector, in
     their order: a step of the vector is a step of all of them.
 
     Args:
         parameters: At least one, each once.
+
+    Returns:
+        The vector.
 
     Raises:
         ConfigError: They are of several number types, or on several devices.

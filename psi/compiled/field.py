@@ -197,6 +197,9 @@ class Element:
             formula: Takes elements; returns the limbs of an operand after `more` other lanes.
             elements: What it is called with.
             more: How many other lanes it returns.
+
+        Returns:
+            The LLVM values of what the formula returns.
         """
         limbs = len(cls.widths)
 

@@ -83,7 +83,7 @@ class Scalar:
 
     @classmethod
     def decode(cls, data: bytes) -> "Scalar":
-        """Make a scalar from what `reveal` returned.
+        """Return the scalar that `reveal` wrote.
 
         Raises:
             DecodeError: The bytes are not 32, not below the group order, or zero.
@@ -125,7 +125,7 @@ class Scalar:
 
 
 def expand_message_xmd(message: bytes, dst: bytes, length_bytes: int) -> bytes:
-    """Expand a message to uniform bytes: expand_message_xmd with SHA-512 (RFC 9380 section 5.3.1).
+    """Return uniform bytes: expand_message_xmd of a message by SHA-512 (RFC 9380 section 5.3.1).
 
     Args:
         message: Any bytes.
@@ -213,7 +213,7 @@ def multiply(scalar: Scalar, points: Points) -> Points:
     for offset in range(0, POINT_BYTES * len(points), POINT_BYTES):
         # Fails on invalid encodings, and on the identity, as the group has prime order.
         if scalarmult(out + offset, secret, inp + offset) != 0:
-            raise _invalid(offset // POINT_BYTES)
+            raise InvalidPointError(_invalid(offset // POINT_BYTES))
     return product
 
 
@@ -258,7 +258,7 @@ def check_points(points: Points) -> None:
     inp = points.ctypes.data
     for row in range(len(points)):
         if valid(inp + POINT_BYTES * row) != 1 or not points[row].any():
-            raise _invalid(row)
+            raise InvalidPointError(_invalid(row))
 
 
 def points_from_bytes(data: bytes | memoryview) -> Points:
@@ -273,7 +273,7 @@ def _combined(name: str, left: Points, right: Points) -> Points:
     out, one, other = result.ctypes.data, left.ctypes.data, right.ctypes.data
     for offset in range(0, POINT_BYTES * len(left), POINT_BYTES):
         if function(out + offset, one + offset, other + offset) != 0:
-            raise _invalid(offset // POINT_BYTES)
+            raise InvalidPointError(_invalid(offset // POINT_BYTES))
     return result
 
 
@@ -284,7 +284,7 @@ def _refuse_top_bits(points: Points) -> None:
 
 def _refuse_all_but(valid: NDArray[np.bool_]) -> None:
     if not valid.all():
-        raise _invalid(int(np.argmin(valid)))
+        raise InvalidPointError(_invalid(int(np.argmin(valid))))
 
 
 def _compiled(count: int) -> ModuleType | None:
@@ -296,10 +296,8 @@ def _compiled(count: int) -> ModuleType | None:
     return importlib.import_module("psi.compiled.ristretto") if KIND else None
 
 
-def _invalid(row: int) -> InvalidPointError:
-    return InvalidPointError(
-        f"point {row} is not a valid ristretto255 element: the other side is faulty or hostile"
-    )
+def _invalid(row: int) -> str:
+    return f"point {row} is not a valid ristretto255 element: the other side is faulty or hostile"
 
 
 def _dst_prime(dst: bytes) -> bytes:

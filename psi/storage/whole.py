@@ -73,7 +73,7 @@ def _owned(descriptor: int, like: os.stat_result) -> int:
 
 
 def put_new(part: Path, target: Path) -> None:
-    """Give a finished file its name, unless something has it; `part` may be left for removal.
+    """Name a finished file, unless something has the name; `part` may be left for removal.
 
     Raises:
         FileExistsError: Something has the name.

@@ -92,6 +92,9 @@ class FileTexts(Texts):
     def chunks(self) -> Iterator[Chunk]:
         """The chunks of `Texts`, read from the file.
 
+        Yields:
+            A chunk, as `Texts` has them.
+
         Raises:
             ConfigError: The file has changed meanwhile, or is gone.
         """

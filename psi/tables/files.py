@@ -23,7 +23,7 @@ _ARROW_FROM_BYTES = 1 << 21  # below, importing pyarrow costs more than it saves
 
 
 def load_table(path: Path) -> Any:
-    """Read a table: a mapping of columns of text (CSV), or an Arrow table (.parquet, .pq).
+    """Return a file's table: a mapping of columns of text (CSV), or an Arrow table (.parquet, .pq).
 
     A CSV file is UTF-8 and has a header. The separator is a comma, semicolon or tab, whichever
     is most frequent in the header. Blank lines are no rows.
@@ -52,7 +52,7 @@ def taken(table: Any, rows: NDArray[np.intp]) -> dict[str, Any]:
 
 
 def joined(left: Mapping[str, Any], right: Mapping[str, Any], on: Sequence[str]) -> dict[str, Any]:
-    """Put columns of equal length side by side: the left ones, then the right ones but the ID.
+    """Return columns of equal length side by side: the left ones, then the right ones but the ID.
 
     A right column whose name is taken gets "_right" behind it.
     """

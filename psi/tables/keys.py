@@ -81,7 +81,7 @@ def index_keys(
     normalise: Sequence[Callable[[str], str]],
     name: str = "table",
 ) -> KeyIndex:
-    """Encode and group the IDs of a table.
+    """Return the IDs of a table, encoded and grouped.
 
     Args:
         columns: One iterable of values a key column, equally long.

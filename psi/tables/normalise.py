@@ -53,7 +53,7 @@ class Normaliser:
 
     @classmethod
     def parse(cls, text: str) -> "Normaliser":
-        """Read "nfkc,case" or "phone:DE"; "exact" and "" are no steps.
+        """Return the steps in a text such as "nfkc,case" or "phone:DE"; "exact" and "" are none.
 
         Raises:
             ConfigError: A step is unknown, or the library that reads phone numbers is missing.

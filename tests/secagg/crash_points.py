@@ -47,7 +47,7 @@ class Steps:
 
 
 def killed(act: Callable[[], object], at: int) -> bool:
-    """Run ``act`` in a child that is killed before its step ``at``; return whether it was."""
+    """Run `act` in a child that is killed before its step `at`; return whether it was."""
     child = os.fork()
     if child == 0:
         try:
@@ -62,7 +62,7 @@ def killed(act: Callable[[], object], at: int) -> bool:
 
 
 def refused(act: Callable[[], object], at: int) -> bool:
-    """Run ``act`` with step ``at`` failing; return whether that step was reached."""
+    """Run `act` with step `at` failing; return whether that step was reached."""
 
     def full() -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,4 +1,4 @@
-"""A job whose first party keeps its state in a folder, for the suites of ``Party``."""
+"""A job whose first party keeps its state in a folder, for the suites of `Party`."""
 
 import json
 from collections.abc import Sequence

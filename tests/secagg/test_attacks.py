@@ -343,7 +343,7 @@ def test_a_hostile_party_chooses_its_seeds(seed: bytes) -> None:
 
 
 def test_values_that_change_after_they_were_checked_do_not_pass_as_a_sum() -> None:
-    """``encrypt_blocks`` reads the arrays as it goes: NaN by then fails the round, no more."""
+    """`encrypt_blocks` reads the arrays as it goes: NaN by then fails the round, no more."""
     parties = Round.of(parameters(CLIENTS, SHAPES, max_weight=None))
     sent = updates(CLIENTS, SHAPES)
     uploads = parties.uploads(sent[:2])

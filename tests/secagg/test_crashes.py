@@ -165,7 +165,7 @@ def test_certifying_is_cut_anywhere(tmp_path: Path, cut: Cut, older: bool) -> No
 
 @pytest.mark.parametrize("room", [0, 1, 40, 200, 1000])
 def test_a_disk_that_is_full_within_a_write(tmp_path: Path, room: int) -> None:
-    """The operating system itself refuses what goes past ``room`` bytes of a file."""
+    """The operating system itself refuses what goes past `room` bytes of a file."""
     first, _ = rings(tmp_path)
     before = (first.current, first.retired, first.params)
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)

@@ -32,7 +32,7 @@ def half(cut: int) -> int:
 
 
 def open_worst(chosen: Packing, sign: int, excess: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
-    """Open a total in which every error of M honest clients is at its bound, plus ``excess``.
+    """Open a total in which every error of M honest clients is at its bound, plus `excess`.
 
     Returns (the sums that were sent, what the decryptor reads).
     """

@@ -26,7 +26,7 @@ SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 def server(
     parties: Round, uploads: list[bytes], round_id: int = 1, change: Change | None = None
 ) -> bytes:
-    """A server that adds ``uploads``, changes its sums, and writes a total without checks."""
+    """A server that adds `uploads`, changes its sums, and writes a total without checks."""
     aggregator = secagg.Aggregator(parties.params, round_id)
     for upload in uploads:
         aggregator.add(upload)
@@ -142,7 +142,7 @@ def test_seeds_of_another_client(parties: Round, uploads: list[bytes]) -> None:
 
 
 def added(coefficient: int, amount: int) -> Change:
-    """A change of the encrypted sum that decrypts to exactly ``amount`` more."""
+    """A change of the encrypted sum that decrypts to exactly `amount` more."""
 
     def change(total: Any) -> None:
         c0 = total.accumulator._c0

@@ -1,6 +1,6 @@
 """What docs/threat-model.md admits of a server that lies: it reads the key, or compares rounds.
 
-Under ``summed`` c1 is not authenticated, which is why that needs ``honest_server``.
+Under `summed` c1 is not authenticated, which is why that needs `honest_server`.
 
 The server adds D*X^a to the sum of c1, which adds D times a coefficient of the secret key to
 every coefficient of the noise, and moves one coefficient of c0 to where the sum decrypts unless
@@ -27,7 +27,7 @@ UNKNOWN = 3 * (21 + 2**6 + 2) + 8
 
 
 def asked(params: secagg.Parameters, aggregator: secagg.Aggregator, index: int) -> bytes:
-    """The honest total, changed so that it decrypts unless key coefficient ``index`` is 1."""
+    """The honest total, changed so that it decrypts unless key coefficient `index` is 1."""
     total, packing = aggregator.total(), params.packing
     accumulator: Any = aggregator._sums[0].accumulator  # noqa: SLF001  (a server that lies)
     c0 = accumulator._c0  # noqa: SLF001  (a server that lies)

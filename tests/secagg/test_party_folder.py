@@ -56,7 +56,7 @@ def test_a_party_is_not_copied(job: Job) -> None:
 
 
 def in_a_fork(act: Callable[[], object]) -> str:
-    """Run ``act`` in a fork; return what it returned, or the name of what it raised."""
+    """Run `act` in a fork; return what it returned, or the name of what it raised."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

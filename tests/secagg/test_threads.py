@@ -30,7 +30,7 @@ SHAPES: dict[str, tuple[int, ...]] = {"w": (2, 2)}
 
 
 def together(count: int, act: Callable[[int], T]) -> list[T]:
-    """Run ``act`` with each number in a thread of its own, all at once; return what they gave."""
+    """Run `act` with each number in a thread of its own, all at once; return what they gave."""
     start = threading.Barrier(count)
 
     def run(number: int) -> T:
@@ -235,7 +235,7 @@ def test_a_key_that_dies_while_an_equal_one_is_used(kind: str) -> None:
 
 
 def negated(scheme: Any, body: bytes, blocks: int) -> bytes:
-    """A sum whose second polynomials are the negatives of those in ``body``."""
+    """A sum whose second polynomials are the negatives of those in `body`."""
     batches = scheme._batches
     from privfed.he.seal.files import saved, seal
 
@@ -287,7 +287,7 @@ def test_a_block_that_seal_refuses_leaves_nothing_behind(
 
 
 def fails(act: Callable[[], object]) -> PrivFedError:
-    """Run ``act``; return its exception with all that it holds."""
+    """Run `act`; return its exception with all that it holds."""
     with pytest.raises(PrivFedError) as caught:
         act()
     return caught.value

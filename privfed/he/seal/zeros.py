@@ -66,6 +66,9 @@ def encrypt_zeros(key: Any, blocks: int) -> tuple[Words, bytes]:
     """Return `blocks` fresh encryptions of zero: c0 (blocks * 4096 words mod q) and the seeds.
 
     Randomness is SEAL's own, seeded by the operating system for every block.
+
+    Raises:
+        LayoutError: SEAL's bytes have another length.
     """
     encryptor = seal().Encryptor(_context(), key)
     words = np.empty(blocks * RING_DEGREE, np.uint64)
