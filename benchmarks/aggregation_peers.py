@@ -136,7 +136,7 @@ class TenSEALCKKS:
 
 
 class TenSEALBFV(TenSEALCKKS):
-    """TenSEAL's BFV vectors of quantised, weighted integers, one a slot: 4096 [36, 36, 37]."""
+    """TenSEAL's BFV vectors of quantised, weighted integers, one per slot: 4096 [36, 36, 37]."""
 
     name, exact = "tenseal-bfv", True
     _SLOTS = 4096

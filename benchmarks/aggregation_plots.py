@@ -114,7 +114,7 @@ def sweep(points: list[tuple[int, int]], repeats: int) -> list[Row]:
 
 
 def draw(by_size: list[Row], by_clients: list[Row], path: Path) -> None:
-    """Draw bytes a value and seconds, against size and against clients."""
+    """Draw bytes per value and seconds, against size and against clients."""
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 8), layout="constrained")
     for column, (rows, along, label) in enumerate(
         [

@@ -211,7 +211,7 @@ class Arm:
         noise: Whose noise its plan has; None: it has no plan.
         train: Changes the trial's model in place.
         alone: Whether the first party trains by itself.
-        local_steps: Noisy steps a round, of which tuning chooses.
+        local_steps: Noisy steps per round; tuning chooses among these numbers.
         rehearse: A quicker way to train, for tuning.
     """
 

@@ -33,7 +33,7 @@ class Measured(Protocol):
 
     @property
     def accuracies(self) -> list[float]:
-        """One a seed."""
+        """One per seed."""
 
 
 def find(rows: Sequence[Measured], delta: float) -> dict[str, Any]:

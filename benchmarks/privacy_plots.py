@@ -1,4 +1,4 @@
-"""The picture of benchmarks.privacy_accuracy: accuracy against ε, an arm a line.
+"""The picture of benchmarks.privacy_accuracy: accuracy against ε, one line per arm.
 
 Run: python -m benchmarks.privacy_plots RESULTS.json FILE.png
 """

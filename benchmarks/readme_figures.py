@@ -70,7 +70,7 @@ def _accuracy(row: Row | None) -> str:
 
 
 def psi(rows: Sequence[Row]) -> str:
-    """Return what each protocol assumes, its seconds by size, and its bytes an item."""
+    """Return what each protocol assumes, its seconds by size, and its bytes per item."""
     # All are semi-honest: spu's RR22 runs without the checks of its malicious variant.
     tools = {
         "psi-ecdh": ("psi, `ecdh`", "semi-honest; DDH"),

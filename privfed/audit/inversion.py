@@ -30,7 +30,7 @@ def rows_by_unit(weight: Floats, bias: Floats) -> Floats:
         bias: (units,) gradient, in the same proportion.
 
     Returns:
-        (candidates, d): one for each unit whose bias gradient is not too small to divide by.
+        (candidates, d): one per unit whose bias gradient is not too small to divide by.
     """
     strong = np.abs(bias) > 1e-4 * max(float(np.abs(bias).max()), 1e-30)
     found: Floats = weight[strong] / bias[strong, None]
@@ -101,7 +101,7 @@ class Reader:
             start += width
 
     def read(self, rows: Floats) -> Floats:
-        """Turn features (n, d) into a number a column, (n, columns): its code or its value."""
+        """Turn features (n, d) into one number per column, (n, columns): its code or its value."""
         read = np.empty((len(rows), len(self.names)))
         for nth, (column, places) in enumerate(
             zip(self._encoder.columns, self._places, strict=True)

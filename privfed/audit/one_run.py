@@ -142,7 +142,7 @@ def guess(scores: NDArray[np.float64], each_side: int) -> NDArray[np.int8]:
     """Guess "in" (1) for the highest scores, "out" (-1) for the lowest, and abstain (0) between.
 
     Args:
-        scores: One a canary.
+        scores: One per canary.
         each_side: Guesses of either kind, fixed before the scores are seen.
 
     Returns:

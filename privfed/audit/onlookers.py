@@ -327,7 +327,7 @@ class SecondPartyUnderShares:
     Args:
         step: The other party's step.
         plan: A plan of two parties with noise="shares".
-        randomness: One source a party.
+        randomness: One source per party.
         insider: Whether it subtracts its own part; an outsider sees the sum.
     """
 

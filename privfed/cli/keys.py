@@ -1,4 +1,4 @@
-"""`privfed keys`: the life of a party's keys, one folder a party."""
+"""`privfed keys`: the life of a party's keys, one folder per party."""
 
 from __future__ import annotations
 

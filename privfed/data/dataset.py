@@ -31,7 +31,7 @@ class Dataset:
         ids: (n,) the rows' IDs, which may repeat; None where the source has none.
         features: (n, encoder.num_features) float32.
         labels: (n,) class numbers from 0.
-        class_names: One name a class.
+        class_names: One name per class.
         encoder: What made the features, for new rows.
         cleaning: What was changed; None for data that need no cleaning.
     """

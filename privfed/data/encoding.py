@@ -30,7 +30,7 @@ _MISSING_NUMBER = -1.0
 class Encoder:
     """Turns raw rows into features; it is fitted on no rows, so every party has the same one.
 
-    `codes` gives one feature a column (the paper's encoding): text columns their integer code,
+    `codes` gives one feature per column (the paper's encoding): text columns their integer code,
     numeric ones their number scaled to [0, 1] by the public range, -1 where missing. A column
     with `raw_codes` keeps its number, and `missing_as` where missing.
 
@@ -59,7 +59,7 @@ class Encoder:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """One name a feature, such as "Rating" or "Season=summer"."""
+        """One name per feature, such as "Rating" or "Season=summer"."""
         names: list[str] = []
         for column in self.columns:
             if self.encoding == "codes":

@@ -39,9 +39,9 @@ def calibrate(
         rows: Training rows of each party, ≥ 1.
         rounds: Rounds in all, ≥ 1.
         l2_clip_norm: Bound on one row's part of a sum, > 0.
-        sampling_rates: One a party in (0, 1]; or give `expected_batch_size`.
+        sampling_rates: One per party in (0, 1]; or give `expected_batch_size`.
         expected_batch_size: Rows expected in a party's batch; one with fewer takes all.
-        steps_per_round: One a party. None: local noise goes once over the rows, others step once.
+        steps_per_round: One per party. None: with local noise once over the rows, else one step.
         placements: For each unit its rows at each party; None: every row is a unit of its own.
         privacy_unit: What is protected, in words.
         quorum: As in `PrivacyPlan`; None: all parties.

@@ -103,7 +103,7 @@ def _flags(results: AuditResults) -> Table:
 
 
 def _beside(results: AuditResults) -> list[Table]:
-    """Return each recovered row beside the true one: an attribute a line, an onlooker a column."""
+    """Return each recovered row beside the true one, one line per attribute."""
     tables = []
     for number, said in enumerate(results.beside.rows, start=1):
         columns = [

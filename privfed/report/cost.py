@@ -1,4 +1,4 @@
-"""What learning together costs: bytes and seconds a round, in words and in pictures."""
+"""What learning together costs: bytes and seconds per round, in words and in pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRAFFIC_KEY = (
 
 
 def plaintext_bytes(view: View, split: str) -> float | None:
-    """Return the bytes a round of all parties' updates as float32, if an arm sent them so."""
+    """Return the bytes per round of all parties' updates as float32, if an arm sent them so."""
     for line in view.lines(split, "float"):
         return view.summary(split, line).upload_bytes_per_round
     return None
@@ -28,7 +28,7 @@ def plaintext_bytes(view: View, split: str) -> float | None:
 
 @dataclass(frozen=True)
 class Encryption:
-    """Seconds a round from an update to the mean, under encryption and in the clear."""
+    """Seconds per round from an update to the mean, under encryption and in the clear."""
 
     line: Line
     seconds: float
@@ -54,13 +54,13 @@ def encryption(view: View, split: str) -> Encryption | None:
 
 
 def _exchange(run: Run) -> float:
-    """Return the seconds a round that are neither training nor evaluation."""
+    """Return the seconds per round that are neither training nor evaluation."""
     spent = sum(_finite(run.seconds.get(phase)) for phase in EXCHANGE)
     return spent / max(run.rounds, 1)
 
 
 def traffic_bars(view: View, split: str) -> Picture | None:
-    """Draw bytes a round, arm by arm; None where no arm sends anything."""
+    """Draw bytes per round, arm by arm; None where no arm sends anything."""
     plain = plaintext_bytes(view, split)
     groups = []
     for line in view.lines(split):
@@ -102,7 +102,7 @@ def phase_colours(view: View, split: str) -> dict[str, str]:
 
 
 def phase_bars(view: View, split: str) -> Picture | None:
-    """Draw seconds a round by phase, stacked, arm by arm; None where no time was recorded."""
+    """Draw seconds per round by phase, stacked, arm by arm; None where no time was recorded."""
     colours = phase_colours(view, split)
     groups = []
     for line in view.lines(split):

@@ -83,7 +83,7 @@ def _paper_row(whose: str, arm: PaperArm) -> tuple[str, ...]:
 
 
 def split_table(view: View) -> Table:
-    """Return test accuracies, also on unseen rows: an arm a row, a split two columns."""
+    """Return test accuracies, also on unseen rows: one row per arm, two columns per split."""
     lines: list[Line] = list(dict.fromkeys(x for split in view.splits for x in view.lines(split)))
     rows = []
     for line in lines:

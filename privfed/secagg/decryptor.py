@@ -71,7 +71,7 @@ class _Seen:
 
 
 class Decryptor:
-    """Decrypts one total a round, never a second one. Safe under threads; a context manager.
+    """Decrypts one total per round, never a second one. Safe under threads; a context manager.
 
     Args:
         params: What all parties agreed on.
@@ -91,7 +91,7 @@ class Decryptor:
         self._params, self._key = params, key
         self._parts = Parts(params)
         self._quantizer = Quantizer(params)
-        self._prepared: dict[int, list[_Prepared]] = {}  # by round: one a part
+        self._prepared: dict[int, list[_Prepared]] = {}  # by round: one per part
         if not isinstance(state, Journal):
             state = Journal(state, "decryptor", params.fingerprint + key.id)
         self._journal = state

@@ -18,7 +18,7 @@ from privfed.secagg.schemes import Zero
 from privfed.secagg.state import Journal
 from privfed.secagg.tags import TAG_MODULUS, TAGS
 
-Zeros = tuple[Zero, ...]  # one a part
+Zeros = tuple[Zero, ...]  # one per part
 _MOST_AHEAD = 1_000_000
 
 

@@ -24,7 +24,7 @@ _BLOCK_BYTES = 16
 
 
 class Masks:
-    """One party's side of the pairwise masks. Holds one shared secret a party."""
+    """One party's side of the pairwise masks. Holds one shared secret per party."""
 
     def __init__(self, params: Parameters, identity: Identity) -> None:
         self._params, self._identity = params, identity

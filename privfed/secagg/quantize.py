@@ -22,7 +22,7 @@ class Update:
 
     views: list[npt.NDArray[Any]] = field(repr=False)
     digits: list[int] = field(repr=False)
-    # Grid steps a value, which would reveal the weight; None: the values are integers already.
+    # Grid steps per value, which would reveal the weight; None: the values are integers already.
     factor: float | None = field(repr=False)
 
     @property

@@ -20,7 +20,7 @@ AHEAD = ("prepare", "announce", "expect")
 """Phases of a round that need no update, in their order."""
 
 Updates = Sequence[Mapping[str, Any]] | Mapping[int, Mapping[str, Any]]
-"""One update a party, in the roster's order; or those of some, by roster place."""
+"""One update per party, in the roster's order; or those of some, by roster place."""
 
 Opened = TypeVar("Opened", Result, IntegerResult)
 
@@ -59,7 +59,7 @@ class Simulation:
     Attributes:
         params: What all parties agreed on.
         key: The parties' shared key.
-        encryptors: One a party, in the roster's order.
+        encryptors: One per party, in the roster's order.
         decryptor: That of the one party that opens totals.
 
     Raises:
@@ -112,9 +112,9 @@ class Simulation:
         """Run a round: encrypt, upload, aggregate, and decrypt the total once.
 
         Args:
-            updates: One a party; by roster place where only some take part.
+            updates: One per party; by roster place where only some take part.
             round_id: The round; its number is higher than the last one's.
-            weights: One a party of the roster, where the parameters carry weights.
+            weights: One per party of the roster, where the parameters carry weights.
 
         Returns:
             The mean with what is said of it, and what the round cost.

@@ -64,7 +64,7 @@ class Tags:
         """Return `count` integers for the values of roster place `sender`.
 
         `name` is the round's and part's; `wide` values may be any 64-bit integers; `masks`,
-        one a tag, add up to 0 mod 2^61 - 1 over the senders.
+        one per tag, add up to 0 mod 2^61 - 1 over the senders.
         """
         mask = 2**self._base_bits - 1
         limbs = _ALL_LIMBS if wide else self._limbs

@@ -49,7 +49,7 @@ class FloatAveraging:
     """Plain federated averaging in float32, as McMahan et al. write it (arXiv 1602.05629).
 
     Args:
-        weights: One a party, such as its number of training rows.
+        weights: One per party, such as its number of training rows.
     """
 
     def __init__(self, weights: Sequence[float]) -> None:
@@ -80,7 +80,7 @@ class SecureAveraging:
 
     Args:
         template: Arrays in the shape of an update.
-        weights: One whole number a party; None averages evenly and sends no weights.
+        weights: One whole number per party; None averages evenly and sends no weights.
         max_weight: Public bound on a weight.
         clip_range: Public bound on the magnitude of an update's values.
         scheme: "packed", or "reference" for the same integers in the clear; with

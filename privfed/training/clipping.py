@@ -46,7 +46,7 @@ class RowGradients(Protocol):
         """Return the squared L2 norm of each row's gradient, (b,)."""
 
     def weighted_sum(self, factors: NDArray[np.float64], out: list[NDArray[np.float64]]) -> None:
-        """Write the sum of factors (b,) times gradients into one array a parameter."""
+        """Write the sum of factors (b,) times gradients into one array per parameter."""
 
 
 @dataclass(frozen=True)

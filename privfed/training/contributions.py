@@ -41,7 +41,7 @@ class Contributor(Protocol):
 
 
 class RecordGradients:
-    """Record-level: clipped gradients of the rows that secret coins draw, one step a round.
+    """Record-level: clipped gradients of the rows that secret coins draw, one step per round.
 
     Args:
         model: The global model, whose weights are read every round.

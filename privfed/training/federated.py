@@ -38,7 +38,7 @@ def train_federated(
     seed: int,
     on_round: OnRound,
 ) -> None:
-    """Train `model` in place, one local epoch of every party a round.
+    """Train `model` in place, one local epoch of every party per round.
 
     Before each round the parties prepare what needs no update. Then the paper's steps: 1 they train
     locally; 2 they encrypt the update and upload it; 3 the server aggregates; 4 it returns the

@@ -1,4 +1,4 @@
-"""One noisy sum over all parties a round: whose noise it is, and who could see what before it.
+"""One noisy sum over all parties per round: whose noise it is, and who sees what before it.
 
 `privfed.dp.plan` says what each costs. All parties run in this process; between them and the server
 of `SharedNoise` nothing passes but bytes.
@@ -36,7 +36,7 @@ class Released(Exchange):
 
 
 class NoisySums(Protocol):
-    """Releases one noisy sum a round."""
+    """Releases one noisy sum per round."""
 
     plan: PrivacyPlan
 
@@ -44,7 +44,7 @@ class NoisySums(Protocol):
         """Do the work that needs no sum yet; called before parties compute, or not at all."""
 
     def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
-        """Release a round's sum of one clipped sum a party; None for a party that is absent.
+        """Release a round's sum of one clipped sum per party; None for a party that is absent.
 
         Raises:
             QuorumError: Fewer parties than the plan's quorum; nothing is released.
@@ -83,7 +83,7 @@ class LocalNoise(_Gaussian):
 
     Args:
         plan: A plan with noise="local".
-        randomness: One source a party; None: fresh secret ones.
+        randomness: One source per party; None: fresh secret ones.
         simulation: Whether seeded sources are meant.
 
     Raises:
@@ -148,7 +148,7 @@ class SharedNoise:
 
     Args:
         plan: A plan with noise="shares".
-        randomness: One source a party; None: fresh secret ones.
+        randomness: One source per party; None: fresh secret ones.
         scheme: "packed", or "reference" for the same integers in the clear.
         simulation: Whether seeded sources are meant.
 

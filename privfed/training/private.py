@@ -1,4 +1,4 @@
-"""Training on noisy sums: one a round, which the budget pays for before it is made."""
+"""Training on noisy sums: one per round, which the budget pays for before it is made."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def train_private(
 
     Args:
         model: The global model.
-        contributors: One a party of the plan, in its order.
+        contributors: One per party of the plan, in its order.
         sums: How the noisy sum is made; brings the plan.
         budget: What may be spent.
         optimizer: Steps on the model's parameters; all that it does is post-processing.

@@ -16,8 +16,8 @@ def place_items(flat: Any, n: int, table: Any, visited: Any, parents: Any, queue
         n: How many items there are.
         table: -1 for each bin; becomes 3·item + hash index where a bin is taken.
         visited: -1 for each bin; scratch space.
-        parents: Scratch space, one entry a bin.
-        queue: Scratch space, one entry a bin.
+        parents: Scratch space, one entry per bin.
+        queue: Scratch space, one entry per bin.
 
     Returns:
         How many items were placed before one could not be: n if all were.

@@ -39,7 +39,7 @@ def key_names(on: str | Sequence[str] | None) -> list[str]:
 
 
 def key_columns(table: Any, on: str | Sequence[str] | None, name: str) -> list[Column]:
-    """Return the values of a table's key columns, one sequence a column, one value a row.
+    """Return the values of a table's key columns, one sequence per column, one value per row.
 
     Args:
         table: A list, tuple, range, one-dimensional array, Series or Arrow array (then `on` is

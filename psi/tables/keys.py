@@ -84,10 +84,10 @@ def index_keys(
     """Return the IDs of a table, encoded and grouped.
 
     Args:
-        columns: One iterable of values a key column, equally long.
+        columns: One iterable of values per key column, equally long.
         duplicates: "error" refuses a repeated ID, "first" keeps the first row of each, "all"
             keeps every row.
-        normalise: One function a key column, applied to the text of each value.
+        normalise: One function per key column, applied to the text of each value.
         name: What to call the table in errors.
 
     Raises:
@@ -144,7 +144,7 @@ def _single_column_of_texts(
 
 
 def _grouped(texts: Texts, words: MissingWords) -> tuple[Sequence[bytes], Rows, Rows]:
-    """Return what `_row_by_row` returns, many times faster and without an object a row.
+    """Return what `_row_by_row` returns, many times faster and without an object per row.
 
     Texts are told apart by 128-bit digests under a secret key: of n texts, two would be taken for
     one with probability n^2 / 2^129.

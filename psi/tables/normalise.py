@@ -91,7 +91,7 @@ class Normaliser:
 
 
 def normalisers(normalise: Normalise, on: Sequence[str]) -> list[Callable[[str], str]]:
-    """Return one function a key column.
+    """Return one function per key column.
 
     Args:
         normalise: Steps for every column, steps by column name, the caller's own function for

@@ -164,7 +164,7 @@ class Slots(_Batched):
 
 
 class CKKS(_Batched):
-    """CKKS: one value a slot, as a share of the range."""
+    """CKKS: one value per slot, as a share of the range."""
 
     name = "ckks"
     exact = False

@@ -1,7 +1,7 @@
 """Exact BFV sums at about the size of plaintext; the server needs numpy alone.
 
 A party's payload is c0 = zero + round(q*m/t), cut of the low bits that carry only noise; c1
-travels as one 64-byte seed a block of 4096 coefficients. The server adds c0 mod q. Decrypting
+travels as one 64-byte seed per block of 4096 coefficients. The server adds c0 mod q. Decrypting
 needs sum(c1)*s, which depends on the seeds alone: in the "seeds" mode the decryptor rebuilds it
 from what the senders signed, so a total that is not exactly their sum decrypts to noise.
 """
@@ -49,7 +49,7 @@ class Packed:
         return -(-self.words(values) // RING_DEGREE)
 
     def seed_bytes(self, values: int) -> int:
-        """Return 64 bytes a block."""
+        """Return 64 bytes per block."""
         return _SEED_BYTES * self._blocks(values)
 
     def payload_bytes(self, values: int) -> int:
