@@ -11,7 +11,7 @@ ELSEWHERE = {"privfed/keys": ("tests/secagg/test_keys.py", "tests/secagg/test_ce
 
 
 def git(*arguments: str) -> str:
-    """What git says of this tree."""
+    """Return what git says of this tree."""
     return subprocess.run(
         ["git", "-C", ROOT, *arguments],
         check=True,
@@ -21,7 +21,7 @@ def git(*arguments: str) -> str:
 
 
 def changed() -> list[Path]:
-    """The files that differ, those git does not know yet among them."""
+    """Return the files that differ, those git does not know yet among them."""
     since = git("merge-base", "HEAD", "main").strip()
     names = git("diff", "--name-only", "-z", since)
     names += git("ls-files", "--others", "--exclude-standard", "-z")
@@ -51,7 +51,7 @@ def tests_of(path: Path) -> Iterator[Path]:
 
 
 def chosen(paths: list[Path]) -> list[str]:
-    """What pytest is to run for these changes."""
+    """Return what pytest is to run for these changes."""
     found = {place.as_posix() for path in paths for place in tests_of(path)}
     return [*ALWAYS, *sorted(place for place in found if (ROOT / place).exists())]
 

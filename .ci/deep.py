@@ -21,7 +21,7 @@ MOST_SECONDS = 3600
 
 
 def tree() -> str:
-    """What stands for the code as it is."""
+    """Return what stands for the code as it is."""
     digest = hashlib.sha256()
     for top in CODE:
         for path in sorted((ROOT / top).rglob("*")) or [ROOT / top]:
@@ -32,7 +32,7 @@ def tree() -> str:
 
 
 def parts() -> dict[str, list[str]]:
-    """What there is to do, each with its command."""
+    """Return what there is to do, each with its command."""
     collected = subprocess.run(
         [*PYTEST, "--collect-only", "-m", "deep"],
         cwd=ROOT,
@@ -68,7 +68,7 @@ def passed(command: list[str]) -> tuple[bool, str, float]:
 
 
 def kept(code: str) -> dict[str, float]:
-    """The parts that have passed on this code, with their seconds."""
+    """Return the parts that have passed on this code, with their seconds."""
     if not KEPT.exists():
         return {}
     found = json.loads(KEPT.read_text("utf-8"))
