@@ -2,11 +2,12 @@
 
 import io
 import tomllib
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import grimp
 import matplotlib as mpl
 import networkx as nx
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
@@ -18,7 +19,9 @@ PICTURE = DOCS / "architecture.svg"
 
 _PACKAGES = {"privfed": "#2f5d8a", "psi": "#8a4b2f"}
 _SHADE = "#dbe8f4"  # of what the upper package takes from the lower
-_UNDER_ALL = ("privfed.errors", "psi.errors")  # nearly everybody imports them: no arrows
+_LENT = "privfed takes psi's public rooms alone"
+# Many import them: no arrows.
+_UNDER_ALL = ("privfed.errors", "psi.errors", "psi.storage")
 _WIDTH, _HEIGHT, _BESIDE, _BELOW = 1.25, 0.38, 1.6, 0.82  # of a box, and from one to the next
 _MARGIN = 0.25
 
@@ -26,7 +29,7 @@ Place: TypeAlias = tuple[float, float]
 
 
 def rooms() -> "nx.DiGraph[str]":
-    """Who imports whom: an edge for each pair of rooms, the two packages' files and folders."""
+    """Return who imports whom: an edge for each pair of rooms, files and folders alike."""
     imports = grimp.build_graph(*_PACKAGES)
     graph: nx.DiGraph[str] = nx.DiGraph()
     for module in imports.modules:
@@ -39,9 +42,8 @@ def rooms() -> "nx.DiGraph[str]":
 
 
 def floors() -> dict[str, list[list[str]]]:
-    """The floors of each package from the top, as the import contracts declare them."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
-    layered = [one["layers"] for one in contracts["contracts"] if one["type"] == "layers"]
+    """Return the floors of each package from the top, as the import contracts declare them."""
+    layered = [one["layers"] for one in _contracts() if one["type"] == "layers"]
     found = {}
     for layers in layered:
         rows = [[room.strip() for room in layer.split("|")] for layer in layers]
@@ -49,18 +51,22 @@ def floors() -> dict[str, list[list[str]]]:
     return found
 
 
+def public() -> set[str]:
+    """Return the rooms of the lower package that the upper one may import from, by contract."""
+    [contract] = [one for one in _contracts() if one["name"] == _LENT]
+    closed = {".".join(name.split(".")[:2]) for name in contract["forbidden_modules"]}
+    return {room for row in floors()["psi"] for room in row} - closed
+
+
 def draw() -> str:
-    """The picture as SVG, the same for the same imports and contracts."""
+    """Return the picture as SVG, the same for the same imports and contracts."""
     shown = rooms()
     shown.remove_nodes_from(_UNDER_ALL)
     # An arrow that a chain of others implies would only be in the way.
     arrows: nx.DiGraph[str] = nx.transitive_reduction(shown)
     # Where the packages meet, a shade says enough: arrows would cross the whole picture.
-    across_packages = [
-        (one, other) for one, other in shown.edges if _package(one) != _package(other)
-    ]
-    lent = {lower for _, lower in across_packages}
-    arrows.remove_edges_from(across_packages)
+    arrows.remove_edges_from([ends for ends in arrows.edges if len(set(map(_package, ends))) > 1])
+    lent = public()
     places = _placed()
     across, up = zip(*places.values(), strict=True)
     left, right = min(across) - _MARGIN, max(across) + _WIDTH + _MARGIN
@@ -90,6 +96,12 @@ def draw() -> str:
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
 
 
+def _contracts() -> list[dict[str, Any]]:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    contracts: list[dict[str, Any]] = settings["tool"]["importlinter"]["contracts"]
+    return contracts
+
+
 def _placed() -> dict[str, Place]:
     """The lower left corner of each room's box."""
     places: dict[str, Place] = {}
@@ -111,9 +123,11 @@ def _arrow(upper: Place, lower: Place, colour: str) -> FancyArrowPatch:
     lean = max(-0.4, min(0.4, to_right / 6)) * _WIDTH
     start = (upper[0] + _WIDTH / 2 + lean, upper[1])
     end = (lower[0] + _WIDTH / 2 - lean, lower[1] + _HEIGHT)
+    # Past the rooms between: around them on the outside.
+    bend = 0.0 if upper[1] - lower[1] < 1.5 * _BELOW else -0.15 * np.sign(to_right)
     return FancyArrowPatch(
-        start, end, arrowstyle="-|>", mutation_scale=9, lw=0.9, shrinkA=0, shrinkB=0,
-        color=colour, alpha=0.6,
+        start, end, arrowstyle="-|>", connectionstyle=f"arc3,rad={bend}", mutation_scale=9,
+        shrinkA=0, shrinkB=0, lw=0.9, color=colour, alpha=0.6,
     )  # fmt: skip
 
 
