@@ -7,9 +7,10 @@ and the table between the README's two markers of that name; the second writes t
 """
 
 import argparse
-import dataclasses
 import re
 from pathlib import Path
+
+from msgspec import structs
 
 from benchmarks.readme_figures import TABLES, figures
 from privfed.experiment import Results
@@ -20,8 +21,8 @@ ROOT = Path(__file__).parent.parent
 
 def without_histories(results: Results) -> Results:
     """Drop what is too long for a repository and what no table shows."""
-    return dataclasses.replace(
-        results, runs=[dataclasses.replace(run, history={}, model=None) for run in results.runs]
+    return structs.replace(
+        results, runs=[structs.replace(run, history={}, model=None) for run in results.runs]
     )
 
 

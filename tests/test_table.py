@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 from rich.console import Console
@@ -20,15 +21,15 @@ TABLE = Table(
 
 
 def printed(table: Table, width: int = 80) -> str:
-    written = io.StringIO()
-    Console(file=written, width=width).print(for_terminal(table))
-    return written.getvalue()
+    text = io.StringIO()
+    Console(file=text, width=width).print(for_terminal(table))
+    return text.getvalue()
 
 
 def html(table: Table) -> str:
     templates = FileSystemLoader(Path(page.__file__).parent)
-    parts = Environment(loader=templates, autoescape=True).get_template("parts.html.j2").module
-    return str(parts.cells(table))  # type: ignore[attr-defined]
+    parts: Any = Environment(loader=templates, autoescape=True).get_template("parts.html.j2").module
+    return str(parts.cells(table))
 
 
 def test_markdown_escapes_what_would_end_a_cell() -> None:

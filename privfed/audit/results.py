@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from privfed.audit.checks import Checked, LowerBound
 from privfed.audit.membership import Membership
 from privfed.audit.onlookers import Attack, Beside
 from privfed.errors import ConfigError
-from psi.storage import whole_file
+from psi.storage import json_bytes, json_read, whole_file
 
 SCHEMA_VERSION = 2
 
@@ -144,8 +142,14 @@ class AuditResults:
         return all(verdict.held for verdict in self.verdicts)
 
     def to_json(self) -> str:
-        """Return the results as JSON; refuses NaN, which JSON cannot carry."""
-        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False, ensure_ascii=False)
+        """Return the results as JSON, read once by its own types.
+
+        Raises:
+            ValueError: A number is not finite, which JSON cannot carry, or out of its range.
+        """
+        text = json_bytes(self, indent=1)
+        json_read(text, AuditResults)
+        return text.decode()
 
     def write(self, path: Path) -> None:
         """Write atomically: a reader sees the old file or the new one.

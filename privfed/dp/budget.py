@@ -6,22 +6,38 @@ import functools
 import itertools
 import json
 import math
-import operator
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
+import msgspec
 from dp_accounting.pld import privacy_loss_distribution as pld
 
 from privfed.dp.accounting import ADJACENCY
 from privfed.dp.plan import PrivacyPlan
 from privfed.errors import BudgetExceededError, ConfigError, ReplayError
 from privfed.rounding import as_given, at_most
-from psi.storage import Process, Record
+from psi.storage import Process, Record, json_read
 
-_VERSION = 1
+_VERSION: Literal[1] = 1
 _GRID = 2e-3  # of the composed loss
+
+
+class _Paid(msgspec.Struct, frozen=True):
+    plan: dict[str, Any]
+    rounds: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """The file."""
+
+    version: Literal[1]
+    epsilon: float
+    delta: float
+    privacy_unit: str
+    adjacency: str
+    spent: list[_Paid]
 
 
 @dataclass
@@ -194,21 +210,16 @@ class PrivacyBudget:
             self._write()
             return
         try:
-            kept: dict[str, Any] = json.loads(text)
-            if kept["version"] != _VERSION:
+            kept = json_read(text, _Kept)
+            spent = [_Spent(PrivacyPlan.from_dict(each.plan), each.rounds) for each in kept.spent]
+            if any(each.rounds > each.plan.rounds for each in spent):
                 raise ValueError
-            granted = (kept["epsilon"], kept["delta"], kept["privacy_unit"])
-            spent = [
-                _Spent(PrivacyPlan.from_dict(each["plan"]), operator.index(each["rounds"]))
-                for each in kept["spent"]
-            ]
-            if any(not 0 <= each.rounds <= each.plan.rounds for each in spent):
-                raise ValueError
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except ValueError:
             raise ConfigError(
                 f"{self._file} is no privacy budget: restore it from a copy; a new one would "
                 "forget what is spent"
             ) from None
+        granted = (kept.epsilon, kept.delta, kept.privacy_unit)
         if granted != (self.epsilon, self.delta, self.privacy_unit):
             raise ConfigError(
                 f"{self._file} grants epsilon={granted[0]} at delta={granted[1]} for "
@@ -217,18 +228,9 @@ class PrivacyBudget:
         self._spent = {each.plan.fingerprint: each for each in spent}
 
     def _write(self) -> None:
-        kept = {
-            "version": _VERSION,
-            "epsilon": self.epsilon,
-            "delta": self.delta,
-            "privacy_unit": self.privacy_unit,
-            "adjacency": ADJACENCY,
-            "spent": [
-                {"plan": each.plan.to_dict(), "rounds": each.rounds}
-                for each in self._spent.values()
-            ],
-        }
-        self._file.write(json.dumps(kept, indent=1))
+        spent = [_Paid(each.plan.to_dict(), each.rounds) for each in self._spent.values()]
+        kept = _Kept(_VERSION, self.epsilon, self.delta, self.privacy_unit, ADJACENCY, spent)
+        self._file.write(json.dumps(msgspec.to_builtins(kept), indent=1))
 
 
 def _compose(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NoReturn, get_args
+
+import msgspec
 
 from privfed.dp import Noise
 from privfed.errors import ConfigError
@@ -32,8 +33,7 @@ _WAYS: dict[tuple[Trains, Privacy], tuple[Aggregation, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Arm:
+class Arm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One way of learning, as it runs and as results.json keeps it.
 
     The code that runs an arm and the code that reports on it decide by the typed fields here;

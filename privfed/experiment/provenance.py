@@ -10,10 +10,13 @@ import platform
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from privfed import __version__
 from privfed.data import Dataset
+from privfed.data.dataset import DataKind
+from privfed.experiment.results import Count
 from privfed.experiment.settings import Settings
 
 _PACKAGES = (
@@ -27,6 +30,20 @@ _PACKAGES = (
     "cryptography",
     "rbcl",
 )
+
+
+class DataOrigin(msgspec.Struct, frozen=True, kw_only=True):
+    """What `provenance` says of the data, and what of it a report reads."""
+
+    kind: DataKind | None = None  # None in older files, where it is not known
+    dataset: str | None = None
+    source: str | None = None
+    is_surrogate: bool
+    sha256: str | None = None
+    rows: Count | None = None
+    distinct_ids: Count | None = None
+    encoding: str | None = None
+    cleaning: dict[str, Any] | None = None
 
 
 def provenance(settings: Settings, dataset: Dataset, command: str | None = None) -> dict[str, Any]:
@@ -60,17 +77,19 @@ def origin(dataset: Dataset, command: str | None = None) -> dict[str, Any]:
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)),
         },
-        "data": {
-            "kind": dataset.kind,
-            "dataset": dataset.name,
-            "source": dataset.source,
-            "is_surrogate": dataset.is_surrogate,
-            "sha256": dataset.sha256,
-            "rows": len(dataset),
-            "distinct_ids": None if dataset.ids is None else len(np.unique(dataset.ids)),
-            "encoding": dataset.encoder.encoding,
-            "cleaning": dataset.cleaning.to_dict() if dataset.cleaning else None,
-        },
+        "data": msgspec.structs.asdict(
+            DataOrigin(
+                kind=dataset.kind,
+                dataset=dataset.name,
+                source=dataset.source,
+                is_surrogate=dataset.is_surrogate,
+                sha256=dataset.sha256,
+                rows=len(dataset),
+                distinct_ids=None if dataset.ids is None else len(np.unique(dataset.ids)),
+                encoding=dataset.encoder.encoding,
+                cleaning=dataset.cleaning.to_dict() if dataset.cleaning else None,
+            )
+        ),
     }
 
 

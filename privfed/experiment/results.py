@@ -5,151 +5,166 @@ The JSON form is documented field by field in docs/results.md and versioned by S
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
+import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
 
 from privfed.dp import Noise
 from privfed.errors import ConfigError
 from privfed.experiment.arms import Arm
-from psi.storage import whole_file
+from psi.storage import json_bytes, whole_file
 
 SCHEMA_VERSION = 4
 EXCHANGE = ("prepare", "encrypt", "aggregate", "decrypt")
 """Phases of a round between the updates and their mean, with what is made ahead of them."""
 
 
-@dataclass(frozen=True)
-class Range:
-    """What a number that is read back may be; without one, at least 0."""
+_MOST = 10**15  # no count, byte, second or loss here is larger
+Count = Annotated[int, Meta(ge=0, le=_MOST)]
+KnownNumber = Annotated[float, Meta(ge=0.0, le=float(_MOST))]
+KnownShare = Annotated[float, Meta(ge=0.0, le=1.0)]
+_Bound = Annotated[float, Meta(ge=-float(_MOST), le=float(_MOST))]
+Interval = tuple[_Bound, _Bound]  # Student's t knows nothing of 0 and 1
 
-    least: float
-    most: float
-
-
-Share = Annotated[float, Range(0.0, 1.0)]
-Interval = tuple[  # Student's t knows nothing of 0 and 1
-    Annotated[float, Range(-math.inf, math.inf)], Annotated[float, Range(-math.inf, math.inf)]
-]
+# A null in the place of these is a number that was not finite when it was written: NaN once read.
+if TYPE_CHECKING:
+    Number = float
+    Share = float
+else:
+    Number = Annotated[KnownNumber | None, Meta(extra={"null": "NaN"})]
+    Share = Annotated[KnownShare | None, Meta(extra={"null": "NaN"})]
 
 HISTORY: Mapping[str, Any] = {
-    "train_accuracy": Share, "test_accuracy": Share, "test_auc": Share, "weights_sha256": str,
-}  # fmt: skip
-"""The columns of `Run.history` that are not plain numbers."""
+    **dict.fromkeys(("train_accuracy", "test_accuracy", "test_auc"), list[KnownShare | None]),
+    "weights_sha256": list[str | None],
+}
+"""The columns of `Run.history` that are not lists of `KnownNumber | None`."""
 
 
-@dataclass(frozen=True)
-class PrivacyCost:
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of the file."""
+
+    def __post_init__(self) -> None:
+        for name in _nan_for_null(type(self)):
+            if getattr(self, name) is None:
+                msgspec.structs.force_setattr(self, name, math.nan)
+
+
+@cache
+def _nan_for_null(kind: type[_Record]) -> tuple[str, ...]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return tuple(name for name, hint in hints.items() if hint in (Number, Share))
+
+
+class PrivacyCost(_Record, frozen=True):
     """An ε that is never without what it means."""
 
-    epsilon: float  # spent by the worst-placed unit, whoever looks
-    epsilon_outsider: float  # of that for somebody who sees the models and put nothing in
-    target_epsilon: float  # asked
-    delta: float
+    epsilon: Number  # spent by the worst-placed unit, whoever looks
+    epsilon_outsider: Number  # of that for somebody who sees the models and put nothing in
+    target_epsilon: Number  # asked
+    delta: Number
     noise: (
         Noise  # "local": full noise a party; "shares": under encryption; "central": at the server
     )
-    quorum: int  # parties whose noise a round needs
-    colluders: int  # parties whose shares of the noise may be known or missing
+    quorum: Count  # parties whose noise a round needs
+    colluders: Count  # parties whose shares of the noise may be known or missing
     adjacency: str
     privacy_unit: str
     sampling: str
     accountant: str
-    noise_multiplier: float
-    l2_clip_norm: float
-    sampling_rate: tuple[float, ...]  # one a party
-    steps: tuple[int, ...]  # one a party
-    epsilon_single_row: float  # what a unit with one row at one party spends
+    noise_multiplier: Number
+    l2_clip_norm: Number
+    sampling_rate: tuple[KnownNumber, ...]  # one a party
+    steps: tuple[Count, ...]  # one a party
+    epsilon_single_row: Number  # what a unit with one row at one party spends
 
 
-@dataclass(frozen=True)
-class Overlap:
+class Overlap(_Record, frozen=True):
     """What private set intersection said about one split before training."""
 
     split: str
-    seed: int
+    seed: Count
     protocol: str
-    party_rows: tuple[int, ...]
-    shared_ids: int
-    unseen_test_ids: int  # test IDs in no party's training rows
-    psi_bytes: int
-    psi_seconds: float
+    party_rows: tuple[Count, ...]
+    shared_ids: Count
+    unseen_test_ids: Count  # test IDs in no party's training rows
+    psi_bytes: Count
+    psi_seconds: Number
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(_Record, frozen=True):
     """One arm on one split with one seed. Losses and accuracies are means over rows in [0, 1]."""
 
     arm: str
     split: str
-    seed: int
-    epsilon: float | None  # asked; `privacy` has the spent one with all it means
-    rounds: int
-    train_rows: int
-    test_rows: int
+    seed: Count
+    epsilon: KnownNumber | None  # asked; `privacy` has the spent one with all it means
+    rounds: Count
+    train_rows: Count
+    test_rows: Count
     test_rows_sha256: str | None  # which rows; None in files of version 2, which do not say
-    train_loss_first: float
-    train_loss_last: float
+    train_loss_first: Number
+    train_loss_last: Number
     train_accuracy_first: Share
     train_accuracy_last: Share
-    test_loss_last: float
+    test_loss_last: Number
     test_accuracy: Share
-    test_auc: Share | None  # None where the test rows hold one class only
-    seen_accuracy: Share | None  # test rows whose ID this arm trained on; None where there are none
-    seen_n: int
-    unseen_accuracy: Share | None  # test rows whose ID no party trained on, each ID once
-    unseen_n: int
-    unseen_correct: int
-    unseen_majority_correct: int  # rows of those on which the majority class would be right
+    test_auc: KnownShare | None  # None where the test rows hold one class only
+    seen_accuracy: KnownShare | None  # rows whose ID this arm trained on; None without
+    seen_n: Count
+    unseen_accuracy: KnownShare | None  # test rows whose ID no party trained on, each ID once
+    unseen_n: Count
+    unseen_correct: Count
+    unseen_majority_correct: Count  # rows of those on which the majority class would be right
     majority_accuracy: Share  # of the training rows' majority class, on this arm's test rows
     weights_sha256: str  # of the final model's float32 parameters in order
-    upload_bytes_per_round: float  # all parties together
-    download_bytes_per_round: float  # all parties together
-    encryption_seconds_per_round: float  # everything plaintext averaging would not do
-    wall_seconds: float
-    seconds: dict[str, float]  # by phase, such as train, encrypt, evaluate
-    history: dict[str, list[Any]] = field(default_factory=dict)
+    upload_bytes_per_round: Number  # all parties together
+    download_bytes_per_round: Number  # all parties together
+    encryption_seconds_per_round: Number  # everything plaintext averaging would not do
+    wall_seconds: Number
+    seconds: dict[str, KnownNumber]  # by phase, such as train, encrypt, evaluate
+    history: dict[str, list[Any]]
     # history, one entry a round: train_loss, train_accuracy, test_loss, test_accuracy, test_auc,
     # upload_bytes, download_bytes, weights_sha256, seconds_<phase>
-    privacy: PrivacyCost | None = None
-    model: str | None = None  # file name beside results.json
+    privacy: PrivacyCost | None
+    model: str | None  # file name beside results.json
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(_Record, frozen=True):
     """One arm on one split over all seeds; intervals are 95 %."""
 
     arm: str
     split: str
-    epsilon: float | None
-    seeds: int
+    epsilon: KnownNumber | None
+    seeds: Count
     test_accuracy_mean: Share
     test_accuracy_ci95: Interval | None  # Student's t over seeds; None for one seed
-    test_auc_mean: Share | None
-    train_loss_first_mean: float
-    train_loss_last_mean: float
+    test_auc_mean: KnownShare | None
+    train_loss_first_mean: Number
+    train_loss_last_mean: Number
     train_accuracy_first_mean: Share
     train_accuracy_last_mean: Share
-    test_loss_last_mean: float
-    seen_accuracy: Share | None
-    seen_n: int
-    unseen_accuracy: Share | None  # pooled over seeds
+    test_loss_last_mean: Number
+    seen_accuracy: KnownShare | None
+    seen_n: Count
+    unseen_accuracy: KnownShare | None  # pooled over seeds
     unseen_ci95: Interval | None  # Wilson's score interval on the pooled count
-    unseen_n: int
-    unseen_majority: Share | None  # the majority class on the same rows
+    unseen_n: Count
+    unseen_majority: KnownShare | None  # the majority class on the same rows
     majority_accuracy: Share
-    upload_bytes_per_round: float
-    download_bytes_per_round: float
-    encryption_seconds_per_round: float
-    wall_seconds_mean: float
+    upload_bytes_per_round: Number
+    download_bytes_per_round: Number
+    encryption_seconds_per_round: Number
+    wall_seconds_mean: Number
 
 
-@dataclass(frozen=True)
-class Results:
+class Results(_Record, frozen=True):
     """The whole file. `provenance` says versions, command, seeds, data source and hash, machine."""
 
     provenance: dict[str, Any]
@@ -160,8 +175,8 @@ class Results:
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
-        """Serialise; refuses NaN, which JSON cannot carry."""
-        return json.dumps(_plain(self), indent=1, allow_nan=False)
+        """Serialise; a number that is not finite, which JSON cannot carry, becomes null."""
+        return json_bytes(self, indent=1).decode()
 
     def write(self, path: Path) -> None:
         """Write atomically: a reader sees the old file or the new one.
@@ -172,15 +187,3 @@ class Results:
         text = self.to_json().encode()
         with whole_file(path, replace=True, parents=True, refusal=ConfigError) as file:
             file.write(text)
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from privfed.errors import ConfigError
-from privfed.experiment.results import PrivacyCost, Run
-from psi.storage import whole_file
+from privfed.experiment.results import Run
+from psi.storage import json_bytes, json_read, whole_file
+
+
+class _Stored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    key: dict[str, Any]
+    run: Run
 
 
 class RunStore:
@@ -44,25 +49,20 @@ class RunStore:
             return None
         if digest != _sha256(text):
             return None
-        stored = json.loads(text)
-        if stored["key"] != _canonical(key):
+        try:
+            stored = json_read(text, _Stored)
+        except ValueError:
             return None
-        run = stored["run"]
-        if run["privacy"] is not None:
-            privacy = run["privacy"]
-            privacy["sampling_rate"] = tuple(privacy["sampling_rate"])
-            privacy["steps"] = tuple(privacy["steps"])
-            run["privacy"] = PrivacyCost(**privacy)
-        return Run(**run)
+        return stored.run if json_bytes(stored.key) == json_bytes(_sorted(key)) else None
 
     def save(self, key: dict[str, Any], run: Run) -> None:
-        """Write a finished run; a reader sees it whole or not at all."""
-        text = json.dumps({"key": _canonical(key), "run": dataclasses.asdict(run)})
+        """Keep a finished run; a reader sees it whole or not at all."""
+        text = json_bytes(_Stored(_sorted(key), run)).decode()
         with whole_file(self._path(key), replace=True, refusal=ConfigError) as file:
             file.write(f"{_sha256(text)}\n{text}".encode())
 
     def _path(self, key: dict[str, Any]) -> Path:
-        digest = _sha256(json.dumps(_canonical(key), sort_keys=True))
+        digest = _sha256(json_bytes(_sorted(key)).decode())
         return self._runs / f"{key['split']}-{key['arm']}-seed{key['seed']}-{digest[:12]}.run"
 
 
@@ -70,5 +70,5 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _canonical(key: dict[str, Any]) -> Any:
-    return json.loads(json.dumps(key, sort_keys=True))
+def _sorted(key: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(key.items()))

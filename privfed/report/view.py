@@ -14,8 +14,10 @@ import numpy.typing as npt
 from privfed.data.dataset import DataKind
 from privfed.errors import ConfigError
 from privfed.experiment.arms import Aggregation, Arm
+from privfed.experiment.provenance import DataOrigin
 from privfed.experiment.results import PrivacyCost, Results, Run, Summary
 from privfed.rounding import as_given
+from psi.storage import json_as
 
 _SPLITS = ("overlapping", "disjoint", "deduplicated")  # their order in the report
 Role = Literal["alone", "pooled", "float", "reference", "encrypted", "private", "released"]
@@ -230,18 +232,19 @@ class View:
     @property
     def kind(self) -> DataKind | None:
         """What the data are; None where that is not recorded."""
-        kind: DataKind | None = self._data.get("kind")
-        return kind
+        return self._data.kind if self._data else None
 
     @property
     def dataset(self) -> str:
         """The data set's name, such as "dresses", for people."""
-        return str(self._data.get("dataset") or "unnamed data")
+        return (self._data and self._data.dataset) or "unnamed data"
 
     @property
     def data_in_words(self) -> str:
         """The data set, where it comes from and how it was encoded, for people."""
-        source, encoding = self._data.get("source"), self._data.get("encoding")
+        if self._data is None:
+            return self.dataset
+        source, encoding = self._data.source, self._data.encoding
         return (
             self.dataset
             + (f", {source}" if source else "")
@@ -256,7 +259,7 @@ class View:
     @property
     def is_surrogate(self) -> bool:
         """Whether the data were drawn by the program."""
-        return bool(self._data.get("is_surrogate"))
+        return self._data is not None and self._data.is_surrogate
 
     @property
     def id_name(self) -> str:
@@ -299,16 +302,12 @@ def _role(arm: Arm) -> Role:
     return _PLAIN[arm.aggregation]
 
 
-def _described(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the provenance says of the data, after checking what the report uses."""
+def _described(provenance: Mapping[str, Any]) -> DataOrigin | None:
+    """Return what the provenance says of the data, if it does."""
     data = provenance.get("data", {})
-    if not isinstance(data, Mapping):
-        raise ConfigError(f"provenance.data should be an object; {_AGAIN}")
-    kind = data.get("kind")
-    if kind is not None and kind not in get_args(DataKind):
-        raise ConfigError(
-            f"provenance.data.kind should be null or of {', '.join(get_args(DataKind))}; {_AGAIN}"
-        )
-    if data and type(data.get("is_surrogate")) is not bool:
-        raise ConfigError(f"provenance.data.is_surrogate should be true or false; {_AGAIN}")
-    return data
+    if data == {}:
+        return None
+    try:
+        return json_as(data, DataOrigin, "provenance.data")
+    except ValueError as error:
+        raise ConfigError(f"{error}; {_AGAIN}") from None

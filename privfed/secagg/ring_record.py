@@ -4,19 +4,29 @@ The key in use, the parameters that it belongs to and the retired keys change to
 had a file of its own, a kill between two writes would leave a keyring that fits no parameters.
 """
 
-import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
 
 from privfed.errors import ConfigError
 from privfed.secagg.parameters import Parameters
-from psi.storage import Record, read_whole
+from psi.storage import Record, json_bytes, json_read, read_whole
 
 FILE = "keyring.json"
 _EARLIER = ("params.json", "current", "retired")  # what privfed wrote before this file
-_VERSION = 1
-_ID = re.compile("[0-9a-f]{32}")
+_VERSION: Literal[1] = 1
+_ID = "[0-9a-f]{32}"
+
+
+class _Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file."""
+
+    version: Literal[1]
+    current: Annotated[str, msgspec.Meta(pattern=rf"^({_ID})?\Z")]
+    params: Annotated[str, msgspec.Meta(pattern=r"^[\x00-\x7f]*\Z")]
+    retired: list[Annotated[str, msgspec.Meta(pattern=rf"^{_ID}\Z")]]
 
 
 @dataclass(frozen=True)
@@ -50,24 +60,12 @@ class RingRecord:
         if data is None:
             return cls._first(folder)
         try:
-            described = json.loads(data)
-            if described.keys() != {"version", "current", "params", "retired"}:
+            found = json_read(data, _Described)
+            if bool(found.params) != bool(found.current) or found.current in found.retired:
                 raise ValueError
-            found = cls(described["current"], described["params"], frozenset(described["retired"]))
-            ids = [*found.retired, found.current] if found.current else found.retired
-            whole = (
-                described["version"] == _VERSION
-                and isinstance(found.text, str)
-                and bool(found.text) == bool(found.current)
-                and found.text.isascii()
-                and all(_ID.fullmatch(each) for each in ids)
-                and found.current not in found.retired
-            )
-        except (ValueError, TypeError, AttributeError, RecursionError):
-            whole = False
-        if not whole:
-            raise ConfigError(f"{path} is no keyring's record; put it back from a backup")
-        return found
+        except ValueError:
+            raise ConfigError(f"{path} is no keyring's record; put it back from a backup") from None
+        return cls(found.current, found.params, frozenset(found.retired))
 
     @classmethod
     def _first(cls, folder: Path) -> "RingRecord":
@@ -85,10 +83,5 @@ class RingRecord:
         Raises:
             ConfigError: It cannot be written; the one before still stands.
         """
-        described = {
-            "version": _VERSION,
-            "current": self.current,
-            "params": self.text,
-            "retired": sorted(self.retired),
-        }
-        file.write(json.dumps(described, indent=1))
+        described = _Described(_VERSION, self.current, self.text, sorted(self.retired))
+        file.write(json_bytes(described, indent=1).decode())

@@ -5,13 +5,12 @@ killed between two writes leaves a round that is used up, or one that the next p
 """
 
 import contextlib
-import json
-import re
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Annotated, Any
+
+import msgspec
 
 from privfed.errors import AuthenticationError, ConfigError, DecodeError, ReplayError
 from privfed.secagg.layout import Layout
@@ -20,11 +19,12 @@ from psi import storage
 
 MAX_FAILURES = 3
 _MOST_KEPT_BYTES = 1 << 34
-_TRANSCRIPT = re.compile("(?:[0-9a-f]{64})?")
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Round = Annotated[int, msgspec.Meta(ge=-1)]
+_Transcript = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{64})?\Z")]
 
 
-@dataclass
-class Record:
+class State(msgspec.Struct, forbid_unknown_fields=True):
     """The state itself, as JSON in the file.
 
     Attributes:
@@ -38,12 +38,12 @@ class Record:
     """
 
     owner: str
-    sent: int = -1
-    opened: int = -1
-    transcript: str = ""
-    failures: int = 0
-    cohort: list[int] | None = None
-    opening: str = ""
+    sent: _Round = -1
+    opened: _Round = -1
+    transcript: _Transcript = ""
+    failures: _Count = 0
+    cohort: list[_Count] | None = None
+    opening: _Transcript = ""
 
 
 class Journal:
@@ -68,7 +68,7 @@ class Journal:
         if path is not None and not isinstance(path, Path):
             raise ConfigError("state is a pathlib.Path, such as Path('state.json'), or None")
         self._one = threading.RLock()
-        self.record = Record(owner=f"{role}:{context.hex()}")
+        self.record = State(owner=f"{role}:{context.hex()}")
         self._process = storage.Process()
         self._file = storage.Record(path, refusal=ConfigError)
         self._keeps = keeps
@@ -85,8 +85,8 @@ class Journal:
             self._write()
             return
         try:
-            record = _record(json.loads(text))
-        except (ValueError, TypeError, KeyError, RecursionError):
+            record = storage.json_read(text, State) if "last_round" not in text else _earlier(text)
+        except ValueError:
             raise ConfigError(f"{self._file} is no state file; give another path") from None
         if record.owner != self.record.owner:
             raise ConfigError(
@@ -253,7 +253,7 @@ class Journal:
             ) from None
 
     def _write(self) -> None:
-        self._file.write(json.dumps(asdict(self.record)))
+        self._file.write(storage.json_bytes(self.record, indent=0).decode())
 
 
 def _check_after(round_id: int, last: int) -> None:
@@ -263,19 +263,9 @@ def _check_after(round_id: int, last: int) -> None:
         )
 
 
-def _record(read: dict[str, Any]) -> Record:
-    """Return the record that a file holds; raise any exception where it holds none."""
-    if "last_round" in read:  # written before one record held both roles
-        place = "sent" if str(read["owner"]).startswith("encryptor:") else "opened"
-        read[place] = read.pop("last_round")
-    record = Record(**read)
-    for name, kind in get_type_hints(Record).items():
-        if name != "cohort" and type(getattr(record, name)) is not kind:
-            raise TypeError
-    cohort = [] if record.cohort is None else record.cohort
-    numbers = [record.sent + 1, record.opened + 1, record.failures, *cohort]
-    if type(cohort) is not list or not all(type(each) is int and each >= 0 for each in numbers):
-        raise TypeError
-    if not all(map(_TRANSCRIPT.fullmatch, (record.transcript, record.opening))):
-        raise ValueError
-    return record
+def _earlier(data: str) -> State:
+    """Read what was written before one record held both roles."""
+    read = storage.json_read(data, dict[str, Any])
+    role = "sent" if str(read.get("owner")).startswith("encryptor:") else "opened"
+    later = {role if name == "last_round" else name: value for name, value in read.items()}
+    return storage.json_as(later, State, "state")

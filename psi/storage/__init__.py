@@ -9,6 +9,7 @@ from psi.storage.locks import is_locked, lock, read_passphrase, unlock
 from psi.storage.outputs import check_folder, check_place, same_file, whole_file
 from psi.storage.process import Process
 from psi.storage.records import Record, read_secret, read_whole, write_new, write_whole
+from psi.storage.typed import json_as, json_bytes, json_read
 from psi.storage.whole import put_new
 
 __all__ = [
@@ -17,6 +18,9 @@ __all__ = [
     "check_folder",
     "check_place",
     "is_locked",
+    "json_as",
+    "json_bytes",
+    "json_read",
     "lock",
     "put_new",
     "read_passphrase",

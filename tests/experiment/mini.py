@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections import Counter
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from privfed.cli.alignment import PSIAligner
@@ -99,7 +99,7 @@ def outcome(results: Results) -> list[dict[str, Any]]:
     clocked = {"seconds", "wall_seconds", "encryption_seconds_per_round", "history"}
     found = []
     for run in results.runs:
-        plain = dataclasses.asdict(run)
+        plain = structs.asdict(run)
         history = {k: v for k, v in run.history.items() if not k.startswith("seconds")}
         found.append({k: v for k, v in plain.items() if k not in clocked} | {"history": history})
     return found
@@ -134,4 +134,7 @@ RUN = Run(
     encryption_seconds_per_round=0.25,
     wall_seconds=1.0,
     seconds={"train": 1.0},
+    history={},
+    privacy=None,
+    model=None,
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from torch import nn
 
 from privfed.errors import ConfigError
@@ -19,7 +19,7 @@ from tests.experiment.mini import RUN
 
 
 def results(**changes: object) -> Results:
-    run = dataclasses.replace(RUN, **changes)  # type: ignore[arg-type]
+    run = structs.replace(RUN, **changes)
     return Results({"seeds": [0]}, [], [], [run], [])
 
 

@@ -88,10 +88,10 @@ def test_a_run_without_its_model_is_run_again(tmp_path: Path) -> None:
 def test_a_damaged_run_is_run_again(tmp_path: Path) -> None:
     first = run_mini(tmp_path, ONE)
     [path] = (tmp_path / "runs").iterdir()
-    accuracy = f'"test_accuracy": {first.results.runs[0].test_accuracy}'
+    accuracy = f'"test_accuracy":{first.results.runs[0].test_accuracy}'
     text = path.read_text()
     assert accuracy in text
-    path.write_text(text.replace(accuracy, '"test_accuracy": 1.0'))
+    path.write_text(text.replace(accuracy, '"test_accuracy":1.0'))
     again = run_mini(tmp_path, ONE)
     assert ran(again.progress) == ["guest"]
     assert outcome(again.results) == outcome(first.results)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -116,4 +115,4 @@ def test_the_data_are_left_as_they_were(tmp_path: Path) -> None:
     mini = run_mini(tmp_path, settings, data)
     assert np.array_equal(data.features, before[0])
     assert np.array_equal(data.labels, before[1])
-    assert dataclasses.asdict(mini.results.summaries[0])["test_accuracy_ci95"] is None
+    assert mini.results.summaries[0].test_accuracy_ci95 is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from privfed.errors import ConfigError
 from privfed.experiment import PrivacyCost
@@ -18,7 +18,7 @@ from psi.storage import whole_file
 from tests.experiment.mini import RUN
 
 KEY: dict[str, Any] = {"split": "disjoint", "arm": "guest", "seed": 0, "epsilon": 0.1}
-PRIVATE = dataclasses.replace(
+PRIVATE = structs.replace(
     RUN,
     epsilon=0.1,
     model="models/a.npz",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from privfed.experiment import Run
 from privfed.experiment.intervals import mean_interval, wilson_interval
@@ -14,7 +14,7 @@ from tests.experiment.mini import RUN
 
 
 def run(**changes: Any) -> Run:
-    return dataclasses.replace(RUN, **changes)
+    return structs.replace(RUN, **changes)
 
 
 def test_means_over_seeds_and_pooled_counts() -> None:

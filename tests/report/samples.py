@@ -171,6 +171,7 @@ def _run(
             "seconds_train": [0.018] * rounds,
         },
         privacy=_privacy(epsilon, rounds, split) if epsilon is not None else None,
+        model=None,
     )
 
 

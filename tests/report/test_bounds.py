@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import re
 from html import unescape
@@ -10,6 +9,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from rich.console import Console
 
 from privfed.experiment.results import Results
@@ -38,9 +38,9 @@ def spending(*values: float) -> Results:
                 name: values[(nth + i) % len(values)] for i, name in enumerate(SPENT)
             }
             nth += len(SPENT)
-            run = dataclasses.replace(run, privacy=dataclasses.replace(run.privacy, **spent))
+            run = structs.replace(run, privacy=structs.replace(run.privacy, **spent))
         runs.append(run)
-    return dataclasses.replace(results, runs=runs)
+    return structs.replace(results, runs=runs)
 
 
 def columns(results: Results) -> list[tuple[str, float]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 
+import msgspec
 import pytest
 
 from privfed.experiment import results
@@ -23,11 +23,11 @@ CLASSES = (
 
 
 @pytest.mark.parametrize("schema", CLASSES, ids=lambda schema: schema.__name__)
-def test_every_field_is_documented_in_order_of_the_schema(schema: type) -> None:
+def test_every_field_is_documented_in_order_of_the_schema(schema: type[msgspec.Struct]) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     section = text.split(f"\n## {schema.__name__}\n")[1].split("\n## ")[0]
     documented = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
-    assert sorted(documented) == sorted(field.name for field in dataclasses.fields(schema))
+    assert sorted(documented) == sorted(schema.__struct_fields__)
 
 
 def test_the_documented_version_is_the_one_that_is_written() -> None:

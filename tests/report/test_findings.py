@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec import structs
 
 from privfed.experiment.results import Results
 from privfed.report import Finding, findings
@@ -125,11 +124,11 @@ def _with_accuracies(accuracies: dict[str, list[float]]) -> View:
     results = sample(arms=("guest", "federated"), splits=("disjoint",), rounds=2, paired=True)
     seeds = len(next(iter(accuracies.values())))
     runs = [
-        dataclasses.replace(run, test_accuracy=accuracies[run.arm][run.seed], test_rows=100)
+        structs.replace(run, test_accuracy=accuracies[run.arm][run.seed], test_rows=100)
         for run in results.runs
         if run.seed < seeds
     ]
-    return View(dataclasses.replace(results, runs=runs))
+    return View(structs.replace(results, runs=runs))
 
 
 def test_the_interval_over_seeds_is_students_t() -> None:
@@ -165,7 +164,7 @@ def test_a_majority_that_is_low_by_chance_makes_no_model_better() -> None:
         (170, 240, 380, "below"),
         (348, 30, 360, "above"),
     ]:
-        changed = dataclasses.replace(
+        changed = structs.replace(
             summary, unseen_accuracy=right / n, unseen_majority=majority / n, unseen_n=n
         )
         view.summary = lambda *_, changed=changed: changed  # type: ignore

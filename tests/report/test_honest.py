@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import re
 from html import unescape
@@ -10,6 +9,7 @@ from html import unescape
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from privfed.experiment.results import Results
 from privfed.report import findings, readme_table, render_html
@@ -124,16 +124,16 @@ def test_the_best_private_model_counts_whatever_its_kind() -> None:
         arms=("federated", "federated-he-dp", "noise-shares"), rounds=2, epsilons=(1.0,), seeds=3
     )
     runs = [
-        dataclasses.replace(run, test_accuracy=0.79) if run.arm == "noise-shares" else run
+        structs.replace(run, test_accuracy=0.79) if run.arm == "noise-shares" else run
         for run in results.runs
     ]
     summaries = [
-        dataclasses.replace(s, test_accuracy_mean=0.79, test_accuracy_ci95=(0.78, 0.80))
+        structs.replace(s, test_accuracy_mean=0.79, test_accuracy_ci95=(0.78, 0.80))
         if s.arm == "noise-shares"
         else s
         for s in results.summaries
     ]
-    better = dataclasses.replace(results, runs=runs, summaries=summaries)
+    better = structs.replace(results, runs=runs, summaries=summaries)
     assert "no model here is surely better" in said(results)
     assert "no model here is surely better" not in said(better)
 
@@ -143,12 +143,12 @@ def test_arms_on_unequal_or_unknown_rows_are_not_compared() -> None:
     assert "learning together" in said(results)
     for changed in (None, "another"):
         runs = [
-            dataclasses.replace(run, test_rows_sha256=changed)
+            structs.replace(run, test_rows_sha256=changed)
             if (run.arm, run.seed) == ("guest", 0)
             else run
             for run in results.runs
         ]
-        other = dataclasses.replace(results, runs=runs)
+        other = structs.replace(results, runs=runs)
         assert "not compared" in said(other)
         assert "learning together gains" not in said(other)
         why = "different rows" if changed else "is not recorded"
@@ -178,7 +178,7 @@ def test_a_pooled_arm_that_cannot_be_told_apart_is_not_above_or_short() -> None:
         arms=("overall", "federated"), splits=("disjoint",), rounds=2, seeds=5, levels=better
     )
     runs = [
-        dataclasses.replace(run, test_accuracy=0.9) if run.arm == "overall" else run
+        structs.replace(run, test_accuracy=0.9) if run.arm == "overall" else run
         for run in results.runs
     ]
-    assert "short of training on all rows" in said(dataclasses.replace(results, runs=runs))
+    assert "short of training on all rows" in said(structs.replace(results, runs=runs))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import hashlib
 import re
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from privfed.errors import ConfigError
 from privfed.experiment.results import Results
@@ -28,21 +28,21 @@ def _with_nothing_measured(results: Results) -> Results:
     """Every value that may be None is None, and what JSON's null stood for is NaN."""
     nan = float("nan")
     runs = [
-        dataclasses.replace(
+        structs.replace(
             run, test_auc=None, seen_accuracy=None, seen_n=0, unseen_accuracy=None, unseen_n=0,
             privacy=None, model=None, history={}, test_loss_last=nan, seconds={},
         )
         for run in results.runs
     ]  # fmt: skip
     summaries = [
-        dataclasses.replace(
+        structs.replace(
             s, test_accuracy_ci95=None, test_auc_mean=None, seen_accuracy=None, seen_n=0,
             unseen_accuracy=None, unseen_ci95=None, unseen_n=0, unseen_majority=None,
             test_loss_last_mean=nan, majority_accuracy=nan,
         )
         for s in results.summaries
     ]  # fmt: skip
-    return dataclasses.replace(
+    return structs.replace(
         results, runs=runs, summaries=summaries, overlaps=[], provenance={"dataset": "dresses"}
     )
 
@@ -178,10 +178,10 @@ def test_an_epsilon_never_stands_without_its_terms(pages: dict[str, str]) -> Non
 def test_what_the_results_say_is_text_and_not_markup() -> None:
     nasty = "<script>alert(1)</script> $x_1$ \x00\x1b & “'\""
     results = sample(**QUICK, arms=("guest", "federated"), splits=("overlapping",))
-    arms = [dataclasses.replace(arm, label=nasty, who_sees=nasty) for arm in results.arms]
+    arms = [structs.replace(arm, label=nasty, who_sees=nasty) for arm in results.arms]
     data = {"is_surrogate": False, "dataset": nasty, "source": nasty, "encoding": nasty}
     provenance = {"data": data, nasty: [nasty, {nasty: nasty}]}
-    page = render_html(dataclasses.replace(results, arms=arms, provenance=provenance))
+    page = render_html(structs.replace(results, arms=arms, provenance=provenance))
     assert "<script>alert" not in page
     assert page.count("<script") == 1
     assert "$x_1$" in page
@@ -245,7 +245,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 def test_an_arm_that_is_not_described_is_refused() -> None:
     with pytest.raises(ConfigError, match="'guest'"):
-        render_html(dataclasses.replace(SHAPES["guest only"], arms=[]))
+        render_html(structs.replace(SHAPES["guest only"], arms=[]))
 
 
 def test_exact_figures_of_private_arms_are_said_to_be_outside_epsilon() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from privfed.data import load_dataset
 from privfed.experiment import Settings, provenance
@@ -36,11 +37,9 @@ BUILT = {
 
 
 def reworded(results: Results, labels: dict[str, str], prose: str) -> Results:
-    arms = [
-        dataclasses.replace(arm, label=labels[arm.name], who_sees=prose) for arm in results.arms
-    ]
+    arms = [structs.replace(arm, label=labels[arm.name], who_sees=prose) for arm in results.arms]
     data = results.provenance["data"] | {"dataset": prose, "source": prose}
-    return dataclasses.replace(results, arms=arms, provenance=results.provenance | {"data": data})
+    return structs.replace(results, arms=arms, provenance=results.provenance | {"data": data})
 
 
 def decided(results: Results) -> list[object]:
