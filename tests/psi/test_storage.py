@@ -322,7 +322,12 @@ def test_another_group_than_that_of_the_file_replaced_reads_nothing(
 # Records and secrets: what is in their place, beside them, and in a fork.
 
 
-@pytest.mark.parametrize("read", [read_whole, read_secret, lambda path: Record(path).read()])
+def read_record(path: Path) -> str | None:
+    with Record(path) as record:
+        return record.read()
+
+
+@pytest.mark.parametrize("read", [read_whole, read_secret, read_record])
 def test_nobody_waits_for_what_is_no_file(tmp_path: Path, read: Callable[[Path], object]) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     (tmp_path / "folder").mkdir()
