@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
-from psi.storage import lock, read_secret, unlock, write_new
+from psi.storage import lock_secret, read_secret, unlock_secret, write_new
 
 ROOT_BYTES = 32
 ID_BYTES = 16
@@ -121,7 +121,7 @@ def save_secret(path: Path, secret: bytes, passphrase: str | None) -> None:
     Raises:
         ConfigError: The file is there already or cannot be written, or the passphrase is empty.
     """
-    write_new(path, lock(secret, passphrase, refusal=ConfigError), refusal=ConfigError)
+    write_new(path, lock_secret(secret, passphrase, refusal=ConfigError), refusal=ConfigError)
 
 
 def load_secret(path: Path, passphrase: str | None) -> bytes:
@@ -132,4 +132,4 @@ def load_secret(path: Path, passphrase: str | None) -> bytes:
         AuthenticationError: The passphrase is wrong or the file was altered.
     """
     stored = read_secret(path, refusal=ConfigError)
-    return unlock(stored, passphrase, refusal=ConfigError, altered=AuthenticationError)
+    return unlock_secret(stored, passphrase, refusal=ConfigError, altered=AuthenticationError)

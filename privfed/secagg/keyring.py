@@ -26,7 +26,7 @@ from privfed.secagg.parameters import Parameters
 from privfed.secagg.ring_record import FILE, RingRecord
 from privfed.secagg.sealing import open_key, seal_to_roster
 from psi.network.certificates import FOLDER_PREFIX, new_key
-from psi.storage import Record, is_locked, lock, read_secret, read_whole, write_whole
+from psi.storage import Record, is_locked, lock_secret, read_secret, read_whole, write_whole
 
 _TLS_KEY, _CERTIFICATE = f"{FOLDER_PREFIX}.key", f"{FOLDER_PREFIX}.crt"
 
@@ -333,7 +333,7 @@ def _tls_key(folder: Path, passphrase: str | None) -> bytes:
         save_secret(path, new_key(), passphrase)
     key = load_secret(path, passphrase)
     if passphrase is not None and not is_locked(read_secret(path, refusal=ConfigError)):
-        write_whole(path, lock(key, passphrase, refusal=ConfigError), refusal=ConfigError)
+        write_whole(path, lock_secret(key, passphrase, refusal=ConfigError), refusal=ConfigError)
     return key
 
 

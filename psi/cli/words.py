@@ -2,16 +2,24 @@
 
 import re
 
+from psi.sessions.questions import QUESTIONS
+from psi.sessions.questions.question import told_of
+
 __all__ = ["in_words"]
 
 _OPTIONS = {
+    **{
+        name: f"--{name.replace('_', '-')}"
+        for one in QUESTIONS.values()
+        for name in told_of(one.details)
+    },
     "duplicates": "--duplicates",
     "learn": "--learn",
     "protocol": "--protocol",
     "question": "--learn",
     "result": "--result",
 }
-_SETTING = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?:\"([a-z]+)\"|([A-Za-z]+))")
+_SETTING = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?:\"(\w+)\"|(\w+))")
 _PHRASES = {
     "is out of date: make a new one": "is out of date: make a new one with psi keygen or privfed "
     "keys certify",

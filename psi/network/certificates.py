@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from psi.errors import ConfigError
-from psi.storage import lock, read_secret, unlock, write_new
+from psi.storage import lock_secret, read_secret, unlock_secret, write_new
 
 __all__ = [
     "FOLDER_PREFIX",
@@ -69,7 +69,7 @@ class TLSIdentity:
                 passphrase is missing or wrong.
         """
         key_path, certificate_path = identity_files(prefix)
-        key = unlock(read_secret(key_path), passphrase)
+        key = unlock_secret(read_secret(key_path), passphrase)
         certificate = load_certificate(certificate_path)
         try:
             public = serialization.load_pem_private_key(key, None).public_key()
@@ -111,7 +111,7 @@ def create_identity(prefix: Path, *, days: int = 365, passphrase: str | None = N
             raise ConfigError(f"{path} exists: choose another name")
     key = new_key()
     certificate = certify(key, prefix.name, days=days)
-    write_new(key_path, lock(key, passphrase))
+    write_new(key_path, lock_secret(key, passphrase))
     try:
         write_new(certificate_path, certificate, mode=0o644)
     except BaseException:

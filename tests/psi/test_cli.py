@@ -15,6 +15,7 @@ from rich.progress import Progress, TaskID
 import psi.cli
 import psi.cli.alone
 import psi.cli.shared
+import psi.cli.words
 
 LEFT = "ID,colour\n3,red\n1,green\n2,blue\n"
 RIGHT = "price,ID\n10,2\n20,3\n30,9\n"
@@ -146,6 +147,24 @@ def test_bad_input_is_one_line(
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ('choose result="both"', "choose --result both"),
+        ("chose question=sum, this side ids:", "chose --learn sum, this side ids:"),
+        ("chose column=join, this side serve:", "chose --column at the side that joins, this side "
+         "at the one that serves:"),
+        ("lower max_value=99\n and wait", "lower --max-value 99 and wait"),
+        ("name another file, or replace it by replace=True", "name another file, or replace it with "
+         "--force"),
+        ("a.csv has no column 'result'", "a.csv has no column 'result'"),
+        ("the result=", "the result="),
+    ],
+)  # fmt: skip
+def test_errors_are_put_into_the_command_s_words(message: str, words: str) -> None:
+    assert psi.cli.words.in_words(message) == words
 
 
 def test_words_for_missing_values_are_one_line(files: tuple[Path, Path]) -> None:

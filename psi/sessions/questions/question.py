@@ -95,6 +95,10 @@ class Held(Protocol):
         """The state machine, done."""
 
     @property
+    def choice(self) -> Any:
+        """What this side chose: an `Ask`."""
+
+    @property
     def index(self) -> KeyIndex:
         """The table's distinct IDs and their rows."""
 

@@ -13,14 +13,16 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from psi.errors import ConfigError
 
-__all__ = ["is_locked", "lock", "read_passphrase", "unlock"]
+__all__ = ["is_locked", "lock_secret", "read_passphrase", "unlock_secret"]
 
 _LOCKED = b"PFSECRET\x01\x01"
 _SALT_BYTES, _NONCE_BYTES = 16, 12
 _SCRYPT_N = 2**15  # 32 MiB and about 0.1 s a guess (RFC 7914)
 
 
-def lock(secret: bytes, passphrase: str | None, *, refusal: type[Exception] = ConfigError) -> bytes:
+def lock_secret(
+    secret: bytes, passphrase: str | None, *, refusal: type[Exception] = ConfigError
+) -> bytes:
     """Return a secret under a passphrase, or as it is for None.
 
     Raises:
@@ -41,7 +43,7 @@ def is_locked(data: bytes) -> bool:
     return data.startswith(_LOCKED)
 
 
-def unlock(
+def unlock_secret(
     data: bytes,
     passphrase: str | None,
     *,
