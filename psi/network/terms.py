@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 
 from psi.errors import DecodeError, ParameterMismatchError, VersionError
+from psi.storage import json_bytes, json_read
 
 __all__ = ["HANDSHAKE_VERSION", "MOST_TERMS_BYTES", "Terms"]
 
@@ -39,7 +40,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def encode(self) -> bytes:
         """JSON, as it goes to the other side."""
-        return msgspec.json.encode(self)
+        return json_bytes(self)
 
     def check(self, theirs: bytes, name: str = "the other side") -> None:
         """Compare what another side sent with these terms.
@@ -56,14 +57,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if len(theirs) > MOST_TERMS_BYTES:
             raise DecodeError(f"{name} sent terms of {len(theirs)} bytes")
         try:
-            version = msgspec.json.decode(theirs, type=_Versioned).version
+            version = json_read(theirs, _Versioned).version
             if version != self.version:
                 raise VersionError(
                     f"{name} speaks version {version} of the handshake, this side {self.version}: "
                     "install the same psi on both sides"
                 )
-            found = msgspec.json.decode(theirs, type=type(self))
-        except (msgspec.DecodeError, UnicodeDecodeError):  # their words repeat what was sent
+            found = json_read(theirs, type(self))
+        except ValueError:  # whose words repeat what was sent
             raise DecodeError(
                 f"{name} sent terms that this side does not know: choose the same on both sides, "
                 "and install the same psi"

@@ -28,7 +28,7 @@ from psi.ledger import Ledger
 from psi.protocols.conversation import Progress
 from psi.protocols.parameters import Parameters
 from psi.protocols.unbalanced import TAG_BYTES, TagSet, UnbalancedSender
-from psi.storage import check_folder, read_secret, whole_file, write_new
+from psi.storage import check_folder, json_bytes, json_read, read_secret, whole_file, write_new
 
 __all__ = ["StoreTerms", "TagStore", "read_kept", "write_kept"]
 
@@ -69,9 +69,9 @@ class TagStore:
         self._folder = folder.absolute()  # the program may go to another one
         try:
             content = (folder / "terms.json").read_bytes()
-            self.terms = msgspec.json.decode(content, type=StoreTerms)
+            self.terms = json_read(content, StoreTerms)
             tags = (folder / "tags").read_bytes()
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"{folder} is no store of tags: make one first") from error
         try:
             key = Scalar.decode(read_secret(folder / "key"))
@@ -121,7 +121,7 @@ class TagStore:
             items_a_peer=items_a_peer,
             ends=time.time() + 86400 * days,
         )
-        contents = (msgspec.json.encode(terms), made.tags, made.key.reveal())
+        contents = (json_bytes(terms), made.tags, made.key.reveal())
         with _whole_folder(folder) as new:
             for name, content in zip(_FILES, contents, strict=True):
                 write_new(new / name, content, mode=0o600 if name == "key" else 0o644)

@@ -1,7 +1,9 @@
 """What the pages' blocks take as given: models, tables, parties and files, all of them small."""
 
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +14,8 @@ from torch import nn
 
 from privfed import secagg
 from privfed.data import surrogate_tables
+from psi.network import TLSIdentity, connect, create_identity
+from psi.sessions import PairChoice, TableSession
 from tests.places import ROOT
 
 __all__ = ["CONSOLE", "PYTHON", "SLOW"]
@@ -63,6 +67,28 @@ def frames(*names: str, on: str) -> Callable[[Path], dict[str, Any]]:
         return dict(zip(names, (left, right), strict=True))
 
     return given
+
+
+def a_side_that_joins(folder: Path) -> dict[str, Any]:
+    """A table, both certificates, and the other side: it asks the same two questions in turn."""
+    for name in ("alice", "bob"):
+        create_identity(folder / name)
+    own, other = (TLSIdentity.load(folder / name) for name in ("alice", "bob"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    left, right = frames("left", "right", on="ID")(folder).values()
+
+    def ask() -> None:
+        with connect(
+            address=address, identity=other, peer_certificate=own.certificate
+        ) as connection:
+            for question in ("intersection", "cardinality"):
+                choice = PairChoice(side="join", learn=question)
+                session = TableSession.prepare(right, choice, on="ID")
+                connection.converse(session.party, session.terms)
+
+    threading.Thread(target=ask).start()
+    return {"address": address, "own": own, "peer": other.certificate, "table": left}
 
 
 def _run(folder: Path, *arguments: str) -> None:
@@ -122,7 +148,7 @@ def three_companies(folder: Path) -> None:
 PYTHON: dict[str, list[Callable[[Path], dict[str, Any]]]] = {
     "README.md": [averaging, private_training, frames("maker", "shop", on="Dress_ID")],
     "docs/privacy.md": [private_training],
-    "docs/psi.md": [frames("left", "right", on="ID")],
+    "docs/psi.md": [frames("left", "right", on="ID"), a_side_that_joins],
 }
 CONSOLE: dict[str, list[Callable[[Path], None]]] = {
     "README.md": [finished_demo],

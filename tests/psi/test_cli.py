@@ -154,15 +154,16 @@ def test_bad_input_is_one_line(
     [
         ('choose result="both"', "choose --result both"),
         ("chose question=sum, this side ids:", "chose --learn sum, this side ids:"),
-        ("chose column=join, this side serve:", "chose --column at the side that joins, this side "
-         "at the one that serves:"),
+        (
+            "chose column=join, this side serve:",
+            "chose --column at the side that joins, this side at the one that serves:",
+        ),
         ("lower max_value=99\n and wait", "lower --max-value 99 and wait"),
-        ("name another file, or replace it by replace=True", "name another file, or replace it with "
-         "--force"),
+        ("or replace it by replace=True", "or replace it with --force"),
         ("a.csv has no column 'result'", "a.csv has no column 'result'"),
         ("the result=", "the result="),
     ],
-)  # fmt: skip
+)
 def test_errors_are_put_into_the_command_s_words(message: str, words: str) -> None:
     assert psi.cli.words.in_words(message) == words
 

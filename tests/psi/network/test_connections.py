@@ -1,5 +1,6 @@
 """Several conversations in turn over one connection: two real processes, and what ends it."""
 
+import enum
 import re
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -22,7 +23,7 @@ from psi import (
     StateError,
     TransportError,
 )
-from psi.network import Connection, Link, Terms, create_identity
+from psi.network import Connection, Dialogue, Link, Terms, Transcript, create_identity
 from psi.network.terms import MOST_TERMS_BYTES
 from psi.protocols.conversation import PEER
 from psi.sessions import PairChoice
@@ -252,6 +253,77 @@ def test_what_is_sent_for_terms_and_is_none(sent: bytes) -> None:
     assert "evil" not in str(error.value)
     with pytest.raises(PeerRefusedError, match="DecodeError"):
         hello.converse(Receiver([b"a"]), TERMS)
+
+
+# -- a conversation of a caller's own -----------------------------------------------------------
+
+
+class Kind(enum.IntEnum):
+    QUESTION = 100
+    ANSWER = 101
+
+
+class Guessing(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    game: Literal["hot", "cold"]
+
+
+class Guess(Dialogue):
+    """Asks for a number, and is told how far away it is."""
+
+    protocol = "guess"
+    speaks_first = True
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self.away: int | None = None
+        self.transcript = Transcript(self.protocol)
+
+    @property
+    def longest_message(self) -> int:
+        return 100
+
+    def _begin(self) -> bytes:
+        self._expect = self._on_answer
+        return self.transcript.seal(Kind.QUESTION, self.number)
+
+    def _on_answer(self, data: bytes) -> None:
+        self.away = self.transcript.open(Kind.ANSWER, data).count
+        self._end()
+
+
+class Guessed(Guess):
+    speaks_first = False
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self._expect = self._on_question
+
+    def _on_question(self, data: bytes) -> bytes:
+        guess = self.transcript.open(Kind.QUESTION, data).count
+        self._end()
+        return self.transcript.seal(Kind.ANSWER, abs(self.number - guess))
+
+
+def test_a_conversation_and_terms_of_a_caller_s_own_among_ours() -> None:
+    one, other = met()
+    for game in ("hot", "cold"):
+        terms = Guessing(game=game)
+        guess = Guess(7)
+        talks = (
+            lambda guess=guess, terms=terms: one.converse(guess, terms),
+            lambda terms=terms: other.converse(Guessed(9), terms),
+        )
+        assert ends(*talks) == [None, None]
+        assert guess.away == 2
+    found = ends(
+        lambda: one.converse(Guess(7), Guessing(game="hot")),
+        lambda: other.converse(Guessed(9), Guessing(game="cold")),
+    )
+    assert [str(error) for error in found] == [
+        f"the other side chose game={theirs}, this side {own}: choose the same on both sides"
+        for theirs, own in (("cold", "hot"), ("hot", "cold"))
+    ]
 
 
 def test_terms_are_narrow() -> None:

@@ -176,6 +176,7 @@ def test_another_version_is_named_at_both_sides(served: Serve) -> None:
         b"psi 2, --result both",
         b"\xff" * 9,
         b"[" * 3000,
+        TERMS.encode().replace(b"}", b',"evil":' + b"[" * 3000),
         b"x" * (MOST_TERMS_BYTES + 1),
         TERMS.encode().replace(b"both", b"evil"),
         TERMS.encode().replace(b"both", b"\x1b[31mevil"),
