@@ -55,7 +55,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             ParameterMismatchError: A field differs; the message gives both values.
         """
         if len(theirs) > MOST_TERMS_BYTES:
-            raise DecodeError(f"{name} sent terms of {len(theirs)} bytes")
+            raise DecodeError(f"{name} sent terms of more than {MOST_TERMS_BYTES} bytes")
         try:
             version = json_read(theirs, _Versioned).version
             if version != self.version:

@@ -33,6 +33,7 @@ _RETRY_SECONDS = 0.5
 _TRY_SECONDS = 5
 _DOOR_SECONDS = 2  # that one waits who comes before this side knows its terms
 _FLUSH_SECONDS = 5
+_MOST_TOLD = 8  # of what was wrong with terms; one that goes on with others fills no screen
 _OPTIONS = [
     ("grpc.max_receive_message_length", 2 * CHUNK_BYTES),
     # A peer whose machine vanished is noticed although it never said goodbye.
@@ -143,7 +144,7 @@ class Guests:
         Args:
             links: The link for each peer by its certificate's fingerprint.
             on_turned_away: Called with what was wrong with the terms of one that was turned away,
-                once for each that is different.
+                once for each that is different, as long as they are few.
         """
         self._links = dict(links)
         self._on_turned_away = on_turned_away or (lambda words: None)
@@ -209,17 +210,19 @@ class Guests:
         try:
             terms.check(theirs, self._links[caller].name)
         except ProtocolError as error:
-            self._turn_away(str(error))
+            self._turn_away(caller, str(error))
             if isinstance(error, DecodeError):  # it would not understand ours either
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, "other terms")
         else:
-            self._agreed.add(caller)
+            with self._lock:
+                self._agreed.add(caller)
         return terms.encode()
 
-    def _turn_away(self, words: str) -> None:
+    def _turn_away(self, caller: str, words: str) -> None:
         with self._lock:
-            new = words not in self._told
-            self._told.add(words)  # which are few: they hold nothing that is free to choose
+            self._agreed.discard(caller)
+            new = words not in self._told and len(self._told) < _MOST_TOLD
+            self._told.update({words} if new else ())
         if new:
             self._on_turned_away(words)
 

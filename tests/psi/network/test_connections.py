@@ -1,7 +1,10 @@
 """Several conversations in turn over one connection: two real processes, and what ends it."""
 
+import contextlib
 import enum
+import functools
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -23,10 +26,21 @@ from psi import (
     StateError,
     TransportError,
 )
-from psi.network import Connection, Dialogue, Link, Terms, Transcript, create_identity
+from psi.network import (
+    Connection,
+    Dialogue,
+    Link,
+    Participant,
+    Roster,
+    Terms,
+    TLSIdentity,
+    Transcript,
+    create_identity,
+    gather,
+)
 from psi.network.terms import MOST_TERMS_BYTES
 from psi.protocols.conversation import PEER
-from psi.sessions import PairChoice
+from psi.sessions import GroupChoice, PairChoice, TableSession
 
 SIDE = """
 import os, sys
@@ -141,6 +155,41 @@ def test_other_terms_for_the_second_are_named_at_both_ends(sides: Sides) -> None
     for lines, fields in zip(said, (("ids", "cardinality"), ("cardinality", "ids")), strict=True):
         assert counts(lines[0])[0].startswith("intersection")
         assert lines[1:] == [words.format(*fields) + " on both sides"]
+
+
+def test_three_sides_in_turn_over_one_connection_each(tmp_path: Path) -> None:
+    names, rows = ("alice", "bob", "carol"), (["a", "b", "c"], ["c", "b", "x"], ["b", "z", "c"])
+    for name in names:
+        create_identity(tmp_path / name)
+    identities = [TLSIdentity.load(tmp_path / name) for name in names]
+    with contextlib.ExitStack() as free:
+        sockets = [free.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        addresses = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+    roster = Roster(
+        tuple(
+            Participant(name, address, identity.certificate)
+            for name, address, identity in zip(names, addresses, identities, strict=True)
+        )
+    )
+    found: dict[int, list[Any]] = {}
+
+    def take_part(number: int) -> None:
+        address = addresses[number]
+        with gather(roster=roster, identity=identities[number], listen=address) as connection:
+            for result in ("all", "leader"):
+                choice = GroupChoice(roster=roster, number=number, result=result)
+                session = TableSession.prepare(rows[number], choice)
+                connection.converse(session.party, session.terms, timeout_seconds=60)
+                shared = (
+                    [rows[number][row] for row in session.rows()] if session.gets_result else None
+                )
+                found.setdefault(number, []).append(shared)
+
+    assert ends(*(functools.partial(take_part, number) for number in range(3))) == [None] * 3
+    first, second = zip(*(found[number] for number in range(3)), strict=True)
+    assert sorted(first[0]) == ["b", "c"]
+    assert first[0] == first[1] == first[2]
+    assert (sorted(second[0]), *second[1:]) == (["b", "c"], None, None)
 
 
 # -- over links without a network ---------------------------------------------------------------

@@ -169,6 +169,20 @@ def test_another_version_is_named_at_both_sides(served: Serve) -> None:
     assert "evil" not in words
 
 
+def test_one_that_goes_on_with_other_terms_fills_no_screen(served: Serve) -> None:
+    there = served(Sender([b"a"]))
+    with there.channel() as channel:
+        greet = channel.unary_unary("/psi.Session/Greet")
+        greet(TERMS.encode())
+        for version in range(100, 150):
+            assert greet(OfTomorrow(version=version).encode()) == TERMS.encode()
+        with pytest.raises(grpc.RpcError, match="other terms"):  # it did agree, and then not
+            list(channel.stream_stream("/psi.Session/Talk")(iter([])))
+    there.join(Receiver([b"a"]))
+    assert there.end() is None
+    assert len(set(there.turned_away)) == len(there.turned_away) == 8
+
+
 @pytest.mark.parametrize(
     "terms",
     [
