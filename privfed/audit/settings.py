@@ -52,7 +52,7 @@ class AuditSettings:
 
     @classmethod
     def short(cls, seed: int | None = None) -> AuditSettings:
-        """Return the settings of `--quick`: fewer and shorter shadow models, nothing else."""
+        """Return the settings of a quick audit: fewer and shorter shadow models, nothing else."""
         return cls(quick=True, seed=seed, shadow_models=32, epochs=60, steps=120)
 
     @property

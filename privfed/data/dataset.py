@@ -69,7 +69,7 @@ class Dataset:
                 "leaves them out): download “Attribute DataSet” from "
                 "https://archive.ics.uci.edu/dataset/289 and give its path"
             )
-        raise ConfigError(f"{purpose} needs row IDs: name the table's ID column with --id")
+        raise ConfigError(f"{purpose} needs row IDs: name the table's ID column as `id_column`")
 
 
 def assemble(
@@ -107,7 +107,7 @@ def assemble(
     """
     schema = encoder.schema
     if schema.label_column is None:
-        raise ConfigError("a table to learn from needs a label column: name it with --label")
+        raise ConfigError("a table to learn from needs a label column: name it as `label`")
     renamed = schema.match_headers(list(raw.columns), label=True, where=where)
     raw = raw.rename(columns=renamed)
     ids = None

@@ -219,7 +219,7 @@ class Schema:
         if absent == [self.label_column]:
             raise ConfigError(
                 f"{where} has no label column {self.label_column}: training needs the outcome of "
-                "each row; to judge rows without one, use `privfed predict`"
+                "each row; to judge rows without one, use `predict`"
             )
         if absent:
             raise ConfigError(

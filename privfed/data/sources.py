@@ -41,19 +41,21 @@ def load_dataset(
     """
     if dataset == "table":
         if data in (SURROGATE, "openml"):
-            raise ConfigError("a table of your own needs its path: --data FILE.csv --label COLUMN")
+            raise ConfigError(
+                "a table of your own needs its path as `data` and its label column as `label`"
+            )
         return load_table(data, label=label, id_column=id_column, encoding=encoding)
     if label is not None or id_column is not None:
         raise ConfigError(
-            f"--label and --id belong to a table of your own, not to {shown(dataset)}: leave them "
-            "out, or choose the data set “table”"
+            f"`label` and `id_column` belong to a table of your own, not to "
+            f"{shown(dataset)}: leave them out, or choose the data set “table”"
         )
     if dataset == "dresses":
         return load_dresses(data, encoding=encoding)
     for kind in PACKAGED:
         if kind == dataset:
             if data != SURROGATE:
-                raise ConfigError(f"{dataset} ships inside scikit-learn: leave --data out")
+                raise ConfigError(f"{dataset} ships inside scikit-learn: leave `data` out")
             return load_packaged(kind, encoding=encoding)
     raise ConfigError(
         f"unknown data set {shown(dataset)}: use dresses, {', '.join(PACKAGED)} or table"

@@ -64,14 +64,14 @@ def load_table(
     table = read_table(path)
     headers = list(table.frame.columns)
     if label is None:
-        raise ConfigError(f"say which column is the label: --label, one of {_names(headers)}")
-    for option, column in (("--label", label), ("--id", id_column)):
+        raise ConfigError(f"say which column is the label: `label`, one of {_names(headers)}")
+    for option, column in (("label", label), ("id_column", id_column)):
         if column is not None and column not in headers:
             raise ConfigError(
-                f"{path} has no column {shown(column)}: give {option} one of {_names(headers)}"
+                f"{path} has no column {shown(column)}: give `{option}` one of {_names(headers)}"
             )
     if label == id_column:
-        raise ConfigError(f"column {shown(label)} cannot be both --label and --id: name two")
+        raise ConfigError(f"column {shown(label)} cannot be both `label` and `id_column`: name two")
     features = [header for header in headers if header not in (label, id_column)]
     if not features:
         raise ConfigError(f"{path} has no column beside label and ID: add what to learn from")
@@ -112,7 +112,7 @@ def _column(name: str, cells: list[str], lines: Sequence[int]) -> Column:
     if len(values) > MAX_CATEGORIES:
         raise ConfigError(
             f"column {shown(name)} has {len(values)} different texts, at most {MAX_CATEGORIES} can "
-            "be categories: remove the column, or name it with --id if it is the rows' ID"
+            "be categories: remove the column, or name it as `id_column` if it is the rows' ID"
         )
     return CategoricalColumn(name, tuple(sorted(values - {"other"})))
 
@@ -142,7 +142,7 @@ def _classes(cells: pd.Series[str], label: str) -> list[str]:
     if len(counts) > MAX_CLASSES:
         raise ConfigError(
             f"column {shown(label)} has {len(counts)} different values, at most {MAX_CLASSES} can "
-            "be classes: name a column of classes with --label"
+            "be classes: name a column of classes as `label`"
         )
 
     def order(cell: str) -> tuple[bool, float, str]:

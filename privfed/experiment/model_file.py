@@ -76,7 +76,7 @@ def load_model(path: Path) -> SavedModel:
     """  # noqa: DOC501 - its ValueErrors are caught
     if not path.is_file():
         raise ConfigError(
-            f"there is no model at {path}: give the .npz that `privfed benchmark` left in its "
+            f"there is no model at {path}: give the .npz that `run_benchmark` left in its "
             "output folder"
         )
     try:
@@ -103,7 +103,7 @@ def load_model(path: Path) -> SavedModel:
     except Exception:  # the readers of ZIP, NPY and JSON each raise their own
         raise ConfigError(
             f"{path} is not a model that this version of privfed wrote: give the .npz that "
-            "`privfed benchmark` left in its output folder"
+            "`run_benchmark` left in its output folder"
         ) from None
     return model
 

@@ -42,7 +42,7 @@ def jobs(settings: Settings) -> list[Job]:
         for epsilon in (settings.epsilons if arm.private else (None,))
     ]
     if not found:
-        raise ConfigError("nothing to run: private arms need an --epsilon, such as 1,3,8")
+        raise ConfigError("nothing to run: private arms need `epsilons`, such as 1,3,8")
     return found
 
 
@@ -118,7 +118,7 @@ def _deals(
             most = max(len(party.train) for party in parties)
             if any(job.arm.private for job in asked) and settings.delta >= 1 / most:
                 raise ConfigError(
-                    f"--delta {as_given(settings.delta)} is not below 1/{most}, one over a "
+                    f"`delta` {as_given(settings.delta)} is not below 1/{most}, one over a "
                     "party's rows: a larger delta allows a row to be published; ask for a smaller "
                     "one"
                 )

@@ -49,25 +49,23 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not self.splits or (self.arms is not None and not self.arms):
-            raise ConfigError("nothing to run: --split and --arms need a name at least, if given")
+            raise ConfigError("nothing to run: `splits` and `arms` need a name at least, if given")
         if len(set(self.splits)) < len(self.splits):
-            raise ConfigError("--split names a split twice: name each once")
+            raise ConfigError("`splits` names a split twice: name each once")
         if len(set(self.epsilons)) < len(self.epsilons):
-            raise ConfigError("--epsilon holds a number twice: give each once")
+            raise ConfigError("`epsilons` holds a number twice: give each once")
         for split in self.splits:
             if split not in SPLITS:
                 raise ConfigError(f"unknown split {split!r}: choose from {', '.join(SPLITS)}")
-        if self.parties < 2:
-            raise ConfigError(f"--parties must be at least 2, not {self.parties}")
-        if min(self.rounds, self.private_rounds, self.private_steps) < 1:
-            raise ConfigError("--rounds must be at least 1")
-        if self.seeds < 1:
-            raise ConfigError(f"--seeds must be at least 1, not {self.seeds}")
+        least = {"parties": 2, "rounds": 1, "private_rounds": 1, "private_steps": 1, "seeds": 1}
+        for name, smallest in least.items():
+            if (count := getattr(self, name)) < smallest:
+                raise ConfigError(f"`{name}` must be at least {smallest}, not {count}")
         for epsilon in self.epsilons:
             if not (epsilon > 0 and math.isfinite(epsilon)):
-                raise ConfigError(f"--epsilon must hold positive numbers, not {as_given(epsilon)}")
+                raise ConfigError(f"`epsilons` must hold positive numbers, not {as_given(epsilon)}")
         if not 0 < self.delta < 1:
-            raise ConfigError(f"--delta must lie between 0 and 1, not {as_given(self.delta)}")
+            raise ConfigError(f"`delta` must lie between 0 and 1, not {as_given(self.delta)}")
         if self.expected_batch_size < 1:
             raise ConfigError("the expected batch size must be at least 1")
         for value in (self.l2_clip_norm, self.private_learning_rate):

@@ -38,7 +38,7 @@ class RunStore:
         except OSError as error:
             reason = error.strerror or "an error"
             raise ConfigError(
-                f"cannot write to {directory} ({reason}): choose another folder with --out"
+                f"cannot write to {directory} ({reason}): choose another folder as `directory`"
             ) from None
 
     def load(self, key: dict[str, Any]) -> Run | None:

@@ -63,7 +63,7 @@ def read_binding(pem: bytes) -> tuple[bytes, bytes, bytes]:
     except x509.ExtensionNotFound:
         raise DecodeError(
             "the certificate holds no identity of privfed: its party makes one that does with "
-            "privfed keys certify"
+            "`Keyring.certify`"
         ) from None
     except _ODD:
         raise DecodeError("the certificate is damaged: ask its party for it again") from None

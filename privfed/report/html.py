@@ -12,7 +12,7 @@ from privfed.report.findings import findings
 from privfed.report.headline import key_figures, subtitle, title
 from privfed.report.view import ROLES, View
 
-AUDIT_PAGE = "audit.html"  # what `privfed audit` leaves beside the report
+AUDIT_PAGE = "audit.html"  # what an audit leaves beside the report
 
 
 def render_html(results: Results, *, audit: bool = False) -> str:

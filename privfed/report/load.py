@@ -13,7 +13,7 @@ from psi.storage import json_as, json_read
 
 MAX_BYTES = 256_000_000  # ten times the full benchmark; measured before anything is parsed
 
-_AGAIN = "write it again with `privfed benchmark`"
+_AGAIN = "write it again with `run_benchmark`"
 
 
 def load_results(path: Path) -> Results:
@@ -37,7 +37,7 @@ def load_results(path: Path) -> Results:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(
-            f"{path} does not exist; give the folder that `privfed benchmark` wrote"
+            f"{path} does not exist; give the folder that `run_benchmark` wrote"
         ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error

@@ -128,5 +128,5 @@ def _trains(parties: Any, where: str) -> tuple[Trains, int | None]:
 def _unknown(where: str, value: Any) -> NoReturn:
     raise ConfigError(
         f"{where} is {str(value)[:40]!r}, which no earlier privfed wrote; write it again with "
-        "`privfed benchmark`"
+        "`run_benchmark`"
     )

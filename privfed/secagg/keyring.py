@@ -50,7 +50,7 @@ class Keyring:
         folder = check_folder(folder)
         self._folder, self._passphrase = folder, passphrase
         if not (folder / "identity.key").is_file():
-            raise ConfigError(f"{folder} is no keyring; make one with: privfed keys identity")
+            raise ConfigError(f"{folder} is no keyring; make one with `Keyring.create`")
         if folder.stat().st_mode & 0o022:  # keyring.json says whom this party trusts
             raise ConfigError(f"others may write to {folder}; run: chmod 700 {folder}")
         self.identity = Identity.load(folder / "identity.key", passphrase)
@@ -82,9 +82,7 @@ class Keyring:
         secret = folder / "identity.key"
         with Record(folder / FILE, refusal=ConfigError):
             if secret.exists():
-                hint = (
-                    "" if (folder / _CERTIFICATE).exists() else ", and privfed keys certify goes on"
-                )
+                hint = "" if (folder / _CERTIFICATE).exists() else ", and `Keyring.certify` goes on"
                 raise ConfigError(f"{secret} is there already; it is never written over{hint}")
             identity = generate_identity()
             tls = _tls_key(folder, passphrase)
@@ -104,14 +102,14 @@ class Keyring:
         path = self._folder / _CERTIFICATE
         stored = read_whole(path, refusal=ConfigError)
         if stored is None:
-            raise ConfigError(f"{self._folder} has no certificate: privfed keys certify makes it")
+            raise ConfigError(f"{self._folder} has no certificate: `Keyring.certify` makes it")
         try:
             known = PublicIdentity.from_certificate(stored) == self.identity.public
         except (DecodeError, AuthenticationError):
             known = False
         if not known:
             raise ConfigError(
-                f"{path} is not tied to this party's identity: privfed keys certify replaces it"
+                f"{path} is not tied to this party's identity: `Keyring.certify` replaces it"
             )
         return stored
 

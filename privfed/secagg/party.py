@@ -75,7 +75,7 @@ class Party:
         """Return the party of a keyring folder, in which its state lies, too.
 
         Args:
-            folder: As `privfed keys` made it.
+            folder: As `Keyring` made it.
             passphrase: What locks its secrets, or None.
 
         Raises:

@@ -116,7 +116,7 @@ def test_files_that_cannot_be_used(privfed: Command, tmp_path: Path, case: str) 
         (["--arms", ""], "--arms"),
         (["--rounds", "0"], "--rounds must be at least 1"),
         (["--rounds", "many"], "--rounds"),
-        (["--private-rounds", "-1"], "--rounds must be at least 1"),
+        (["--private-rounds", "-1"], "--private-rounds must be at least 1"),
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--epsilon", "0"], "--epsilon must hold positive numbers, not 0"),
         (["--epsilon", "1,-3"], "--epsilon must hold positive numbers, not -3"),

@@ -117,9 +117,9 @@ def test_wrong_names_and_options(raw_dresses: pd.DataFrame, write_csv: WriteCSV)
     path = write_csv(raw_dresses)
     assert "unknown data set 'shoes'" in refused(path, dataset="shoes")
     assert "unknown encoding 'binary'" in refused(path, encoding="binary")
-    assert "leave --data out" in refused(path, dataset="digits")
-    assert "leave --data out" in refused("openml", dataset="breast-cancer")
-    assert "--label and --id belong" in refused(path, label="Season")
+    assert "leave `data` out" in refused(path, dataset="digits")
+    assert "leave `data` out" in refused("openml", dataset="breast-cancer")
+    assert "`label` and `id_column` belong" in refused(path, label="Season")
     assert "--data FILE.csv --label" in refused("surrogate", dataset="table", label="x")
 
 

@@ -169,7 +169,7 @@ def test_a_users_own_table(write_csv: WriteCSV) -> None:
     assert found.features[:, 2:].tolist() == [[0, 0]] * 5
     assert not found.cleaning.unknown  # type: ignore[union-attr]
     onehot = load_dataset("table", path, label="outcome", encoding="onehot")
-    assert "customer=c1" in onehot.encoder.feature_names  # without --id it is a feature
+    assert "customer=c1" in onehot.encoder.feature_names  # not named as the ID it is a feature
     assert onehot.ids is None
 
 
@@ -195,9 +195,13 @@ def test_text_classes_and_number_like_text(write_csv: WriteCSV) -> None:
     ("change", "options", "says"),
     [
         (lambda t: t, {}, "say which column is the label"),
-        (lambda t: t, {"label": "result"}, "no column 'result': give --label"),
-        (lambda t: t, {"label": "outcome", "id_column": "key"}, "no column 'key': give --id"),
-        (lambda t: t, {"label": "outcome", "id_column": "outcome"}, "both --label and --id"),
+        (lambda t: t, {"label": "result"}, "no column 'result': give `label`"),
+        (
+            lambda t: t,
+            {"label": "outcome", "id_column": "key"},
+            "'key': give `id_column`",
+        ),
+        (lambda t: t, {"label": "outcome", "id_column": "outcome"}, "both `label` and `id_column`"),
         (lambda t: t[["outcome"]], {"label": "outcome"}, "no column beside"),
         (lambda t: t.assign(outcome="1"), {"label": "outcome"}, "all 5 rows have the label"),
         (lambda t: t, {"label": "age"}, "no label in data row 3"),

@@ -15,21 +15,21 @@ from privfed.experiment import Settings, choose_arms, jobs, party_names
     ("wrong", "says"),
     [
         ({"splits": ["sideways"]}, "unknown split 'sideways': choose from overlapping, disjoint"),
-        ({"splits": []}, "--split"),
+        ({"splits": []}, "`splits`"),
         ({"splits": ["disjoint", "disjoint"]}, "twice"),
-        ({"arms": []}, "--arms"),
-        ({"parties": 1}, "--parties must be at least 2"),
-        ({"rounds": 0}, "--rounds must be at least 1"),
-        ({"private_rounds": 0}, "--rounds must be at least 1"),
-        ({"seeds": 0}, "--seeds must be at least 1"),
-        ({"epsilons": [1.0, 0.0]}, "--epsilon must hold positive numbers, not 0"),
-        ({"epsilons": [-1.0]}, "--epsilon"),
-        ({"epsilons": [math.nan]}, "--epsilon"),
-        ({"epsilons": [math.inf]}, "--epsilon"),
+        ({"arms": []}, "`arms`"),
+        ({"parties": 1}, "`parties` must be at least 2"),
+        ({"rounds": 0}, "`rounds` must be at least 1"),
+        ({"private_rounds": 0}, "`private_rounds` must be at least 1"),
+        ({"seeds": 0}, "`seeds` must be at least 1"),
+        ({"epsilons": [1.0, 0.0]}, "`epsilons` must hold positive numbers, not 0"),
+        ({"epsilons": [-1.0]}, "`epsilons`"),
+        ({"epsilons": [math.nan]}, "`epsilons`"),
+        ({"epsilons": [math.inf]}, "`epsilons`"),
         ({"epsilons": [1.0, 1]}, "twice"),
-        ({"delta": 0.0}, "--delta"),
-        ({"delta": 1.0}, "--delta"),
-        ({"delta": math.nan}, "--delta"),
+        ({"delta": 0.0}, "`delta`"),
+        ({"delta": 1.0}, "`delta`"),
+        ({"delta": math.nan}, "`delta`"),
         ({"expected_batch_size": 0}, "batch size"),
         ({"l2_clip_norm": 0.0}, "clip norm"),
         ({"l2_clip_norm": math.nan}, "clip norm"),
@@ -101,6 +101,6 @@ def test_jobs_are_every_arm_on_every_split_with_every_seed() -> None:
 
 
 def test_private_arms_need_an_epsilon() -> None:
-    with pytest.raises(ConfigError, match="--epsilon"):
+    with pytest.raises(ConfigError, match="`epsilons`"):
         jobs(Settings(arms=["federated-he-dp"], epsilons=[]))
     assert jobs(Settings(arms=["guest"], epsilons=[], seeds=1))

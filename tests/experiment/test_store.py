@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "runs-is-a-file").mkdir()
     (tmp_path / "runs-is-a-file" / "runs").write_text("")
-    with pytest.raises(ConfigError, match="--out"):
+    with pytest.raises(ConfigError, match="`directory`"):
         RunStore(tmp_path / place)
 
 

@@ -1,0 +1,38 @@
+"""Errors in the command's words: the library names parameters and functions, in backticks."""
+
+import re
+
+__all__ = ["COMMANDS", "OPTIONS", "in_words"]
+
+OPTIONS = {
+    "arms": "--arms",
+    "data": "--data",
+    "delta": "--delta",
+    "directory": "--out",
+    "epsilons": "--epsilon",
+    "id_column": "--id",
+    "label": "--label",
+    "parties": "--parties",
+    "private_rounds": "--private-rounds",
+    "private_steps": "--private-rounds",
+    "rounds": "--rounds",
+    "seeds": "--seeds",
+    "splits": "--split",
+}
+COMMANDS = {
+    "Keyring.certify": "privfed keys certify",
+    "Keyring.create": "privfed keys identity",
+    "predict": "privfed predict",
+    "run_benchmark": "privfed benchmark",
+}
+_NAMED = re.compile(r"`([A-Za-z_.]+)`")
+
+
+def in_words(message: str) -> str:
+    """Return an error's message with options and commands where it names what they stand for."""
+    return _NAMED.sub(_word, message)
+
+
+def _word(found: re.Match[str]) -> str:
+    name = found[1]
+    return f"`{COMMANDS[name]}`" if name in COMMANDS else OPTIONS.get(name, found[0])
