@@ -120,7 +120,7 @@ def test_wrong_names_and_options(raw_dresses: pd.DataFrame, write_csv: WriteCSV)
     assert "leave `data` out" in refused(path, dataset="digits")
     assert "leave `data` out" in refused("openml", dataset="breast-cancer")
     assert "`label` and `id_column` belong" in refused(path, label="Season")
-    assert "--data FILE.csv --label" in refused("surrogate", dataset="table", label="x")
+    assert "needs its path as `data`" in refused("surrogate", dataset="table", label="x")
 
 
 def test_headers_from_a_hostile_file_stay_on_one_short_line(
