@@ -1,5 +1,11 @@
 """What holds for all tests."""
 
+import importlib.util
+import re
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 from tests.scale import count
@@ -9,3 +15,62 @@ __all__ = ["count"]
 # On a busy machine a slow example says nothing; hypothesis's own profile for CI stays in force.
 settings.register_profile("unhurried", settings(), deadline=None)
 settings.load_profile("unhurried")
+
+# What a test needs beyond the base install, by the extra that brings it. Where one of these is not
+# installed at all, the tests that meet its absence are skipped, and say which it was.
+EXTRAS = {
+    "aggregate": ("tenseal", "zstandard"),
+    "train": (
+        "dp_accounting", "jinja2", "matplotlib", "opacus", "openpyxl", "pandas", "scipy", "sklearn",
+        "threadpoolctl", "torch",
+    ),
+    "psi-tables": ("phonenumbers", "pyarrow"),
+    "psi-network": ("grpc",),
+    "psi-fast": ("numba",),
+    "dev": ("selenium",),
+}  # fmt: skip
+ABSENT = {
+    extra: [module for module in modules if importlib.util.find_spec(module) is None]
+    for extra, modules in EXTRAS.items()
+}
+
+
+def lacking(error: BaseException | None) -> str | None:
+    """The extra that an error is the lack of, in an environment that lacks it."""
+    if isinstance(error, ModuleNotFoundError):
+        module = (error.name or "").partition(".")[0]
+        return next((extra for extra, absent in ABSENT.items() if module in absent), None)
+    named = re.search(r"pip install 'privfed\[([\w-]+)\]'", str(error))
+    return named[1] if named and ABSENT.get(named[1]) else None
+
+
+class Module(pytest.Module):
+    """A file of tests; one that imports what an extra brings is skipped where that is absent."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        try:
+            return super().collect()
+        except self.CollectError as error:
+            if extra := lacking(error.__cause__):
+                pytest.skip(f"needs privfed[{extra}]", allow_module_level=True)
+            raise
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Module:
+    made: Module = Module.from_parent(parent, path=module_path)
+    return made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    try:
+        return (yield)
+    except Exception as error:
+        if extra := lacking(error):
+            pytest.skip(f"needs privfed[{extra}]")
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    return (yield from pytest_runtest_call(item))

@@ -9,8 +9,9 @@ import fcntl
 import os
 import secrets
 import stat
+import weakref
 from pathlib import Path
-from typing import IO, BinaryIO, Self
+from typing import BinaryIO, Self
 
 from psi.errors import ConfigError
 from psi.storage.process import Process
@@ -43,7 +44,9 @@ class Record:
             _check_path(path, refusal)
         self.path = None if path is None else path.absolute()
         self._refusal, self.closed, self._process = refusal, False, Process()
+        # Dropped without being closed it lets others have it all the same, and nothing warns.
         self._lock = None if self.path is None else _locked(self.path, refusal)
+        self._let_go = None if self._lock is None else weakref.finalize(self, os.close, self._lock)
 
     def read(self) -> str | None:
         """Return the text; None if there is none yet.
@@ -74,10 +77,10 @@ class Record:
     def close(self) -> None:
         """Release the record for others; a call in a fork does not release it."""
         self.closed = True
-        if self._lock is not None and not self._lock.closed:
+        if self._lock is not None and self._let_go is not None and self._let_go.alive:
             if self._process.is_this:  # also if a fork, which has the open file, too, lives on
                 fcntl.flock(self._lock, fcntl.LOCK_UN)
-            self._lock.close()
+            self._let_go()
 
     def __enter__(self) -> Self:
         return self
@@ -174,8 +177,8 @@ def _regular(path: Path, flags: int = 0) -> BinaryIO:
         raise
 
 
-def _locked(path: Path, refusal: type[Exception]) -> IO[bytes]:
-    """Return an open lock file beside `path`; the lock lasts until it is closed."""
+def _locked(path: Path, refusal: type[Exception]) -> int:
+    """Return the descriptor of a lock file beside `path`; the lock lasts until it is closed."""
     if path.is_symlink():  # under its real name it would have another lock
         raise refusal(f"cannot use {path}: it is a symbolic link; name the file itself")
     if path.name.endswith((_LOCK, _NEW)):  # a record with the shorter name would replace it
@@ -184,11 +187,11 @@ def _locked(path: Path, refusal: type[Exception]) -> IO[bytes]:
         # A link there could point to any file of the owner: it is not followed.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         beside = path.with_name(path.name + _LOCK)
-        held = os.fdopen(os.open(beside, flags, 0o600), "r+b", buffering=0)
+        held = os.open(beside, flags, 0o600)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
-            held.close()
+            os.close(held)
             raise
     except BlockingIOError:
         raise refusal(f"{path} is in use by another process or object") from None
