@@ -24,6 +24,12 @@ from psi.sessions.session import table_index
 from psi.tables.keys import Duplicates
 from tests.psi.peers import run
 
+# What is said of such IDs and of this protocol is tested elsewhere; here it would be said always.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::psi.MissingValueWarning"),
+    pytest.mark.filterwarnings("ignore::psi.TrustWarning"),
+]
+
 KEYS: dict[str, st.SearchStrategy[Any]] = {
     "integers": st.integers(-(2**60), 2**60),
     "floats": st.integers(-(2**50), 2**50).map(float),
