@@ -2,8 +2,7 @@
 
 import importlib.util
 import re
-from collections.abc import Generator, Iterable
-from pathlib import Path
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
@@ -21,8 +20,8 @@ settings.load_profile("unhurried")
 EXTRAS = {
     "aggregate": ("tenseal", "zstandard"),
     "train": (
-        "dp_accounting", "jinja2", "matplotlib", "opacus", "openpyxl", "pandas", "scipy", "sklearn",
-        "threadpoolctl", "torch",
+        "dp_accounting", "jinja2", "matplotlib", "mpmath", "opacus", "openpyxl", "pandas", "scipy",
+        "sklearn", "threadpoolctl", "torch",
     ),
     "psi-tables": ("phonenumbers", "pyarrow"),
     "psi-network": ("grpc",),
@@ -44,21 +43,20 @@ def lacking(error: BaseException | None) -> str | None:
     return named[1] if named and ABSENT.get(named[1]) else None
 
 
-class Module(pytest.Module):
-    """A file of tests; one that imports what an extra brings is skipped where that is absent."""
-
-    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
-        try:
-            return super().collect()
-        except self.CollectError as error:
-            if extra := lacking(error.__cause__):
-                pytest.skip(f"needs privfed[{extra}]", allow_module_level=True)
-            raise
-
-
-def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Module:
-    made: Module = Module.from_parent(parent, path=module_path)
-    return made
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Skip a file, or a folder with its conftest, that imports what an absent extra brings."""
+    report = yield
+    excinfo = report.call.excinfo if report.outcome == "failed" else None
+    if excinfo is not None:
+        error = excinfo.value
+        # A file's import failed, or that of a conftest, which pytest tells in its own way.
+        if extra := lacking(error.__cause__) or lacking(getattr(error, "cause", None)):
+            report.outcome = "skipped"
+            report.longrepr = (str(collector.path), 0, f"needs privfed[{extra}]")
+    return report
 
 
 @pytest.hookimpl(wrapper=True)

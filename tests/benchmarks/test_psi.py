@@ -5,6 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+for needed in ("matplotlib", "grpc", "numba"):
+    pytest.importorskip(needed)
+
 KEYS = {
     *("tool", "log2_size", "cpu_seconds_per_party", "startup_cpu_seconds", "wall_seconds"),
     *("bytes_per_item", "peak_rss_bytes", "correct"),

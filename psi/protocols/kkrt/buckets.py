@@ -58,9 +58,13 @@ class Buckets:
         ]
         self._encryptors = [cipher.encryptor() for cipher in self._ciphers]
         first = 0
-        for digests in batches:
-            self._add(digests, first)
-            first += len(digests)
+        try:
+            for digests in batches:
+                self._add(digests, first)
+                first += len(digests)
+        except BaseException:
+            self.close()  # what a full disk took so far
+            raise
 
     def take(self, bucket: int) -> tuple[Rows, Bytes]:
         """Return the numbers of a bucket's items and their digests, once.

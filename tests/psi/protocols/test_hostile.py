@@ -95,7 +95,7 @@ def forge(stop: int, change: Callable[[bytearray, list[bytes]], bytes | None]) -
 def test_resealing_an_unchanged_message_is_accepted() -> None:
     # Without this the tests below could pass for the wrong reason.
     for stop in range(6):
-        assert forge(stop, lambda body, messages: None).done == (stop == 5)
+        assert forge(stop, lambda body, messages: None).done == (stop >= 4)
 
 
 # The points start after the sender's MAC in ANSWER, at once in POINTS.

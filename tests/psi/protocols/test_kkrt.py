@@ -354,6 +354,11 @@ def test_a_disk_that_takes_nothing_is_named(
     next(path for path in tmp_path.rglob("*") if path.is_file()).unlink()
     with pytest.raises(ConfigError, match="TMPDIR"):
         spilled.take(0)
+    spilled.close()
+    monkeypatch.setattr(Buckets, "_path", lambda self, bucket: tmp_path / "missing" / "file")
+    with pytest.raises(ConfigError, match="TMPDIR"):
+        Buckets([digests], 1, 1)
+    assert not list(tmp_path.iterdir())
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(ConfigError, match="No such file"):
         Buckets([digests], 1, 1)
