@@ -54,7 +54,7 @@ deep: $(READY)  ## the large counts as stated, in parts; goes on where it was in
 busy: $(READY)  ## tests of network and threads beside eight busy processes
 	.ci/busy.sh
 
-pythons: wheel  ## the base install and its tests on other Pythons
+pythons:  ## the base install and its tests on other Pythons
 	.ci/other_pythons.sh
 
 wheel: $(READY)  ## the built wheel works in an environment that has nothing else
