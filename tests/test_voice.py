@@ -15,16 +15,7 @@ _SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):")
 _ENTRY = re.compile(r"    (\S.*?): (?P<text>.*)")
 
 _FOLDERS = ("benchmarks", "examples", "privfed", "psi")
-_NOT_YET = re.compile(
-    r"psi/(cli|network|protocols|sessions)/|privfed/data/(files|tables)|"
-    r"privfed/experiment/(deal|results|settings|summary)|privfed/report/(load|older|readme)"
-)
-_FILES = [
-    path
-    for folder in (*_FOLDERS, "tests")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-    if not _NOT_YET.match(str(path.relative_to(ROOT)))
-]
+_FILES = [path for folder in (*_FOLDERS, "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
 _WITH_DOCSTRINGS = [path for path in _FILES if path.relative_to(ROOT).parts[0] in _FOLDERS]
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 

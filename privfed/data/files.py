@@ -1,4 +1,4 @@
-"""Bytes of a CSV or XLSX file → a table of text, measured before it is parsed."""
+"""From the bytes of a CSV or XLSX file to a table of text; sizes are checked before parsing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from privfed.data.schema import shown
 from privfed.errors import ConfigError
 
 MAX_FILE_BYTES = 256 * 2**20
-MAX_UNZIPPED_BYTES = 1024 * 2**20  # an .xlsx file is a zip: what it unpacks to is bounded as well
+MAX_UNZIPPED_BYTES = 1024 * 2**20  # an .xlsx file is a zip: its unpacked size is bounded, too
 _ZIP, _OLD_EXCEL = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 
 _Grid = list[tuple[int, list[str]]]
@@ -32,7 +32,7 @@ class TextTable:
     Attributes:
         frame: (n, columns) strings under the file's own headers, rows in the file's order.
         lines: Where each row begins: its line in a CSV, its row in a sheet; the first is 1.
-        sha256: Of the bytes read, in hexadecimal.
+        sha256: Hash of the bytes read, in hexadecimal.
     """
 
     frame: pd.DataFrame
@@ -44,7 +44,7 @@ def read_table(path: str | os.PathLike[str]) -> TextTable:
     """Read a CSV (UTF-8, commas, BOM tolerated) or the first sheet of an XLSX file.
 
     The content decides which of the two it is, not the file's name. Empty lines are skipped and
-    columns without header and without a single value are left out; nothing else is.
+    columns without a header and without any value are left out; nothing else is dropped.
 
     Args:
         path: The file.
@@ -65,7 +65,7 @@ def read_table(path: str | os.PathLike[str]) -> TextTable:
 
 
 def frame_sha256(frame: pd.DataFrame) -> str:
-    """Hash a table in its canonical CSV form (UTF-8, commas, one line feed a row)."""
+    """Hash a table in its canonical CSV form (UTF-8, commas, one line feed per row)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(frame.columns)
@@ -134,7 +134,7 @@ def _xlsx(content: bytes, source: Path) -> _Grid:
         grid = [[_cell(value) for value in row] for row in book.worksheets[0].values]
     except ConfigError:
         raise
-    except Exception:  # on a damaged file zipfile, the XML parser and openpyxl raise what they like
+    except Exception:  # zipfile, the XML parser and openpyxl raise anything on a damaged file
         raise ConfigError(
             f"{source} is a zip but not a readable XLSX file: save it again as .xlsx or as CSV"
         ) from None
@@ -152,7 +152,7 @@ def _cell(value: object) -> str:
 
 
 def _frame(grid: _Grid, source: Path) -> tuple[pd.DataFrame, tuple[int, ...]]:
-    """Check that the grid is a rectangle under a header; name its columns, and the rows' lines."""
+    """Check that the grid is a rectangle under a header; return it with the rows' lines."""
     stripped = [(number, [cell.strip() for cell in row]) for number, row in grid]
     numbered = [(number, row) for number, row in stripped if any(row)]
     if len(numbered) < 2:

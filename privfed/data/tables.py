@@ -30,7 +30,7 @@ from privfed.errors import ConfigError
 MAX_CATEGORIES = 1000  # more texts than this are names or sentences, not categories
 MAX_CLASSES = 100
 _MOST_SHOWN = 5  # odd cells of one column
-# 1200, 12,5 and 1 200.50: digits, in threes or not, and a fraction
+# Such as 1200, 12,5 and 1 200.50: digits, in threes or not, and a fraction.
 _WRITTEN_NUMBER = re.compile(r"(\d+|\d{1,3}([ .,'’]\d{3})+)([.,]\d+)?")
 
 
@@ -41,13 +41,13 @@ def load_table(
     id_column: str | None = None,
     encoding: Encoding = "codes",
 ) -> Dataset:
-    """Load a table whose columns nobody described beforehand.
+    """Return the data set in a table whose columns nobody described beforehand.
 
     The schema is made from the whole file: a column whose every value is a number is numeric, with
-    the file's least and greatest value as its range. One that holds mostly numbers is refused,
-    since a single odd cell would make categories of them. Every other one is text, with the file's
-    values as its categories in alphabetical order. **That schema counts as public**: who may not
-    tell the other parties which values occur must agree on a schema with them beforehand.
+    the file's least and greatest value as its range. A column that holds mostly numbers is refused,
+    since a single odd cell would turn them into categories. Every other column is text, with the
+    file's values as its categories in alphabetical order. **That schema counts as public**: parties
+    that must not tell each other which values occur have to agree on a schema beforehand.
 
     Args:
         path: CSV or XLSX.
@@ -118,13 +118,13 @@ def _column(name: str, cells: list[str], lines: Sequence[int]) -> Column:
 
 
 def _holds_numbers(counts: Counter[str]) -> bool:
-    """Tell whether a column is one of numbers: most of its cells are, or most different values."""
+    """Return whether most cells of a column, or most of its different values, are numbers."""
     like = {value: n for value, n in counts.items() if _is_like_a_number(value)}
     return 2 * sum(like.values()) > counts.total() or 2 * len(like) > len(counts)
 
 
 def _is_like_a_number(text: str) -> bool:
-    """Tell numbers, however written, from categories such as 10-20, 3XL or 17.03.2025."""
+    """Return whether a text is a number in any notation, unlike 10-20, 3XL or 17.03.2025."""
     bare = unicodedata.normalize("NFKC", text)
     around = {mark for mark in bare if unicodedata.category(mark) in ("Sc", "Sm", "Zs")}
     bare = bare.strip("".join(around) + "%?*()-")
@@ -132,7 +132,7 @@ def _is_like_a_number(text: str) -> bool:
 
 
 def _classes(cells: pd.Series[str], label: str) -> list[str]:
-    """List a label column's values: numbers by size, else alphabetically."""
+    """Return a label column's values: numbers by size, else alphabetically."""
     counts = Counter(cells)
     for row, cell in enumerate(cells, start=1):
         if fold(cell) in MISSING_WORDS:

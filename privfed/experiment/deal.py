@@ -48,13 +48,13 @@ from privfed.training.local import BATCH_SIZE, LEARNING_RATE
 
 Rows = tuple[Tensor, Tensor]
 
-# The seeds of a split differ little in the worst placement, and calibration takes a second.
+# The seeds of a split seldom differ in the worst placement, and calibration takes a second.
 _cached_plan = functools.lru_cache(maxsize=None)(calibrate)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be: an arm on a split with a seed, at an ε where it is private."""
+    """One run to do: an arm on a split with a seed, at an ε if it is private."""
 
     arm: Arm
     split: str
@@ -64,7 +64,7 @@ class Job:
 
     @property
     def title(self) -> str:
-        """Say for a progress bar what runs."""
+        """What runs, for a progress bar."""
         at = "" if self.epsilon is None else f" ε={as_given(self.epsilon)}"
         return f"{self.split}, seed {self.seed}: {self.arm.name}{at}"
 
@@ -79,7 +79,7 @@ class Deal:
     exposure: Exposure | None
 
     def run(self, job: Job, directory: Path, advance: Callable[[int], None]) -> Run:
-        """Train one arm, save its model in `directory` and give its record."""
+        """Train one arm, save its model in `directory`, and return its record."""
         members = range(len(self.parties)) if job.arm.party is None else [job.arm.party]
         rows = [self._rows(self.parties[p].train) for p in members]
         model = initial_model(self._network, job.seed)
@@ -159,7 +159,7 @@ class Deal:
         return SecureAveraging(
             get_arrays(self._network()),
             len(train_rows),
-            # A private plan sends no weights: an exact sum of them has no finite ε.
+            # Under a private plan no weights are sent: their exact sum would have no finite ε.
             weights=None if plan is not None else train_rows,
             max_weight=2 ** math.ceil(math.log2(max(train_rows) + 1)),
             clip_range=reach,

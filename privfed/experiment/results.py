@@ -1,4 +1,4 @@
-"""What an experiment leaves behind: one `Run` an arm and seed, and the `Results` file around them.
+"""What an experiment writes: one `Run` per arm and seed, and the `Results` file around them.
 
 The JSON form is documented field by field in docs/results.md and versioned by SCHEMA_VERSION.
 """
@@ -22,7 +22,7 @@ from psi.storage import json_bytes, whole_file
 
 SCHEMA_VERSION = 4
 EXCHANGE = ("prepare", "encrypt", "aggregate", "decrypt")
-"""Phases of a round between the updates and their mean, with what is made ahead of them."""
+"""Phases of a round from the updates to their mean, after what is made ahead."""
 
 
 _MOST = 10**15  # no count, byte, second or loss here is larger
@@ -30,9 +30,9 @@ Count = Annotated[int, Meta(ge=0, le=_MOST)]
 KnownNumber = Annotated[float, Meta(ge=0.0, le=float(_MOST))]
 KnownShare = Annotated[float, Meta(ge=0.0, le=1.0)]
 _Bound = Annotated[float, Meta(ge=-float(_MOST), le=float(_MOST))]
-Interval = tuple[_Bound, _Bound]  # Student's t knows nothing of 0 and 1
+Interval = tuple[_Bound, _Bound]  # Student's t may reach past 0 and 1
 
-# A null in the place of these is a number that was not finite when it was written: NaN once read.
+# A null in their place is a number that was not finite when it was written; it is read as NaN.
 if TYPE_CHECKING:
     Number = float
     Share = float
@@ -63,14 +63,14 @@ def _nan_for_null(kind: type[_Record]) -> tuple[str, ...]:
 
 
 class PrivacyCost(_Record, frozen=True):
-    """An ε that is never without what it means."""
+    """An ε with all its terms."""
 
-    epsilon: Number  # spent by the worst-placed unit, whoever looks
-    epsilon_outsider: Number  # of that for somebody who sees the models and put nothing in
+    epsilon: Number  # spent by the worst-placed unit, against anybody
+    epsilon_outsider: Number  # the same against somebody who sees the models and put nothing in
     target_epsilon: Number  # asked
     delta: Number
     noise: (
-        Noise  # "local": full noise a party; "shares": under encryption; "central": at the server
+        Noise  # "local": full noise per party; "shares": under encryption; "central": at the server
     )
     quorum: Count  # parties whose noise a round needs
     colluders: Count  # parties whose shares of the noise may be known or missing
@@ -80,8 +80,8 @@ class PrivacyCost(_Record, frozen=True):
     accountant: str
     noise_multiplier: Number
     l2_clip_norm: Number
-    sampling_rate: tuple[KnownNumber, ...]  # one a party
-    steps: tuple[Count, ...]  # one a party
+    sampling_rate: tuple[KnownNumber, ...]  # one per party
+    steps: tuple[Count, ...]  # one per party
     epsilon_single_row: Number  # what a unit with one row at one party spends
 
 
@@ -104,7 +104,7 @@ class Run(_Record, frozen=True):
     arm: str
     split: str
     seed: Count
-    epsilon: KnownNumber | None  # asked; `privacy` has the spent one with all it means
+    epsilon: KnownNumber | None  # asked; `privacy` has the ε spent, with all its terms
     rounds: Count
     train_rows: Count
     test_rows: Count
@@ -116,21 +116,21 @@ class Run(_Record, frozen=True):
     test_loss_last: Number
     test_accuracy: Share
     test_auc: KnownShare | None  # None where the test rows hold one class only
-    seen_accuracy: KnownShare | None  # rows whose ID this arm trained on; None without
+    seen_accuracy: KnownShare | None  # rows whose ID this arm trained on; None if there are none
     seen_n: Count
     unseen_accuracy: KnownShare | None  # test rows whose ID no party trained on, each ID once
     unseen_n: Count
     unseen_correct: Count
-    unseen_majority_correct: Count  # rows of those on which the majority class would be right
+    unseen_majority_correct: Count  # on how many of those the majority class is right
     majority_accuracy: Share  # of the training rows' majority class, on this arm's test rows
     weights_sha256: str  # of the final model's float32 parameters in order
     upload_bytes_per_round: Number  # all parties together
     download_bytes_per_round: Number  # all parties together
-    encryption_seconds_per_round: Number  # everything plaintext averaging would not do
+    encryption_seconds_per_round: Number  # all that plaintext averaging would not need
     wall_seconds: Number
     seconds: dict[str, KnownNumber]  # by phase, such as train, encrypt, evaluate
     history: dict[str, list[Any]]
-    # history, one entry a round: train_loss, train_accuracy, test_loss, test_accuracy, test_auc,
+    # history, one entry per round: train_loss, train_accuracy, test_loss, test_accuracy, test_auc,
     # upload_bytes, download_bytes, weights_sha256, seconds_<phase>
     privacy: PrivacyCost | None
     model: str | None  # file name beside results.json
@@ -165,7 +165,7 @@ class Summary(_Record, frozen=True):
 
 
 class Results(_Record, frozen=True):
-    """The whole file. `provenance` says versions, command, seeds, data source and hash, machine."""
+    """The whole file. `provenance`: versions, command, seeds, data source and hash, machine."""
 
     provenance: dict[str, Any]
     arms: list[Arm]
@@ -175,14 +175,14 @@ class Results(_Record, frozen=True):
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
-        """Serialise; a number that is not finite, which JSON cannot carry, becomes null."""
+        """Return the results as JSON; a number that is not finite becomes null."""
         return json_bytes(self, indent=1).decode()
 
     def write(self, path: Path) -> None:
         """Write atomically: a reader sees the old file or the new one.
 
         Raises:
-            ConfigError: the folder cannot be written.
+            ConfigError: The folder cannot be written.
         """
         text = self.to_json().encode()
         with whole_file(path, replace=True, parents=True, refusal=ConfigError) as file:

@@ -14,24 +14,25 @@ SPLITS = ("overlapping", "disjoint", "deduplicated")
 
 @dataclass(frozen=True)
 class Settings:
-    """A benchmark's settings; everything that a run's outcome depends on beside data and seed.
+    """A benchmark's settings: all that a run's outcome depends on, except data and seed.
 
     Attributes:
-        splits: of "overlapping", "disjoint", "deduplicated".
-        parties: how many, at least 2.
-        arms: names of arms; None for all.
-        rounds: federated rounds of one local epoch; epochs for who trains alone.
-        private_rounds: rounds of the private arms: a few, since noise grows with their number.
-        private_steps: rounds of those among them that release a sum of gradients each step.
-        seeds: how many seeds: 0, 1, 2 …
-        epsilons: the ε of the private arms, one run each.
-        delta: their δ.
-        expected_batch_size: rows expected in their Poisson batches.
-        l2_clip_norm: their bound on one row's gradient.
-        private_learning_rate: their Adam's; digits and breast cancer at seed 100 chose it.
+        splits: Some of "overlapping", "disjoint", "deduplicated".
+        parties: How many, at least 2.
+        arms: Names of arms; None for all.
+        rounds: Federated rounds of one local epoch; epochs for a party that trains alone.
+        private_rounds: Rounds of the private arms; few, as noise grows with their number.
+        private_steps: Rounds of the private arms that release a sum of gradients in each step.
+        seeds: How many seeds, from 0 up.
+        epsilons: The ε of the private arms, one run each.
+        delta: The δ of the private arms.
+        expected_batch_size: Rows expected in the private arms' Poisson batches.
+        l2_clip_norm: The private arms' bound on one row's gradient.
+        private_learning_rate: The private arms' learning rate of Adam, chosen on digits and
+            breast cancer at seed 100.
 
     Raises:
-        ConfigError: a setting is out of range; the message says what to do.
+        ConfigError: A setting is out of range; the message says what to do.
     """
 
     splits: Sequence[str] = ("overlapping",)

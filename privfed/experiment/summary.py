@@ -1,4 +1,4 @@
-"""Runs of several seeds → means with intervals."""
+"""From the runs of several seeds to means with intervals."""
 
 from __future__ import annotations
 

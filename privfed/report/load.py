@@ -1,4 +1,4 @@
-"""Reads a results.json back, strictly: what the schema does not know is refused, not guessed."""
+"""Reads a results.json back, strictly: what the schema does not know is refused."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from privfed.report.older import OLDEST, upgraded
 from privfed.report.view import View
 from psi.storage import json_as, json_read
 
-MAX_BYTES = 256_000_000  # ten times the full benchmark; measured before anything is parsed
+MAX_BYTES = 256_000_000  # ten times the full benchmark; checked before anything is parsed
 
 _AGAIN = "write it again with `run_benchmark`"
 
 
 def load_results(path: Path) -> Results:
-    """Read what `Results.write` wrote.
+    """Return the results that `Results.write` wrote.
 
     Args:
         path: A results.json, or the folder that holds one.
@@ -27,8 +27,8 @@ def load_results(path: Path) -> Results:
         when it was written, and comes back as NaN.
 
     Raises:
-        ConfigError: If there is no such file, it is not JSON, of another schema version, or holds
-            a field too few, too many, of the wrong kind or out of range, which the message names.
+        ConfigError: There is no such file, it is not JSON or of another schema version, or a field
+            is missing, unknown, of the wrong kind or out of range; the message names it.
     """
     path = path / "results.json" if path.is_dir() else path
     try:
@@ -52,7 +52,7 @@ def load_results(path: Path) -> Results:
 
 
 def results_from(document: Any) -> Results:
-    """Build `Results` from parsed JSON.
+    """Return the `Results` in parsed JSON.
 
     Args:
         document: What a JSON reader gave.

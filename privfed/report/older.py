@@ -1,7 +1,7 @@
-"""What results.json of earlier versions says, in today's words.
+"""Earlier versions of results.json, converted to today's.
 
-Up to version 3 an arm's kinds were sentences for people. Those that were ever written are listed
-here; any other is refused, for nothing is guessed from prose.
+Up to version 3 an arm's kinds were sentences for people. All sentences that were ever written are
+listed here; any other is refused, as nothing is guessed from prose.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _KINDS: Mapping[str, DataKind] = {
 
 
 def upgraded(document: dict[str, Any], version: int) -> dict[str, Any]:
-    """Read an earlier version's parsed JSON as today's.
+    """Return an earlier version's parsed JSON as today's.
 
-    What is not of the expected shape is left as it is, for the reader of today's to name.
+    What is not of the expected shape is left unchanged: today's reader will name it.
 
     Args:
         document: What `json.loads` gave.
@@ -58,8 +58,7 @@ def upgraded(document: dict[str, Any], version: int) -> dict[str, Any]:
         A document of the version after the last one that this module knows.
 
     Raises:
-        ConfigError: If an arm says who trains, or what is private, in words that privfed never
-            wrote.
+        ConfigError: An arm says who trains, or what is private, in words that privfed never wrote.
     """
     if version == 2:
         document = _from_2(document)
@@ -67,9 +66,9 @@ def upgraded(document: dict[str, Any], version: int) -> dict[str, Any]:
 
 
 def _from_2(document: dict[str, Any]) -> dict[str, Any]:
-    """Leave unknown which rows arms were tested on, and leave out folders.
+    """Return version 2 as 3: the rows that arms were tested on are unknown; folders are left out.
 
-    Its command may have been that of any program, so it is not shown; the settings are there.
+    Its command may have been that of any program, so it is not shown; the settings are.
     """
     later = dict(document)
     if isinstance(document.get("runs"), list):
@@ -87,7 +86,7 @@ def _from_2(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_3(document: dict[str, Any]) -> dict[str, Any]:
-    """Take an arm's kinds, and the data's, from the sentences that said them."""
+    """Return version 3 as 4: the kinds of arms and of data were sentences."""
     later = document | {"schema_version": 4}
     if isinstance(document.get("arms"), list):
         later["arms"] = [

@@ -1,4 +1,4 @@
-"""The picture and the table that the README shows, made from a results.json like all else."""
+"""The picture and the table of the README, made from a results.json."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DPI = 160
 
 
 def readme_table(results: Results) -> str:
-    """The main split's figures as a Markdown table.
+    """Return the main split's figures as a Markdown table.
 
     Args:
         results: What `load_results` or an experiment gives.
@@ -32,7 +32,7 @@ def readme_table(results: Results) -> str:
         Lines of Markdown without a final line break.
 
     Raises:
-        ConfigError: If the results hold an arm that they do not describe.
+        ConfigError: The results hold an arm that they do not describe.
     """
     view = View(results)
     head = ["arm"]
@@ -55,13 +55,13 @@ def readme_table(results: Results) -> str:
     terms = _terms(results, {line.arm for line in lines})
     rows_note = gains.other_rows(view)
     notes = [*([rows_note] if rows_note else []), *terms]
-    # Each a paragraph of its own, under the table.
+    # Each as its own paragraph under the table.
     under = [line for note in notes for line in ("", note)]
     return "\n".join([table, *under]).replace("\u00a0", " ")
 
 
 def _terms(results: Results, shown: Set[str]) -> list[str]:
-    """Say what the table's ε mean, as no ε stands alone."""
+    """Return the terms of the table's ε, as no ε stands alone."""
     costs = [run.privacy for run in results.runs if run.privacy is not None and run.arm in shown]
     terms = dict.fromkeys(
         f"ε of the worst-placed unit ({cost.privacy_unit}) at δ = {as_given(cost.delta)}; "
@@ -94,7 +94,7 @@ def readme_picture(results: Results, path: Path) -> None:
         path: The PNG to write.
 
     Raises:
-        ConfigError: If there is nothing to draw, or the file cannot be written.
+        ConfigError: There is nothing to draw, or the file cannot be written.
     """
     view = View(results)
     groups = split_groups(view)

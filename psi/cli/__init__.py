@@ -55,7 +55,7 @@ def _warn(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Show our own warning in a line, without the code that it came from."""
+    """Show our own warning in one line, without the line of code that gave it."""
     if issubclass(category, TrustWarning | MissingValueWarning):
         messages.print(f"psi: warning: {in_words(str(message))}", markup=False)
     else:

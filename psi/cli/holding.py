@@ -42,10 +42,10 @@ def hold(
         choice: What is asked, of whom, and who learns it.
         options: Everything else.
         identity: This side's key and certificate.
-        talk: `serve`, `join` or `meet`, but for what is said here.
+        talk: `serve`, `join` or `meet`, with all arguments but those set here.
         peers: The fingerprint of each other party's certificate, by its number.
-        files: What else the command reads: no output goes there.
-        keeps: What the session itself writes.
+        files: What else the command reads; no output may replace it.
+        keeps: Files that the session itself writes.
 
     Raises:
         ConfigError: An input is not acceptable, or the output has no place.
@@ -56,7 +56,7 @@ def hold(
     from psi.tables.files import write_table
 
     own = [*files, *own_files(options)]
-    for kept in keeps:  # older ones are replaced: the session sees that they are its own
+    for kept in keeps:  # older ones may be replaced: the session checks that they are its own
         check_files(kept, force=True, tables=[], others=[table, *own])
     check_files(options.out, force=options.force, tables=[table], others=[*own, *keeps])
     with progress_bar() as progress:

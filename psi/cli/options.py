@@ -38,7 +38,7 @@ __all__ = [
 _QUESTIONS = "; ".join(f"{one.name}: {one.help}" for one in QUESTIONS.values()) + "."
 
 Details: TypeAlias = dict[str, Any]
-"""What was given of the options that the questions' details make, by the name of the field."""
+"""The given values of the questions' details, by the name of the field."""
 
 Table: TypeAlias = Annotated[Path, typer.Argument(help="A CSV or Parquet file.")]
 On: TypeAlias = Annotated[
@@ -93,7 +93,7 @@ Timeout: TypeAlias = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOptions:
-    """What every side of a session chooses: its IDs, its output, and its limits."""
+    """What every side of a session chooses: its IDs, its output and its limits."""
 
     on: On
     identity: Identity
@@ -135,8 +135,8 @@ class PairOptions(SessionOptions):
 def spread(command: Callable[..., None]) -> Callable[..., None]:
     """Turn a command's parameter `options`, a dataclass, into an option for each of its fields.
 
-    So too its parameter `details`, if it has one, into those of all questions that the side which
-    is named like the command may give.
+    Its parameter `details`, if it has one, becomes the options of all questions that this side may
+    give; the side is named like the command.
     """
     parameters = dict(inspect.signature(command, eval_str=True).parameters)
     group: type[Any] = parameters.pop("options").annotation
@@ -159,7 +159,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def details_of(learn: str, given: Details) -> Any:
-    """The details of a question; those of another one, if something was given of them.
+    """Return a question's details; another question's, if its details were given.
 
     Args:
         learn: The question's name.
@@ -179,7 +179,7 @@ def details_of(learn: str, given: Details) -> Any:
 
 
 def _details(side: str) -> dict[str, inspect.Parameter]:
-    """An option for each field of the questions' details that this side may give."""
+    """Return an option for each field of the questions' details that this side may give."""
     found: dict[str, inspect.Parameter] = {}
     for question in QUESTIONS.values():
         for field in dataclasses.fields(question.details) if question.details else ():

@@ -88,7 +88,7 @@ def _hold(
 
 
 def _kept(details: Any) -> list[Path]:
-    """The files that a question writes."""
+    """Return the files that a question writes."""
     from psi.sessions.questions.question import told_of
 
     told = told_of(type(details) if details is not None else None)
@@ -97,7 +97,7 @@ def _kept(details: Any) -> list[Path]:
 
 
 def _refuse_unkept_limits(options: PairOptions) -> None:
-    """Refuse what the protocol would, before a file is read or a ledger is begun."""
+    """Refuse what the protocol would refuse, before a file is read or a ledger is made."""
     from psi.protocols.choice import chosen
 
     kept = chosen(options.protocol).limits

@@ -14,7 +14,7 @@ from psi.cli.words import in_words
 from psi.errors import ConfigError
 from psi.storage import check_place, read_passphrase
 
-# numpy, gRPC and the rest are imported where there is work for them, so that --help is quick.
+# numpy, gRPC and the rest are imported only where they are needed, so that --help is quick.
 if TYPE_CHECKING:
     from psi.ledger import Ledger
     from psi.network.certificates import TLSIdentity
@@ -38,7 +38,7 @@ messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def load(path: Path, progress: "Progress") -> Any:
-    """Read a table, and say so while it takes."""
+    """Read a table, and show meanwhile that it is read."""
     from psi.tables.files import load_table
 
     progress(f"reading {path.name}", 0, 0)
@@ -48,16 +48,16 @@ def load(path: Path, progress: "Progress") -> Any:
 def check_files(
     out: Path | None, *, force: bool, tables: Sequence[Path], others: Sequence[Path | None] = ()
 ) -> None:
-    """Complain now about an output that cannot be written, not after the session.
+    """Refuse now an output that cannot be written, not after the session.
 
     Args:
         out: Where the result goes; None for the terminal.
         force: Whether a file that is there is replaced.
-        tables: The tables that are read: the result has room if they would.
-        others: What else the command reads or keeps.
+        tables: The tables that are read; the result needs as much room as they, at most.
+        others: Other files that the command reads or keeps.
 
     Raises:
-        ConfigError: It cannot, or would replace a file of the command's own.
+        ConfigError: It cannot be written, or would replace a file of the command's own.
     """
     if out is None:
         return
@@ -67,14 +67,14 @@ def check_files(
 
 
 def own_files(options: SessionOptions) -> list[Path | None]:
-    """What every session reads and keeps besides tables: no output goes there."""
+    """Return the files besides tables that every session reads or keeps; no output goes there."""
     from psi.network.certificates import identity_files
 
     return [*identity_files(options.identity), options.passphrase_file, options.ledger]
 
 
 def own_identity(name: Path, passphrase_file: Path | None) -> "TLSIdentity":
-    """This side's key and certificate.
+    """Return this side's key and certificate.
 
     Raises:
         ConfigError: They cannot be read.
@@ -85,7 +85,7 @@ def own_identity(name: Path, passphrase_file: Path | None) -> "TLSIdentity":
 
 
 def steps_of(options: list[str] | None) -> str | dict[str, str]:
-    """Turn `--normalise case` or `--normalise mail=email --normalise tel=phone:DE` around.
+    """Return the steps of `--normalise case`, or of `--normalise mail=email` for each column.
 
     Raises:
         ConfigError: Both forms are mixed, or the first is given twice.
@@ -99,7 +99,7 @@ def steps_of(options: list[str] | None) -> str | dict[str, str]:
 
 
 def ledger_of(options: SessionOptions) -> "Ledger | None":
-    """The ledger that limits what peers may ask, if one is kept.
+    """Return the ledger that limits what peers may ask, if one is kept.
 
     Raises:
         ConfigError: Limits come without a ledger, or a ledger without limits.
@@ -118,14 +118,14 @@ def ledger_of(options: SessionOptions) -> "Ledger | None":
 
 
 def network(module: str) -> ModuleType:
-    """A module of psi that speaks gRPC.
+    """Return a module of psi that speaks gRPC.
 
     Raises:
         ConfigError: gRPC is not installed.
     """
     import importlib
 
-    # gRPC's own reports of failed handshakes would come on top of our one line.
+    # Without gRPC's own reports of failed handshakes, which would come beside our one line.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         return importlib.import_module(f"psi.network.{module}")
@@ -136,18 +136,18 @@ def network(module: str) -> ModuleType:
 
 
 def say_listening(port: int) -> None:
-    """Tell the port, which may be a free one."""
+    """Print the port, which may be one that was free."""
     messages.print(f"listening on port {port}")
 
 
 def say_turned_away(words: str) -> None:
-    """Tell that another side came with other settings, and what was wrong."""
+    """Print that another side came with other settings, and what was wrong."""
     messages.print(f"turned away, and waiting on: {in_words(words)}", markup=False)
 
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator["Progress"]:
-    """A bar on the terminal for whatever goes on at the moment, and how long all of it took."""
+    """Show a bar on the terminal for the work that goes on, and at the end the time it took."""
     if not messages.is_terminal:
         yield lambda stage, done, total: None
         return
@@ -156,7 +156,7 @@ def progress_bar() -> Iterator["Progress"]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeElapsedColumn(), console=messages, transient=True) as bar:
         task = bar.add_task("waiting", total=None)
-        # A stage without a number pulses.
+        # The bar of a stage without a number pulses.
         yield lambda stage, done, total: bar.update(
             task, description=stage, completed=done, total=total or None
         )

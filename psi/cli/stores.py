@@ -1,4 +1,4 @@
-"""A large side that is asked often: `psi publish` makes its store, `psi answer` answers."""
+"""A large side that many ask: `psi publish` makes its store, `psi answer` answers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast

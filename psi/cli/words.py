@@ -1,4 +1,4 @@
-"""Errors in the command's words: the library speaks of parameters, whoever types gives options."""
+"""Errors in the command's words: the library names parameters, but people type options."""
 
 import re
 
@@ -33,7 +33,7 @@ _COLUMN = re.compile(r"\bcolumn=(serve|join), this side (serve|join)\b")
 
 
 def in_words(message: str) -> str:
-    """An error's message with options where it names parameters, in a single line."""
+    """Return an error's message in one line, with options where it names parameters."""
     message = " ".join(message.split())
     for phrase, words in _PHRASES.items():
         message = message.replace(phrase, words)

@@ -1,8 +1,8 @@
 """Between companies: certificates, and connections over gRPC with mutual TLS for conversations.
 
-`listen` and `connect` (of many: `gather`) open a connection, over which conversations are held one
-after the other; `serve`, `join` and `meet` hold a single one. gRPC is imported by whoever takes
-one of these.
+`listen` and `connect` (with many parties: `gather`) open a connection, over which conversations are
+held one after another; `serve`, `join` and `meet` hold a single one. gRPC is imported only when one
+of these is used.
 """
 
 import importlib
@@ -59,7 +59,7 @@ _BY_GRPC = {
 
 
 def __getattr__(name: str) -> Any:
-    """What needs gRPC, when it is asked for."""
+    """Import what needs gRPC when it is first used."""
     if name not in _BY_GRPC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_BY_GRPC[name]}"), name)

@@ -1,8 +1,8 @@
-"""Who the other company is: one key and one self-signed certificate a side, exchanged by hand.
+"""Who the other company is: one key and one self-signed certificate per side, exchanged by hand.
 
 Each side trusts exactly the certificate that the other gave it. There is no authority that could
 be tricked into issuing another one, and the name in it is not looked up anywhere. A certificate may
-carry an extension, by which a caller ties something of its own to the key; nothing here reads it.
+carry an extension, which ties something of the caller's to the key; nothing here reads it.
 """
 
 import datetime
@@ -35,8 +35,8 @@ __all__ = [
     "one_certificate",
 ]
 
-TLS_NAME = "psi.invalid"  # what TLS checks instead of a host's name: the certificate is pinned
-FOLDER_PREFIX = "tls"  # of the pair in a folder that holds more than one side's two files
+TLS_NAME = "psi.invalid"  # checked by TLS in place of a host's name: the certificate is pinned
+FOLDER_PREFIX = "tls"  # of the two files in a folder that holds others, too
 _MOST_DAYS = 36_500
 _NO_KEY = ValueError, TypeError, UnsupportedAlgorithm  # what reading a key raises
 
@@ -58,15 +58,15 @@ class TLSIdentity:
 
     @classmethod
     def load(cls, prefix: Path, passphrase: str | None = None) -> "TLSIdentity":
-        """Read PREFIX.key and PREFIX.crt, as `create_identity` wrote them.
+        """Return what PREFIX.key and PREFIX.crt hold, which `create_identity` wrote.
 
         Args:
             prefix: Where they are, or a folder that holds tls.key and tls.crt.
-            passphrase: What locks the key, if something does.
+            passphrase: What locks the key; None: it is not locked.
 
         Raises:
-            ConfigError: They cannot be read, others may read the key, it is another one's, or the
-                passphrase is missing or wrong.
+            ConfigError: They cannot be read, others may read the key, the two do not belong
+                together, or the passphrase is missing or wrong.
         """
         key_path, certificate_path = identity_files(prefix)
         key = unlock_secret(read_secret(key_path), passphrase)
@@ -81,7 +81,7 @@ class TLSIdentity:
 
 
 def identity_files(prefix: Path) -> tuple[Path, Path]:
-    """The key and the certificate of a prefix: PREFIX.key and PREFIX.crt, or those in a folder.
+    """Return where a prefix's key and certificate are: beside it, or in the folder of that name.
 
     Raises:
         ConfigError: The prefix is no name.
@@ -95,18 +95,18 @@ def create_identity(prefix: Path, *, days: int = 365, passphrase: str | None = N
     """Write PREFIX.key (keep it) and PREFIX.crt (give it to the other side).
 
     Args:
-        prefix: Where to; its last part is the name in the certificate.
+        prefix: Where to write them; its last part is the name in the certificate.
         days: How long the certificate is valid, from now.
-        passphrase: What locks the key; without it the file's mode alone does.
+        passphrase: What locks the key; without it only the file's mode protects it.
 
     Returns:
-        The certificate's fingerprint, for comparing by telephone.
+        The certificate's fingerprint, to be compared by telephone.
 
     Raises:
         ConfigError: A file is there already or cannot be written.
     """
     key_path, certificate_path = _pair(prefix)
-    for path in (key_path, certificate_path):  # both first: half an identity is none
+    for path in (key_path, certificate_path):  # both first: one without the other is no identity
         if os.path.lexists(path):
             raise ConfigError(f"{path} exists: choose another name")
     key = new_key()
@@ -121,7 +121,7 @@ def create_identity(prefix: Path, *, days: int = 365, passphrase: str | None = N
 
 
 def new_key() -> bytes:
-    """A fresh P-256 private key, PEM."""
+    """Return a fresh P-256 private key, PEM."""
     return ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -137,13 +137,13 @@ def certify(
     extension: Extension | None = None,
     refusal: type[Exception] = ConfigError,
 ) -> bytes:
-    """A certificate that a key signs for itself, PEM.
+    """Return a certificate that a key signs for itself, PEM.
 
     Args:
         key: A P-256 private key, PEM.
-        name: What it says whose it is; nobody relies on it.
+        name: The owner's name in it; nobody relies on it.
         days: How long it is valid, from now.
-        extension: What it carries besides, in a place that nothing here reads.
+        extension: Makes an extension, which nothing here reads.
         refusal: The exception to raise.
 
     Raises:
@@ -158,7 +158,7 @@ def certify(
     if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
         raise refusal("the key to certify is not of the curve P-256")
     public = private.public_key()
-    # X.509 has room for 64 bytes; a file's name may be longer, or no text at all.
+    # X.509 has room for 64 bytes; a file's name may be longer, or not be text.
     shown = name.encode(errors="ignore")[:64].decode(errors="ignore") or TLS_NAME
     owner = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, shown)])
     now = datetime.datetime.now(datetime.UTC)
@@ -187,7 +187,7 @@ def certify(
 
 
 def load_certificate(path: Path) -> bytes:
-    """Read a PEM certificate that is valid now.
+    """Return the PEM certificate in a file, which must be valid now.
 
     Raises:
         ConfigError: The file cannot be read, holds no certificate or several, or it is out of date.
@@ -202,7 +202,7 @@ def load_certificate(path: Path) -> bytes:
 def one_certificate(
     pem: bytes, name: str, *, refusal: type[Exception] = ConfigError
 ) -> x509.Certificate:
-    """The one certificate in a PEM text: a second, of which no fingerprint tells, is not trusted.
+    """Return the only certificate in a PEM text; a second one would be trusted unseen.
 
     Raises:
         ConfigError: There is none, or several.
@@ -210,7 +210,7 @@ def one_certificate(
     try:
         certificates = x509.load_pem_x509_certificates(pem)
         for each in certificates:
-            each.public_key()  # read only now
+            each.public_key()  # the key is parsed only now
     except (*_NO_KEY, x509.InvalidVersion):
         raise refusal(f"{name} holds no certificate") from None
     if len(certificates) != 1:
@@ -222,7 +222,7 @@ def one_certificate(
 
 
 def fingerprint(certificate: bytes) -> str:
-    """SHA-256 of a PEM certificate, in hexadecimal."""
+    """Return the SHA-256 of a PEM certificate, in hexadecimal."""
     return x509.load_pem_x509_certificate(certificate).fingerprint(hashes.SHA256()).hex(":")
 
 

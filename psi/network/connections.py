@@ -1,8 +1,8 @@
 """Two companies: one listens, the other connects, and they hold one conversation or several.
 
 Which of them is the protocol's Receiver follows from who gets the result, not from who listens. A
-conversation has ended when each side has heard from the other that it is done: a connection that
-breaks at any message leaves no side with half a result.
+conversation ends when each side has heard from the other that it is done: if a connection breaks at
+any message, no side keeps half a result.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ __all__ = ["Connection", "Traffic", "connect", "join", "listen", "serve"]
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a conversation took, to and from all other sides.
+    """The bytes of a conversation, to and from all other sides.
 
     Attributes:
         bytes_sent: The length of all messages that this side sent.
@@ -33,14 +33,14 @@ class Traffic:
 
 
 class Connection:
-    """The other sides, for one conversation after the other; `listen` and `connect` make one."""
+    """The other sides, for one conversation after another; `listen` and `connect` make one."""
 
     def __init__(self, links: Mapping[int, Link], meet: Callable[[Terms], None]) -> None:
-        """Take links that are opened by the first conversation.
+        """Take links, which the first conversation opens.
 
         Args:
             links: The link to each other party by its number.
-            meet: Connects them, with all who come on these terms.
+            meet: Connects the links to all who come with these terms.
         """
         self._links = dict(links)
         self._meet = meet
@@ -49,21 +49,21 @@ class Connection:
     def converse(
         self, conversation: AnyConversation, terms: Terms, *, timeout_seconds: float = 3600
     ) -> Traffic:
-        """Hold a conversation, the first as soon as the other sides are here.
+        """Hold a conversation; the first one begins as soon as the other sides are here.
 
         Args:
             conversation: This side of it.
             terms: What must be agreed before anybody speaks.
-            timeout_seconds: How long it may take, from when the other sides are here; for a later
-                one from now.
+            timeout_seconds: How long it may take, counted from when the other sides are here; for
+                a later conversation from now.
 
         Returns:
             What was sent and received in this conversation.
 
         Raises:
             TransportError: Another side did not come, is gone, or is too slow.
-            ProtocolError: Another side sent what is not acceptable, other terms among it.
-            StateError: The connection is closed, or an earlier conversation ended it.
+            ProtocolError: Another side sent what is not acceptable, such as other terms.
+            StateError: The connection is closed, or an earlier conversation failed.
         """
         if self._over:
             raise StateError("this connection has ended: open another one")
@@ -82,7 +82,7 @@ class Connection:
         )
 
     def close(self) -> None:
-        """Say nothing more; conversations that were held stay held."""
+        """Send nothing more; earlier conversations are not undone."""
         self._over = True
         for link in self._links.values():
             link.close()
@@ -99,16 +99,16 @@ def listen(
     on_turned_away: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Connection]:
-    """Listen for the one peer that is trusted while the block runs.
+    """Yield a connection that listens for the one trusted peer while the block runs.
 
     Args:
         address: HOST:PORT to listen on; port 0 takes a free one.
         identity: This side's key and certificate.
         peer_certificate: The only certificate that may connect, PEM.
-        wait_seconds: How long to wait for the peer once the first conversation is to begin.
+        wait_seconds: How long to wait for the peer when the first conversation begins.
         on_listening: Called with the port.
-        on_turned_away: Called with what was wrong where the peer comes with other terms, which
-            ends nothing: it may come again with the right ones.
+        on_turned_away: Called with what was wrong if the peer comes with other terms. This ends
+            nothing: it may come again with the right ones.
         progress: Called with a stage, how much is done, and of how much.
 
     Raises:
@@ -136,7 +136,7 @@ def connect(
     wait_seconds: float = 60,
     progress: Progress | None = None,
 ) -> Iterator[Connection]:
-    """Connect to a side that listens when the first conversation is to begin.
+    """Yield a connection to a side that listens; the first conversation connects it.
 
     Args:
         address: HOST:PORT of that side.
@@ -181,7 +181,7 @@ def serve(
         wait_seconds: How long to wait for the peer.
         timeout_seconds: How long the conversation may take.
         on_listening: Called with the port.
-        on_turned_away: Called with what was wrong where the peer comes with other terms.
+        on_turned_away: Called with what was wrong if the peer comes with other terms.
         progress: Called with a stage, how much is done, and of how much.
 
     Returns:
@@ -217,7 +217,10 @@ def join(
 ) -> Traffic:
     """Connect to a side that serves and hold one conversation with it.
 
-    Args and errors as for `serve`; `wait_seconds` is how long to try to connect.
+    Arguments and errors are those of `serve`; `wait_seconds` is how long to try to connect.
+
+    Returns:
+        What was sent and received.
     """
     with connect(
         address=address,

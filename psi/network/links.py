@@ -1,8 +1,8 @@
-"""Conversations with another side, in turn: whole messages over a stream of chunks, by a deadline.
+"""Conversations with another side: whole messages over a stream of chunks, until a deadline.
 
-Knows nothing of the network: `outgoing` is what is sent, chunk by chunk, `attach` takes the
-iterator of what arrives. A reader thread moves it to a short queue, so that a peer that sends
-faster than it is read is held up instead of filling the memory.
+Nothing here knows of the network: `outgoing` is what is sent, chunk by chunk, `attach` takes the
+iterator of what arrives. A reader thread moves it to a short queue. So a peer that sends too fast
+has to wait, and does not fill the memory.
 """
 
 import contextlib
@@ -28,11 +28,11 @@ _END: Final = None
 
 
 class AbandonedError(Exception):
-    """Ends the outgoing stream of a side that gave up; never leaves the transport."""
+    """Ends the outgoing stream of a side that gave up; never raised outside the transport."""
 
 
 class Link:
-    """Sends and receives the messages of one conversation after the other."""
+    """Sends and receives the messages of one conversation after another."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Link:
         self._ended = False
 
     def begin(self, timeout_seconds: float) -> None:
-        """Start the clock, and count from zero: another conversation begins."""
+        """Start the clock and the counts again for another conversation."""
         self._deadline = time.monotonic() + timeout_seconds
         self.bytes_sent = 0
         self.bytes_received = 0
@@ -67,10 +67,10 @@ class Link:
         threading.Thread(target=self._read, args=(incoming,), daemon=True).start()
 
     def outgoing(self) -> Iterator[bytes]:
-        """What is to be sent, in chunks; ends when the link is closed.
+        """Yield what is to be sent, in chunks, until the link is closed.
 
         Raises:
-            AbandonedError: This side gave up: the stream must not end as if all were well.
+            AbandonedError: This side gave up; the stream must not look complete.
         """
         while (message := self._outbox.get()) is not _END:
             if isinstance(message, AbandonedError):
@@ -85,10 +85,10 @@ class Link:
         self._outbox.put(message)
 
     def receive(self, longest: int) -> bytes:
-        """The next whole message.
+        """Return the next whole message.
 
         Args:
-            longest: What it may measure at most; more is refused before it arrives.
+            longest: Its greatest length; a longer one is refused before it arrives.
 
         Raises:
             DecodeError: It is too long, or its chunks are not.
@@ -110,7 +110,7 @@ class Link:
         return bytes(message)
 
     def send_terms(self, terms: Terms) -> None:
-        """Tell the other side on which terms this one would begin."""
+        """Tell the other side the terms of this one."""
         self._outbox.put(_TERMS + terms.encode())
 
     def check_terms(self, terms: Terms) -> None:
@@ -118,7 +118,8 @@ class Link:
 
         Raises:
             TransportError: It is gone, too slow, or refuses.
-            ProtocolError: They are others.
+            ProtocolError: They differ from this side's.
+            DecodeError: It sent something else.
         """
         got = self._next()
         if not got.startswith(_TERMS):
@@ -126,21 +127,21 @@ class Link:
         terms.check(got.removeprefix(_TERMS), self.name)
 
     def say_done(self) -> None:
-        """Tell the other side that this one has all it needs: the end of a stream says nothing."""
+        """Tell the other side that this one has all it needs: the end of a stream does not."""
         self._outbox.put(_DONE)
 
     def await_done(self) -> None:
         """Wait until the other side says that it is done.
 
         Raises:
-            TransportError: It is gone, too slow, or refuses what it got last.
+            TransportError: It is gone or too slow, or refuses the last message.
             DecodeError: It sends something else.
         """
         if self._next() != _DONE:
             raise DecodeError(f"{self.name} goes on after the last message")
 
     def refuse(self, error: PSIError) -> None:
-        """Tell the other side by which error this side stops; nothing else of it."""
+        """Tell the other side the name of the error by which this side stops, and nothing else."""
         self._outbox.put(_REFUSAL + type(error).__name__.encode())
         self.close()
 
@@ -149,7 +150,7 @@ class Link:
         self._outbox.put(_END)
 
     def drain(self, seconds: float) -> None:
-        """Give what was sent the time to arrive: ignore what comes, then read no more."""
+        """Let what was sent arrive: ignore what comes meanwhile, then read no more."""
         give_up = time.monotonic() + seconds
         with contextlib.suppress(queue.Empty):
             while not self._ended:
@@ -185,7 +186,7 @@ class Link:
             for chunk in incoming:
                 self._push(chunk)
             self._push(_END)
-        except Exception as error:  # raised again where the session can see it
+        except Exception as error:  # raised again by `receive`
             self._push(error)
 
     def _push(self, item: bytes | Exception | None) -> None:
@@ -196,10 +197,10 @@ class Link:
 
 
 def agree(terms: Terms, links: Mapping[int, Link]) -> None:
-    """Compare terms with all other sides before a conversation over links that had one before.
+    """Compare terms with all other sides, over links that had a conversation before.
 
     Raises:
-        ProtocolError: Another side's terms are others; all are told so.
+        ProtocolError: Another side's terms differ; all are told so.
         TransportError: Another side is gone, too slow, or refuses; all are told so.
     """
     with _told(links):
@@ -210,7 +211,7 @@ def agree(terms: Terms, links: Mapping[int, Link]) -> None:
 
 
 def converse(conversation: AnyConversation, links: Mapping[int, Link]) -> None:
-    """Carry a conversation through; returns when all sides have said that they are done.
+    """Carry a conversation through until all sides have said that they are done.
 
     Args:
         conversation: This side's, of two or of many.
@@ -232,7 +233,7 @@ def converse(conversation: AnyConversation, links: Mapping[int, Link]) -> None:
                 for peer in conversation.awaited
             }
             sending = conversation.next_round(arrived)
-        # Whoever is done has sent its last message, and does not know whether it arrived.
+        # A side that is done has sent its last message, but cannot know whether it arrived.
         for link in links.values():
             link.say_done()
         for link in links.values():
@@ -241,7 +242,7 @@ def converse(conversation: AnyConversation, links: Mapping[int, Link]) -> None:
 
 @contextlib.contextmanager
 def _told(links: Mapping[int, Link]) -> Iterator[None]:
-    """Tell the other sides by which error this one stops."""
+    """Tell the other sides the error by which this one stops."""
     try:
         yield
     except PSIError as error:
@@ -251,7 +252,7 @@ def _told(links: Mapping[int, Link]) -> Iterator[None]:
 
 
 def _known_error(refusal: bytes) -> str:
-    """The name of one of our errors; a hostile peer gets no other words onto the screen."""
+    """Return the name of one of our errors; a hostile peer cannot show other words."""
     name = refusal.removeprefix(_REFUSAL).decode("ascii", "replace")
     found = getattr(psi.errors, name, None) if name.isidentifier() else None
     return name if isinstance(found, type) and issubclass(found, PSIError) else "no known error"

@@ -1,8 +1,8 @@
 """Three and more companies over gRPC with mutual TLS: a link for each pair, rounds in step.
 
-Who comes first on the roster listens, the other connects, so that each pair has one connection,
-on which each end knows the other's certificate. All keep their result back until each of the
-others has said that it is done.
+Of each pair, the party that is first on the roster listens and the other connects. So each pair has
+one connection, on which each end knows the other's certificate. All keep their result back until
+each of the others has said that it is done.
 """
 
 import contextlib
@@ -31,16 +31,15 @@ def gather(
     on_turned_away: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Connection]:
-    """Listen for the parties below while the block runs, and connect to those above.
+    """Yield a connection to all: this side listens for parties below, and connects to those above.
 
     Args:
         roster: Everybody; a party's number is its place.
         identity: This side's key and certificate.
         listen: HOST:PORT to listen on; the roster's port on all interfaces without it.
-        wait_seconds: How long to wait until all are connected, once the first conversation is to
-            begin.
+        wait_seconds: How long to wait until all are connected when the first conversation begins.
         on_listening: Called with the port.
-        on_turned_away: Called with what was wrong where a party comes with other terms.
+        on_turned_away: Called with what was wrong if a party comes with other terms.
         progress: Called with a stage, how much is done, and of how much.
 
     Raises:
@@ -70,7 +69,7 @@ def gather(
             guests.await_all(wait_seconds, max(give_up - time.monotonic(), 0))
 
         if below:
-            # All interfaces: the address that others know may be a router's.
+            # On all interfaces: the address that others know may be a router's.
             address = listen or f"0.0.0.0:{roster.parties[number].address.rpartition(':')[2]}"
             certificates = [one.certificate for one in below]
             stack.enter_context(listening(guests, address, identity, certificates, on_listening))
@@ -103,7 +102,7 @@ def meet(
         wait_seconds: How long to wait until all are connected.
         timeout_seconds: How long the conversation may take then.
         on_listening: Called with the port.
-        on_turned_away: Called with what was wrong where a party comes with other terms.
+        on_turned_away: Called with what was wrong if a party comes with other terms.
         progress: Called with a stage, how much is done, and of how much.
 
     Returns:

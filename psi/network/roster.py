@@ -1,7 +1,7 @@
 """Who takes part in a session of three and more: one TOML file, the same at every party.
 
     [alice]                             # the first leads
-    address = "alice.example:7788"      # where she listens; the last needs none
+    address = "alice.example:7788"      # where she listens; the last party needs none
     certificate = "alice.crt"           # beside this file, or a path from it
 
     [bob]
@@ -28,7 +28,7 @@ class Participant:
     """One of the parties.
 
     Attributes:
-        name: What it is called.
+        name: Its name.
         address: HOST:PORT where it listens; empty for one that does not.
         certificate: Its certificate, PEM.
     """
@@ -43,8 +43,8 @@ class Roster:
     """All parties in their order, of which the first leads.
 
     Attributes:
-        parties: Who they are.
-        files: What was read: the roster's file and the certificates.
+        parties: All parties, in order.
+        files: The files that were read: the roster and the certificates.
     """
 
     parties: tuple[Participant, ...]
@@ -52,10 +52,10 @@ class Roster:
 
     @classmethod
     def load(cls, path: Path) -> "Roster":
-        """Read a roster and the certificates that it names.
+        """Return the roster in a file, with the certificates that it names.
 
         Raises:
-            ConfigError: The file cannot be read or says something else, or there are not three
+            ConfigError: The file cannot be read or is no roster, or does not name at least three
                 parties with a certificate each.
         """
         try:
@@ -86,10 +86,10 @@ class Roster:
         return cls(tuple(parties), tuple(files))
 
     def number_of(self, certificate: bytes) -> int:
-        """Which of the parties a certificate is.
+        """Return the number of the party that a certificate belongs to.
 
         Raises:
-            ConfigError: None of them.
+            ConfigError: It belongs to none of them.
         """
         wanted = fingerprint(certificate)
         for number, party in enumerate(self.parties):
@@ -98,6 +98,6 @@ class Roster:
         raise ConfigError("this side's certificate is none of the parties': check the identity")
 
     def digest(self) -> str:
-        """What is equal only where all names, certificates and their order are."""
+        """Return a hash that is equal only if all names, certificates and their order are."""
         lines = (f"{party.name}\n{fingerprint(party.certificate)}\n" for party in self.parties)
         return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,8 +1,9 @@
 """What must be agreed before a conversation begins: fields, compared one by one.
 
-A side sends its terms as JSON. What comes back is measured before it is read, and read into the
-type of this side's own terms: a field, or a value, that this type does not allow is an error that
-repeats nothing of it. So what a peer sends reaches the screen only if this side could have sent it.
+A side sends its terms as JSON. The other side's length is checked before it is parsed, and it is
+parsed as the type of this side's own terms. A field or a value that this type does not allow is an
+error, which repeats nothing of it. So text of a peer reaches the screen only if this side could
+have sent it, too.
 """
 
 from typing import Annotated
@@ -15,13 +16,13 @@ from psi.storage import json_bytes, json_read
 __all__ = ["HANDSHAKE_VERSION", "MOST_TERMS_BYTES", "Terms"]
 
 HANDSHAKE_VERSION = 3
-"""Of the handshake alone: a message of a state machine has `psi.protocols.messages.VERSION`."""
+"""Version of the handshake alone; a protocol's messages have `psi.protocols.messages.VERSION`."""
 
 MOST_TERMS_BYTES = 4096
 
 
 class _Versioned(msgspec.Struct, frozen=True):
-    """What the terms of any version hold."""
+    """The part of the terms that all versions have."""
 
     version: Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
 
@@ -30,27 +31,27 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What all sides of a conversation must choose alike.
 
     A subclass adds fields, in the order in which they are compared. Their types are narrow
-    (Literals, patterns, ranges): they say what may reach the other side's screen.
+    (Literals, patterns, ranges), as they decide what may reach the other side's screen.
 
     Attributes:
-        version: Of the handshake.
+        version: Version of the handshake.
     """
 
     version: int = HANDSHAKE_VERSION
 
     def encode(self) -> bytes:
-        """JSON, as it goes to the other side."""
-        return json_bytes(self)
+        """Return the JSON that goes to the other side."""
+        return msgspec.json.encode(self)
 
     def check(self, theirs: bytes, name: str = "the other side") -> None:
         """Compare what another side sent with these terms.
 
         Args:
-            theirs: What it sent, whatever that is.
+            theirs: The bytes that it sent.
             name: What to call it.
 
         Raises:
-            DecodeError: They are no terms such as these.
+            DecodeError: These bytes are no such terms.
             VersionError: They are of another version.
             ParameterMismatchError: A field differs; the message gives both values.
         """
@@ -63,8 +64,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                     f"{name} speaks version {version} of the handshake, this side {self.version}: "
                     "install the same psi on both sides"
                 )
-            found = json_read(theirs, type(self))
-        except ValueError:  # whose words repeat what was sent
+            found = msgspec.json.decode(theirs, type=type(self))
+        except (msgspec.DecodeError, UnicodeDecodeError):  # which repeat what was sent
             raise DecodeError(
                 f"{name} sent terms that this side does not know: choose the same on both sides, "
                 "and install the same psi"

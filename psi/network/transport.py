@@ -1,7 +1,7 @@
-"""The two ends of a connection over gRPC: mutual TLS, each trusts the certificates it was given.
+"""The two ends of a connection over gRPC: mutual TLS; each trusts the certificates it was given.
 
-Whoever calls greets first, with the terms of the first conversation; who comes with others is
-turned away at the door, and the side that listens goes on waiting.
+The side that calls greets first, with the terms of the first conversation. If it comes with other
+terms it is turned away, and the side that listens goes on waiting.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ __all__ = ["Guests", "dialled", "listening"]
 _SERVICE = "psi.Session"
 _RETRY_SECONDS = 0.5
 _TRY_SECONDS = 5
-_DOOR_SECONDS = 2  # that one waits who comes before this side knows its terms
+_DOOR_SECONDS = 2  # for which a caller waits who comes before this side has its terms
 _FLUSH_SECONDS = 5
 _MOST_TOLD = 8  # of what was wrong with terms; one that goes on with others fills no screen
 _OPTIONS = [
     ("grpc.max_receive_message_length", 2 * CHUNK_BYTES),
-    # A peer whose machine vanished is noticed although it never said goodbye.
+    # So that a peer whose machine vanished is noticed.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -55,19 +55,19 @@ def listening(
     certificates: Sequence[bytes],
     on_listening: Callable[[int], None] | None = None,
 ) -> Iterator[None]:
-    """Listen while the block runs; at its end give what was sent the time to arrive.
+    """Listen while the block runs; at its end give sent messages time to arrive.
 
     Args:
-        guests: Whom to let in, and the link for each.
+        guests: The peers to let in, and the link for each.
         address: HOST:PORT; port 0 takes a free one.
         identity: This side's key and certificate.
-        certificates: Those of the guests, PEM.
+        certificates: The guests' certificates, PEM.
         on_listening: Called with the port.
 
     Raises:
         ConfigError: The address cannot be listened on.
     """
-    # A thread for each session, and one to answer others meanwhile.
+    # A thread for each session, and one to answer other callers.
     pool = ThreadPoolExecutor(len(certificates) + 1)
     server = grpc.server(pool, (guests.handlers(),), options=_OPTIONS)
     credentials = grpc.ssl_server_credentials(
@@ -99,7 +99,7 @@ def dialled(
     peer_certificate: bytes,
     wait_seconds: float,
 ) -> Iterator[None]:
-    """Connect a link while the block runs; at its end give what was sent the time to arrive.
+    """Connect a link while the block runs; at its end give sent messages time to arrive.
 
     Args:
         link: What to connect.
@@ -110,12 +110,12 @@ def dialled(
         wait_seconds: How long to try.
 
     Raises:
-        TransportError: The other side is not reached, not the one trusted, or busy.
+        TransportError: The other side is not reached, not the trusted one, or busy.
         ProtocolError: It does not agree to the terms.
-        ConfigError: The certificate is none, or several.
+        ConfigError: This is not exactly one certificate.
     """
     trusted = one_certificate(peer_certificate, "the other side's file")
-    # Written anew: TLS reads kinds of PEM, and trusts what they hold, that no fingerprint shows.
+    # Written anew: TLS would also read and trust kinds of PEM that no fingerprint shows.
     pem = trusted.public_bytes(Encoding.PEM)
     credentials = grpc.ssl_channel_credentials(pem, identity.key, identity.certificate)
     options = [*_OPTIONS, ("grpc.ssl_target_name_override", TLS_NAME)]
@@ -132,7 +132,7 @@ def dialled(
 
 
 class Guests:
-    """Answers greetings, and takes a link to each of the peers that are expected."""
+    """Answers greetings, and connects a link to each of the expected peers."""
 
     def __init__(
         self,
@@ -143,8 +143,8 @@ class Guests:
 
         Args:
             links: The link for each peer by its certificate's fingerprint.
-            on_turned_away: Called with what was wrong with the terms of one that was turned away,
-                once for each that is different, as long as they are few.
+            on_turned_away: Called with what was wrong when a peer is turned away, once for each
+                different reason.
         """
         self._links = dict(links)
         self._on_turned_away = on_turned_away or (lambda words: None)
@@ -159,7 +159,7 @@ class Guests:
             self._all_here.set()
 
     def expect(self, terms: Terms) -> None:
-        """Open the door to those who come with these terms; until then they wait before it."""
+        """Let in those who come with these terms; until this is called, callers wait."""
         self._terms = terms
         self._open.set()
 
@@ -167,11 +167,11 @@ class Guests:
         """Wait until all are here.
 
         Args:
-            wait_seconds: How long they have to come, in all.
-            left_seconds: What is left of that, if less.
+            wait_seconds: How long they may take to come, in all.
+            left_seconds: How much of that is left, if less.
 
         Raises:
-            DeadlineError: Somebody does not come.
+            DeadlineError: Somebody did not come.
         """
         if not self._all_here.wait(wait_seconds if left_seconds is None else left_seconds):
             names = sorted(self._links[peer].name for peer in self._absent)
@@ -181,7 +181,7 @@ class Guests:
             raise DeadlineError(f"{who} joined within {wait_seconds:g} s")
 
     def abandon(self) -> None:
-        """Let nobody in any more, and break what is not closed."""
+        """Let nobody in any more, and break links that are not closed."""
         self._open.set()
         for link in self._links.values():
             link.abandon()
@@ -192,7 +192,7 @@ class Guests:
             link.drain(0)
 
     def handlers(self) -> Any:
-        """Both methods, as gRPC wants them."""
+        """Both methods, in gRPC's form."""
         methods = {
             "Greet": grpc.unary_unary_rpc_method_handler(self._greet),
             "Talk": grpc.stream_stream_rpc_method_handler(self._talk),
@@ -210,8 +210,8 @@ class Guests:
         try:
             terms.check(theirs, self._links[caller].name)
         except ProtocolError as error:
-            self._turn_away(caller, str(error))
-            if isinstance(error, DecodeError):  # it would not understand ours either
+            self._turn_away(str(error))
+            if isinstance(error, DecodeError):  # it would not understand our terms either
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, "other terms")
         else:
             with self._lock:
@@ -220,9 +220,8 @@ class Guests:
 
     def _turn_away(self, caller: str, words: str) -> None:
         with self._lock:
-            self._agreed.discard(caller)
-            new = words not in self._told and len(self._told) < _MOST_TOLD
-            self._told.update({words} if new else ())
+            new = words not in self._told
+            self._told.add(words)  # these are few, as a peer cannot choose their text
         if new:
             self._on_turned_away(words)
 
@@ -248,7 +247,7 @@ class Guests:
 
 
 def _caller(context: Any) -> str:
-    """Who calls: the fingerprint of the certificate that TLS has checked."""
+    """Return the fingerprint of the caller's certificate, which TLS has checked."""
     return fingerprint(context.auth_context()["x509_pem_cert"][0])
 
 

@@ -3,10 +3,10 @@
 De Cristofaro, Gasti and Tsudik 2012 (Fast and private computation of cardinality of set
 intersection and union, ePrint 2011/141). The messages are those of `psi.protocols.ecdh`, but a side
 returns the tags of the other's points shuffled, so that nobody can tell which of its own items
-a tag belongs to. Here they are sorted: a list in that order says what the set says and no more,
-and its reader can see that it is in no order of items. Semi-honest security under the decisional
+a tag belongs to. Here they are sorted: a sorted list says no more than the set itself, and its
+reader can check that its order says nothing of the items. Semi-honest security under the decisional
 Diffie-Hellman assumption with H a random oracle: a side that blinds each of its items by a scalar
-of its own learns which of them match, and nothing shows it.
+of its own learns which of them match, unnoticed.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ __all__ = ["CardinalityReceiver", "CardinalitySender", "Counting"]
 
 
 class Counting(ECDHParty):
-    """What both roles do: return tags in an order that says nothing, count common ones."""
+    """What both roles do: return tags in an order that says nothing, and count common tags."""
 
     protocol = "ecdh-cardinality"
     _cardinality: int | None = None
@@ -51,7 +51,7 @@ class Counting(ECDHParty):
 
     @property
     def matches(self) -> Never:
-        """Nobody learns which items match.
+        """Always raises: nobody learns which items match.
 
         Raises:
             StateError: Always.
@@ -79,7 +79,7 @@ class Counting(ECDHParty):
         return b"".join([confirmation, *sorted(tags)])
 
     def _common(self, data: memoryview) -> set[bytes]:
-        """The tags that both sides' points have."""
+        """Return the tags that points of both sides have."""
         _, *own_tags = self._own_tags(data)
         if own_tags != sorted(own_tags):
             raise DecodeError("the other side's tags are in an order that may say which match")

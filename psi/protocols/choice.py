@@ -1,7 +1,7 @@
 """The protocols for an intersection between two, by name.
 
-"auto" is the one that needs the least trust; both sides come to the same one without a message.
-One that warns is never taken unasked.
+"auto" is the protocol that needs the least trust; both sides choose the same without a message. A
+protocol with a warning is never chosen by "auto".
 """
 
 from psi.errors import ConfigError
@@ -22,7 +22,7 @@ PROTOCOLS = {
 
 
 def chosen(name: str) -> IntersectionProtocol:
-    """The protocol that runs under a name.
+    """Return the protocol of that name.
 
     Raises:
         ConfigError: There is no such protocol.

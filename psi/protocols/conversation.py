@@ -1,9 +1,10 @@
 """What every state machine is, for two parties and for many: messages in turn, then a result.
 
-`Conversation` takes messages, fails for good and forgets its secrets. `Dialogue` is one between
-two: a message in, a message out. `Assembly` is one of many in rounds: a message for each other
-party by its number. `SetConversation` is about a set: its items, what must be agreed, and which of
-them are found. Whoever carries messages sees rounds in all of them (`psi.network.links.converse`).
+`Conversation` takes messages; after an error it stays failed, and at its end it forgets its
+secrets. `Dialogue` is a conversation between two: a message in, a message out. `Assembly` is one of
+many parties in rounds: a message for each other party, by its number. `SetConversation` is about a
+set: its items, what must be agreed, and which of the items are found. The code that carries
+messages sees rounds in all of them (`psi.network.links.converse`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,19 +39,19 @@ PEER = 0
 """The number of the other side in a conversation between two."""
 
 Round: TypeAlias = dict[int, bytes]
-"""A message for each party that gets one, by its number; or from each."""
+"""Messages by the number of the party that gets them, or that sent them."""
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Called with a stage, how much of it is done, and of how much."""
+"""Called with a stage, how much of it is done, and how much it is in all."""
 
 Arriving = TypeVar("Arriving")
 Leaving = TypeVar("Leaving")
 
 
 class Conversation(Generic[Arriving, Leaving]):
-    """One party's side: takes messages in turn, fails for good, forgets its secrets.
+    """One party's side: takes messages in turn; an error ends it, and it forgets its secrets.
 
-    A subclass begins by setting `_expect`, each of its steps sets the next one, and `_end` ends.
+    A subclass sets `_expect` at the beginning, each step sets the next one, and `_end` ends.
     """
 
     protocol: str
@@ -66,7 +67,7 @@ class Conversation(Generic[Arriving, Leaving]):
         self._started = self._done = False
 
     def start(self) -> Leaving:
-        """What this side says first.
+        """Return what this side sends first.
 
         Raises:
             StateError: The session was started before.
@@ -77,11 +78,15 @@ class Conversation(Generic[Arriving, Leaving]):
         return self._begin()
 
     def receive(self, arrived: Arriving, /) -> Leaving:
-        """Take what comes next; returns the answer.
+        """Take what comes next.
+
+        Returns:
+            The answer.
 
         Raises:
-            ProtocolError: It is not acceptable. The session is over: its secrets are gone and it
-                answers nothing any more.
+            ProtocolError: It is not acceptable. Then the session is over: its secrets are gone,
+                and it answers nothing any more.
+            StateError: Nothing is due: the session has not begun, or is over.
         """
         expect, self._expect = self._expect, None
         if expect is None:
@@ -97,14 +102,14 @@ class Conversation(Generic[Arriving, Leaving]):
         """Whether the session ended well."""
         return self._done
 
-    # -- what whoever carries the messages sees -------------------------------------------------
+    # -- for the code that carries the messages ------------------------------------------------
 
     def first_round(self) -> Round:
-        """`start`, by recipient."""
+        """Return what `start` returns, by recipient."""
         raise NotImplementedError
 
     def next_round(self, arrived: Round) -> Round:
-        """`receive`, by sender and by recipient."""
+        """Return what `receive` returns, by recipient, for messages by sender."""
         raise NotImplementedError
 
     @property
@@ -113,13 +118,13 @@ class Conversation(Generic[Arriving, Leaving]):
         raise NotImplementedError
 
     def longest_from(self, peer: int) -> int:
-        """What the next message of a party can measure at most, in bytes."""
+        """Return what the next message of a party can measure at most, in bytes."""
         raise NotImplementedError
 
-    # -- what a subclass says -------------------------------------------------------------------
+    # -- for a subclass to define ----------------------------------------------------------------
 
     def _begin(self) -> Leaving:
-        """The first message, or round of them; sets what to expect then."""
+        """Return the first message, or round of messages; set what to expect next."""
         raise NotImplementedError
 
     def _forget(self) -> None:
@@ -141,10 +146,10 @@ AnyConversation: TypeAlias = Conversation[Any, Any]
 
 
 class Dialogue(Conversation[bytes, bytes | None]):
-    """Between two: one of them speaks first, and each message answers the one before.
+    """A conversation between two: one speaks first, and each message answers the one before.
 
-    `start` gives that first message, and None at the other side; `receive` gives the answer, and
-    None at the end.
+    `start` returns that first message, and None at the other side. `receive` returns the answer,
+    and None at the end.
     """
 
     speaks_first: ClassVar[bool]
@@ -155,7 +160,7 @@ class Dialogue(Conversation[bytes, bytes | None]):
         raise NotImplementedError
 
     def start(self) -> bytes | None:
-        """The session's first message, if this side speaks first.
+        """Return the session's first message, if this side speaks first.
 
         Raises:
             StateError: The session was started before.
@@ -163,11 +168,11 @@ class Dialogue(Conversation[bytes, bytes | None]):
         return super().start() if self.speaks_first else None
 
     def first_round(self) -> Round:
-        """`start`, as a round."""
+        """Return what `start` returns, as a round."""
         return self._to_peer(self.start())
 
     def next_round(self, arrived: Round) -> Round:
-        """`receive`, as a round."""
+        """Return what `receive` returns, as a round."""
         return self._to_peer(self.receive(arrived[PEER]))
 
     @property
@@ -176,7 +181,7 @@ class Dialogue(Conversation[bytes, bytes | None]):
         return (PEER,)
 
     def longest_from(self, peer: int) -> int:
-        """`longest_message`."""
+        """Return `longest_message`."""
         return self.longest_message
 
     @staticmethod
@@ -185,7 +190,7 @@ class Dialogue(Conversation[bytes, bytes | None]):
 
 
 class Assembly(Conversation[Mapping[int, bytes], Round]):
-    """Of many, in rounds: each takes one message of each party that is due, and answers them."""
+    """A conversation of many in rounds: each takes one message of each party that is due."""
 
     _others: list[int]
 
@@ -195,24 +200,24 @@ class Assembly(Conversation[Mapping[int, bytes], Round]):
         return list(self._others)
 
     def longest_message(self, sender: int) -> int:
-        """What the next message of a party can measure at most, in bytes."""
+        """Return what the next message of a party can measure at most, in bytes."""
         raise NotImplementedError
 
     def first_round(self) -> Round:
-        """`start`."""
+        """Return what `start` returns."""
         return self.start()
 
     def next_round(self, arrived: Round) -> Round:
-        """`receive`."""
+        """Return what `receive` returns."""
         return self.receive(arrived)
 
     @property
     def awaited(self) -> Sequence[int]:
-        """`expects`."""
+        """The same as `expects`."""
         return self.expects
 
     def longest_from(self, peer: int) -> int:
-        """`longest_message`."""
+        """Return what `longest_message` returns."""
         return self.longest_message(peer)
 
     def _expect_from(self, messages: Mapping[int, bytes], senders: list[int]) -> None:
@@ -221,7 +226,7 @@ class Assembly(Conversation[Mapping[int, bytes], Round]):
 
 
 class SetConversation(Conversation[Arriving, Leaving]):
-    """About a set: what of it the other sides have too."""
+    """A conversation about a set: which of its items the other sides have, too."""
 
     _no_result: ClassVar[str] = "the settings give the result to the receiver only"
 
@@ -245,7 +250,7 @@ class SetConversation(Conversation[Arriving, Leaving]):
             ConfigError: Items repeat.
         """
         super().__init__(progress)
-        # Whoever made TextKeys knows that they are distinct, and a set of millions takes gigabytes.
+        # TextKeys are distinct by construction; a set of millions would take gigabytes.
         if not isinstance(items, TextKeys) and len(set(items)) != len(items):
             raise ConfigError("items repeat: pass each one once")
         self._items = items
@@ -257,17 +262,17 @@ class SetConversation(Conversation[Arriving, Leaving]):
         self._peer_counts: NDArray[np.intp] | None = None
 
     def charge_with(self, charge: Callable[[int, int], None]) -> None:
-        """Have the other sides' items counted before anything but sizes is said (`psi.ledger`).
+        """Let the other sides' items be counted before anything but sizes is sent (`psi.ledger`).
 
         Args:
             charge: Called with the number of each other party (between two: 0) and the size of
-                its set; what it raises ends the session.
+                its set; an exception of it ends the session.
         """
         self._charge = charge
 
     @property
     def matches(self) -> NDArray[np.intp]:
-        """Indices into this side's items that the other sides have too, in an order common to all.
+        """Indices of this side's items that the other sides have, too, in an order common to all.
 
         Raises:
             StateError: The session is not done, or the settings give this side no result.
@@ -297,7 +302,7 @@ class SetConversation(Conversation[Arriving, Leaving]):
 
     @property
     def _own_items(self) -> int:
-        """How many of the items are no dummies."""
+        """The number of items that are no dummies."""
         return self._items.own if isinstance(self._items, PaddedItems) else len(self._items)
 
     def _check_hello(self, who: str, fingerprint: bytes | memoryview, count: int) -> None:

@@ -14,10 +14,10 @@ assumption with H a random oracle.
     FINISH   MAC [, tags [, counts]]    →
                                         ←   CLOSE  MAC [, counts]
 
-H's domain separation tag contains the session's identity. C is an element of the session known
-to both. It is blinded and tagged in the same batches as the items, and a·b·C keys the tags and
-the MACs, so that a side that blinds or answers with another key is found out. With the setting
-`multiplicities` each side tells how many rows each match has, once both know the matches; the
+H's domain separation tag contains the session's identity. C is an element of the session that both
+sides know. It is blinded and tagged in the same batches as the items, and a·b·C keys the tags and
+the MACs: so a side that blinds or answers with another key is noticed. With the setting
+`multiplicities` each side tells how many rows each match has, once both know the matches. The
 items themselves are distinct before they are blinded.
 """
 
@@ -62,7 +62,7 @@ class ECDHParty(Party):
         confirmation = hash_to_group([b""], b"psi-ecdh-v1-confirmation-" + self._identity)
         domain = b"psi-ecdh-v1-HashToGroup-" + self._identity + b"-ristretto255-SHA512"
         blinded = [multiply(self._key, confirmation)]
-        items = list(self._items)  # which may be keys that are made when they are asked for
+        items = list(self._items)  # may be keys that are made only when they are read
         for piece in _pieces(len(items)):
             self._progress("blinding own IDs", piece.start, len(items))
             batch = (items[index] for index in self._order[piece].tolist())
@@ -77,14 +77,14 @@ class ECDHParty(Party):
         self._peer_tags = [tag(point).digest() for point in doubly]
 
     def _doubly_blinded(self, data: memoryview) -> tuple[list[bytes], bytes]:
-        """The peer's points blinded again, C's first, and a key that only both sides know."""
+        """Return the peer's points blinded again, C first, and a key that only both sides know."""
         received = rows_of(data, POINT_BYTES)
         distinct = set(received)
         if len(distinct) != len(received):
             raise RepeatedElementError("the other side sent the same point twice")
         if not distinct.isdisjoint(rows_of(self._sent.data, POINT_BYTES)):
             raise RepeatedElementError("the other side sent one of our own points back")
-        assert self._key is not None  # noqa: S101 - _blind went before
+        assert self._key is not None  # noqa: S101 - _blind was called before
         points = points_from_bytes(data)
         doubly: list[bytes] = []
         for piece in _pieces(len(points)):
@@ -97,11 +97,11 @@ class ECDHParty(Party):
         return doubly, secret[32:]
 
     def _tags_for_peer(self) -> bytes:
-        """What we answer to the peer's points, in the order in which they came."""
+        """Return our answer to the peer's points, in the order in which they came."""
         return b"".join(self._peer_tags)
 
     def _own_tags(self, data: memoryview) -> list[bytes]:
-        """The peer's tags of our points, C's first, which has to be our own tag of it."""
+        """Return the peer's tags of our points, C first, whose tag must equal our own."""
         own_tags = rows_of(data, self._tag_bytes)
         if own_tags[0] != self._peer_tags[0]:
             raise KeyConfirmationError("the other side answered with another key")
@@ -113,17 +113,17 @@ class ECDHParty(Party):
         """Compare the peer's tags of our points, in the order we sent them, with our own."""
         own_tags = self._own_tags(data)
         common = set(own_tags[1:]).intersection(self._peer_tags[1:])
-        # Sorted by tag: an order that both sides know and that says nothing about the items.
+        # Sorted by tag: both sides know this order, and it says nothing about the items.
         found = sorted((tag, place) for place, tag in enumerate(own_tags[1:]) if tag in common)
         places = np.fromiter((place for _, place in found), np.intp, len(found))
         self._found = self._order[places]
 
     def _points_length(self) -> int:
-        """Of what the peer blinded: C and its items."""
+        """Length of the peer's blinded points: C and its items."""
         return POINT_BYTES * (self._peer_items() + 1)
 
     def _tags_length(self) -> int:
-        """Of what the peer tagged: C and our items."""
+        """Length of the peer's tags: of C and of our items."""
         return self._tag_bytes * (len(self._items) + 1)
 
 
@@ -152,7 +152,7 @@ class Receiver(ECDHParty):
 
 
 class Sender(ECDHParty):
-    """The side that answers; it gets the result too if the output is "both"."""
+    """The side that answers; it gets the result, too, if the output is "both"."""
 
     speaks_first = False
     _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO
@@ -198,6 +198,6 @@ def rows_of(data: memoryview, width: int) -> list[bytes]:
 
 
 def _pieces(count: int) -> list[slice]:
-    """Cut a set into pieces of even size, none too small for the group's compiled code."""
+    """Cut a set into pieces of similar size, each large enough for the group's compiled code."""
     pieces = max(count // FAST_FROM, min(count, 1))
     return [slice(count * k // pieces, count * (k + 1) // pieces) for k in range(pieces)]

@@ -1,4 +1,4 @@
-"""What is known of a protocol for the intersection between two, beside how it works."""
+"""What a caller needs to know of a protocol for the intersection between two."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from psi.protocols.party import Party
 __all__ = ["LIMITS", "IntersectionProtocol"]
 
 LIMITS = frozenset({"max_peer_items", "charge_with"})
-"""What can be limited: the size that the other side announces, and what it asks across sessions."""
+"""What can be limited: the other side's announced size, and what it asks over all sessions."""
 
 
 @dataclass(frozen=True)
@@ -15,11 +15,11 @@ class IntersectionProtocol:
     """A protocol by its name.
 
     Attributes:
-        name: How it is chosen.
-        help: What to know of it, in half a line.
+        name: The name by which it is chosen.
+        help: A description in half a line.
         parties: Its receiver and its sender.
         limits: Which of `LIMITS` it keeps against a side that cheats.
-        warning: What a side that cheats gets, where that is more than the limits allow.
+        warning: What a side that cheats gets, if that is more than the limits allow.
     """
 
     name: str

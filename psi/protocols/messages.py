@@ -3,9 +3,9 @@
     magic 4 | version 1 | type 1 | zero 2 | session 16 | count 8 | body length 8 | body | seal 32
 
 Integers are big-endian. The seal is SHA-256 over the seal of the message before, the header and
-the body, so it names everything that both sides said so far: a message that is changed, cut,
-repeated, or of another session does not verify. It is no signature (a hostile peer can compute
-it): who the peer is, the transport says; that it holds the session's key, the confirmations do.
+the body. So it covers everything that both sides sent so far: a message that is changed, cut,
+repeated, or of another session does not verify. It is no signature, as a hostile peer can compute
+it. The transport says who the peer is; the confirmations prove that it holds the session's key.
 """
 
 import enum
@@ -33,7 +33,7 @@ _NOT_OURS = "the bytes are not a psi message: is the other side psi?"
 _HEADER = struct.Struct(f">4sBBH{_SESSION_BYTES}sQQ")
 _SEAL_BYTES = 32
 HEADER_BYTES = _HEADER.size
-FRAME_BYTES = HEADER_BYTES + _SEAL_BYTES  # a message without its body
+FRAME_BYTES = HEADER_BYTES + _SEAL_BYTES  # length of a message without its body
 
 
 class MessageType(enum.IntEnum):
@@ -45,7 +45,7 @@ class MessageType(enum.IntEnum):
     ANSWER = 4
     FINISH = 5
     CLOSE = 6
-    # What `kkrt` sends between the hellos and FINISH.
+    # Messages of `kkrt` between the hellos and FINISH.
     OT_KEY = 16
     OT_CHOICES = 17
     MATRIX = 18
@@ -61,14 +61,14 @@ class MessageType(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Message:
-    """A message whose seal verified and whose body has the announced length."""
+    """A message whose seal is right and whose body has the announced length."""
 
     count: int
     body: memoryview
 
 
 def announced_length(start: bytes | bytearray) -> int:
-    """Length of a whole message by its first HEADER_BYTES bytes, for whoever collects chunks.
+    """Return the length of a whole message, from its first HEADER_BYTES bytes.
 
     Raises:
         DecodeError: They are not the beginning of a message.
@@ -93,23 +93,23 @@ class Transcript:
         return self._chain
 
     def begin_session(self) -> bytes:
-        """Fix the session once both hellos are in; returns its 32-byte identity."""
+        """Fix the session once both hellos are in, and return its 32-byte identity."""
         identity = hashlib.sha256(b"psi session, " + self._chain).digest()
         self._session = identity[:_SESSION_BYTES]
         return identity
 
-    def seal(self, kind: enum.IntEnum, count: int, *body: bytes | memoryview) -> bytes:
-        """Frame a body, in parts as it comes, and take it into the transcript."""
+    def seal(self, kind: MessageType, count: int, *body: bytes | memoryview) -> bytes:
+        """Frame a body, given in parts, and add it to the transcript."""
         length = sum(map(len, body))
         header = _HEADER.pack(_MAGIC, VERSION, kind, 0, self._session, count, length)
         self._chain = self._next(header, *body)
         return b"".join((header, *body, self._chain))
 
-    def open(self, kind: enum.IntEnum, data: bytes) -> Message:
-        """Measure and verify a received message and take it into the transcript.
+    def open(self, kind: MessageType, data: bytes) -> Message:
+        """Return a received message, after checking it, and add it to the transcript.
 
         Raises:
-            DecodeError: It is cut, extended or not ours.
+            DecodeError: It is cut or extended, or not in our format.
             VersionError: It is of another version.
             StateError: It is of a type that is not due.
             TranscriptError: It is of another session, or was changed.

@@ -1,8 +1,8 @@
 """Hide a set's size among dummies: the other side learns only the size that was padded to.
 
-A dummy is an item like any other, 256 random bits in a domain of its side's own: it is blinded,
-shuffled and tagged with the items, matches nothing, and nobody without this side's keys can tell
-it apart. Every protocol takes padded items as it takes others.
+A dummy is an item like any other: 256 random bits in a domain of its own side. It is blinded,
+shuffled and tagged with the items, matches nothing, and only this side's keys can tell it apart.
+Every protocol takes padded items like other items.
 """
 
 import secrets
@@ -20,7 +20,7 @@ class PaddedItems(list[bytes]):
     """Items with dummies after them.
 
     Attributes:
-        own: How many of them are no dummies.
+        own: The number of items that are no dummies.
     """
 
     own: int
@@ -32,12 +32,12 @@ class PaddedItems(list[bytes]):
 def padded(
     items: Sequence[bytes], size: int, *, side: Literal["receiver", "sender"]
 ) -> PaddedItems:
-    """Fill a set up with random dummies.
+    """Return a set filled up with random dummies.
 
     Args:
         items: Distinct byte strings.
-        size: How many items the set is to have; the other side has to allow as many.
-        side: Whose they are: dummies of the two sides come from disjoint domains.
+        size: How many items the set is to have; the other side must allow as many.
+        side: Whose dummies they are; the two sides' come from disjoint domains.
 
     Returns:
         The items in their order, then the dummies: indices of matches stay what they were.

@@ -15,12 +15,12 @@ FINGERPRINT_BYTES = 32
 
 @dataclass(frozen=True)
 class Parameters:
-    """What both sides must choose alike; its fingerprint is compared before anything is sent.
+    """What both sides must choose alike; the fingerprint is compared before any item is sent.
 
     Attributes:
         output: Who gets the result: "both", or only the "receiver".
-        key_format: How rows become items (columns, normalisation), in words of the caller's
-            choosing; compared as text.
+        key_format: How rows become items (columns, normalisation), in the caller's own words,
+            which are compared as text.
         multiplicities: Whether both sides tell how often each matched item occurs.
     """
 
@@ -35,5 +35,5 @@ class Parameters:
             raise ConfigError('multiplicities need the result on both sides: output="both"')
 
     def fingerprint(self) -> bytes:
-        """32 bytes that are equal exactly if all settings are."""
+        """Return 32 bytes that are equal exactly if all settings are."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).digest()

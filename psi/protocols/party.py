@@ -1,11 +1,11 @@
 """What every protocol's two state machines have in common: settings, hellos, confirmations.
 
 A session begins with both hellos. They carry each side's fingerprint of the settings, its set's
-size and a nonce, and all of it (with protocol, version and roles) is hashed into the session's
-identity, from which a protocol takes its domain separation: nothing of one session means anything
-in another. Later messages are confirmed by a MAC under a key that only the two ends of the
-session can compute, over the whole transcript. So a peer with another key, setting or view of
-the session is an error, never an empty intersection.
+size and a nonce. All of it, with protocol, version and roles, is hashed into the session's
+identity, from which a protocol takes its domain separation: nothing of one session is valid in
+another. Later messages carry a MAC over the whole transcript, under a key that only the two ends of
+the session can compute. So a peer with another key, setting or view of the session causes an error,
+never an empty intersection.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ MAC_BYTES = 32
 _NONCE_BYTES = 32
 _FALSE_MATCH_BITS = 40
 _COUNT = np.dtype(">u4")
-_MAX_PAIRS = 1 << 27  # what hostile counts may make this side allocate: 2 GiB of row numbers
+_MAX_PAIRS = 1 << 27  # 2 GiB of row numbers: more than that hostile counts cannot allocate
 
 
 def tag_bytes(n_receiver: int, n_sender: int) -> int:
-    """Length of a tag such that some pair of different items collides with at most 2^-40.
+    """Return a tag's length: any two different items share a tag with probability at most 2^-40.
 
-    There are n_receiver · n_sender pairs (one element more a side, which confirms the key), so a
+    There are n_receiver · n_sender pairs (and one element per side that confirms the key), so a
     tag has at least 40 + log2 of their number bits.
     """
     pair_bits = ((n_receiver + 1) * (n_sender + 1)).bit_length()
@@ -43,7 +43,7 @@ def tag_bytes(n_receiver: int, n_sender: int) -> int:
 
 
 def expect_shape(message: Message, count: int, length_bytes: int) -> None:
-    """Refuse a message of another count or length than the hellos imply, before parsing it."""
+    """Refuse, before it is parsed, a message of another count or length than the hellos imply."""
     if message.count != count:
         raise DecodeError(f"the message announces {message.count} elements instead of {count}")
     if len(message.body) != length_bytes:
@@ -51,14 +51,14 @@ def expect_shape(message: Message, count: int, length_bytes: int) -> None:
 
 
 def random_order(count: int) -> NDArray[np.intp]:
-    """A fresh random permutation from the operating system's generator, shape (count,)."""
-    # Ties among 64-bit sort keys are too rare to bias the order noticeably.
+    """Return a fresh random permutation from the operating system's generator, shape (count,)."""
+    # Equal 64-bit sort keys are too rare to bias the order noticeably.
     drawn = np.frombuffer(secrets.token_bytes(8 * count), np.uint64)
     return np.argsort(drawn, kind="stable")
 
 
 class Party(SetConversation[bytes, bytes | None], Dialogue):
-    """One of two sides: greets, and confirms by a key that only the two of them can compute."""
+    """One of two sides: sends a hello, and confirms by a key that only the two can compute."""
 
     _own_hello: ClassVar[MessageType]
     _peer_hello: ClassVar[MessageType]
@@ -103,7 +103,7 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
         """What the other side's next message can measure at most, in bytes."""
         if self._n_peer is None:
             return FRAME_BYTES + FINGERPRINT_BYTES + _NONCE_BYTES
-        # A point for each of its items, a tag and a count for each of ours, each one rounded up.
+        # A point for each of its items, a tag and a count for each of ours, generously rounded up.
         return FRAME_BYTES + MAC_BYTES + 32 * (self._n_peer + 1) + 32 * (len(self._items) + 1)
 
     def _forget(self) -> None:
@@ -134,7 +134,7 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
         raise NotImplementedError
 
     def _peer_items(self) -> int:
-        assert self._n_peer is not None  # noqa: S101 - the hellos went before
+        assert self._n_peer is not None  # noqa: S101 - the hellos came before
         return self._n_peer
 
     def _take_hello(self, data: bytes) -> None:
@@ -168,7 +168,7 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
 
     @property
     def _announced(self) -> int:
-        """The number of matches, where both sides may know it."""
+        """The number of matches, if both sides may know it."""
         return len(self._found) if self._both and self._found is not None else 0
 
     def _on_close(self, data: bytes) -> None:
@@ -186,7 +186,7 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
         return _COUNT.itemsize * matches if self._parameters.multiplicities else 0
 
     def _own_counts(self) -> bytes:
-        """How often this side has each match; nothing without `multiplicities`."""
+        """Return how often this side has each match; nothing without `multiplicities`."""
         if self._counts is None or self._found is None:
             return b""
         return self._counts[self._found].astype(_COUNT).tobytes()
@@ -197,7 +197,7 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
         peer = np.frombuffer(data, _COUNT).astype(np.intp)
         if np.any(peer < 1):
             raise DecodeError("the other side says that it has a match zero times")
-        # In floating point, because hostile counts overflow integers.
+        # In floating point, as hostile counts would overflow integers.
         if np.dot(self._counts[self._found].astype(float), peer.astype(float)) > _MAX_PAIRS:
             raise SizeLimitError(
                 f"repeated IDs make more than {_MAX_PAIRS} pairs of rows: drop duplicates first"

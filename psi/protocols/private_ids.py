@@ -1,12 +1,13 @@
-"""A common random ID for every item of the union, and honest sides do not learn who is shared.
+"""A common random ID for every item of the union; honest sides do not learn which are shared.
 
 Private-ID of Buddhavarapu, Knox, Mohassel, Sengupta, Taubeneck and Vlaskin 2020 (Private matching
 for compute, ePrint 2020/599). The ID of x is a hash of r·s·a·b·H(x), of which the receiver knows
-a and r, the sender b and s. Each side takes its own items there by the other; blinded by a·b
-alone, and sorted, the items can be compared but not told apart; for those that it lacks, each
-side gets the IDs without learning whose they are. Semi-honest security under the decisional
-Diffie-Hellman assumption with H a random oracle; several scalars tell what they tell under
-`psi.protocols.cardinality`. A and B are the receiver's and the sender's items.
+a and r, the sender b and s. Each side gets the IDs of its own items with the other's help. Blinded
+by a·b alone, and sorted, items can be compared, but nobody can tell which is which. For the items
+that it lacks, each side gets the IDs without learning whose they are. Semi-honest security under
+the decisional Diffie-Hellman assumption with H a random oracle; a side that blinds with several
+scalars learns the same as in `psi.protocols.cardinality`. A and B are the receiver's and the
+sender's items.
 
     Receiver                                Sender
     RECEIVER_HELLO                      →
@@ -40,7 +41,7 @@ _ID_BYTES = 16  # two of 2^26 items share one with probability 2^-77
 
 
 class _Identifying(ECDHParty):
-    """What both roles do: blind twice, compare what is in no order, name what results."""
+    """What both roles do: blind twice, compare sorted points, and turn points into IDs."""
 
     protocol = "ecdh-private-ids"
     _second_key: Scalar | None = None
@@ -82,7 +83,7 @@ class _Identifying(ECDHParty):
 
     @property
     def union_ids(self) -> list[str]:
-        """The IDs of the union, sorted, the same on both sides; those of dummies are among them.
+        """The IDs of the union, sorted, the same on both sides, with the IDs of dummies.
 
         Raises:
             StateError: The session is not done.
@@ -92,7 +93,7 @@ class _Identifying(ECDHParty):
 
     @property
     def longest_message(self) -> int:
-        """As of every party, with another two points an item."""
+        """As of every party, with two more points per item."""
         both = len(self._items) + (self._n_peer or 0)
         return super().longest_message + (0 if self._n_peer is None else 2 * POINT_BYTES * both)
 
@@ -103,14 +104,14 @@ class _Identifying(ECDHParty):
         self._peers, self._own = [], []
 
     def _take_points(self, data: memoryview) -> bytes:
-        """Blind the peer's points; returns what it is to get back of them, twice."""
+        """Blind the peer's points; return what it gets back of them, blinded twice and once."""
         (_, *self._peers), self._id_key = self._doubly_blinded(data)
         self._second_key = Scalar.random()
         again = self._blind_with_second(self._peers)
         return again.tobytes() + b"".join(sorted(self._peers))
 
     def _take_own(self, data: memoryview) -> None:
-        """Finish own items: thrice blinded in the order in which they went, twice, sorted."""
+        """Finish our own items: fully blinded in our order, and blinded by both keys, sorted."""
         middle = POINT_BYTES * len(self._items)
         named = self._named(data[:middle])
         self._own = _ascending(rows_of(data[middle:], POINT_BYTES))
@@ -119,15 +120,19 @@ class _Identifying(ECDHParty):
             self._ids[place] = name
 
     def _missing_at_peer(self) -> bytes:
-        """Own items that the peer lacks, blinded once more, so that it can name them."""
+        """Return our items that the peer lacks, blinded once more: it can make their IDs."""
         missing = sorted(set(self._own).difference(self._peers))
         again = self._blind_with_second(missing)
         return b"".join(sorted(rows_of(again.data, POINT_BYTES)))
 
     def _take_missing(self, data: memoryview) -> None:
-        """Name what the peer has and this side lacks.
+        """Make the IDs of the items that the peer has and this side lacks.
 
-        What is missing here is counted by both: another number is another set of points.
+        Both sides know how many these are: another number means other points.
+
+        Raises:
+            DecodeError: They are not as many, or not in ascending order.
+            RepeatedElementError: One is the ID of an item of this side.
         """
         _ascending(rows_of(data, POINT_BYTES))
         self._other_ids = self._named(data)
@@ -208,10 +213,10 @@ class PrivateIDSender(_Identifying, Sender):
 
 
 def _ascending(points: list[bytes]) -> list[bytes]:
-    """Refuse points in an order that could say whose they are.
+    """Return the points, after checking that their order cannot say whose they are.
 
     Raises:
-        DecodeError: They do not ascend, or one repeats.
+        DecodeError: They are not in strictly ascending order.
     """
     if any(one >= other for one, other in itertools.pairwise(points)):
         raise DecodeError("the other side's points do not ascend: some repeat, or have an order")

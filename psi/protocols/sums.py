@@ -17,13 +17,13 @@ the matches and has the sum opened. Encryption is that of `psi.group.elgamal`.
     FINISH   MAC [, the sum]            →
                                         ←   CLOSE  MAC
 
-r is fresh, so R is a uniform point and the sender sees nothing of the matches in it; the
-receiver takes r·x·G off again. It learns the sum first and tells it only if it lies within what
-the agreed `max_value` allows: values made to name the items in a sum are found out that way,
-unless they are small. A sum reveals the cardinality too; below `minimum` the receiver stops
-before it asks for the sum, so that neither side learns it. That, and asking for the sum of the
-matches instead of some other one, the sender has to believe: semi-honest security. A minimum
-refuses few matches and hides no value: what a receiver knows of the others it can subtract.
+r is fresh, so R is a uniform point and tells the sender nothing of the matches; the receiver
+subtracts r·x·G again. It learns the sum first, and tells it only if the sum is within what the
+agreed `max_value` allows. So values that were chosen to reveal which items are in the sum are
+noticed, unless they are small. A sum reveals the cardinality, too. Below `minimum` the receiver
+stops before it asks for the sum, so that neither side learns it. The sender has to believe that,
+and that the receiver asks for the sum of the matches: semi-honest security. A minimum refuses few
+matches, but hides no value: a receiver can subtract what it knows of the others.
 """
 
 from collections.abc import Sequence
@@ -70,8 +70,8 @@ class SumParameters(Parameters):
     """What both sides of a sum must choose alike.
 
     Attributes:
-        minimum: The least number of matches for which the sum is opened. It hides no value among
-            others that the receiver knows.
+        minimum: The least number of matches for which the sum is opened. It does not hide a value
+            if the receiver knows the others.
         max_value: The largest value; values are whole numbers from 0.
     """
 
@@ -87,7 +87,7 @@ class SumParameters(Parameters):
 
 
 class _Summing(Counting):
-    """What both roles do: agree that the sum hides enough and can be found, and hold it."""
+    """What both roles do: agree that there are enough matches and the sum can be found; keep it."""
 
     protocol = "ecdh-sum"
     _sum: int | None = None
@@ -165,7 +165,7 @@ class SumReceiver(_Summing, CardinalityReceiver):
         expect_shape(answer, self._peer_items(), tags_end + values_length)
         self._blind_again(answer.body[MAC_BYTES:points_end])
         self._check(before, answer)
-        # All of them, matching or not: what a refusal depends on, it tells.
+        # Check all, matching or not: a refusal would reveal what it depends on.
         ciphers = points_from_bytes(answer.body[tags_end:])
         check_points(ciphers)
         if len(set(rows_of(answer.body[tags_end:], POINT_BYTES))) != len(ciphers):
@@ -219,13 +219,13 @@ class SumSender(_Summing, CardinalitySender):
 
         Args:
             items: This side's set: distinct byte strings.
-            values: One whole number from 0 to `max_value` an item.
+            values: One whole number from 0 to `max_value` per item.
             parameters: What both sides must choose alike.
             max_peer_items: The largest set the other side may bring.
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:
-            ConfigError: Items repeat, or values are not as many or out of range.
+            ConfigError: Items repeat, or values are of another number or out of range.
         """
         parameters = parameters or SumParameters()
         super().__init__(items, parameters, max_peer_items=max_peer_items, progress=progress)
@@ -265,7 +265,7 @@ class SumSender(_Summing, CardinalitySender):
             self._refuse_few(self._announced)
         if bytes(request.body[MAC_BYTES:]) in self._hiding:
             raise RepeatedElementError("the other side asks for a single value, not for a sum")
-        assert self._value_key is not None  # noqa: S101 - _on_points went before
+        assert self._value_key is not None  # noqa: S101 - _on_points was called before
         opened = multiply(self._value_key, points_from_bytes(request.body[MAC_BYTES:]))
         self._value_key = None
         self._expect = self._on_finish

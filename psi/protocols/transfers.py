@@ -1,18 +1,18 @@
 """Random oblivious transfers over ristretto255 (Masny and Rindal 2019, ePrint 2019/706).
 
-Their "endemic" transfer from Diffie-Hellman. The sender has two seeds of each transfer, the
-receiver the one of its choice and nothing of the other; nobody chooses a seed, and the sender does
-not learn the choices. The sender's key is B = b·G. For each transfer i the receiver draws the point
-of the choice that it does not make at random and fits the one of its choice c:
+This is their "endemic" transfer from Diffie-Hellman. The sender has two seeds of each transfer; the
+receiver has the one of its choice and learns nothing of the other. Nobody chooses a seed, and the
+sender does not learn the choices. The sender's key is B = b·G. For each transfer i the receiver
+draws a random point for the choice that it does not make, and computes the point of its choice c:
 
     r[1-c] random,  r[c] = t·G - H(i, c, r[1-c]),  sends (r[0], r[1])
 
     its seed:        KDF(..., t·B)
     the sender's:    KDF(..., b·(r[j] + H(i, j, r[1-j])))  for j = 0, 1
 
-H hashes to the group, so the receiver knows no discrete logarithm of the other sum. One b serves
-all transfers: under DDH all the b·P for random P are pseudorandom together. KDF and H are bound to
-the session and to the labels of whoever uses the seeds, and KDF to everything that was sent for the
+H hashes to the group, so the receiver does not know the discrete logarithm of the other sum. One b
+serves all transfers: under DDH all the b·P for random P are pseudorandom together. KDF and H are
+bound to the session and to the caller's labels, and KDF to everything that was sent for the
 transfer.
 """
 
@@ -48,12 +48,12 @@ Seeds: TypeAlias = list[bytes]
 
 @dataclass(frozen=True)
 class TransferLabels:
-    """What tells one use of transfers from any other; the session's identity follows each label.
+    """Labels that separate one use of transfers from others; the session's identity follows each.
 
     Attributes:
-        random_point: Of the points whose logarithm nobody knows.
-        transfer: Of H.
-        seed: Of KDF.
+        random_point: The label of the points whose logarithm nobody knows.
+        transfer: The label of H.
+        seed: The label of KDF.
     """
 
     random_point: bytes
@@ -112,22 +112,22 @@ class BaseOTSender(_BaseOT):
         """Draw the key.
 
         Args:
-            identity: Of the session.
-            transfers: How many.
-            labels: What they are for.
+            identity: The identity of the session.
+            transfers: The number of transfers.
+            labels: The labels of this use.
 
         Raises:
-            ConfigError: There are none, or too many.
+            ConfigError: There are no transfers, or too many.
         """
         super().__init__(identity, transfers, labels)
         self._secret = Scalar.random()
         self.public = multiply_base([self._secret])
 
     def seeds(self, choices: bytes | memoryview) -> tuple[Seeds, Seeds]:
-        """The seeds of choice 0 and of choice 1.
+        """Return the seeds of choice 0 and of choice 1.
 
         Args:
-            choices: What `BaseOTReceiver.choices` gave, trusted or not.
+            choices: What `BaseOTReceiver.choices` returned, trusted or not.
 
         Raises:
             DecodeError: They have another length than `choices_bytes`.
@@ -147,14 +147,14 @@ class BaseOTSender(_BaseOT):
 
 
 class BaseOTReceiver(_BaseOT):
-    """The side that gets one seed of each transfer, by random choices of its own.
+    """The side that gets one seed of each transfer, by its own random choices.
 
     Attributes:
         bits: The choices, shape (transfers,): 0 or 1.
     """
 
     def __init__(self, identity: bytes, transfers: int, labels: TransferLabels) -> None:
-        """Draw the choices and the points; arguments and errors as for `BaseOTSender`."""
+        """Draw the choices and the points; arguments and errors are those of `BaseOTSender`."""
         super().__init__(identity, transfers, labels)
         drawn = np.frombuffer(secrets.token_bytes(-(-transfers // 8)), np.uint8)
         self.bits: NDArray[np.uint8] = np.unpackbits(drawn, count=transfers, bitorder="little")
@@ -164,7 +164,7 @@ class BaseOTReceiver(_BaseOT):
             [secrets.token_bytes(64) for _ in range(transfers)], labels.random_point + identity
         )
         known = multiply_base(self._secrets)
-        # Both hashes are computed and one selected, so that no branch depends on a choice.
+        # Compute both hashes and select one, so that no branch depends on a choice.
         masks = [self._hashed(choice, unknown) for choice in (0, 1)]
         fitted = subtract(known, np.where(self.bits[:, None] == 0, *masks))
         pairs = [np.where(self.bits[:, None] == choice, fitted, unknown) for choice in (0, 1)]
@@ -176,7 +176,7 @@ class BaseOTReceiver(_BaseOT):
         return self._pairs.tobytes()
 
     def seeds(self, public: bytes | memoryview) -> Seeds:
-        """The seeds of the choices made.
+        """Return the seeds of the choices made.
 
         Args:
             public: The sender's 32 bytes, trusted or not.

@@ -1,10 +1,10 @@
-"""A small set against a large one: the large side's tags are sent once and asked often.
+"""A small set against a large one: the large side's tags are sent once and used often.
 
 The large side holds a key k and the tags F(k, y) of its items (`TagSet`); the small side gets the
 tags F(k, x) of its own by the verifiable oblivious function of `psi.group.oprf` and compares
-(Jarecki and Liu 2010; Resende and Aranha 2018 for the shape of it). Only the small side learns
-which of its items match. Work and bytes of a request are those of the small set; the tags come with
-the first request and are kept.
+(Jarecki and Liu 2010; Resende and Aranha 2018 for the structure). Only the small side learns which
+of its items match. Work and bytes of a request depend on the small set only; the tags come with the
+first request and are kept.
 
     Receiver, the small side                Sender, the large side
     RECEIVER_HELLO                      →
@@ -16,11 +16,11 @@ the first request and are kept.
     FINISH   MAC                        →
                                         ←   CLOSE  MAC
 
-H is fixed, so that tags keep; C belongs to the session and k·C keys its MACs. The proof ties every
-answer to the public key, by which the small side knows the key again. The assumption is the one
-of RFC 9497: one-more gap Diffie-Hellman in the random oracle model. The large side may leave items
-out of its tags or put any in: semi-honest security in that respect. The small side can have one
-item evaluated more than it announces, in place of C.
+H is fixed, so that tags stay valid; C belongs to the session, and k·C keys its MACs. The proof ties
+every answer to the public key, by which the small side recognises the key in later requests. The
+assumption is that of RFC 9497: one-more gap Diffie-Hellman in the random oracle model. The large
+side can leave items out of its tags or add others: in this respect security is semi-honest. The
+small side can have one item more evaluated than it announces, in place of C.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ from psi.protocols.party import MAC_BYTES, Party, expect_shape, random_order
 
 __all__ = ["MAX_REQUEST", "TAG_BYTES", "TagSet", "UnbalancedReceiver", "UnbalancedSender"]
 
-MAX_REQUEST = MAX_BATCH - 1  # C is in the proof too
+MAX_REQUEST = MAX_BATCH - 1  # C is in the proof, too
 TAG_BYTES = 16  # 2^-40 for 2^88 pairs of a stored and an asked item
 
 _DIGEST_BYTES = 32
@@ -76,10 +76,10 @@ Tags: TypeAlias = NDArray[np.bytes_]  # shape (n,), each TAG_BYTES long
 
 @dataclass(frozen=True)
 class TagSet:
-    """A large set ready to be asked: its tags under a key of its own.
+    """A large set, ready for requests: its tags under its own key.
 
-    Every set of tags has a key of its own: two versions of a set under one key would show by their
-    difference which items came and went.
+    Every set of tags has its own key: if two versions of a set had one key, their difference would
+    show which items were added and removed.
 
     Attributes:
         key: The secret key; hidden from repr.
@@ -95,7 +95,7 @@ class TagSet:
     def of(
         cls, items: Sequence[bytes], *, key_format: str = "", progress: Progress | None = None
     ) -> "TagSet":
-        """Draw a key and compute the tags of a set.
+        """Return the tags of a set, under a fresh key.
 
         Args:
             items: The set: distinct byte strings.
@@ -138,7 +138,7 @@ class TagSet:
 
 
 class _UnbalancedParty(Party):
-    """What both roles do: agree on the result's side, and on the session's key."""
+    """What both roles do: agree on who gets the result, and on the session's key."""
 
     protocol = "oprf-unbalanced"
 
@@ -180,16 +180,16 @@ class UnbalancedReceiver(_UnbalancedParty):
         Args:
             items: The small set: distinct byte strings, at most MAX_REQUEST.
             parameters: What both sides must choose alike; the output is "receiver".
-            tags: Those that the large side sent with an earlier answer, if any: they need not come
-                again while they hold.
-            keep: Called with the tags as soon as they are known to be the large side's, for the
-                next request; what it raises ends the session.
-            key: The large side's public key in hexadecimal, if it is known: no other is taken.
+            tags: The tags that the large side sent with an earlier answer, if any; they are not
+                sent again while they are valid.
+            keep: Called with the tags as soon as they are known to be the large side's, to keep
+                them for the next request; an exception of it ends the session.
+            key: The large side's public key in hexadecimal, if it is known; no other is accepted.
             max_peer_items: The largest set the other side may bring.
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:
-            ConfigError: Items repeat or are too many, or the output is another.
+            ConfigError: Items repeat or are too many, or the output is not "receiver".
         """
         parameters = self._for_receiver(parameters)
         if len(items) > MAX_REQUEST:
@@ -212,7 +212,7 @@ class UnbalancedReceiver(_UnbalancedParty):
 
     @property
     def longest_message(self) -> int:
-        """As of every party: points for own items, tags for the other side's."""
+        """As of every party: points for our items, tags for the other side's."""
         if self._n_peer is None:
             return super().longest_message
         own = _ANSWER_START + POINT_BYTES * (len(self._items) + 1)
@@ -241,7 +241,7 @@ class UnbalancedReceiver(_UnbalancedParty):
         tags_start = points_end + _DIGEST_BYTES
         if len(answer.body) < tags_start:
             raise DecodeError("the answer is too short for the points that were sent")
-        if len(answer.body) != tags_start:  # not the tags that are here: others follow
+        if len(answer.body) != tags_start:  # the tags here are not valid any more: others follow
             self._tags = bytes(answer.body[tags_start:])
         expect_shape(answer, self._peer_items(), len(answer.body))
         if len(self._tags) != TAG_BYTES * answer.count:
@@ -256,7 +256,7 @@ class UnbalancedReceiver(_UnbalancedParty):
             )
         proof = bytes(answer.body[MAC_BYTES + POINT_BYTES : _ANSWER_START])
         verify(public, self._sent, evaluated, proof)
-        assert self._blind is not None  # noqa: S101 - _after_hellos went before
+        assert self._blind is not None  # noqa: S101 - _after_hellos was called before
         elements = multiply(self._blind.inverse(), evaluated)
         self._blind = None
         self._key_from(elements[0])
@@ -281,7 +281,7 @@ class UnbalancedReceiver(_UnbalancedParty):
 
 
 class UnbalancedSender(_UnbalancedParty):
-    """The large side: answers one request from its tags, learns its announced size only."""
+    """The large side: answers one request from its tags; it learns only the announced size."""
 
     speaks_first = False
     _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO
@@ -298,9 +298,9 @@ class UnbalancedSender(_UnbalancedParty):
         """Prepare to answer one request; `psi.TagStore.answering` counts it in the store.
 
         Args:
-            tags: The large set's.
+            tags: The tags of the large set.
             count: Called with the size of the request before it is answered, to count what this
-                peer has asked in all; what it raises ends the session.
+                peer has asked in all; an exception of it ends the session.
             check: Called with the announced size, to refuse early what `count` would refuse.
             parameters: What both sides must choose alike; the output is "receiver", the key
                 format the tags'.
@@ -359,11 +359,11 @@ class UnbalancedSender(_UnbalancedParty):
 
 
 def _ascending(tags: bytes) -> Tags:
-    """View tags.
+    """Return bytes as tags, after checking their order.
 
     Raises:
-        DecodeError: They are not in strictly ascending order, so that some repeat or their
-            order may say something.
+        DecodeError: They are not in strictly ascending order: some repeat, or their order may say
+            something.
     """
     rows = np.frombuffer(tags, f"S{TAG_BYTES}")
     if not np.all(rows[1:] > rows[:-1]):

@@ -1,7 +1,7 @@
-"""What a company asks: tables in, parties of a protocol, matching rows out.
+"""What a company asks: from a table to a party of a protocol, and back to matching rows.
 
-`TableSession.prepare` takes a table and a choice, `PairChoice` between two or `GroupChoice` among
-more; its party goes to a connection of `psi.network`, and `outcome` says what was learnt.
+`TableSession.prepare` takes a table and a choice: `PairChoice` between two parties, `GroupChoice`
+among more. Its party goes to a connection of `psi.network`, and `outcome` says what was learnt.
 """
 
 from psi.sessions.alignment import Alignment, align

@@ -25,7 +25,7 @@ class Alignment:
         left_rows: Row numbers of the left table, counted from 0, shape (matches,).
         right_rows: Row numbers of the right table, shape (matches,): right_rows[i] has the ID
             of left_rows[i].
-        bytes_exchanged: What both sides sent together.
+        bytes_exchanged: Bytes that both sides together sent.
         protocol: The protocol that ran.
     """
 
@@ -59,8 +59,8 @@ def align(
         normalise: How to make messy IDs comparable, on both sides: steps as in
             "nfkc,case,space" (see `psi.tables.normalise`), steps by column as in
             {"mail": "email"}, or a function from text to text; None compares exactly.
-        protocol: "ecdh", which "auto" is too, or "kkrt": faster for large sets, and where both
-            tables are in one hand nobody is there to cheat.
+        protocol: "ecdh", which "auto" means, too, or "kkrt", which is faster for large sets. If one
+            person holds both tables, nobody can cheat.
         progress: Called with a stage, the items done and their number.
 
     Returns:
@@ -108,7 +108,7 @@ def align(
 
 
 def _run(receiver: Dialogue, sender: Dialogue) -> int:
-    """Carry the messages between two state machines; returns the bytes of all of them."""
+    """Carry the messages between two state machines; return the bytes of all of them."""
     message = receiver.start()
     bytes_exchanged, to_sender = 0, True
     while message is not None:

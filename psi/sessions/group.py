@@ -1,4 +1,4 @@
-"""What a side chooses of a session of three and more: the rows that all have."""
+"""What a side chooses for a session of three and more: the rows that all have."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ __all__ = ["GroupChoice", "GroupTerms", "Learners"]
 
 Learners: TypeAlias = Literal["all", "leader"]
 
-_DIGITS = 16  # of the roster's digest; the parties compare all of it
+_DIGITS = 16  # of the roster's digest; the protocol compares all of it
 
 
 class GroupTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,8 +27,8 @@ class GroupTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         question: What is asked.
-        result: Who learns.
-        protocol: By which protocol.
+        result: Who learns the result.
+        protocol: The protocol's name.
         roster: The first digits of the roster's digest.
     """
 
@@ -43,7 +43,7 @@ class GroupChoice:
     """Who takes part, and who learns which rows all have.
 
     Attributes:
-        roster: Everybody.
+        roster: All parties.
         number: This side's number on the roster; 0 leads.
         result: Who gets the result: "all", or only the "leader".
         duplicates: "error" or "first", as for `psi.align`.
@@ -81,7 +81,7 @@ class GroupChoice:
     def party(
         self, items: Sequence[bytes], own: OwnTable, form: str, options: dict[str, Any]
     ) -> Leader | Member:
-        """The state machine, given the table's items and their key format."""
+        """Return the state machine, given the table's items and their key format."""
         parameters = Parameters(
             output="both" if self.result == "all" else "receiver",
             key_format=f"{form}; parties {self.roster.digest()}",
@@ -92,7 +92,7 @@ class GroupChoice:
         return Leader(items, parameters, parties=parties, **options)
 
     def outcome(self, held: Held, table: Any, numbers: bool) -> Outcome:
-        """What this side has learnt, as columns to write and in a few words."""
+        """Return what this side has learnt, as columns to write and in a few words."""
         rows = held.rows()
         columns = {"row": rows} if numbers else taken(table, rows)
         return columns, f"{len(rows)} rows that all {len(self.roster.parties)} have"

@@ -1,4 +1,4 @@
-"""What a side chooses of a session between two, by the questions that there are."""
+"""What a side chooses for a session between two, for every question."""
 
 import functools
 import warnings
@@ -32,7 +32,7 @@ PairTerms = msgspec.defstruct(
     kw_only=True,
     forbid_unknown_fields=True,
 )
-"""The terms of a session between two: the question, who learns, and the questions' own fields."""
+"""The terms of a session between two: the question, who learns, and every question's fields."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class PairChoice(Ask):
         learn: The question's name (`psi.sessions.questions`).
 
     Raises:
-        ConfigError: There is no such question, or it cannot be asked so.
+        ConfigError: There is no such question, or it cannot be asked in this way.
     """
 
     learn: str = "intersection"
@@ -87,7 +87,7 @@ class PairChoice(Ask):
     def party(
         self, items: Sequence[bytes], own: OwnTable, form: str, options: dict[str, Any]
     ) -> Party:
-        """The state machine, given the table's items and their key format."""
+        """Return the state machine, given the table's items and their key format."""
         question, both = self.question, self.result == "both"
         common = {
             "output": "both" if both else "receiver",
@@ -106,10 +106,10 @@ class PairChoice(Ask):
         return party
 
     def outcome(self, held: Held, table: Any, numbers: bool) -> Outcome:
-        """What this side has learnt, as columns to write and in a few words."""
+        """Return what this side has learnt, as columns to write and in a few words."""
         return self.question.outcome(held, table, numbers)
 
 
 def answering_terms() -> Terms:
-    """The terms of a side that answers from a `psi.TagStore`: those of one that asks it."""
+    """Return the terms of a side that answers from a `psi.TagStore`, which the asking side has."""
     return PairChoice(side="join", learn="unbalanced", result="join").terms

@@ -1,4 +1,4 @@
-"""One side's table in a session: from its IDs to a party, and from what it finds back to rows."""
+"""One side's table in a session: from its IDs to a party, and from the matches back to rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ PartyT_co = TypeVar("PartyT_co", bound=SetConversation[Any, Any], covariant=True
 
 
 class Choice(Protocol[PartyT_co]):
-    """What a side chooses of a session: `PairChoice` between two, `GroupChoice` among many."""
+    """What a side chooses for a session: `PairChoice` between two, `GroupChoice` among many."""
 
     @property
     def duplicates(self) -> Duplicates:
@@ -42,10 +42,10 @@ class Choice(Protocol[PartyT_co]):
     def party(
         self, items: Sequence[bytes], own: OwnTable, form: str, options: dict[str, Any]
     ) -> PartyT_co:
-        """The state machine, given the table's items and their key format."""
+        """Return the state machine, given the table's items and their key format."""
 
     def outcome(self, held: Held, table: Any, numbers: bool) -> Outcome:
-        """What this side has learnt, as columns to write and in a few words."""
+        """Return what this side has learnt, as columns to write and in a few words."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,15 +74,15 @@ class TableSession(Generic[PartyT_co]):
         max_peer_items: int | None = None,
         progress: Progress | None = None,
     ) -> "TableSession[PartyT_co]":
-        """Encode a table's IDs and get ready to speak.
+        """Return a session that is ready to begin, with the table's IDs encoded.
 
         Args:
             table: As for `psi.align`.
-            choice: What is asked, of whom, and who learns it.
+            choice: What is asked, with whom, and who learns the result.
             on: The column or columns of the ID; their names may differ between the sides.
             normalise: Steps by name, the same at all sides.
-            pad_to: The size of the set that the others are to see; this side's alone.
-            max_peer_items: The largest set another side may announce; 2^24 without.
+            pad_to: The size of this side's set that the others are to see.
+            max_peer_items: The largest set another side may announce; None: 2^24.
             progress: Called with a stage, the items done and their number.
 
         Raises:
@@ -110,7 +110,7 @@ class TableSession(Generic[PartyT_co]):
         return self.choice.terms
 
     def rows(self) -> NDArray[np.intp]:
-        """The matching rows of this side's table; every other side's i-th row has the same ID.
+        """Return the matching rows of this side's table; all sides' i-th rows have the same ID.
 
         The order is random, the same at all sides.
 
@@ -121,7 +121,7 @@ class TableSession(Generic[PartyT_co]):
         return self.index.aligned_rows(self.party.matches, self.party.peer_counts, leads=leads)
 
     def outcome(self, table: Any, *, numbers: bool = False) -> Outcome:
-        """What this side has learnt, as columns to write and in a few words.
+        """Return what this side has learnt, as columns to write and in a few words.
 
         Args:
             table: The table as `psi.tables.files.load_table` gave it.
@@ -136,7 +136,7 @@ class TableSession(Generic[PartyT_co]):
 def table_index(
     table: Any, on: str | Sequence[str] | None, duplicates: Duplicates, normalise: Normalise
 ) -> tuple[KeyIndex, str]:
-    """A table's distinct IDs, and their key format; arguments as of `prepare`.
+    """Return a table's distinct IDs, and their key format; arguments as of `prepare`.
 
     Raises:
         ConfigError: The table, its IDs or a choice is not acceptable.

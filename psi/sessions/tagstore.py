@@ -1,14 +1,15 @@
-"""A large set, ready to be asked: its tags computed once, its key under lock, its use counted.
+"""A large set, ready for requests: tags computed once, the key protected, requests counted.
 
 A store is a folder:
 
-    terms.json   what it is: size, key format, public key, the tags' digest, limits, its end
+    terms.json   its description: size, key format, public key, the tags' digest, limits, end
     tags         the tags, TAG_BYTES each, in ascending order
     key          the secret key, 32 bytes, readable by its owner only
     used         how many items each peer has asked (`psi.ledger`)
 
-There is no update: a new version is a new store, with a key of its own
-(`psi.protocols.unbalanced.TagSet`). The small side's file of tags is `read_kept` and `write_kept`.
+There is no update: a new version is a new store, with its own key
+(`psi.protocols.unbalanced.TagSet`). `read_kept` and `write_kept` are for the small side's file of
+tags.
 """
 
 import contextlib
@@ -32,16 +33,16 @@ from psi.storage import check_folder, json_bytes, json_read, read_secret, whole_
 
 __all__ = ["StoreTerms", "TagStore", "read_kept", "write_kept"]
 
-_KEPT = b"psi tags, version 1\n"  # by which a file of kept tags is known from any other
+_KEPT = b"psi tags, version 1\n"  # begins a file of kept tags, and no other
 _FILES = ("terms.json", "tags", "key")
 _OWN = {*_FILES, *("used" + what for what in ("", "-journal", "-wal", "-shm"))}  # SQLite's
 
 
 class StoreTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a store says of itself.
+    """The description of a store.
 
     Attributes:
-        count: How many items it has.
+        count: The number of its items.
         key_format: How rows became items, as in `Parameters`.
         public_key: The key's public half, which commits to it, in hexadecimal.
         tags_digest: SHA-256 of the file of tags, in hexadecimal.
@@ -64,9 +65,9 @@ class TagStore:
         """Open a store.
 
         Raises:
-            ConfigError: It is none, was damaged, or its key may be read by others.
+            ConfigError: It is no store, was damaged, or others may read its key.
         """
-        self._folder = folder.absolute()  # the program may go to another one
+        self._folder = folder.absolute()  # the program may change to another folder
         try:
             content = (folder / "terms.json").read_bytes()
             self.terms = json_read(content, StoreTerms)
@@ -94,15 +95,15 @@ class TagStore:
         replace: bool = False,
         progress: Progress | None = None,
     ) -> "TagStore":
-        """Draw a key, compute the tags, and write a store.
+        """Return a new store: draw a key, compute the tags, and write them.
 
         Args:
-            folder: Where; it appears whole or not at all.
+            folder: Where to write it; it appears whole or not at all.
             items: The set: distinct byte strings.
             key_format: How rows became items, as in `Parameters`.
             items_a_peer: How many items one peer may ask under this key.
             days: How long the key may be used.
-            replace: Whether to put the new store in the place of an old one.
+            replace: Whether the new store may replace an old one.
             progress: Called with a stage, the items done and their number.
 
         Raises:
@@ -130,10 +131,10 @@ class TagStore:
 
     @staticmethod
     def check_place(folder: Path, *, replace: bool = False) -> None:
-        """Complain before any work about a folder that `create` would refuse.
+        """Refuse before any work a folder that `create` would refuse.
 
         Raises:
-            ConfigError: It is there and no store to be replaced, holds anything else besides, or
+            ConfigError: It exists and is no store that may be replaced, holds other files, too, or
                 cannot be made.
         """
         if os.path.lexists(folder):
@@ -142,7 +143,7 @@ class TagStore:
                     f"{folder} exists: choose another, or replace a store with a new one"
                 )
             strange = [path.name for path in folder.iterdir() if path.name not in _OWN]
-            if strange:  # the old folder goes with all that is in it
+            if strange:  # the old folder would be deleted with all that is in it
                 raise ConfigError(f"{folder} holds {min(strange)} beside a store: move that out")
         check_folder(Path(os.path.realpath(folder)).parent)
 
@@ -150,7 +151,7 @@ class TagStore:
         """Refuse to answer with a key whose time is over.
 
         Raises:
-            ConfigError: It is.
+            ConfigError: The key has reached its end.
         """
         if time.time() > self.terms.ends:
             raise ConfigError(f"the key of {self._folder} has reached its end: make a new store")
@@ -160,7 +161,7 @@ class TagStore:
         """How many items each peer has asked of this store.
 
         Raises:
-            ConfigError: The store has lost count.
+            ConfigError: The file that counts is missing.
         """
         if not (self._folder / "used").exists():
             raise ConfigError(f"{self._folder} has lost count: make a new store")
@@ -169,10 +170,10 @@ class TagStore:
     def answering(
         self, peer: str, *, parameters: Parameters | None = None, progress: Progress | None = None
     ) -> UnbalancedSender:
-        """A party that answers one request, counted in this store.
+        """Return a party that answers one request, which is counted in this store.
 
         Args:
-            peer: Who asks, as authenticated: what it asks is counted to it.
+            peer: The authenticated peer that asks, for which the request is counted.
             parameters: As of `psi.UnbalancedSender`.
             progress: Called with a stage, the items done and their number while it works.
 
@@ -180,8 +181,7 @@ class TagStore:
             ConfigError: The key has reached its end, or the settings are not the store's.
         """
         self.check_usable()
-        # The ledger is looked for when there is something to count: a store that lost it answers
-        # nobody.
+        # The ledger is opened when there is something to count: a store without it answers nobody.
         return UnbalancedSender(
             self.tag_set,
             count=lambda items: self.ledger.charge(peer, items),
@@ -206,7 +206,7 @@ class TagStore:
 
 
 def read_kept(path: Path | None) -> bytes:
-    """The tags of an earlier request; their digest will tell whether they still hold.
+    """Return the tags of an earlier request; their digest will show whether they are still valid.
 
     Args:
         path: What `write_kept` wrote, or a file that is yet to be made.
@@ -226,7 +226,7 @@ def read_kept(path: Path | None) -> bytes:
 
 
 def write_kept(path: Path, tags: bytes) -> None:
-    """Keep tags for the next request, in the place of older ones.
+    """Keep tags for the next request; older ones are replaced.
 
     Raises:
         ConfigError: The file cannot be written.
@@ -238,8 +238,8 @@ def write_kept(path: Path, tags: bytes) -> None:
 
 @contextlib.contextmanager
 def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill that takes its place at the end, unless an error ends it."""
-    folder = Path(os.path.realpath(folder))  # a link to a store stays one
+    """Yield a folder to fill that takes its place at the end, unless an error ends it."""
+    folder = Path(os.path.realpath(folder))  # a link to a store stays a link
     new, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}") for _ in range(2))
     try:
         new.mkdir(mode=0o700)
@@ -247,7 +247,7 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         if folder.exists():
             folder.rename(old)
         new.rename(folder)
-    except BaseException as error:  # an interrupt as well must not take the old store along
+    except BaseException as error:  # an interrupt, too, must not delete the old store
         if old.exists() and not folder.exists():
             old.rename(folder)
         if not isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""JSON by its type: what the type does not know is refused with its place, not guessed."""
+"""JSON by its type: what the type does not know is refused, and the error names its place."""
 
 from typing import Any, TypeVar
 
@@ -13,8 +13,8 @@ def json_bytes(value: Any, *, indent: int | None = None) -> bytes:
     """Return a value as JSON in UTF-8; a number that is not finite becomes null.
 
     Args:
-        value: A `msgspec.Struct`, a dataclass, or what JSON has; of numpy only its doubles.
-        indent: Spaces a level; 0 puts all on one line, None leaves out spaces too.
+        value: A `msgspec.Struct`, a dataclass, or what JSON has; of numpy's types only doubles.
+        indent: Spaces per level; 0 puts all on one line, None leaves out spaces, too.
 
     Raises:
         TypeError: JSON cannot carry it.
@@ -28,7 +28,7 @@ def json_read(data: bytes | str, kind: type[Kind]) -> Kind:
 
     Args:
         data: The text.
-        kind: The type; a `Struct` with `forbid_unknown_fields` takes no others.
+        kind: The type; a `Struct` with `forbid_unknown_fields` accepts no other fields.
 
     Returns:
         The value, of that type.
@@ -43,10 +43,10 @@ def json_read(data: bytes | str, kind: type[Kind]) -> Kind:
 
 
 def json_as(value: Any, kind: type[Kind], where: str) -> Kind:
-    """Return what a JSON reader gave as a type, as `json_read` does.
+    """Return what a JSON reader returned as a type, as `json_read` does.
 
     Args:
-        value: What it gave.
+        value: What the reader returned.
         kind: The type.
         where: What to call the value in a message, such as "results".
 

@@ -1,11 +1,11 @@
 """PSI by OT extension: two state machines, bytes in, bytes out, no I/O.
 
 The receiver puts each of its items into one of three bins by cuckoo hashing. For each bin the
-two sides evaluate a pseudorandom function of which the receiver learns one value, at its item
-there, and the sender all values; the sender sends those of its items, each at its three bins
+two sides evaluate a pseudorandom function: the receiver learns its value at the item in the bin,
+the sender learns all values. The sender sends the values of its items, each at its three bins
 (Kolesnikov, Kumaresan, Rosulek and Trieu 2016, ePrint 2016/799; Pinkas, Schneider and Zohner
 2014). Semi-honest security: a side that cheats reads the other's set and passes every limit.
-docs/psi-kkrt.md says how and what is assumed, and derives the sizes.
+docs/psi-kkrt.md says how, lists the assumptions, and derives the sizes.
 
     Receiver                                Sender
     RECEIVER_HELLO  settings, nonce, n  →
@@ -17,11 +17,11 @@ docs/psi-kkrt.md says how and what is assumed, and derives the sizes.
     FINISH   MAC [, matches [, counts]] →
                                         ←   CLOSE  MAC [, counts]
 
-Large sets are cut into buckets by a hash, so that memory does not grow with what is sent; the
-messages of a bucket have one size, whatever lies in it.
+A hash cuts large sets into buckets, so that memory does not grow with what is sent. The messages of
+a bucket have a fixed size, whatever lies in it.
 
-At least 128 rows beyond the bins hold an element known to both; its values at them key the MACs,
-so that sides whose transfers do not fit find out before any tag is compared.
+At least 128 rows beyond the bins hold an element known to both. Its values there key the MACs, so
+that sides whose transfers do not fit notice it before any tag is compared.
 """
 
 import hashlib
@@ -50,14 +50,14 @@ __all__ = ["LABELS", "NAME", "Receiver", "Sender"]
 NAME = "kkrt"
 LABELS = TransferLabels(b"psi-kkrt-v1-random-point-", b"psi-kkrt-v1-transfer-", b"psi kkrt seed, ")
 _CHOICES_BYTES = 2 * TRANSFERS * POINT_BYTES
-_BATCH = 1 << 14  # items whose code words stay in the cache
+_BATCH = 1 << 14  # items whose code words fit the cache
 
 Bytes = NDArray[np.uint8]
 Rows = NDArray[np.intp]
 
 
 class _KKRTParty(Party):
-    """What both roles know: sizes, hashes, buckets, and how the keys of the session come about."""
+    """What both roles know: sizes, hashes, buckets, and how the session's keys are made."""
 
     protocol = NAME
     _buckets: Buckets | None = None
@@ -78,7 +78,7 @@ class _KKRTParty(Party):
             items: This side's set: distinct byte strings, padded or not.
             parameters: What both sides must choose alike.
             counts: Shape (len(items),): how often each occurs; given with `multiplicities`.
-            max_peer_items: None: a side that cheats tests as many IDs as it likes.
+            max_peer_items: Must be None, as a side that cheats tests as many IDs as it likes.
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:
@@ -92,7 +92,7 @@ class _KKRTParty(Party):
         )
 
     def charge_with(self, charge: Callable[[int, int], None]) -> None:
-        """Refuse: what is counted is not what a side that cheats gets.
+        """Refuse, as a side that cheats gets more than what is counted.
 
         Raises:
             UnkeptLimitError: Always.
@@ -119,16 +119,16 @@ class _KKRTParty(Party):
         )
 
     def _lay_out(self) -> None:
-        """What both sides can derive once both hellos are in."""
+        """Derive all that both sides can derive once both hellos are in."""
         self._hashes = SessionHashes(self._identity)
         sizes = len(self._items), self._peer_items()
         self._layout = Layout.of(*(sizes if self.speaks_first else sizes[::-1]))
 
     def _take_bucket(self, room: int) -> tuple[Rows, Bytes]:
-        """The numbers and digests of the items in the bucket that is due.
+        """Return the numbers and digests of the items in the bucket that is due.
 
         Raises:
-            ProtocolError: A bucket has no room for its items, which hardly ever happens.
+            ProtocolError: A bucket has no room for its items, with probability below 2^-40.
         """
         if self._buckets is None:
             digests = self._hashes.digests(self._items)
@@ -138,7 +138,7 @@ class _KKRTParty(Party):
         return self._buckets.take(self._bucket)
 
     def _tell(self, stage: str, done: int, of: int) -> None:
-        """Progress through all buckets, by the part done of this one."""
+        """Report the progress through all buckets, by the part done of this one."""
         total, buckets = len(self._items), self._layout.buckets
         self._progress(stage, total * (self._bucket * of + done) // (of * buckets), total)
 
@@ -190,7 +190,7 @@ class Receiver(_KKRTParty):
         return self._confirmed(MessageType.MATRIX, self._layout.rows, rows.reshape(-1).data)
 
     def _evaluate(self, own: Rows, digests: Bytes) -> Bytes:
-        """Place a bucket's items, tag each at its bin, key the MACs; returns the rows to send."""
+        """Place a bucket's items, tag each at its bin, key the MACs; return the rows to send."""
         assert self._columns is not None  # noqa: S101 - the choices went before
         n_bins, n_rows, third = self._layout.bins, self._layout.rows, self._layout.bins // HASHES
         slots = kernels.place(self._hashes.bins(digests, n_bins), n_bins)
@@ -198,7 +198,7 @@ class Receiver(_KKRTParty):
             raise ProtocolError("the IDs fit no table of this session: start again")
         taken = np.flatnonzero(slots >= 0)
         places = slots[taken] // HASHES
-        # An empty bin holds a random digest, which is no item's but with probability 2^-88.
+        # An empty bin holds a random digest; it is an item's with probability 2^-88.
         placed = np.empty((n_bins, DIGEST_BYTES), np.uint8)
         placed[taken] = digests[places]
         placed[slots < 0] = _random_digests(n_bins - len(own))
@@ -214,7 +214,7 @@ class Receiver(_KKRTParty):
         self._confirm_with(kept[n_bins:])
         key, width = self._hashes.row_key(self._bucket), self._layout.tag_bytes
         tags = kernels.tag_rows(kept, taken.astype(np.uint32), third, key, width)
-        # Bins are in order, so that those of one hash index are together.
+        # Bins are in order, so those of one hash index are together.
         splits = np.searchsorted(taken, (third, 2 * third))
         self._own_tags = tuple(np.split(tags, splits))
         self._own_places = tuple(np.split(own[places], splits))
@@ -232,7 +232,7 @@ class Receiver(_KKRTParty):
         if self._bucket < self._layout.buckets:
             return self._next_matrix()
         their_rows = np.concatenate([rows + n * count for n, (rows, _) in enumerate(self._matched)])
-        # By the sender's row: an order that both sides know, and random to all but the sender.
+        # By the sender's row: both sides know this order, and it is random to all but the sender.
         self._found = np.concatenate([found for _, found in self._matched])
         self._expect = self._on_close
         content = b""
@@ -243,7 +243,7 @@ class Receiver(_KKRTParty):
         return self._confirmed(MessageType.FINISH, self._announced, content)
 
     def _compared(self, columns: Bytes) -> tuple[Rows, Rows]:
-        """The sender's rows of a bucket that match, in order, and the own item of each."""
+        """Return the sender's rows of a bucket that match, in order, and our item of each."""
         rows, found = [], []
         for index, (own, places) in enumerate(zip(self._own_tags, self._own_places, strict=True)):
             theirs, ours = matching_rows(columns[:, index], own)
@@ -261,7 +261,7 @@ class Receiver(_KKRTParty):
 
 
 class Sender(_KKRTParty):
-    """The side that answers; it gets the result too if the output is "both"."""
+    """The side that answers; it gets the result, too, if the output is "both"."""
 
     speaks_first = False
     _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO

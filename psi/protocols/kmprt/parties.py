@@ -3,11 +3,11 @@
 Kolesnikov, Matania, Pinkas, Rosulek and Trieu 2017 (Practical multi-party private set
 intersection from symmetric-key techniques, ePrint 2017/799), the augmented semi-honest protocol
 with unconditional zero sharing. Each pair of parties shares a key; party i's share of x is the
-XOR of the pseudorandom functions of x under its keys, so that all shares of one x make zero. Each
-member sends the leader an oblivious function, programmed to give its share on its own items and
-noise elsewhere. The leader, party 0, evaluates all of them on its items: what comes to zero with
-its own share is in every set. The oblivious function is Diffie-Hellman in ristretto255, the
-programming a garbled Bloom filter.
+XOR of the pseudorandom functions of x under its keys; so the XOR of all shares of one x is zero.
+Each member sends the leader an oblivious function, programmed to give its share on its own items
+and noise elsewhere. The leader, party 0, evaluates all of them on its items: an item is in every
+set if the values and the leader's own share add up to zero. The oblivious function is
+Diffie-Hellman in ristretto255, the programming a garbled Bloom filter.
 
     all to all              MULTI_HELLO  settings, nonce, public key, n
     leader to members       MULTI_POINTS  MAC, a·C, a·H(items) shuffled
@@ -18,13 +18,13 @@ programming a garbled Bloom filter.
 With the output "both" the leader tells every member the matches, each by a tag under the key of
 the pair, all in one random order.
 
-What colluders learn beyond a result that is theirs. Members alone, any number of them: only the
-sizes of the sets. The leader with any members: which of the leader's items *all* parties outside
-of the collusion have, as if the colluders had all put in the leader's set; never what a part of
-those outside has. So with the leader every party learns from a collusion of all the others what
-two-party intersection reveals. All parties follow the protocol; decisional Diffie-Hellman, H a
-random oracle. A member that cheats can put in as many items as its table has entries, some 60 to
-90 for each that it announces.
+What colluders learn beyond a result that they may have. Members alone, any number of them: only
+the sizes of the sets. The leader with any members: which of the leader's items *all* parties
+outside the collusion have, as if all colluders had put in the leader's set; never which items only
+some of those outside have. So if all parties but one collude with the leader, they learn about it
+what a two-party intersection reveals. It is assumed that all parties follow the protocol, the
+decisional Diffie-Hellman assumption, and that H is a random oracle. A member that cheats can put
+in as many items as its table has entries, some 60 to 90 for each that it announces.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ class Leader(MultiParty):
         Args:
             items: The leader's set: distinct byte strings, padded or not.
             parameters: What all parties must choose alike, without `multiplicities`; the output
-                "receiver", as without any, gives the result to the leader only.
+                "receiver", the default, gives the result to the leader only.
             parties: How many take part, the leader included: 3 to 256.
             max_peer_items: The largest set that a member may bring.
             progress: Called with a stage, the items done and their number while it works.
@@ -113,7 +113,7 @@ class Leader(MultiParty):
             table = np.frombuffer(content[salt_start + SALT_BYTES :], np.uint8)
             table = table.reshape(size, self._width)
             total ^= masks[1:] ^ look_up(salt, table, shuffled, self._sizes[other])
-        # In the order of the points, which is random.
+        # In the points' order, which is random.
         found = self._order[~total.any(axis=1)]
         self._found = found if self._both else np.sort(found)
         self._refuse_dummies()
@@ -132,12 +132,12 @@ class Leader(MultiParty):
             raise RepeatedElementError("a party sent the same point twice")
         if not received.isdisjoint(rows_of(self._sent.data, POINT_BYTES)):
             raise RepeatedElementError("a party sent one of our own points back")
-        assert self._blind is not None  # noqa: S101 - _after_hellos drew it
+        assert self._blind is not None  # noqa: S101 - _after_hellos set it
         return multiply(self._blind.inverse(), points_from_bytes(data))
 
 
 class Member(MultiParty):
-    """Any other party: learns the sizes of the sets, and the result if all do."""
+    """Any other party: learns the sizes of the sets, and the result if all parties do."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Member(MultiParty):
         max_peer_items: int = MAX_PEER_ITEMS,
         progress: Progress | None = None,
     ) -> None:
-        """Prepare one session; arguments and errors as for `Leader`.
+        """Prepare one session; errors are those of `Leader`.
 
         Args:
             items: The member's set.
@@ -158,6 +158,9 @@ class Member(MultiParty):
             parties: How many take part.
             max_peer_items: The largest set that another party may bring.
             progress: Called with a stage, the items done and their number while it works.
+
+        Raises:
+            ConfigError: Items repeat, or a setting is out of range.
         """
         if number == LEADER:
             raise ConfigError("party 0 is the leader; members are numbered from 1")
@@ -182,7 +185,7 @@ class Member(MultiParty):
 
     def _on_points(self, messages: Mapping[int, bytes]) -> Round:
         self._expect_from(messages, self._others)
-        # Shares under keys or hellos that differ would make an empty intersection.
+        # Shares under different keys or hellos would make the intersection empty.
         for other in self._members:
             self._take(other, MessageType.MULTI_CONFIRM, messages[other], 0)
         length = POINT_BYTES * (self._sizes[LEADER] + 1)

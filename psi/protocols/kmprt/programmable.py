@@ -2,8 +2,8 @@
 
 Dong, Chen and Wen 2013 (ePrint 2013/515), by which Kolesnikov, Matania, Pinkas, Rosulek and Trieu
 2017 (KMPRT, ePrint 2017/799, section 4) program an oblivious function. An input's value is the
-XOR of the table's entries at the input's places; all entries are uniform as long as the values
-are, so the table says nothing of the inputs.
+XOR of the table's entries at the input's places. If the values are uniform, all entries are, so the
+table says nothing of the inputs.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ _BITS = 40
 
 
 def entries(count: int) -> int:
-    """How many entries the table of so many inputs has.
+    """Return how many entries the table of so many inputs has.
 
-    At the end half of them are taken, so that an input finds all of its places taken with
-    probability 2^-places; places are 40 and log2 of the inputs.
+    At the end half of them are taken, so the probability that all places of an input are taken is
+    2^-places. An input has 40 + log2(inputs) places.
     """
     return max(math.ceil(count * _places(count) / math.log(2)), _places(count))
 
@@ -34,7 +34,7 @@ def program(inputs: Sequence[bytes], values: NDArray[np.uint8]) -> tuple[bytes, 
 
     Args:
         inputs: Distinct byte strings.
-        values: Shape (n, width), uniform to whoever gets the table.
+        values: Shape (n, width), uniform for the side that gets the table.
 
     Returns:
         The salt of the places, and the table of shape (entries(n), width).
@@ -52,7 +52,7 @@ def program(inputs: Sequence[bytes], values: NDArray[np.uint8]) -> tuple[bytes, 
             places = _places_of(salt, one, len(inputs))
             free = places[~taken[places]]
             if not len(free):
-                break  # with probability 2^-40 a table: draw another salt
+                break  # with probability 2^-40 per table: draw another salt
             table[free[0]] ^= value ^ np.bitwise_xor.reduce(table[places], axis=0)
             taken[places] = True
         else:
@@ -62,11 +62,11 @@ def program(inputs: Sequence[bytes], values: NDArray[np.uint8]) -> tuple[bytes, 
 def look_up(
     salt: bytes, table: NDArray[np.uint8], inputs: Sequence[bytes], count: int
 ) -> NDArray[np.uint8]:
-    """The values of any inputs, those that the table was not made for included.
+    """Return the values of any inputs, also of those that the table was not made for.
 
     Args:
-        salt: As of `program`.
-        table: As of `program`.
+        salt: The salt that `program` returned.
+        table: The table that `program` returned.
         inputs: n byte strings.
         count: How many inputs the table was made for.
 

@@ -1,4 +1,4 @@
-"""What leader and members have in common: greeting, a key a pair, confirmations, shares of zero.
+"""What leader and members have in common: hellos, a key per pair, confirmations, shares of zero.
 
 Nothing here is about the intersection: `psi.protocols.kmprt.parties` says what the rounds are.
 """
@@ -42,7 +42,7 @@ _MOST_PARTIES = 256
 
 
 class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
-    """What leader and members do: greet, agree on keys, share zero."""
+    """What leader and members do: exchange hellos, agree on keys, share zero."""
 
     protocol = PROTOCOL
     _no_result = "the settings give the result to the leader only"
@@ -57,7 +57,7 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
         max_peer_items: int = MAX_PEER_ITEMS,
         progress: Progress | None = None,
     ) -> None:
-        """Prepare one session; `Leader` and `Member` say what is what."""
+        """Prepare one session; `Leader` and `Member` describe the arguments."""
         parameters = parameters or Parameters(output="receiver")
         if parameters.multiplicities:
             raise ConfigError("multiplicities are told between two: leave them out")
@@ -84,7 +84,7 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
         self._width = 0
 
     def longest_message(self, sender: int) -> int:
-        """What the next message of a party can measure at most, in bytes."""
+        """Return what the next message of a party can measure at most, in bytes."""
         if not self._sizes.keys() >= {sender}:
             return FRAME_BYTES + _HELLO_BYTES
         points = POINT_BYTES * (self._sizes[LEADER] + 3)
@@ -125,7 +125,7 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
             bodies[party] + self._sizes[party].to_bytes(8, "big") for party in sorted(bodies)
         )
         self._identity = hashlib.sha256(b"psi kmprt session, " + content).digest()
-        assert self._secret is not None  # noqa: S101 - drawn when the session was prepared
+        assert self._secret is not None  # noqa: S101 - drawn by __init__
         for other in self._others:
             shared = multiply(self._secret, points_from_bytes(bodies[other][64:])).tobytes()
             pair = bytes([min(other, self._number), max(other, self._number)])
@@ -135,7 +135,7 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
             self._sending[other].begin_session()
             self._receiving[other].begin_session()
         self._secret = None
-        # A value is zero by chance with at most 2^-40 over all of the leader's items.
+        # The chance that any of the leader's items has a value of zero by luck is at most 2^-40.
         self._width = -(-(40 + self._sizes[LEADER].bit_length()) // 8)
         return self._after_hellos()
 
@@ -168,7 +168,7 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
         return mac.digest()
 
     def _shares(self) -> Values:
-        """This party's share of each of its items: shape (n, width)."""
+        """Return this party's share of each of its items: shape (n, width)."""
         shares = np.zeros((len(self._items), self._width), np.uint8)
         for key in self._keys.values():
             share = functools.partial(hashlib.blake2b, digest_size=self._width, key=key[32:])
@@ -177,7 +177,7 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
         return shares
 
     def _match_tags(self, other: int, items: Iterable[bytes]) -> list[bytes]:
-        """What names an item to the other end of a pair, and to nobody else."""
+        """Return the tag of each item, which only the other party of the pair can recognise."""
         width = tag_bytes(len(self._items), self._sizes[other])
         tag = functools.partial(
             hashlib.blake2b,
@@ -194,7 +194,7 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
         return np.vstack([confirmation, own])
 
     def _masks(self, member: int, elements: Points) -> Values:
-        """The oblivious function's results from k·C and k·H(item): shape (n + 1, width)."""
+        """Return the oblivious function's results from k·C and k·H(item): shape (n + 1, width)."""
         name = b"psi kmprt mask, " + bytes([member]) + self._identity
         mask = functools.partial(
             hashlib.blake2b, digest_size=self._width, key=hashlib.sha256(name).digest()

@@ -18,7 +18,7 @@ def _refuse(ask: Ask) -> None:
 
 
 def _outcome(held: Held, table: Any, numbers: bool) -> Outcome:
-    """One line for each ID of the union, in an order common to both sides."""
+    """Return one line for each ID of the union, in an order common to both sides."""
     first_rows = held.index.rows[held.index.starts[:-1]].tolist()
     row_of = dict(zip(held.party.own_ids, first_rows, strict=True))
     union = held.party.union_ids

@@ -1,4 +1,4 @@
-"""What a question is: data and a few functions of how one side asks it."""
+"""What a question is: data, and a few functions of how one side asks it."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -44,10 +44,10 @@ class Ask:
     Attributes:
         side: Whether this side serves or joins.
         result: Who gets the result: "both", or the side that serves or joins.
-        duplicates: As for `psi.align`. Where both get the result, "all" on both sides gives every
-            pair of rows; where one does, its rows once each.
+        duplicates: As for `psi.align`. If both get the result, "all" on both sides gives every pair
+            of rows; if one side gets it, each of its rows once.
         protocol: For the intersection: "auto", or the name of one (`psi.protocols.choice`).
-        details: What the question takes besides, of its type `Question.details`.
+        details: What else the question takes, of the type `Question.details`.
     """
 
     side: Side
@@ -59,11 +59,11 @@ class Ask:
 
 @dataclass(frozen=True)
 class Detail:
-    """What there is to know of a detail; stands in its annotation.
+    """The description of a detail, which stands in its annotation.
 
     Attributes:
         help: What it is, for people.
-        sides: Which of the two sides may say it.
+        sides: Which of the two sides may give it.
         writes: Whether it names a file that is written.
     """
 
@@ -74,12 +74,12 @@ class Detail:
 
 @dataclass(frozen=True)
 class OwnTable:
-    """This side's table, as it is when its party is made.
+    """This side's table, as it is when the party is made.
 
     Attributes:
-        table: As the caller gave it.
+        table: The table that the caller gave.
         index: Its distinct IDs and their rows.
-        dummies: How many come after the IDs, to hide their number.
+        dummies: How many dummies come after the IDs, to hide their number.
     """
 
     table: Any
@@ -103,16 +103,16 @@ class Held(Protocol):
         """The table's distinct IDs and their rows."""
 
     def rows(self) -> NDArray[np.intp]:
-        """The matching rows of this side's table."""
+        """Return the matching rows of this side's table."""
 
 
 def receives_result(ask: Ask) -> bool:
-    """Whether a side is the receiver where that follows from who gets the result."""
+    """Return whether a side is the receiver, if that follows from who gets the result."""
     return ask.side == ("join" if ask.result == "both" else ask.result)
 
 
 def matching_rows(held: Held, table: Any, numbers: bool) -> Outcome:
-    """The rows that both sides have, or their numbers."""
+    """Return the rows that both sides have, or their numbers."""
     rows = held.rows()
     return {"row": rows} if numbers else taken(table, rows), f"{len(rows)} matching rows"
 
@@ -122,20 +122,20 @@ class Question:
     """What two sides can learn.
 
     Attributes:
-        name: How it is chosen.
+        name: The name by which it is chosen.
         help: What is learnt, in a few words.
         parties: The receiver and the sender that answer it.
         outcome: What a side has learnt, given the session, the table, and whether matching rows
             are given by their numbers.
-        details: The dataclass of what a side says besides, each field annotated by a `Detail`.
-        refuse: Raises `ConfigError` where it cannot be asked so.
+        details: The dataclass of what else a side gives, each field annotated by a `Detail`.
+        refuse: Raises `ConfigError` if it cannot be asked in this way.
         receives: Whether a side is the receiver.
-        parameters: Makes the parties' parameters of those that every question has.
-        options: What this side's party takes besides.
-        pairs: Whether every pair of rows of a repeated ID is told, if both sides wish.
-        fields: The type of each field that it adds to the terms, and `agreed` their values.
+        parameters: Makes the parties' parameters from those that every question has.
+        options: What else this side's party takes.
+        pairs: Whether every pair of rows of a repeated ID is told, if both sides ask for it.
+        fields: The type of each field that it adds to the terms; `agreed` gives their values.
         agreed: See `fields`.
-        warning: What there is to warn of.
+        warning: What a side is warned of.
     """
 
     name: str
@@ -156,6 +156,6 @@ class Question:
 
 
 def told_of(details: type[Any] | None) -> dict[str, Detail]:
-    """What there is to know of each field of a question's details, by its name."""
+    """Return the description of each field of a question's details, by its name."""
     fields = dataclasses.fields(details) if details is not None else ()
     return {field.name: get_args(field.type)[1] for field in fields}

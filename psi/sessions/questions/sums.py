@@ -15,10 +15,10 @@ __all__ = ["SUM", "SumChoice"]
 
 @dataclass(frozen=True)
 class SumChoice:
-    """What a sum is of.
+    """What is summed.
 
     Attributes:
-        column: The column to sum, at the side that has it; None at the other side.
+        column: The column to sum at the side that has it; None at the other side.
         minimum: As in `psi.SumParameters`.
         max_value: As in `psi.SumParameters`.
     """
@@ -35,7 +35,7 @@ def _choice(ask: Ask) -> SumChoice:
 
 
 def _holder(ask: Ask) -> Side:
-    """Which side has the column."""
+    """Return which side has the column."""
     if _choice(ask).column is not None:
         return ask.side
     return "join" if ask.side == "serve" else "serve"

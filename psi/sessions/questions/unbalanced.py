@@ -1,4 +1,4 @@
-"""Which rows a large side has too that answers many small ones from a store."""
+"""Which rows a large side, which answers many small ones from a store, has, too."""
 
 import functools
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ __all__ = ["UNBALANCED", "LargeSide"]
 
 @dataclass(frozen=True)
 class LargeSide:
-    """What a small side knows of a large one that it asks.
+    """What a small side knows of the large side that it asks.
 
     Attributes:
-        keep: A file that keeps the large side's tags between requests; one that holds anything
-            else is refused, not replaced.
+        keep: A file that keeps the large side's tags between requests; a file with other content
+            is refused, not replaced.
         key: As in `psi.UnbalancedReceiver`.
     """
 
