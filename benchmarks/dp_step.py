@@ -3,7 +3,7 @@
 Run: python -m benchmarks.dp_step --batch 32,64 --json FILE
 
 A step is whole: draw a batch, forward, backward, clip each row, add noise, update by SGD. All run
-on one thread and on the same 300 rows, drawn in memory, but for those through a DataLoader (for
+on one thread and on the same 300 rows, drawn in memory, except those through a DataLoader (for
 Opacus its own Poisson one, as its users run it). Every
 repetition runs some steps of every variant, one after another; a figure is the median over
 repetitions of CPU time per step. Our coins and noise are as they ship: ChaCha20 keyed by the

@@ -206,8 +206,8 @@ class Arm:
     Attributes:
         name: The name in the JSON.
         label: The name for people.
-        trusts: Who is trusted with what the noise hides; "encryption" is nobody, but that at most
-            t parties collude and that encryption holds.
+        trusts: Who is trusted with what the noise hides; "encryption" is nobody, provided that at
+            most t parties collude and that encryption holds.
         noise: Whose noise its plan has; None: it has no plan.
         train: Changes the trial's model in place.
         alone: Whether the first party trains by itself.

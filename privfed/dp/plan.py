@@ -136,7 +136,7 @@ class PrivacyPlan:
 
     @property
     def epsilon(self) -> float:
-        """What the worst-placed unit spends in all rounds, whoever looks."""
+        """What the worst-placed unit spends in all rounds, against anybody."""
         return max(self.epsilon_outsider, self.epsilon_insiders)
 
     @cached_property

@@ -51,7 +51,7 @@ class NoiseShares:
 
         Args:
             clipped: (dimension,) sum of this party's clipped rows.
-            l2_sensitivity: How far one row moves it; at most the plan's clip norm, but for `SLACK`.
+            l2_sensitivity: How far one row moves it; at most the plan's clip norm, up to `SLACK`.
             randomness: A source of its own, whose draws nobody repeats; seeded only in simulation.
 
         Raises:
@@ -68,7 +68,7 @@ class NoiseShares:
 
     @property
     def largest_sum(self) -> int:
-        """Magnitude that no summed integer of the whole training exceeds, but with chance 2^-40.
+        """Magnitude that no summed integer of the whole training exceeds, except with chance 2^-40.
 
         Half of that chance is for a step with more rows than this bound counts, where each row adds
         one clip norm along one axis. The other half is for the noise of all parties, whose tail is

@@ -246,7 +246,7 @@ class Decryptor:
     ) -> bytes:
         """Return the transcript of a round whose total this is; nothing is decrypted.
 
-        Arguments and errors are those of `decrypt`, but for the history, which may be any.
+        Arguments and errors are those of `decrypt`, except that any history is accepted.
         """
         of = Round.of(self._params, round_id, cohort)
         reader = Reader(self._parts, of, wire.Kind.TOTAL, key_id=self._key.id, histories=None)

@@ -81,7 +81,7 @@ class Encryptor:
     def prepare(
         self, count: int = 1, round_id: int | None = None, cohort: Sequence[int] | None = None
     ) -> None:
-        """Make the encryptions of zero for `count` more updates, while there is time.
+        """Make the encryptions of zero for `count` more updates ahead of time.
 
         Args:
             count: Number of updates.

@@ -121,7 +121,7 @@ class Party:
         return bytes.fromhex(self._journal.record.transcript)
 
     def prepare(self, count: int = 1) -> None:
-        """Make the encryptions of zero for `count` more updates, while there is time.
+        """Make the encryptions of zero for `count` more updates ahead of time.
 
         Raises:
             ReplayError: This is a fork.

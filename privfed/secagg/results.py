@@ -1,4 +1,4 @@
-"""What a round gives, and how a party keeps it for whoever asks again."""
+"""The result of a round, and how a party keeps it for a later request."""
 
 import hashlib
 import io

@@ -62,7 +62,7 @@ def check_number(number: int) -> int:
 
 
 def check_history(previous: bytes, name: str = "previous") -> bytes:
-    """Return the 32 bytes that stand for the transcript of the round before, or for none.
+    """Return 32 bytes for the transcript of the round before; zeros for no transcript.
 
     Raises:
         ConfigError: They are no transcript.

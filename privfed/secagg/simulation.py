@@ -46,9 +46,9 @@ class Traffic:
 class Simulation:
     """M parties that share one key, and a server that has the public parameters alone.
 
-    The server is made anew each round, from the bytes of the public parameters: it can hold nothing
-    else. All parties would open the same total to the same mean, so one of them does. Everything
-    is kept in memory: for real parties there is `Party`.
+    The server is made again for each round, from the bytes of the public parameters: it can hold
+    nothing else. All parties would open the same total to the same mean, so one of them does.
+    Everything is kept in memory: for real parties there is `Party`.
 
     Args:
         params: What all parties agreed on.

@@ -75,7 +75,7 @@ class FloatAveraging:
 class SecureAveraging:
     """Every party and the server of `privfed.secagg`, exchanging nothing but bytes.
 
-    The server is made anew each round from the bytes of the public parameters: it can hold nothing
+    The server is made again for each round from the bytes of the parameters: it can hold nothing
     else. All parties would decrypt a total to the same mean, so one of them does.
 
     Args:

@@ -124,7 +124,7 @@ class SessionOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PairOptions(SessionOptions):
-    """What both sides of a session between two choose besides."""
+    """What else both sides of a session between two choose."""
 
     peer: Peer
     result: Annotated[str, typer.Option(help="Who gets the result: both, serve or join.")] = "both"

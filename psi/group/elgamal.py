@@ -26,7 +26,7 @@ Ciphertexts: TypeAlias = NDArray[np.uint8]
 
 
 def encrypt(key: Scalar, values: Sequence[int]) -> Ciphertexts:
-    """Encrypt under one's own key.
+    """Encrypt under this side's own key.
 
     Args:
         key: The secret key.

@@ -187,7 +187,7 @@ class Guests:
             link.abandon()
 
     def drain(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         for link in self._links.values():
             link.drain(0)
 
