@@ -41,7 +41,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def encode(self) -> bytes:
         """Return the JSON that goes to the other side."""
-        return msgspec.json.encode(self)
+        return json_bytes(self)
 
     def check(self, theirs: bytes, name: str = "the other side") -> None:
         """Compare what another side sent with these terms.
@@ -64,8 +64,8 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                     f"{name} speaks version {version} of the handshake, this side {self.version}: "
                     "install the same psi on both sides"
                 )
-            found = msgspec.json.decode(theirs, type=type(self))
-        except (msgspec.DecodeError, UnicodeDecodeError):  # which repeat what was sent
+            found = json_read(theirs, type(self))
+        except ValueError:  # whose words repeat what was sent
             raise DecodeError(
                 f"{name} sent terms that this side does not know: choose the same on both sides, "
                 "and install the same psi"

@@ -210,7 +210,7 @@ class Guests:
         try:
             terms.check(theirs, self._links[caller].name)
         except ProtocolError as error:
-            self._turn_away(str(error))
+            self._turn_away(caller, str(error))
             if isinstance(error, DecodeError):  # it would not understand our terms either
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, "other terms")
         else:
@@ -220,8 +220,9 @@ class Guests:
 
     def _turn_away(self, caller: str, words: str) -> None:
         with self._lock:
-            new = words not in self._told
-            self._told.add(words)  # these are few, as a peer cannot choose their text
+            self._agreed.discard(caller)
+            new = words not in self._told and len(self._told) < _MOST_TOLD
+            self._told.update({words} if new else ())
         if new:
             self._on_turned_away(words)
 

@@ -98,14 +98,14 @@ class Transcript:
         self._session = identity[:_SESSION_BYTES]
         return identity
 
-    def seal(self, kind: MessageType, count: int, *body: bytes | memoryview) -> bytes:
+    def seal(self, kind: enum.IntEnum, count: int, *body: bytes | memoryview) -> bytes:
         """Frame a body, given in parts, and add it to the transcript."""
         length = sum(map(len, body))
         header = _HEADER.pack(_MAGIC, VERSION, kind, 0, self._session, count, length)
         self._chain = self._next(header, *body)
         return b"".join((header, *body, self._chain))
 
-    def open(self, kind: MessageType, data: bytes) -> Message:
+    def open(self, kind: enum.IntEnum, data: bytes) -> Message:
         """Return a received message, after checking it, and add it to the transcript.
 
         Raises:
