@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from privfed.experiment.results import Results
-from privfed.report import cost, gains, page, paper, pictures, privacy, tables, words
-from privfed.report.findings import findings
+from privfed.report import page
 from privfed.report.headline import key_figures, subtitle, title
-from privfed.report.view import ROLES, View
+from privfed.report.sections import rendered
+from privfed.report.view import View
 
 AUDIT_PAGE = "audit.html"  # what an audit leaves beside the report
 
@@ -36,19 +34,7 @@ def render_html(results: Results, *, audit: bool = False) -> str:
         title=title(view),
         subtitle=subtitle(view),
         key_figures=key_figures(view),
-        findings=findings(results),
-        splits=view.splits,
-        main=view.main_split,
-        paper=_paper(view),
-        pictures=pictures,
-        privacy=privacy,
-        cost=cost,
-        other_rows=gains.other_rows,
-        roles=ROLES,
-        tables=tables,
-        words=words,
-        sees=_who_sees(view),
-        provenance=results.provenance,
+        sections=rendered(view),
     )
 
 
@@ -67,19 +53,3 @@ def write_report(results: Results, directory: Path) -> Path:
     """
     path = directory / "report.html"
     return page.write(render_html(results, audit=(directory / AUDIT_PAGE).is_file()), path)
-
-
-def _paper(view: View) -> Mapping[str, Any] | None:
-    """Return what the paper's section needs; None where data or arms are not the paper's."""
-    split = view.main_split
-    if not view.is_dresses or split is None or not pictures.paper_lines(view, split):
-        return None
-    line = pictures.paper_lines(view, split)[0][1]
-    rounds = max((run.rounds for run in view.runs(split, line)), default=0)
-    return {"citation": paper.CITATION, "split": split, "rounds": rounds, "theirs": paper.ROUNDS}
-
-
-def _who_sees(view: View) -> list[tuple[str, str]]:
-    """Return each arm that ran, with the sentence on who could see what."""
-    ran = dict.fromkeys(summary.arm for summary in view.results.summaries)
-    return [(a.label, a.who_sees) for a in view.results.arms if a.name in ran]

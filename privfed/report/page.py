@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,12 @@ def render(template: str, **values: Any) -> str:
         policy=_policy(),
         **values,
     )  # fmt: skip
+
+
+def part(template: str, values: Mapping[str, Any]) -> Markup:
+    """Fill in a template that is a piece of a page."""
+    filled = _environment().get_template(template).render(values)
+    return Markup(filled.strip())  # noqa: S704 - the template has escaped what it shows
 
 
 def write(page: str, path: Path, *, mode: int = 0o644) -> Path:

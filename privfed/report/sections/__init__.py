@@ -1,0 +1,128 @@
+"""The parts of a report, in order: each is a row here and a template beside it.
+
+A template is filled in with `view`, `main` and `splits`, the modules of this package that draw and
+word things, and what its row's function returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from privfed.report import cost, gains, page, paper, pictures, privacy, tables, words
+from privfed.report.findings import findings
+from privfed.report.view import ROLES, View
+
+__all__ = ["SECTIONS", "Part", "Section", "rendered"]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report.
+
+    Attributes:
+        name: The name of its template, and its anchor in the page.
+        link: Its entry in the navigation.
+        values: Returns what its template takes besides; None where there is nothing to show.
+    """
+
+    name: str
+    link: str
+    values: Callable[[View], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A section of one page: its anchor, its link and its content."""
+
+    name: str
+    link: str
+    body: Markup
+
+
+def rendered(view: View) -> list[Part]:
+    """Return the parts that have something to show of these results."""
+    common = {
+        "view": view,
+        "main": view.main_split,
+        "splits": view.splits,
+        "roles": ROLES,
+        "other_rows": gains.other_rows,
+        "cost": cost,
+        "pictures": pictures,
+        "privacy": privacy,
+        "tables": tables,
+        "words": words,
+    }
+    parts = []
+    for section in SECTIONS:
+        values = section.values(view)
+        if values is not None:
+            body = page.part(f"sections/{section.name}.html.j2", {**common, **values})
+            parts.append(Part(section.name, section.link, body))
+    return parts
+
+
+def _findings(view: View) -> Mapping[str, Any]:
+    return {"findings": findings(view.results)}
+
+
+def _paper(view: View) -> Mapping[str, Any] | None:
+    """Return what the paper's part needs; None where data or arms are not the paper's."""
+    split = view.main_split
+    if not view.is_dresses or split is None or not pictures.paper_lines(view, split):
+        return None
+    line = pictures.paper_lines(view, split)[0][1]
+    rounds = max((run.rounds for run in view.runs(split, line)), default=0)
+    named = {"citation": paper.CITATION, "split": split, "rounds": rounds, "theirs": paper.ROUNDS}
+    return {"paper": named}
+
+
+def _of_runs(view: View) -> Mapping[str, Any] | None:
+    return None if view.main_split is None else {}
+
+
+def _splits(view: View) -> Mapping[str, Any] | None:
+    beside = len(view.splits) > 1 or view.results.overlaps
+    return {} if view.main_split is not None and beside else None
+
+
+def _privacy(view: View) -> Mapping[str, Any] | None:
+    split = view.main_split
+    return {} if split is not None and view.lines(split, *privacy.PRIVATE) else None
+
+
+def _cost(view: View) -> Mapping[str, Any] | None:
+    split = view.main_split
+    if split is None:
+        return None
+    traffic, time = cost.traffic_bars(view, split), cost.phase_bars(view, split)
+    return {"traffic": traffic, "time": time} if traffic or time else None
+
+
+def _sees(view: View) -> Mapping[str, Any] | None:
+    """Return each arm that ran, with the sentence on who could see what."""
+    ran = {summary.arm for summary in view.results.summaries}
+    seen = [(arm.label, arm.who_sees) for arm in view.results.arms if arm.name in ran]
+    return None if view.main_split is None else {"sees": seen}
+
+
+def _provenance(view: View) -> Mapping[str, Any]:
+    return {"provenance": view.results.provenance}
+
+
+SECTIONS: Sequence[Section] = (
+    Section("findings", "Findings", _findings),
+    Section("paper", "The paper", _paper),
+    Section("seen", "Seen and unseen", _of_runs),
+    Section("splits", "Splits", _splits),
+    Section("curves", "Learning", _of_runs),
+    Section("privacy", "Privacy", _privacy),
+    Section("cost", "Cost", _cost),
+    Section("sees", "Who sees what", _sees),
+    Section("figures", "All figures", _of_runs),
+    Section("provenance", "Provenance", _provenance),
+)
