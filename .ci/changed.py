@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ALWAYS = ("tests/test_package.py", "tests/psi/test_package.py")
+ALWAYS = ("tests/test_package.py", "tests/test_voice.py", "tests/psi/test_package.py")
 ELSEWHERE = {"privfed/keys": ("tests/secagg/test_keys.py", "tests/secagg/test_certificates.py")}
 
 
@@ -21,7 +21,7 @@ def git(*arguments: str) -> str:
 
 
 def changed() -> list[Path]:
-    """Return the files that differ, those git does not know yet among them."""
+    """Return the files that differ, with those that git does not know yet."""
     since = git("merge-base", "HEAD", "main").strip()
     names = git("diff", "--name-only", "-z", since)
     names += git("ls-files", "--others", "--exclude-standard", "-z")
@@ -29,14 +29,14 @@ def changed() -> list[Path]:
 
 
 def tests_of(path: Path) -> Iterator[Path]:
-    """Where the tests of a file may be: of its room, or for a file of no room in one file."""
+    """Yield where a file's tests may be: its room's folder, or one file if it is in no room."""
     if path.suffix == ".md":
         yield Path("tests/docs")
         return
     place, *rest = path.parts
     match place:
         case "tests":
-            # Helpers and tests alike are changed for the room that they stand in.
+            # Helpers and tests count for the room that they are in.
             is_test = path.name.startswith("test_") or len(rest) == 1
             yield path if is_test else path.parent
         case "privfed" | "psi" if rest:

@@ -1,7 +1,7 @@
-"""Every test that bears the marker `deep`, as often as is stated there; `make deep`.
+"""Run every test with the marker `deep`, as often as is stated there; `make deep`.
 
 A part is one test, or one script beside the tests. Parts that have passed are kept in
-build/deep.json and left out at the next start; where the code has changed, all start anew.
+build/deep.json and left out at the next start; if the code has changed, all run again.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ MOST_SECONDS = 3600
 
 
 def tree() -> str:
-    """Return what stands for the code as it is."""
+    """Return a hash of the code as it is."""
     digest = hashlib.sha256()
     for top in CODE:
         for path in sorted((ROOT / top).rglob("*")) or [ROOT / top]:
@@ -32,7 +32,7 @@ def tree() -> str:
 
 
 def parts() -> dict[str, list[str]]:
-    """Return what there is to do, each with its command."""
+    """Return all parts, each with its command."""
     collected = subprocess.run(
         [*PYTEST, "--collect-only", "-m", "deep"],
         cwd=ROOT,
@@ -50,7 +50,7 @@ def parts() -> dict[str, list[str]]:
 
 
 def passed(command: list[str]) -> tuple[bool, str, float]:
-    """Whether a part passes within its hour, what it says, and its seconds."""
+    """Return whether a part passes within its hour, its output, and its seconds."""
     began = time.monotonic()
     try:
         done = subprocess.run(
@@ -77,7 +77,7 @@ def kept(code: str) -> dict[str, float]:
 
 
 def keep(code: str, seconds: dict[str, float]) -> None:
-    """Write down what has passed, whole or not at all."""
+    """Write what has passed to the file, whole or not at all."""
     KEPT.parent.mkdir(exist_ok=True)
     fresh = KEPT.with_suffix(".new")
     fresh.write_text(json.dumps({"tree": code, "passed": seconds}, indent=1) + "\n", "utf-8")

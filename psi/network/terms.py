@@ -65,7 +65,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
                     "install the same psi on both sides"
                 )
             found = json_read(theirs, type(self))
-        except ValueError:  # whose words repeat what was sent
+        except ValueError:  # its message repeats what was sent
             raise DecodeError(
                 f"{name} sent terms that this side does not know: choose the same on both sides, "
                 "and install the same psi"

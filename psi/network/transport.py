@@ -33,7 +33,7 @@ _RETRY_SECONDS = 0.5
 _TRY_SECONDS = 5
 _DOOR_SECONDS = 2  # for which a caller waits who comes before this side has its terms
 _FLUSH_SECONDS = 5
-_MOST_TOLD = 8  # of what was wrong with terms; one that goes on with others fills no screen
+_MOST_TOLD = 8  # reasons for turning away that are told: a peer must not fill the screen
 _OPTIONS = [
     ("grpc.max_receive_message_length", 2 * CHUNK_BYTES),
     # So that a peer whose machine vanished is noticed.

@@ -44,7 +44,7 @@ class Record:
             _check_path(path, refusal)
         self.path = None if path is None else path.absolute()
         self._refusal, self.closed, self._process = refusal, False, Process()
-        # Dropped without being closed it lets others have it all the same, and nothing warns.
+        # If nobody closes it, the lock ends with the object, without a warning.
         self._lock = None if self.path is None else _locked(self.path, refusal)
         self._let_go = None if self._lock is None else weakref.finalize(self, os.close, self._lock)
 

@@ -24,7 +24,7 @@ def json_bytes(value: Any, *, indent: int | None = None) -> bytes:
 
 
 def json_read(data: bytes | str, kind: type[Kind]) -> Kind:
-    """Return JSON as a type, whose `msgspec.Meta` say which numbers and texts there are.
+    """Return JSON as a type, whose `msgspec.Meta` say which numbers and texts are allowed.
 
     Args:
         data: The text.

@@ -63,7 +63,7 @@ class Buckets:
                 self._add(digests, first)
                 first += len(digests)
         except BaseException:
-            self.close()  # what a full disk took so far
+            self.close()  # deletes what was written before the disk was full
             raise
 
     def take(self, bucket: int) -> tuple[Rows, Bytes]:
