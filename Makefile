@@ -40,7 +40,7 @@ declared: $(READY)  ## what is imported is declared, and the reverse
 	$(BIN)/deptry .
 
 changed: $(READY)  ## tests of the rooms that differ from main
-	$(BIN)/pytest $(PYTEST_FLAGS) -m "not slow" $$($(BIN)/python .ci/changed.py)
+	$(BIN)/pytest $(PYTEST_FLAGS) -m "not slow and not deep" $$($(BIN)/python .ci/changed.py)
 
 coverage: $(READY)  ## all tests, and 95 % of branches: [tool.coverage.report] in pyproject.toml
 	rm -rf build/coverage && mkdir -p build/coverage
