@@ -15,6 +15,7 @@ from benchmarks.privacy_arms import ARMS
 from benchmarks.privacy_findings import find, reaches
 from benchmarks.privacy_tuning import Grid
 from tests.places import ROOT
+from tests.waiting import LONG_SECONDS
 
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("privacy-*.json"))
 NAMES = {
@@ -35,7 +36,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path
         cwd=folder,
         env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PATH": ""},
         check=True,
-        timeout=240,
+        timeout=LONG_SECONDS,
         capture_output=True,
     )
     results: dict[str, Any] = json.loads((folder / "results.json").read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.places import DOCS, ROOT
+from tests.waiting import LONG_SECONDS
 
 __all__ = ["BLOCKS", "PAGES", "Block", "run_console"]
 
@@ -126,5 +127,5 @@ def _started(place: Path, command: str, port: int | None) -> subprocess.Popen[st
 
 
 def _ended(command: str, process: subprocess.Popen[str]) -> None:
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=LONG_SECONDS)
     assert process.returncode == 0, f"{command}\n{out}{err}"

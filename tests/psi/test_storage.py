@@ -24,6 +24,7 @@ from psi.storage import (
     write_new,
 )
 from psi.tables.files import write_table
+from tests.waiting import LONG_SECONDS
 
 LEFT = "ID,colour\n3,red\n1,green\n2,blue\n"
 RIGHT = "ID,price\n2,10\n3,20\n9,30\n"
@@ -337,7 +338,7 @@ def test_nobody_waits_for_what_is_no_file(tmp_path: Path, read: Callable[[Path],
         raise TimeoutError("it waits for the FIFO's other end")
 
     earlier = signal.signal(signal.SIGALRM, waited)
-    signal.alarm(60)
+    signal.alarm(LONG_SECONDS)
     for name in ("fifo", "folder"):
         with pytest.raises(ConfigError, match="no regular file"):
             read(tmp_path / name)

@@ -27,6 +27,7 @@ from privfed.secagg import wire
 from privfed.secagg.schemes.packed import Packed
 from privfed.secagg.state import Journal
 from tests.secagg.parties import Round, identities, parameters, updates
+from tests.waiting import LONG_SECONDS
 
 SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 CLIENTS = 3
@@ -170,7 +171,7 @@ def test_a_fork_is_refused_while_another_thread_is_at_work(tmp_path: Path) -> No
     begun.wait()
     child = os.fork()
     if child == 0:
-        signal.alarm(60)  # ends one that waits
+        signal.alarm(LONG_SECONDS)  # ends one that waits
         try:
             encryptor.prepare()
         except ReplayError:

@@ -18,6 +18,7 @@ from privfed.keys.certificate import OID
 from privfed.secagg import Identity, Keyring, PublicIdentity, generate_identity
 from psi.network.certificates import certify, create_identity, fingerprint, new_key
 from tests.secagg.command import run_keys
+from tests.waiting import LONG_SECONDS
 
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
 
@@ -254,11 +255,11 @@ def test_a_session_of_psi_between_two_keyrings(tmp_path: Path) -> None:
         assert port, listening
         joining = start(
             *("join", "b.csv", f"127.0.0.1:{port[1]}", "--on", "ID", "--identity", "bob"),
-            *("--peer", "alice/tls.crt", "--wait", "60", "--out", "bob.csv"),
+            *("--peer", "alice/tls.crt", "--wait", str(LONG_SECONDS), "--out", "bob.csv"),
         )
         try:
-            assert joining.wait(60) == 0, joining.communicate()
-            assert serving.wait(60) == 0, serving.communicate()
+            assert joining.wait(LONG_SECONDS) == 0, joining.communicate()
+            assert serving.wait(LONG_SECONDS) == 0, serving.communicate()
         finally:
             joining.kill()
             joining.communicate()

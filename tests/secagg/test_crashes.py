@@ -19,6 +19,7 @@ from psi import storage
 from psi.network import certificates
 from tests.secagg.crash_points import Cut, killed, refused, stepped
 from tests.secagg.parties import parameters
+from tests.waiting import LONG_SECONDS
 
 SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 
@@ -193,14 +194,14 @@ def test_of_two_writers_on_one_folder_the_second_is_told(
 
     def slow(record: RingRecord, file: storage.Record) -> None:
         writing.set()
-        assert done.wait(60)
+        assert done.wait(LONG_SECONDS)
         write(record, file)
 
     monkeypatch.setattr(RingRecord, "write", slow)
     maker = threading.Thread(target=first.rotate)
     maker.start()
     try:
-        assert writing.wait(60)
+        assert writing.wait(LONG_SECONDS)
         other = Keyring(tmp_path / "a")  # reading goes on
         for act in (other.rotate, lambda: other.make(other.params)):
             with pytest.raises(ConfigError, match="in use"):

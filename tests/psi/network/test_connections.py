@@ -40,7 +40,8 @@ from psi.network import (
 )
 from psi.network.terms import MOST_TERMS_BYTES
 from psi.protocols.conversation import PEER
-from psi.sessions import GroupChoice, PairChoice, TableSession
+from psi.sessions import PairChoice
+from tests.waiting import LONG_SECONDS
 
 SIDE = """
 import os, sys
@@ -70,7 +71,7 @@ try:
                 {"serve": ["a", "b", "c"], "join": ["c", "x", "b", "y"]}[side],
                 PairChoice(side=side, learn=question),
             )
-            took = connection.converse(session.party, session.terms, timeout_seconds=60)
+            took = connection.converse(session.party, session.terms, timeout_seconds=LONG_SECONDS)
             columns, found = session.outcome(None, numbers=True)
             first, *_ = columns.values()
             tell(question, sorted(map(int, first)), took.bytes_sent, took.bytes_received)
@@ -102,7 +103,7 @@ class Sides:
     def held(self, serving: tuple[str, ...], joining: tuple[str, ...]) -> list[list[str]]:
         """What both sides say, line by line."""
         processes = self.start("serve", *serving), self.start("join", *joining)
-        said = [process.communicate(timeout=60)[0].splitlines() for process in processes]
+        said = [process.communicate(timeout=LONG_SECONDS)[0].splitlines() for process in processes]
         codes = [9 if "die" in asked else 0 for asked in (serving, joining)]
         assert [process.returncode for process in processes] == codes
         return said
@@ -199,7 +200,7 @@ OTHERS = PairChoice(side="serve", learn="cardinality").terms
 
 
 def linked() -> list[Connection]:
-    links = Link(20), Link(20)
+    links = Link(LONG_SECONDS), Link(LONG_SECONDS)
     links[0].attach(links[1].outgoing())
     links[1].attach(links[0].outgoing())
     return [Connection({PEER: link}, lambda terms: None) for link in links]
@@ -219,7 +220,7 @@ def ends(*talks: Callable[[], Any]) -> list[PSIError | None]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(LONG_SECONDS)
         assert not thread.is_alive()
     return ended
 
@@ -267,8 +268,8 @@ def test_each_conversation_has_a_deadline_of_its_own() -> None:
         other.converse(Sender([b"a"]), TERMS)
     one, other = met()  # the time that went by between two is nobody's
     talks = (
-        lambda: one.converse(Receiver([b"a"]), TERMS, timeout_seconds=20),
-        lambda: other.converse(Sender([b"a"]), TERMS, timeout_seconds=20),
+        lambda: one.converse(Receiver([b"a"]), TERMS, timeout_seconds=LONG_SECONDS),
+        lambda: other.converse(Sender([b"a"]), TERMS, timeout_seconds=LONG_SECONDS),
     )
     assert ends(*talks) == [None, None]
 
@@ -286,7 +287,7 @@ def test_each_conversation_has_a_deadline_of_its_own() -> None:
     ],
 )
 def test_what_is_sent_for_terms_and_is_none(sent: bytes) -> None:
-    link, peer = Link(20), Link(20)
+    link, peer = Link(LONG_SECONDS), Link(LONG_SECONDS)
     link.attach(peer.outgoing())
     peer.attach(link.outgoing())
     connection = Connection({PEER: link}, lambda terms: None)

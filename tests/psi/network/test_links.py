@@ -21,11 +21,12 @@ from psi import (
 from psi.network.links import CHUNK_BYTES, AbandonedError, Link, converse
 from psi.protocols.conversation import PEER
 from tests.psi.peers import sent
+from tests.waiting import LONG_SECONDS
 
 HELLO = sent(Receiver([b"a"]).start())
 
 
-def link_with(incoming: Iterable[bytes], timeout_seconds: float = 20) -> Link:
+def link_with(incoming: Iterable[bytes], timeout_seconds: float = LONG_SECONDS) -> Link:
     link = Link(timeout_seconds)
     link.attach(incoming)
     return link
@@ -46,7 +47,7 @@ def test_any_cut_of_a_message(cuts: list[int]) -> None:
 
 
 def test_large_messages_leave_in_chunks() -> None:
-    link, message = Link(20), bytes(2 * CHUNK_BYTES + 1)
+    link, message = Link(LONG_SECONDS), bytes(2 * CHUNK_BYTES + 1)
     link.send(message)
     link.close()
     assert [len(chunk) for chunk in link.outgoing()] == [CHUNK_BYTES, CHUNK_BYTES, 1]
@@ -116,7 +117,7 @@ def test_only_the_word_says_that_the_other_side_is_done() -> None:
 
 
 def test_an_abandoned_stream_does_not_end_as_if_all_were_well() -> None:
-    link = Link(20)
+    link = Link(LONG_SECONDS)
     link.abandon()
     with pytest.raises(AbandonedError):
         list(link.outgoing())
@@ -125,9 +126,9 @@ def test_an_abandoned_stream_does_not_end_as_if_all_were_well() -> None:
 def test_draining_ends_with_the_stream() -> None:
     link = link_with([HELLO, HELLO])
     link.receive(len(HELLO))
-    link.drain(20)
+    link.drain(LONG_SECONDS)
     assert link._ended  # noqa: SLF001  (else draining twice could wait)
-    link.drain(20)  # at once: nothing more can come
+    link.drain(LONG_SECONDS)  # at once: nothing more can come
 
 
 def test_an_error_tells_the_other_side_its_name_only() -> None:
@@ -138,7 +139,7 @@ def test_an_error_tells_the_other_side_its_name_only() -> None:
 
 
 def test_a_session_over_two_links() -> None:
-    there, back = Link(20), Link(20)
+    there, back = Link(LONG_SECONDS), Link(LONG_SECONDS)
     there.attach(back.outgoing())
     back.attach(there.outgoing())
     stages: list[str] = []

@@ -37,6 +37,7 @@ from psi.network.certificates import TLS_NAME
 from psi.network.terms import HANDSHAKE_VERSION, MOST_TERMS_BYTES
 from psi.protocols.messages import HEADER_BYTES
 from psi.sessions import PairChoice
+from tests.waiting import LONG_SECONDS
 
 TERMS = PairChoice(side="serve").terms
 
@@ -57,7 +58,7 @@ class Served:
         self.error: PSIError | None = None
         self.turned_away: list[str] = []
         port: queue.SimpleQueue[int] = queue.SimpleQueue()
-        settings = {"wait_seconds": 60, "timeout_seconds": 60, **options}
+        settings = {"wait_seconds": LONG_SECONDS, "timeout_seconds": LONG_SECONDS, **options}
 
         def run() -> None:
             try:
@@ -76,7 +77,7 @@ class Served:
 
         self.thread = threading.Thread(target=run)
         self.thread.start()
-        self.address = f"127.0.0.1:{port.get(timeout=20)}"
+        self.address = f"127.0.0.1:{port.get(timeout=LONG_SECONDS)}"
 
     def join(self, party: Any, name: str = "bob", trusted: str = "alice", **options: Any) -> Any:
         return join(
@@ -84,7 +85,12 @@ class Served:
             address=self.address,
             identity=self.identities[name],
             peer_certificate=self.identities[trusted].certificate,
-            **{"terms": TERMS, "wait_seconds": 60, "timeout_seconds": 60, **options},
+            **{
+                "terms": TERMS,
+                "wait_seconds": LONG_SECONDS,
+                "timeout_seconds": LONG_SECONDS,
+                **options,
+            },
         )
 
     def channel(self, name: str = "bob") -> Any:
@@ -97,7 +103,7 @@ class Served:
         )
 
     def end(self) -> PSIError | None:
-        self.thread.join(30)
+        self.thread.join(LONG_SECONDS)
         assert not self.thread.is_alive()
         return self.error
 

@@ -14,6 +14,7 @@ from psi import Leader, Member, Parameters, PSIError, StateError, TransportError
 from psi.network.links import Link, converse
 from psi.protocols.conversation import PEER
 from tests.psi.peers import PAIRS, run
+from tests.waiting import LONG_SECONDS
 
 SETS = [[b"a", b"b", b"c"], [b"c", b"b", b"x", b"y"], [b"b", b"z", b"c"]]
 MESSAGES = {"kkrt": 8, "sum": 8}
@@ -56,14 +57,14 @@ def ends(talks: Mapping[int, Talk], links: Mapping[int, Iterable[Link]]) -> dict
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(LONG_SECONDS)
         assert not thread.is_alive()
     return ended
 
 
 def between(receiver: Any, sender: Any, lost: int | None = None) -> dict[int, Any]:
     """Both ends of a session; the sender does not get what comes after `lost` bytes."""
-    links = {0: Link(20), 1: Link(20)}
+    links = {0: Link(LONG_SECONDS), 1: Link(LONG_SECONDS)}
     links[0].attach(links[1].outgoing())
     stream = links[0].outgoing()
     links[1].attach(stream if lost is None else cut(stream, lost))

@@ -15,6 +15,7 @@ import pytest
 import psi.cli
 from psi.network.certificates import create_identity
 from psi.protocols.choice import chosen
+from tests.waiting import LONG_SECONDS
 
 ALICE = "ID,colour\n3,red\n1,green\n2,blue\n,none\n"
 BOB = "price;key\n10;2\n20;3\n30;9\n"
@@ -77,7 +78,7 @@ class Place:
         self, address: str, *options: object, before: str = "", table: str = "bob.csv"
     ) -> subprocess.Popen[str]:
         return self.start(
-            *("join", table, address, "--on", "key", "--wait", "60"),
+            *("join", table, address, "--on", "key", "--wait", str(LONG_SECONDS)),
             *("--identity", self.keys / "bob", "--peer", self.keys / "alice.crt"),
             *options,
             before=before,
@@ -105,7 +106,7 @@ def place(tmp_path: Path, keys: Path) -> Iterator[Place]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=LONG_SECONDS)
     return process.returncode, out, err
 
 

@@ -14,6 +14,7 @@ import psi.cli
 from psi import ConfigError
 from psi.network.certificates import create_identity
 from psi.network.roster import Roster
+from tests.waiting import LONG_SECONDS
 
 TABLES = {
     "alice": ("ID", "ID,colour\n3,red\n1,green\n2,blue\n4,grey\n,none\n"),
@@ -58,8 +59,14 @@ class Place:
         """Start a party; those that listen take a free port, and the next to start reads it."""
         self.roster()
         column, _ = TABLES[name]
-        call = ["together", f"{name}.csv", "parties.toml", "--on", column, "--wait", "60"]
-        call += ["--identity", str(self.keys / name), *map(str, options)]
+        call = ["together", f"{name}.csv", "parties.toml", "--on", column]
+        call += [
+            "--wait",
+            str(LONG_SECONDS),
+            "--identity",
+            str(self.keys / name),
+            *map(str, options),
+        ]
         if name != "carol":
             call += ["--listen", "127.0.0.1:0"]
         process = subprocess.Popen(
@@ -117,7 +124,7 @@ def place(tmp_path: Path, keys: Path) -> Iterator[Place]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=90)
+    out, err = process.communicate(timeout=LONG_SECONDS)
     return process.returncode, out, err
 
 
