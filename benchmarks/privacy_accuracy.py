@@ -30,8 +30,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.privacy_arms import ARMS, Arm, Trial
-from benchmarks.privacy_deal import Deal, deal
 from benchmarks.privacy_findings import find, targets
+from benchmarks.privacy_split import PartitionedRows, partition
 from benchmarks.privacy_tuning import QUICK, Grid, Tuned, tune
 from privfed.data import Dataset, Split, load_dataset
 from privfed.dp import PrivacyPlan
@@ -105,22 +105,22 @@ def measure(
     def title(what: str, arm: Arm, epsilon: float | None) -> str:
         return f"{what} {arm.name}" + ("" if epsilon is None else f" ε={epsilon:g}")
 
-    def dealt(seed: int) -> Deal:
-        return deal(dataset, asked.split, asked.parties, seed)
+    def partitioned(seed: int) -> PartitionedRows:
+        return partition(dataset, asked.split, asked.parties, seed)
 
     tuned: dict[tuple[Arm, float | None], Tuned] = {}
     for arm, epsilon in asked.cases():
         step = functools.partial(advance, title("tuning", arm, epsilon))
         tuned[arm, epsilon] = tune(
-            arm, asked.grid, dealt, epsilon=epsilon, delta=asked.delta, advance=step
+            arm, asked.grid, partitioned, epsilon=epsilon, delta=asked.delta, advance=step
         )
     runs: dict[tuple[Arm, float | None], list[tuple[float, Trial]]] = {case: [] for case in tuned}
     for seed in asked.seeds:
         for (arm, epsilon), found in tuned.items():
             advance(title(f"seed {seed}:", arm, epsilon))
-            run = arm.run(found.setting, dealt(seed), epsilon=epsilon, delta=asked.delta)
+            run = arm.run(found.setting, partitioned(seed), epsilon=epsilon, delta=asked.delta)
             runs[arm, epsilon].append(run)
-    tests = len(dealt(0).test[1])
+    tests = len(partitioned(0).test[1])
     return [_row(asked, *case, tuned[case], runs[case], tests) for case in tuned]
 
 

@@ -17,7 +17,7 @@ from opacus import PrivacyEngine
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.privacy_deal import Deal, Rows
+from benchmarks.privacy_split import PartitionedRows, Rows
 from privfed.dp import Noise, PrivacyBudget, PrivacyPlan, SecretRandomness, calibrate
 from privfed.errors import ConfigError
 from privfed.training import (
@@ -225,13 +225,13 @@ class Arm:
     rehearse: Callable[[Trial], None] | None = None
 
     def plan(
-        self, setting: Setting, dealt: Deal, epsilon: float, delta: float
+        self, setting: Setting, partitioned: PartitionedRows, epsilon: float, delta: float
     ) -> PrivacyPlan | None:
         """Calibrate the noise of all its steps to ε against insiders, at the worst-placed unit."""
         if self.noise is None:
             return None
-        rows = dealt.rows[:1] if self.alone else dealt.rows
-        placements = {each[: len(rows)] for each in dealt.placements}
+        rows = partitioned.rows[:1] if self.alone else partitioned.rows
+        placements = {each[: len(rows)] for each in partitioned.placements}
         return cached_plan(
             epsilon,
             delta,
@@ -242,26 +242,26 @@ class Arm:
             sampling_rates=(setting.sampling_rate,) * len(rows),
             l2_clip_norm=setting.l2_clip_norm,
             placements=tuple(sorted(each for each in placements if any(each))),
-            privacy_unit=dealt.privacy_unit,
-            dimension=sum(parameter.numel() for parameter in dealt.build().parameters()),
+            privacy_unit=partitioned.privacy_unit,
+            dimension=sum(parameter.numel() for parameter in partitioned.build().parameters()),
         )
 
     def run(
         self,
         setting: Setting,
-        dealt: Deal,
+        partitioned: PartitionedRows,
         *,
         epsilon: float | None,
         delta: float,
         rehearsal: bool = False,
     ) -> tuple[float, Trial]:
         """Train once, and return the accuracy on the test rows of all parties."""
-        plan = None if epsilon is None else self.plan(setting, dealt, epsilon, delta)
-        model = initial_model(dealt.build, dealt.seed)
-        rows = dealt.rows[:1] if self.alone else dealt.rows
-        trial = Trial(model, rows, dealt.row_losses, setting, dealt.seed, plan)
+        plan = None if epsilon is None else self.plan(setting, partitioned, epsilon, delta)
+        model = initial_model(partitioned.build, partitioned.seed)
+        rows = partitioned.rows[:1] if self.alone else partitioned.rows
+        trial = Trial(model, rows, partitioned.row_losses, setting, partitioned.seed, plan)
         (self.rehearse if rehearsal and self.rehearse else self.train)(trial)
-        return evaluate(model, *dealt.test).accuracy, trial
+        return evaluate(model, *partitioned.test).accuracy, trial
 
 
 @functools.cache

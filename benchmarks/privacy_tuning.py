@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.privacy_arms import Arm, Setting
-from benchmarks.privacy_deal import Deal
+from benchmarks.privacy_split import PartitionedRows
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Tuned:
 def tune(
     arm: Arm,
     grid: Grid,
-    dealt: Callable[[int], Deal],
+    partitioned: Callable[[int], PartitionedRows],
     *,
     epsilon: float | None,
     delta: float,
@@ -80,7 +80,7 @@ def tune(
 
     def accuracy(setting: Setting, seed: int) -> float:
         advance()
-        found, _ = arm.run(setting, dealt(seed), epsilon=epsilon, delta=delta, rehearsal=True)
+        found, _ = arm.run(setting, partitioned(seed), epsilon=epsilon, delta=delta, rehearsal=True)
         return found
 
     first, *others = grid.seeds

@@ -75,7 +75,7 @@ def likeliest_row(weight: Floats, bias: Floats, table: Floats) -> int:
     return int(np.linalg.norm(projected, axis=1).argmax())
 
 
-class Reader:
+class FeatureReader:
     """Reads features as attributes, as an attacker can who knows the public code table.
 
     Attributes:
@@ -159,7 +159,9 @@ class Reader:
         return raw and self._encoder.encoding == "codes"
 
 
-def recovered(candidates: Floats, true: Floats, reader: Reader) -> tuple[NDArray[np.bool_], int]:
+def recovered(
+    candidates: Floats, true: Floats, reader: FeatureReader
+) -> tuple[NDArray[np.bool_], int]:
     """Count how many rows an attacker's candidates recover.
 
     Args:

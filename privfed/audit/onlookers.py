@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from privfed import secagg
 from privfed.audit.inversion import (
-    Reader,
+    FeatureReader,
     likeliest_row,
     read_as_plaintext,
     recovered,
@@ -121,7 +121,7 @@ class Step:
     """
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
-        self.dataset, self.reader = dataset, Reader(dataset.encoder)
+        self.dataset, self.reader = dataset, FeatureReader(dataset.encoder)
         width, classes = dataset.features.shape[1], len(dataset.class_names)
         self.model = initial_model(lambda: paper_network(width, classes), seed).eval()
         self.features = torch.from_numpy(dataset.features.copy())

@@ -11,10 +11,10 @@ import typer
 
 from privfed import __version__
 from privfed.cli import audit, benchmark, keys, predict, report
-from privfed.cli.words import in_words
+from privfed.cli.words import in_command_words
 from privfed.errors import PrivacyWarning, PrivFedError
 from psi import MissingValueWarning, PSIError
-from psi.cli.words import in_words as in_psi_words
+from psi.cli.words import in_words
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,9 +51,9 @@ def main() -> None:
             sys.exit(2)
         _fail(error.format_message())
     except PrivFedError as error:
-        _fail(in_words(str(error)))
+        _fail(in_command_words(str(error)))
     except PSIError as error:
-        _fail(in_psi_words(str(error)))
+        _fail(in_words(str(error)))
     except ModuleNotFoundError as error:
         if error.name is None or importlib.util.find_spec(error.name.partition(".")[0]):
             raise
@@ -75,7 +75,7 @@ def _warn(
 ) -> None:
     """Show our own warnings in one line, without the line of code that gave them."""
     if issubclass(category, PrivacyWarning | MissingValueWarning):
-        print(f"privfed: warning: {in_words(str(message))}", file=sys.stderr)
+        print(f"privfed: warning: {in_command_words(str(message))}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)
 

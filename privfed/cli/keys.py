@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from privfed.cli.words import in_words
+from privfed.cli.words import in_command_words
 from privfed.errors import AuthenticationError, ConfigError
 from psi.storage import check_folder, check_place, read_passphrase, whole_file
 
@@ -71,7 +71,7 @@ def show(folder: Folder, passphrase_file: PassphraseFile = None) -> None:
         _say_who(keyring.certificate)
     except ConfigError as not_made:
         print(f"party    {keyring.identity.public.id}")
-        print(f"SHA-256  none ({in_words(str(not_made))})")
+        print(f"SHA-256  none ({in_command_words(str(not_made))})")
     try:
         print(f"job      {keyring.params.job}")
         print(f"params   {keyring.params.fingerprint.hex()}")
@@ -79,7 +79,7 @@ def show(folder: Folder, passphrase_file: PassphraseFile = None) -> None:
             print("server   trusted: honest_server is set, so one that lies may learn the key")
         print(f"key      {keyring.current}")
     except ConfigError as nothing_yet:
-        print(f"key      none ({in_words(str(nothing_yet))})")
+        print(f"key      none ({in_command_words(str(nothing_yet))})")
     for name in sorted(keyring.retired):
         print(f"retired  {name}")
 

@@ -2,7 +2,7 @@
 
 import re
 
-__all__ = ["COMMANDS", "OPTIONS", "in_words"]
+__all__ = ["COMMANDS", "OPTIONS", "in_command_words"]
 
 OPTIONS = {
     "arms": "--arms",
@@ -28,7 +28,7 @@ COMMANDS = {
 _NAMED = re.compile(r"`([A-Za-z_.]+)`")
 
 
-def in_words(message: str) -> str:
+def in_command_words(message: str) -> str:
     """Return an error's message with options and commands where it names what they stand for."""
     return _NAMED.sub(_word, message)
 

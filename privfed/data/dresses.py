@@ -13,7 +13,7 @@ from privfed.data import openml
 from privfed.data.codebook import CLASS_NAMES, DRESSES
 from privfed.data.dataset import Dataset, assemble
 from privfed.data.encoding import Encoder, Encoding
-from privfed.data.files import frame_sha256, read_table
+from privfed.data.files import frame_sha256, read_text_table
 from privfed.data.surrogate import SURROGATE, surrogate_tables
 
 
@@ -40,7 +40,7 @@ def load_dresses(
         raw, source = openml.fetch_dresses(), f"OpenML data set {openml.DRESSES_DATA_ID}"
         sha256 = frame_sha256(raw)
     else:
-        table = read_table(data)
+        table = read_text_table(data)
         raw, sha256 = table.frame, table.sha256
         source = f"UCI Dresses_Attribute_Sales, {Path(data).name}"
     return assemble(

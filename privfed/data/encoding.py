@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from privfed.data.cleaning import Cleaned, clean
-from privfed.data.files import read_table
+from privfed.data.files import read_text_table
 from privfed.data.schema import CategoricalColumn, Column, NumericColumn, Schema, shown
 from privfed.errors import ConfigError, DecodeError
 
@@ -159,7 +159,7 @@ def read_new_rows(path: str | os.PathLike[str], encoder: Encoder) -> pd.DataFram
     Raises:
         ConfigError: The file cannot be read, or its columns are not the encoder's.
     """
-    frame, schema = read_table(path).frame, encoder.schema
+    frame, schema = read_text_table(path).frame, encoder.schema
     names = schema.match_headers(list(frame.columns), label=False, where=str(Path(path)))
     frame = frame.rename(columns=names)
     order = [schema.id_column, *(column.name for column in schema.columns), schema.label_column]

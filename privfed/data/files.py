@@ -40,7 +40,7 @@ class TextTable:
     sha256: str
 
 
-def read_table(path: str | os.PathLike[str]) -> TextTable:
+def read_text_table(path: str | os.PathLike[str]) -> TextTable:
     """Read a CSV (UTF-8, commas, BOM tolerated) or the first sheet of an XLSX file.
 
     The content decides which of the two it is, not the file's name. Empty lines are skipped and

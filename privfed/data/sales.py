@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from privfed.data.cleaning import Change, CleaningReport, clean_ids
-from privfed.data.files import frame_sha256, read_table
+from privfed.data.files import frame_sha256, read_text_table
 from privfed.data.schema import fold, shown
 from privfed.errors import ConfigError
 
@@ -53,7 +53,7 @@ def read_sales(path: str | os.PathLike[str]) -> SalesTable:
     Raises:
         ConfigError: The file cannot be read, has no Dress_ID, or a header is no date.
     """
-    table = read_table(path)
+    table = read_text_table(path)
     return parse_sales(table.frame, sha256=table.sha256, where=str(path))
 
 

@@ -10,7 +10,7 @@ from privfed.data.encoding import Encoding
 from privfed.data.packaged import PACKAGED, load_packaged
 from privfed.data.schema import shown
 from privfed.data.surrogate import SURROGATE
-from privfed.data.tables import load_table
+from privfed.data.tables import load_own_table
 from privfed.errors import ConfigError
 
 
@@ -44,7 +44,7 @@ def load_dataset(
             raise ConfigError(
                 "a table of your own needs its path as `data` and its label column as `label`"
             )
-        return load_table(data, label=label, id_column=id_column, encoding=encoding)
+        return load_own_table(data, label=label, id_column=id_column, encoding=encoding)
     if label is not None or id_column is not None:
         raise ConfigError(
             f"`label` and `id_column` belong to a table of your own, not to "

@@ -14,7 +14,7 @@ import pandas as pd
 
 from privfed.data.dataset import Dataset, assemble
 from privfed.data.encoding import Encoder, Encoding
-from privfed.data.files import read_table
+from privfed.data.files import read_text_table
 from privfed.data.schema import (
     MISSING_WORDS,
     CategoricalColumn,
@@ -34,7 +34,7 @@ _MOST_SHOWN = 5  # odd cells of one column
 _WRITTEN_NUMBER = re.compile(r"(\d+|\d{1,3}([ .,'’]\d{3})+)([.,]\d+)?")
 
 
-def load_table(
+def load_own_table(
     path: str | os.PathLike[str],
     *,
     label: str | None,
@@ -61,7 +61,7 @@ def load_table(
             only or too many, a number column has a cell that is no number, or a text column has
             more than 1000 values.
     """
-    table = read_table(path)
+    table = read_text_table(path)
     headers = list(table.frame.columns)
     if label is None:
         raise ConfigError(f"say which column is the label: `label`, one of {_names(headers)}")

@@ -13,9 +13,9 @@ from privfed import __version__
 from privfed.data import Dataset, Split, split_parties
 from privfed.errors import ConfigError
 from privfed.experiment.arms import Arm, choose_arms
-from privfed.experiment.deal import Deal, Job
 from privfed.experiment.exposure import Aligner, expose
 from privfed.experiment.model_file import load_model
+from privfed.experiment.partitioned import Job, PartitionedData
 from privfed.experiment.results import SCHEMA_VERSION, Overlap, Results, Run
 from privfed.experiment.settings import Settings
 from privfed.experiment.store import RunStore
@@ -85,20 +85,20 @@ def run_benchmark(
     """
     asked = jobs(settings)
     # All splits first, so that errors come before a folder is made or an arm has run.
-    deals = list(_deals(settings, dataset, align, asked))
+    splits = list(_partitioned(settings, dataset, align, asked))
     store = RunStore(directory)
     runs: list[Run] = []
     overlaps: list[Overlap] = []
-    for deal, mine in deals:
-        if deal.exposure is not None:
-            overlaps.append(deal.exposure.overlap)
+    for data, mine in splits:
+        if data.exposure is not None:
+            overlaps.append(data.exposure.overlap)
         for job in mine:
             key = _key(job, settings, dataset)
             run = _kept(store, key, directory)
             if run is not None:
                 advance(f"{job.title} (kept)", job.rounds)
             else:
-                run = deal.run(job, directory, functools.partial(advance, job.title))
+                run = data.run(job, directory, functools.partial(advance, job.title))
                 store.save(key, run)
             runs.append(run)
     arms = list(choose_arms(settings.arms, party_names(settings.parties)))
@@ -107,9 +107,9 @@ def run_benchmark(
     return results
 
 
-def _deals(
+def _partitioned(
     settings: Settings, dataset: Dataset, align: Aligner, asked: Sequence[Job]
-) -> Iterator[tuple[Deal, list[Job]]]:
+) -> Iterator[tuple[PartitionedData, list[Job]]]:
     for split in settings.splits:
         for seed in range(settings.seeds):
             parties = split_parties(
@@ -126,7 +126,7 @@ def _deals(
             if dataset.ids is not None:
                 exposure = expose(dataset, parties, align, split=split, seed=seed)
             mine = [job for job in asked if (job.split, job.seed) == (split, seed)]
-            yield Deal(settings, dataset, parties, exposure), mine
+            yield PartitionedData(settings, dataset, parties, exposure), mine
 
 
 def _kept(store: RunStore, key: dict[str, Any], directory: Path) -> Run | None:

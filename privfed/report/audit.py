@@ -89,7 +89,7 @@ def _flags(results: AuditResults) -> Table:
     names = [check.name for check in results.checks]
     rows = [
         (
-            audit_pictures.in_words(each.planted),
+            audit_pictures.fault_name(each.planted),
             *(
                 Marked(
                     f"{each.flagged[name]} of {each.runs}", "meant" if name == each.meant else ""
@@ -176,7 +176,7 @@ def _measured(checked: Checked) -> str:
 def _bounds(results: AuditResults) -> Table:
     rows = [
         (
-            audit_pictures.in_words(name),
+            audit_pictures.fault_name(name),
             f"{bound.correct} of {bound.guesses}",
             at_least(bound.epsilon),
             at_least(bound.epsilon_second_way),

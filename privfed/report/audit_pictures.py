@@ -56,7 +56,7 @@ def bound_bars(results: AuditResults) -> Picture:
     groups = []
     for planted, bound in results.bounds.items():
         bar = Bar(((bound.epsilon, "accent"),), at_least(bound.epsilon))
-        groups.append(Group(in_words(planted), (bar,), bound.claimed_epsilon))
+        groups.append(Group(fault_name(planted), (bar,), bound.claimed_epsilon))
     limit = results.bounds[SOUND].ceiling
     heading = "Lower bound on ε from one run"
     return picture(
@@ -94,7 +94,7 @@ def _short(onlooker: str) -> str:
     return short[0].upper() + short[1:]
 
 
-def in_words(name: str) -> str:
+def fault_name(name: str) -> str:
     """Name what was planted, in a reader's words."""
     return "the real thing" if name == SOUND else name
 

@@ -15,9 +15,9 @@ from privfed.secagg.keyring import Keyring
 from privfed.secagg.layout import Layout
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.party import Party
-from privfed.secagg.results import IntegerResult, Result
+from privfed.secagg.results import IntegerResult, MeanResult
 from privfed.secagg.sealing import open_key, seal_key
-from privfed.secagg.simulation import Simulation, Traffic, simulate
+from privfed.secagg.simulation import RoundCost, Simulation, simulate
 
 
 def generate_keys(params: Parameters) -> SecretKey:
@@ -36,13 +36,13 @@ __all__ = [
     "IntegerResult",
     "Keyring",
     "Layout",
+    "MeanResult",
     "Parameters",
     "Party",
     "PublicIdentity",
-    "Result",
+    "RoundCost",
     "SecretKey",
     "Simulation",
-    "Traffic",
     "generate_identity",
     "generate_keys",
     "open_key",

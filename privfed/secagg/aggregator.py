@@ -10,8 +10,8 @@ from privfed.keys import ID_BYTES
 from privfed.secagg import wire
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
-from privfed.secagg.reading import Bytes, Entries, Message, Reader
-from privfed.secagg.rounds import Round, check_history
+from privfed.secagg.reading import Bytes, Entries, MessageReader, PartMessage
+from privfed.secagg.rounds import RoundID, check_history
 from privfed.secagg.schemes import Accumulator
 
 
@@ -51,11 +51,11 @@ class Aggregator:
             raise ConfigError("an Aggregator takes the public parameters and no secret")
         if key_id is not None and (not isinstance(key_id, bytes) or len(key_id) != ID_BYTES):
             raise ConfigError(f"key_id is {ID_BYTES} bytes: SecretKey.id")
-        self._params, self._round = params, Round.of(params, round_id, cohort)
+        self._params, self._round = params, RoundID.of(params, round_id, cohort)
         self._parts = Parts(params)
         histories = None if previous is None else (check_history(previous),)
         self._readers = {
-            kind: Reader(self._parts, self._round, kind, key_id=key_id, histories=histories)
+            kind: MessageReader(self._parts, self._round, kind, key_id=key_id, histories=histories)
             for kind in (wire.Kind.UPLOAD, wire.Kind.PARTIAL)
         }
         self._one = threading.RLock()
@@ -121,19 +121,19 @@ class Aggregator:
                 each.accumulator = added[place]
                 each.entries.update(message.entries)
 
-    def _accumulator(self, message: Message) -> Accumulator:
+    def _accumulator(self, message: PartMessage) -> Accumulator:
         place = message.part.index
         if place in self._sums:
             return self._sums[place].accumulator
         return self._parts.scheme.accumulator(message.part.sealed)
 
-    def _parsed(self, message: Message) -> Any:
+    def _parsed(self, message: PartMessage) -> Any:
         scheme, values = self._parts.scheme, message.part.sealed
         if message.prefix.kind == wire.Kind.UPLOAD:
             return scheme.payload(message.body, values)
         return scheme.partial(message.body, values)
 
-    def _check_new(self, messages: list[Message]) -> None:
+    def _check_new(self, messages: list[PartMessage]) -> None:
         """Refuse a sender twice in one part, or more senders than the sums can hold."""
         new: dict[int, set[int]] = {}
         for each in messages:

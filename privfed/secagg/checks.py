@@ -46,7 +46,7 @@ def check_params(params: Parameters) -> Parameters:
     return params
 
 
-def check_folder(folder: Path) -> Path:
+def absolute_folder(folder: Path) -> Path:
     """Return the name of a folder, which stays the same wherever the process goes.
 
     Raises:

@@ -22,9 +22,9 @@ from privfed.secagg.checks import check_key
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Part, Parts
 from privfed.secagg.quantize import Quantizer
-from privfed.secagg.reading import Bytes, Message, Reader
-from privfed.secagg.results import IntegerResult, Kept, Result
-from privfed.secagg.rounds import UNCHAINED, Round
+from privfed.secagg.reading import Bytes, MessageReader, PartMessage
+from privfed.secagg.results import IntegerResult, Kept, MeanResult
+from privfed.secagg.rounds import UNCHAINED, RoundID
 from privfed.secagg.state import Journal
 
 
@@ -39,12 +39,12 @@ class _Prepared:
 class _Seen:
     """What is public of a total whose parts come one by one: senders and transcript."""
 
-    def __init__(self, params: Parameters, of: Round) -> None:
+    def __init__(self, params: Parameters, of: RoundID) -> None:
         self._params, self._round = params, of
         self._hash = hashlib.sha256(b"privfed/1/transcript\x00")
         self.senders: tuple[int, ...] = ()
 
-    def take(self, message: Message) -> Message:
+    def take(self, message: PartMessage) -> PartMessage:
         """Return the next part, after checking that its senders may be the round's.
 
         Raises:
@@ -134,7 +134,7 @@ class Decryptor:
             AuthenticationError: Its sender did not sign it, or is not on the roster.
             ReplayError: The round was decrypted already, or a party announces twice.
         """
-        of = Round.of(self._params, round_id, cohort)
+        of = RoundID.of(self._params, round_id, cohort)
         with self._journal.alone():
             self._journal.check_unopened(of.number)
             seeds = self._announced(announcements, of)
@@ -148,7 +148,7 @@ class Decryptor:
                 ]
             }
 
-    def _announced(self, announcements: Iterable[bytes], of: Round) -> list[dict[int, bytes]]:
+    def _announced(self, announcements: Iterable[bytes], of: RoundID) -> list[dict[int, bytes]]:
         """Return the seeds by sender, for each part."""
         seeds: list[dict[int, bytes]] = [{} for _ in self._parts.all]
         reader = self._reader(of, wire.Kind.ANNOUNCEMENT)
@@ -161,19 +161,19 @@ class Decryptor:
                     known[sender] = each
         return seeds
 
-    def _reader(self, of: Round, kind: wire.Kind) -> Reader:
+    def _reader(self, of: RoundID, kind: wire.Kind) -> MessageReader:
         seen = bytes.fromhex(self._journal.record.transcript)
         histories: tuple[bytes, ...] | None = (seen, UNCHAINED) if seen else None
         if kind == wire.Kind.ANNOUNCEMENT:
             histories = (UNCHAINED,)
-        return Reader(self._parts, of, kind, key_id=self._key.id, histories=histories)
+        return MessageReader(self._parts, of, kind, key_id=self._key.id, histories=histories)
 
     def decrypt(
         self,
         total: bytes | Iterable[bytes],
         round_id: int,
         cohort: Sequence[int] | None = None,
-    ) -> Result:
+    ) -> MeanResult:
         """Return the mean of a round.
 
         Args:
@@ -190,7 +190,7 @@ class Decryptor:
                 senders signed; or that happened so often that the key is retired.
             CapacityError: The weights are too small for the agreed precision.
         """
-        of = Round.of(self._params, round_id, cohort)
+        of = RoundID.of(self._params, round_id, cohort)
         with self._journal.alone():
             mean = np.empty(self._params.layout.size, np.float32)
             weight: int | None = None
@@ -202,7 +202,7 @@ class Decryptor:
                 skip = max(0, digits - part.start)
                 into = mean[part.start + skip - digits : part.stop - digits]
                 self._quantizer.mean(sums[skip:], weight, clients, into)
-            result = Result(
+            result = MeanResult(
                 mean=self._params.layout.unflatten(mean),
                 total_weight=weight,
                 senders=seen.ids,
@@ -227,7 +227,7 @@ class Decryptor:
         """
         if self._params.max_weight is not None:
             raise ConfigError("integer sums carry no weights: set max_weight=None")
-        of = Round.of(self._params, round_id, cohort)
+        of = RoundID.of(self._params, round_id, cohort)
         with self._journal.alone():
             flat = np.empty(self._params.layout.size, np.int64)
             seen = _Seen(self._params, of)
@@ -248,15 +248,17 @@ class Decryptor:
 
         Arguments and errors are those of `decrypt`, except that any history is accepted.
         """
-        of = Round.of(self._params, round_id, cohort)
-        reader = Reader(self._parts, of, wire.Kind.TOTAL, key_id=self._key.id, histories=None)
+        of = RoundID.of(self._params, round_id, cohort)
+        reader = MessageReader(
+            self._parts, of, wire.Kind.TOTAL, key_id=self._key.id, histories=None
+        )
         seen = _Seen(self._params, of)
         for message in reader.whole([total] if isinstance(total, Bytes) else total):
             seen.take(message)
         return seen.transcript
 
     def _sums(
-        self, of: Round, total: bytes | Iterable[bytes], seen: _Seen
+        self, of: RoundID, total: bytes | Iterable[bytes], seen: _Seen
     ) -> Iterator[tuple[Part, Integers]]:
         """Yield each part of a total with its integer sums; marks the round as used before."""
         self._journal.check()
@@ -274,8 +276,8 @@ class Decryptor:
             yield message.part, sums
 
     def _messages(
-        self, of: Round, total: bytes | Iterable[bytes], seen: _Seen
-    ) -> tuple[Iterable[Message], bytes]:
+        self, of: RoundID, total: bytes | Iterable[bytes], seen: _Seen
+    ) -> tuple[Iterable[PartMessage], bytes]:
         """Return the parts in order, as `_Seen` checked them, and the transcript of a whole total.
 
         Of such a total all parts are checked before the first one is opened.
@@ -287,7 +289,11 @@ class Decryptor:
         return map(seen.take, reader.whole(total)), b""
 
     def _opened_part(
-        self, of: Round, message: Message, senders: tuple[int, ...], prepared: _Prepared | None
+        self,
+        of: RoundID,
+        message: PartMessage,
+        senders: tuple[int, ...],
+        prepared: _Prepared | None,
     ) -> Integers | None:
         """Return the integer sums of a part, or None where it does not decrypt."""
         scheme, values = self._parts.scheme, message.part.sealed

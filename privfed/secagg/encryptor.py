@@ -13,12 +13,12 @@ from privfed.secagg.masks import Masks
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
 from privfed.secagg.quantize import Quantizer, Update
-from privfed.secagg.rounds import UNCHAINED, Round, check_history, is_whole
-from privfed.secagg.schemes import Zero
+from privfed.secagg.rounds import UNCHAINED, RoundID, check_history, is_whole
+from privfed.secagg.schemes import ZeroEncryption
 from privfed.secagg.state import Journal
 from privfed.secagg.tags import TAG_MODULUS, TAGS
 
-Zeros = tuple[Zero, ...]  # one per part
+Zeros = tuple[ZeroEncryption, ...]  # one per part
 _MOST_AHEAD = 1_000_000
 
 
@@ -51,7 +51,7 @@ class Encryptor:
         self._quantizer = Quantizer(params)
         self._masks = Masks(params, identity) if params.masks else None
         self._pool: list[Zeros] = []  # for any round
-        self._bound: dict[Round, Zeros] = {}  # masked, or announced, for one round
+        self._bound: dict[RoundID, Zeros] = {}  # masked, or announced, for one round
         if not isinstance(state, Journal):
             state = Journal(state, "encryptor", params.fingerprint + key.id)
         self._journal = state
@@ -95,14 +95,14 @@ class Encryptor:
         """
         if not is_whole(count) or not 0 <= count <= _MOST_AHEAD:
             raise ConfigError(f"count is a whole number of updates, 0 to {_MOST_AHEAD}")
-        first = None if round_id is None else Round.of(self._params, round_id, cohort)
+        first = None if round_id is None else RoundID.of(self._params, round_id, cohort)
         with self._journal.alone():
             self._journal.check()
             for ahead in range(count):
                 if first is None:
                     self._pool.append(tuple(self._zeros()))
                 else:
-                    self._bind(Round.of(self._params, first.number + ahead, cohort))
+                    self._bind(RoundID.of(self._params, first.number + ahead, cohort))
 
     def announce(self, round_id: int, cohort: Sequence[int] | None = None) -> bytes:
         """Return this party's signed seeds of a round, for `Decryptor.prepare`.
@@ -110,7 +110,7 @@ class Encryptor:
         Seeds are public; sent early, they let a key holder do most of its work before the sum
         arrives. Under schemes without seeds the announcement is empty but valid.
         """
-        of = Round.of(self._params, round_id, cohort)
+        of = RoundID.of(self._params, round_id, cohort)
         common, pieces = self._prefix(of, UNCHAINED), []
         with self._journal.alone():
             zeros = self._bind(of)
@@ -121,22 +121,22 @@ class Encryptor:
                 pieces += [prefix.to_bytes(), entry.to_bytes(), seeds]
         return b"".join(pieces)
 
-    def _bind(self, of: Round) -> Zeros:
+    def _bind(self, of: RoundID) -> Zeros:
         """Return the zeros set aside for a round, with masks; sets some aside if there are none."""
         self._journal.check_unsent(of.number)
         if of not in self._bound:
             self._bound[of] = tuple(self._masked(self._fresh(), of))
         return self._bound[of]
 
-    def _fresh(self) -> Iterable[Zero]:
+    def _fresh(self) -> Iterable[ZeroEncryption]:
         """Return zeros from the pool, or else ones that are made as they are taken."""
         return self._pool.pop(0) if self._pool else self._zeros()
 
-    def _zeros(self) -> Iterator[Zero]:
+    def _zeros(self) -> Iterator[ZeroEncryption]:
         for part in self._parts.all:
             yield self._parts.scheme.prepare(self._key, part.sealed)
 
-    def _masked(self, zeros: Iterable[Zero], of: Round) -> Iterator[Zero]:
+    def _masked(self, zeros: Iterable[ZeroEncryption], of: RoundID) -> Iterator[ZeroEncryption]:
         """Yield zeros with the masks of a round added, where the parameters ask for masks."""
         scheme = self._parts.scheme
         for part, zero in zip(self._parts.all, zeros, strict=True):
@@ -145,13 +145,13 @@ class Encryptor:
                 zero.keep(self._masks.words(name, of, count, scheme.mask_modulus))
             yield zero
 
-    def _tag_masks(self, of: Round, part: int) -> list[int]:
+    def _tag_masks(self, of: RoundID, part: int) -> list[int]:
         if self._masks is None:
             return [0] * TAGS
         name = b"tags/" + self._agreed(of, part)
         return [int(word) for word in self._masks.words(name, of, TAGS, TAG_MODULUS)]
 
-    def _agreed(self, of: Round, part: int) -> bytes:
+    def _agreed(self, of: RoundID, part: int) -> bytes:
         """Return the bytes of a round and part that masks are bound to.
 
         The transcript stays out: parties that disagree on it get an error, not noise.
@@ -238,7 +238,7 @@ class Encryptor:
     def _send(
         self, update: Update, round_id: int, previous: bytes, cohort: Sequence[int] | None
     ) -> Iterator[bytes]:
-        of = Round.of(self._params, round_id, cohort)
+        of = RoundID.of(self._params, round_id, cohort)
         common = self._prefix(of, check_history(previous))
         if self._masks is not None:
             self._masks.check(of)
@@ -246,14 +246,14 @@ class Encryptor:
             self._journal.send(of.number, of.cohort)
             return self._messages(common, of, update, self._take(of))
 
-    def _take(self, of: Round) -> Iterator[Zero]:
+    def _take(self, of: RoundID) -> Iterator[ZeroEncryption]:
         """Return the zeros of a round, and forget those set aside for it under other cohorts."""
         zeros = self._bound.get(of)
         self._bound = {each: kept for each, kept in self._bound.items() if each.number > of.number}
         return self._masked(self._fresh(), of) if zeros is None else iter(zeros)
 
     def _messages(
-        self, common: wire.Prefix, of: Round, update: Update, zeros: Iterator[Zero]
+        self, common: wire.Prefix, of: RoundID, update: Update, zeros: Iterator[ZeroEncryption]
     ) -> Iterator[bytes]:
         for part, zero in zip(self._parts.all, zeros, strict=True):
             prefix = replace(common, part=part.index)
@@ -266,7 +266,7 @@ class Encryptor:
             entry = wire.Entry.sign(self._identity, self._sender, prefix, zero.seeds, payload)
             yield b"".join((prefix.to_bytes(), entry.to_bytes(), zero.seeds, payload))
 
-    def _prefix(self, of: Round, previous: bytes) -> wire.Prefix:
+    def _prefix(self, of: RoundID, previous: bytes) -> wire.Prefix:
         return wire.Prefix(
             kind=wire.Kind.UPLOAD,
             scheme=self._params.scheme,

@@ -21,7 +21,7 @@ from privfed.keys import (
     load_secret,
     save_secret,
 )
-from privfed.secagg.checks import check_folder, check_params
+from privfed.secagg.checks import absolute_folder, check_params
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.ring_record import FILE, RingRecord
 from privfed.secagg.sealing import open_key, seal_to_roster
@@ -47,7 +47,7 @@ class Keyring:
     """
 
     def __init__(self, folder: Path, passphrase: str | None = None) -> None:
-        folder = check_folder(folder)
+        folder = absolute_folder(folder)
         self._folder, self._passphrase = folder, passphrase
         if not (folder / "identity.key").is_file():
             raise ConfigError(f"{folder} is no keyring; make one with `Keyring.create`")
@@ -69,7 +69,7 @@ class Keyring:
             ConfigError: There is one already, it cannot be written, or the days are too few or
                 too many.
         """
-        folder = check_folder(folder)
+        folder = absolute_folder(folder)
         if "\0" in str(folder):
             raise ConfigError("a folder's name holds no null character")
         try:

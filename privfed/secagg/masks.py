@@ -17,7 +17,7 @@ from privfed.errors import ConfigError
 from privfed.he import Words
 from privfed.keys import Identity, derive
 from privfed.secagg.parameters import Parameters
-from privfed.secagg.rounds import Round
+from privfed.secagg.rounds import RoundID
 
 _CHUNK_WORDS = 1 << 15
 _BLOCK_BYTES = 16
@@ -36,7 +36,7 @@ class Masks:
             self._agreed[peer] = self._identity.agree(self._params.roster[peer])
         return self._agreed[peer]
 
-    def check(self, of: Round) -> tuple[int, ...]:
+    def check(self, of: RoundID) -> tuple[int, ...]:
         """Return the cohort's places.
 
         Raises:
@@ -46,7 +46,7 @@ class Masks:
             raise ConfigError("this party is not in the round's cohort")
         return of.cohort
 
-    def words(self, prefix: bytes, of: Round, count: int, modulus: int) -> Words:
+    def words(self, prefix: bytes, of: RoundID, count: int, modulus: int) -> Words:
         """Return this party's mask for one part of one round: `count` words below `modulus`.
 
         Args:

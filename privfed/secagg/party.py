@@ -6,12 +6,12 @@ from typing import Any, NoReturn, Self
 
 from privfed.errors import ConfigError, ReplayError
 from privfed.keys import Identity, SecretKey
-from privfed.secagg.checks import check_folder, check_identity, check_key
+from privfed.secagg.checks import absolute_folder, check_identity, check_key
 from privfed.secagg.decryptor import Decryptor
 from privfed.secagg.encryptor import Encryptor
 from privfed.secagg.keyring import Keyring
 from privfed.secagg.parameters import Parameters
-from privfed.secagg.results import IntegerResult, Kept, Result
+from privfed.secagg.results import IntegerResult, Kept, MeanResult
 from privfed.secagg.rounds import check_number
 from privfed.secagg.state import Journal
 
@@ -59,7 +59,7 @@ class Party:
         self.params = params
         self.place = params.index_of(check_identity(identity).public)
         if state is not None:
-            _make(check_folder(state))
+            _make(absolute_folder(state))
         owner = params.fingerprint + key.id + identity.public.verify_key
         file = None if state is None else state / _STATE
         self._journal = Journal(file, "party", owner, keeps=True)
@@ -235,7 +235,7 @@ class Party:
         *,
         round_id: int | None = None,
         cohort: Sequence[int] | None = None,
-    ) -> Result:
+    ) -> MeanResult:
         """Return the mean of a round; the same total again gives the result that was kept.
 
         Args:
@@ -259,7 +259,7 @@ class Party:
             number, places = self._sent(round_id, cohort)
             kept = self._again(total, number, places)
             result = self._decryptor.decrypt(total, number, places) if kept is None else kept
-        if not isinstance(result, Result):
+        if not isinstance(result, MeanResult):
             raise ConfigError("the round was opened as integer sums: open_sums() returns them")
         return result
 
@@ -285,7 +285,7 @@ class Party:
             raise ConfigError("the round was opened as a mean: open() returns it")
         return result
 
-    def opened(self, round_id: int | None = None) -> Result | IntegerResult:
+    def opened(self, round_id: int | None = None) -> MeanResult | IntegerResult:
         """Return the result of the last round that was opened, here or by an earlier process.
 
         Args:
@@ -326,7 +326,7 @@ class Party:
 
     def _again(
         self, total: bytes | Iterable[bytes], number: int, cohort: Sequence[int] | None
-    ) -> Result | IntegerResult | None:
+    ) -> MeanResult | IntegerResult | None:
         """Return the kept result if this is the very total that gave it."""
         if number > self._journal.record.opened:
             return None

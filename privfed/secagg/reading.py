@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from privfed.errors import AuthenticationError, ConfigError, DecodeError, ReplayError
 from privfed.secagg import wire
 from privfed.secagg.parts import Part, Parts
-from privfed.secagg.rounds import Round
+from privfed.secagg.rounds import RoundID
 
 Bytes = bytes | bytearray | memoryview
 Entries = dict[int, tuple[bytes, bytes]]  # by sender: the signed entry, and the seeds it names
@@ -24,7 +24,7 @@ _CALLED = {
 
 
 @dataclass(frozen=True)
-class Message:
+class PartMessage:
     """A message about one part, whose signatures are right.
 
     Attributes:
@@ -42,7 +42,7 @@ class Message:
     data: memoryview
 
 
-class Reader:
+class MessageReader:
     """Reads the messages of one kind that belong to one round.
 
     Args:
@@ -56,7 +56,7 @@ class Reader:
     def __init__(
         self,
         parts: Parts,
-        of: Round,
+        of: RoundID,
         kind: wire.Kind,
         *,
         key_id: bytes | None,
@@ -66,7 +66,7 @@ class Reader:
         self._key_id, self._histories = key_id, histories
         self._alone = kind in wire.OF_ONE_SENDER
 
-    def whole(self, stream: Iterable[bytes]) -> Iterator[Message]:
+    def whole(self, stream: Iterable[bytes]) -> Iterator[PartMessage]:
         """Yield all parts of one update's messages, in order; none may be missing.
 
         Raises:
@@ -96,7 +96,7 @@ class Reader:
             raise ConfigError(f"give a list of bytes, each of them {self._called} or a part of one")
         return messages
 
-    def read(self, data: Bytes, like: wire.Prefix | None) -> Iterator[Message]:
+    def read(self, data: Bytes, like: wire.Prefix | None) -> Iterator[PartMessage]:
         """Yield the messages that stand one after another in `data`, of any parts.
 
         Args:
@@ -124,7 +124,7 @@ class Reader:
     def _called(self) -> str:
         return _CALLED[self._kind]
 
-    def _first(self, data: memoryview, like: wire.Prefix | None) -> Message:
+    def _first(self, data: memoryview, like: wire.Prefix | None) -> PartMessage:
         prefix = wire.Prefix.read(data)
         if prefix.kind != self._kind:
             raise DecodeError(f"expected is {self._called}, and this is {_CALLED[prefix.kind]}")
@@ -152,7 +152,7 @@ class Reader:
         body = after[: len(after) - (len(data) - len(message))]
         if self._alone and wire.digest(body) != entry.payload_hash:
             raise AuthenticationError("a signature does not verify")
-        return Message(part, prefix, entries, body, message)
+        return PartMessage(part, prefix, entries, body, message)
 
     def _wanted(self, prefix: wire.Prefix, like: wire.Prefix | None) -> wire.Prefix:
         previous = prefix.previous

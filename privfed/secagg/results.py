@@ -17,7 +17,7 @@ _DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True)
-class Result:
+class MeanResult:
     """The mean of a round.
 
     Attributes:
@@ -60,18 +60,18 @@ class Kept:
     """
 
     round_id: int
-    result: Result | IntegerResult
+    result: MeanResult | IntegerResult
 
     def to_bytes(self) -> bytes:
         """Return the file that is kept: numpy's zip of the values and their description, hashed."""
-        arrays = self.result.mean if isinstance(self.result, Result) else self.result.sums
+        arrays = self.result.mean if isinstance(self.result, MeanResult) else self.result.sums
         about: dict[str, Any] = {
             "version": _VERSION,
             "round": self.round_id,
             "senders": self.result.senders,
             "transcript": self.result.transcript.hex(),
         }
-        if isinstance(self.result, Result):
+        if isinstance(self.result, MeanResult):
             about |= {
                 "total_weight": self.result.total_weight,
                 "max_error": self.result.max_error,
@@ -100,10 +100,10 @@ class Kept:
                 raise ValueError
             arrays, senders = layout.unflatten(values), tuple(about["senders"])
             transcript = bytes.fromhex(about["transcript"])
-            result: Result | IntegerResult
+            result: MeanResult | IntegerResult
             if values.dtype == np.float32:
                 weight, error = about["total_weight"], about["max_error"]
-                result = Result(arrays, weight, senders, transcript, error)
+                result = MeanResult(arrays, weight, senders, transcript, error)
             elif values.dtype == np.int64:
                 result = IntegerResult(arrays, senders, transcript)
             else:

@@ -15,7 +15,7 @@ _MAX_ROUND = 2**64 - 1
 
 
 @dataclass(frozen=True)
-class Round:
+class RoundID:
     """A round's number and cohort.
 
     Attributes:
@@ -29,7 +29,7 @@ class Round:
     cohort_hash: bytes
 
     @classmethod
-    def of(cls, params: Parameters, number: int, cohort: Sequence[int] | None) -> "Round":
+    def of(cls, params: Parameters, number: int, cohort: Sequence[int] | None) -> "RoundID":
         """Return the round, after checking that it can be one.
 
         Args:

@@ -13,7 +13,7 @@ from privfed.secagg.checks import check_identity, check_params
 from privfed.secagg.decryptor import Decryptor
 from privfed.secagg.encryptor import Encryptor
 from privfed.secagg.parameters import MAX_ROSTER, Parameters
-from privfed.secagg.results import IntegerResult, Result
+from privfed.secagg.results import IntegerResult, MeanResult
 from privfed.secagg.rounds import is_whole
 
 AHEAD = ("prepare", "announce", "expect")
@@ -22,11 +22,11 @@ AHEAD = ("prepare", "announce", "expect")
 Updates = Sequence[Mapping[str, Any]] | Mapping[int, Mapping[str, Any]]
 """One update per party, in the roster's order; or those of some, by roster place."""
 
-Opened = TypeVar("Opened", Result, IntegerResult)
+Opened = TypeVar("Opened", MeanResult, IntegerResult)
 
 
 @dataclass(frozen=True)
-class Traffic:
+class RoundCost:
     """What one simulated round cost.
 
     Attributes:
@@ -54,7 +54,7 @@ class Simulation:
         params: What all parties agreed on.
         identities: Those of the roster, in its order.
         key: The parties' shared key; None: a fresh one.
-        clock: Gives the seconds that `Traffic` tells.
+        clock: Gives the seconds that `RoundCost` tells.
 
     Attributes:
         params: What all parties agreed on.
@@ -108,7 +108,7 @@ class Simulation:
 
     def average(
         self, updates: Updates, *, round_id: int, weights: Sequence[int] | None = None
-    ) -> tuple[Result, Traffic]:
+    ) -> tuple[MeanResult, RoundCost]:
         """Run a round: encrypt, upload, aggregate, and decrypt the total once.
 
         Args:
@@ -139,7 +139,7 @@ class Simulation:
 
         return self._round(updates, round_id, upload, self.decryptor.decrypt)
 
-    def add_integers(self, updates: Updates, *, round_id: int) -> tuple[IntegerResult, Traffic]:
+    def add_integers(self, updates: Updates, *, round_id: int) -> tuple[IntegerResult, RoundCost]:
         """Run a round of integer updates, which are summed as they are.
 
         Arguments and errors are those of `average`.
@@ -161,7 +161,7 @@ class Simulation:
         round_id: int,
         upload: Callable[[int, Any, Sequence[int] | None], bytes],
         decrypt: Callable[[bytes, int, Sequence[int] | None], Opened],
-    ) -> tuple[Opened, Traffic]:
+    ) -> tuple[Opened, RoundCost]:
         if isinstance(updates, Mapping):
             present = dict(updates)
         else:
@@ -176,7 +176,7 @@ class Simulation:
         with self._timed(seconds, "decrypt"):
             opened = decrypt(total, round_id, cohort)
         self._transcript = opened.transcript
-        return opened, Traffic(sum(map(len, uploads)), len(total) * len(present), seconds)
+        return opened, RoundCost(sum(map(len, uploads)), len(total) * len(present), seconds)
 
     def _among(self, places: Collection[int]) -> list[int]:
         everyone = range(len(self.encryptors))
@@ -206,7 +206,7 @@ def simulate(
     Args:
         parties: How many.
         parameters: Makes the parameters from their roster.
-        clock: Gives the seconds that `Traffic` tells.
+        clock: Gives the seconds that `RoundCost` tells.
 
     Raises:
         ConfigError: `parameters` returns no parameters, or not for this roster.

@@ -137,7 +137,7 @@ class SecureAveraging:
         return Averaged(**cost_of(traffic), mean=result.mean)
 
 
-def cost_of(traffic: secagg.Traffic) -> dict[str, Any]:
+def cost_of(traffic: secagg.RoundCost) -> dict[str, Any]:
     """Return the fields of an `Exchange`; all that was made ahead is one phase."""
     seconds = dict(traffic.seconds)
     ahead = [seconds.pop(phase) for phase in AHEAD if phase in seconds]

@@ -16,8 +16,8 @@ __all__ = ["align", "keygen"]
 
 
 def align(
-    left: options.Table,
-    right: options.Table,
+    left: options.TableFile,
+    right: options.TableFile,
     on: options.On,
     out: options.Out = None,
     force: options.Force = False,

@@ -16,7 +16,7 @@ from psi.sessions.questions.question import told_of
 __all__ = [
     "Details",
     "Force",
-    "Identity",
+    "IdentityFile",
     "Listen",
     "On",
     "Out",
@@ -28,7 +28,7 @@ __all__ = [
     "Rows",
     "SessionOptions",
     "Steps",
-    "Table",
+    "TableFile",
     "Timeout",
     "Wait",
     "details_of",
@@ -40,7 +40,7 @@ _QUESTIONS = "; ".join(f"{one.name}: {one.help}" for one in QUESTIONS.values()) 
 Details: TypeAlias = dict[str, Any]
 """The given values of the questions' details, by the name of the field."""
 
-Table: TypeAlias = Annotated[Path, typer.Argument(help="A CSV or Parquet file.")]
+TableFile: TypeAlias = Annotated[Path, typer.Argument(help="A CSV or Parquet file.")]
 On: TypeAlias = Annotated[
     list[str], typer.Option("--on", help="Column of the ID; repeat it for several.")
 ]
@@ -68,7 +68,7 @@ Protocol: TypeAlias = Annotated[
         + ".",
     ),
 ]
-Identity: TypeAlias = Annotated[
+IdentityFile: TypeAlias = Annotated[
     Path,
     typer.Option(
         "--identity",
@@ -96,7 +96,7 @@ class SessionOptions:
     """What every side of a session chooses: its IDs, its output and its limits."""
 
     on: On
-    identity: Identity
+    identity: IdentityFile
     passphrase_file: PassphraseFile = None
     out: Out = None
     force: Force = False

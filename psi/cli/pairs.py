@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from psi.cli.holding import hold
-from psi.cli.options import Details, Listen, PairOptions, Table, Wait, details_of, spread
+from psi.cli.options import Details, Listen, PairOptions, TableFile, Wait, details_of, spread
 from psi.cli.shared import network, own_identity, say_listening, say_turned_away
 from psi.errors import UnkeptLimitError
 
@@ -22,7 +22,7 @@ __all__ = ["join", "serve"]
 
 @spread
 def serve(
-    table: Table,
+    table: TableFile,
     options: PairOptions,
     details: Details,
     listen: Listen = "0.0.0.0:7787",
@@ -41,7 +41,7 @@ def serve(
 
 @spread
 def join(
-    table: Table,
+    table: TableFile,
     address: Annotated[str, typer.Argument(help="HOST:PORT of the side that serves.")],
     options: PairOptions,
     details: Details,

@@ -24,7 +24,7 @@ __all__ = ["answer", "publish"]
 
 
 def publish(
-    table: options.Table,
+    table: options.TableFile,
     on: options.On,
     store: Annotated[Path, typer.Option(help="The folder to make.")],
     duplicates: options.Policy = "error",
@@ -59,7 +59,7 @@ def publish(
 
 def answer(
     store: Annotated[Path, typer.Argument(help="What psi publish made.")],
-    identity: options.Identity,
+    identity: options.IdentityFile,
     peer: options.Peer,
     passphrase_file: options.PassphraseFile = None,
     listen: options.Listen = "0.0.0.0:7787",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from psi.cli.holding import hold
-from psi.cli.options import SessionOptions, Table, Wait, spread
+from psi.cli.options import SessionOptions, TableFile, Wait, spread
 from psi.cli.shared import messages, network, own_identity, say_listening, say_turned_away
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["together"]
 
 @spread
 def together(
-    table: Table,
+    table: TableFile,
     parties: Annotated[
         Path,
         typer.Argument(help="A TOML file, the same at all: [NAME] with certificate and address."),

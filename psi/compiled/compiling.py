@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core import types
 
-__all__ = ["array", "compiled", "fingerprint"]
+__all__ = ["array", "code_fingerprint", "compiled"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -34,7 +34,7 @@ def compiled(*arguments: Any, result: Any = types.void) -> Callable[[_Function],
     return compile_now
 
 
-def fingerprint(*modules: ModuleType) -> int:
+def code_fingerprint(*modules: ModuleType) -> int:
     """Return a number that changes with the modules' text; a compiled function closes over it.
 
     numba takes code from its cache if the function's own file has the same date and size as before,

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from psi.compiled import field, field_32, field_52, lanes, ristretto_code, ristretto_points
-from psi.compiled.compiling import array, compiled, fingerprint
+from psi.compiled.compiling import array, code_fingerprint, compiled
 from psi.compiled.field import WORDS
 from psi.compiled.lanes import WORD, Code
 from psi.compiled.ristretto_code import DIGIT_BITS, DIGITS, KIND
@@ -102,7 +102,7 @@ def _loops(source: int) -> tuple[Any, Any, Any]:
 
 
 _multiply, _map, _check = _loops(
-    fingerprint(lanes, field, field_32, field_52, ristretto_points, ristretto_code)
+    code_fingerprint(lanes, field, field_32, field_52, ristretto_points, ristretto_code)
 )
 
 

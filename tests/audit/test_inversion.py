@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from privfed.audit.inversion import Reader, likeliest_row, row_by_svd, rows_by_unit
+from privfed.audit.inversion import FeatureReader, likeliest_row, row_by_svd, rows_by_unit
 from privfed.audit.onlookers import (
     NoisyStep,
     SecondParty,
@@ -157,17 +157,21 @@ def test_an_insider_of_two_sees_one_share_and_an_outsider_both(step: Step) -> No
 
 def test_candidates_are_judged_without_knowing_the_rows(dresses: Dataset, onehot: Dataset) -> None:
     for data in (dresses, onehot):
-        reader, true = Reader(data.encoder), data.features.astype(np.float64)
+        reader, true = FeatureReader(data.encoder), data.features.astype(np.float64)
         assert reader.plausible(true).all()
         assert not reader.plausible(true + 0.3).any()
         assert reader.right(reader.read(true), reader.read(true)).all()
-    both = [Reader(d.encoder).read(d.features[:50].astype(np.float64)) for d in (dresses, onehot)]
-    categorical = [i for i, name in enumerate(Reader(dresses.encoder).names) if name != "Rating"]
+    both = [
+        FeatureReader(d.encoder).read(d.features[:50].astype(np.float64)) for d in (dresses, onehot)
+    ]
+    categorical = [
+        i for i, name in enumerate(FeatureReader(dresses.encoder).names) if name != "Rating"
+    ]
     np.testing.assert_array_equal(both[0][:, categorical], both[1][:, categorical])
 
 
 def test_rows_are_said_in_the_words_of_the_code_table(dresses: Dataset) -> None:
-    reader = Reader(dresses.encoder)
+    reader = FeatureReader(dresses.encoder)
     row = np.array([1, 4, 4.7, 2, 3, 15, 7, 0, 4, 3, 0, 10], dtype=np.float64)
     assert reader.words(reader.read(row[None])[0]) == [
         *("bohemian", "high", "4.7", "M", "summer", "v-neck", "sleeveless", "missing", "cotton"),

@@ -12,7 +12,7 @@ import privfed.data
 import privfed.experiment
 import privfed.secagg
 from privfed.cli import app
-from privfed.cli.words import COMMANDS, OPTIONS, in_words
+from privfed.cli.words import COMMANDS, OPTIONS, in_command_words
 from tests.places import ROOT
 
 
@@ -52,10 +52,10 @@ def test_every_parameter_is_named_by_some_error() -> None:
 
 
 def test_words() -> None:
-    assert in_words("`splits` and `arms` need a name") == "--split and --arms need a name"
-    assert in_words("write it again with `run_benchmark`") == (
+    assert in_command_words("`splits` and `arms` need a name") == "--split and --arms need a name"
+    assert in_command_words("write it again with `run_benchmark`") == (
         "write it again with `privfed benchmark`"
     )
-    assert in_words("column `price` and `x.y` are nobody's") == (
+    assert in_command_words("column `price` and `x.y` are nobody's") == (
         "column `price` and `x.y` are nobody's"
     )

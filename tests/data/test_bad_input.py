@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privfed.data import load_dataset, read_sales
-from privfed.data.files import read_table
+from privfed.data.files import read_text_table
 from privfed.errors import ConfigError
 
 WriteCSV = Callable[..., Path]
@@ -158,7 +158,7 @@ def test_any_bytes_are_a_table_or_a_named_error(content: bytes) -> None:
         path.write_bytes(content)
         frame, refusal = pd.DataFrame({"a": ["1"]}), ""
         try:
-            frame = read_table(path).frame
+            frame = read_text_table(path).frame
         except ConfigError as error:
             refusal = str(error)
     assert "\n" not in refusal

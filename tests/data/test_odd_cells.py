@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privfed.data import load_dataset
-from privfed.data.files import read_table
+from privfed.data.files import read_text_table
 from privfed.data.schema import CategoricalColumn, NumericColumn
-from privfed.data.tables import _column, load_table
+from privfed.data.tables import _column, load_own_table
 from privfed.errors import ConfigError
 
 WriteCSV = Callable[..., Path]
@@ -117,9 +117,9 @@ def _reads(cell: str) -> bool:
 def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
     path.write_text('x,note,y\n1,"two\nlines",a\n\n2,b,a\n3,c,b\n"12,5",d,b\n')
-    assert read_table(path).lines == (2, 5, 6, 7)
+    assert read_text_table(path).lines == (2, 5, 6, 7)
     with pytest.raises(ConfigError, match=r"'12,5' \(line 7\)"):
-        load_table(path, label="y")
+        load_own_table(path, label="y")
 
 
 def test_lines_of_a_sheet_are_its_rows(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from privfed.data import load_dresses, read_sales, split_parties, surrogate_tables
-from privfed.data.files import read_table
+from privfed.data.files import read_text_table
 
 ATTRIBUTES, SALES = "Attribute DataSet.csv", "Dress Sales.csv"
 
@@ -28,7 +28,7 @@ def test_every_row_and_every_spelling_is_known(real_dresses: Path) -> None:
 def test_the_surrogates_frequencies_are_the_files(real_dresses: Path) -> None:
     from privfed.data.surrogate import _FREQUENCIES
 
-    frame = read_table(real_dresses / ATTRIBUTES).frame
+    frame = read_text_table(real_dresses / ATTRIBUTES).frame
     for column, text in _FREQUENCIES.items():
         words = text.split()
         counted = frame[column].replace("", "-").value_counts().to_dict()
@@ -36,7 +36,7 @@ def test_the_surrogates_frequencies_are_the_files(real_dresses: Path) -> None:
 
 
 def test_the_surrogate_repeats_no_id_of_the_file(real_dresses: Path) -> None:
-    frame = read_table(real_dresses / ATTRIBUTES).frame
+    frame = read_text_table(real_dresses / ATTRIBUTES).frame
     assert not set(frame["Dress_ID"]) & set(surrogate_tables()[0]["Dress_ID"])
 
 

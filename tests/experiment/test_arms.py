@@ -11,7 +11,7 @@ import pytest
 from privfed.data import split_parties
 from privfed.errors import ConfigError
 from privfed.experiment import Arm, Job, Run, Settings, choose_arms, party_names
-from privfed.experiment.deal import Deal
+from privfed.experiment.partitioned import PartitionedData
 from tests.experiment.mini import surrogate
 
 TRAINS = ("party", "all", "pooled", "nobody")
@@ -74,7 +74,9 @@ def test_the_command_lines_arms_are_some_of_these() -> None:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], Run]:
     """One round of each, on the surrogate's rows among two."""
     settings, data = Settings(delta=1e-4), surrogate()
-    deal = Deal(settings, data, split_parties(data, "overlapping", seed=0), exposure=None)
+    deal = PartitionedData(
+        settings, data, split_parties(data, "overlapping", seed=0), exposure=None
+    )
     folder: Path = tmp_path_factory.mktemp("arms")
     found = {}
     for kinds in sorted(RUNS):

@@ -12,7 +12,7 @@ import pytest
 
 from privfed.data import load_dataset
 from privfed.errors import ConfigError
-from privfed.experiment import Settings, deal
+from privfed.experiment import Settings, partitioned
 from privfed.training import SecureAveraging
 from tests.experiment.mini import Progress, outcome, run_mini, surrogate
 
@@ -131,7 +131,7 @@ def test_private_arms_send_no_weights(tmp_path: Path, monkeypatch: pytest.Monkey
             super().__init__(*arguments, **settings)
             made.append(self)
 
-    monkeypatch.setattr(deal, "SecureAveraging", Watched)
+    monkeypatch.setattr(partitioned, "SecureAveraging", Watched)
     settings = dataclasses.replace(
         ONE, arms=("federated-he", "federated-he-dp"), private_rounds=1, epsilons=(8.0,)
     )

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from privfed import secagg
 from privfed.keys import Identity
-from privfed.secagg.rounds import Round
+from privfed.secagg.rounds import RoundID
 from tests.places import VECTORS
 
 GOLDEN = VECTORS / "secagg_wire_v1.json"
@@ -106,7 +106,7 @@ def main() -> None:
     params = parameters(pairwise_masks=True, scheme="packed")
     encryptor = secagg.Encryptor(params, secagg.generate_keys(params), first)
     assert encryptor._masks  # noqa: SLF001  (the mask itself is recorded)
-    mask = encryptor._masks.words(b"golden name", Round.of(params, 1, None), 100, 2**39)  # noqa: SLF001  (the mask itself is recorded)
+    mask = encryptor._masks.words(b"golden name", RoundID.of(params, 1, None), 100, 2**39)  # noqa: SLF001  (the mask itself is recorded)
     key = secagg.SecretKey(hashlib.sha256(b"golden key").digest(), params.fingerprint)
     vectors = {
         "source": "written by tests/secagg/make_golden.py of privfed 0.1.0 with TenSEAL 0.3.18",

@@ -96,7 +96,7 @@ class Round(secagg.Simulation):
         weights: Sequence[int | None] | None = None,
         round_id: int = 1,
         **more: Any,
-    ) -> secagg.Result:
+    ) -> secagg.MeanResult:
         uploads = self.uploads(sent, weights, round_id, **more)
         return self.decryptor.decrypt(self.total(uploads, round_id), round_id)
 

@@ -43,7 +43,7 @@ class Job:
             server.add(upload)
         return server.total()
 
-    def round(self, round_id: int) -> tuple[bytes, list[secagg.Result]]:
+    def round(self, round_id: int) -> tuple[bytes, list[secagg.MeanResult]]:
         total = self.total(self.uploads(), round_id)
         return total, [party.open(total) for party in self.parties]
 
@@ -52,13 +52,13 @@ class Job:
         return cast(dict[str, Any], json.loads((self.folder / "rounds.json").read_text()))
 
 
-def mean_of(result: secagg.Result | secagg.IntegerResult) -> dict[str, np.ndarray]:
-    assert isinstance(result, secagg.Result)
+def mean_of(result: secagg.MeanResult | secagg.IntegerResult) -> dict[str, np.ndarray]:
+    assert isinstance(result, secagg.MeanResult)
     return result.mean
 
 
-def arrays_of(result: secagg.Result | secagg.IntegerResult) -> dict[str, np.ndarray]:
-    return result.mean if isinstance(result, secagg.Result) else result.sums
+def arrays_of(result: secagg.MeanResult | secagg.IntegerResult) -> dict[str, np.ndarray]:
+    return result.mean if isinstance(result, secagg.MeanResult) else result.sums
 
 
 def same(left: Arrays, right: Arrays) -> bool:

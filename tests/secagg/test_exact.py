@@ -19,7 +19,7 @@ from privfed.secagg.schemes import Packed
 from tests.secagg.parties import Round, expected_mean, parameters
 
 KEY = SecretKey.generate(bytes(32))
-READING_ERROR = 4  # of the key product, see privfed.he.seal.zeros.Reader
+READING_ERROR = 4  # of the key product, see privfed.he.seal.zeros.KeyMultiplier
 SETTINGS = [
     (bits, clients)
     for bits in (6, 8, 12, 16, 20, 24, 32)

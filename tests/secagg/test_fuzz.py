@@ -84,7 +84,7 @@ class Target:
         self.total = self.parties.total(self.uploads)
         self.honest = self._decrypt(self.total).mean
 
-    def _decrypt(self, total: bytes) -> secagg.Result:
+    def _decrypt(self, total: bytes) -> secagg.MeanResult:
         return secagg.Decryptor(self.params, self.parties.key).decrypt(total, 1)
 
     def upload(self, data: bytes, hostile: bool) -> str:

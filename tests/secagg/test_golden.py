@@ -9,7 +9,7 @@ import pytest
 
 from privfed import secagg
 from privfed.secagg import wire
-from privfed.secagg.rounds import Round
+from privfed.secagg.rounds import RoundID
 from tests.secagg import make_golden
 
 VECTORS = json.loads(make_golden.GOLDEN.read_text())
@@ -30,7 +30,7 @@ def test_identities_and_masks() -> None:
     params = make_golden.parameters(pairwise_masks=True, scheme="packed")
     encryptor = secagg.Encryptor(params, secagg.generate_keys(params), parties[0])
     assert encryptor._masks  # noqa: SLF001  (the mask itself is recorded)
-    mask = encryptor._masks.words(b"golden name", Round.of(params, 1, None), 100, 2**39)  # noqa: SLF001  (as above)
+    mask = encryptor._masks.words(b"golden name", RoundID.of(params, 1, None), 100, 2**39)  # noqa: SLF001  (as above)
     assert hashlib.sha256(mask.astype("<u8").tobytes()).hexdigest() == VECTORS["mask_sha256"]
 
 

@@ -23,8 +23,8 @@ SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 def test_exports() -> None:
     assert sorted(secagg.__all__) == [
         "Aggregator", "Decryptor", "Encryptor", "Identity", "IntegerResult", "Keyring", "Layout",
-        "Parameters", "Party", "PublicIdentity", "Result", "SecretKey", "Simulation", "Traffic",
-        "generate_identity", "generate_keys", "open_key", "seal_key", "simulate",
+        "MeanResult", "Parameters", "Party", "PublicIdentity", "RoundCost", "SecretKey",
+        "Simulation", "generate_identity", "generate_keys", "open_key", "seal_key", "simulate",
     ]  # fmt: skip
     assert all(hasattr(secagg, name) for name in secagg.__all__)
 

@@ -151,7 +151,7 @@ def share(
 
 def run_round(
     params: secagg.Parameters, rings: list[Keyring], round_id: int = 1
-) -> list[secagg.Result]:
+) -> list[secagg.MeanResult]:
     aggregator = secagg.Aggregator(params, round_id)
     for ring, update in zip(rings, updates(len(rings), SHAPES), strict=True):
         encryptor = secagg.Encryptor(params, ring.key(), ring.identity)

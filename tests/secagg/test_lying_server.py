@@ -69,7 +69,7 @@ def test_a_lying_server_reads_signs_of_the_key_from_summed_totals_under_masks() 
     parties = Round.of(params)
     one = np.zeros(RING_DEGREE, np.uint64)
     one[0] = 2**20
-    reader = zeros.Reader(zeros.cached_key(parties.key))
+    reader = zeros.KeyMultiplier(zeros.cached_key(parties.key))
     product = reader.product(zeros.from_second_half(one))
     is_one = np.abs(product.view(np.int64) - 2**20)[:TESTED] < 10
 

@@ -19,7 +19,7 @@ from privfed.errors import (
 from privfed.he import planes, rlwe
 from privfed.he.packing import MODULUS, MODULUS_BITS, pack
 from privfed.secagg import rounds, wire
-from privfed.secagg.schemes import Packed, Zero, batched, packed, reference
+from privfed.secagg.schemes import Packed, ZeroEncryption, batched, packed, reference
 from tests.secagg.parties import Arrays, Round, expected_mean, parameters, updates
 
 SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
@@ -170,7 +170,7 @@ def test_of_a_masked_message_only_the_sum_mod_t_matters(bits: int) -> None:
     shift = pack(values[0], chosen) - pack(values[1], chosen)
     masks = mask, (mask + shift) & np.uint64(2**chosen.plain_bits - 1)
     sealed = {
-        scheme.seal(key, Zero(words.copy(), b"", mask=each), value)
+        scheme.seal(key, ZeroEncryption(words.copy(), b"", mask=each), value)
         for each, value in zip(masks, values, strict=True)
     }
     assert len(sealed) == 1
@@ -182,7 +182,7 @@ def test_masks_are_fresh_for_each_round_part_and_cohort() -> None:
     masks = parties.encryptors[0]._masks
     assert masks
     one, two, fewer = (
-        rounds.Round.of(params, number, cohort)
+        rounds.RoundID.of(params, number, cohort)
         for number, cohort in ((1, None), (2, None), (1, (0, 1, 2)))
     )
     name = parties.encryptors[0]._agreed(one, 0)
@@ -205,7 +205,7 @@ def test_masks_of_a_cohort_cancel_and_of_fewer_do_not(
     params = parameters(5, SHAPES, pairwise_masks=True)
     parties = Round.of(params)
     places = cohort or range(5)
-    one = rounds.Round.of(params, 1, cohort)
+    one = rounds.RoundID.of(params, 1, cohort)
     masks = [parties.encryptors[place]._masks for place in places]
     words = [each.words(b"name", one, 40_000, modulus) for each in masks if each]
     assert max(each.max() for each in words) < modulus

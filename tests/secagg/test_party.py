@@ -175,7 +175,7 @@ def test_another_process_gets_the_result_that_was_kept(tmp_path: Path, kind: str
         job.sent = [{name: np.full(shape, 5) for name, shape in SHAPES.items()} for _ in range(3)]
         pairs = zip(job.parties, job.sent, strict=True)
         total = job.total([party.encrypt_integers(each) for party, each in pairs], 1)
-        first: secagg.Result | secagg.IntegerResult = job.parties[0].open_sums(total)
+        first: secagg.MeanResult | secagg.IntegerResult = job.parties[0].open_sums(total)
         arrays = arrays_of(first)
         assert all((array == 15).all() for array in arrays.values())
     else:
@@ -189,7 +189,7 @@ def test_another_process_gets_the_result_that_was_kept(tmp_path: Path, kind: str
         check=True, capture_output=True, text=True,
     ).stdout.splitlines()  # fmt: skip
     assert printed[0].split() == ["1", first.transcript.hex(), *first.senders]
-    if isinstance(first, secagg.Result):
+    if isinstance(first, secagg.MeanResult):
         assert float(printed[1]) == first.max_error
     with np.load(tmp_path / "again.npz") as again:
         assert same(again, arrays)
@@ -202,7 +202,7 @@ def test_another_process_gets_the_result_that_was_kept(tmp_path: Path, kind: str
 
 def opening(
     party: secagg.Party, total: bytes | Iterator[bytes], kind: str
-) -> secagg.Result | secagg.IntegerResult:
+) -> secagg.MeanResult | secagg.IntegerResult:
     return party.open(total) if kind == "mean" else party.open_sums(total)
 
 

@@ -84,7 +84,7 @@ class Life:
     def open(self, party: secagg.Party, round_id: int) -> None:
         total = self.total(bytes.fromhex(self.said("sent")[round_id]["upload"]), round_id)
         if round_id == 2:
-            result: secagg.Result | secagg.IntegerResult
+            result: secagg.MeanResult | secagg.IntegerResult
             result = summed = party.open_sums(self.given(total), round_id=2)
             assert all((array == 14).all() for array in summed.sums.values())
         else:

@@ -30,7 +30,7 @@ def test_the_mean_is_numpys_and_a_total_is_decrypted_once(
 
     def counted(
         self: secagg.Decryptor, total: bytes, round_id: int, cohort: Sequence[int] | None = None
-    ) -> secagg.Result:
+    ) -> secagg.MeanResult:
         opened.append(round_id)
         return decrypt(self, total, round_id, cohort)
 

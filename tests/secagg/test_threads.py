@@ -163,7 +163,7 @@ def test_threads_that_open_one_total_get_one_result(tmp_path: Path) -> None:
         uploads = [each.encrypt(update) for each, update in zip(parties, sent, strict=True)]
         total = secagg.simulation.serve(params, round_id, uploads)
 
-        def opened(number: int, total: bytes = total) -> secagg.Result:
+        def opened(number: int, total: bytes = total) -> secagg.MeanResult:
             return parties[number % 2].open(total)
 
         results = together(8, opened)

@@ -8,7 +8,7 @@ loaded by the first call that needs it.
 from privfed.errors import LayoutError
 from privfed.he.seal.batches import Batches, CKKSBatches, SlotBatches, Template
 from privfed.he.seal.zeros import (
-    Reader,
+    KeyMultiplier,
     cached_key,
     encrypt_zeros,
     expand_sum,
@@ -31,7 +31,7 @@ def is_known() -> bool:
 __all__ = [
     "Batches",
     "CKKSBatches",
-    "Reader",
+    "KeyMultiplier",
     "SlotBatches",
     "Template",
     "cached_key",

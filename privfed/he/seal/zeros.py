@@ -33,7 +33,7 @@ from privfed.keys import SecretKey
 
 _METADATA_BYTES = 73  # parms id 32, NTT flag 1, five 8-byte fields
 _POLY_BYTES = RING_DEGREE * 8
-_READ_BITS = 57  # plain modulus of the context through which products are read: see `Reader`
+_READ_BITS = 57  # plain modulus of the context through which products are read: see `KeyMultiplier`
 
 
 @cache
@@ -132,7 +132,7 @@ def from_second_half(c1: Words) -> Any:
     return _ciphertext(_metadata() + framed(words))
 
 
-class Reader:
+class KeyMultiplier:
     """Reads c1 * s mod q off SEAL's decryptor.
 
     Decrypting (0, c1) with plain modulus 2^57 gives c1*s * 2^57/q to the nearest integer, which
@@ -158,7 +158,7 @@ class Reader:
 
 def products(key: Any, columns: Sequence[Sequence[bytes]]) -> Words:
     """Return sum(c1) * s mod q, block after block, for the seeds of each block."""
-    reader = Reader(key)
+    reader = KeyMultiplier(key)
     return np.concatenate([reader.product(expand_sum(seeds)) for seeds in columns])
 
 
@@ -189,7 +189,7 @@ def _check_zeros(key: Any) -> None:
         doubled = expand_sum([seed, seed])
         once = from_second_half(second_half(expand_sum([seed])))
         for times, ciphertext in ((2, doubled), (1, once)):
-            phase = reduce(c0 * np.uint64(times) + Reader(key).product(ciphertext))
+            phase = reduce(c0 * np.uint64(times) + KeyMultiplier(key).product(ciphertext))
             noise = np.minimum(phase, np.uint64(MODULUS) - phase)
             if c0.max() >= MODULUS or noise.max() > times * FRESH_NOISE + 4 or not noise.any():
                 raise LayoutError("an encryption of zero does not decrypt to zero")

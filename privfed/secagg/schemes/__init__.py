@@ -1,7 +1,7 @@
 """The schemes behind one interface; `scheme_of` picks the one that the parameters name."""
 
 from privfed.secagg.parameters import Parameters
-from privfed.secagg.schemes.base import Accumulator, Scheme, Zero
+from privfed.secagg.schemes.base import Accumulator, Scheme, ZeroEncryption
 from privfed.secagg.schemes.packed import Packed
 from privfed.secagg.schemes.reference import Reference
 
@@ -17,4 +17,4 @@ def scheme_of(params: Parameters) -> Scheme:
     return Slots(params.packing) if params.scheme == "slots" else CKKS(params.packing)
 
 
-__all__ = ["Accumulator", "Packed", "Reference", "Scheme", "Zero", "scheme_of"]
+__all__ = ["Accumulator", "Packed", "Reference", "Scheme", "ZeroEncryption", "scheme_of"]

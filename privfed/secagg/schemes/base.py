@@ -16,7 +16,7 @@ from psi.storage import Process
 
 
 @dataclass(eq=False)
-class Zero:
+class ZeroEncryption:
     """Randomness of one part, made ahead: good for one message, in the process that made it.
 
     Used twice, it would show the difference of two messages.
@@ -103,10 +103,10 @@ class Scheme(Protocol):
     def words(self, values: int) -> int:
         """Return how many words of mask a part takes."""
 
-    def prepare(self, key: SecretKey, values: int) -> Zero:
+    def prepare(self, key: SecretKey, values: int) -> ZeroEncryption:
         """Return what can be computed before the message is known."""
 
-    def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
+    def seal(self, key: SecretKey, zero: ZeroEncryption, values: Integers) -> bytes:
         """Return the payload that hides `values`.
 
         Where the zero carries a mask, message and mask are added mod t before anything else:

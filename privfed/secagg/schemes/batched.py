@@ -21,7 +21,7 @@ from privfed.errors import DecodeError
 from privfed.he import Integers, Packing, pack, unpack
 from privfed.he.seal import Batches, CKKSBatches, SlotBatches, Template
 from privfed.keys import SecretKey
-from privfed.secagg.schemes.base import Zero
+from privfed.secagg.schemes.base import ZeroEncryption
 
 _BLOCKS_PER_PART = 64
 _CKKS_CHECKS = 8
@@ -70,9 +70,9 @@ class _Batched:
 
     total_bytes = partial_bytes
 
-    def prepare(self, key: SecretKey, values: int) -> Zero:
+    def prepare(self, key: SecretKey, values: int) -> ZeroEncryption:
         """Return an empty one: these schemes encrypt when the message is known."""
-        return Zero(np.empty(0, np.uint64), b"")
+        return ZeroEncryption(np.empty(0, np.uint64), b"")
 
     def _key(self, key: SecretKey) -> Any:
         return self._batches.key(key, self.name.encode())
@@ -137,7 +137,7 @@ class Slots(_Batched):
         """Return the slots of a part."""
         return self._packing.coefficients(values)
 
-    def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
+    def seal(self, key: SecretKey, zero: ZeroEncryption, values: Integers) -> bytes:
         """Return ciphertexts of the lanes mod the prime."""
         zero.take()
         # Lanes come as two's complement mod 2^k; the prime wants -x as prime - x.
@@ -178,7 +178,7 @@ class CKKS(_Batched):
         """Return the slots of a part, checks included."""
         return values + _CKKS_CHECKS
 
-    def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
+    def seal(self, key: SecretKey, zero: ZeroEncryption, values: Integers) -> bytes:
         """Return ciphertexts of the values as shares of the range."""
         zero.take()
         slots = np.zeros(self.words(len(values)))

@@ -24,7 +24,7 @@ from privfed.he import (
     unpack,
 )
 from privfed.keys import SecretKey
-from privfed.secagg.schemes.base import Zero
+from privfed.secagg.schemes.base import ZeroEncryption
 
 _BLOCKS_PER_PART = 256
 _SEED_BYTES = 64
@@ -70,12 +70,12 @@ class Packed:
         cut = planes.size_bytes(self.words(values), self._packing.download_bits)
         return cut + self._c1_bytes(values)
 
-    def prepare(self, key: SecretKey, values: int) -> Zero:
+    def prepare(self, key: SecretKey, values: int) -> ZeroEncryption:
         """Return fresh encryptions of zero for one part."""
         words, seeds = seal.encrypt_zeros(seal.cached_key(key), self._blocks(values))
-        return Zero(words[: self.words(values)], seeds)
+        return ZeroEncryption(words[: self.words(values)], seeds)
 
-    def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
+    def seal(self, key: SecretKey, zero: ZeroEncryption, values: Integers) -> bytes:
         """Return the cut c0 that hides `values`."""
         c0, packing = zero.take(), self._packing
         messages = pack(values, packing)
@@ -126,7 +126,7 @@ class Packed:
 
     def _from_summed(self, key: SecretKey, data: memoryview, values: int) -> Words:
         c1 = rlwe.reduce(planes.decode(data, self._blocks(values) * RING_DEGREE, MODULUS_BITS))
-        reader = seal.Reader(seal.cached_key(key))
+        reader = seal.KeyMultiplier(seal.cached_key(key))
         blocks = c1.reshape(-1, RING_DEGREE)
         read = [reader.product(seal.from_second_half(block)) for block in blocks]
         return np.concatenate(read)[: self.words(values)]

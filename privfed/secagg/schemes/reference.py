@@ -6,7 +6,7 @@ import numpy as np
 
 from privfed.he import Integers, Packing, pack, planes, unpack
 from privfed.keys import SecretKey
-from privfed.secagg.schemes.base import Zero
+from privfed.secagg.schemes.base import ZeroEncryption
 
 _VALUES_PER_PART = 2**20
 
@@ -36,11 +36,11 @@ class Reference:
 
     partial_bytes = total_bytes = payload_bytes
 
-    def prepare(self, key: SecretKey, values: int) -> Zero:
+    def prepare(self, key: SecretKey, values: int) -> ZeroEncryption:
         """Return a zero that hides nothing."""
-        return Zero(np.zeros(self.words(values), np.uint64), b"")
+        return ZeroEncryption(np.zeros(self.words(values), np.uint64), b"")
 
-    def seal(self, key: SecretKey, zero: Zero, values: Integers) -> bytes:
+    def seal(self, key: SecretKey, zero: ZeroEncryption, values: Integers) -> bytes:
         """Return the coefficients themselves."""
         coefficients = zero.take()
         coefficients += pack(values, self._packing)

@@ -12,10 +12,10 @@ __all__ = [
     "MOST_ITEMS",
     "ROW_BYTES",
     "TRANSFERS",
-    "Layout",
+    "SessionSizes",
     "bins_for",
     "bucket_items",
-    "tag_bytes",
+    "kkrt_tag_bytes",
 ]
 
 HASHES = 3
@@ -31,7 +31,7 @@ _OVERFLOW_BITS = 44
 
 
 @dataclass(frozen=True)
-class Layout:
+class SessionSizes:
     """The sizes of one session.
 
     Attributes:
@@ -64,7 +64,7 @@ class Layout:
             sender_items=bucket_items(n_sender, buckets),
             bins=bins,
             rows=-(-(bins + _CONFIRMATIONS) // 64) * 64,
-            tag_bytes=tag_bytes(n_receiver, n_sender),
+            tag_bytes=kkrt_tag_bytes(n_receiver, n_sender),
         )
 
 
@@ -93,7 +93,7 @@ def bins_for(n_items: int, buckets: int = 1) -> int:
     return max(fewest, HASHES * -(-n_items * numerator // (HASHES * denominator)))
 
 
-def tag_bytes(n_receiver: int, n_sender: int) -> int:
+def kkrt_tag_bytes(n_receiver: int, n_sender: int) -> int:
     """Return a tag's length: two different items share one with probability at most 2^-42.
 
     Each of the receiver's items is compared with one tag of each of the sender's.

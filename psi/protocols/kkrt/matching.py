@@ -6,10 +6,10 @@ from numpy.typing import NDArray
 from psi import kernels
 from psi.errors import RepeatedElementError
 
-__all__ = ["matching_rows"]
+__all__ = ["matching_tags"]
 
 
-def matching_rows(
+def matching_tags(
     theirs: NDArray[np.uint8], own: NDArray[np.uint8]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the rows of both lists that hold the same tag; tags are compared in full.

@@ -38,8 +38,8 @@ from psi.protocols.conversation import Progress
 from psi.protocols.kkrt.buckets import DIGEST_BYTES, Buckets
 from psi.protocols.kkrt.extension import Columns, receive_rows, send_rows
 from psi.protocols.kkrt.hashing import SessionHashes
-from psi.protocols.kkrt.layout import HASHES, MOST_ITEMS, ROW_BYTES, TRANSFERS, Layout
-from psi.protocols.kkrt.matching import matching_rows
+from psi.protocols.kkrt.layout import HASHES, MOST_ITEMS, ROW_BYTES, TRANSFERS, SessionSizes
+from psi.protocols.kkrt.matching import matching_tags
 from psi.protocols.messages import FRAME_BYTES, MessageType
 from psi.protocols.parameters import Parameters
 from psi.protocols.party import MAC_BYTES, Party, expect_shape
@@ -122,7 +122,7 @@ class _KKRTParty(Party):
         """Derive all that both sides can derive once both hellos are in."""
         self._hashes = SessionHashes(self._identity)
         sizes = len(self._items), self._peer_items()
-        self._layout = Layout.of(*(sizes if self.speaks_first else sizes[::-1]))
+        self._layout = SessionSizes.of(*(sizes if self.speaks_first else sizes[::-1]))
 
     def _take_bucket(self, room: int) -> tuple[Rows, Bytes]:
         """Return the numbers and digests of the items in the bucket that is due.
@@ -246,7 +246,7 @@ class Receiver(_KKRTParty):
         """Return the sender's rows of a bucket that match, in order, and our item of each."""
         rows, found = [], []
         for index, (own, places) in enumerate(zip(self._own_tags, self._own_places, strict=True)):
-            theirs, ours = matching_rows(columns[:, index], own)
+            theirs, ours = matching_tags(columns[:, index], own)
             rows.append(theirs)
             found.append(places[ours])
         their_rows, own_items = np.concatenate(rows), np.concatenate(found)

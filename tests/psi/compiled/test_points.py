@@ -27,7 +27,7 @@ import numba
 from numba.core import config
 
 from psi.compiled import ristretto_code
-from psi.compiled.compiling import compiled, fingerprint
+from psi.compiled.compiling import code_fingerprint, compiled
 from psi.compiled.field import P
 from psi.compiled.field_32 import Element32
 from psi.compiled.field_52 import Element52
@@ -303,7 +303,7 @@ def test_other_sources_are_compiled_afresh(tmp_path: Path) -> None:
         return module_from_spec(spec)
 
     one, same, other = module("one", "1"), module("same", "1"), module("other", "2")
-    assert fingerprint(one) == fingerprint(same) != fingerprint(other)
+    assert code_fingerprint(one) == code_fingerprint(same) != code_fingerprint(other)
 
     def loaded(source: int) -> int:
         """From the cache, rather than compiled."""

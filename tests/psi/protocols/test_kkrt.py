@@ -20,8 +20,8 @@ from psi.protocols.kkrt import Receiver, Sender
 from psi.protocols.kkrt.buckets import Buckets
 from psi.protocols.kkrt.extension import Columns, receive_rows, send_rows
 from psi.protocols.kkrt.hashing import SessionHashes
-from psi.protocols.kkrt.layout import TRANSFERS, Layout, bins_for
-from psi.protocols.kkrt.matching import matching_rows
+from psi.protocols.kkrt.layout import TRANSFERS, SessionSizes, bins_for
+from psi.protocols.kkrt.matching import matching_tags
 from psi.protocols.padding import padded
 from psi.tables.keys import index_keys
 from psi.tables.normalise import Normaliser
@@ -198,14 +198,14 @@ def test_hashes_of_two_sessions_differ() -> None:
 
 def test_matching_notices_tags_that_occur_twice() -> None:
     tags = np.random.default_rng(3).integers(0, 256, (50, 11), np.uint8)
-    rows, found = matching_rows(tags, tags[[7, 3]])
+    rows, found = matching_tags(tags, tags[[7, 3]])
     assert (rows.tolist(), found.tolist()) == ([3, 7], [1, 0])
     tags[20] = tags[30]
     with pytest.raises(RepeatedElementError):
-        matching_rows(tags, tags[:2])
+        matching_tags(tags, tags[:2])
     tags[20, -1] ^= 1  # the same first 8 bytes are not the same tag
-    assert matching_rows(tags, tags[[20]])[0].tolist() == [20]
-    assert [len(part) for part in matching_rows(tags[:0], tags[:2])] == [0, 0]
+    assert matching_tags(tags, tags[[20]])[0].tolist() == [20]
+    assert [len(part) for part in matching_tags(tags[:0], tags[:2])] == [0, 0]
 
 
 # -- several buckets ----------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_buckets_change_no_result(
     left: list[bytes], right: list[bytes], room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(room, monkeypatch)
-    assert Layout.of(len(left), len(right)).buckets == 4
+    assert SessionSizes.of(len(left), len(right)).buckets == 4
     check_sets(left, right)
 
 
@@ -236,7 +236,7 @@ def test_messages_of_buckets_depend_on_sizes_only() -> None:
         return [len(message) for message in run(Receiver(left), Sender(right))]
 
     others = [b"x" + item for item in MANY]
-    layout = Layout.of(3000, 3000)
+    layout = SessionSizes.of(3000, 3000)
     found = lengths(MANY, MANY)
     assert found == lengths(others, others[::-1])
     assert found[4:-2] == [FRAME_AND_MAC + 64 * layout.rows, FRAME_AND_MAC + 3 * layout.tag_bytes

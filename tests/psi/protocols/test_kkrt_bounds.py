@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from psi.protocols.kkrt.layout import Layout, bins_for, bucket_items, tag_bytes
+from psi.protocols.kkrt.layout import SessionSizes, bins_for, bucket_items, kkrt_tag_bytes
 
 LARGEST = 1 << 27
 SIZES = sorted(
@@ -86,12 +86,14 @@ def test_some_bucket_overflows_with_at_most_2_to_the_minus_44(buckets: int, mean
 
 
 def test_one_bucket_for_each_131072_items() -> None:
-    assert Layout.of(1 << 17, 1 << 17).buckets == 1
-    assert Layout.of(1 << 17, 1 << 17).sender_items == 1 << 17
-    assert Layout.of((1 << 17) + 1, 3).buckets == Layout.of(3, (1 << 17) + 1).buckets == 2
-    assert Layout.of(1 << 20, 1 << 20).buckets == 8
-    assert Layout.of(LARGEST, 1).buckets == 1024
-    large = Layout.of(1 << 20, 1 << 20)
+    assert SessionSizes.of(1 << 17, 1 << 17).buckets == 1
+    assert SessionSizes.of(1 << 17, 1 << 17).sender_items == 1 << 17
+    assert (
+        SessionSizes.of((1 << 17) + 1, 3).buckets == SessionSizes.of(3, (1 << 17) + 1).buckets == 2
+    )
+    assert SessionSizes.of(1 << 20, 1 << 20).buckets == 8
+    assert SessionSizes.of(LARGEST, 1).buckets == 1024
+    large = SessionSizes.of(1 << 20, 1 << 20)
     assert 1 << 17 < large.sender_items == large.receiver_items < 1.03 * (1 << 17)
     assert large.rows % 64 == 0
     assert large.rows - large.bins >= 128
@@ -100,12 +102,12 @@ def test_one_bucket_for_each_131072_items() -> None:
 @pytest.mark.parametrize("n1", [0, 1, 500, 1 << 20, LARGEST])
 @pytest.mark.parametrize("n2", [0, 1, 500, 1 << 20, LARGEST])
 def test_everything_together_fails_with_less_than_2_to_the_minus_40(n1: int, n2: int) -> None:
-    layout = Layout.of(n1, n2)
+    layout = SessionSizes.of(n1, n2)
     # Dummies count as items here.
     pairs = layout.buckets * layout.receiver_items * layout.sender_items
     tags = pairs / 2 ** (8 * layout.tag_bytes)
     assert tags <= 2**-42
-    assert layout.tag_bytes == tag_bytes(n1, n2)
+    assert layout.tag_bytes == kkrt_tag_bytes(n1, n2)
     digests = (n1 + n2) ** 2 / 2**129
     codes = 2 ** log2_of_close_codes(3 * n2) if n2 else 0
     assert codes < 2**-65

@@ -70,7 +70,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Deal:
+class PartitionedData:
     """Who has which rows, and what intersection said of them; None where the data has no IDs."""
 
     settings: Settings

@@ -20,7 +20,7 @@ Rows = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Deal:
+class PartitionedRows:
     """Who has which rows with one seed, and what is trained on them.
 
     Attributes:
@@ -43,12 +43,12 @@ class Deal:
 
 
 @functools.cache
-def deal(dataset: Dataset, split: Split, parties: int, seed: int) -> Deal:
+def partition(dataset: Dataset, split: Split, parties: int, seed: int) -> PartitionedRows:
     """Split the rows, and find by private set intersection where each unit's rows lie."""
     held = split_parties(dataset, split, parties=parties, seed=seed, align=PSIAligner())
     unit = "one row"
     placements = tuple(tuple(int(i == p) for i in range(parties)) for p in range(parties))
-    # Where no ID repeats and no row is dealt twice, there is nothing to intersect.
+    # Where no ID repeats and no row is partitioned twice, there is nothing to intersect.
     if dataset.ids is not None and (
         split != "disjoint" or len(np.unique(dataset.ids)) < len(dataset)
     ):
@@ -61,7 +61,7 @@ def deal(dataset: Dataset, split: Split, parties: int, seed: int) -> Deal:
     inputs, classes = dataset.encoder.num_features, len(dataset.class_names)
     papers = dataset.kind not in ("digits", "breast-cancer")
     build = functools.partial(paper_network if papers else nn.Linear, inputs, classes)
-    return Deal(
+    return PartitionedRows(
         seed=seed,
         rows=tuple(rows(party.train) for party in held),
         test=rows(np.concatenate([party.test for party in held])),
