@@ -175,6 +175,7 @@ def test_parties_and_a_table_of_ones_own(privfed: Command, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("always::privfed.errors.PrivacyWarning")
 def test_a_delta_that_publishes_a_row_is_warned_of_in_a_line(
     privfed: Command, tmp_path: Path
 ) -> None:

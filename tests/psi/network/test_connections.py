@@ -40,7 +40,7 @@ from psi.network import (
 )
 from psi.network.terms import MOST_TERMS_BYTES
 from psi.protocols.conversation import PEER
-from psi.sessions import PairChoice
+from psi.sessions import GroupChoice, PairChoice, TableSession
 from tests.waiting import LONG_SECONDS
 
 SIDE = """
@@ -71,7 +71,7 @@ try:
                 {"serve": ["a", "b", "c"], "join": ["c", "x", "b", "y"]}[side],
                 PairChoice(side=side, learn=question),
             )
-            took = connection.converse(session.party, session.terms, timeout_seconds=LONG_SECONDS)
+            took = connection.converse(session.party, session.terms)
             columns, found = session.outcome(None, numbers=True)
             first, *_ = columns.values()
             tell(question, sorted(map(int, first)), took.bytes_sent, took.bytes_received)
