@@ -16,7 +16,7 @@ from privfed.report import cost, gains, page, paper, pictures, privacy, tables, 
 from privfed.report.findings import findings
 from privfed.report.view import ROLES, View
 
-__all__ = ["SECTIONS", "Part", "Section", "rendered"]
+__all__ = ["SECTIONS", "RenderedSection", "Section", "rendered"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Part:
+class RenderedSection:
     """A section of one page: its anchor, its link and its content."""
 
     name: str
@@ -43,7 +43,7 @@ class Part:
     body: Markup
 
 
-def rendered(view: View) -> list[Part]:
+def rendered(view: View) -> list[RenderedSection]:
     """Return the parts that have something to show of these results."""
     common = {
         "view": view,
@@ -62,7 +62,7 @@ def rendered(view: View) -> list[Part]:
         values = section.values(view)
         if values is not None:
             body = page.part(f"sections/{section.name}.html.j2", {**common, **values})
-            parts.append(Part(section.name, section.link, body))
+            parts.append(RenderedSection(section.name, section.link, body))
     return parts
 
 
