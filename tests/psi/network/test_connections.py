@@ -66,6 +66,7 @@ try:
     with opening as connection:
         for question in asked:
             if question == "die":
+                sys.stdin.readline()
                 os._exit(9)
             session = TableSession.prepare(
                 {"serve": ["a", "b", "c"], "join": ["c", "x", "b", "y"]}[side],
@@ -91,6 +92,7 @@ class Sides:
     def start(self, side: str, *asked: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-c", SIDE, side, str(self.folder), self.address, *asked],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -101,9 +103,21 @@ class Sides:
         return process
 
     def held(self, serving: tuple[str, ...], joining: tuple[str, ...]) -> list[list[str]]:
-        """What both sides say, line by line."""
+        """What both sides say, line by line; one dies when the other has said its first."""
         processes = self.start("serve", *serving), self.start("join", *joining)
-        said = [process.communicate(timeout=LONG_SECONDS)[0].splitlines() for process in processes]
+        begun = ["", ""]
+        for number, asked in enumerate((serving, joining)):
+            if "die" in asked:
+                dying, other = processes[number], processes[1 - number]
+                assert other.stdout is not None
+                assert dying.stdin is not None
+                begun[1 - number] = other.stdout.readline()
+                dying.stdin.write("\n")
+                dying.stdin.flush()
+        said = [
+            (first + process.communicate(timeout=LONG_SECONDS)[0]).splitlines()
+            for first, process in zip(begun, processes, strict=True)
+        ]
         codes = [9 if "die" in asked else 0 for asked in (serving, joining)]
         assert [process.returncode for process in processes] == codes
         return said
