@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from privfed import defaults
 from privfed.cli.asked import command_line, last_parts
 
 
@@ -16,7 +17,7 @@ def audit(
     context: typer.Context,
     data: Annotated[
         str, typer.Option(help="Path of a CSV or XLSX file, “openml”, or “surrogate”.")
-    ] = "surrogate",
+    ] = defaults.SURROGATE,
     dataset: Annotated[
         str | None,
         typer.Option(help="dresses (default), digits, breast-cancer; table with --label."),
@@ -52,7 +53,7 @@ def audit(
 
     console, aside = Console(), Console(stderr=True)
     settings = AuditSettings.short(seed) if quick else AuditSettings(seed=seed)
-    chosen = dataset or ("table" if label else "dresses")
+    chosen = dataset or ("table" if label else defaults.DATASET)
     rows, onehot = (
         load_dataset(chosen, data, encoding=encoding, label=label, id_column=id_column)
         for encoding in ("codes", "onehot")

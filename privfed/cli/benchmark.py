@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from privfed import defaults
 from privfed.cli.asked import command_line, last_parts
 from privfed.errors import ConfigError
 
@@ -16,16 +17,15 @@ if TYPE_CHECKING:
     from privfed.data import Dataset, Encoding
     from privfed.experiment import Settings
 
-_QUICK_ROUNDS = 60
-_PRIVATE_ROUNDS = 20
-_STEPS_A_ROUND = 5
+
+_EPSILONS = ",".join(f"{each:g}" for each in defaults.EPSILONS)
 
 
 def benchmark(
     context: typer.Context,
     data: Annotated[
         str, typer.Option(help="Path of a CSV or XLSX file, “openml”, or “surrogate”.")
-    ] = "surrogate",
+    ] = defaults.SURROGATE,
     dataset: Annotated[
         str | None,
         typer.Option(help="dresses (default), digits, breast-cancer; table with --label."),
@@ -44,7 +44,7 @@ def benchmark(
     ] = None,
     encoding: Annotated[
         str, typer.Option(help="codes (the paper's integer codes) or onehot.")
-    ] = "codes",
+    ] = defaults.ENCODING,
     arms: Annotated[
         str | None,
         typer.Option(
@@ -54,22 +54,24 @@ def benchmark(
         ),
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(help="Federated rounds of one local epoch (500).")
+        int | None, typer.Option(help=f"Federated rounds of one local epoch ({defaults.ROUNDS}).")
     ] = None,
     private_rounds: Annotated[
         int | None,
         typer.Option(
-            help="Rounds of the private arms (20, at most --rounds); five single steps for each "
-            "where every step is a round."
+            help=f"Rounds of the private arms ({defaults.PRIVATE_ROUNDS}, at most --rounds); "
+            f"{defaults.STEPS_PER_PRIVATE_ROUND} single steps for each where every step is a round."
         ),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many seeds: 0, 1, 2 … (5).")] = None,
-    epsilon: Annotated[str, typer.Option(help="ε of the private arms, one run each.")] = "1,3,8",
-    delta: Annotated[float, typer.Option(help="δ of the private arms.")] = 1e-5,
-    parties: Annotated[int, typer.Option(help="How many parties.")] = 2,
+    seeds: Annotated[
+        int | None, typer.Option(help=f"How many seeds: 0, 1, 2 … ({defaults.SEEDS}).")
+    ] = None,
+    epsilon: Annotated[str, typer.Option(help="ε of the private arms, one run each.")] = _EPSILONS,
+    delta: Annotated[float, typer.Option(help="δ of the private arms.")] = defaults.DELTA,
+    parties: Annotated[int, typer.Option(help="How many parties.")] = defaults.PARTIES,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("privfed-report"),
     quick: Annotated[
-        bool, typer.Option("--quick", help=f"One seed and {_QUICK_ROUNDS} rounds.")
+        bool, typer.Option("--quick", help=f"One seed and {defaults.QUICK_ROUNDS} rounds.")
     ] = False,
 ) -> None:
     """Train alone, pooled, federated, encrypted and private; compare; write a report.
@@ -87,9 +89,9 @@ def benchmark(
     from privfed.data import load_dataset
     from privfed.experiment import Settings, jobs  # torch waits until there is work
 
-    total = rounds if rounds is not None else _QUICK_ROUNDS if quick else 500
-    chosen = dataset or ("table" if label else "dresses")
-    private = private_rounds if private_rounds is not None else min(_PRIVATE_ROUNDS, total)
+    total = rounds if rounds is not None else defaults.QUICK_ROUNDS if quick else defaults.ROUNDS
+    chosen = dataset or ("table" if label else defaults.DATASET)
+    private = private_rounds if private_rounds is not None else min(defaults.PRIVATE_ROUNDS, total)
     settings = Settings(
         splits=_listed(
             split or ("overlapping" if chosen == "dresses" and parties == 2 else "disjoint")
@@ -98,8 +100,8 @@ def benchmark(
         arms=_listed(arms) if arms is not None else None,
         rounds=total,
         private_rounds=private,
-        private_steps=_STEPS_A_ROUND * private,
-        seeds=seeds if seeds is not None else 1 if quick else 5,
+        private_steps=defaults.STEPS_PER_PRIVATE_ROUND * private,
+        seeds=seeds if seeds is not None else defaults.QUICK_SEEDS if quick else defaults.SEEDS,
         epsilons=[_number(text) for text in _listed(epsilon)],
         delta=delta,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privfed.cli.words import in_command_words
+from privfed.defaults import CERTIFICATE_DAYS
 from privfed.errors import AuthenticationError, ConfigError
 from psi.storage import check_folder, check_place, read_passphrase, whole_file
 
@@ -30,7 +31,9 @@ Force = Annotated[
 
 
 @app.command()
-def identity(folder: Folder, days: Days = 365, passphrase_file: PassphraseFile = None) -> None:
+def identity(
+    folder: Folder, days: Days = CERTIFICATE_DAYS, passphrase_file: PassphraseFile = None
+) -> None:
     """Make this party's identity and its certificate, for aggregation and for psi."""
     from privfed.secagg import Keyring
 
@@ -40,7 +43,9 @@ def identity(folder: Folder, days: Days = 365, passphrase_file: PassphraseFile =
 
 
 @app.command()
-def certify(folder: Folder, days: Days = 365, passphrase_file: PassphraseFile = None) -> None:
+def certify(
+    folder: Folder, days: Days = CERTIFICATE_DAYS, passphrase_file: PassphraseFile = None
+) -> None:
     """Make a certificate for a keyring that has none, or a new one before it expires."""
     _say_who(_open(folder, passphrase_file).certify(days=days))
     _say_whom_to_give(folder)

@@ -14,11 +14,12 @@ from privfed.data.codebook import CLASS_NAMES, DRESSES
 from privfed.data.dataset import Dataset, assemble
 from privfed.data.encoding import Encoder, Encoding
 from privfed.data.files import frame_sha256, read_text_table
-from privfed.data.surrogate import SURROGATE, surrogate_tables
+from privfed.data.surrogate import surrogate_tables
+from privfed.defaults import ENCODING, SURROGATE
 
 
 def load_dresses(
-    data: str | os.PathLike[str] = SURROGATE, *, encoding: Encoding = "codes"
+    data: str | os.PathLike[str] = SURROGATE, *, encoding: Encoding = ENCODING
 ) -> Dataset:
     """Load the dress data.
 

@@ -9,16 +9,16 @@ from privfed.data.dresses import load_dresses
 from privfed.data.encoding import Encoding
 from privfed.data.packaged import PACKAGED, load_packaged
 from privfed.data.schema import shown
-from privfed.data.surrogate import SURROGATE
 from privfed.data.tables import load_own_table
+from privfed.defaults import DATASET, ENCODING, SURROGATE
 from privfed.errors import ConfigError
 
 
 def load_dataset(
-    dataset: str = "dresses",
+    dataset: str = DATASET,
     data: str | os.PathLike[str] = SURROGATE,
     *,
-    encoding: Encoding = "codes",
+    encoding: Encoding = ENCODING,
     label: str | None = None,
     id_column: str | None = None,
 ) -> Dataset:

@@ -23,8 +23,6 @@ from statistics import NormalDist
 
 import pandas as pd
 
-SURROGATE = "surrogate"
-
 _SEED = 289
 _ROWS, _REPEATS, _RECOMMENDED = 500, 25, 210
 _FIRST_ID = 2_000_000_000  # larger than every ID of the real file

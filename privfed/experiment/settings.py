@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from privfed import defaults
 from privfed.errors import ConfigError
 from privfed.rounding import as_given
 
@@ -36,14 +37,14 @@ class Settings:
     """
 
     splits: Sequence[str] = ("overlapping",)
-    parties: int = 2
+    parties: int = defaults.PARTIES
     arms: Sequence[str] | None = None
-    rounds: int = 500
-    private_rounds: int = 20
-    private_steps: int = 100
-    seeds: int = 5
-    epsilons: Sequence[float] = (1.0, 3.0, 8.0)
-    delta: float = 1e-5
+    rounds: int = defaults.ROUNDS
+    private_rounds: int = defaults.PRIVATE_ROUNDS
+    private_steps: int = defaults.STEPS_PER_PRIVATE_ROUND * defaults.PRIVATE_ROUNDS
+    seeds: int = defaults.SEEDS
+    epsilons: Sequence[float] = defaults.EPSILONS
+    delta: float = defaults.DELTA
     expected_batch_size: int = 64
     l2_clip_norm: float = 1.0
     private_learning_rate: float = 2e-2

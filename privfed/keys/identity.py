@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.hpke import Suite
 
+from privfed.defaults import CERTIFICATE_DAYS
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
 from privfed.keys.certificate import bound_certificate, read_binding
 from privfed.keys.secret import is_bytes, load_secret, save_secret
@@ -143,7 +144,7 @@ class Identity:
         """
         return suite.decrypt(sealed, self._mask, info)
 
-    def certify(self, key: bytes, days: int = 365) -> bytes:
+    def certify(self, key: bytes, days: int = CERTIFICATE_DAYS) -> bytes:
         """Return a PEM certificate, tied to this identity, by which psi knows this party.
 
         Args:

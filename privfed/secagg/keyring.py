@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from privfed.defaults import CERTIFICATE_DAYS
 from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError, DecodeError
 from privfed.keys import (
     Identity,
@@ -59,7 +60,9 @@ class Keyring:
                 self._sweep(record)
 
     @classmethod
-    def create(cls, folder: Path, passphrase: str | None = None, *, days: int = 365) -> "Keyring":
+    def create(
+        cls, folder: Path, passphrase: str | None = None, *, days: int = CERTIFICATE_DAYS
+    ) -> "Keyring":
         """Make a folder with a fresh identity and its certificate, valid for so many days.
 
         Returns:
@@ -113,7 +116,7 @@ class Keyring:
             )
         return stored
 
-    def certify(self, *, days: int = 365) -> bytes:
+    def certify(self, *, days: int = CERTIFICATE_DAYS) -> bytes:
         """Make a certificate, for a keyring without one or in place of one that expires.
 
         The identity and the TLS key stay, so that whoever knows the party can check the new one.

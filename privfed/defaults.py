@@ -1,0 +1,23 @@
+"""What is taken where nothing else is asked: in Python and at the command line alike.
+
+A room of its own, since a command shows its defaults before anything heavy is imported.
+"""
+
+from typing import Final
+
+SURROGATE = "surrogate"
+DATASET = "dresses"
+ENCODING: Final = "codes"
+
+PARTIES = 2
+ROUNDS = 500
+SEEDS = 5
+PRIVATE_ROUNDS = 20
+STEPS_PER_PRIVATE_ROUND = 5  # where each step is a round, this many for each of the others
+EPSILONS = (1.0, 3.0, 8.0)
+DELTA = 1e-5
+
+QUICK_ROUNDS = 60  # of a quick benchmark, with
+QUICK_SEEDS = 1
+
+CERTIFICATE_DAYS = 365
