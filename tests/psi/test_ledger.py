@@ -1,5 +1,6 @@
 """Limits across runs: counted before anything is answered, by everybody's count at once."""
 
+import contextlib
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_a_ledger_that_lost_count_counts_nothing_as_zero(path: Path, content: by
 def test_a_ledger_that_loses_count_while_it_is_open(path: Path) -> None:
     ledger = Ledger(path, sessions_a_peer=5)
     ledger.charge("bob", 1)
-    with sqlite3.connect(path) as database:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute("DROP TABLE sessions")
     with pytest.raises(ConfigError, match="cannot count"):
         ledger.charge("bob", 1)
