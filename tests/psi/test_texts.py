@@ -63,6 +63,7 @@ def test_what_is_no_plain_text_is_left_to_arrow() -> None:
         Texts.of_list(["\ud800"])
 
 
+@pytest.mark.filterwarnings("ignore::psi.MissingValueWarning")  # any text is drawn, "nan" as well
 @given(texts, st.sampled_from([None, "space", "case"]), st.sampled_from(["first", "all"]))
 @settings(deadline=None)
 def test_a_column_of_texts_is_indexed_as_a_list_is(
