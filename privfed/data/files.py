@@ -16,6 +16,7 @@ import pandas as pd
 
 from privfed.data.schema import shown
 from privfed.errors import ConfigError
+from psi.tables import csv_rows
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_UNZIPPED_BYTES = 1024 * 2**20  # an .xlsx file is a zip: its unpacked size is bounded, too
@@ -105,13 +106,8 @@ def _csv(content: bytes, source: Path) -> _Grid:
         raise ConfigError(
             f"{source} is not a CSV in UTF-8: give a CSV (save as “CSV UTF-8”) or an XLSX file"
         )
-    grid: _Grid = []
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        begins = 1
-        for row in reader:
-            grid.append((begins, row))
-            begins = reader.line_num + 1  # a quoted cell may span lines
+        grid = list(csv_rows(io.StringIO(text, newline="")))
     except csv.Error as error:
         raise ConfigError(
             f"{source} is not a well-formed CSV ({error}): check its quotation marks"

@@ -20,7 +20,7 @@ from privfed.keys import SecretKey
 from privfed.secagg import wire
 from privfed.secagg.checks import check_key
 from privfed.secagg.parameters import Parameters
-from privfed.secagg.parts import Part, Parts
+from privfed.secagg.parts import Parts, UpdatePart
 from privfed.secagg.quantize import Quantizer
 from privfed.secagg.reading import Bytes, MessageReader, PartMessage
 from privfed.secagg.results import IntegerResult, Kept, MeanResult
@@ -259,7 +259,7 @@ class Decryptor:
 
     def _sums(
         self, of: RoundID, total: bytes | Iterable[bytes], seen: _Seen
-    ) -> Iterator[tuple[Part, Integers]]:
+    ) -> Iterator[tuple[UpdatePart, Integers]]:
         """Yield each part of a total with its integer sums; marks the round as used before."""
         self._journal.check()
         self._journal.check_key()

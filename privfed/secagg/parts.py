@@ -15,7 +15,7 @@ from privfed.secagg.tags import Tags
 
 
 @dataclass(frozen=True)
-class Part:
+class UpdatePart:
     """Integers `start` to `stop` of the update (weight digits first), and their tags.
 
     Attributes:
@@ -43,14 +43,14 @@ class Parts:
         size = self.scheme.values_per_part - extra
         stops = [min(start + size, params.values) for start in range(0, params.values, size)]
         self.all = tuple(
-            Part(index, index * size, stop, stop - index * size + extra)
+            UpdatePart(index, index * size, stop, stop - index * size + extra)
             for index, stop in enumerate(stops)
         )
 
     def __len__(self) -> int:
         return len(self.all)
 
-    def of(self, prefix: wire.Prefix) -> Part:
+    def of(self, prefix: wire.Prefix) -> UpdatePart:
         """Return the part that a message is about.
 
         Raises:
@@ -64,7 +64,7 @@ class Parts:
         self,
         key: SecretKey,
         round_id: int,
-        part: Part,
+        part: UpdatePart,
         sender: int,
         values: Integers,
         wide: bool,
@@ -80,7 +80,12 @@ class Parts:
         return np.concatenate([values, tags])
 
     def untagged(
-        self, key: SecretKey, round_id: int, part: Part, senders: Sequence[int], sums: Integers
+        self,
+        key: SecretKey,
+        round_id: int,
+        part: UpdatePart,
+        senders: Sequence[int],
+        sums: Integers,
     ) -> Integers | None:
         """Return integers summed over `senders` without tags, or None where a tag is wrong."""
         if not self.scheme.exact:
@@ -89,13 +94,13 @@ class Parts:
         good = self._tags.verify(key, _name(round_id, part), senders, values, tags)
         return values if good else None
 
-    def carried_seed_bytes(self, part: Part, kind: wire.Kind) -> int:
+    def carried_seed_bytes(self, part: UpdatePart, kind: wire.Kind) -> int:
         """Return the bytes of seeds that a message carries for each sender."""
         # Whoever makes a summed total expands the seeds; until then they travel.
         carried = kind != wire.Kind.TOTAL or self.scheme.download == "seeds"
         return self.scheme.seed_bytes(part.sealed) if carried else 0
 
-    def message_bytes(self, part: Part, kind: wire.Kind, senders: int = 1) -> int:
+    def message_bytes(self, part: UpdatePart, kind: wire.Kind, senders: int = 1) -> int:
         """Return the length of a message about a part, over `senders` senders."""
         count = 0 if kind in wire.OF_ONE_SENDER else wire.COUNT.size
         each = wire.ENTRY_BYTES + self.carried_seed_bytes(part, kind)
@@ -108,5 +113,5 @@ class Parts:
         return wire.PREFIX_BYTES + count + senders * each + body
 
 
-def _name(round_id: int, part: Part) -> bytes:
+def _name(round_id: int, part: UpdatePart) -> bytes:
     return round_id.to_bytes(8, "little") + part.index.to_bytes(4, "little")

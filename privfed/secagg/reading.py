@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from privfed.errors import AuthenticationError, ConfigError, DecodeError, ReplayError
 from privfed.secagg import wire
-from privfed.secagg.parts import Part, Parts
+from privfed.secagg.parts import Parts, UpdatePart
 from privfed.secagg.rounds import RoundID
 
 Bytes = bytes | bytearray | memoryview
@@ -35,7 +35,7 @@ class PartMessage:
         data: All of its bytes.
     """
 
-    part: Part
+    part: UpdatePart
     prefix: wire.Prefix
     entries: Entries
     body: memoryview

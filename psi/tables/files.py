@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from psi.errors import ConfigError
 from psi.storage import whole_file
 from psi.tables.csvfiles import read_unquoted, write_numbers
+from psi.tables.csvrows import csv_rows
 from psi.texts import Texts
 
 __all__ = ["joined", "load_table", "taken", "write_table"]
@@ -121,8 +122,8 @@ def _read_csv(path: Path) -> Mapping[str, Sequence[str]]:
             first = file.readline()
             separator = max(",;\t", key=first.count)  # the comma if there is none
             file.seek(0)
-            reader = csv.reader(file, delimiter=separator, strict=True)
-            header = next(reader, [])
+            numbered = csv_rows(file, separator)
+            _, header = next(numbered, (1, []))
             if not header:
                 raise ConfigError(f"{path} is empty: it needs a header")
             if len(set(header)) != len(header):
@@ -131,11 +132,10 @@ def _read_csv(path: Path) -> Mapping[str, Sequence[str]]:
                 quick = read_unquoted(path, separator, header)
                 if quick is not None:
                     return quick
-            for row in reader:
+            for line, row in numbered:
                 if row and len(row) != len(header):
                     raise ConfigError(
-                        f"{path}, line {reader.line_num}: {len(row)} fields, the header has "
-                        f"{len(header)}"
+                        f"{path}, line {line}: {len(row)} fields, the header has {len(header)}"
                     )
                 if row:
                     rows.append(row)

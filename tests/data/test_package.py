@@ -23,8 +23,8 @@ def test_exports_are_pinned() -> None:
     assert all(hasattr(privfed.data, name) for name in privfed.data.__all__)
 
 
-def test_data_needs_neither_torch_nor_psi() -> None:
-    code = "import sys, privfed.data; sys.exit(bool({'torch', 'psi'} & set(sys.modules)))"
+def test_data_needs_neither_torch_nor_what_compiles_psi() -> None:
+    code = "import sys, privfed.data; sys.exit(bool({'torch', 'numba'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
