@@ -27,7 +27,7 @@ from psi.protocols.cardinality import CardinalityReceiver, CardinalitySender
 from psi.protocols.ecdh import Receiver, Sender
 from psi.protocols.kmprt import Leader, Member
 from psi.protocols.padding import padded
-from psi.protocols.parameters import Parameters
+from psi.protocols.parameters import SessionParameters
 from psi.protocols.private_ids import PrivateIDReceiver, PrivateIDSender
 from psi.protocols.sums import SumParameters, SumReceiver, SumSender
 from psi.protocols.unbalanced import UnbalancedReceiver, UnbalancedSender
@@ -52,7 +52,6 @@ __all__ = [
     "MissingValueWarning",
     "PSIError",
     "ParameterMismatchError",
-    "Parameters",
     "PeerRefusedError",
     "PrivateIDReceiver",
     "PrivateIDSender",
@@ -61,6 +60,7 @@ __all__ = [
     "Receiver",
     "RepeatedElementError",
     "Sender",
+    "SessionParameters",
     "SizeLimitError",
     "StateError",
     "SumParameters",

@@ -15,7 +15,7 @@ from typing import Never
 from psi.errors import ConfigError, DecodeError, StateError
 from psi.protocols.conversation import Progress
 from psi.protocols.ecdh import ECDHParty, Receiver, Sender
-from psi.protocols.parameters import MAX_PEER_ITEMS, Parameters
+from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 
 __all__ = ["CardinalityReceiver", "CardinalitySender", "Counting"]
 
@@ -29,7 +29,7 @@ class Counting(ECDHParty):
     def __init__(
         self,
         items: Sequence[bytes],
-        parameters: Parameters | None = None,
+        parameters: SessionParameters | None = None,
         *,
         max_peer_items: int = MAX_PEER_ITEMS,
         progress: Progress | None = None,

@@ -21,7 +21,7 @@ from psi.errors import (
     StateError,
 )
 from psi.protocols.padding import PaddedItems
-from psi.protocols.parameters import MAX_PEER_ITEMS, Parameters
+from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 from psi.texts import TextKeys
 
 __all__ = [
@@ -233,7 +233,7 @@ class SetConversation(Conversation[Arriving, Leaving]):
     def __init__(
         self,
         items: Sequence[bytes],
-        parameters: Parameters,
+        parameters: SessionParameters,
         *,
         max_peer_items: int = MAX_PEER_ITEMS,
         progress: Progress | None = None,

@@ -7,14 +7,14 @@ from typing import Literal
 
 from psi.errors import ConfigError
 
-__all__ = ["FINGERPRINT_BYTES", "MAX_PEER_ITEMS", "Parameters"]
+__all__ = ["FINGERPRINT_BYTES", "MAX_PEER_ITEMS", "SessionParameters"]
 
 MAX_PEER_ITEMS = 1 << 24
 FINGERPRINT_BYTES = 32
 
 
 @dataclass(frozen=True)
-class Parameters:
+class SessionParameters:
     """What both sides must choose alike; the fingerprint is compared before any item is sent.
 
     Attributes:

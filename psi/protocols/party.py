@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from psi.errors import ConfigError, DecodeError, KeyConfirmationError, SizeLimitError
 from psi.protocols.conversation import PEER, Dialogue, Progress, SetConversation
 from psi.protocols.messages import FRAME_BYTES, Message, MessageType, Transcript
-from psi.protocols.parameters import FINGERPRINT_BYTES, MAX_PEER_ITEMS, Parameters
+from psi.protocols.parameters import FINGERPRINT_BYTES, MAX_PEER_ITEMS, SessionParameters
 
 __all__ = ["MAC_BYTES", "Party", "expect_shape", "random_order", "tag_bytes"]
 
@@ -66,7 +66,7 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
     def __init__(
         self,
         items: Sequence[bytes],
-        parameters: Parameters | None = None,
+        parameters: SessionParameters | None = None,
         *,
         counts: NDArray[np.intp] | None = None,
         max_peer_items: int = MAX_PEER_ITEMS,
@@ -85,7 +85,10 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
             ConfigError: Items repeat, or counts are not those of the items.
         """
         super().__init__(
-            items, parameters or Parameters(), max_peer_items=max_peer_items, progress=progress
+            items,
+            parameters or SessionParameters(),
+            max_peer_items=max_peer_items,
+            progress=progress,
         )
         if (counts is not None) != self._parameters.multiplicities:
             raise ConfigError("counts go with multiplicities: give both or neither")

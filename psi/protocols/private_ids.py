@@ -32,7 +32,7 @@ from psi.group.ristretto255 import POINT_BYTES, Points, Scalar, multiply, points
 from psi.protocols.conversation import Progress
 from psi.protocols.ecdh import ECDHParty, Receiver, Sender, rows_of
 from psi.protocols.messages import Message, MessageType
-from psi.protocols.parameters import MAX_PEER_ITEMS, Parameters
+from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 from psi.protocols.party import MAC_BYTES, expect_shape
 
 __all__ = ["PrivateIDReceiver", "PrivateIDSender"]
@@ -51,7 +51,7 @@ class _Identifying(ECDHParty):
     def __init__(
         self,
         items: Sequence[bytes],
-        parameters: Parameters | None = None,
+        parameters: SessionParameters | None = None,
         *,
         max_peer_items: int = MAX_PEER_ITEMS,
         progress: Progress | None = None,
@@ -68,7 +68,7 @@ class _Identifying(ECDHParty):
             ConfigError: Items repeat, or the settings are for an intersection.
         """
         super().__init__(items, parameters, max_peer_items=max_peer_items, progress=progress)
-        if self._parameters != Parameters(key_format=self._parameters.key_format):
+        if self._parameters != SessionParameters(key_format=self._parameters.key_format):
             raise ConfigError("private IDs go to both sides, and without multiplicities")
 
     @property

@@ -56,7 +56,7 @@ from psi.protocols.cardinality import CardinalityReceiver, CardinalitySender, Co
 from psi.protocols.conversation import Progress
 from psi.protocols.ecdh import rows_of
 from psi.protocols.messages import MessageType
-from psi.protocols.parameters import MAX_PEER_ITEMS, Parameters
+from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 from psi.protocols.party import MAC_BYTES, expect_shape
 
 __all__ = ["SumParameters", "SumReceiver", "SumSender"]
@@ -66,7 +66,7 @@ _VALUE_BYTES = 2 * POINT_BYTES
 
 
 @dataclass(frozen=True)
-class SumParameters(Parameters):
+class SumParameters(SessionParameters):
     """What both sides of a sum must choose alike.
 
     Attributes:

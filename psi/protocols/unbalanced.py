@@ -59,7 +59,7 @@ from psi.group.ristretto255 import (
 from psi.protocols.conversation import Progress
 from psi.protocols.ecdh import rows_of
 from psi.protocols.messages import FRAME_BYTES, MessageType
-from psi.protocols.parameters import MAX_PEER_ITEMS, Parameters
+from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 from psi.protocols.party import MAC_BYTES, Party, expect_shape, random_order
 
 __all__ = ["MAX_REQUEST", "TAG_BYTES", "TagSet", "UnbalancedReceiver", "UnbalancedSender"]
@@ -84,7 +84,7 @@ class TagSet:
     Attributes:
         key: The secret key; hidden from repr.
         tags: The tags, TAG_BYTES each, in ascending order.
-        key_format: How rows became items, as in `Parameters`.
+        key_format: How rows became items, as in `SessionParameters`.
     """
 
     key: Scalar = field(repr=False)
@@ -99,7 +99,7 @@ class TagSet:
 
         Args:
             items: The set: distinct byte strings.
-            key_format: How rows became items, as in `Parameters`.
+            key_format: How rows became items, as in `SessionParameters`.
             progress: Called with a stage, the items done and their number.
 
         Raises:
@@ -150,8 +150,8 @@ class _UnbalancedParty(Party):
         return hash_to_group([b""], b"psi-unbalanced-v1-confirmation-" + self._identity)
 
     @staticmethod
-    def _for_receiver(parameters: Parameters | None) -> Parameters:
-        parameters = parameters or Parameters(output="receiver")
+    def _for_receiver(parameters: SessionParameters | None) -> SessionParameters:
+        parameters = parameters or SessionParameters(output="receiver")
         if parameters.output != "receiver":
             raise ConfigError('only the small side learns the result: choose output="receiver"')
         return parameters
@@ -167,7 +167,7 @@ class UnbalancedReceiver(_UnbalancedParty):
     def __init__(
         self,
         items: Sequence[bytes],
-        parameters: Parameters | None = None,
+        parameters: SessionParameters | None = None,
         *,
         tags: bytes = b"",
         keep: Callable[[bytes], None] | None = None,
@@ -292,7 +292,7 @@ class UnbalancedSender(_UnbalancedParty):
         *,
         count: Callable[[int], None],
         check: Callable[[int], None] | None = None,
-        parameters: Parameters | None = None,
+        parameters: SessionParameters | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Prepare to answer one request; `psi.TagStore.answering` counts it in the store.
@@ -309,7 +309,7 @@ class UnbalancedSender(_UnbalancedParty):
         Raises:
             ConfigError: The settings are not those of the tags.
         """
-        default = Parameters(output="receiver", key_format=tags.key_format)
+        default = SessionParameters(output="receiver", key_format=tags.key_format)
         parameters = self._for_receiver(parameters or default)
         if parameters.key_format != tags.key_format:
             raise ConfigError("the store was made of items in another key format")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from psi.protocols.choice import AUTO, chosen
 from psi.protocols.conversation import Dialogue, Progress
-from psi.protocols.parameters import Parameters
+from psi.protocols.parameters import SessionParameters
 from psi.tables.columns import key_columns, key_names
 from psi.tables.keys import Duplicates, index_keys
 from psi.tables.normalise import Normalise, normalisers
@@ -81,7 +81,7 @@ def align(
         for table, name in ((left, "left"), (right, "right"))
     )
     every = duplicates == "all"
-    parameters = Parameters(multiplicities=every)
+    parameters = SessionParameters(multiplicities=every)
     running = chosen(protocol)
     receiving, sending = running.parties
     largest = max(len(left_index.keys), len(right_index.keys))

@@ -10,7 +10,7 @@ from psi.errors import ConfigError
 from psi.network.roster import Roster
 from psi.network.terms import Terms
 from psi.protocols.kmprt import Leader, Member
-from psi.protocols.parameters import Parameters
+from psi.protocols.parameters import SessionParameters
 from psi.sessions.questions.question import Held, Outcome, OwnTable
 from psi.tables.files import taken
 from psi.tables.keys import Duplicates
@@ -82,7 +82,7 @@ class GroupChoice:
         self, items: Sequence[bytes], own: OwnTable, form: str, options: dict[str, Any]
     ) -> Leader | Member:
         """Return the state machine, given the table's items and their key format."""
-        parameters = Parameters(
+        parameters = SessionParameters(
             output="both" if self.result == "all" else "receiver",
             key_format=f"{form}; parties {self.roster.digest()}",
         )

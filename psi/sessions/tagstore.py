@@ -27,7 +27,7 @@ from psi.errors import ConfigError, DecodeError
 from psi.group.ristretto255 import Scalar
 from psi.ledger import Ledger
 from psi.protocols.conversation import Progress
-from psi.protocols.parameters import Parameters
+from psi.protocols.parameters import SessionParameters
 from psi.protocols.unbalanced import TAG_BYTES, TagSet, UnbalancedSender
 from psi.storage import check_folder, json_bytes, json_read, read_secret, whole_file, write_new
 
@@ -43,7 +43,7 @@ class StoreTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         count: The number of its items.
-        key_format: How rows became items, as in `Parameters`.
+        key_format: How rows became items, as in `SessionParameters`.
         public_key: The key's public half, which commits to it, in hexadecimal.
         tags_digest: SHA-256 of the file of tags, in hexadecimal.
         items_a_peer: How many items one peer may ask, in all requests together.
@@ -100,7 +100,7 @@ class TagStore:
         Args:
             folder: Where to write it; it appears whole or not at all.
             items: The set: distinct byte strings.
-            key_format: How rows became items, as in `Parameters`.
+            key_format: How rows became items, as in `SessionParameters`.
             items_a_peer: How many items one peer may ask under this key.
             days: How long the key may be used.
             replace: Whether the new store may replace an old one.
@@ -168,7 +168,11 @@ class TagStore:
         return Ledger(self._folder / "used", items_a_peer=self.terms.items_a_peer)
 
     def answering(
-        self, peer: str, *, parameters: Parameters | None = None, progress: Progress | None = None
+        self,
+        peer: str,
+        *,
+        parameters: SessionParameters | None = None,
+        progress: Progress | None = None,
     ) -> UnbalancedSender:
         """Return a party that answers one request, which is counted in this store.
 

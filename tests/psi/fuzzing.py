@@ -21,8 +21,8 @@ from psi import (
     KeyConfirmationError,
     Leader,
     Member,
-    Parameters,
     ProtocolError,
+    SessionParameters,
     StateError,
     TranscriptError,
     VersionError,
@@ -213,8 +213,10 @@ def _sorted_by_recipient(sent: Arriving) -> Arriving:
 @functools.cache
 def rounds() -> list[Round]:
     """One honest session of three, kept before each round, for each of its messages."""
-    members = [Member(SETS[number], Parameters(), number=number, parties=3) for number in (1, 2)]
-    parties: list[Any] = [Leader(SETS[0], Parameters(), parties=3), *members]
+    members = [
+        Member(SETS[number], SessionParameters(), number=number, parties=3) for number in (1, 2)
+    ]
+    parties: list[Any] = [Leader(SETS[0], SessionParameters(), parties=3), *members]
     arriving = _sorted_by_recipient({number: one.start() for number, one in enumerate(parties)})
     result = []
     while arriving:

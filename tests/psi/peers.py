@@ -15,11 +15,11 @@ import numpy as np
 from psi import (
     CardinalityReceiver,
     CardinalitySender,
-    Parameters,
     PrivateIDReceiver,
     PrivateIDSender,
     Receiver,
     Sender,
+    SessionParameters,
     SumParameters,
     SumReceiver,
     SumSender,
@@ -46,7 +46,7 @@ BAD_POINTS = {
 
 
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
-COUNTED = Parameters(multiplicities=True)
+COUNTED = SessionParameters(multiplicities=True)
 TWO = SumParameters(minimum=2, max_value=1000)
 
 
@@ -61,8 +61,8 @@ def _store() -> TagStore:
 PAIRS: dict[str, Pair] = {
     "ecdh": lambda: (Receiver(LEFT), Sender(RIGHT)),
     "ecdh, receiver only": lambda: (
-        Receiver(LEFT, Parameters(output="receiver")),
-        Sender(RIGHT, Parameters(output="receiver")),
+        Receiver(LEFT, SessionParameters(output="receiver")),
+        Sender(RIGHT, SessionParameters(output="receiver")),
     ),
     "ecdh, counted": lambda: (
         Receiver(LEFT, COUNTED, counts=np.array([1, 2, 3])),

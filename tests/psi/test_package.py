@@ -26,7 +26,7 @@ EXPORTS = [
     "MissingValueWarning",
     "PSIError",
     "ParameterMismatchError",
-    "Parameters",
+    "SessionParameters",
     "PeerRefusedError",
     "PrivateIDReceiver",
     "PrivateIDSender",

@@ -41,7 +41,7 @@ from psi.protocols.kkrt.hashing import SessionHashes
 from psi.protocols.kkrt.layout import HASHES, MOST_ITEMS, ROW_BYTES, TRANSFERS, SessionSizes
 from psi.protocols.kkrt.matching import matching_tags
 from psi.protocols.messages import FRAME_BYTES, MessageType
-from psi.protocols.parameters import Parameters
+from psi.protocols.parameters import SessionParameters
 from psi.protocols.party import MAC_BYTES, Party, expect_shape
 from psi.protocols.transfers import BaseOTReceiver, BaseOTSender, TransferLabels
 
@@ -66,7 +66,7 @@ class _KKRTParty(Party):
     def __init__(
         self,
         items: Sequence[bytes],
-        parameters: Parameters | None = None,
+        parameters: SessionParameters | None = None,
         *,
         counts: NDArray[np.intp] | None = None,
         max_peer_items: int | None = None,

@@ -38,7 +38,7 @@ from psi.protocols.ecdh import rows_of
 from psi.protocols.kmprt.programmable import SALT_BYTES, entries, look_up, program
 from psi.protocols.kmprt.rounds import LEADER, MultiParty
 from psi.protocols.messages import MessageType
-from psi.protocols.parameters import MAX_PEER_ITEMS, Parameters
+from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 from psi.protocols.party import random_order, tag_bytes
 
 __all__ = ["Leader", "Member"]
@@ -50,7 +50,7 @@ class Leader(MultiParty):
     def __init__(
         self,
         items: Sequence[bytes],
-        parameters: Parameters | None = None,
+        parameters: SessionParameters | None = None,
         *,
         parties: int,
         max_peer_items: int = MAX_PEER_ITEMS,
@@ -142,7 +142,7 @@ class Member(MultiParty):
     def __init__(
         self,
         items: Sequence[bytes],
-        parameters: Parameters | None = None,
+        parameters: SessionParameters | None = None,
         *,
         number: int,
         parties: int,

@@ -27,7 +27,7 @@ from psi.protocols.conversation import Assembly, Progress, Round, SetConversatio
 from psi.protocols.ecdh import rows_of
 from psi.protocols.kmprt.programmable import SALT_BYTES, entries
 from psi.protocols.messages import FRAME_BYTES, Message, MessageType, Transcript
-from psi.protocols.parameters import FINGERPRINT_BYTES, MAX_PEER_ITEMS, Parameters
+from psi.protocols.parameters import FINGERPRINT_BYTES, MAX_PEER_ITEMS, SessionParameters
 from psi.protocols.party import MAC_BYTES, expect_shape, tag_bytes
 
 __all__ = ["LEADER", "PROTOCOL", "MultiParty", "Values"]
@@ -50,7 +50,7 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
     def __init__(
         self,
         items: Sequence[bytes],
-        parameters: Parameters | None = None,
+        parameters: SessionParameters | None = None,
         *,
         number: int,
         parties: int,
@@ -58,7 +58,7 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
         progress: Progress | None = None,
     ) -> None:
         """Prepare one session; `Leader` and `Member` describe the arguments."""
-        parameters = parameters or Parameters(output="receiver")
+        parameters = parameters or SessionParameters(output="receiver")
         if parameters.multiplicities:
             raise ConfigError("multiplicities are told between two: leave them out")
         if not 3 <= parties <= _MOST_PARTIES:

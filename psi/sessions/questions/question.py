@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.protocols.choice import AUTO
-from psi.protocols.parameters import Parameters
+from psi.protocols.parameters import SessionParameters
 from psi.protocols.party import Party
 from psi.tables.files import taken
 from psi.tables.keys import Duplicates, KeyIndex
@@ -117,6 +117,10 @@ def matching_rows(held: Held, table: Any, numbers: bool) -> Outcome:
     return {"row": rows} if numbers else taken(table, rows), f"{len(rows)} matching rows"
 
 
+def _parameters(ask: Ask, common: Mapping[str, Any]) -> SessionParameters:
+    return SessionParameters(**common)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """What two sides can learn.
@@ -145,9 +149,7 @@ class Question:
     details: type[Any] | None = None
     refuse: Callable[[Ask], None] = lambda ask: None
     receives: Callable[[Ask], bool] = receives_result
-    parameters: Callable[[Ask, Mapping[str, Any]], Parameters] = lambda ask, common: Parameters(
-        **common
-    )
+    parameters: Callable[[Ask, Mapping[str, Any]], SessionParameters] = _parameters
     options: Callable[[Ask, OwnTable], Mapping[str, Any]] = lambda ask, own: {}
     pairs: bool = False
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)

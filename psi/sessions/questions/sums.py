@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from psi.errors import ConfigError
-from psi.protocols.parameters import Parameters
+from psi.protocols.parameters import SessionParameters
 from psi.protocols.sums import SumParameters, SumReceiver, SumSender
 from psi.sessions.questions.question import Ask, Detail, Held, Outcome, OwnTable, Question, Side
 from psi.tables.columns import whole_numbers
@@ -49,7 +49,7 @@ def _refuse(ask: Ask) -> None:
         )
 
 
-def _parameters(ask: Ask, common: Mapping[str, Any]) -> Parameters:
+def _parameters(ask: Ask, common: Mapping[str, Any]) -> SessionParameters:
     choice = _choice(ask)
     return SumParameters(**common, minimum=choice.minimum, max_value=choice.max_value)
 

@@ -15,11 +15,11 @@ from psi import (
     DeadlineError,
     DecodeError,
     ParameterMismatchError,
-    Parameters,
     PeerRefusedError,
     PSIError,
     Receiver,
     Sender,
+    SessionParameters,
     SizeLimitError,
     TransportError,
     VersionError,
@@ -290,7 +290,7 @@ def test_nobody_joins(served: Serve) -> None:
 
 
 def test_both_hear_of_other_settings(served: Serve) -> None:
-    there = served(Sender([b"a"], Parameters(key_format="x")))
+    there = served(Sender([b"a"], SessionParameters(key_format="x")))
     with pytest.raises(PeerRefusedError, match="stopped: ParameterMismatchError"):
         there.join(Receiver([b"a"]))
     assert isinstance(there.end(), ParameterMismatchError)

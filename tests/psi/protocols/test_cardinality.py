@@ -11,9 +11,9 @@ from psi import (
     DecodeError,
     InvalidPointError,
     KeyConfirmationError,
-    Parameters,
     RepeatedElementError,
     Sender,
+    SessionParameters,
     StateError,
     TranscriptError,
 )
@@ -60,7 +60,7 @@ def test_adversarial_sizes(left: list[bytes], right: list[bytes]) -> None:
 
 
 def test_only_the_receiver_learns_if_so_agreed() -> None:
-    parameters = Parameters(output="receiver")
+    parameters = SessionParameters(output="receiver")
     receiver, sender = CardinalityReceiver(LEFT, parameters), CardinalitySender(RIGHT, parameters)
     messages = run(receiver, sender)
     assert receiver.cardinality == 2
@@ -86,7 +86,7 @@ def test_nobody_learns_which() -> None:
 
 def test_settings_without_a_meaning_are_refused() -> None:
     with pytest.raises(ConfigError, match="multiplicities"):
-        CardinalityReceiver(LEFT, Parameters(multiplicities=True))
+        CardinalityReceiver(LEFT, SessionParameters(multiplicities=True))
 
 
 def test_another_protocol_is_another_session() -> None:

@@ -19,9 +19,9 @@ from psi import (
     KeyConfirmationError,
     Leader,
     Member,
-    Parameters,
     Receiver,
     Sender,
+    SessionParameters,
     SumParameters,
     SumReceiver,
     SumSender,
@@ -45,7 +45,7 @@ from psi.protocols.unbalanced import TAG_BYTES
 from tests.psi.peers import HEADER_BYTES, MAC_BYTES, run, sent
 
 NUMBERS = [b"%d" % number for number in range(60)]
-ONE_SIDE = Parameters(output="receiver")
+ONE_SIDE = SessionParameters(output="receiver")
 
 
 def confirmation(party: ECDHParty) -> Points:
@@ -75,7 +75,7 @@ class Liar(Sender):
 
 
 def test_a_side_can_make_the_other_believe_that_everything_matched() -> None:
-    counted, counts = Parameters(multiplicities=True), np.arange(1, 61)
+    counted, counts = SessionParameters(multiplicities=True), np.arange(1, 61)
     receiver = Receiver(NUMBERS, counted, counts=counts)
     liar = Liar([b"x" + number for number in NUMBERS], counted, counts=counts)
     answer = liar.receive(sent(receiver.receive(sent(liar.receive(sent(receiver.start()))))))
@@ -249,7 +249,7 @@ def solved(equations: NDArray[np.uint8], values: NDArray[np.uint8]) -> NDArray[n
 
 
 def test_a_member_can_put_in_far_more_ids_than_it_announces() -> None:
-    shared = Parameters(output="both")
+    shared = SessionParameters(output="both")
     guesses = [b"%d" % number for number in range(600)]
     theirs = [*guesses[100:140], b"beyond"]
     leader = Leader(theirs, shared, parties=3, max_peer_items=50)

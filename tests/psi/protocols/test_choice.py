@@ -10,7 +10,7 @@ import pytest
 
 import psi
 import psi.protocols.kkrt
-from psi import ConfigError, Parameters, ProtocolError, TrustWarning, UnkeptLimitError
+from psi import ConfigError, ProtocolError, SessionParameters, TrustWarning, UnkeptLimitError
 from psi.ledger import Ledger
 from psi.protocols.choice import chosen
 from psi.protocols.party import Party
@@ -100,7 +100,7 @@ def test_kkrt_takes_no_limit_on_the_other_sets_size(side: Side, limit: int) -> N
             session(side, protocol="kkrt", max_peer_items=limit)
     for party in chosen("kkrt").parties:
         with pytest.raises(UnkeptLimitError, match="choose ecdh"):
-            party([b"a"], Parameters(), max_peer_items=limit)
+            party([b"a"], SessionParameters(), max_peer_items=limit)
     assert session(side, max_peer_items=limit).party._max_peer_items == limit  # noqa: SLF001  (that the limit arrived)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from psi import Leader, Member, Parameters, PSIError, StateError, TransportError
+from psi import Leader, Member, PSIError, SessionParameters, StateError, TransportError
 from psi.network.links import Link, converse
 from psi.protocols.conversation import PEER
 from tests.psi.peers import PAIRS, run
@@ -142,7 +142,7 @@ def among(parties: list[Any]) -> dict[int, Any]:
 
 
 def session(output: Any) -> list[Any]:
-    parameters = Parameters(output=output)
+    parameters = SessionParameters(output=output)
     members = [Member(SETS[i], parameters, number=i, parties=3) for i in (1, 2)]
     return [Leader(SETS[0], parameters, parties=3), *members]
 

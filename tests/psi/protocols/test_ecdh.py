@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from psi import (
     ConfigError,
-    Parameters,
     ProtocolError,
     Receiver,
     Sender,
+    SessionParameters,
     StateError,
 )
 from psi.protocols.party import tag_bytes
@@ -49,7 +49,7 @@ def test_both_sides_find_the_intersection_in_one_order(
 
 
 def test_only_the_receiver_learns_if_so_agreed() -> None:
-    parameters = Parameters(output="receiver")
+    parameters = SessionParameters(output="receiver")
     receiver, sender = Receiver(LEFT, parameters), Sender(RIGHT, parameters)
     messages = run(receiver, sender)
     assert {LEFT[index] for index in receiver.matches} == {b"a", b"c"}
@@ -90,7 +90,7 @@ def test_repeated_own_items_are_refused() -> None:
 
 def test_unknown_output_is_refused() -> None:
     with pytest.raises(ConfigError, match="output"):
-        Sender([b"a"], Parameters(output="everybody"))  # type: ignore[arg-type]
+        Sender([b"a"], SessionParameters(output="everybody"))  # type: ignore[arg-type]
 
 
 def test_no_result_before_the_end() -> None:
@@ -138,7 +138,7 @@ def test_multiplicities_reach_the_other_side(data: st.DataObject) -> None:
     for own in (left, right):
         size = st.lists(st.integers(1, 1000), min_size=len(own), max_size=len(own))
         counts.append(np.array(data.draw(size), np.intp))
-    counted = Parameters(multiplicities=True)
+    counted = SessionParameters(multiplicities=True)
     receiver, sender = (
         Receiver(left, counted, counts=counts[0]),
         Sender(right, counted, counts=counts[1]),
@@ -154,11 +154,11 @@ def test_multiplicities_reach_the_other_side(data: st.DataObject) -> None:
 def test_counts_that_are_none(counts: list[int] | None) -> None:
     given_counts = None if counts is None else np.array(counts, np.intp)
     with pytest.raises(ConfigError, match="counts"):
-        Receiver(LEFT, Parameters(multiplicities=True), counts=given_counts)
+        Receiver(LEFT, SessionParameters(multiplicities=True), counts=given_counts)
 
 
 def test_counts_need_both_results() -> None:
     with pytest.raises(ConfigError, match="both"):
-        Parameters(output="receiver", multiplicities=True)
+        SessionParameters(output="receiver", multiplicities=True)
     with pytest.raises(ConfigError, match="counts"):
         Receiver(LEFT, counts=np.ones(3, np.intp))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import psi.kernels
-from psi import Leader, Member, Parameters, TagStore, UnbalancedReceiver, padded
+from psi import Leader, Member, SessionParameters, TagStore, UnbalancedReceiver, padded
 from tests.places import VECTORS
 from tests.psi.peers import LEFT, PAIRS, RIGHT, run
 
@@ -51,7 +51,7 @@ def test_between_two(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("output", ["both", "receiver"])
 def test_among_three(output: Any) -> None:
-    parameters = Parameters(output=output)
+    parameters = SessionParameters(output=output)
     sets = [SETS[0], padded(SETS[1], 6, side="sender"), SETS[2]]
     members = [Member(sets[i], parameters, number=i, parties=3) for i in (1, 2)]
     parties: list[Any] = [Leader(sets[0], parameters, parties=3), *members]

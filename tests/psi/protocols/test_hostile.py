@@ -12,11 +12,11 @@ from psi import (
     InvalidPointError,
     KeyConfirmationError,
     ParameterMismatchError,
-    Parameters,
     ProtocolError,
     Receiver,
     RepeatedElementError,
     Sender,
+    SessionParameters,
     SizeLimitError,
     StateError,
 )
@@ -68,9 +68,10 @@ def test_messages_out_of_turn(stop: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters", [Parameters(output="receiver"), Parameters(key_format="ID, lower case")]
+    "parameters",
+    [SessionParameters(output="receiver"), SessionParameters(key_format="ID, lower case")],
 )
-def test_other_parameters(parameters: Parameters) -> None:
+def test_other_parameters(parameters: SessionParameters) -> None:
     receiver, sender = Receiver(LEFT, parameters), Sender(RIGHT)
     with pytest.raises(ParameterMismatchError, match="settings"):
         sender.receive(sent(receiver.start()))
@@ -230,7 +231,7 @@ class Lying(Sender):
     ],
 )
 def test_hostile_multiplicities(lie: bytes, error: type[ProtocolError]) -> None:
-    parameters = Parameters(multiplicities=True)
+    parameters = SessionParameters(multiplicities=True)
     sender = Lying(RIGHT, parameters, counts=np.ones(4, np.intp))
     sender.lie = lie
     receiver = Receiver(LEFT, parameters, counts=np.array([1, 2, 3]))

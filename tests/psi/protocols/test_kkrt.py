@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import psi.kernels
 import psi.protocols.kkrt.buckets
 import psi.protocols.kkrt.layout
-from psi import ConfigError, Parameters, ProtocolError, RepeatedElementError, StateError
+from psi import ConfigError, ProtocolError, RepeatedElementError, SessionParameters, StateError
 from psi.protocols.kkrt import Receiver, Sender
 from psi.protocols.kkrt.buckets import Buckets
 from psi.protocols.kkrt.extension import Columns, receive_rows, send_rows
@@ -89,7 +89,7 @@ def test_more_rows_than_one_chunk_and_batch() -> None:
 
 
 def test_only_the_receiver_learns_if_so_agreed() -> None:
-    parameters = Parameters(output="receiver")
+    parameters = SessionParameters(output="receiver")
     receiver, sender = Receiver(LEFT, parameters), Sender(RIGHT, parameters)
     messages = run(receiver, sender)
     assert {LEFT[index] for index in receiver.matches} == {b"a", b"c"}
@@ -108,7 +108,7 @@ def test_multiplicities_reach_the_other_side(data: st.DataObject) -> None:
         size = st.lists(st.integers(1, 1000), min_size=len(own), max_size=len(own))
         sets.append(own)
         counts.append(np.array(data.draw(size), np.intp))
-    counted = Parameters(multiplicities=True)
+    counted = SessionParameters(multiplicities=True)
     receiver = Receiver(sets[0], counted, counts=counts[0])
     sender = Sender(sets[1], counted, counts=counts[1])
     run(receiver, sender)
@@ -261,7 +261,7 @@ def test_dummies_of_buckets_look_like_items_and_match_nothing() -> None:
 
 @pytest.mark.usefixtures("small_buckets")
 def test_multiplicities_and_padding_in_buckets() -> None:
-    parameters = Parameters(multiplicities=True)
+    parameters = SessionParameters(multiplicities=True)
     counts = np.arange(2500) % 100 + 1
     receiver = Receiver(padded(MANY[:1500], 2500, side="receiver"), parameters, counts=counts)
     sender = Sender(padded(MANY[1000:], 2500, side="sender"), parameters, counts=counts)

@@ -10,8 +10,8 @@ from psi import (
     InvalidPointError,
     KeyConfirmationError,
     ParameterMismatchError,
-    Parameters,
     RepeatedElementError,
+    SessionParameters,
     SizeLimitError,
     TranscriptError,
 )
@@ -40,7 +40,7 @@ def pair() -> tuple[Receiver, Sender]:
 
 
 def pair_with_counts() -> tuple[Receiver, Sender]:
-    parameters = Parameters(multiplicities=True)
+    parameters = SessionParameters(multiplicities=True)
     return (
         Receiver(LEFT, parameters, counts=np.array([1, 2, 3])),
         Sender(RIGHT, parameters, counts=np.array([1, 2, 3, 4])),
@@ -181,7 +181,7 @@ def test_hostile_multiplicities() -> None:
 
 def test_other_settings_sizes_and_protocols() -> None:
     with pytest.raises(ParameterMismatchError, match="settings"):
-        Sender(RIGHT).receive(sent(Receiver(LEFT, Parameters(output="receiver")).start()))
+        Sender(RIGHT).receive(sent(Receiver(LEFT, SessionParameters(output="receiver")).start()))
     attack = Attack(pair, 0)
     hello = attack.sealed(attack.message[40:-32], count=MOST_ITEMS + 1)
     with pytest.raises(SizeLimitError, match=str(MOST_ITEMS + 1)):

@@ -19,10 +19,10 @@ from psi import (
     Leader,
     Member,
     ParameterMismatchError,
-    Parameters,
     ProtocolError,
     QueryLimitError,
     RepeatedElementError,
+    SessionParameters,
     SizeLimitError,
     StateError,
     TranscriptError,
@@ -85,7 +85,7 @@ def test_the_intersection_is_that_of_python_sets(sets: list[set[bytes]]) -> None
 @settings(max_examples=30, deadline=None)
 def test_all_learn_the_intersection_in_one_order_if_so_agreed(sets: list[set[bytes]]) -> None:
     ordered = [sorted(one) for one in sets]
-    parties = session(ordered, parameters=Parameters())
+    parties = session(ordered, parameters=SessionParameters())
     run(parties)
     rows = [[own[i] for i in party.matches] for party, own in zip(parties, ordered, strict=True)]
     assert rows.count(rows[0]) == len(sets)
@@ -94,7 +94,7 @@ def test_all_learn_the_intersection_in_one_order_if_so_agreed(sets: list[set[byt
 
 
 def test_the_common_order_says_nothing() -> None:
-    parties = session([MANY[:64]] * 3, parameters=Parameters())
+    parties = session([MANY[:64]] * 3, parameters=SessionParameters())
     run(parties)
     assert sorted(parties[1].matches) == list(range(64)) != list(parties[1].matches)
 
@@ -171,7 +171,7 @@ def test_settings_out_of_range() -> None:
     for options, words in (
         ({"parties": 2}, "3 to 256"),
         ({"parties": 257}, "3 to 256"),
-        ({"parties": 3, "parameters": Parameters(multiplicities=True)}, "multiplicities"),
+        ({"parties": 3, "parameters": SessionParameters(multiplicities=True)}, "multiplicities"),
     ):
         with pytest.raises(ConfigError, match=words):
             Leader([b"a"], **options)
@@ -397,8 +397,8 @@ def told(change: Callable[[list[bytes]], list[bytes]]) -> None:
             return change(tags) if other == 1 else tags
 
     sets = [SETS[0], padded(SETS[1], 5, side="sender"), SETS[2]]
-    parties = session(sets, parameters=Parameters())
-    parties[0] = Lying(sets[0], Parameters(), parties=3)
+    parties = session(sets, parameters=SessionParameters())
+    parties[0] = Lying(sets[0], SessionParameters(), parties=3)
     run(parties)
 
 
@@ -420,8 +420,8 @@ def test_a_dummy_is_no_match() -> None:
 
     own = padded(SETS[1], 5, side="sender")
     dummy = own[-1]  # nobody can know it; if it were known, it would be no match
-    parties = session([SETS[0], own, SETS[2]], parameters=Parameters())
-    parties[0] = Guessing(SETS[0], Parameters(), parties=3)
+    parties = session([SETS[0], own, SETS[2]], parameters=SessionParameters())
+    parties[0] = Guessing(SETS[0], SessionParameters(), parties=3)
     with pytest.raises(DecodeError, match="no items of this side"):
         run(parties)
 
@@ -444,7 +444,7 @@ def test_limits_hold_before_any_point_is_sent() -> None:
 
 def test_other_settings_and_sizes() -> None:
     parties = session(SETS)
-    settings_of_one = Parameters(output="receiver", key_format="x")
+    settings_of_one = SessionParameters(output="receiver", key_format="x")
     parties[2] = Member(SETS[2], settings_of_one, number=2, parties=3)
     with pytest.raises(ParameterMismatchError, match="party 2"):
         run(parties)

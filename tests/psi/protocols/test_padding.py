@@ -10,9 +10,9 @@ from psi import (
     CardinalitySender,
     ConfigError,
     DecodeError,
-    Parameters,
     Receiver,
     Sender,
+    SessionParameters,
     SizeLimitError,
     SumParameters,
     SumReceiver,
@@ -110,7 +110,7 @@ def test_a_peer_that_claims_our_dummies() -> None:
 
 
 def test_multiplicities_of_padded_sets() -> None:
-    parameters = Parameters(multiplicities=True)
+    parameters = SessionParameters(multiplicities=True)
     counts = np.array([2, 1, 1])
     receiver = Receiver(pad([b"a"], 3, True), parameters, counts=counts)
     sender = Sender([b"a"], parameters, counts=np.array([5]))

@@ -11,10 +11,10 @@ from psi import (
     DecodeError,
     InvalidPointError,
     KeyConfirmationError,
-    Parameters,
     PrivateIDReceiver,
     PrivateIDSender,
     RepeatedElementError,
+    SessionParameters,
     StateError,
     padded,
 )
@@ -99,7 +99,10 @@ def test_what_can_be_compared_is_in_no_order() -> None:
 
 
 def test_settings_without_a_meaning_are_refused() -> None:
-    for parameters in (Parameters(output="receiver"), Parameters(multiplicities=True)):
+    for parameters in (
+        SessionParameters(output="receiver"),
+        SessionParameters(multiplicities=True),
+    ):
         with pytest.raises(ConfigError):
             PrivateIDReceiver(LEFT, parameters)
 

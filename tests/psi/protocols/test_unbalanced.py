@@ -17,10 +17,10 @@ from psi import (
     InvalidPointError,
     KeyConfirmationError,
     ParameterMismatchError,
-    Parameters,
     ProtocolError,
     QueryLimitError,
     RepeatedElementError,
+    SessionParameters,
     StateError,
     TagStore,
     UnbalancedReceiver,
@@ -223,12 +223,12 @@ def test_a_key_that_others_may_read_and_a_lost_count(tmp_path: Path) -> None:
 
 def test_settings_without_a_meaning_are_refused(store: TagStore) -> None:
     with pytest.raises(ConfigError, match="small side"):
-        UnbalancedReceiver(SMALL, Parameters())
+        UnbalancedReceiver(SMALL, SessionParameters())
     with pytest.raises(ConfigError, match="key format"):
-        store.answering("bob", parameters=Parameters(output="receiver", key_format="x"))
+        store.answering("bob", parameters=SessionParameters(output="receiver", key_format="x"))
     with pytest.raises(ConfigError, match="ask in several"):
         UnbalancedReceiver([number.to_bytes(4, "big") for number in range(MAX_REQUEST + 1)])
-    receiver = UnbalancedReceiver(SMALL, Parameters(output="receiver", key_format="x"))
+    receiver = UnbalancedReceiver(SMALL, SessionParameters(output="receiver", key_format="x"))
     with pytest.raises(ParameterMismatchError):
         run(receiver, store.answering("bob"))
 
