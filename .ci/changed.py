@@ -7,7 +7,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ALWAYS = ("tests/test_package.py", "tests/test_voice.py", "tests/psi/test_package.py")
-ELSEWHERE = {"privfed/keys": ("tests/secagg/test_keys.py", "tests/secagg/test_certificates.py")}
+ELSEWHERE = {
+    "privfed/defaults.py": ("tests/cli/test_defaults.py",),
+    "privfed/keys": ("tests/secagg/test_keys.py", "tests/secagg/test_certificates.py"),
+}
 
 
 def git(*arguments: str) -> str:
