@@ -189,8 +189,8 @@ def contenders(
 ) -> dict[tuple[str, str, bool], Any]:
     """Return the schemes that run, by (scheme, download mode, masks)."""
     ours = {
-        ("packed", "seeds", False): {"scheme": "packed"},
-        ("packed", "seeds", True): {"scheme": "packed"},
+        ("packed", "seeds", False): {"scheme": "packed", "download": "seeds"},
+        ("packed", "seeds", True): {"scheme": "packed", "download": "seeds"},
         ("packed", "summed", True): {"scheme": "packed", "download": "summed"},
         ("packed", "summed", False): {"scheme": "packed", "download": "summed"},
         ("slots", "summed", True): {"scheme": "slots"},
@@ -200,9 +200,9 @@ def contenders(
     chosen: dict[tuple[str, str, bool], Any] = {}
     for name, settings in ours.items():
         if wanted is None or name[0] in wanted:
-            trusting = name[1] == "summed"  # lets a lying server learn the key
+            honest = name[0] == "ckks"  # nothing authenticates its sums
             chosen[name] = Ours(
-                sent, weights, bits=bits, pairwise_masks=name[2], honest_server=trusting, **settings
+                sent, weights, bits=bits, pairwise_masks=name[2], honest_server=honest, **settings
             )
     for peer in PEERS:
         if wanted is None or peer.name in wanted:

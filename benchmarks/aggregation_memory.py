@@ -174,7 +174,6 @@ def measure(params: int, clients: int, download: str, masks: bool) -> list[Row]:
             max_weight=MAX_WEIGHT,
             scheme="packed",
             download=download,
-            honest_server=download == "summed",
             pairwise_masks=masks,
             roster=tuple(party.public for party in parties),
         )

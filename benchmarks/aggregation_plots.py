@@ -68,7 +68,6 @@ def our_bytes(row: Row) -> Row:
         max_weight=1024,
         scheme=row.scheme,
         download=row.download_mode,
-        honest_server=row.download_mode == "summed",
         roster=(party, secagg.generate_identity().public),
     )
     # The packing depends on the number of clients alone: their keys need not be made.

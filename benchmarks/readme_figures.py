@@ -16,7 +16,7 @@ def aggregation(rows: Sequence[Row]) -> str:
     names = {
         ("packed", "seeds", True): "privfed, pairwise masks",
         ("packed", "seeds", False): "privfed, no masks",
-        ("packed", "summed", True): "privfed, summed, masks, for an honest server",
+        ("packed", "summed", True): "privfed, summed, masks",
         ("nvflare", "summed", False): "NVFlare's CKKS",
         ("tenseal-ckks", "summed", False): "TenSEAL CKKS",
         ("tenseal-bfv", "summed", False): "TenSEAL BFV",

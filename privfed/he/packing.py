@@ -101,6 +101,12 @@ class Packing:
         """Bits of one downloaded coefficient."""
         return MODULUS_BITS - self.download_cut
 
+    @property
+    def sum_bits(self) -> int:
+        """Bits of a sum of uploaded coefficients as they are, mod q."""
+        largest = self.max_clients * ((1 << self.upload_bits) - 1)
+        return min(MODULUS_BITS, largest.bit_length())
+
     def coefficients(self, values: int) -> int:
         """Return how many coefficients `values` values take."""
         return -(-values // self.lanes)

@@ -62,6 +62,17 @@ def cut(words: Words, bits: int) -> Words:
     return rounded
 
 
+def shift(words: Words, bits: int) -> Words:
+    """Multiply words below q by 2^bits mod q, in place."""
+    at_once = 64 - MODULUS_BITS
+    while bits:
+        step = min(bits, at_once)
+        words <<= np.uint64(step)
+        reduce(words)
+        bits -= step
+    return words
+
+
 def uncut(words: Words, bits: int) -> Words:
     """Return cut words scaled back to coefficients, in [0, 2^58): off by up to half a cut."""
     return words << np.uint64(bits)

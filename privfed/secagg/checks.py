@@ -1,10 +1,12 @@
 """Checks of arguments that several roles take."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from privfed.errors import ConfigError, ContextMismatchError
 from privfed.keys import Identity, SecretKey
 from privfed.secagg.parameters import Parameters
+from privfed.secagg.wire import MARK_BYTES, MARKS
 
 
 def check_key(params: Parameters, key: SecretKey) -> None:
@@ -33,6 +35,21 @@ def check_identity(identity: Identity) -> Identity:
             "public half goes on the roster"
         )
     return identity
+
+
+def check_marks(failed: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return marks of totals that did not decrypt.
+
+    Raises:
+        ConfigError: They are no `Decryptor.failed`.
+    """
+    if (
+        not isinstance(failed, Sequence)
+        or len(failed) > MARKS
+        or not all(isinstance(mark, bytes) and len(mark) == MARK_BYTES for mark in failed)
+    ):
+        raise ConfigError("failed is what Decryptor.failed says: at most 3 marks of 8 bytes")
+    return tuple(failed)
 
 
 def check_params(params: Parameters) -> Parameters:

@@ -1,6 +1,7 @@
 """A key holder's side: the total of a round in, the mean out, once."""
 
 import hashlib
+import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from privfed.keys import SecretKey
 from privfed.secagg import wire
 from privfed.secagg.checks import check_key
 from privfed.secagg.parameters import Parameters
-from privfed.secagg.parts import Parts, UpdatePart
+from privfed.secagg.parts import Parts
 from privfed.secagg.quantize import Quantizer
 from privfed.secagg.reading import Bytes, MessageReader, PartMessage
 from privfed.secagg.results import IntegerResult, Kept, MeanResult
@@ -113,6 +114,14 @@ class Decryptor:
         self._journal.close()
         self._prepared = {}
 
+    @property
+    def failed(self) -> tuple[bytes, ...]:
+        """Marks of totals under this key that did not decrypt, for `Encryptor.encrypt`.
+
+        Those of this holder, and those that others named in their uploads; at most three.
+        """
+        return tuple(map(bytes.fromhex, self._journal.record.failed))
+
     def prepare(
         self,
         announcements: Iterable[bytes],
@@ -187,7 +196,9 @@ class Decryptor:
             QuorumError: Fewer than `min_clients` distinct parties are in it.
             ReplayError: The round was decrypted already, or a party is in it twice.
             AuthenticationError: A signature is wrong, or the total is not the sum of what the
-                senders signed; or that happened so often that the key is retired.
+                senders signed. Where a linear hash says so, the key was not used, and the round
+                is not used up; where the total does not decrypt, both, and it counts: three such
+                totals, here or at other parties, retire the key.
             CapacityError: The weights are too small for the agreed precision.
         """
         of = RoundID.of(self._params, round_id, cohort)
@@ -195,10 +206,11 @@ class Decryptor:
             mean = np.empty(self._params.layout.size, np.float32)
             weight: int | None = None
             digits, seen = self._params.weight_digits, _Seen(self._params, of)
-            for part, sums in self._sums(of, total, seen):
-                clients = len(seen.senders)
+            for message, sums in self._sums(of, total, seen):
+                part, clients = message.part, len(seen.senders)
                 if part.index == 0:
-                    weight = self._checked_weight(self._quantizer.total_weight(sums), clients)
+                    weight = self._quantizer.total_weight(sums)
+                    weight = self._checked_weight(weight, clients, message)
                 skip = max(0, digits - part.start)
                 into = mean[part.start + skip - digits : part.stop - digits]
                 self._quantizer.mean(sums[skip:], weight, clients, into)
@@ -231,8 +243,8 @@ class Decryptor:
         with self._journal.alone():
             flat = np.empty(self._params.layout.size, np.int64)
             seen = _Seen(self._params, of)
-            for part, sums in self._sums(of, total, seen):
-                flat[part.start : part.stop] = sums
+            for message, sums in self._sums(of, total, seen):
+                flat[message.part.start : message.part.stop] = sums
             arrays = self._params.layout.unflatten(flat)
             result = IntegerResult(arrays, seen.ids, seen.transcript)
             self._journal.finish(Kept(of.number, result))
@@ -259,11 +271,11 @@ class Decryptor:
 
     def _sums(
         self, of: RoundID, total: bytes | Iterable[bytes], seen: _Seen
-    ) -> Iterator[tuple[UpdatePart, Integers]]:
+    ) -> Iterator[tuple[PartMessage, Integers]]:
         """Yield each part of a total with its integer sums; marks the round as used before."""
         self._journal.check()
         self._journal.check_key()
-        messages, transcript = self._messages(of, total, seen)
+        messages, transcript = self._checked(of, total, seen)
         prepared: list[_Prepared] | None = None
         for message in messages:
             if message.part.index == 0:
@@ -272,21 +284,35 @@ class Decryptor:
             ready = prepared[message.part.index] if prepared else None
             sums = self._opened_part(of, message, seen.senders, ready)
             if sums is None:
-                raise self._failure()
-            yield message.part, sums
+                raise self._failure(message)
+            yield message, sums
 
-    def _messages(
+    def _checked(
         self, of: RoundID, total: bytes | Iterable[bytes], seen: _Seen
     ) -> tuple[Iterable[PartMessage], bytes]:
-        """Return the parts in order, as `_Seen` checked them, and the transcript of a whole total.
+        """Return the parts in order, all of whose checks need no decryption; and the transcript.
 
-        Of such a total all parts are checked before the first one is opened.
+        Of a whole total all parts are checked before the first one is opened. Of one in parts each
+        is checked before it is opened, and the transcript is not known yet.
         """
         reader = self._reader(of, wire.Kind.TOTAL)
+
+        def check(message: PartMessage) -> PartMessage:
+            self._check(of, seen.take(message))
+            return message
+
         if isinstance(total, Bytes):
-            messages = [seen.take(each) for each in reader.whole([total])]
+            messages = [check(each) for each in reader.whole([total])]
             return messages, seen.transcript
-        return map(seen.take, reader.whole(total)), b""
+        return map(check, reader.whole(total)), b""
+
+    def _check(self, of: RoundID, message: PartMessage) -> None:
+        """Refuse a part that is not what its senders hashed, or whose senders retired the key."""
+        entries = [wire.Entry.read(entry) for entry, _ in message.entries.values()]
+        self._journal.hear(mark for entry in entries for mark in entry.failed)
+        self._journal.check_key()
+        if not self._parts.authentic(self._key, of.number, message.part, entries, message.body):
+            raise AuthenticationError("the total is not the sum of what its senders signed")
 
     def _opened_part(
         self,
@@ -307,16 +333,18 @@ class Decryptor:
             return None
         return self._parts.untagged(self._key, of.number, message.part, senders, sums)
 
-    def _failure(self) -> AuthenticationError:
+    def _failure(self, message: PartMessage) -> AuthenticationError:
         """Count a failure, and return its error, which is the same whatever the cause."""
-        self._journal.fail()
+        key = self._key.derive(b"failed", 32)  # or a server could look for totals of one mark
+        mark = hmac.digest(key, message.data, "sha256")[: wire.MARK_BYTES]
+        self._journal.fail(mark)
         return AuthenticationError("the total does not decrypt")
 
-    def _checked_weight(self, weight: int | None, clients: int) -> int | None:
+    def _checked_weight(self, weight: int | None, clients: int, message: PartMessage) -> int | None:
         if weight is None:
             return None
         if not clients <= weight <= clients * (self._params.max_weight or 0):
-            raise self._failure()
+            raise self._failure(message)
         error = self._quantizer.max_error(weight, clients)
         if error > self._params.tolerance * self._params.clip_range:
             raise CapacityError(

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, Self
 from privfed.errors import ConfigError, ReplayError
 from privfed.keys import Identity, SecretKey
 from privfed.secagg import wire
-from privfed.secagg.checks import check_identity, check_key
+from privfed.secagg.checks import check_identity, check_key, check_marks
 from privfed.secagg.masks import Masks
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
@@ -117,7 +117,7 @@ class Encryptor:
             for part in self._parts.all:
                 prefix = replace(common, kind=wire.Kind.ANNOUNCEMENT, part=part.index)
                 seeds = zeros[part.index].seeds
-                entry = wire.Entry.sign(self._identity, self._sender, prefix, seeds, b"")
+                entry = wire.Entry.of(self._sender, seeds, b"").signed(self._identity, prefix)
                 pieces += [prefix.to_bytes(), entry.to_bytes(), seeds]
         return b"".join(pieces)
 
@@ -146,7 +146,7 @@ class Encryptor:
             yield zero
 
     def _tag_masks(self, of: RoundID, part: int) -> list[int]:
-        if self._masks is None:
+        if self._masks is None or not self._params.tags:
             return [0] * TAGS
         name = b"tags/" + self._agreed(of, part)
         return [int(word) for word in self._masks.words(name, of, TAGS, TAG_MODULUS)]
@@ -166,6 +166,7 @@ class Encryptor:
         round_id: int,
         previous: bytes = b"",
         cohort: Sequence[int] | None = None,
+        failed: Sequence[bytes] = (),
     ) -> bytes:
         """Return one update as bytes for the server.
 
@@ -176,6 +177,7 @@ class Encryptor:
             previous: Transcript of the previous round, or nothing. Only with it do key holders
                 that were shown different totals of that round notice it in this one.
             cohort: With masks, the roster places of this round's parties (None: all).
+            failed: `Decryptor.failed` of this party's other half, for the others to hear.
 
         Raises:
             ConfigError: Arrays or weight do not fit the parameters, or a value is not finite.
@@ -183,7 +185,12 @@ class Encryptor:
             ReplayError: The round was sent already.
         """
         sent = self.encrypt_blocks(
-            arrays, weight=weight, round_id=round_id, previous=previous, cohort=cohort
+            arrays,
+            weight=weight,
+            round_id=round_id,
+            previous=previous,
+            cohort=cohort,
+            failed=failed,
         )
         return b"".join(sent)
 
@@ -195,6 +202,7 @@ class Encryptor:
         round_id: int,
         previous: bytes = b"",
         cohort: Sequence[int] | None = None,
+        failed: Sequence[bytes] = (),
     ) -> Iterator[bytes]:
         """Return the update in parts of a few megabytes, each a message of its own.
 
@@ -202,7 +210,8 @@ class Encryptor:
         part leaves.
         """
         self._journal.check()
-        return self._send(self._quantizer.check(arrays, weight), round_id, previous, cohort)
+        update = self._quantizer.check(arrays, weight)
+        return self._send(update, round_id, previous, cohort, failed)
 
     def encrypt_integers(
         self,
@@ -211,6 +220,7 @@ class Encryptor:
         round_id: int,
         previous: bytes = b"",
         cohort: Sequence[int] | None = None,
+        failed: Sequence[bytes] = (),
     ) -> bytes:
         """Return an update of integers, to be summed as they are by `Decryptor.decrypt_sums`.
 
@@ -225,6 +235,7 @@ class Encryptor:
             round_id: As for `encrypt`.
             previous: As for `encrypt`.
             cohort: As for `encrypt`.
+            failed: As for `encrypt`.
 
         Raises:
             ConfigError: The arrays do not fit the layout, or the parameters carry weights.
@@ -233,18 +244,24 @@ class Encryptor:
         """
         self._journal.check()
         update = self._quantizer.check_integers(arrays)
-        return b"".join(self._send(update, round_id, previous, cohort))
+        return b"".join(self._send(update, round_id, previous, cohort, failed))
 
     def _send(
-        self, update: Update, round_id: int, previous: bytes, cohort: Sequence[int] | None
+        self,
+        update: Update,
+        round_id: int,
+        previous: bytes,
+        cohort: Sequence[int] | None,
+        failed: Sequence[bytes],
     ) -> Iterator[bytes]:
+        marks = check_marks(failed)
         of = RoundID.of(self._params, round_id, cohort)
         common = self._prefix(of, check_history(previous))
         if self._masks is not None:
             self._masks.check(of)
         with self._journal.alone():
             self._journal.send(of.number, of.cohort)
-            return self._messages(common, of, update, self._take(of))
+            return self._messages(common, of, update, self._take(of), marks)
 
     def _take(self, of: RoundID) -> Iterator[ZeroEncryption]:
         """Return the zeros of a round, and forget those set aside for it under other cohorts."""
@@ -253,7 +270,12 @@ class Encryptor:
         return self._masked(self._fresh(), of) if zeros is None else iter(zeros)
 
     def _messages(
-        self, common: wire.Prefix, of: RoundID, update: Update, zeros: Iterator[ZeroEncryption]
+        self,
+        common: wire.Prefix,
+        of: RoundID,
+        update: Update,
+        zeros: Iterator[ZeroEncryption],
+        failed: tuple[bytes, ...],
     ) -> Iterator[bytes]:
         for part, zero in zip(self._parts.all, zeros, strict=True):
             prefix = replace(common, part=part.index)
@@ -263,7 +285,9 @@ class Encryptor:
                 self._key, of.number, part, self._sender, values, update.wide, masks
             )
             payload = self._parts.scheme.seal(self._key, zero, tagged)
-            entry = wire.Entry.sign(self._identity, self._sender, prefix, zero.seeds, payload)
+            entry = wire.Entry.of(self._sender, zero.seeds, payload, failed)
+            hidden = self._parts.hidden_hash(self._key, of.number, part, entry, zero, payload)
+            entry = replace(entry, linear_hash=hidden).signed(self._identity, prefix)
             yield b"".join((prefix.to_bytes(), entry.to_bytes(), zero.seeds, payload))
 
     def _prefix(self, of: RoundID, previous: bytes) -> wire.Prefix:

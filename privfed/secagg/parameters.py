@@ -14,7 +14,6 @@ from privfed.errors import (
     CapacityError,
     ConfigError,
     DecodeError,
-    LayoutError,
     PrivacyWarning,
     PrivFedError,
 )
@@ -22,11 +21,14 @@ from privfed.keys import PublicIdentity
 from privfed.secagg.layout import Layout
 
 SCHEMES = ("packed", "slots", "ckks", "reference")
-VERSION = 2  # of the canonical text; 1 had no `honest_server`
+VERSION = 3  # of the canonical text; 1 had no `honest_server`, 2 no `cover_c0`
 MASKS_FROM_CLIENTS = 3
 MAX_WEIGHT = 2**40
 MAX_ROSTER = 4096
 MAX_BYTES = 1 << 24
+# 64-byte seeds of more clients are larger than the sum of c1, 4096 words of 58 bits.
+MOST_SEEDS = he.RING_DEGREE * he.MODULUS_BITS // 8 // 64
+LEAST_CUT = 6  # of the uploads, below which totals are refused whose c0 may be changed
 _LEAST, _MOST = 1e-20, 1e20  # of the clip range: its grid of 32 bits is well inside float32
 
 
@@ -43,29 +45,30 @@ class Parameters:
         min_clients: Fewest parties in one round, at least 2 and at least `colluders` + 2.
         max_weight: Largest weight W of a party, which the server does not learn; None: no weights.
         scheme: "packed", "slots", "ckks", "reference" (in the clear), or "auto": packed where
-            SEAL's byte layout is the known one, else, with `honest_server`, slots. Afterwards
-            the attribute names the chosen one.
+            SEAL's byte layout is the known one, else slots. Afterwards the attribute names the
+            chosen one.
         roster: Who may send; at least `max_clients` parties.
         out_of_range: "refuse" values past the range, or "clip" them.
         pairwise_masks: Masks under the encryption; None: from three clients up, and wherever
             `download` is "summed", under "packed" and "slots". With masks a round needs all of
             its cohort.
-        download: "seeds" lets a decryptor rebuild what each client signed ("packed" only);
-            "summed" is faster to decrypt for many clients, and needs `honest_server`; None:
-            "seeds" where possible.
+        download: "seeds" lets a decryptor rebuild c1 from what each client signed ("packed"
+            only); "summed" sends the sum of c1, under a linear hash, and is less work to
+            decrypt; None: what is fewer bytes, under "packed" seeds up to 464 clients.
+        cover_c0: Whether the linear hash covers all of a ciphertext, so that a server which
+            lies gets no answer from the key at all. "slots" always does; `download="summed"`
+            offers it, for totals that are not cut; None: there if uploads cut fewer than 6 bits.
         colluders: Parties t that may work together with the server. With 0, a server and one
             party may ask another into a cohort of two, and learn its update in spite of masks.
             This counts within one round; docs/limitations.md says what several show together.
         tolerance: Largest error of the mean that is accepted, as a share of `clip_range`.
-        honest_server: Whether all parties trust the server to follow the protocol. "slots",
-            "ckks" and `download="summed"` need it: nothing there authenticates c1. A server
-            that changes c1 and sees whether the decryption fails learns the sign of one
-            coefficient of the secret key each time. Masks and tags do not prevent it.
+        honest_server: Whether all parties trust the server to follow the protocol. "ckks"
+            needs it: nothing authenticates its sums, and from an average that comes back to
+            the server the secret key can be computed.
 
     Raises:
         ConfigError: A setting is out of its range, or needs `honest_server` and is without it;
             says what to change.
-        LayoutError: "auto" finds a SEAL that packed ciphertexts are not made for.
         CapacityError: The scheme cannot hold such sums.
     """
 
@@ -84,6 +87,7 @@ class Parameters:
     colluders: int = 0
     tolerance: float = 0.05
     honest_server: bool = False
+    cover_c0: bool | None = None
 
     def __post_init__(self) -> None:
         self._normalise()
@@ -101,8 +105,11 @@ class Parameters:
             raise ConfigError(f"download must be seeds or summed, not {self.download!r}")
         if self.download == "seeds" and self.scheme in ("slots", "ckks"):
             raise ConfigError(f"download='seeds' needs scheme='packed', not {self.scheme!r}")
-        if not self.honest_server:
-            self._check_c1()
+        if self.scheme == "ckks" and not self.honest_server:
+            raise ConfigError(
+                "scheme='ckks' lets a server that lies learn the secret key: use scheme='packed' "
+                "or 'slots', or set honest_server=True if all parties trust the server"
+            )
         if self.pairwise_masks and self.scheme == "ckks":
             raise ConfigError("masks need exact sums: use scheme='packed' or 'slots'")
         if not 0 < self.tolerance <= 1:
@@ -112,7 +119,7 @@ class Parameters:
         self._check_parties()
         if self.max_weight is not None and self.step / 2 > self.tolerance * self.clip_range:
             raise CapacityError(f"{self.bits} bits cannot reach the tolerance: use more bits")
-        _ = self.packing  # refuses sums that do not fit
+        self._check_cover()  # and refuses sums that do not fit
 
     def _normalise(self) -> None:
         """Convert every setting to its one type, so that equal parameters are equal bytes."""
@@ -128,8 +135,9 @@ class Parameters:
                 "bits, clients, colluders and max_weight are whole numbers, clip_range and "
                 "tolerance numbers"
             ) from None
-        if not isinstance(self.pairwise_masks, bool | None):
-            raise ConfigError("pairwise_masks must be True, False or None")
+        for name in ("pairwise_masks", "cover_c0"):
+            if not isinstance(getattr(self, name), bool | None):
+                raise ConfigError(f"{name} must be True, False or None")
         if not isinstance(self.honest_server, bool):
             raise ConfigError("honest_server must be True or False")
         if not isinstance(self.layout, Layout):
@@ -150,28 +158,28 @@ class Parameters:
         """Return what "auto" stands for."""
         if he.seal.is_known():
             return "packed"
-        why = "this SEAL's byte layout is not the known one, so scheme='packed' cannot run"
-        if not self.honest_server:
-            raise LayoutError(
-                f"{why}: install tenseal==0.3.18; or set honest_server=True for scheme='slots', "
-                "which lets a server that lies learn the secret key"
-            )
         warnings.warn(
-            f"{why}: using 'slots', safe with an honest server only; install tenseal==0.3.18",
+            "this SEAL's byte layout is not the known one, so scheme='packed' cannot run: using "
+            "'slots', with larger uploads; install tenseal==0.3.18",
             PrivacyWarning,
             stacklevel=4,  # whoever made the parameters
         )
         return "slots"
 
-    def _check_c1(self) -> None:
-        """Refuse settings under which a server that lies can learn the key."""
-        for name, value in (("scheme", self.scheme), ("download", self.download)):
-            if value in ("slots", "ckks", "summed"):
-                raise ConfigError(
-                    f"{name}={value!r} lets a server that lies learn the secret key: use "
-                    "scheme='packed' with download='seeds', or set honest_server=True if all "
-                    "parties trust the server"
-                )
+    def _check_cover(self) -> None:
+        """Refuse a hash where there is none, and changes of c0 where they would tell much."""
+        cut, summed = self.packing.upload_cut, self.download_mode == "summed"
+        if self.scheme == "slots":
+            if self.cover_c0 is False:
+                raise ConfigError("scheme='slots' always covers c0: leave cover_c0 out")
+        elif self.scheme != "packed" or not summed:
+            if self.cover_c0:
+                raise ConfigError("cover_c0 needs scheme='packed' with download='summed'")
+        elif self.cover_c0 is False and cut < LEAST_CUT:
+            raise ConfigError(
+                f"uploads are cut by {cut} bits only, so that changes of c0 would tell much of a "
+                "round's noise: set cover_c0=True"
+            )
 
     def _check_parties(self) -> None:
         if self.colluders < 0:
@@ -205,7 +213,26 @@ class Parameters:
     @property
     def download_mode(self) -> str:
         """What totals carry: "seeds" or "summed"."""
-        return self.download or ("seeds" if self.scheme in ("packed", "reference") else "summed")
+        if self.download is not None:
+            return self.download
+        fewer = self.scheme == "packed" and self.max_clients <= MOST_SEEDS
+        return "seeds" if fewer or self.scheme == "reference" else "summed"
+
+    @property
+    def covers_c0(self) -> bool:
+        """Whether a linear hash covers all of a ciphertext, so that no total is opened but sums."""
+        if self.scheme == "packed" and self.download_mode == "summed":
+            return self.packing.upload_cut < LEAST_CUT if self.cover_c0 is None else self.cover_c0
+        return self.scheme == "slots"
+
+    @property
+    def tags(self) -> bool:
+        """Whether tags go with the values, which show sums that a server changed, or that wrapped.
+
+        Where a linear hash covers all of a ciphertext no server can; and updates with weights
+        cannot wrap, since they are scaled, and not integers of the caller's.
+        """
+        return self.scheme != "ckks" and not (self.covers_c0 and self.max_weight is not None)
 
     @property
     def masks(self) -> bool:

@@ -1,6 +1,6 @@
 """How an update is cut into parts that fit in memory; sizes follow from the parameters alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +9,9 @@ from privfed.errors import DecodeError
 from privfed.he import Integers
 from privfed.keys import SecretKey
 from privfed.secagg import wire
+from privfed.secagg.linear_hash import LINEAR_HASH_BYTES, authentic, hidden_hash
 from privfed.secagg.parameters import Parameters
-from privfed.secagg.schemes import Scheme, scheme_of
+from privfed.secagg.schemes import Scheme, ZeroEncryption, scheme_of
 from privfed.secagg.tags import Tags
 
 
@@ -39,7 +40,7 @@ class Parts:
         self.scheme: Scheme = scheme_of(params)
         packing = params.packing
         self._tags = Tags(params.bits, packing.limit * packing.max_clients)
-        extra = self._tags.count if self.scheme.exact else 0
+        extra = self._tags.count if params.tags else 0
         size = self.scheme.values_per_part - extra
         stops = [min(start + size, params.values) for start in range(0, params.values, size)]
         self.all = tuple(
@@ -74,7 +75,7 @@ class Parts:
 
         `wide` integers may lie outside the range of a sum; `masks` are the tags'.
         """
-        if not self.scheme.exact:
+        if not self.params.tags:
             return values
         tags = self._tags.integers(key, _name(round_id, part), sender, values, wide, masks)
         return np.concatenate([values, tags])
@@ -88,11 +89,46 @@ class Parts:
         sums: Integers,
     ) -> Integers | None:
         """Return integers summed over `senders` without tags, or None where a tag is wrong."""
-        if not self.scheme.exact:
+        if not self.params.tags:
             return sums
         values, tags = sums[: -self._tags.count], sums[-self._tags.count :]
         good = self._tags.verify(key, _name(round_id, part), senders, values, tags)
         return values if good else None
+
+    def hidden_hash(
+        self,
+        key: SecretKey,
+        round_id: int,
+        part: UpdatePart,
+        entry: wire.Entry,
+        zero: ZeroEncryption,
+        payload: bytes,
+    ) -> bytes:
+        """Return the hidden linear hash of a party's ciphertext; nothing where none is used."""
+        if not self.scheme.hashed:
+            return b""
+        words = self.scheme.hashed_words(zero, payload, part.sealed)
+        return hidden_hash(key, _name(round_id, part), entry.ciphertext, words)
+
+    def authentic(
+        self,
+        key: SecretKey,
+        round_id: int,
+        part: UpdatePart,
+        entries: Iterable[wire.Entry],
+        total: memoryview,
+    ) -> bool:
+        """Return whether a total is the sum of these ciphertexts, as far as hashes cover them."""
+        if not self.scheme.hashed:
+            return True
+        words = self.scheme.summed_words(total, part.sealed)
+        signed = [(entry.ciphertext, entry.linear_hash) for entry in entries]
+        return words is not None and authentic(key, _name(round_id, part), signed, words)
+
+    def entry_bytes(self, kind: wire.Kind) -> int:
+        """Return the bytes of an entry in a message of this kind."""
+        hashed = self.scheme.hashed and kind != wire.Kind.ANNOUNCEMENT
+        return wire.ENTRY_BYTES + LINEAR_HASH_BYTES * hashed
 
     def carried_seed_bytes(self, part: UpdatePart, kind: wire.Kind) -> int:
         """Return the bytes of seeds that a message carries for each sender."""
@@ -103,7 +139,7 @@ class Parts:
     def message_bytes(self, part: UpdatePart, kind: wire.Kind, senders: int = 1) -> int:
         """Return the length of a message about a part, over `senders` senders."""
         count = 0 if kind in wire.OF_ONE_SENDER else wire.COUNT.size
-        each = wire.ENTRY_BYTES + self.carried_seed_bytes(part, kind)
+        each = self.entry_bytes(kind) + self.carried_seed_bytes(part, kind)
         bodies = {
             wire.Kind.UPLOAD: self.scheme.payload_bytes,
             wire.Kind.PARTIAL: self.scheme.partial_bytes,

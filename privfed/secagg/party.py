@@ -207,6 +207,7 @@ class Party:
                 round_id=self._next(round_id),
                 previous=self._previous(chained),
                 cohort=cohort,
+                failed=self._decryptor.failed,
             )
 
     def encrypt_integers(
@@ -227,6 +228,7 @@ class Party:
                 round_id=self._next(round_id),
                 previous=self._previous(chained),
                 cohort=cohort,
+                failed=self._decryptor.failed,
             )
 
     def open(

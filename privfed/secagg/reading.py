@@ -141,7 +141,7 @@ class MessageReader:
         carried = self._parts.carried_seed_bytes(part, self._kind)
         entries: Entries = {}
         for _ in range(count):
-            raw, after = _split(after, wire.ENTRY_BYTES)
+            raw, after = _split(after, self._parts.entry_bytes(self._kind))
             seeds, after = _split(after, carried)
             entry = self._verified(prefix, raw)
             if (carried or self._alone) and wire.digest(seeds) != entry.seeds_hash:

@@ -135,6 +135,7 @@ class Simulation:
                 round_id=round_id,
                 previous=self._transcript,
                 cohort=cohort,
+                failed=self.decryptor.failed,
             )
 
         return self._round(updates, round_id, upload, self.decryptor.decrypt)
@@ -150,7 +151,11 @@ class Simulation:
 
         def upload(place: int, update: Any, cohort: Sequence[int] | None) -> bytes:
             return self.encryptors[place].encrypt_integers(
-                update, round_id=round_id, previous=self._transcript, cohort=cohort
+                update,
+                round_id=round_id,
+                previous=self._transcript,
+                cohort=cohort,
+                failed=self.decryptor.failed,
             )
 
         return self._round(updates, round_id, upload, self.decryptor.decrypt_sums)

@@ -6,22 +6,23 @@ killed between two writes leaves a round that is used up, or one that the next p
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from privfed.errors import AuthenticationError, ConfigError, DecodeError, ReplayError
 from privfed.secagg.layout import Layout
 from privfed.secagg.results import Kept
+from privfed.secagg.wire import MARK_BYTES, MARKS
 from psi import storage
 
-MAX_FAILURES = 3
 _MOST_KEPT_BYTES = 1 << 34
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Round = Annotated[int, msgspec.Meta(ge=-1)]
 _Transcript = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{64})?\Z")]
+_Mark = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{{2 * MARK_BYTES}}}\Z")]
 
 
 class State(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,7 +33,7 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
         sent: The last round that was sent.
         opened: The last round whose total was opened, or tried.
         transcript: Transcript of the last round that opened, in hex.
-        failures: Totals that did not decrypt.
+        failed: Marks, in hex, of totals that did not decrypt, here or at other parties.
         cohort: Roster places of the last round that was sent; None: all.
         opening: Transcript, in hex, of the total that is being opened in round `opened`, if any.
     """
@@ -41,7 +42,7 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
     sent: _Round = -1
     opened: _Round = -1
     transcript: _Transcript = ""
-    failures: _Count = 0
+    failed: Annotated[list[_Mark], msgspec.Meta(max_length=MARKS)] = []
     cohort: list[_Count] | None = None
     opening: _Transcript = ""
 
@@ -85,7 +86,7 @@ class Journal:
             self._write()
             return
         try:
-            record = storage.json_read(text, State) if "last_round" not in text else _earlier(text)
+            record = storage.json_read(text, State)
         except ValueError:
             raise ConfigError(f"{self._file} is no state file; give another path") from None
         if record.owner != self.record.owner:
@@ -207,16 +208,29 @@ class Journal:
         Raises:
             AuthenticationError: The key is retired.
         """
-        if self.record.failures >= MAX_FAILURES:
+        if len(self.record.failed) >= MARKS:
             raise AuthenticationError(
-                f"{MAX_FAILURES} totals did not decrypt: the key is retired, rotate it"
+                f"{MARKS} totals did not decrypt, here or at other parties: the key is retired, "
+                "rotate it"
             )
 
-    def fail(self) -> None:
+    def fail(self, mark: bytes) -> None:
         """Count a failed decryption; a success does not make up for it."""
-        self.record.failures += 1
+        self._count([mark])
         self.record.opening = ""
         self._write()
+
+    def hear(self, failed: Iterable[bytes]) -> None:
+        """Count what the parties of a round say of totals that did not decrypt."""
+        if self._count(failed):
+            self._write()
+
+    def _count(self, failed: Iterable[bytes]) -> bool:
+        # The same total fails in the same way everywhere, and tells a server nothing more.
+        known = self.record.failed
+        new = {mark.hex() for mark in failed} - set(known)
+        self.record.failed = [*known, *sorted(new)][:MARKS]
+        return len(self.record.failed) > len(known)
 
     def kept(self, layout: Layout) -> Kept | None:
         """Return the result of the last round that opened, if it is kept; a new copy each time.
@@ -261,11 +275,3 @@ def _check_after(round_id: int, last: int) -> None:
         raise ReplayError(
             f"round {round_id} is not after round {last}: each round is used once, in rising order"
         )
-
-
-def _earlier(data: str) -> State:
-    """Read what was written before one record held both roles."""
-    read = storage.json_read(data, dict[str, Any])
-    role = "sent" if str(read.get("owner")).startswith("encryptor:") else "opened"
-    later = {role if name == "last_round" else name: value for name, value in read.items()}
-    return storage.json_as(later, State, "state")

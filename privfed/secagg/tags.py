@@ -15,6 +15,9 @@ Pads are known to whoever holds the key, and a tag's digits are summed one by on
 would let a key holder test guesses of one party's integers. So under pairwise masks each tag is
 masked mod 2^61 - 1 too, and what is decrypted depends on the sum of the integers alone.
 
+Where a linear hash covers all of a ciphertext (`linear_hash`), no server can do so, and tags only
+show integers whose sum does not fit; updates with weights, which always do, then go without.
+
 A party that holds the key can compute tags too: there is no such protection against a server that
 a party helps (docs/threat-model.md).
 """

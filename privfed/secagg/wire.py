@@ -6,19 +6,22 @@ length, fingerprint, key, round, sender and signature before any payload is look
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from privfed.errors import ContextMismatchError, DecodeError
 from privfed.keys import SIGNATURE_BYTES, Identity, PublicIdentity, is_secret
 
-VERSION = 1
+VERSION = 2
 HASH_BYTES = 32
 _MAGIC = b"PFSA"
 _PREFIX = struct.Struct("<4sBBBB32s16sQI32s32s")
-_ENTRY = struct.Struct("<H32s32s64s")
-PREFIX_BYTES, ENTRY_BYTES = _PREFIX.size, _ENTRY.size
-COUNT = struct.Struct("<H")
+_BODY = struct.Struct("<H24s32s32s")
+PREFIX_BYTES = _PREFIX.size
+ENTRY_BYTES = _BODY.size + SIGNATURE_BYTES  # and a linear hash, where there is one
+MARK_BYTES, MARKS = 8, 3  # of totals that did not decrypt; zeros: none
+COUNT = _SENDER = struct.Struct("<H")
 _SCHEMES = ("reference", "packed", "slots", "ckks")
 
 
@@ -97,21 +100,43 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Entry:
-    """What one sender signs of one part: its seeds and its payload, by their hashes."""
+    """What one sender signs of one part.
+
+    Attributes:
+        sender: Its place on the roster.
+        failed: Marks of totals under this key that, as it knows, did not decrypt; at most 3.
+        seeds_hash: SHA-256 of its seeds.
+        payload_hash: SHA-256 of its payload.
+        linear_hash: 16 bytes that hide the linear hash of its ciphertext; or none.
+        signature: The signature of all this and of where it belongs.
+    """
 
     sender: int
+    failed: tuple[bytes, ...]
     seeds_hash: bytes
     payload_hash: bytes
-    signature: bytes
+    linear_hash: bytes = b""
+    signature: bytes = bytes(SIGNATURE_BYTES)
 
     @classmethod
-    def sign(
-        cls, identity: Identity, sender: int, prefix: Prefix, seeds: bytes, payload: bytes
+    def of(
+        cls,
+        sender: int,
+        seeds: bytes | memoryview,
+        payload: bytes | memoryview,
+        failed: Sequence[bytes] = (),
     ) -> "Entry":
-        """Return the signed entry of roster place `sender`."""
-        unsigned = cls(sender, digest(seeds), digest(payload), bytes(SIGNATURE_BYTES))
-        signature = identity.sign(unsigned._message(prefix))
-        return cls(sender, unsigned.seeds_hash, unsigned.payload_hash, signature)
+        """Return the entry of roster place `sender`, to be signed."""
+        return cls(sender, tuple(failed[:MARKS]), digest(seeds), digest(payload))
+
+    @property
+    def ciphertext(self) -> bytes:
+        """What stands for this one ciphertext of this sender's."""
+        return _SENDER.pack(self.sender) + self.seeds_hash + self.payload_hash
+
+    def signed(self, identity: Identity, prefix: Prefix) -> "Entry":
+        """Return the entry with its sender's signature."""
+        return replace(self, signature=identity.sign(self._message(prefix)))
 
     def verify(self, party: PublicIdentity, prefix: Prefix) -> None:
         """Check the signature.
@@ -127,13 +152,19 @@ class Entry:
         return b"privfed/1/message\x00" + prefix.to_bytes(kind) + body
 
     def to_bytes(self) -> bytes:
-        """Return 130 bytes."""
-        return _ENTRY.pack(self.sender, self.seeds_hash, self.payload_hash, self.signature)
+        """Return 154 bytes, and 16 more where there is a linear hash."""
+        marks = b"".join(self.failed)
+        body = _BODY.pack(self.sender, marks, self.seeds_hash, self.payload_hash)
+        return body + self.linear_hash + self.signature
 
     @classmethod
-    def read(cls, data: memoryview) -> "Entry":
-        """Read 130 bytes."""
-        return cls(*_ENTRY.unpack_from(data))
+    def read(cls, data: bytes | memoryview) -> "Entry":
+        """Read what `to_bytes` wrote, all of `data`."""
+        sender, marks, seeds, payload = _BODY.unpack_from(data)
+        each = (marks[at : at + MARK_BYTES] for at in range(0, len(marks), MARK_BYTES))
+        failed = tuple(mark for mark in each if any(mark))
+        hidden, signature = data[_BODY.size : -SIGNATURE_BYTES], data[-SIGNATURE_BYTES:]
+        return cls(sender, failed, seeds, payload, bytes(hidden), bytes(signature))
 
 
 def digest(data: bytes | memoryview) -> bytes:

@@ -83,8 +83,8 @@ class SecureAveraging:
         weights: One whole number per party; None averages evenly and sends no weights.
         max_weight: Public bound on a weight.
         clip_range: Public bound on the magnitude of an update's values.
-        scheme: "packed", or "reference" for the same integers in the clear; with
-            `honest_server` also "slots" and "ckks".
+        scheme: "packed", "slots", or "reference" for the same integers in the clear; with
+            `honest_server` also "ckks".
         bits: Precision of a value.
         out_of_range: "refuse" or "clip" values past the range.
         job: Name of the job.

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from privfed.errors import DecodeError
+from privfed.errors import DecodeError, LayoutError
 from privfed.he import packing
+from privfed.he.seal import batches as batches_room
 from privfed.he.seal.batches import CKKSBatches, SlotBatches
 from privfed.keys import SecretKey
 
@@ -72,3 +73,39 @@ def test_another_keys_sum_decrypts_to_something_else(batches: Batches, key: Any)
     other = batches.key(SecretKey.generate(bytes(32)), b"test")
     read = batches.decrypt(other, memoryview(batches.save(total)))
     assert not np.allclose(read[:99], values)
+
+
+def test_the_words_of_a_sum_are_the_sums_of_words() -> None:
+    slots = SlotBatches(39)
+    key = slots.key(SecretKey.generate(bytes(32)), b"test")
+    fresh = [slots.encrypt(key, np.arange(10)) for _ in range(3)]
+    total: Any = None
+    for each in fresh:
+        loaded = slots.load(memoryview(each), slots.upload)
+        total = loaded if total is None else slots.add(total, loaded)
+    words = [slots.words(slots.expanded(each)).tolist() for each in fresh]
+    summed = slots.words(slots.save(total))
+    assert summed.tolist() == [sum(column) % packing.MODULUS for column in zip(*words, strict=True)]
+    assert len(summed) == 2 * packing.RING_DEGREE
+    for bad in (fresh[0], slots.save(total)[1:], b""):
+        with pytest.raises(DecodeError):
+            slots.words(bad)
+
+
+@pytest.mark.parametrize("first", [1, 8 * packing.RING_DEGREE])
+def test_words_that_lie_elsewhere_are_noticed(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+    """By a SEAL of another layout: what is read there does not add, or is not all that varies."""
+
+    def elsewhere(body: bytes | memoryview) -> np.ndarray:
+        words = body[-16 * packing.RING_DEGREE :][first:]
+        return np.frombuffer(words[: len(words) // 8 * 8], "<u8").astype(np.uint64)
+
+    slots = SlotBatches(39)
+    good = slots.expanded(
+        slots.encrypt(slots.key(SecretKey(bytes(32), bytes(32)), b""), np.ones(1))
+    )
+    monkeypatch.setattr(batches_room, "_words", elsewhere)
+    if first > 8:  # c1 alone adds: then the bytes before it must not vary
+        monkeypatch.setattr(batches_room, "_POLY_BYTES", 4 * packing.RING_DEGREE)
+    with pytest.raises(LayoutError, match="install tenseal"):
+        slots.words(good)

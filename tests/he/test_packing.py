@@ -163,3 +163,17 @@ def test_every_slot_packing_keeps_the_bound(bits: int, clients: int) -> None:
 def test_the_primes_of_slots_are_as_large_as_said(plain_bits: int) -> None:
     prime = seal().PlainModulus.Batching(packing.RING_DEGREE, plain_bits).value()
     assert 2**plain_bits - packing.SLOT_PRIME_GAP <= prime < 2**plain_bits
+
+
+@given(BITS, CLIENTS)
+def test_a_sum_of_uploads_as_they_are_has_room(bits: int, clients: int) -> None:
+    chosen = packing.choose(bits, clients)
+    largest = clients * (2**chosen.upload_bits - 1)
+    assert largest < 2**chosen.sum_bits or chosen.sum_bits == packing.MODULUS_BITS
+    assert chosen.upload_bits <= chosen.sum_bits
+
+
+@given(st.lists(st.integers(0, Q - 1), min_size=1, max_size=20), st.integers(0, 57))
+def test_shifts_are_products_mod_q(numbers: list[int], bits: int) -> None:
+    shifted = rlwe.shift(np.array(numbers, np.uint64), bits)
+    assert shifted.tolist() == [number * 2**bits % Q for number in numbers]

@@ -1,4 +1,4 @@
-"""Writes tests/vectors/secagg_wire_v1.json. Run it only for a new version of the wire format.
+"""Writes tests/vectors/secagg_wire_v2.json. Run it only for a new version of the wire format.
 
 The file holds what this package wrote once, with the secrets of its three made-up parties: a
 later version must read the same messages to the same numbers, or call itself another version.
@@ -18,14 +18,19 @@ from privfed.keys import Identity
 from privfed.secagg.rounds import RoundID
 from tests.places import VECTORS
 
-GOLDEN = VECTORS / "secagg_wire_v1.json"
+GOLDEN = VECTORS / "secagg_wire_v2.json"
 CASES: dict[str, dict[str, Any]] = {
     "packed": {"scheme": "packed", "pairwise_masks": False},
     "packed-masks-summed": {
         "scheme": "packed",
         "pairwise_masks": True,
         "download": "summed",
-        "honest_server": True,
+    },
+    "packed-summed-c0": {
+        "scheme": "packed",
+        "pairwise_masks": False,
+        "download": "summed",
+        "cover_c0": True,
     },
     "packed-no-weights-8-bits": {"scheme": "packed", "bits": 8, "max_weight": None},
     "reference": {"scheme": "reference"},
@@ -110,7 +115,7 @@ def main() -> None:
     key = secagg.SecretKey(hashlib.sha256(b"golden key").digest(), params.fingerprint)
     vectors = {
         "source": "written by tests/secagg/make_golden.py of privfed 0.1.0 with TenSEAL 0.3.18",
-        "version": 1,
+        "version": 2,
         "identities": [party.public.to_bytes().hex() for party in parties()],
         "mask_sha256": hashlib.sha256(mask.astype("<u8").tobytes()).hexdigest(),
         "sealed_parameters": params.to_bytes().decode(),

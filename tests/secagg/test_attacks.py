@@ -60,14 +60,14 @@ def test_a_total_times_a_number(
         aggregator.add(upload)
     accumulator: Any = aggregator._sums[0].accumulator
     if scheme == "packed":
-        from privfed.he.seal import zeros
+        from privfed.he import seal as room
 
         def scaled(words: np.ndarray) -> np.ndarray:
             return np.array([int(word) * times % MODULUS for word in words], np.uint64)
 
         accumulator._c0 = scaled(accumulator._c0)
-        second_half = zeros.second_half
-        monkeypatch.setattr(zeros, "second_half", lambda c1: scaled(second_half(c1)))
+        second_half = room.second_half
+        monkeypatch.setattr(room, "second_half", lambda c1: scaled(second_half(c1)))
     else:
         from privfed.he.seal.files import seal
 
@@ -78,7 +78,7 @@ def test_a_total_times_a_number(
             else:
                 evaluator.negate_inplace(block)
     total = aggregator.total()
-    with pytest.raises(AuthenticationError, match="does not decrypt"):
+    with pytest.raises(AuthenticationError, match="not the sum of what its senders signed"):
         parties.decryptor.decrypt(total, 1)
 
 
@@ -92,7 +92,7 @@ def test_a_lone_client_under_all_names_without_seeds_and_masks(scheme: str) -> N
     lone.add(uploads[0])
     body = lone._sums[0].accumulator.total([lone._sums[0].entries[0][1]])
     whole = b"".join(names._sum_messages(wire.Kind.TOTAL))
-    with pytest.raises(AuthenticationError, match="does not decrypt"):
+    with pytest.raises(AuthenticationError, match="not the sum of what its senders signed"):
         parties.decryptor.decrypt(whole[: -len(body)] + body, 1)
 
 
@@ -337,7 +337,7 @@ def test_a_hostile_party_chooses_its_seeds(seed: bytes) -> None:
     head = wire.PREFIX_BYTES + wire.ENTRY_BYTES
     hostile = parties.encryptors[2]
     prefix, payload = wire.Prefix.read(memoryview(uploads[2])), uploads[2][head + len(seed) :]
-    entry = wire.Entry.sign(hostile._identity, 2, prefix, seed, payload)
+    entry = wire.Entry.of(2, seed, payload).signed(hostile._identity, prefix)
     uploads[2] = uploads[2][: wire.PREFIX_BYTES] + entry.to_bytes() + seed + payload
     with pytest.raises(AuthenticationError, match="does not decrypt"):
         parties.decryptor.decrypt(parties.total(uploads), 1)

@@ -183,7 +183,7 @@ EXTREME = st.sampled_from([1.0, -1.0, 0.0, 0.5, -0.5]) | st.floats(-1, 1, width=
     size=st.integers(1, 40) | st.sampled_from([4095, 8183, 8200, 12289]),
     weighted=st.booleans(),
     masks=st.booleans(),
-    download=st.sampled_from(["seeds", "summed"]),
+    download=st.sampled_from(["seeds", "summed", "covered"]),
     scheme=st.sampled_from(["packed", "packed", "slots"]),
     tree=st.booleans(),
     extremes=st.lists(EXTREME, min_size=1, max_size=12),
@@ -211,7 +211,8 @@ def test_sums_equal_numpys_integers(
         max_weight=1024 if weighted else None,
         pairwise_masks=masks,
         scheme=scheme,
-        download=download if scheme == "packed" else None,
+        download=("seeds" if download == "seeds" else "summed") if scheme == "packed" else None,
+        cover_c0=True if download == "covered" and scheme == "packed" else None,
         tolerance=1.0,
     )
     sent = [{"w": rng.uniform(-1, 1, size)} for _ in range(clients)]

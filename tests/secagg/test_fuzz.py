@@ -6,6 +6,7 @@ Nothing crashes, hangs, or changes what others sent.
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from privfed import secagg
 from privfed.errors import PrivFedError
 from privfed.secagg import wire
+from privfed.secagg.parts import Parts
 from tests.secagg.parties import Round, identities, parameters, updates
 
 Outcomes = dict[tuple[str, str], int]
@@ -56,15 +58,19 @@ def spliced(rng: random.Random, data: bytes, other: bytes) -> bytes:
 
 def signed_again(params: secagg.Parameters, data: bytes) -> bytes:
     """What the hostile party makes of a mutated upload: hashes and signature in order."""
-    head = wire.PREFIX_BYTES + wire.ENTRY_BYTES
+    head = wire.PREFIX_BYTES + Parts(params).entry_bytes(wire.Kind.UPLOAD)
+    if len(data) < head:
+        return data
     try:
         prefix = wire.Prefix.read(memoryview(data))
-        sender = int.from_bytes(data[wire.PREFIX_BYTES : wire.PREFIX_BYTES + 2], "little")
     except PrivFedError:
         return data
+    before = wire.Entry.read(data[wire.PREFIX_BYTES : head])
     seeds = 64 if params.scheme == "packed" else 0
     body = data[head : head + seeds], data[head + seeds :]
-    entry = wire.Entry.sign(identities(HOSTILE + 1)[HOSTILE], sender, prefix, *body)
+    entry = wire.Entry.of(before.sender, *body, before.failed)
+    entry = replace(entry, linear_hash=before.linear_hash)
+    entry = entry.signed(identities(HOSTILE + 1)[HOSTILE], prefix)
     return data[: wire.PREFIX_BYTES] + entry.to_bytes() + body[0] + body[1]
 
 
@@ -219,10 +225,12 @@ def test_each_kind_of_message_with_a_bit_an_end_or_a_tail_changed(scheme: str) -
         (target.total, target.total_sum, 3),
     ):
         seeds = 64 if scheme == "packed" else 0
-        signed = head + senders * (wire.ENTRY_BYTES + seeds)
+        kind = wire.Prefix.read(memoryview(message)).kind
+        signed = head + senders * (Parts(target.params).entry_bytes(kind) + seeds)
         for wrong in cuts_flips_and_tails(rng, message, count):
             outcome = try_it(wrong)
-            if wrong[:signed] != message[:signed] or len(wrong) != len(message):
+            hashed = scheme == "slots" and kind == wire.Kind.TOTAL  # to the last bit
+            if hashed or wrong[:signed] != message[:signed] or len(wrong) != len(message):
                 assert outcome == "refused"
 
 

@@ -1,4 +1,4 @@
-"""Messages that were written once: the wire format of version 1, pinned."""
+"""Messages that were written once: the wire format of version 2, pinned."""
 
 import hashlib
 import json

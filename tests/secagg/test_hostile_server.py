@@ -205,7 +205,7 @@ def test_what_is_wrong_before_decryption_costs_no_round(
 
 @pytest.mark.parametrize("scheme", ["packed", "slots"])
 def test_summed_totals_under_masks_hide_a_lone_client(scheme: str) -> None:
-    """Where no seeds are checked, masks turn any incomplete sum into noise."""
+    """Masks turn any incomplete sum of c0 into noise, if no linear hash refuses it before."""
     params = parameters(
         3, SHAPES, scheme=scheme, download="summed" if scheme == "packed" else None,
         pairwise_masks=None,
@@ -220,5 +220,6 @@ def test_summed_totals_under_masks_hide_a_lone_client(scheme: str) -> None:
     lone.add(uploads[0])
     names._sums[0].accumulator = lone._sums[0].accumulator
     total = b"".join(names._sum_messages(wire.Kind.TOTAL))
-    with pytest.raises(AuthenticationError, match="does not decrypt"):
+    said = "does not decrypt" if scheme == "packed" else "not the sum of what its senders signed"
+    with pytest.raises(AuthenticationError, match=said):
         parties.decryptor.decrypt(total, 1)

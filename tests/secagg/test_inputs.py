@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from hypothesis import strategies as st
 
 from privfed import secagg
 from privfed.errors import AuthenticationError, CapacityError, ConfigError, DecodeError
+from privfed.secagg import wire
+from privfed.secagg.linear_hash import LINEAR_HASH_BYTES
+from privfed.secagg.parts import Parts
 from privfed.secagg.quantize import Quantizer
 from tests.secagg.parties import Round, expected_mean, identities, parameters, updates
 
@@ -240,6 +244,7 @@ def test_a_sum_that_overflows_is_refused_and_not_wrapped(scheme: str) -> None:
         {"max_weight": "many"},
         {"clip_range": None},
         {"pairwise_masks": 1},
+        {"cover_c0": 1},
         {"honest_server": 1},
         {"honest_server": None},
         {"tolerance": 2.0},
@@ -302,21 +307,8 @@ def test_a_weighted_mean_ends_at_the_range() -> None:
 
 
 @pytest.mark.parametrize("masks", [None, False])
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"scheme": "slots"},
-        {"scheme": "ckks"},
-        {"scheme": "packed", "download": "summed"},
-        {"scheme": "reference", "download": "summed"},
-    ],
-    ids=str,
-)
-def test_what_a_lying_server_reads_the_key_from_needs_an_honest_one(
-    changes: dict[str, Any], masks: bool
-) -> None:
-    """Masks and tags leave c1 open, so they are no way round: see test_lying_server.py."""
-    changes = {"pairwise_masks": masks, **changes}
+def test_what_a_lying_server_reads_the_key_from_needs_an_honest_one(masks: bool | None) -> None:
+    changes: dict[str, Any] = {"scheme": "ckks", "pairwise_masks": masks}
     with pytest.raises(ConfigError, match="honest_server=True"):
         parameters(3, SHAPES, honest_server=False, **changes)
     trusting = parameters(3, SHAPES, honest_server=True, **changes)
@@ -328,10 +320,62 @@ def test_what_a_lying_server_reads_the_key_from_needs_an_honest_one(
         )
 
 
+@pytest.mark.parametrize("masks", [None, False])
+@pytest.mark.parametrize(
+    ("changes", "covered"),
+    [
+        ({"scheme": "slots"}, True),
+        ({"scheme": "packed"}, False),
+        ({"scheme": "packed", "download": "summed"}, False),
+        ({"scheme": "packed", "download": "summed", "cover_c0": True}, True),
+        ({"scheme": "packed", "download": "summed", "bits": 24, "max_clients": 2}, False),
+        ({"scheme": "packed", "download": "summed", "bits": 15}, True),  # cut by 5 bits
+        ({"scheme": "packed", "bits": 15}, False),
+        ({"scheme": "reference"}, False),
+    ],
+    ids=str,
+)
+def test_what_is_authenticated_needs_no_honest_server(
+    changes: dict[str, Any], covered: bool, masks: bool | None
+) -> None:
+    params = parameters(3, SHAPES, **{"honest_server": False, "pairwise_masks": masks, **changes})
+    assert params.covers_c0 == covered
+    assert secagg.Parameters.from_bytes(params.to_bytes()) == params
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scheme": "packed"},  # seeds
+        {"scheme": "reference"},
+        {"scheme": "ckks"},
+        {"scheme": "slots", "cover_c0": False},
+        {"scheme": "packed", "download": "summed", "bits": 15, "cover_c0": False},
+    ],
+    ids=str,
+)
+def test_a_cover_of_c0_that_there_is_not(changes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="cover"):
+        parameters(3, SHAPES, **{"cover_c0": True, **changes})
+
+
+def test_seeds_are_sent_where_they_are_fewer_bytes() -> None:
+    for clients, mode in ((2, "seeds"), (464, "seeds"), (465, "summed")):
+        params = parameters(clients, SHAPES, max_weight=None)
+        assert params.download_mode == mode
+        sizes = {}
+        for each in ("seeds", "summed"):
+            parts = Parts(replace(params, download=each))
+            size = parts.message_bytes(parts.all[0], wire.Kind.TOTAL, clients)
+            # A hash a sender counts little beside the many blocks of a larger update.
+            sizes[each] = size - clients * LINEAR_HASH_BYTES * (each == "summed")
+        assert sizes[mode] == min(sizes.values())
+
+
 def test_parameters_from_before_honest_server_are_refused_with_what_to_do() -> None:
     text = parameters(3, SHAPES).to_bytes().replace(b'"honest_server":false,', b"")
-    text = text.replace(b'"version":2', b'"version":1')
-    with pytest.raises(DecodeError, match=r"version 1, this privfed reads 2: agree on new ones"):
+    text = text.replace(b'"version":3', b'"version":1')
+    with pytest.raises(DecodeError, match=r"version 1, this privfed reads 3: agree on new ones"):
         secagg.Parameters.from_bytes(text)
 
 
@@ -378,7 +422,7 @@ def test_every_setting_changes_the_fingerprint() -> None:
         {"job": "other"}, {"clip_range": 0.06}, {"bits": 17}, {"max_weight": 1025},
         {"max_weight": None}, {"min_clients": 3}, {"scheme": "slots"}, {"out_of_range": "clip"},
         {"pairwise_masks": True}, {"download": "summed"}, {"tolerance": 0.04},
-        {"honest_server": True},
+        {"honest_server": True}, {"download": "summed", "cover_c0": True},
         {"layout": secagg.Layout((("w", (5, 7)), ("b", (5,))))},
         {"layout": secagg.Layout((("b", (5,)), ("w", (7, 5))))},
         {"roster": tuple(party.public for party in reversed(identities(3)))},
@@ -394,7 +438,7 @@ def test_every_setting_changes_the_fingerprint() -> None:
         lambda text: text[:-1],
         lambda text: text + b" ",
         lambda text: b" " + text,
-        lambda text: text.replace(b'"version":2', b'"version":3'),
+        lambda text: text.replace(b'"version":3', b'"version":4'),
         lambda text: text.replace(b'"honest_server":false,', b""),
         lambda text: text.replace(b'"honest_server":false', b'"honest_server":0'),
         lambda text: text.replace(b'"bits":16', b'"bits":16.0'),

@@ -415,7 +415,7 @@ def test_the_command_says_where_the_server_is_trusted(tmp_path: Path) -> None:
     roster = (ring.identity.public, identities(1)[0].public)
     ring.make(parameters(2, SHAPES, roster=roster))
     assert "honest_server" not in run("show", tmp_path / "a")
-    ring.make(parameters(2, SHAPES, roster=roster, scheme="slots"))
+    ring.make(parameters(2, SHAPES, roster=roster, scheme="ckks"))
     assert "honest_server" in run("show", tmp_path / "a")
 
 

@@ -274,9 +274,18 @@ def test_a_mask_key_that_its_owner_did_not_sign_is_refused() -> None:
 # Trees.
 
 
-@pytest.mark.parametrize("download", ["seeds", "summed"])
-def test_a_tree_of_three_levels_gives_the_bytes_of_one_aggregator(download: str) -> None:
-    params = parameters(7, SHAPES, download=download)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"download": "seeds"},
+        {"download": "summed"},
+        {"download": "summed", "cover_c0": True},
+        {"scheme": "slots"},
+    ],
+    ids=str,
+)
+def test_a_tree_of_three_levels_gives_the_bytes_of_one_aggregator(changes: dict[str, Any]) -> None:
+    params = parameters(7, SHAPES, **changes)
     parties, sent = Round.of(params), updates(7, SHAPES)
     weights = list(range(1, 8))
     uploads = parties.uploads(sent, weights)

@@ -272,7 +272,7 @@ def test_a_failed_round_leaves_the_one_before(job: Job) -> None:
     wrong[-20] ^= 0xFF
     with pytest.raises(AuthenticationError, match="does not decrypt"):
         job.parties[0].open(bytes(wrong))
-    assert job.record["failures"] == 1
+    assert len(job.record["failed"]) == 1
     assert job.parties[0].opened().transcript == results[0].transcript == job.parties[0].transcript
     with pytest.raises(ReplayError):
         job.parties[0].opened(2)

@@ -111,7 +111,7 @@ class Life:
             before = self.record()
             assert before["sent"] >= max(sent, default=-1)
             assert before["opened"] >= max(opened, default=-1)
-            assert before["failures"] == 0
+            assert before["failed"] == []
             if before["opened"] in opened and not before["opening"]:
                 assert before["transcript"] == opened[before["opened"]]["transcript"]
             for round_id in sent:  # no upload of a round is sent twice

@@ -53,7 +53,6 @@ params = replace(params, roster=roster)
 ring.make(params)
 told(secagg.Encryptor(params, ring.key(), ring.identity).prepare)
 told(lambda: replace(params, scheme="auto"))
-told(lambda: replace(params, scheme="auto", honest_server=True))
 """)  # fmt: skip
 
 

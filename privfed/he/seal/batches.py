@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from privfed.errors import DecodeError
+from privfed.errors import DecodeError, LayoutError
 from privfed.he.packing import MODULUS, RING_DEGREE, Words
+from privfed.he.rlwe import reduce
 from privfed.he.seal.files import (
     SEED_BYTES,
     context_of,
@@ -30,6 +31,7 @@ CKKS_DEGREE = 8192
 CKKS_MODULUS_BITS = (60, 40, 60)  # the last prime is SEAL's own; one multiplication is left
 CKKS_SCALE_BITS = 40
 
+_POLY_BYTES = RING_DEGREE * 8
 _SAMPLES = 48  # a byte with two random bits looks constant with chance 2^-94
 
 
@@ -44,6 +46,10 @@ class Template:
         self.size = len(first)
         self._places = np.flatnonzero(fixed)
         self._bytes = first[self._places]
+
+    def is_fixed(self, size: int) -> bool:
+        """Return whether the first `size` bytes never vary."""
+        return np.array_equal(self._places[:size], np.arange(size))
 
     def check(self, body: bytes | memoryview) -> None:
         """Refuse bytes that are not built like the samples.
@@ -73,7 +79,7 @@ class Batches:
     @cached_property
     def sum(self) -> Template:
         """Structure of a sum."""
-        return Template(lambda: saved(self._loaded(self.encrypt(self._throwaway, np.zeros(1)))))
+        return Template(lambda: self.expanded(self.encrypt(self._throwaway, np.zeros(1))))
 
     @cached_property
     def _throwaway(self) -> Any:
@@ -122,6 +128,10 @@ class Batches:
             raise DecodeError("a payload is no ciphertext of these parameters") from None
         return loaded
 
+    def expanded(self, fresh: bytes | memoryview) -> bytes:
+        """Return a fresh ciphertext of our own as a sum of that one: `sum.size` bytes."""
+        return saved(self._loaded(fresh))
+
     def save(self, total: Any) -> bytes:
         """Return a sum, `sum.size` bytes."""
         return saved(total)
@@ -144,6 +154,10 @@ class Batches:
         raise NotImplementedError
 
 
+def _words(body: bytes | memoryview) -> Words:
+    return np.frombuffer(body[-2 * _POLY_BYTES :], "<u8").astype(np.uint64)
+
+
 class SlotBatches(Batches):
     """BFV: 4096 numbers mod a prime of `plain_bits` bits, exact."""
 
@@ -156,6 +170,27 @@ class SlotBatches(Batches):
         super().__init__(parameters, RING_DEGREE)
         self.plain_modulus: int = prime.value()
         self._encoder = seal().BatchEncoder(self._context)
+
+    def words(self, body: bytes | memoryview) -> Words:
+        """Return both halves of a sum: 8192 words, below q if it is an honest one.
+
+        Raises:
+            DecodeError: It is not built like one.
+            LayoutError: This SEAL's sums do not hold those words.
+        """
+        if not self._holds_words:
+            raise LayoutError("this TenSEAL's SEAL is not the known one: install tenseal==0.3.18")
+        self.sum.check(body)
+        return _words(body)
+
+    @cached_property
+    def _holds_words(self) -> bool:
+        """Whether a sum is bytes that never vary and then words mod q: seen by adding two."""
+        one, other = (self.encrypt(self._throwaway, np.arange(count)) for count in (3, 4))
+        total = self.save(self.add(self._loaded(one), self._loaded(other)))
+        first, second = (_words(self.expanded(each)) for each in (one, other))
+        adds = np.array_equal(_words(total), reduce(first + second))
+        return adds and self.sum.is_fixed(len(total) - 2 * _POLY_BYTES)
 
     def _encode(self, values: Sequence[Any], plaintext: Any) -> None:
         # A value of the modulus or more would corrupt other slots; callers reduce.

@@ -176,8 +176,8 @@ def self_test() -> None:
         if isinstance(error, ConfigError) and not isinstance(error, LayoutError):
             raise  # SEAL is missing, which is no change of its layout
         raise LayoutError(
-            f"this TenSEAL's SEAL is not the known one ({error}): install tenseal==0.3.18, or, "
-            "for an honest server only, agree on scheme='slots' with honest_server=True"
+            f"this TenSEAL's SEAL is not the known one ({error}): install tenseal==0.3.18, or "
+            "agree on scheme='slots'"
         ) from None
 
 

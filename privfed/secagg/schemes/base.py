@@ -26,6 +26,7 @@ class ZeroEncryption:
     seeds: bytes = field(repr=False)
     process: Process = field(default_factory=Process, repr=False)
     mask: Words | None = field(default=None, repr=False)
+    c1: Words | None = field(default=None, repr=False)  # what the seeds stand for, where needed
 
     def take(self) -> Words:
         """Return the words, once.
@@ -80,13 +81,13 @@ class Scheme(Protocol):
         values_per_part: Most integers in a part.
         download: "seeds" where totals carry the senders' seeds, else "summed".
         mask_modulus: t, modulo which masks and messages add; 0 where masks are impossible.
-        exact: Whether sums are exact, so that tags over them verify.
+        hashed: Whether parties sign a linear hash of their ciphertexts, which a total must fit.
     """
 
     values_per_part: int
     download: str
     mask_modulus: int
-    exact: bool
+    hashed: bool
 
     def seed_bytes(self, values: int) -> int:
         """Return the bytes of seeds that go with a payload."""
@@ -112,6 +113,15 @@ class Scheme(Protocol):
         Where the zero carries a mask, message and mask are added mod t before anything else:
         what is done to their sum then depends on no single message.
         """
+
+    def hashed_words(self, zero: ZeroEncryption, payload: bytes, values: int) -> list[Words]:
+        """Return the words mod q of one party's ciphertext that its linear hash covers.
+
+        Asked for, as `summed_words` is, where `hashed` says so.
+        """
+
+    def summed_words(self, total: memoryview, values: int) -> list[Words] | None:
+        """Return the sums of those words in a total; None where one is q or more."""
 
     def payload(self, body: memoryview, values: int) -> Any:
         """Return one party's payload, whose length was checked, ready to be added.

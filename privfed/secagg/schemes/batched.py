@@ -7,8 +7,9 @@ the server: from a CKKS decryption the server that added can compute the noise, 
 the key (Li and Micciancio, ePrint 2020/1533).
 
 The server hands bytes to SEAL's loader, after authenticating them and comparing their structure
-with that of SEAL's own objects. A total carries no seeds, so a decryptor
-cannot tell whose sum it is: masks (slots only) or an honest server must see to that.
+with that of SEAL's own objects. Of `slots` both halves of a ciphertext are covered by linear
+hashes, so that a decryptor knows whose sum a total is. `ckks` has no such hash: its sums are not
+exact, and whoever learns one and made it may have the key anyway. It is for an honest server.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from privfed.errors import DecodeError
-from privfed.he import Integers, Packing, pack, unpack
+from privfed.he import MODULUS, Integers, Packing, Words, pack, unpack
 from privfed.he.seal import Batches, CKKSBatches, SlotBatches, Template
 from privfed.keys import SecretKey
 from privfed.secagg.schemes.base import ZeroEncryption
@@ -44,7 +45,7 @@ class _Batched:
     download = "summed"
     name = ""
     mask_modulus = 0
-    exact = True
+    hashed = False
 
     def __init__(self, batches: Batches) -> None:
         self._batches = batches
@@ -84,6 +85,14 @@ class _Batched:
             for start in range(0, len(slots), size)
         )
 
+    def hashed_words(self, zero: ZeroEncryption, payload: bytes, values: int) -> list[Words]:
+        """Return nothing."""
+        return []
+
+    def summed_words(self, total: memoryview, values: int) -> list[Words] | None:
+        """Return nothing."""
+        return []
+
     def payload(self, body: memoryview, values: int) -> list[Any]:
         """Return fresh ciphertexts, loaded.
 
@@ -101,10 +110,7 @@ class _Batched:
         return self._loaded(body, self._batches.sum)
 
     def _loaded(self, body: memoryview, template: Template) -> list[Any]:
-        return [
-            self._batches.load(body[start : start + template.size], template)
-            for start in range(0, len(body), template.size)
-        ]
+        return [self._batches.load(each, template) for each in _cut(body, template.size)]
 
     def accumulator(self, values: int) -> "BatchedSum":
         """Return an empty sum."""
@@ -114,24 +120,40 @@ class _Batched:
         """Return nothing: seeds are not known."""
 
     def _decrypt(self, key: SecretKey, total: memoryview, values: int) -> Any:
-        secret, size = self._key(key), self._batches.sum.size
-        read = [
-            self._batches.decrypt(secret, total[start : start + size])
-            for start in range(0, len(total), size)
-        ]
+        secret, blocks = self._key(key), _cut(total, self._batches.sum.size)
+        read = [self._batches.decrypt(secret, each) for each in blocks]
         return np.concatenate(read)[: self.words(values)]
+
+
+def _cut(data: memoryview, size: int) -> list[memoryview]:
+    return [data[start : start + size] for start in range(0, len(data), size)]
 
 
 class Slots(_Batched):
     """BFV with a batching prime: exact sums of lanes in 4096 slots a ciphertext."""
 
     name = "slots"
+    hashed = True
+    _batches: SlotBatches
 
     def __init__(self, packing: Packing) -> None:
         batches = _slot_batches(packing.plain_bits)
         super().__init__(batches)
         self._packing, self.mask_modulus = packing, batches.plain_modulus
         self.values_per_part = _BLOCKS_PER_PART * batches.slots * packing.lanes
+
+    def hashed_words(self, zero: ZeroEncryption, payload: bytes, values: int) -> list[Words]:
+        """Return both halves of every ciphertext."""
+        fresh = _cut(memoryview(payload), self._batches.upload.size)
+        return [self._batches.words(self._batches.expanded(each)) for each in fresh]
+
+    def summed_words(self, total: memoryview, values: int) -> list[Words] | None:
+        """Return both halves of every sum."""
+        try:
+            words = [self._batches.words(each) for each in _cut(total, self._batches.sum.size)]
+        except DecodeError:
+            return None
+        return None if any(each.max() >= MODULUS for each in words) else words
 
     def words(self, values: int) -> int:
         """Return the slots of a part."""

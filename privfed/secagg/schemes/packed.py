@@ -3,7 +3,9 @@
 A party's payload is c0 = zero + round(q*m/t), cut of the low bits that carry only noise; c1
 travels as one 64-byte seed per block of 4096 coefficients. The server adds c0 mod q. Decrypting
 needs sum(c1)*s, which depends on the seeds alone: in the "seeds" mode the decryptor rebuilds it
-from what the senders signed, so a total that is not exactly their sum decrypts to noise.
+from what the senders signed, so a total that is not exactly their sum decrypts to noise. In the
+"summed" mode the server sends the sum of c1, which a linear hash covers; where the hash covers c0
+too, the total holds its sum uncut.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from privfed.he import (
+    MODULUS,
     MODULUS_BITS,
     RING_DEGREE,
     Integers,
@@ -33,12 +36,11 @@ _SEED_BYTES = 64
 class Packed:
     """BFV with coefficient lanes, seeded encryptions of zero made ahead, and our own framing."""
 
-    exact = True
-
-    def __init__(self, packing: Packing, download: str) -> None:
-        self._packing = packing
+    def __init__(self, packing: Packing, download: str, covers_c0: bool = False) -> None:
+        self._packing, self._covers_c0 = packing, covers_c0
         self.mask_modulus = 2**packing.plain_bits
         self.download = download
+        self.hashed = download == "summed"
         self.values_per_part = _BLOCKS_PER_PART * RING_DEGREE * packing.lanes
 
     def words(self, values: int) -> int:
@@ -61,19 +63,30 @@ class Packed:
             return 0
         return planes.size_bytes(self._blocks(values) * RING_DEGREE, MODULUS_BITS)
 
+    @property
+    def _sum_bits(self) -> int:
+        """Bits of a sum before the last cut."""
+        return self._packing.sum_bits if self._covers_c0 else MODULUS_BITS
+
+    @property
+    def _total_bits(self) -> int:
+        return self._packing.sum_bits if self._covers_c0 else self._packing.download_bits
+
     def partial_bytes(self, values: int) -> int:
         """Return the bytes of uncut sums."""
-        return planes.size_bytes(self.words(values), MODULUS_BITS)
+        return planes.size_bytes(self.words(values), self._sum_bits)
 
     def total_bytes(self, values: int) -> int:
-        """Return the bytes of cut sums, and of the summed c1 in the "summed" mode."""
-        cut = planes.size_bytes(self.words(values), self._packing.download_bits)
-        return cut + self._c1_bytes(values)
+        """Return the bytes of the sum of c0, and of the sum of c1 in the "summed" mode."""
+        return planes.size_bytes(self.words(values), self._total_bits) + self._c1_bytes(values)
 
     def prepare(self, key: SecretKey, values: int) -> ZeroEncryption:
         """Return fresh encryptions of zero for one part."""
         words, seeds = seal.encrypt_zeros(seal.cached_key(key), self._blocks(values))
-        return ZeroEncryption(words[: self.words(values)], seeds)
+        zero = ZeroEncryption(words[: self.words(values)], seeds)
+        if self.hashed:
+            zero.c1 = _summed_c1([seeds])
+        return zero
 
     def seal(self, key: SecretKey, zero: ZeroEncryption, values: Integers) -> bytes:
         """Return the cut c0 that hides `values`."""
@@ -88,17 +101,39 @@ class Packed:
         rlwe.reduce_once(c0)
         return planes.encode(rlwe.cut(c0, packing.upload_cut), packing.upload_bits)
 
+    def hashed_words(self, zero: ZeroEncryption, payload: bytes, values: int) -> list[Words]:
+        """Return c1, and c0 as it is sent where the hash covers it."""
+        found = [_summed_c1([zero.seeds]) if zero.c1 is None else zero.c1]
+        if self._covers_c0:
+            found.append(planes.decode(payload, self.words(values), self._packing.upload_bits))
+        return found
+
+    def summed_words(self, total: memoryview, values: int) -> list[Words] | None:
+        """Return the sum of c1, and that of c0 as it was sent where the hash covers it."""
+        c0, c1 = self._halves(total, values)
+        found = [planes.decode(c1, self._blocks(values) * RING_DEGREE, MODULUS_BITS)]
+        if self._covers_c0:
+            found.append(planes.decode(c0, self.words(values), self._total_bits))
+        return None if any(words.max() >= MODULUS for words in found) else found
+
+    def _halves(self, total: memoryview, values: int) -> tuple[memoryview, memoryview]:
+        split = planes.size_bytes(self.words(values), self._total_bits)
+        return total[:split], total[split:]
+
     def payload(self, body: memoryview, values: int) -> "_Addend":
         """Return the cut c0, to be read when it is added."""
-        return _Addend(body, self._packing.upload_bits, self._packing.upload_cut)
+        # What the hash covers is added as it is sent; else the sums are those of all 58 bits.
+        cut = 0 if self._covers_c0 else self._packing.upload_cut
+        return _Addend(body, self._packing.upload_bits, cut)
 
     def partial(self, body: memoryview, values: int) -> "_Addend":
         """Return the uncut sum, to be read when it is added."""
-        return _Addend(body, MODULUS_BITS, 0)
+        return _Addend(body, self._sum_bits, 0)
 
     def accumulator(self, values: int) -> "PackedSum":
         """Return an empty sum."""
-        return PackedSum(self.words(values), self._packing, self.download)
+        cut = 0 if self._covers_c0 else self._packing.download_cut
+        return PackedSum(self.words(values), self._sum_bits, cut, self.download)
 
     def keystream(self, key: SecretKey, seeds: Sequence[bytes], values: int) -> Words | None:
         """Return sum(c1)*s mod q where the seeds are known."""
@@ -110,13 +145,15 @@ class Packed:
         self, key: SecretKey, keystream: Words | None, total: memoryview, values: int, clients: int
     ) -> Integers | None:
         """Return the integer sums, or None where the noise says that it is no honest sum."""
-        packing, count = self._packing, self.words(values)
-        split = planes.size_bytes(count, packing.download_bits)
-        phase = rlwe.uncut(
-            planes.decode(total[:split], count, packing.download_bits), packing.download_cut
-        )
+        packing = self._packing
+        c0, c1 = self._halves(total, values)
+        phase = planes.decode(c0, self.words(values), self._total_bits)
+        if self._covers_c0:
+            phase = rlwe.shift(phase, packing.upload_cut)
+        else:
+            phase = rlwe.uncut(phase, packing.download_cut)
         if keystream is None:
-            keystream = self._from_summed(key, total[split:], values)
+            keystream = self._from_summed(key, c1, values)
         phase += keystream
         rlwe.reduce(phase)
         messages, noise = rlwe.scale_down(phase, packing.plain_bits)
@@ -130,6 +167,11 @@ class Packed:
         blocks = c1.reshape(-1, RING_DEGREE)
         read = [reader.product(seal.from_second_half(block)) for block in blocks]
         return np.concatenate(read)[: self.words(values)]
+
+
+def _summed_c1(seeds: Sequence[bytes]) -> Words:
+    """Return the sum of c1, block after block, over the senders whose seeds these are."""
+    return np.concatenate([seal.second_half(seal.expand_sum(each)) for each in _columns(seeds)])
 
 
 def _columns(seeds: Sequence[bytes]) -> Iterator[list[bytes]]:
@@ -148,10 +190,10 @@ class _Addend:
 
 
 class PackedSum:
-    """A sum of c0 mod q."""
+    """A sum of c0 mod q, of `bits` bits a word; the total leaves out `cut` low bits."""
 
-    def __init__(self, words: int, packing: Packing, download: str) -> None:
-        self._packing, self._download = packing, download
+    def __init__(self, words: int, bits: int, cut: int, download: str) -> None:
+        self._bits, self._cut, self._download = bits, cut, download
         self._c0 = np.zeros(words, np.uint64)
         self._additions = 0
 
@@ -177,14 +219,12 @@ class PackedSum:
     def partial(self) -> bytes:
         """Return the uncut sum."""
         self._reduce()
-        return planes.encode(self._c0, MODULUS_BITS)
+        return planes.encode(self._c0, self._bits)
 
     def total(self, seeds: Sequence[bytes]) -> bytes:
         """Return the sum, cut for the decryptor, and the sum of c1 where that is asked for."""
         self._reduce()
-        packing = self._packing
-        c0 = planes.encode(rlwe.cut(self._c0, packing.download_cut), packing.download_bits)
+        c0 = planes.encode(rlwe.cut(self._c0, self._cut), self._bits - self._cut)
         if self._download == "seeds":
             return c0
-        c1 = [seal.second_half(seal.expand_sum(column)) for column in _columns(seeds)]
-        return c0 + planes.encode(np.concatenate(c1), MODULUS_BITS)
+        return c0 + planes.encode(_summed_c1(seeds), MODULUS_BITS)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from privfed.he import Integers, Packing, pack, planes, unpack
+from privfed.he import Integers, Packing, Words, pack, planes, unpack
 from privfed.keys import SecretKey
 from privfed.secagg.schemes.base import ZeroEncryption
 
@@ -16,7 +16,7 @@ class Reference:
 
     values_per_part = _VALUES_PER_PART
     download = "seeds"
-    exact = True
+    hashed = False
 
     def __init__(self, packing: Packing) -> None:
         self._packing = packing
@@ -48,6 +48,14 @@ class Reference:
             coefficients += zero.mask
         coefficients &= np.uint64(2**self._packing.plain_bits - 1)
         return planes.encode(coefficients, self._packing.plain_bits)
+
+    def hashed_words(self, zero: ZeroEncryption, payload: bytes, values: int) -> list[Words]:
+        """Return nothing: no key needs protection."""
+        return []
+
+    def summed_words(self, total: memoryview, values: int) -> list[Words]:
+        """Return nothing."""
+        return []
 
     def payload(self, body: memoryview, values: int) -> memoryview:
         """Return the coefficients as they are."""
