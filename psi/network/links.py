@@ -177,7 +177,10 @@ class Link:
         return got
 
     def _take(self, deadline: float) -> bytes | Exception | None:
-        got = self._inbox.get(timeout=max(deadline - time.monotonic(), 0))
+        left = deadline - time.monotonic()
+        if left <= 0:  # also for one that never stops sending
+            raise queue.Empty
+        got = self._inbox.get(timeout=left)
         self._ended = not isinstance(got, bytes)
         return got
 

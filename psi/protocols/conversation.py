@@ -72,9 +72,7 @@ class Conversation(Generic[Arriving, Leaving]):
         Raises:
             StateError: The session was started before.
         """
-        if self._started:
-            raise StateError("this session was started before: start a new one")
-        self._started = True
+        self._start_once()
         return self._begin()
 
     def receive(self, arrived: Arriving, /) -> Leaving:
@@ -130,6 +128,12 @@ class Conversation(Generic[Arriving, Leaving]):
     def _forget(self) -> None:
         """Drop every secret of the session."""
 
+    def _start_once(self) -> None:
+        # One that only answers may be done without a start: its result is of another session.
+        if self._started or self._done:
+            raise StateError("this session was started before: start a new one")
+        self._started = True
+
     def _end(self) -> None:
         self._forget()
         self._done = True
@@ -165,7 +169,10 @@ class Dialogue(Conversation[bytes, bytes | None]):
         Raises:
             StateError: The session was started before.
         """
-        return super().start() if self.speaks_first else None
+        if self.speaks_first:
+            return super().start()
+        self._start_once()
+        return None
 
     def first_round(self) -> Round:
         """Return what `start` returns, as a round."""

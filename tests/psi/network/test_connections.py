@@ -41,6 +41,7 @@ from psi.network import (
 from psi.network.terms import MOST_TERMS_BYTES
 from psi.protocols.conversation import PEER
 from psi.sessions import GroupChoice, PairChoice, TableSession
+from tests.psi.peers import run
 from tests.waiting import LONG_SECONDS
 
 SIDE = """
@@ -263,6 +264,19 @@ def test_a_connection_that_failed_holds_nothing_more() -> None:
             connection.converse(party, TERMS)
     assert not receiver.done
     assert not sender.done
+
+
+@pytest.mark.parametrize("held", [0, 1])
+def test_a_conversation_is_held_once(held: int) -> None:
+    """Else one that is over would end at once, as if its result were of the new conversation."""
+    parties = Receiver([b"a"]), Sender([b"a"])
+    run(*parties)
+    link, peer = Link(LONG_SECONDS), Link(LONG_SECONDS)
+    link.attach(peer.outgoing())
+    peer.say_done()
+    connection = Connection({PEER: link}, lambda terms: None)
+    with pytest.raises(StateError, match="start a new one"):
+        connection.converse(parties[held], TERMS)
 
 
 def test_a_closed_connection_holds_nothing_more() -> None:

@@ -106,6 +106,19 @@ def test_silence_ends_at_the_deadline() -> None:
     over.set()
 
 
+def test_one_that_never_stops_sending_meets_the_deadline_too() -> None:
+    there = threading.Event()
+
+    def told() -> Iterator[bytes]:
+        yield HELLO
+        there.set()
+
+    link = link_with(told(), timeout_seconds=0)
+    assert there.wait(LONG_SECONDS)
+    with pytest.raises(DeadlineError):
+        link.receive(len(HELLO))
+
+
 def test_only_the_word_says_that_the_other_side_is_done() -> None:
     link_with([b"psi done"]).await_done()
     with pytest.raises(DecodeError, match="goes on"):
