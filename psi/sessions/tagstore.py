@@ -148,13 +148,19 @@ class TagStore:
         check_folder(Path(os.path.realpath(folder)).parent)
 
     def check_usable(self) -> None:
-        """Refuse to answer with a key whose time is over.
+        """Refuse to answer with a key whose time is over, or from a store that is there no more.
 
         Raises:
-            ConfigError: The key has reached its end.
+            ConfigError: The key has reached its end, or another store took this one's place.
         """
         if time.time() > self.terms.ends:
             raise ConfigError(f"the key of {self._folder} has reached its end: make a new store")
+        try:
+            there = json_read((self._folder / "terms.json").read_bytes(), StoreTerms)
+        except (OSError, ValueError):
+            there = None
+        if there != self.terms:
+            raise ConfigError(f"{self._folder} was replaced or removed: open the new store")
 
     @property
     def ledger(self) -> Ledger:
@@ -182,17 +188,27 @@ class TagStore:
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:
-            ConfigError: The key has reached its end, or the settings are not the store's.
+            ConfigError: The key has reached its end, another store took this one's place, or the
+                settings are not the store's.
         """
         self.check_usable()
         # The ledger is opened when there is something to count: a store without it answers nobody.
         return UnbalancedSender(
             self.tag_set,
-            count=lambda items: self.ledger.charge(peer, items),
-            check=lambda items: self.ledger.check(peer, items),
+            count=lambda items: self._count(peer, items),
+            check=lambda items: self._check(peer, items),
             parameters=parameters,
             progress=progress,
         )
+
+    def _check(self, peer: str, items: int) -> None:
+        self.check_usable()  # again: its peer may have come late
+        self.ledger.check(peer, items)
+
+    def _count(self, peer: str, items: int) -> None:
+        self.ledger.charge(peer, items)
+        # Now: what took this store's place would count from zero what is asked under the old key.
+        self.check_usable()
 
     @property
     def public_key(self) -> str:

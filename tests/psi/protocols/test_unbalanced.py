@@ -3,7 +3,9 @@
 import functools
 import hashlib
 import pickle
+import shutil
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,37 @@ def test_a_key_has_an_end(tmp_path: Path) -> None:
     made = TagStore.create(tmp_path / "store", LARGE, days=1e-9)
     with pytest.raises(ConfigError, match="reached its end"):
         made.answering("bob")
+
+
+def test_a_key_ends_for_one_that_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = TagStore.create(tmp_path / "store", LARGE, days=1).answering("bob")
+    late = time.time() + 2 * 86400
+    monkeypatch.setattr(time, "time", lambda: late)
+    with pytest.raises(ConfigError, match="reached its end"):
+        run(UnbalancedReceiver(SMALL), sender)
+
+
+@pytest.mark.parametrize("stop", [0, 2])
+def test_a_store_that_was_replaced_answers_no_more(tmp_path: Path, stop: int) -> None:
+    """Else the new store's count would allow as many items again under the old key."""
+    folder = tmp_path / "store"
+    made = TagStore.create(folder, LARGE, items_a_peer=3)
+    run(UnbalancedReceiver(SMALL), made.answering("bob"))
+    receiver, sender = UnbalancedReceiver(SMALL), made.answering("carol")
+    message = sent(receiver.start())
+    if stop:
+        message = sent(receiver.receive(sent(sender.receive(message))))
+    TagStore.create(folder, LARGE, items_a_peer=3, replace=True)
+    with pytest.raises(ConfigError, match="was replaced"):
+        sender.receive(message)
+    with pytest.raises(ConfigError, match="was replaced"):
+        made.answering("bob")
+    run(UnbalancedReceiver(SMALL), TagStore(folder).answering("bob"))
+    shutil.rmtree(folder)
+    with pytest.raises(ConfigError, match="or removed"):
+        made.answering("dora")
 
 
 def test_what_a_store_refuses(tmp_path: Path) -> None:
