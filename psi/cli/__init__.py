@@ -57,6 +57,6 @@ def _warn(
 ) -> None:
     """Show our own warning in one line, without the line of code that gave it."""
     if issubclass(category, TrustWarning | MissingValueWarning):
-        messages.print(f"psi: warning: {in_words(str(message))}", markup=False)
+        messages.print(f"psi: warning: {in_words(str(message))}")
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)

@@ -34,7 +34,8 @@ __all__ = [
     "steps_of",
 ]
 
-messages = Console(stderr=True, highlight=False, soft_wrap=True)
+# Plain: words of files and rosters are no markup.
+messages = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def load(path: Path, progress: "Progress") -> Any:
@@ -142,7 +143,7 @@ def say_listening(port: int) -> None:
 
 def say_turned_away(words: str) -> None:
     """Print that another side came with other settings, and what was wrong."""
-    messages.print(f"turned away, and waiting on: {in_words(words)}", markup=False)
+    messages.print(f"turned away, and waiting on: {in_words(words)}")
 
 
 @contextlib.contextmanager
@@ -153,7 +154,7 @@ def progress_bar() -> Iterator["Progress"]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeElapsedColumn(), console=messages, transient=True) as bar:
         task = bar.add_task("waiting", total=None)
         # The bar of a stage without a number pulses.

@@ -31,11 +31,21 @@ class Participant:
         name: Its name.
         address: HOST:PORT where it listens; empty for one that does not.
         certificate: Its certificate, PEM.
+
+    Raises:
+        ConfigError: The name is no text of one line.
     """
 
     name: str
     address: str
     certificate: bytes
+
+    def __post_init__(self) -> None:
+        # It is shown on screens, and a line of what `Roster.digest` hashes.
+        if not self.name or not self.name.isprintable():
+            raise ConfigError(
+                f"a party is named {self.name!a}: choose a name of characters that can be printed"
+            )
 
 
 @dataclass(frozen=True)

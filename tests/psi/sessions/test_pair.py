@@ -461,3 +461,6 @@ def test_keygen(tmp_path: Path) -> None:
     again = subprocess.run(call, capture_output=True, text=True, check=False)
     assert again.returncode == 2
     assert again.stderr.count("\n") == 1
+    call[-1] += "[bold]:key:"
+    shown = subprocess.run(call, capture_output=True, text=True, check=True).stderr
+    assert f"keep {call[-1]}.key; give" in shown  # a name is no markup

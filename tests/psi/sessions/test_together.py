@@ -219,6 +219,9 @@ def test_another_roster_stops_all(place: Place, monkeypatch: pytest.MonkeyPatch)
         ("[alice]\ncertificate = 'alice.crt'", "names 1 parties: for two take serve"),
         ("alice alice carol", "two parties one certificate"),
         ("alice bob carol", "alice needs an address HOST:PORT"),
+        ("['']\ncertificate = 'alice.crt'", "a party is named '': choose"),
+        ('["a\\u001b[31m"]\ncertificate = "alice.crt"', r"named 'a\\x1b\[31m': choose"),
+        ('["a\\nb"]\ncertificate = "alice.crt"', r"named 'a\\nb': choose"),
     ],
 )
 def test_rosters_that_are_none(keys: Path, content: str | None, words: str) -> None:
