@@ -48,7 +48,7 @@ def resolved(name: str) -> object:
 
 @pytest.mark.parametrize(("where", "name"), named())
 def test_a_dotted_name_exists(where: str, name: str) -> None:
-    resolved(name)
+    assert resolved(name) is not None
 
 
 def test_a_name_that_is_gone_is_found() -> None:
