@@ -7,6 +7,8 @@ import typer
 
 from psi.cli import options
 from psi.cli.shared import check_files, load, messages, progress_bar, steps_of
+from psi.defaults import CERTIFICATE_DAYS, DUPLICATES
+from psi.protocols.choice import AUTO
 from psi.storage import read_passphrase
 
 if TYPE_CHECKING:
@@ -21,10 +23,10 @@ def align(
     on: options.On,
     out: options.Out = None,
     force: options.Force = False,
-    duplicates: options.Policy = "error",
+    duplicates: options.Policy = DUPLICATES,
     normalise: options.Steps = None,
     rows: options.Rows = False,
-    protocol: options.Protocol = "auto",
+    protocol: options.Protocol = AUTO,
 ) -> None:
     """Put the rows of two files side by side whose IDs both have, and no other row."""
     from psi.sessions.alignment import align as align_tables
@@ -59,7 +61,9 @@ def align(
 
 def keygen(
     name: Annotated[Path, typer.Argument(help="Writes NAME.key and NAME.crt.")],
-    days: Annotated[int, typer.Option(help="How long the certificate is valid.")] = 365,
+    days: Annotated[
+        int, typer.Option(help="How long the certificate is valid.")
+    ] = CERTIFICATE_DAYS,
     passphrase_file: options.PassphraseFile = None,
 ) -> None:
     """Make the key and the certificate by which the others know this side."""

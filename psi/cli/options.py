@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias, get_args
 
 import typer
 
+from psi.defaults import DUPLICATES, QUESTION, RESULT, SESSION_SECONDS
 from psi.protocols.choice import AUTO, PROTOCOLS, chosen
 from psi.sessions.questions import QUESTIONS
 from psi.sessions.questions.question import told_of
@@ -100,7 +101,7 @@ class SessionOptions:
     passphrase_file: PassphraseFile = None
     out: Out = None
     force: Force = False
-    duplicates: Policy = "error"
+    duplicates: Policy = DUPLICATES
     normalise: Steps = None
     rows: Rows = False
     pad_to: Annotated[
@@ -119,7 +120,7 @@ class SessionOptions:
     items_a_peer: Annotated[
         int | None, typer.Option(help="With --ledger: how many IDs a peer may announce in all.")
     ] = None
-    timeout: Timeout = 3600
+    timeout: Timeout = SESSION_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +128,8 @@ class PairOptions(SessionOptions):
     """What else both sides of a session between two choose."""
 
     peer: Peer
-    result: Annotated[str, typer.Option(help="Who gets the result: both, serve or join.")] = "both"
-    learn: Annotated[str, typer.Option(help=_QUESTIONS)] = "intersection"
+    result: Annotated[str, typer.Option(help="Who gets the result: both, serve or join.")] = RESULT
+    learn: Annotated[str, typer.Option(help=_QUESTIONS)] = QUESTION
     protocol: Protocol = AUTO
 
 

@@ -10,6 +10,7 @@ import typer
 from psi.cli.holding import hold
 from psi.cli.options import Details, Listen, PairOptions, TableFile, Wait, details_of, spread
 from psi.cli.shared import network, own_identity, say_listening, say_turned_away
+from psi.defaults import CONNECT_SECONDS, LISTEN, WAIT_SECONDS
 from psi.errors import UnkeptLimitError
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def serve(
     table: TableFile,
     options: PairOptions,
     details: Details,
-    listen: Listen = "0.0.0.0:7787",
-    wait: Wait = 600,
+    listen: Listen = LISTEN,
+    wait: Wait = WAIT_SECONDS,
 ) -> None:
     """Wait for one other side, find the IDs that both have, and stop."""
     talk = functools.partial(
@@ -45,7 +46,7 @@ def join(
     address: Annotated[str, typer.Argument(help="HOST:PORT of the side that serves.")],
     options: PairOptions,
     details: Details,
-    wait: Wait = 60,
+    wait: Wait = CONNECT_SECONDS,
 ) -> None:
     """Connect to a side that serves and find the IDs that both have."""
     talk = functools.partial(network("connections").join, address=address, wait_seconds=wait)

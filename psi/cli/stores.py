@@ -16,6 +16,14 @@ from psi.cli.shared import (
     say_turned_away,
     steps_of,
 )
+from psi.defaults import (
+    DUPLICATES,
+    LISTEN,
+    SESSION_SECONDS,
+    STORE_DAYS,
+    STORE_ITEMS_A_PEER,
+    WAIT_SECONDS,
+)
 
 if TYPE_CHECKING:
     from psi.tables.keys import Duplicates
@@ -27,10 +35,12 @@ def publish(
     table: options.TableFile,
     on: options.On,
     store: Annotated[Path, typer.Option(help="The folder to make.")],
-    duplicates: options.Policy = "error",
+    duplicates: options.Policy = DUPLICATES,
     normalise: options.Steps = None,
-    items_a_peer: Annotated[int, typer.Option(help="How many IDs one peer may ask.")] = 10_000,
-    days: Annotated[float, typer.Option(help="How long the key may be used.")] = 30,
+    items_a_peer: Annotated[
+        int, typer.Option(help="How many IDs one peer may ask.")
+    ] = STORE_ITEMS_A_PEER,
+    days: Annotated[float, typer.Option(help="How long the key may be used.")] = STORE_DAYS,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a store, and no other folder.")
     ] = False,
@@ -62,10 +72,10 @@ def answer(
     identity: options.IdentityFile,
     peer: options.Peer,
     passphrase_file: options.PassphraseFile = None,
-    listen: options.Listen = "0.0.0.0:7787",
+    listen: options.Listen = LISTEN,
     requests: Annotated[int, typer.Option(help="How many requests to answer, in turn.")] = 1,
-    wait: options.Wait = 600,
-    timeout: options.Timeout = 3600,
+    wait: options.Wait = WAIT_SECONDS,
+    timeout: options.Timeout = SESSION_SECONDS,
 ) -> None:
     """Wait for a small side to ask a store which of its IDs are in it, and stop."""
     from psi.network import fingerprint, load_certificate

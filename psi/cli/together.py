@@ -9,6 +9,7 @@ import typer
 from psi.cli.holding import hold
 from psi.cli.options import SessionOptions, TableFile, Wait, spread
 from psi.cli.shared import messages, network, own_identity, say_listening, say_turned_away
+from psi.defaults import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from psi.sessions.group import Learners
@@ -31,7 +32,7 @@ def together(
     listen: Annotated[
         str | None, typer.Option(help="HOST:PORT to listen on; without it the port in the file.")
     ] = None,
-    wait: Wait = 600,
+    wait: Wait = WAIT_SECONDS,
 ) -> None:
     """Find the IDs that three and more sides all have; honest ones learn of no others."""
     from psi.network import Roster, fingerprint

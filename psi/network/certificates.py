@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from psi.defaults import CERTIFICATE_DAYS
 from psi.errors import ConfigError
 from psi.storage import lock_secret, read_secret, unlock_secret, write_new
 
@@ -91,7 +92,9 @@ def identity_files(prefix: Path) -> tuple[Path, Path]:
     return _pair(prefix)
 
 
-def create_identity(prefix: Path, *, days: int = 365, passphrase: str | None = None) -> str:
+def create_identity(
+    prefix: Path, *, days: int = CERTIFICATE_DAYS, passphrase: str | None = None
+) -> str:
     """Write PREFIX.key (keep it) and PREFIX.crt (give it to the other side).
 
     Args:
@@ -133,7 +136,7 @@ def certify(
     key: bytes,
     name: str,
     *,
-    days: int = 365,
+    days: int = CERTIFICATE_DAYS,
     extension: Extension | None = None,
     refusal: type[Exception] = ConfigError,
 ) -> bytes:

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from psi.defaults import CONNECT_SECONDS, SESSION_SECONDS, WAIT_SECONDS
 from psi.errors import StateError
 from psi.network.certificates import TLSIdentity, fingerprint
 from psi.network.links import Link, agree, converse
@@ -47,7 +48,11 @@ class Connection:
         self._met = self._over = False
 
     def converse(
-        self, conversation: AnyConversation, terms: Terms, *, timeout_seconds: float = 3600
+        self,
+        conversation: AnyConversation,
+        terms: Terms,
+        *,
+        timeout_seconds: float = SESSION_SECONDS,
     ) -> Traffic:
         """Hold a conversation; the first one begins as soon as the other sides are here.
 
@@ -94,7 +99,7 @@ def listen(
     address: str,
     identity: TLSIdentity,
     peer_certificate: bytes,
-    wait_seconds: float = 600,
+    wait_seconds: float = WAIT_SECONDS,
     on_listening: Callable[[int], None] | None = None,
     on_turned_away: Callable[[str], None] | None = None,
     progress: Progress | None = None,
@@ -133,7 +138,7 @@ def connect(
     address: str,
     identity: TLSIdentity,
     peer_certificate: bytes,
-    wait_seconds: float = 60,
+    wait_seconds: float = CONNECT_SECONDS,
     progress: Progress | None = None,
 ) -> Iterator[Connection]:
     """Yield a connection to a side that listens; the first conversation connects it.
@@ -164,8 +169,8 @@ def serve(
     address: str,
     identity: TLSIdentity,
     peer_certificate: bytes,
-    wait_seconds: float = 600,
-    timeout_seconds: float = 3600,
+    wait_seconds: float = WAIT_SECONDS,
+    timeout_seconds: float = SESSION_SECONDS,
     on_listening: Callable[[int], None] | None = None,
     on_turned_away: Callable[[str], None] | None = None,
     progress: Progress | None = None,
@@ -211,8 +216,8 @@ def join(
     address: str,
     identity: TLSIdentity,
     peer_certificate: bytes,
-    wait_seconds: float = 60,
-    timeout_seconds: float = 3600,
+    wait_seconds: float = CONNECT_SECONDS,
+    timeout_seconds: float = SESSION_SECONDS,
     progress: Progress | None = None,
 ) -> Traffic:
     """Connect to a side that serves and hold one conversation with it.

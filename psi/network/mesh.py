@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
+from psi.defaults import SESSION_SECONDS, WAIT_SECONDS
 from psi.network.certificates import TLSIdentity, fingerprint
 from psi.network.connections import Connection, Traffic
 from psi.network.links import Link
@@ -26,7 +27,7 @@ def gather(
     roster: Roster,
     identity: TLSIdentity,
     listen: str | None = None,
-    wait_seconds: float = 600,
+    wait_seconds: float = WAIT_SECONDS,
     on_listening: Callable[[int], None] | None = None,
     on_turned_away: Callable[[str], None] | None = None,
     progress: Progress | None = None,
@@ -85,8 +86,8 @@ def meet(
     roster: Roster,
     identity: TLSIdentity,
     listen: str | None = None,
-    wait_seconds: float = 600,
-    timeout_seconds: float = 3600,
+    wait_seconds: float = WAIT_SECONDS,
+    timeout_seconds: float = SESSION_SECONDS,
     on_listening: Callable[[int], None] | None = None,
     on_turned_away: Callable[[str], None] | None = None,
     progress: Progress | None = None,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from psi.defaults import DUPLICATES
 from psi.protocols.choice import AUTO, chosen
 from psi.protocols.conversation import Dialogue, Progress
 from psi.protocols.parameters import SessionParameters
@@ -40,7 +41,7 @@ def align(
     right: Any,
     *,
     on: str | Sequence[str] | None = None,
-    duplicates: Duplicates = "error",
+    duplicates: Duplicates = DUPLICATES,
     normalise: Normalise = None,
     protocol: str = AUTO,
     progress: Progress | None = None,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from psi.defaults import DUPLICATES
 from psi.errors import ConfigError
 from psi.network.roster import Roster
 from psi.network.terms import Terms
@@ -55,7 +56,7 @@ class GroupChoice:
     roster: Roster
     number: int
     result: Learners = "all"
-    duplicates: Duplicates = "error"
+    duplicates: Duplicates = DUPLICATES
 
     def __post_init__(self) -> None:
         if self.result not in ("all", "leader"):

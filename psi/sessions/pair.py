@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+from psi.defaults import QUESTION
 from psi.errors import ConfigError, TrustWarning
 from psi.network.terms import Terms
 from psi.protocols.choice import AUTO
@@ -46,7 +47,7 @@ class PairChoice(Ask):
         ConfigError: There is no such question, or it cannot be asked in this way.
     """
 
-    learn: str = "intersection"
+    learn: str = QUESTION
 
     def __post_init__(self) -> None:
         if self.result not in ("both", "serve", "join"):

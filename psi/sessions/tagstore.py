@@ -23,6 +23,7 @@ from typing import Never
 
 import msgspec
 
+from psi.defaults import STORE_DAYS, STORE_ITEMS_A_PEER
 from psi.errors import ConfigError, DecodeError
 from psi.group.ristretto255 import Scalar
 from psi.ledger import Ledger
@@ -90,8 +91,8 @@ class TagStore:
         items: Sequence[bytes],
         *,
         key_format: str = "",
-        items_a_peer: int = 10_000,
-        days: float = 30,
+        items_a_peer: int = STORE_ITEMS_A_PEER,
+        days: float = STORE_DAYS,
         replace: bool = False,
         progress: Progress | None = None,
     ) -> "TagStore":

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from psi.defaults import QUESTION
 from psi.protocols.choice import PROTOCOLS, chosen
 from psi.sessions.questions.question import Ask, OwnTable, Question, matching_rows
 
@@ -18,7 +19,7 @@ def _options(ask: Ask, own: OwnTable) -> Mapping[str, Any]:
 
 
 INTERSECTION = Question(
-    name="intersection",
+    name=QUESTION,
     help="the rows that both have",
     parties=lambda ask: chosen(ask.protocol).parties,
     outcome=matching_rows,

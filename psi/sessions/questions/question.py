@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from psi.defaults import DUPLICATES, RESULT
 from psi.protocols.choice import AUTO
 from psi.protocols.parameters import SessionParameters
 from psi.protocols.party import Party
@@ -51,8 +52,8 @@ class Ask:
     """
 
     side: Side
-    result: Result = "both"
-    duplicates: Duplicates = "error"
+    result: Result = RESULT
+    duplicates: Duplicates = DUPLICATES
     protocol: str = AUTO
     details: Any = None
 

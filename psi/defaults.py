@@ -1,0 +1,17 @@
+"""What is taken where nothing else is asked: in Python and at the command line alike."""
+
+from typing import Final
+
+QUESTION = "intersection"
+RESULT: Final = "both"
+DUPLICATES: Final = "error"
+
+LISTEN = "0.0.0.0:7787"  # of a command that waits for another side
+WAIT_SECONDS = 600  # for a side that is to come,
+CONNECT_SECONDS = 60  # for one that should be there,
+SESSION_SECONDS = 3600  # and for all that both say
+
+CERTIFICATE_DAYS = 365
+
+STORE_DAYS = 30  # how long a store's key may be used,
+STORE_ITEMS_A_PEER = 10_000  # and for how many IDs of one peer
