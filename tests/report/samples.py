@@ -15,8 +15,8 @@ from privfed.experiment.results import (
     PrivacyCost,
     Results,
     Run,
-    Summary,
 )
+from privfed.experiment.summary import summarise
 
 ARMS = {
     arm.name: arm
@@ -67,7 +67,7 @@ def sample(
                     for seed in range(seeds)
                 ]
                 runs += group
-                summaries.append(summarise(group))
+                summaries += summarise(group)
     return Results(
         provenance=_provenance(dataset, is_surrogate, list(range(seeds)), rounds, list(splits)),
         arms=[ARMS[arm] for arm in arms],
@@ -237,54 +237,3 @@ def _provenance(
         },
         "settings": {"splits": splits, "rounds": rounds, "arms": None},
     }  # fmt: skip
-
-
-def summarise(runs: Sequence[Run]) -> Summary:
-    """A summary as an experiment makes it; one more writing of it, to keep the parts apart."""
-    first, n = runs[0], len(runs)
-
-    def mean(name: str) -> float:
-        return float(np.mean([getattr(run, name) for run in runs]))
-
-    accuracies = [run.test_accuracy for run in runs]
-    t95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}.get(n, 2.0)
-    half = t95 * float(np.std(accuracies, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
-    middle = mean("test_accuracy")
-    unseen_n = sum(run.unseen_n for run in runs)
-    share = sum(run.unseen_correct for run in runs) / unseen_n if unseen_n else None
-    seen_n = sum(run.seen_n for run in runs)
-    seen = [(run.seen_accuracy, run.seen_n) for run in runs if run.seen_accuracy is not None]
-    return Summary(
-        arm=first.arm,
-        split=first.split,
-        epsilon=first.epsilon,
-        seeds=n,
-        test_accuracy_mean=middle,
-        test_accuracy_ci95=(middle - half, middle + half) if n > 1 else None,
-        test_auc_mean=mean("test_auc"),
-        train_loss_first_mean=mean("train_loss_first"),
-        train_loss_last_mean=mean("train_loss_last"),
-        train_accuracy_first_mean=mean("train_accuracy_first"),
-        train_accuracy_last_mean=mean("train_accuracy_last"),
-        test_loss_last_mean=mean("test_loss_last"),
-        seen_accuracy=sum(a * k for a, k in seen) / seen_n if seen_n else None,
-        seen_n=seen_n,
-        unseen_accuracy=share,
-        unseen_ci95=wilson(share, unseen_n) if share is not None else None,
-        unseen_n=unseen_n,
-        unseen_majority=(
-            sum(run.unseen_majority_correct for run in runs) / unseen_n if unseen_n else None
-        ),
-        majority_accuracy=mean("majority_accuracy"),
-        upload_bytes_per_round=mean("upload_bytes_per_round"),
-        download_bytes_per_round=mean("download_bytes_per_round"),
-        encryption_seconds_per_round=mean("encryption_seconds_per_round"),
-        wall_seconds_mean=mean("wall_seconds"),
-    )
-
-
-def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval (1927)."""
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return centre - half, centre + half
