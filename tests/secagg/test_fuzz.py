@@ -14,17 +14,23 @@ import pytest
 from privfed import secagg
 from privfed.errors import PrivFedError
 from privfed.secagg import wire
+from privfed.secagg.parameters import SCHEMES
 from privfed.secagg.parts import Parts
 from tests.secagg.parties import Round, identities, parameters, updates
 
 Outcomes = dict[tuple[str, str], int]
 SHAPES: dict[str, tuple[int, ...]] = {"w": (3, 4), "b": (2,)}
 HOSTILE = 2
-SCHEMES = {"packed": 0.55, "reference": 0.25, "slots": 0.15, "ckks": 0.05}  # share of mutations
+SHARES = {"packed": 0.55, "reference": 0.25, "slots": 0.15, "ckks": 0.05}  # share of mutations
 DEEP = [
     pytest.param(each, marks=pytest.mark.deep(normal=int(3_000 * part), stated=int(100_000 * part)))
-    for each, part in SCHEMES.items()
+    for each, part in SHARES.items()
 ]
+
+
+def test_every_scheme_has_its_share() -> None:
+    assert SHARES.keys() == set(SCHEMES)
+    assert sum(SHARES.values()) == pytest.approx(1)
 
 
 def spliced(rng: random.Random, data: bytes, other: bytes) -> bytes:

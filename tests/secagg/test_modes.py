@@ -19,12 +19,12 @@ from privfed.errors import (
 from privfed.he import planes, rlwe
 from privfed.he.packing import MODULUS, MODULUS_BITS, pack
 from privfed.secagg import rounds, wire
+from privfed.secagg.parameters import SCHEMES
 from privfed.secagg.schemes import Packed, ZeroEncryption, batched, packed, reference
 from tests.secagg.parties import Arrays, Round, expected_mean, parameters, updates
 
 SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 LONG: dict[str, tuple[int, ...]] = {"w": (100, 100), "b": (30,)}
-SCHEMES = ["packed", "slots", "ckks", "reference"]
 
 
 def same(left: Arrays, right: Arrays) -> bool:

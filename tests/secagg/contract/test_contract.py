@@ -20,6 +20,7 @@ from privfed.errors import (
     ReplayError,
 )
 from privfed.secagg import wire
+from privfed.secagg.parameters import SCHEMES
 from tests.secagg.parties import (
     DRESS_SHAPES,
     Arrays,
@@ -31,7 +32,6 @@ from tests.secagg.parties import (
 )
 
 REFUSALS = (DecodeError, ContextMismatchError, AuthenticationError, QuorumError, ReplayError)
-SCHEMES = ["reference", "packed", "slots", "ckks"]
 
 
 @pytest.fixture(params=SCHEMES)
