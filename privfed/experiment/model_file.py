@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final, Literal
 
+import msgspec
 import numpy as np
 import torch
 from torch import nn
@@ -14,10 +15,19 @@ from torch import nn
 from privfed.data import Encoder, read_new_rows
 from privfed.errors import ConfigError
 from privfed.training import Arrays, log_probabilities, paper_network, set_arrays
-from psi.storage import whole_file
+from psi.storage import json_bytes, json_read, whole_file
 
-_FORMAT = "privfed model 1"
+_FORMAT: Final = "privfed model 1"
 _MAX_BYTES = 64 * 2**20
+
+
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is beside the arrays; the encoder is JSON of its own."""
+
+    format: Literal["privfed model 1"]
+    encoder: str
+    class_names: tuple[str, ...]
+    trained_on: str
 
 
 @dataclass(frozen=True)
@@ -58,14 +68,10 @@ def save_model(path: Path, model: SavedModel) -> None:
     Raises:
         ConfigError: The folder cannot be written.
     """
-    header = {
-        "format": _FORMAT,
-        "encoder": model.encoder.to_json(),
-        "class_names": list(model.class_names),
-        "trained_on": model.trained_on,
-    }
+    names = tuple(map(str, model.class_names))  # numpy's texts are no JSON
+    header = _Header(_FORMAT, model.encoder.to_json(), names, model.trained_on)
     with whole_file(path, replace=True, parents=True, refusal=ConfigError) as file:
-        np.savez(file, header=np.array(json.dumps(header)), **model.arrays)  # type: ignore[arg-type]
+        np.savez(file, header=np.array(json_bytes(header).decode()), **model.arrays)  # type: ignore[arg-type]
 
 
 def load_model(path: Path) -> SavedModel:
@@ -88,14 +94,12 @@ def load_model(path: Path) -> SavedModel:
             raise ValueError  # save_model compresses nothing, so nothing can expand
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        header = json.loads(str(arrays.pop("header")))
-        if header["format"] != _FORMAT:
-            raise ValueError
+        header = json_read(str(arrays.pop("header")), _Header)
         model = SavedModel(
             arrays,
-            Encoder.from_json(header["encoder"]),
-            tuple(map(str, header["class_names"])),
-            str(header["trained_on"]),
+            Encoder.from_json(header.encoder),
+            header.class_names,
+            header.trained_on,
         )
         model.network()  # refuses arrays of other names and shapes
         if not all(a.dtype == np.float32 and np.isfinite(a).all() for a in arrays.values()):

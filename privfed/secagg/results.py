@@ -2,17 +2,18 @@
 
 import hashlib
 import io
-import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Final, Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from privfed.errors import DecodeError
 from privfed.secagg.layout import Layout
+from psi.storage import json_bytes, json_read
 
-_VERSION = 1
+_VERSION: Final = 1
 _DIGEST_BYTES = 32
 
 
@@ -50,6 +51,17 @@ class IntegerResult:
     transcript: bytes
 
 
+class _About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a kept result is, beside its values; a mean has a largest error."""
+
+    version: Literal[1]
+    round: Annotated[int, msgspec.Meta(ge=0)]
+    senders: tuple[str, ...]
+    transcript: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    total_weight: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    max_error: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
 @dataclass(frozen=True)
 class Kept:
     """A round's result as a party keeps it.
@@ -65,20 +77,14 @@ class Kept:
     def to_bytes(self) -> bytes:
         """Return the file that is kept: numpy's zip of the values and their description, hashed."""
         arrays = self.result.mean if isinstance(self.result, MeanResult) else self.result.sums
-        about: dict[str, Any] = {
-            "version": _VERSION,
-            "round": self.round_id,
-            "senders": self.result.senders,
-            "transcript": self.result.transcript.hex(),
-        }
+        about = _About(_VERSION, self.round_id, self.result.senders, self.result.transcript.hex())
         if isinstance(self.result, MeanResult):
-            about |= {
-                "total_weight": self.result.total_weight,
-                "max_error": self.result.max_error,
-            }
+            about = msgspec.structs.replace(
+                about, total_weight=self.result.total_weight, max_error=self.result.max_error
+            )
         flat = np.concatenate([array.reshape(-1) for array in arrays.values()])
         file = io.BytesIO()
-        np.savez(file, values=flat, about=np.frombuffer(json.dumps(about).encode(), np.uint8))
+        np.savez(file, values=flat, about=np.frombuffer(json_bytes(about), np.uint8))
         data = file.getvalue()
         return hashlib.sha256(data).digest() + data
 
@@ -94,20 +100,20 @@ class Kept:
             if hashlib.sha256(data).digest() != digest:
                 raise ValueError
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                about = json.loads(file["about"].tobytes())
+                about = json_read(file["about"].tobytes(), _About)
                 values = file["values"]
-            if about["version"] != _VERSION or values.shape != (layout.size,):
+            if values.shape != (layout.size,):
                 raise ValueError
-            arrays, senders = layout.unflatten(values), tuple(about["senders"])
-            transcript = bytes.fromhex(about["transcript"])
+            arrays, transcript = layout.unflatten(values), bytes.fromhex(about.transcript)
             result: MeanResult | IntegerResult
-            if values.dtype == np.float32:
-                weight, error = about["total_weight"], about["max_error"]
-                result = MeanResult(arrays, weight, senders, transcript, error)
-            elif values.dtype == np.int64:
-                result = IntegerResult(arrays, senders, transcript)
+            if values.dtype == np.float32 and about.max_error is not None:
+                result = MeanResult(
+                    arrays, about.total_weight, about.senders, transcript, about.max_error
+                )
+            elif values.dtype == np.int64 and about.max_error is None:
+                result = IntegerResult(arrays, about.senders, transcript)
             else:
                 raise ValueError
-            return cls(about["round"], result)
+            return cls(about.round, result)
         except (ValueError, KeyError, TypeError):
             raise DecodeError("the kept result of a round is damaged") from None
