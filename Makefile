@@ -14,8 +14,7 @@ demo: $(READY)  ## the dress benchmark on the embedded data; leaves demo/report.
 	$(BIN)/privfed benchmark --split overlapping,disjoint,deduplicated --seeds 1 --rounds 200 \
 		--out demo
 
-test: lint wheel beside  ## everything that must hold
-	$(BIN)/pytest $(PYTEST_FLAGS)
+test: lint wheel beside coverage  ## everything that must hold
 
 check: $(READY)  ## before each commit, in under a minute
 	$(MAKE) --no-print-directory -j2 --output-sync lint

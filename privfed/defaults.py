@@ -19,5 +19,3 @@ DELTA = 1e-5
 
 QUICK_ROUNDS = 60  # of a quick benchmark, with
 QUICK_SEEDS = 1
-
-CERTIFICATE_DAYS = 365

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privfed.cli.words import in_command_words
-from privfed.defaults import CERTIFICATE_DAYS
 from privfed.errors import AuthenticationError, ConfigError
+from psi.defaults import CERTIFICATE_DAYS
 from psi.storage import check_folder, check_place, read_passphrase, whole_file
 
 if TYPE_CHECKING:

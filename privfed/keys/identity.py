@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.hpke import Suite
 
-from privfed.defaults import CERTIFICATE_DAYS
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
 from privfed.keys.certificate import bound_certificate, read_binding
 from privfed.keys.secret import is_bytes, load_secret, save_secret
+from psi.defaults import CERTIFICATE_DAYS
 
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
 _MASK_KEY_DOMAIN = b"privfed/1/mask key\x00"

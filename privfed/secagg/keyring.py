@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from privfed.defaults import CERTIFICATE_DAYS
 from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError, DecodeError
 from privfed.keys import (
     Identity,
@@ -26,6 +25,7 @@ from privfed.secagg.checks import absolute_folder, check_params
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.ring_record import FILE, RingRecord
 from privfed.secagg.sealing import open_key, seal_to_roster
+from psi.defaults import CERTIFICATE_DAYS
 from psi.network.certificates import FOLDER_PREFIX, new_key
 from psi.storage import Record, is_locked, lock_secret, read_secret, read_whole, write_whole
 

@@ -57,6 +57,8 @@ def psi_command(
         text=True,
         check=False,
         cwd=folder,
+        # A process that may write no file cannot write down what it covered.
+        env={name: value for name, value in os.environ.items() if "COVERAGE" not in name},
     )
 
 
