@@ -21,7 +21,9 @@ _PACKAGES = {"privfed": "#2f5d8a", "psi": "#8a4b2f"}
 _SHADE = "#dbe8f4"  # of what the upper package takes from the lower
 _LENT = "privfed takes psi's public rooms alone"
 # Many import them: no arrows.
-_UNDER_ALL = ("privfed.errors", "psi.errors", "psi.storage")
+_UNDER_ALL = (
+    "privfed.defaults", "privfed.errors", "psi.defaults", "psi.errors", "psi.storage",
+)  # fmt: skip
 _WIDTH, _HEIGHT, _BESIDE, _BELOW = 1.25, 0.38, 1.6, 0.82  # of a box, and from one to the next
 _MARGIN = 0.25
 
@@ -54,7 +56,7 @@ def floors() -> dict[str, list[list[str]]]:
 def public() -> set[str]:
     """Return the rooms of the lower package that the upper one may import from, by contract."""
     [contract] = [one for one in _contracts() if one["name"] == _LENT]
-    closed = {".".join(name.split(".")[:2]) for name in contract["forbidden_modules"]}
+    closed = set(contract["forbidden_modules"])  # of some rooms all but their faces
     return {room for row in floors()["psi"] for room in row} - closed
 
 
