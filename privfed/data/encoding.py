@@ -6,17 +6,19 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import NoneType
 from typing import Any, Literal, get_args
 
+import msgspec
 import numpy as np
 import pandas as pd
+from msgspec import structs
 from numpy.typing import NDArray
 
 from privfed.data.cleaning import Cleaned, clean
 from privfed.data.files import read_text_table
 from privfed.data.schema import CategoricalColumn, Column, NumericColumn, Schema, shown
 from privfed.errors import ConfigError, DecodeError
+from psi.storage import json_as, json_read
 
 Encoding = Literal["codes", "onehot"]
 
@@ -130,14 +132,15 @@ class Encoder:
 
         Raises:
             DecodeError: The text is no encoder.
-        """  # noqa: DOC501 - its ValueError is caught
+        """
         if len(text) > _MAX_JSON_CHARACTERS:
             raise DecodeError(f"an encoder of {len(text)} characters: {_MAX_JSON_CHARACTERS} max")
         try:
-            found = json.loads(text)
-            if (found["format"], found["version"]) != (_FORMAT, _VERSION):
-                raise ValueError("another format or version")
-            return cls(_schema(found["schema"]), found["encoding"])
+            found = json_read(text, _EncoderFields)
+            columns = tuple(map(_column, found.schema.columns))
+            return cls(
+                Schema(**structs.asdict(found.schema) | {"columns": columns}), found.encoding
+            )
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise DecodeError(
                 f"not an encoder of {_FORMAT} version {_VERSION} ({type(error).__name__}): "
@@ -166,32 +169,42 @@ def read_new_rows(path: str | os.PathLike[str], encoder: Encoder) -> pd.DataFram
     return frame[[name for name in order if name in frame.columns]]
 
 
-def _schema(plain: dict[str, Any]) -> Schema:
-    columns = tuple(_column(column) for column in plain["columns"])
-    optional_text = (str, NoneType)
-    kinds = {"id_column": optional_text, "label_column": optional_text, "folded": bool}
-    fields = _typed({**plain, "columns": columns}, kinds | {"columns": tuple, "aliases": dict})
-    if not all(isinstance(name, str) for name in fields["aliases"].values()):
-        raise TypeError("an alias is not text")
-    return Schema(**fields)
+class _Fields(msgspec.Struct, forbid_unknown_fields=True):
+    """What JSON must hold, all of it and no more."""
+
+
+class _CategoricalFields(_Fields):
+    name: str
+    categories: tuple[str, ...]
+    spellings: dict[str, Any]
+    ordinal: bool
+
+
+class _NumericFields(_Fields):
+    name: str
+    low: int | float
+    high: int | float
+    optional: bool
+    raw_codes: bool
+    missing_as: int | float | None
+
+
+class _SchemaFields(_Fields):
+    columns: list[dict[str, Any]]
+    id_column: str | None
+    label_column: str | None
+    folded: bool
+    aliases: dict[str, str]
+
+
+class _EncoderFields(_Fields):
+    format: Literal["privfed-encoder"]
+    version: Literal[1]
+    encoding: Encoding
+    schema: _SchemaFields
 
 
 def _column(plain: dict[str, Any]) -> Column:
-    if "categories" not in plain:
-        number, flag = (int, float), bool
-        kinds = {"name": str, "low": number, "high": number, "optional": flag, "raw_codes": flag}
-        return NumericColumn(**_typed(plain, kinds | {"missing_as": (int, float, NoneType)}))
-    kinds = {"name": str, "categories": list, "spellings": dict, "ordinal": bool}
-    fields = _typed(plain, kinds)
-    if not all(isinstance(name, str) for name in fields["categories"]):
-        raise TypeError("a category is not text")
-    return CategoricalColumn(**{**fields, "categories": tuple(fields["categories"])})
-
-
-def _typed(plain: dict[str, Any], kinds: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields, after checking that they are exactly these with these types."""
-    if plain.keys() != kinds.keys():
-        raise KeyError("fields")
-    if not all(isinstance(plain[name], kind) for name, kind in kinds.items()):
-        raise TypeError("a field's type")
-    return plain
+    if "categories" in plain:
+        return CategoricalColumn(**structs.asdict(json_as(plain, _CategoricalFields, "a column")))
+    return NumericColumn(**structs.asdict(json_as(plain, _NumericFields, "a column")))
