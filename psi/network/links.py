@@ -188,6 +188,8 @@ class Link:
         try:
             for chunk in incoming:
                 self._push(chunk)
+                if self._stopped.is_set():
+                    return
             self._push(_END)
         except Exception as error:  # raised again by `receive`
             self._push(error)

@@ -78,20 +78,24 @@ def test_streams_that_hold_no_message(
 
 
 def test_a_long_message_is_refused_before_it_arrives() -> None:
-    taken = 0
+    taken, left_alone = 0, threading.Event()
 
     def endless() -> Iterator[bytes]:
         nonlocal taken
-        yield HELLO[:32] + (1 << 40).to_bytes(8, "big")
-        while True:
-            taken += 1
-            yield bytes(1000)
+        try:
+            yield HELLO[:32] + (1 << 40).to_bytes(8, "big")
+            while True:
+                taken += 1
+                yield bytes(1000)
+        finally:
+            left_alone.set()
 
     link = link_with(endless())
     with pytest.raises(DecodeError, match="are the most"):
         link.receive(10**6)
     assert taken < 10  # the queue is short: what is not read is not fetched
     link.drain(0)
+    assert left_alone.wait(LONG_SECONDS)  # nobody reads on for ever
 
 
 def test_silence_ends_at_the_deadline() -> None:
