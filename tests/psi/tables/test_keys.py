@@ -45,6 +45,7 @@ def check_alike(
     return thorough
 
 
+@pytest.mark.filterwarnings("ignore::psi.MissingValueWarning")  # any text is drawn, "NA" as well
 @given(texts, functions, policies)
 @settings(deadline=None)
 def test_both_ways_give_the_same(
