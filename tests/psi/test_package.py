@@ -146,3 +146,9 @@ def test_importing_stays_light() -> None:
         [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_the_top_level_stays_small() -> None:
+    """At most 14 rooms, so that somebody new finds the one to look in."""
+    beside = {"__init__.py", "__main__.py", "py.typed", "__pycache__"}
+    assert len({path.name for path in Path(psi.__file__).parent.iterdir()} - beside) <= 14
