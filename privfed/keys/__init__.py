@@ -1,10 +1,10 @@
 """Who a party is, and the secret that the parties share: the keys of every protocol here.
 
 `identity` is a party's own key pair, `certificate` ties it to the certificate of psi, `secret` is
-the shared key. None of them knows what is encrypted.
+the shared key, `signatures` is how a signature is checked. None of them knows what is encrypted.
 """
 
-from privfed.keys.identity import SIGNATURE_BYTES, Identity, PublicIdentity, generate_identity
+from privfed.keys.identity import Identity, PublicIdentity, generate_identity
 from privfed.keys.secret import (
     ID_BYTES,
     SecretKey,
@@ -13,6 +13,7 @@ from privfed.keys.secret import (
     load_secret,
     save_secret,
 )
+from privfed.keys.signatures import SIGNATURE_BYTES
 
 __all__ = [
     "ID_BYTES",

@@ -9,19 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.hpke import Suite
 
-from privfed.errors import AuthenticationError, ConfigError, DecodeError
+from privfed.errors import ConfigError, DecodeError
 from privfed.keys.certificate import bound_certificate, read_binding
-from privfed.keys.secret import is_bytes, load_secret, save_secret
+from privfed.keys.secret import derive, is_bytes, load_secret, save_secret
+from privfed.keys.signatures import KEY_BYTES, SIGNATURE_BYTES, Verifier, check_mask_key
 from psi.defaults import CERTIFICATE_DAYS
 
-KEY_BYTES, SIGNATURE_BYTES = 32, 64
 _MASK_KEY_DOMAIN = b"privfed/1/mask key\x00"
+_DERIVE_DOMAIN = b"identity's own/"  # no purpose of the shared key begins like this
+_MOST_DERIVED = 255 * 32  # of HKDF-SHA256 (RFC 5869)
 _FILE = b"PFIDENTITY\x01"
 
 
@@ -36,7 +37,8 @@ class PublicIdentity:
 
     Raises:
         DecodeError: A length is wrong.
-        AuthenticationError: The mask key is not signed by the identity.
+        AuthenticationError: A key is none that a party may have (small or low order), or the mask
+            key is not signed by the identity.
     """
 
     verify_key: bytes
@@ -48,6 +50,7 @@ class PublicIdentity:
         whole = all(is_bytes(key, KEY_BYTES) for key in keys)
         if not whole or not is_bytes(self.mask_signature, SIGNATURE_BYTES):
             raise DecodeError("a public identity is two 32-byte keys and a 64-byte signature")
+        check_mask_key(self.mask_key)
         self.verify(self.mask_signature, _MASK_KEY_DOMAIN + self.mask_key)
 
     @cached_property
@@ -63,22 +66,17 @@ class PublicIdentity:
         return X25519PublicKey.from_public_bytes(self.mask_key)
 
     @cached_property
-    def _verifier(self) -> Ed25519PublicKey:
-        return Ed25519PublicKey.from_public_bytes(self.verify_key)
+    def _verifier(self) -> Verifier:
+        return Verifier(self.verify_key)
 
     def verify(self, signature: bytes, message: bytes) -> None:
-        """Check a signature of this party.
+        """Check a signature of this party, by the rule of `privfed.keys.signatures`.
 
         Raises:
             AuthenticationError: It is not this party's signature of `message`.
             ConfigError: An argument is no bytes.
         """
-        try:
-            self._verifier.verify(signature, message)
-        except TypeError:
-            raise ConfigError("a signature and what it is of are bytes") from None
-        except (InvalidSignature, ValueError, BufferError):
-            raise AuthenticationError("a signature does not verify") from None
+        self._verifier.verify(signature, message)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # OpenSSL's object, kept to verify faster, cannot be pickled.
@@ -125,16 +123,30 @@ class Identity:
         """Return the 64-byte Ed25519 signature of `message`."""
         return self._sign.sign(message)
 
+    def derive(self, purpose: bytes, length: int = 32) -> bytes:
+        """Return secret bytes that only this identity derives, for what its owner seals for itself.
+
+        HKDF-SHA256 of the signing key under a domain of its own: nothing derived tells the key.
+
+        Args:
+            purpose: What they are for; other purposes give unrelated bytes.
+            length: How many.
+
+        Raises:
+            ConfigError: The purpose is no bytes, or the length not 1 to 8160.
+        """
+        if not isinstance(purpose, bytes) or not isinstance(length, int):
+            raise ConfigError("derive takes a purpose, which is bytes, and a length, a number")
+        if not 1 <= length <= _MOST_DERIVED:
+            raise ConfigError(f"an identity derives 1 to {_MOST_DERIVED} bytes at a time")
+        return derive(self._sign.private_bytes_raw(), _DERIVE_DOMAIN + purpose, length)
+
     def agree(self, other: PublicIdentity) -> bytes:
         """Return the 32-byte X25519 secret shared with `other`; derive keys from it, never use it.
 
-        Raises:
-            AuthenticationError: The key has low order (RFC 7748, section 6.1).
+        It is never zero: a public identity's mask key has no low order.
         """
-        try:
-            return self._mask.exchange(other.mask_public)
-        except ValueError:
-            raise AuthenticationError("an X25519 key of low order: no secret with it") from None
+        return self._mask.exchange(other.mask_public)
 
     def unseal(self, suite: Suite, sealed: bytes, info: bytes) -> bytes:
         """Return what was sealed to this party's mask key by HPKE.

@@ -180,6 +180,10 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], dict[str, Any]]]] = {
         lambda: {"path": Path("me"), "passphrase": None},
     ),
     "Identity.load": (secagg.Identity.load, lambda: {"path": Path("there"), "passphrase": "words"}),
+    "Identity.derive": (
+        lambda **a: made().me.derive(**a),
+        lambda: {"purpose": b"state", "length": 32},
+    ),
     "PublicIdentity": (
         secagg.PublicIdentity,
         lambda: {

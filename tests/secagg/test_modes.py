@@ -246,25 +246,6 @@ def test_masks_are_on_from_three_clients_and_wherever_totals_carry_no_seeds() ->
         parameters(3, SHAPES, scheme="ckks", pairwise_masks=True)
 
 
-def test_a_mask_key_of_low_order_is_refused() -> None:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    signer = Ed25519PrivateKey.generate()
-    low = bytes(32)
-    public = secagg.PublicIdentity(
-        signer.public_key().public_bytes_raw(),
-        low,
-        signer.sign(b"privfed/1/mask key\x00" + low),
-    )
-    honest = [secagg.generate_identity() for _ in range(2)]
-    params = parameters(
-        3, SHAPES, pairwise_masks=True, roster=(*(each.public for each in honest), public)
-    )
-    encryptor = secagg.Encryptor(params, secagg.generate_keys(params), honest[0])
-    with pytest.raises(AuthenticationError, match="low order"):
-        encryptor.encrypt(updates(1, SHAPES)[0], weight=1, round_id=1)
-
-
 def test_a_mask_key_that_its_owner_did_not_sign_is_refused() -> None:
     first, second = (secagg.generate_identity().public for _ in range(2))
     with pytest.raises(AuthenticationError):
