@@ -199,7 +199,7 @@ class Decryptor:
                 senders signed. Where a linear hash says so, the key was not used, and the round
                 is not used up; where the total does not decrypt, both, and it counts: three such
                 totals, here or at other parties, retire the key.
-            CapacityError: The weights are too small for the agreed precision.
+            CapacityError: The weights are too small for the agreed precision, or all 0.
         """
         of = RoundID.of(self._params, round_id, cohort)
         with self._journal.alone():
@@ -343,8 +343,13 @@ class Decryptor:
     def _checked_weight(self, weight: int | None, clients: int, message: PartMessage) -> int | None:
         if weight is None:
             return None
-        if not clients <= weight <= clients * (self._params.max_weight or 0):
+        if not 0 <= weight <= clients * (self._params.max_weight or 0):
             raise self._failure(message)
+        if weight == 0:
+            raise CapacityError(
+                "all weights are 0, so the round has no mean: keep the model as it is, and start "
+                "the next round when a party has rows"
+            )
         error = self._quantizer.max_error(weight, clients)
         if error > self._params.tolerance * self._params.clip_range:
             raise CapacityError(

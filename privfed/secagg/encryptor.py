@@ -172,7 +172,8 @@ class Encryptor:
 
         Args:
             arrays: Numpy arrays or a torch state_dict that fit the layout.
-            weight: How much this party counts, 1 to `max_weight`; None where there is none.
+            weight: How much this party counts, 0 to `max_weight`; None where there are none. With 0
+                it takes part without counting, and only it knows.
             round_id: Number of the round; each round is sent once, in rising order.
             previous: Transcript of the previous round, or nothing. Only with it do key holders
                 that were shown different totals of that round notice it in this one.

@@ -187,7 +187,8 @@ class Party:
 
         Args:
             arrays: Numpy arrays or a torch state_dict that fit the layout.
-            weight: How much this party counts, 1 to `max_weight`; None where there is none.
+            weight: How much this party counts, 0 to `max_weight`; None where there are none. With 0
+                it takes part without counting, and only it knows.
             round_id: The round; None: the one after the last that was sent or opened. After a
                 round that some parties missed, all name the next one.
             cohort: With masks, the roster places of the round's parties (None: all).
@@ -253,7 +254,7 @@ class Party:
             ReplayError: Another total of the round was opened already, or a party is in it twice.
             AuthenticationError: It is not the sum of what the senders signed; or that happened so
                 often that the key is retired.
-            CapacityError: The weights are too small for the agreed precision.
+            CapacityError: The weights are too small for the agreed precision, or all 0.
             ConfigError: The round's updates were integers (see `open_sums`), or the state
                 cannot be written.
         """

@@ -98,9 +98,9 @@ class Quantizer:
                 raise TypeError
             number = operator.index(weight)
         except TypeError:
-            raise ConfigError(f"weight must be a whole number from 1 to {largest}") from None
-        if not 1 <= number <= largest:
-            raise ConfigError(f"weight must be 1 to max_weight={largest}")
+            raise ConfigError(f"weight must be a whole number from 0 to {largest}") from None
+        if not 0 <= number <= largest:
+            raise ConfigError(f"weight must be 0 to max_weight={largest}")
         base_bits = self._params.bits - 1
         digits = [
             number >> (place * base_bits) & (2**base_bits - 1)

@@ -221,7 +221,7 @@ def test_sums_equal_numpys_integers(
     for each in sent:
         each["w"][:1] = 1.0
         each["w"][-1:] = -1.0
-    weights = rng.integers(1, 1025, clients).tolist() if weighted else None
+    weights = [1, *rng.integers(0, 1025, clients - 1).tolist()] if weighted else None
     parties = Round.of(params)
     uploads = parties.uploads(sent, weights)
     if tree:

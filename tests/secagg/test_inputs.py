@@ -272,6 +272,34 @@ def means(
     return mean
 
 
+def weights_of(parties: int, max_weight: int) -> st.SearchStrategy[list[int]]:
+    """Weights, some of them 0, but not all."""
+    weight = st.integers(0, max_weight) | st.integers(0, min(max_weight, 9)) | st.just(0)
+    return st.lists(weight, min_size=parties, max_size=parties).filter(any)
+
+
+@given(
+    bits=st.integers(6, 32),
+    max_weight=st.integers(1, 2**40),
+    parties=st.integers(2, 6),
+    data=st.data(),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_weighted_mean_is_within_max_error_of_numpys(
+    bits: int, max_weight: int, parties: int, data: st.DataObject
+) -> None:
+    params = parameters(
+        parties, {"w": (6,)}, bits=bits, clip_range=1.0, max_weight=max_weight, tolerance=1.0
+    )
+    share = st.floats(-1, 1) | st.sampled_from([1.0, -1.0, 0.0])
+    sent = [np.array(data.draw(st.lists(share, min_size=6, max_size=6))) for _ in range(parties)]
+    weights = data.draw(weights_of(parties, max_weight))
+    exact = np.average(sent, axis=0, weights=np.array(weights, float))
+    error = Quantizer(params).max_error(sum(weights), parties)
+    rounding = 1e-6  # of float32, and of numpy's own average
+    assert np.abs(means(params, sent, weights) - exact).max() <= error + rounding
+
+
 @given(
     bits=st.integers(6, 32),
     clip_range=st.floats(1e-20, 1e20),
@@ -291,8 +319,7 @@ def test_the_next_round_accepts_every_mean(
     sent = [(np.array(each) * clip_range).astype(np.float32).clip(-top, top) for each in drawn]
     weights = None
     if max_weight:
-        weight = st.integers(1, max_weight) | st.integers(1, min(max_weight, 9))
-        weights = [data.draw(weight) for _ in sent]
+        weights = data.draw(weights_of(3, max_weight))
     mean = means(params, sent, weights)
     again = means(params, [mean] * 3, weights)  # out_of_range="refuse"
     assert np.abs(again).max() <= top

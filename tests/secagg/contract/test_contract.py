@@ -278,7 +278,7 @@ def test_values_past_the_range(scheme: str) -> None:
     assert same(mean, expected_mean(params, clipped))
 
 
-@pytest.mark.parametrize("weight", [0, -1, 1025, None, 1.5, True, "1"])
+@pytest.mark.parametrize("weight", [-1, 1025, None, 1.5, True, "1"])
 def test_weights_out_of_range(scheme: str, weight: Any) -> None:
     parties = Round.of(parameters(scheme=scheme))
     sent = updates(1, {"w": (7, 5), "b": (5,)})[0]
@@ -291,6 +291,28 @@ def test_no_weights_where_none_are_agreed(scheme: str) -> None:
     sent = updates(1, {"w": (7, 5), "b": (5,)})[0]
     with pytest.raises(ConfigError, match="weight"):
         parties.encryptors[0].encrypt(sent, weight=3, round_id=1)
+
+
+def test_a_party_of_weight_0_takes_part_and_nobody_sees_that_it_does_not_count(scheme: str) -> None:
+    params = parameters(scheme=scheme, tolerance=1.0)
+    parties, sent = Round.of(params), updates(3, {"w": (7, 5), "b": (5,)})
+    uploads = parties.uploads(sent, [900, 0, 700])
+    assert len({len(upload) for upload in uploads}) == 1
+    result = parties.decryptor.decrypt(parties.total(uploads), 1)
+    assert len(result.senders) == 3
+    assert result.total_weight == 1600
+    assert same(result.mean, expected_mean(params, sent, [900, 0, 700]))
+    for name, mean in result.mean.items():
+        exact = np.average([each[name] for each in sent], axis=0, weights=[900, 0, 700])
+        assert np.abs(mean - exact).max() <= result.max_error * (1 + 1e-6)
+
+
+def test_a_round_in_which_nobody_counts_says_so(scheme: str) -> None:
+    parties, sent = Round.of(parameters(scheme=scheme)), updates(3, {"w": (7, 5), "b": (5,)})
+    with pytest.raises(CapacityError, match=r"all weights are 0.*next round"):
+        parties.run(sent, [0, 0, 0])
+    assert parties.decryptor.failed == ()  # it decrypted: the key is none the worse
+    assert parties.run(sent, [1024, 0, 1024], 2).total_weight == 2048
 
 
 def test_weights_too_small_for_the_precision(scheme: str) -> None:
