@@ -1,8 +1,9 @@
 """The parties' shared secret key: 32 random bytes from which everything else is derived.
 
-SEAL's ternary key is drawn by SEAL's own generator from a seed that HKDF-SHA256 (RFC 5869)
-derives, so a key is short, moves easily and is the same on every machine with the pinned
-TenSEAL. Whoever holds it decrypts: the server never gets it.
+Under every scheme it is the group's secret, for hashes, tags and transcripts. A decryption key is
+what a scheme derives from it (HKDF-SHA256, RFC 5869), or none: SEAL's ternary key is drawn by
+SEAL's own generator from a derived seed, so a key is short, moves easily and is the same on every
+machine with the pinned TenSEAL. Whoever holds it decrypts: the server never gets it.
 """
 
 import os

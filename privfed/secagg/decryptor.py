@@ -26,6 +26,7 @@ from privfed.secagg.quantize import Quantizer
 from privfed.secagg.reading import Bytes, MessageReader, PartMessage
 from privfed.secagg.results import IntegerResult, Kept, MeanResult
 from privfed.secagg.rounds import UNCHAINED, RoundID
+from privfed.secagg.schemes import Authentic
 from privfed.secagg.state import Journal
 
 
@@ -91,6 +92,7 @@ class Decryptor:
         check_key(params, key)
         self._params, self._key = params, key
         self._parts = Parts(params)
+        self._opener = self._parts.scheme.opener(key)
         self._quantizer = Quantizer(params)
         self._prepared: dict[int, list[_Prepared]] = {}  # by round: one per part
         if not isinstance(state, Journal):
@@ -149,10 +151,9 @@ class Decryptor:
             seeds = self._announced(announcements, of)
             if not seeds[0]:
                 return
-            scheme = self._parts.scheme
             self._prepared = {
                 of.number: [
-                    _Prepared(each, scheme.keystream(self._key, list(each.values()), part.sealed))
+                    _Prepared(each, self._opener.keystream(list(each.values()), part.sealed))
                     for part, each in zip(self._parts.all, seeds, strict=True)
                 ]
             }
@@ -277,19 +278,19 @@ class Decryptor:
         self._journal.check_key()
         messages, transcript = self._checked(of, total, seen)
         prepared: list[_Prepared] | None = None
-        for message in messages:
+        for message, authentic in messages:
             if message.part.index == 0:
                 self._journal.open(of.number, transcript)  # before anything is decrypted
                 prepared = self._prepared.pop(of.number, None)
             ready = prepared[message.part.index] if prepared else None
-            sums = self._opened_part(of, message, seen.senders, ready)
+            sums = self._opened_part(of, message, authentic, ready)
             if sums is None:
                 raise self._failure(message)
             yield message, sums
 
     def _checked(
         self, of: RoundID, total: bytes | Iterable[bytes], seen: _Seen
-    ) -> tuple[Iterable[PartMessage], bytes]:
+    ) -> tuple[Iterable[tuple[PartMessage, Authentic]], bytes]:
         """Return the parts in order, all of whose checks need no decryption; and the transcript.
 
         Of a whole total all parts are checked before the first one is opened. Of one in parts each
@@ -297,41 +298,41 @@ class Decryptor:
         """
         reader = self._reader(of, wire.Kind.TOTAL)
 
-        def check(message: PartMessage) -> PartMessage:
-            self._check(of, seen.take(message))
-            return message
+        def check(message: PartMessage) -> tuple[PartMessage, Authentic]:
+            return message, self._check(of, seen.take(message))
 
         if isinstance(total, Bytes):
             messages = [check(each) for each in reader.whole([total])]
             return messages, seen.transcript
         return map(check, reader.whole(total)), b""
 
-    def _check(self, of: RoundID, message: PartMessage) -> None:
-        """Refuse a part that is not what its senders hashed, or whose senders retired the key."""
+    def _check(self, of: RoundID, message: PartMessage) -> Authentic:
+        """Return a part's total, if it is what its senders hashed and none retired the key."""
         entries = [wire.Entry.read(entry) for entry, _ in message.entries.values()]
         self._journal.hear(mark for entry in entries for mark in entry.failed)
         self._journal.check_key()
-        if not self._parts.authentic(self._key, of.number, message.part, entries, message.body):
+        total = self._parts.authentic(self._opener, of.number, message.part, entries, message.body)
+        if total is None:
             raise AuthenticationError("the total is not the sum of what its senders signed")
+        return total
 
     def _opened_part(
         self,
         of: RoundID,
         message: PartMessage,
-        senders: tuple[int, ...],
+        total: Authentic,
         prepared: _Prepared | None,
     ) -> Integers | None:
         """Return the integer sums of a part, or None where it does not decrypt."""
-        scheme, values = self._parts.scheme, message.part.sealed
         seeds = {sender: seeds for sender, (_, seeds) in message.entries.items()}
         if prepared and prepared.seeds == seeds:
             keystream = prepared.keystream
         else:
-            keystream = scheme.keystream(self._key, list(seeds.values()), values)
-        sums = scheme.open(self._key, keystream, message.body, values, len(senders))
+            keystream = self._opener.keystream(list(seeds.values()), message.part.sealed)
+        sums = self._opener.open(total, keystream)
         if sums is None:
             return None
-        return self._parts.untagged(self._key, of.number, message.part, senders, sums)
+        return self._parts.untagged(self._key, of.number, message.part, sorted(seeds), sums)
 
     def _failure(self, message: PartMessage) -> AuthenticationError:
         """Count a failure, and return its error, which is the same whatever the cause."""

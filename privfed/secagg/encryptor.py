@@ -48,6 +48,7 @@ class Encryptor:
         self._params, self._key, self._identity = params, key, check_identity(identity)
         self._sender = params.index_of(identity.public)
         self._parts = Parts(params)
+        self._sealer = self._parts.scheme.sender(key)
         self._quantizer = Quantizer(params)
         self._masks = Masks(params, identity) if params.masks else None
         self._pool: list[Zeros] = []  # for any round
@@ -134,7 +135,7 @@ class Encryptor:
 
     def _zeros(self) -> Iterator[ZeroEncryption]:
         for part in self._parts.all:
-            yield self._parts.scheme.prepare(self._key, part.sealed)
+            yield self._sealer.prepare(part.sealed)
 
     def _masked(self, zeros: Iterable[ZeroEncryption], of: RoundID) -> Iterator[ZeroEncryption]:
         """Yield zeros with the masks of a round added, where the parameters ask for masks."""
@@ -285,9 +286,9 @@ class Encryptor:
             tagged = self._parts.tagged(
                 self._key, of.number, part, self._sender, values, update.wide, masks
             )
-            payload = self._parts.scheme.seal(self._key, zero, tagged)
+            payload = self._sealer.seal(zero, tagged)
             entry = wire.Entry.of(self._sender, zero.seeds, payload, failed)
-            hidden = self._parts.hidden_hash(self._key, of.number, part, entry, zero, payload)
+            hidden = self._parts.hidden_hash(self._sealer, of.number, part, entry, zero, payload)
             entry = replace(entry, linear_hash=hidden).signed(self._identity, prefix)
             yield b"".join((prefix.to_bytes(), entry.to_bytes(), zero.seeds, payload))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -9,9 +10,9 @@ from privfed.errors import DecodeError
 from privfed.he import Integers
 from privfed.keys import SecretKey
 from privfed.secagg import wire
-from privfed.secagg.linear_hash import LINEAR_HASH_BYTES, authentic, hidden_hash
+from privfed.secagg.linear_hash import LINEAR_HASH_BYTES
 from privfed.secagg.parameters import Parameters
-from privfed.secagg.schemes import Scheme, ZeroEncryption, scheme_of
+from privfed.secagg.schemes import Authentic, Opener, Scheme, Sender, ZeroEncryption, scheme_of
 from privfed.secagg.tags import Tags
 
 
@@ -97,7 +98,7 @@ class Parts:
 
     def hidden_hash(
         self,
-        key: SecretKey,
+        sender: Sender[Any],
         round_id: int,
         part: UpdatePart,
         entry: wire.Entry,
@@ -105,25 +106,20 @@ class Parts:
         payload: bytes,
     ) -> bytes:
         """Return the hidden linear hash of a party's ciphertext; nothing where none is used."""
-        if not self.scheme.hashed:
-            return b""
-        words = self.scheme.hashed_words(zero, payload, part.sealed)
-        return hidden_hash(key, _name(round_id, part), entry.ciphertext, words)
+        name = _name(round_id, part)
+        return sender.hidden_hash(name, entry.ciphertext, zero, payload, part.sealed)
 
     def authentic(
         self,
-        key: SecretKey,
+        opener: Opener[Any],
         round_id: int,
         part: UpdatePart,
         entries: Iterable[wire.Entry],
         total: memoryview,
-    ) -> bool:
-        """Return whether a total is the sum of these ciphertexts, as far as hashes cover them."""
-        if not self.scheme.hashed:
-            return True
-        words = self.scheme.summed_words(total, part.sealed)
+    ) -> Authentic | None:
+        """Return a total that may be opened; None where it is not the sum of these ciphertexts."""
         signed = [(entry.ciphertext, entry.linear_hash) for entry in entries]
-        return words is not None and authentic(key, _name(round_id, part), signed, words)
+        return opener.authentic(_name(round_id, part), signed, total, part.sealed)
 
     def entry_bytes(self, kind: wire.Kind) -> int:
         """Return the bytes of an entry in a message of this kind."""

@@ -20,6 +20,10 @@ _CALLED = {
     wire.Kind.PARTIAL: "a partial sum, for add_partial()",
     wire.Kind.TOTAL: "a total",
     wire.Kind.ANNOUNCEMENT: "an announcement",
+    wire.Kind.REQUEST: "a request for replies, for the senders of a total",
+    wire.Kind.REPLY: "a reply to a request, for the opener of a total",
+    wire.Kind.RESULT: "a result that another party opened",
+    wire.Kind.EPOCH: "a party's key for an epoch",
 }
 
 

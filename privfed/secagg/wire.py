@@ -26,12 +26,16 @@ _SCHEMES = ("reference", "packed", "slots", "ckks")
 
 
 class Kind(IntEnum):
-    """What a message is."""
+    """What a message is; nothing writes those from 5 on yet, and every reader refuses them."""
 
     UPLOAD = 1
     PARTIAL = 2
     TOTAL = 3
     ANNOUNCEMENT = 4
+    REQUEST = 5
+    REPLY = 6
+    RESULT = 7
+    EPOCH = 8
 
 
 OF_ONE_SENDER = (Kind.UPLOAD, Kind.ANNOUNCEMENT)

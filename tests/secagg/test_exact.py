@@ -57,7 +57,10 @@ def open_worst(chosen: Packing, sign: int, excess: int = 0) -> tuple[np.ndarray,
     accumulator = scheme.accumulator(len(values))
     accumulator.plus(scheme.partial(memoryview(planes.encode(sums, MODULUS_BITS)), len(values)))
     total = memoryview(accumulator.total([]))
-    return values, scheme.open(KEY, keystream, total, len(values), clients)
+    opener = scheme.opener(KEY)
+    authentic = opener.authentic(b"", [(b"", b"")] * clients, total, len(values))
+    assert authentic
+    return values, opener.open(authentic, keystream)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -108,12 +111,15 @@ def test_sums_are_exact_with_any_number_of_lanes(
     values[:, : size // 3] = chosen.limit
     values[:, size // 3 : size // 2] = -chosen.limit
     accumulator, seeds = scheme.accumulator(size), []
+    sender, opener = scheme.sender(KEY), scheme.opener(KEY)
     for row in values:
-        zero = scheme.prepare(KEY, size)
+        zero = sender.prepare(size)
         seeds.append(zero.seeds)
-        accumulator.plus(scheme.payload(memoryview(scheme.seal(KEY, zero, row)), size))
+        accumulator.plus(scheme.payload(memoryview(sender.seal(zero, row)), size))
     total = memoryview(accumulator.total(seeds))
-    sums = scheme.open(KEY, scheme.keystream(KEY, seeds, size), total, size, clients)
+    authentic = opener.authentic(b"", [(b"", b"")] * clients, total, size)
+    assert authentic
+    sums = opener.open(authentic, opener.keystream(seeds, size))
     assert sums is not None
     assert np.array_equal(sums, values.sum(axis=0))
 

@@ -16,8 +16,7 @@ from privfed import secagg
 from privfed.errors import AuthenticationError
 from privfed.he import Words, rlwe
 from privfed.he.packing import MODULUS, RING_DEGREE
-from privfed.secagg import wire
-from privfed.secagg.parts import Parts
+from privfed.secagg import linear_hash, wire
 from tests.secagg.parties import Arrays, Round, expected_mean, parameters, updates
 from tests.secagg.totals import KeyUses, c0_bits, changed, ones_of_key, times
 
@@ -94,7 +93,7 @@ def test_signs_of_the_key_are_read_where_the_hash_is_not_checked(
     params: secagg.Parameters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The attack is one: right by arithmetic, never by luck, which has chance (2/3)^24."""
-    monkeypatch.setattr(Parts, "authentic", lambda *_: True)
+    monkeypatch.setattr(linear_hash, "authentic", lambda *_: True)
     parties = Round.of(params)
     holders, learned = [secagg.Decryptor(params, parties.key)], []
     for index in range(TESTED):

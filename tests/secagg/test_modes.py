@@ -1,6 +1,6 @@
 """Work done ahead, masks, trees, and updates in several parts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from privfed.he.packing import MODULUS, MODULUS_BITS, pack
 from privfed.secagg import rounds, wire
 from privfed.secagg.parameters import SCHEMES
 from privfed.secagg.schemes import Packed, ZeroEncryption, batched, packed, reference
+from privfed.secagg.schemes.packed import PackedOpener
 from tests.secagg.parties import Arrays, Round, expected_mean, parameters, updates
 
 SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
@@ -57,7 +58,7 @@ def test_decrypting_after_announcements_expands_no_seed(monkeypatch: pytest.Monk
     parties, sent = Round.of(parameters(3, SHAPES)), updates(3, SHAPES)
     parties.decryptor.prepare([each.announce(1) for each in parties.encryptors], 1)
     total = parties.total(parties.uploads(sent, [1, 2, 3]))
-    monkeypatch.setattr(Packed, "keystream", lambda *_: pytest.fail("expanded seeds again"))
+    monkeypatch.setattr(PackedOpener, "keystream", lambda *_: pytest.fail("expanded seeds again"))
     parties.decryptor.decrypt(total, 1)
 
 
@@ -135,7 +136,7 @@ def decrypted_alone(parties: Round, upload: bytes) -> np.ndarray:
     split = scheme.seed_bytes(part.sealed)
     seeds, payload = bytes(body[:split]), body[split:]
     words = planes.decode(payload, scheme.words(part.sealed), packing.upload_bits)
-    keystream = scheme.keystream(parties.key, [seeds], part.sealed)
+    keystream = scheme.opener(parties.key).keystream([seeds], part.sealed)
     assert keystream is not None
     phase = rlwe.uncut(words, packing.upload_cut) + keystream
     return rlwe.scale_down(rlwe.reduce(phase), packing.plain_bits)[0]
@@ -170,7 +171,7 @@ def test_of_a_masked_message_only_the_sum_mod_t_matters(bits: int) -> None:
     shift = pack(values[0], chosen) - pack(values[1], chosen)
     masks = mask, (mask + shift) & np.uint64(2**chosen.plain_bits - 1)
     sealed = {
-        scheme.seal(key, ZeroEncryption(words.copy(), b"", mask=each), value)
+        scheme.sender(key).seal(ZeroEncryption(words.copy(), b"", mask=each), value)
         for each, value in zip(masks, values, strict=True)
     }
     assert len(sealed) == 1
@@ -314,6 +315,34 @@ def test_partial_sums_are_checked_like_uploads() -> None:
         parties.decryptor.decrypt(partial, 1)
     with pytest.raises(QuorumError):
         secagg.Aggregator(params, 1).partial()
+
+
+RESERVED = {
+    wire.Kind.REQUEST: "a request",
+    wire.Kind.REPLY: "a reply",
+    wire.Kind.RESULT: "a result",
+    wire.Kind.EPOCH: "a party's key for an epoch",
+}
+
+
+@pytest.mark.parametrize("kind", RESERVED)
+def test_a_kind_that_is_not_expected_is_refused_by_its_name(kind: wire.Kind) -> None:
+    """Also those that nothing writes yet: of a later version with the same prefix."""
+    parties = Round.of(parameters(3, SHAPES))
+    uploads = parties.uploads(updates(3, SHAPES), [1, 2, 3])
+    total = bytearray(parties.total(uploads))
+    total[5] = kind
+    aggregator = secagg.Aggregator(parties.params, 1)
+    readers: list[Callable[[bytes], object]] = [
+        aggregator.add,
+        aggregator.add_partial,
+        lambda data: parties.decryptor.decrypt(data, 1),
+        lambda data: parties.decryptor.prepare([data], 1),
+    ]
+    for read in readers:
+        with pytest.raises(DecodeError, match=f"and this is {RESERVED[kind]}"):
+            read(bytes(total))
+    aggregator.add(uploads[0])
 
 
 def test_a_stranger_with_a_tapped_upload_hands_in_no_partial_sum() -> None:

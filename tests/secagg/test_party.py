@@ -17,7 +17,8 @@ from privfed.errors import (
     DecodeError,
     ReplayError,
 )
-from privfed.secagg.schemes import Packed, packed
+from privfed.secagg.schemes import packed
+from privfed.secagg.schemes.packed import PackedOpener, PackedSender
 from tests.secagg.parties import expected_mean, identities, updates
 from tests.secagg.party_jobs import SHAPES, Job, arrays_of, mean_of, same
 
@@ -108,7 +109,9 @@ def test_what_is_announced_is_used_and_expanded_once(
         assert all(seed in upload for seed, upload in zip(seeds, uploads, strict=True))
         total = job.total(uploads, round_id)
         with monkeypatch.context() as patched:
-            patched.setattr(Packed, "keystream", lambda *_: pytest.fail("expanded seeds again"))
+            patched.setattr(
+                PackedOpener, "keystream", lambda *_: pytest.fail("expanded seeds again")
+            )
             results = [party.open(total) for party in job.parties]
         assert all(same(each.mean, expected_mean(job.params, job.sent)) for each in results)
 
@@ -119,7 +122,7 @@ def test_announcements_that_come_after_the_upload(
     announced = [party.announce() for party in job.parties]
     total = job.total(job.uploads(), 1)
     job.parties[0].expect(announced)  # the round that is sent and not opened
-    monkeypatch.setattr(Packed, "keystream", lambda *_: pytest.fail("expanded seeds again"))
+    monkeypatch.setattr(PackedOpener, "keystream", lambda *_: pytest.fail("expanded seeds again"))
     job.parties[0].open(total)
 
 
@@ -135,7 +138,7 @@ def test_zeros_made_ahead_go_with_the_next_updates(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job.parties[0].prepare(2)
-    monkeypatch.setattr(Packed, "prepare", lambda *_: pytest.fail("made another zero"))
+    monkeypatch.setattr(PackedSender, "prepare", lambda *_: pytest.fail("made another zero"))
     for _ in range(2):
         job.parties[0].encrypt(job.sent[0])
     with pytest.raises(pytest.fail.Exception, match="another zero"):
@@ -233,7 +236,7 @@ def test_the_same_total_again_and_no_other(
         party.close()
         party = job.fresh()
     before = job.record
-    monkeypatch.setattr(Packed, "open", lambda *_: pytest.fail("decrypted again"))
+    monkeypatch.setattr(PackedOpener, "open", lambda *_: pytest.fail("decrypted again"))
     for _ in range(2):
         again = opening(party, given(total), kind)
         assert again.transcript == first.transcript

@@ -9,7 +9,7 @@ import pytest
 from privfed import secagg
 from privfed.errors import ConfigError, QuorumError, ReplayError
 from privfed.secagg import simulation
-from privfed.secagg.schemes import Packed
+from privfed.secagg.schemes.packed import PackedOpener
 from privfed.secagg.simulation import AHEAD
 from tests.secagg.parties import expected_mean, identities, parameters, updates
 
@@ -84,7 +84,7 @@ def test_a_decryptor_that_expects_a_round_expands_no_seed_after_it(
     there, sent = job(max_weight=None), updates(4, SHAPES)
     there.prepare(1)
     monkeypatch.setattr(
-        Packed,
+        PackedOpener,
         "keystream",
         lambda *_: pytest.fail("seeds were expanded after the sum arrived"),
     )

@@ -1,7 +1,14 @@
 """The schemes behind one interface; `scheme_of` picks the one that the parameters name."""
 
 from privfed.secagg.parameters import Parameters
-from privfed.secagg.schemes.base import Accumulator, Scheme, ZeroEncryption
+from privfed.secagg.schemes.base import (
+    Accumulator,
+    Authentic,
+    Opener,
+    Scheme,
+    Sender,
+    ZeroEncryption,
+)
 from privfed.secagg.schemes.packed import Packed
 from privfed.secagg.schemes.reference import Reference
 
@@ -17,4 +24,14 @@ def scheme_of(params: Parameters) -> Scheme:
     return Slots(params.packing) if params.scheme == "slots" else CKKS(params.packing)
 
 
-__all__ = ["Accumulator", "Packed", "Reference", "Scheme", "ZeroEncryption", "scheme_of"]
+__all__ = [
+    "Accumulator",
+    "Authentic",
+    "Opener",
+    "Packed",
+    "Reference",
+    "Scheme",
+    "Sender",
+    "ZeroEncryption",
+    "scheme_of",
+]

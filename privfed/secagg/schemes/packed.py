@@ -27,7 +27,7 @@ from privfed.he import (
     unpack,
 )
 from privfed.keys import SecretKey
-from privfed.secagg.schemes.base import ZeroEncryption
+from privfed.secagg.schemes.base import Authentic, Opener, Sender, ZeroEncryption
 
 _BLOCKS_PER_PART = 256
 _SEED_BYTES = 64
@@ -36,8 +36,10 @@ _SEED_BYTES = 64
 class Packed:
     """BFV with coefficient lanes, seeded encryptions of zero made ahead, and our own framing."""
 
+    flows = 1
+
     def __init__(self, packing: Packing, download: str, covers_c0: bool = False) -> None:
-        self._packing, self._covers_c0 = packing, covers_c0
+        self.packing, self.covers_c0 = packing, covers_c0
         self.mask_modulus = 2**packing.plain_bits
         self.download = download
         self.hashed = download == "summed"
@@ -45,32 +47,34 @@ class Packed:
 
     def words(self, values: int) -> int:
         """Return the coefficients of a part."""
-        return self._packing.coefficients(values)
+        return self.packing.coefficients(values)
 
-    def _blocks(self, values: int) -> int:
+    def blocks(self, values: int) -> int:
+        """Return the blocks of a part."""
         return -(-self.words(values) // RING_DEGREE)
 
     def seed_bytes(self, values: int) -> int:
         """Return 64 bytes per block."""
-        return _SEED_BYTES * self._blocks(values)
+        return _SEED_BYTES * self.blocks(values)
 
     def payload_bytes(self, values: int) -> int:
         """Return the bytes of the cut coefficients."""
-        return planes.size_bytes(self.words(values), self._packing.upload_bits)
+        return planes.size_bytes(self.words(values), self.packing.upload_bits)
 
     def _c1_bytes(self, values: int) -> int:
         if self.download == "seeds":
             return 0
-        return planes.size_bytes(self._blocks(values) * RING_DEGREE, MODULUS_BITS)
+        return planes.size_bytes(self.blocks(values) * RING_DEGREE, MODULUS_BITS)
 
     @property
     def _sum_bits(self) -> int:
         """Bits of a sum before the last cut."""
-        return self._packing.sum_bits if self._covers_c0 else MODULUS_BITS
+        return self.packing.sum_bits if self.covers_c0 else MODULUS_BITS
 
     @property
-    def _total_bits(self) -> int:
-        return self._packing.sum_bits if self._covers_c0 else self._packing.download_bits
+    def total_bits(self) -> int:
+        """Bits of a word of c0 in a total."""
+        return self.packing.sum_bits if self.covers_c0 else self.packing.download_bits
 
     def partial_bytes(self, values: int) -> int:
         """Return the bytes of uncut sums."""
@@ -78,53 +82,13 @@ class Packed:
 
     def total_bytes(self, values: int) -> int:
         """Return the bytes of the sum of c0, and of the sum of c1 in the "summed" mode."""
-        return planes.size_bytes(self.words(values), self._total_bits) + self._c1_bytes(values)
-
-    def prepare(self, key: SecretKey, values: int) -> ZeroEncryption:
-        """Return fresh encryptions of zero for one part."""
-        words, seeds = seal.encrypt_zeros(seal.cached_key(key), self._blocks(values))
-        zero = ZeroEncryption(words[: self.words(values)], seeds)
-        if self.hashed:
-            zero.c1 = _summed_c1([seeds])
-        return zero
-
-    def seal(self, key: SecretKey, zero: ZeroEncryption, values: Integers) -> bytes:
-        """Return the cut c0 that hides `values`."""
-        c0, packing = zero.take(), self._packing
-        messages = pack(values, packing)
-        if zero.mask is not None:
-            # If mask and message were scaled up separately, each would be rounded: from the noise
-            # a key holder could read the carry of the two fractions, and test guesses of one.
-            messages += zero.mask
-            messages &= np.uint64(self.mask_modulus - 1)
-        c0 += rlwe.scale_up(messages, packing.plain_bits)
-        rlwe.reduce_once(c0)
-        return planes.encode(rlwe.cut(c0, packing.upload_cut), packing.upload_bits)
-
-    def hashed_words(self, zero: ZeroEncryption, payload: bytes, values: int) -> list[Words]:
-        """Return c1, and c0 as it is sent where the hash covers it."""
-        found = [_summed_c1([zero.seeds]) if zero.c1 is None else zero.c1]
-        if self._covers_c0:
-            found.append(planes.decode(payload, self.words(values), self._packing.upload_bits))
-        return found
-
-    def summed_words(self, total: memoryview, values: int) -> list[Words] | None:
-        """Return the sum of c1, and that of c0 as it was sent where the hash covers it."""
-        c0, c1 = self._halves(total, values)
-        found = [planes.decode(c1, self._blocks(values) * RING_DEGREE, MODULUS_BITS)]
-        if self._covers_c0:
-            found.append(planes.decode(c0, self.words(values), self._total_bits))
-        return None if any(words.max() >= MODULUS for words in found) else found
-
-    def _halves(self, total: memoryview, values: int) -> tuple[memoryview, memoryview]:
-        split = planes.size_bytes(self.words(values), self._total_bits)
-        return total[:split], total[split:]
+        return planes.size_bytes(self.words(values), self.total_bits) + self._c1_bytes(values)
 
     def payload(self, body: memoryview, values: int) -> "_Addend":
         """Return the cut c0, to be read when it is added."""
         # What the hash covers is added as it is sent; else the sums are those of all 58 bits.
-        cut = 0 if self._covers_c0 else self._packing.upload_cut
-        return _Addend(body, self._packing.upload_bits, cut)
+        cut = 0 if self.covers_c0 else self.packing.upload_cut
+        return _Addend(body, self.packing.upload_bits, cut)
 
     def partial(self, body: memoryview, values: int) -> "_Addend":
         """Return the uncut sum, to be read when it is added."""
@@ -132,28 +96,86 @@ class Packed:
 
     def accumulator(self, values: int) -> "PackedSum":
         """Return an empty sum."""
-        cut = 0 if self._covers_c0 else self._packing.download_cut
+        cut = 0 if self.covers_c0 else self.packing.download_cut
         return PackedSum(self.words(values), self._sum_bits, cut, self.download)
 
-    def keystream(self, key: SecretKey, seeds: Sequence[bytes], values: int) -> Words | None:
-        """Return sum(c1)*s mod q where the seeds are known."""
-        if self.download == "summed":
-            return None
-        return seal.products(seal.cached_key(key), list(_columns(seeds)))[: self.words(values)]
+    def sender(self, secret: SecretKey) -> "PackedSender":
+        """Return the half that makes payloads."""
+        return PackedSender(self, secret)
 
-    def open(
-        self, key: SecretKey, keystream: Words | None, total: memoryview, values: int, clients: int
-    ) -> Integers | None:
-        """Return the integer sums, or None where the noise says that it is no honest sum."""
-        packing = self._packing
+    def opener(self, secret: SecretKey) -> "PackedOpener":
+        """Return the half that opens totals."""
+        return PackedOpener(self, secret)
+
+
+class PackedSender(Sender[Packed]):
+    """A party's half."""
+
+    def prepare(self, values: int) -> ZeroEncryption:
+        """Return fresh encryptions of zero for one part."""
+        scheme = self._scheme
+        words, seeds = seal.encrypt_zeros(seal.cached_key(self._secret), scheme.blocks(values))
+        zero = ZeroEncryption(words[: scheme.words(values)], seeds)
+        if scheme.hashed:
+            zero.c1 = _summed_c1([seeds])
+        return zero
+
+    def seal(self, zero: ZeroEncryption, values: Integers) -> bytes:
+        """Return the cut c0 that hides `values`."""
+        c0, packing = zero.take(), self._scheme.packing
+        messages = pack(values, packing)
+        if zero.mask is not None:
+            # If mask and message were scaled up separately, each would be rounded: from the noise
+            # a key holder could read the carry of the two fractions, and test guesses of one.
+            messages += zero.mask
+            messages &= np.uint64(self._scheme.mask_modulus - 1)
+        c0 += rlwe.scale_up(messages, packing.plain_bits)
+        rlwe.reduce_once(c0)
+        return planes.encode(rlwe.cut(c0, packing.upload_cut), packing.upload_bits)
+
+    def hashed_words(self, zero: ZeroEncryption, payload: bytes, values: int) -> list[Words]:
+        """Return c1, and c0 as it is sent where the hash covers it."""
+        scheme = self._scheme
+        found = [_summed_c1([zero.seeds]) if zero.c1 is None else zero.c1]
+        if scheme.covers_c0:
+            found.append(planes.decode(payload, scheme.words(values), scheme.packing.upload_bits))
+        return found
+
+
+class PackedOpener(Opener[Packed]):
+    """The half that reads totals; its decryption key is SEAL's."""
+
+    def summed_words(self, total: memoryview, values: int) -> list[Words] | None:
+        """Return the sum of c1, and that of c0 as it was sent where the hash covers it."""
+        scheme = self._scheme
         c0, c1 = self._halves(total, values)
-        phase = planes.decode(c0, self.words(values), self._total_bits)
-        if self._covers_c0:
+        found = [planes.decode(c1, scheme.blocks(values) * RING_DEGREE, MODULUS_BITS)]
+        if scheme.covers_c0:
+            found.append(planes.decode(c0, scheme.words(values), scheme.total_bits))
+        return None if any(words.max() >= MODULUS for words in found) else found
+
+    def _halves(self, total: memoryview, values: int) -> tuple[memoryview, memoryview]:
+        split = planes.size_bytes(self._scheme.words(values), self._scheme.total_bits)
+        return total[:split], total[split:]
+
+    def keystream(self, shares: Sequence[bytes], values: int) -> Words | None:
+        """Return sum(c1)*s mod q where the seeds are known."""
+        if self._scheme.download == "summed":
+            return None
+        read = seal.products(seal.cached_key(self._secret), list(_columns(shares)))
+        return read[: self._scheme.words(values)]
+
+    def open(self, total: Authentic, keystream: Words | None) -> Integers | None:
+        """Return the integer sums, or None where the noise says that it is no honest sum."""
+        scheme, packing, values = self._scheme, self._scheme.packing, total.values
+        c0, c1 = self._halves(total.total, values)
+        phase = planes.decode(c0, scheme.words(values), scheme.total_bits)
+        if scheme.covers_c0:
             phase = rlwe.shift(phase, packing.upload_cut)
         else:
             phase = rlwe.uncut(phase, packing.download_cut)
         if keystream is None:
-            keystream = self._from_summed(key, c1, values)
+            keystream = self._from_summed(c1, values)
         phase += keystream
         rlwe.reduce(phase)
         messages, noise = rlwe.scale_down(phase, packing.plain_bits)
@@ -161,12 +183,13 @@ class Packed:
             return None
         return unpack(messages, values, packing)
 
-    def _from_summed(self, key: SecretKey, data: memoryview, values: int) -> Words:
-        c1 = rlwe.reduce(planes.decode(data, self._blocks(values) * RING_DEGREE, MODULUS_BITS))
-        reader = seal.KeyMultiplier(seal.cached_key(key))
-        blocks = c1.reshape(-1, RING_DEGREE)
-        read = [reader.product(seal.from_second_half(block)) for block in blocks]
-        return np.concatenate(read)[: self.words(values)]
+    def _from_summed(self, data: memoryview, values: int) -> Words:
+        blocks = self._scheme.blocks(values)
+        c1 = rlwe.reduce(planes.decode(data, blocks * RING_DEGREE, MODULUS_BITS))
+        reader = seal.KeyMultiplier(seal.cached_key(self._secret))
+        rows = c1.reshape(-1, RING_DEGREE)
+        read = [reader.product(seal.from_second_half(row)) for row in rows]
+        return np.concatenate(read)[: self._scheme.words(values)]
 
 
 def _summed_c1(seeds: Sequence[bytes]) -> Words:

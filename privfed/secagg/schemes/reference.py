@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from privfed.he import Integers, Packing, Words, pack, planes, unpack
+from privfed.he import Integers, Packing, pack, planes, unpack
 from privfed.keys import SecretKey
-from privfed.secagg.schemes.base import ZeroEncryption
+from privfed.secagg.schemes.base import Authentic, Opener, Sender, ZeroEncryption
 
 _VALUES_PER_PART = 2**20
 
@@ -17,9 +17,10 @@ class Reference:
     values_per_part = _VALUES_PER_PART
     download = "seeds"
     hashed = False
+    flows = 1
 
     def __init__(self, packing: Packing) -> None:
-        self._packing = packing
+        self.packing = packing
         self.mask_modulus = 2**packing.plain_bits
 
     def seed_bytes(self, values: int) -> int:
@@ -28,34 +29,13 @@ class Reference:
 
     def words(self, values: int) -> int:
         """Return how many words of mask a part takes."""
-        return self._packing.coefficients(values)
+        return self.packing.coefficients(values)
 
     def payload_bytes(self, values: int) -> int:
         """Return the bytes of the coefficients mod t."""
-        return planes.size_bytes(self.words(values), self._packing.plain_bits)
+        return planes.size_bytes(self.words(values), self.packing.plain_bits)
 
     partial_bytes = total_bytes = payload_bytes
-
-    def prepare(self, key: SecretKey, values: int) -> ZeroEncryption:
-        """Return a zero that hides nothing."""
-        return ZeroEncryption(np.zeros(self.words(values), np.uint64), b"")
-
-    def seal(self, key: SecretKey, zero: ZeroEncryption, values: Integers) -> bytes:
-        """Return the coefficients themselves."""
-        coefficients = zero.take()
-        coefficients += pack(values, self._packing)
-        if zero.mask is not None:
-            coefficients += zero.mask
-        coefficients &= np.uint64(2**self._packing.plain_bits - 1)
-        return planes.encode(coefficients, self._packing.plain_bits)
-
-    def hashed_words(self, zero: ZeroEncryption, payload: bytes, values: int) -> list[Words]:
-        """Return nothing: no key needs protection."""
-        return []
-
-    def summed_words(self, total: memoryview, values: int) -> list[Words]:
-        """Return nothing."""
-        return []
 
     def payload(self, body: memoryview, values: int) -> memoryview:
         """Return the coefficients as they are."""
@@ -65,17 +45,45 @@ class Reference:
 
     def accumulator(self, values: int) -> "ReferenceSum":
         """Return an empty sum."""
-        return ReferenceSum(self.words(values), self._packing.plain_bits)
+        return ReferenceSum(self.words(values), self.packing.plain_bits)
 
-    def keystream(self, key: SecretKey, seeds: Sequence[bytes], values: int) -> None:
-        """Return nothing: there is no key."""
+    def sender(self, secret: SecretKey) -> "ReferenceSender":
+        """Return the half that makes payloads."""
+        return ReferenceSender(self, secret)
 
-    def open(
-        self, key: SecretKey, keystream: None, total: memoryview, values: int, clients: int
-    ) -> Integers | None:
+    def opener(self, secret: SecretKey) -> "ReferenceOpener":
+        """Return the half that opens totals."""
+        return ReferenceOpener(self, secret)
+
+
+class ReferenceSender(Sender[Reference]):
+    """A party's half; nothing is encrypted."""
+
+    def prepare(self, values: int) -> ZeroEncryption:
+        """Return a zero that hides nothing."""
+        return ZeroEncryption(np.zeros(self._scheme.words(values), np.uint64), b"")
+
+    def seal(self, zero: ZeroEncryption, values: Integers) -> bytes:
+        """Return the coefficients themselves."""
+        coefficients, packing = zero.take(), self._scheme.packing
+        coefficients += pack(values, packing)
+        if zero.mask is not None:
+            coefficients += zero.mask
+        coefficients &= np.uint64(2**packing.plain_bits - 1)
+        return planes.encode(coefficients, packing.plain_bits)
+
+
+class ReferenceOpener(Opener[Reference]):
+    """The half that reads totals; there is no decryption key."""
+
+    def keystream(self, shares: Sequence[bytes], values: int) -> None:
+        """Return nothing: sums are in the clear."""
+
+    def open(self, total: Authentic, keystream: None) -> Integers | None:
         """Return the integer sums, or None where the lanes hold none."""
-        words = planes.decode(total, self.words(values), self._packing.plain_bits)
-        return unpack(words, values, self._packing)
+        packing = self._scheme.packing
+        words = planes.decode(total.total, self._scheme.words(total.values), packing.plain_bits)
+        return unpack(words, total.values, packing)
 
 
 class ReferenceSum:
