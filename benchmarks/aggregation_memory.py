@@ -163,7 +163,7 @@ def measure(params: int, clients: int, download: str, masks: bool) -> list[Row]:
         folder = Path(name)
         parties = [secagg.generate_identity() for _ in range(clients)]
         for place, party in enumerate(parties):
-            party.save(folder / f"identity{place}")
+            party.save(folder / f"identity{place}", unlocked=True)
         agreed = secagg.Parameters(
             job="memory",
             layout=secagg.Layout((("w", (params,)),)),
@@ -177,7 +177,7 @@ def measure(params: int, clients: int, download: str, masks: bool) -> list[Row]:
             pairwise_masks=masks,
             roster=tuple(party.public for party in parties),
         )
-        secagg.generate_keys(agreed).save(folder / "key")
+        secagg.generate_keys(agreed).save(folder / "key", unlocked=True)
         job = {"folder": folder, "params": agreed.to_bytes(), "clients": clients}
         # Each task in a new process: a fork would begin with its parent's memory.
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:

@@ -123,7 +123,7 @@ def write_tables(folder: Path, n: int) -> list[list[str]]:
         (folder / f"{rank}.csv").write_text("ID\n" + "\n".join(own) + "\n")
         ids.append(own)
     for name in ("serve", "join"):
-        create_identity(folder / name)
+        create_identity(folder / name, unlocked=True)
     return ids
 
 

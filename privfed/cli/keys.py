@@ -9,8 +9,9 @@ import typer
 
 from privfed.cli.words import in_command_words
 from privfed.errors import AuthenticationError, ConfigError
+from psi.cli.passphrases import known_passphrase, new_passphrase
 from psi.defaults import CERTIFICATE_DAYS
-from psi.storage import check_folder, check_place, read_passphrase, whole_file
+from psi.storage import check_folder, check_place, whole_file
 
 if TYPE_CHECKING:
     from privfed.secagg import Keyring, Parameters, PublicIdentity
@@ -20,7 +21,10 @@ app = typer.Typer(no_args_is_help=True, help="Make, hand over, rotate and revoke
 Folder = Annotated[Path, typer.Argument(help="This party's keyring folder.", show_default=False)]
 PassphraseFile = Annotated[
     Path | None,
-    typer.Option(help="File whose first line locks the keys; without it they are mode 0600."),
+    typer.Option(
+        help="File whose first line locks the keys; without it the terminal is asked, where they "
+        "are locked."
+    ),
 ]
 Days = Annotated[int, typer.Option(help="How long the certificate is valid.")]
 ParamsFile = Annotated[Path, typer.Option(help="Parameters, as Parameters.to_bytes() wrote them.")]
@@ -32,12 +36,19 @@ Force = Annotated[
 
 @app.command()
 def identity(
-    folder: Folder, days: Days = CERTIFICATE_DAYS, passphrase_file: PassphraseFile = None
+    folder: Folder,
+    days: Days = CERTIFICATE_DAYS,
+    passphrase_file: PassphraseFile = None,
+    unlocked: Annotated[
+        bool,
+        typer.Option("--unlocked", help="No passphrase: keys are left to their files' mode, 0600."),
+    ] = False,
 ) -> None:
     """Make this party's identity and its certificate, for aggregation and for psi."""
     from privfed.secagg import Keyring
 
-    made = Keyring.create(folder, read_passphrase(passphrase_file, refusal=ConfigError), days=days)
+    passphrase = new_passphrase(passphrase_file, unlocked=unlocked, refusal=ConfigError)
+    made = Keyring.create(folder, passphrase, unlocked=unlocked, days=days)
     _say_who(made.certificate)
     _say_whom_to_give(folder)
 
@@ -166,7 +177,8 @@ def revoke(
 def _open(folder: Path, passphrase_file: Path | None) -> Keyring:
     from privfed.secagg import Keyring
 
-    return Keyring(folder, read_passphrase(passphrase_file, refusal=ConfigError))
+    key = folder / "identity.key"
+    return Keyring(folder, known_passphrase(passphrase_file, key, refusal=ConfigError))
 
 
 def _say_who(certificate: bytes) -> PublicIdentity:

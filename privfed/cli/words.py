@@ -13,11 +13,13 @@ OPTIONS = {
     "id_column": "--id",
     "label": "--label",
     "parties": "--parties",
+    "passphrase": "--passphrase-file",
     "private_rounds": "--private-rounds",
     "private_steps": "--private-rounds",
     "rounds": "--rounds",
     "seeds": "--seeds",
     "splits": "--split",
+    "unlocked": "--unlocked",
 }
 COMMANDS = {
     "Keyring.certify": "privfed keys certify",

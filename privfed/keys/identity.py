@@ -169,14 +169,15 @@ class Identity:
         public = self.public.to_bytes()
         return bound_certificate(key, self.public.id, public, self.sign, days)
 
-    def save(self, path: Path, passphrase: str | None = None) -> None:
-        """Write both private keys to a new file of mode 0600, locked where a passphrase is given.
+    def save(self, path: Path, passphrase: str | None = None, *, unlocked: bool = False) -> None:
+        """Write both private keys to a new file of mode 0600, under a passphrase unless `unlocked`.
 
         Raises:
-            ConfigError: The file is there already, or cannot be written.
+            ConfigError: The file is there already or cannot be written, or there is neither a
+                passphrase nor `unlocked`.
         """
         data = _FILE + self._sign.private_bytes_raw() + self._mask.private_bytes_raw()
-        save_secret(path, data, passphrase)
+        save_secret(path, data, passphrase, unlocked=unlocked)
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "Identity":

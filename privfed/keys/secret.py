@@ -73,13 +73,14 @@ class SecretKey:
             raise DecodeError("these bytes are not a privfed secret key")
         return cls(data[-ROOT_BYTES:], data[len(_PLAIN) : -ROOT_BYTES])
 
-    def save(self, path: Path, passphrase: str | None = None) -> None:
-        """Write the key to a new file of mode 0600, under a passphrase where one is given.
+    def save(self, path: Path, passphrase: str | None = None, *, unlocked: bool = False) -> None:
+        """Write the key to a new file of mode 0600, under a passphrase unless `unlocked`.
 
         Raises:
-            ConfigError: The file is there already, or cannot be written.
+            ConfigError: The file is there already or cannot be written, or there is neither a
+                passphrase nor `unlocked`.
         """
-        save_secret(path, self.to_bytes(), passphrase)
+        save_secret(path, self.to_bytes(), passphrase, unlocked=unlocked)
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "SecretKey":
@@ -116,13 +117,15 @@ def is_secret(data: bytes) -> bool:
     return data.startswith(_PLAIN[:8])
 
 
-def save_secret(path: Path, secret: bytes, passphrase: str | None) -> None:
-    """Write a new file of mode 0600, locked where a passphrase is given.
+def save_secret(path: Path, secret: bytes, passphrase: str | None, *, unlocked: bool) -> None:
+    """Write a new file of mode 0600, under a passphrase unless `unlocked`.
 
     Raises:
-        ConfigError: The file is there already or cannot be written, or the passphrase is empty.
+        ConfigError: The file is there already or cannot be written, or there is neither a
+            passphrase nor `unlocked`.
     """
-    write_new(path, lock_secret(secret, passphrase, refusal=ConfigError), refusal=ConfigError)
+    data = lock_secret(secret, passphrase, unlocked=unlocked, refusal=ConfigError)
+    write_new(path, data, refusal=ConfigError)
 
 
 def load_secret(path: Path, passphrase: str | None) -> bytes:

@@ -27,19 +27,27 @@ from privfed.secagg.ring_record import FILE, RingRecord
 from privfed.secagg.sealing import open_key, seal_to_roster
 from psi.defaults import CERTIFICATE_DAYS
 from psi.network.certificates import FOLDER_PREFIX, new_key
-from psi.storage import Record, is_locked, lock_secret, read_secret, read_whole, write_whole
+from psi.storage import (
+    Record,
+    check_lock,
+    is_locked,
+    lock_secret,
+    read_secret,
+    read_whole,
+    write_whole,
+)
 
 _TLS_KEY, _CERTIFICATE = f"{FOLDER_PREFIX}.key", f"{FOLDER_PREFIX}.crt"
 
 
 class Keyring:
-    """The folder. Secrets are files of mode 0600, locked where a passphrase is given.
+    """The folder. Secrets are files of mode 0600, under a passphrase unless made `unlocked`.
 
     Whatever changes the folder locks it; of two at once the second raises ConfigError, "in use".
 
     Args:
         folder: Made by `Keyring.create`.
-        passphrase: What locks the secrets, or None.
+        passphrase: What locks the secrets; None for a keyring that was made `unlocked`.
 
     Raises:
         ConfigError: There is no keyring, others may read its secrets or write to it, or the
@@ -61,17 +69,30 @@ class Keyring:
 
     @classmethod
     def create(
-        cls, folder: Path, passphrase: str | None = None, *, days: int = CERTIFICATE_DAYS
+        cls,
+        folder: Path,
+        passphrase: str | None = None,
+        *,
+        unlocked: bool = False,
+        days: int = CERTIFICATE_DAYS,
     ) -> "Keyring":
-        """Make a folder with a fresh identity and its certificate, valid for so many days.
+        """Make a folder with a fresh identity and its certificate.
+
+        Args:
+            folder: Where; made if it is not there.
+            passphrase: What locks the secrets.
+            unlocked: Whether there is no passphrase on purpose: whoever reads the files, or a
+                backup of them, is this party.
+            days: How long the certificate is valid.
 
         Returns:
             The keyring in it.
 
         Raises:
-            ConfigError: There is one already, it cannot be written, or the days are too few or
-                too many.
+            ConfigError: There is one already, it cannot be written, there is neither a passphrase
+                nor `unlocked`, or the days are too few or too many.
         """
+        check_lock(passphrase, unlocked, refusal=ConfigError)
         folder = absolute_folder(folder)
         if "\0" in str(folder):
             raise ConfigError("a folder's name holds no null character")
@@ -91,7 +112,7 @@ class Keyring:
             tls = _tls_key(folder, passphrase)
             certificate = identity.certify(tls, days)
             # The certificate comes last: without it the two keys are no complete keyring.
-            identity.save(secret, passphrase)
+            identity.save(secret, passphrase, unlocked=unlocked)
             _put_certificate(folder, certificate)
         return cls(folder, passphrase)
 
@@ -304,7 +325,7 @@ class Keyring:
         """Replace the key of `record`, in steps after each of which a kill does no harm."""
         name = key.id.hex()
         self._sweep(record)
-        key.save(self._keys / f"{name}.key", self._passphrase)
+        key.save(self._keys / f"{name}.key", self._passphrase, unlocked=self._passphrase is None)
         retired = record.retired | {record.current, replaces} - {"", name}
         taken = RingRecord(name, params.to_bytes().decode(), retired)
         taken.write(file)
@@ -331,7 +352,7 @@ def _tls_key(folder: Path, passphrase: str | None) -> bytes:
     """Return the folder's TLS key, made where there is none, and locked as the others are."""
     path = folder / _TLS_KEY
     if not path.exists():
-        save_secret(path, new_key(), passphrase)
+        save_secret(path, new_key(), passphrase, unlocked=passphrase is None)
     key = load_secret(path, passphrase)
     if passphrase is not None and not is_locked(read_secret(path, refusal=ConfigError)):
         write_whole(path, lock_secret(key, passphrase, refusal=ConfigError), refusal=ConfigError)

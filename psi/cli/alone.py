@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from psi.cli import options
+from psi.cli.passphrases import new_passphrase
 from psi.cli.shared import check_files, load, messages, progress_bar, steps_of
 from psi.defaults import CERTIFICATE_DAYS, DUPLICATES
 from psi.protocols.choice import AUTO
-from psi.storage import read_passphrase
 
 if TYPE_CHECKING:
     from psi.tables.keys import Duplicates
@@ -65,12 +65,13 @@ def keygen(
         int, typer.Option(help="How long the certificate is valid.")
     ] = CERTIFICATE_DAYS,
     passphrase_file: options.PassphraseFile = None,
+    unlocked: options.Unlocked = False,
 ) -> None:
     """Make the key and the certificate by which the others know this side."""
     from psi.network.certificates import create_identity
 
-    passphrase = read_passphrase(passphrase_file)
-    print(f"SHA-256 {create_identity(name, days=days, passphrase=passphrase)}")
+    passphrase = new_passphrase(passphrase_file, unlocked=unlocked)
+    print(f"SHA-256 {create_identity(name, days=days, passphrase=passphrase, unlocked=unlocked)}")
     messages.print(
         f"keep {name}.key; give {name}.crt to the other side and compare the fingerprint by "
         "telephone"

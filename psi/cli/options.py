@@ -78,7 +78,14 @@ IdentityFile: TypeAlias = Annotated[
 ]
 PassphraseFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--passphrase-file", help="File whose first line locks this side's key."),
+    typer.Option(
+        "--passphrase-file",
+        help="File whose first line locks this side's key; without it the terminal is asked.",
+    ),
+]
+Unlocked: TypeAlias = Annotated[
+    bool,
+    typer.Option("--unlocked", help="No passphrase: the key is left to its file's mode, 0600."),
 ]
 Peer: TypeAlias = Annotated[
     Path, typer.Option("--peer", help="The other side's certificate, as it gave it to you.")

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from psi.cli.options import SessionOptions
+from psi.cli.passphrases import known_passphrase
 from psi.cli.words import in_words
 from psi.errors import ConfigError
-from psi.storage import check_place, read_passphrase
+from psi.storage import check_place
 
 # numpy, gRPC and the rest are imported only where they are needed, so that --help is quick.
 if TYPE_CHECKING:
@@ -80,9 +81,10 @@ def own_identity(name: Path, passphrase_file: Path | None) -> "TLSIdentity":
     Raises:
         ConfigError: They cannot be read.
     """
-    from psi.network.certificates import TLSIdentity
+    from psi.network.certificates import TLSIdentity, identity_files
 
-    return TLSIdentity.load(name, read_passphrase(passphrase_file))
+    key, _ = identity_files(name)
+    return TLSIdentity.load(name, known_passphrase(passphrase_file, key))
 
 
 def steps_of(options: list[str] | None) -> str | dict[str, str]:

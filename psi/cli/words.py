@@ -28,6 +28,8 @@ _PHRASES = {
     "the large side answers from a TagStore": "for the large side psi publish makes a store, then "
     "psi answer",
     "check the identity": "check --identity",
+    "`passphrase`": "--passphrase-file",
+    "`unlocked`": "--unlocked",
 }
 _COLUMN = re.compile(r"\bcolumn=(serve|join), this side (serve|join)\b")
 

@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from psi.defaults import CERTIFICATE_DAYS
 from psi.errors import ConfigError
-from psi.storage import lock_secret, read_secret, unlock_secret, write_new
+from psi.storage import check_lock, lock_secret, read_secret, unlock_secret, write_new
 
 __all__ = [
     "FOLDER_PREFIX",
@@ -93,28 +93,35 @@ def identity_files(prefix: Path) -> tuple[Path, Path]:
 
 
 def create_identity(
-    prefix: Path, *, days: int = CERTIFICATE_DAYS, passphrase: str | None = None
+    prefix: Path,
+    *,
+    days: int = CERTIFICATE_DAYS,
+    passphrase: str | None = None,
+    unlocked: bool = False,
 ) -> str:
     """Write PREFIX.key (keep it) and PREFIX.crt (give it to the other side).
 
     Args:
         prefix: Where to write them; its last part is the name in the certificate.
         days: How long the certificate is valid, from now.
-        passphrase: What locks the key; without it only the file's mode protects it.
+        passphrase: What locks the key.
+        unlocked: Whether there is no passphrase on purpose: then the file's mode alone protects it.
 
     Returns:
         The certificate's fingerprint, to be compared by telephone.
 
     Raises:
-        ConfigError: A file is there already or cannot be written.
+        ConfigError: A file is there already or cannot be written, or there is neither a passphrase
+            nor `unlocked`.
     """
     key_path, certificate_path = _pair(prefix)
+    check_lock(passphrase, unlocked)
     for path in (key_path, certificate_path):  # both first: one without the other is no identity
         if os.path.lexists(path):
             raise ConfigError(f"{path} exists: choose another name")
     key = new_key()
     certificate = certify(key, prefix.name, days=days)
-    write_new(key_path, lock_secret(key, passphrase))
+    write_new(key_path, lock_secret(key, passphrase, unlocked=unlocked))
     try:
         write_new(certificate_path, certificate, mode=0o644)
     except BaseException:

@@ -6,7 +6,13 @@ secrets. `Process` tells an object from its copy in a fork.
 """
 
 from psi.storage.outputs import check_folder, check_place, same_file, whole_file
-from psi.storage.passphrases import is_locked, lock_secret, read_passphrase, unlock_secret
+from psi.storage.passphrases import (
+    check_lock,
+    is_locked,
+    lock_secret,
+    read_passphrase,
+    unlock_secret,
+)
 from psi.storage.process import Process
 from psi.storage.records import Record, read_secret, read_whole, write_new, write_whole
 from psi.storage.typed import json_as, json_bytes, json_read
@@ -16,6 +22,7 @@ __all__ = [
     "Process",
     "Record",
     "check_folder",
+    "check_lock",
     "check_place",
     "is_locked",
     "json_as",

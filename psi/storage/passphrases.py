@@ -13,25 +13,52 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from psi.errors import ConfigError
 
-__all__ = ["is_locked", "lock_secret", "read_passphrase", "unlock_secret"]
+__all__ = ["check_lock", "is_locked", "lock_secret", "read_passphrase", "unlock_secret"]
 
 _LOCKED = b"PFSECRET\x01\x01"
 _SALT_BYTES, _NONCE_BYTES = 16, 12
 _SCRYPT_N = 2**15  # 32 MiB and about 0.1 s a guess (RFC 7914)
 
 
-def lock_secret(
-    secret: bytes, passphrase: str | None, *, refusal: type[Exception] = ConfigError
-) -> bytes:
-    """Return a secret under a passphrase, or as it is for None.
+def check_lock(
+    passphrase: str | None, unlocked: bool, *, refusal: type[Exception] = ConfigError
+) -> None:
+    """Refuse to leave a secret in the clear unless it is asked for by name.
 
     Raises:
-        ConfigError: The passphrase is empty, or no text.
+        ConfigError: There is neither a passphrase nor `unlocked`, or there are both; or they are
+            of another type, or the passphrase is empty.
     """
+    if not isinstance(unlocked, bool):
+        raise refusal("`unlocked` is True or False")
+    if passphrase is None:
+        if not unlocked:
+            raise refusal(
+                "give a `passphrase`, or `unlocked` to leave secrets to their files' mode"
+            )
+        return
+    if unlocked:
+        raise refusal("give a `passphrase` or `unlocked`, not both")
+    if isinstance(passphrase, str) and not passphrase:
+        raise refusal("the passphrase is empty; give one, or `unlocked`")
+    _words(passphrase, refusal)
+
+
+def lock_secret(
+    secret: bytes,
+    passphrase: str | None,
+    *,
+    unlocked: bool = False,
+    refusal: type[Exception] = ConfigError,
+) -> bytes:
+    """Return a secret under a passphrase, or as it is where that is asked for.
+
+    Raises:
+        ConfigError: As `check_lock`.
+    """
+    check_lock(passphrase, unlocked, refusal=refusal)
     if passphrase is None:
         return secret
-    if isinstance(passphrase, str) and not passphrase:
-        raise refusal("the passphrase is empty; give one, or none at all")
     salt, nonce = os.urandom(_SALT_BYTES), os.urandom(_NONCE_BYTES)
     key = _stretch(passphrase, salt, refusal)
     sealed = ChaCha20Poly1305(key).encrypt(nonce, secret, _LOCKED)
@@ -64,7 +91,7 @@ def unlock_secret(
     if not is_locked(data):
         return data
     if passphrase is None:
-        raise refusal("this key file is locked; give its passphrase")
+        raise refusal("this key file is locked; give its `passphrase`")
     body = data[len(_LOCKED) :]
     salt, nonce = body[:_SALT_BYTES], body[_SALT_BYTES : _SALT_BYTES + _NONCE_BYTES]
     sealed = body[_SALT_BYTES + _NONCE_BYTES :]
@@ -93,8 +120,14 @@ def read_passphrase(path: Path | None, *, refusal: type[Exception] = ConfigError
 
 
 def _stretch(passphrase: str, salt: bytes, refusal: type[Exception]) -> bytes:
-    try:
-        words = passphrase.encode()
-    except (AttributeError, UnicodeEncodeError):
-        raise refusal("a passphrase is text, of characters that UTF-8 has, or None") from None
+    words = _words(passphrase, refusal)
     return Scrypt(salt=salt, length=32, n=_SCRYPT_N, r=8, p=1).derive(words)
+
+
+def _words(passphrase: str, refusal: type[Exception]) -> bytes:
+    if not isinstance(passphrase, str):
+        raise refusal("a passphrase is text, or None")
+    try:
+        return passphrase.encode()
+    except UnicodeEncodeError:
+        raise refusal("a passphrase is of characters that UTF-8 has") from None

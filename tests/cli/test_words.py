@@ -44,7 +44,8 @@ def test_every_function_that_a_command_stands_for_is_public(name: str) -> None:
 def test_every_parameter_is_named_by_some_error() -> None:
     sources = [
         path.read_text(encoding="utf-8")
-        for path in (ROOT / "privfed").rglob("*.py")
+        for room in (ROOT / "privfed", ROOT / "psi" / "storage")
+        for path in room.rglob("*.py")
         if "cli" not in path.parts
     ]
     named = set(re.findall(r"`([A-Za-z_.]+)`", "".join(sources)))

@@ -72,7 +72,7 @@ def frames(*names: str, on: str) -> Callable[[Path], dict[str, Any]]:
 def a_side_that_joins(folder: Path) -> dict[str, Any]:
     """A table, both certificates, and the other side: it asks the same two questions in turn."""
     for name in ("alice", "bob"):
-        create_identity(folder / name)
+        create_identity(folder / name, unlocked=True)
     own, other = (TLSIdentity.load(folder / name) for name in ("alice", "bob"))
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -138,7 +138,7 @@ def three_companies(folder: Path) -> None:
     names = {"alice": "customers.csv", "bob": "orders.csv", "carol": "visits.csv"}
     companies(**names)(folder)
     for name in names:
-        _run(folder / name, "psi", "keygen", name)
+        _run(folder / name, "psi", "keygen", "--unlocked", name)
         certificate = folder / name / f"{name}.crt"
         for other in names.keys() - {name}:
             (folder / other / certificate.name).write_bytes(certificate.read_bytes())

@@ -1,16 +1,17 @@
 """The fenced blocks of the pages, and how their commands are run."""
 
+import itertools
 import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.places import DOCS, ROOT
-from tests.waiting import LONG_SECONDS
+from tests.terminal import at_terminal
 
 __all__ = ["BLOCKS", "PAGES", "Block", "run_console"]
 
@@ -99,33 +100,30 @@ def run_console(block: Block, folder: Path, files: dict[str, str]) -> None:
         for name, text in files.items():
             (place / name).write_text(with_local_addresses(text, ports))
     running = []
-    for who, command in commands:
-        process = _started(folder / who, command, ports.get(f"{who or 'alice'}.example"))
-        if command.split()[1] in _WAITS:
-            running.append((command, process))
-            continue
-        _ended(command, process)
-        for certificate in (folder / who).glob("*.crt"):  # each gives its own to the others
-            for other in parties - {folder / who}:
-                shutil.copy(certificate, other)
-    for command, process in running:
-        _ended(command, process)
+    with ThreadPoolExecutor(len(commands)) as beside:
+        for who, command in commands:
+            port = ports.get(f"{who or 'alice'}.example")
+            ended = beside.submit(_run, folder / who, command, port)
+            if command.split()[1] in _WAITS:
+                running.append(ended)
+                continue
+            ended.result()
+            for certificate in (folder / who).glob("*.crt"):  # each gives its own to the others
+                for other in parties - {folder / who}:
+                    shutil.copy(certificate, other)
+        for ended in running:
+            ended.result()
 
 
-def _started(place: Path, command: str, port: int | None) -> subprocess.Popen[str]:
+def _run(place: Path, command: str, port: int | None) -> None:
+    """Run a command at a terminal, where its passphrase is typed if it asks for one."""
     if port is not None and command.split()[1] in _WAITS:
         command = f"{command} --listen 127.0.0.1:{port}"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.Popen(
+    done = at_terminal(
         ["sh", "-ec", command],
-        cwd=place,
-        env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+        itertools.repeat(f"{place.name}'s words"),
+        folder=place,
+        environment=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
     )
-
-
-def _ended(command: str, process: subprocess.Popen[str]) -> None:
-    out, err = process.communicate(timeout=LONG_SECONDS)
-    assert process.returncode == 0, f"{command}\n{out}{err}"
+    assert done.status == 0, f"{command}\n{done.text}"

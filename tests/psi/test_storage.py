@@ -213,7 +213,7 @@ def test_a_write_new_is_new_and_its_mode_the_one_asked_for(tmp_path: Path) -> No
 def test_half_an_identity_is_none(tmp_path: Path) -> None:
     (tmp_path / "carol.crt").write_text("another's")
     with pytest.raises(ConfigError, match=r"carol\.crt exists"):
-        create_identity(tmp_path / "carol")
+        create_identity(tmp_path / "carol", unlocked=True)
     assert [path.name for path in tmp_path.iterdir()] == ["carol.crt"]
 
 
@@ -232,8 +232,8 @@ def test_half_an_identity_is_none(tmp_path: Path) -> None:
     ],
 )
 def test_a_session_does_not_begin(folder: Path, options: list[str], words: str) -> None:
-    create_identity(folder / "alice")
-    create_identity(folder / "bob")
+    create_identity(folder / "alice", unlocked=True)
+    create_identity(folder / "bob", unlocked=True)
     (folder / "there.csv").write_text("before")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     join = ["join", "b.csv", "127.0.0.1:1", "--on", "ID", "--identity", "alice"]

@@ -169,7 +169,7 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], dict[str, Any]]]] = {
     "SecretKey.from_bytes": (secagg.SecretKey.from_bytes, lambda: {"data": made().key.to_bytes()}),
     "SecretKey.save": (
         lambda **a: made().key.save(**a),
-        lambda: {"path": Path("key"), "passphrase": None},
+        lambda: {"path": Path("key"), "passphrase": None, "unlocked": True},
     ),
     "SecretKey.load": (
         secagg.SecretKey.load,
@@ -177,7 +177,7 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], dict[str, Any]]]] = {
     ),
     "Identity.save": (
         lambda **a: made().me.save(**a),
-        lambda: {"path": Path("me"), "passphrase": None},
+        lambda: {"path": Path("me"), "passphrase": None, "unlocked": True},
     ),
     "Identity.load": (secagg.Identity.load, lambda: {"path": Path("there"), "passphrase": "words"}),
     "Identity.derive": (
@@ -219,7 +219,14 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], dict[str, Any]]]] = {
         },
     ),
     "Keyring": (secagg.Keyring, lambda: {"folder": Path("ring"), "passphrase": None}),
-    "Keyring.create": (secagg.Keyring.create, lambda: {"folder": Path("new"), "passphrase": None}),
+    "Keyring.create": (
+        secagg.Keyring.create,
+        lambda: {"folder": Path("new"), "passphrase": None, "unlocked": True},
+    ),
+    "Keyring.create locked": (
+        lambda **a: secagg.Keyring.create(Path("locked"), **a),
+        lambda: {"passphrase": "words"},
+    ),
     "Keyring.make": (
         lambda **a: secagg.Keyring(Path("ring")).make(**a),
         lambda: {"params": made().params},

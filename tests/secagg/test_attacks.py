@@ -191,7 +191,7 @@ def test_a_program_that_goes_elsewhere_keeps_its_state(
     for name in ("here", "there"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    ring = secagg.Keyring.create(Path("ring"))
+    ring = secagg.Keyring.create(Path("ring"), unlocked=True)
     with (
         secagg.Party(params, key, identities(2)[0], Path("state")) as one,
         secagg.Party(params, key, identities(2)[1]) as other,
@@ -263,7 +263,7 @@ def test_what_an_error_report_may_print_of_a_round_is_no_secret() -> None:
 @pytest.fixture
 def rings(tmp_path: Path) -> list[secagg.Keyring]:
     """Four parties with a key; the last one is about to be revoked, or hostile."""
-    made = [secagg.Keyring.create(tmp_path / str(place)) for place in range(4)]
+    made = [secagg.Keyring.create(tmp_path / str(place), unlocked=True) for place in range(4)]
     params = parameters(
         3, SHAPES, roster=tuple(ring.identity.public for ring in made), pairwise_masks=True
     )
@@ -322,9 +322,9 @@ def test_a_folder_that_others_may_write_to_is_no_keyring(tmp_path: Path) -> None
     folder.mkdir()
     folder.chmod(0o777)
     with pytest.raises(ConfigError, match="chmod 700"):
-        secagg.Keyring.create(folder)
+        secagg.Keyring.create(folder, unlocked=True)
     folder.chmod(0o700)
-    secagg.Keyring.create(folder)
+    secagg.Keyring.create(folder, unlocked=True)
     folder.chmod(0o770)
     with pytest.raises(ConfigError, match="chmod 700"):
         secagg.Keyring(folder)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from privfed import secagg
 from privfed.errors import DecodeError, ReplayError
 from tests.places import DOCS
+from tests.terminal import at_terminal
 
 PAGE = DOCS / "threat-model.md"
 
@@ -26,23 +26,22 @@ def test_the_printed_commands_lead_two_companies_to_their_first_round(
     blocks = re.findall("```console\n(.*?)```", text, re.DOTALL)
     commands = [line.split("$ ", 1)[1] for block in blocks for line in block.splitlines()]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # python and privfed
-    said = subprocess.run(
+    prompts = [*["alice's"] * 2, *["bob's"] * 2, "alice's", "bob's", "bob's"]  # two are new
+    status, said, asked = at_terminal(
         ["/bin/sh", "-ec", "\n".join(commands)],
-        cwd=tmp_path,
-        env=os.environ | {"PATH": path, "PYTHONPATH": str(PAGE.parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
+        prompts,
+        folder=tmp_path,
+        environment=os.environ | {"PATH": path, "PYTHONPATH": str(PAGE.parents[1])},
     )
-    assert said.returncode == 0, said.stderr
+    assert (status, asked) == (0, len(prompts)), said
 
     agreed = secagg.Parameters.from_bytes((tmp_path / "params.json").read_bytes())
-    assert said.stdout.count(agreed.fingerprint.hex()) == 3  # alice's, bob's, and show
+    assert said.count(agreed.fingerprint.hex()) == 3  # alice's, bob's, and show
     server = secagg.Aggregator(agreed, round_id=1)
     update = {"weight": np.full((2, 12), 0.5), "bias": np.zeros(2)}
     with (
-        secagg.Party.load(tmp_path / "alice") as alice,
-        secagg.Party.load(tmp_path / "bob") as bob,
+        secagg.Party.load(tmp_path / "alice", "alice's") as alice,
+        secagg.Party.load(tmp_path / "bob", "bob's") as bob,
     ):
         with pytest.raises(ReplayError, match="no round's result is kept"):
             alice.opened()

@@ -103,7 +103,7 @@ def test_a_signature_of_something_else_binds_nothing(alice: Identity) -> None:
 
 
 def test_a_certificate_without_an_identity_says_what_to_do(tmp_path: Path) -> None:
-    create_identity(tmp_path / "alice")
+    create_identity(tmp_path / "alice", unlocked=True)
     with pytest.raises(DecodeError, match=r"`Keyring\.certify`"):
         PublicIdentity.from_certificate((tmp_path / "alice.crt").read_bytes())
 
@@ -132,7 +132,7 @@ def test_only_a_p256_key_is_certified(alice: Identity) -> None:
 
 
 def test_one_ceremony_makes_what_aggregation_and_psi_need(tmp_path: Path) -> None:
-    ring = Keyring.create(tmp_path / "ring")
+    ring = Keyring.create(tmp_path / "ring", unlocked=True)
     assert (tmp_path / "ring" / "tls.key").stat().st_mode & 0o077 == 0
     pair = psi.network.certificates.TLSIdentity.load(tmp_path / "ring")
     assert pair.certificate == ring.certificate
@@ -140,7 +140,7 @@ def test_one_ceremony_makes_what_aggregation_and_psi_need(tmp_path: Path) -> Non
 
 
 def test_a_renewed_certificate_is_of_the_same_identity_and_key(tmp_path: Path) -> None:
-    ring = Keyring.create(tmp_path / "ring", days=1)
+    ring = Keyring.create(tmp_path / "ring", days=1, unlocked=True)
     before, key = ring.certificate, (tmp_path / "ring" / "tls.key").read_bytes()
     after = ring.certify(days=2)
     assert fingerprint(after) != fingerprint(before)
@@ -152,24 +152,24 @@ def test_a_renewed_certificate_is_of_the_same_identity_and_key(tmp_path: Path) -
 
 def test_a_keyring_without_a_certificate_works_and_gets_one(tmp_path: Path) -> None:
     folder = tmp_path / "ring"
-    identity = Keyring.create(folder).identity
+    identity = Keyring.create(folder, unlocked=True).identity
     for name in ("tls.key", "tls.crt"):
         (folder / name).unlink()
     ring = Keyring(folder)
     with pytest.raises(ConfigError, match=r"`Keyring\.certify`"):
         _ = ring.certificate
     with pytest.raises(ConfigError, match=r"`Keyring\.certify` goes on"):
-        Keyring.create(folder)
+        Keyring.create(folder, unlocked=True)
     assert PublicIdentity.from_certificate(ring.certify()) == identity.public
     psi.network.certificates.TLSIdentity.load(folder)
 
 
 def test_a_pair_that_psi_made_before_is_tied_to_the_identity(tmp_path: Path) -> None:
     folder = tmp_path / "ring"
-    ring = Keyring.create(folder)
+    ring = Keyring.create(folder, unlocked=True)
     for name in ("tls.key", "tls.crt"):
         (folder / name).unlink()
-    create_identity(folder / "tls")
+    create_identity(folder / "tls", unlocked=True)
     key = (folder / "tls.key").read_bytes()
     with pytest.raises(ConfigError, match="not tied"):
         _ = ring.certificate
@@ -179,7 +179,7 @@ def test_a_pair_that_psi_made_before_is_tied_to_the_identity(tmp_path: Path) -> 
 
 
 def test_another_partys_certificate_is_not_shown_as_ones_own(tmp_path: Path) -> None:
-    ring, other = (Keyring.create(tmp_path / name) for name in "ab")
+    ring, other = (Keyring.create(tmp_path / name, unlocked=True) for name in "ab")
     (tmp_path / "a" / "tls.crt").write_bytes(other.certificate)
     with pytest.raises(ConfigError, match="not tied"):
         _ = ring.certificate
@@ -190,7 +190,7 @@ def test_a_passphrase_locks_the_tls_key_as_well(tmp_path: Path, found: bool) -> 
     folder = tmp_path / "ring"
     if found:  # a key in the clear that was there before
         folder.mkdir(mode=0o700)
-        create_identity(folder / "tls")
+        create_identity(folder / "tls", unlocked=True)
     Keyring.create(folder, "correct horse")
     for name in ("tls.key", "identity.key"):
         assert (folder / name).read_bytes().startswith(b"PFSECRET\x01\x01")
@@ -207,7 +207,7 @@ def test_a_passphrase_locks_the_tls_key_as_well(tmp_path: Path, found: bool) -> 
 
 def test_the_commands_show_one_fingerprint(tmp_path: Path) -> None:
     folder = tmp_path / "ring"
-    made = run_keys("identity", folder)
+    made = run_keys("identity", folder, "--unlocked")
     printed = fingerprint((folder / "tls.crt").read_bytes())
     assert printed in made
     assert printed in run_keys("show", folder)
@@ -216,13 +216,13 @@ def test_the_commands_show_one_fingerprint(tmp_path: Path) -> None:
     old.write_bytes((folder / "tls.crt").read_bytes())
     assert printed not in run_keys("certify", folder, "--days", "30")
     assert "no fingerprint" in run_keys("check", folder / "tls.crt", "--known", old)
-    run_keys("identity", tmp_path / "other")
+    run_keys("identity", tmp_path / "other", "--unlocked")
     with pytest.raises(AuthenticationError, match="another party"):
         run_keys("check", tmp_path / "other" / "tls.crt", "--known", old)
 
 
 def test_show_of_a_keyring_without_a_certificate(tmp_path: Path) -> None:
-    ring = Keyring.create(tmp_path / "ring")
+    ring = Keyring.create(tmp_path / "ring", unlocked=True)
     (tmp_path / "ring" / "tls.crt").unlink()
     shown = run_keys("show", tmp_path / "ring")
     assert ring.identity.public.id in shown
@@ -236,7 +236,7 @@ def test_a_session_of_psi_between_two_keyrings(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("ID\n1\n2\n3\n")
     (tmp_path / "b.csv").write_text("ID\n3\n4\n1\n")
     run_keys("identity", tmp_path / "alice", "--passphrase-file", words)
-    run_keys("identity", tmp_path / "bob")
+    run_keys("identity", tmp_path / "bob", "--unlocked")
 
     def start(*arguments: object) -> subprocess.Popen[str]:
         call = [sys.executable, "-c", "import psi.cli; psi.cli.main()", *map(str, arguments)]

@@ -31,7 +31,7 @@ def cut(request: pytest.FixtureRequest) -> Cut:
 
 def rings(folder: Path) -> list[Keyring]:
     """Two parties under their second key; the first is retired."""
-    made = [Keyring.create(folder / name) for name in "ab"]
+    made = [Keyring.create(folder / name, unlocked=True) for name in "ab"]
     params = parameters(2, SHAPES, roster=tuple(ring.identity.public for ring in made))
     for sealed in (made[0].make(params), made[0].rotate()):
         made[1].accept(sealed[made[1].identity.public.id], params)
@@ -102,7 +102,7 @@ def test_making_a_keyring_is_cut_anywhere(tmp_path: Path, cut: Cut, passphrase: 
     seen = set()
 
     def prepare(folder: Path) -> tuple[Callable[[], object], Any]:
-        return lambda: Keyring.create(folder, passphrase), None
+        return lambda: Keyring.create(folder, passphrase, unlocked=passphrase is None), None
 
     def check(folder: Path, _: object) -> None:
         psi_serves = served_by(folder, passphrase)
@@ -111,7 +111,7 @@ def test_making_a_keyring_is_cut_anywhere(tmp_path: Path, cut: Cut, passphrase: 
         except ConfigError:
             assert not psi_serves
             seen.add("none")
-            ring = Keyring.create(folder, passphrase)
+            ring = Keyring.create(folder, passphrase, unlocked=passphrase is None)
         if psi_serves:
             seen.add("whole")
             assert psi_serves == ring.certificate
@@ -141,7 +141,7 @@ def test_certifying_is_cut_anywhere(tmp_path: Path, cut: Cut, older: bool) -> No
     seen = set()
 
     def prepare(folder: Path) -> tuple[Callable[[], object], Any]:
-        ring = Keyring.create(folder)
+        ring = Keyring.create(folder, unlocked=True)
         before: bytes | None = ring.certificate
         if older:
             before = None
@@ -207,7 +207,7 @@ def test_of_two_writers_on_one_folder_the_second_is_told(
             with pytest.raises(ConfigError, match="in use"):
                 act()
         with pytest.raises(ConfigError, match="in use"):
-            Keyring.create(tmp_path / "a")
+            Keyring.create(tmp_path / "a", unlocked=True)
         before = other.current
     finally:
         done.set()
@@ -218,7 +218,7 @@ def test_of_two_writers_on_one_folder_the_second_is_told(
 
 
 def test_a_keyring_of_an_earlier_privfed_says_what_to_do(tmp_path: Path) -> None:
-    ring = Keyring.create(tmp_path / "a")
+    ring = Keyring.create(tmp_path / "a", unlocked=True)
     for name in ("params.json", "current", "retired"):
         (tmp_path / "a" / name).write_text("x")
         with pytest.raises(ConfigError, match=r"move params\.json.*keep identity\.key"):

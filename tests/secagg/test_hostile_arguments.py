@@ -22,7 +22,7 @@ from tests.secagg.hostile_arguments import (
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    secagg.Keyring.create(Path("ring"))
+    secagg.Keyring.create(Path("ring"), unlocked=True)
     (tmp_path / "there").write_bytes(b"")
     (tmp_path / "there").chmod(0o600)
 
@@ -85,7 +85,7 @@ def test_honest_arguments_reach_what_they_are_for(name: str) -> None:
         (lambda: secagg.Encryptor(made().params, made().key, made().me, "state"), "pathlib.Path"),  # type: ignore[arg-type]
         (lambda: secagg.Keyring("ring"), "pathlib.Path"),  # type: ignore[arg-type]
         (lambda: secagg.Party.load("ring"), "pathlib.Path"),  # type: ignore[arg-type]
-        (lambda: secagg.Keyring.create("ring"), "pathlib.Path"),  # type: ignore[arg-type]
+        (lambda: secagg.Keyring.create("ring", unlocked=True), "pathlib.Path"),  # type: ignore[arg-type]
         (lambda: secagg.SecretKey.load("key"), "pathlib.Path"),  # type: ignore[arg-type]
         (lambda: settings(roster=[b"x" * 128]), "PublicIdentity"),
         (lambda: settings(layout={"w": (2, 2)}), r"Layout\.of"),

@@ -21,6 +21,7 @@ from privfed.errors import (
     ReplayError,
 )
 from privfed.secagg import Keyring, SecretKey, open_key, seal_key
+from psi.storage import is_locked
 from tests.secagg.command import run_keys
 from tests.secagg.parties import Round, identities, parameters, updates
 
@@ -49,11 +50,11 @@ def test_secrets_round_trip_through_files_of_mode_0600(
     tmp_path: Path, key: SecretKey, passphrase: str | None
 ) -> None:
     os.umask(0)
-    key.save(tmp_path / "k", passphrase)
+    key.save(tmp_path / "k", passphrase, unlocked=not passphrase)
     assert mode(tmp_path / "k") == 0o600
     assert SecretKey.load(tmp_path / "k", passphrase) == key
     party = secagg.generate_identity()
-    party.save(tmp_path / "i", passphrase)
+    party.save(tmp_path / "i", passphrase, unlocked=not passphrase)
     assert mode(tmp_path / "i") == 0o600
     again = secagg.Identity.load(tmp_path / "i", passphrase)
     assert again.public == party.public
@@ -69,9 +70,9 @@ def test_key_files_are_not_written_over_and_not_read_where_others_can(
     tmp_path: Path, key: SecretKey
 ) -> None:
     path = tmp_path / "k"
-    key.save(path)
+    key.save(path, unlocked=True)
     with pytest.raises(ConfigError, match="never written over"):
-        key.save(path)
+        key.save(path, unlocked=True)
     path.chmod(0o640)
     with pytest.raises(ConfigError, match="chmod 600"):
         SecretKey.load(path)
@@ -84,7 +85,7 @@ def test_key_files_are_not_written_over_and_not_read_where_others_can(
 @pytest.mark.parametrize("passphrase", [None, "p"])
 def test_altered_key_files(tmp_path: Path, key: SecretKey, passphrase: str | None) -> None:
     path = tmp_path / "k"
-    key.save(path, passphrase)
+    key.save(path, passphrase, unlocked=not passphrase)
     good = path.read_bytes()
     for bad in (b"", good[:-1], good + b"\0", good[:9], b"x" + good[1:]):
         path.write_bytes(bad)
@@ -96,6 +97,37 @@ def test_altered_key_files(tmp_path: Path, key: SecretKey, passphrase: str | Non
             if place % 20 == 0:  # each guess costs a tenth of a second on purpose
                 with pytest.raises(AuthenticationError):
                     SecretKey.load(path, passphrase)
+
+
+def test_nothing_secret_is_written_in_the_clear_unless_asked(
+    tmp_path: Path, key: SecretKey
+) -> None:
+    for write in (
+        lambda **how: key.save(tmp_path / "k", **how),
+        lambda **how: identities(1)[0].save(tmp_path / "i", **how),
+        lambda **how: Keyring.create(tmp_path / "r", **how),
+    ):
+        for how, why in (
+            ({}, "give a `passphrase`, or `unlocked`"),
+            ({"passphrase": "p", "unlocked": True}, "not both"),
+            ({"passphrase": ""}, "empty"),
+            ({"passphrase": b"p"}, "text"),
+            ({"unlocked": 1}, "True or False"),
+        ):
+            with pytest.raises(ConfigError, match=why):
+                write(**how)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_keyring_stays_as_it_was_made(tmp_path: Path) -> None:
+    for name, words in (("locked", "p"), ("open", None)):
+        ring = Keyring.create(tmp_path / name, words, unlocked=words is None)
+        ring.make(parameters(2, SHAPES, roster=(ring.identity.public, identities(1)[0].public)))
+        (tmp_path / name / "tls.key").unlink()
+        Keyring(tmp_path / name, words).certify()
+        files = [*(tmp_path / name).glob("*.key"), *(tmp_path / name / "keys").iterdir()]
+        assert len(files) == 3
+        assert {is_locked(path.read_bytes()) for path in files} == {words is not None}
 
 
 # Handing over.
@@ -129,7 +161,12 @@ def test_a_sealed_key_reaches_its_recipient_alone(
 
 @pytest.fixture
 def rings(tmp_path: Path) -> list[Keyring]:
-    return [Keyring.create(tmp_path / name, "p" if name == "a" else None) for name in "abc"]
+    return [
+        Keyring.create(
+            tmp_path / name, **({"passphrase": "p"} if name == "a" else {"unlocked": True})
+        )
+        for name in "abc"
+    ]
 
 
 def ring_params(rings: list[Keyring], **changes: Any) -> secagg.Parameters:
@@ -212,7 +249,7 @@ def test_a_stranger_with_a_roster_of_its_own_hands_over_no_key(
     first, second, _ = rings
     params = ring_params(rings)
     second.accept(first.make(params)[second.identity.public.id], params)
-    stranger = Keyring.create(tmp_path / "s")
+    stranger = Keyring.create(tmp_path / "s", unlocked=True)
     theirs = ring_params([stranger, second, first])
     sealed = stranger.make(theirs)[second.identity.public.id]
     with pytest.raises(AuthenticationError, match="outside the roster"):
@@ -376,7 +413,11 @@ def test_the_command_from_identities_to_revocation(tmp_path: Path) -> None:
     words.write_text("correct horse\n")
     publics = [
         party_of(tmp_path / name, *more)
-        for name, more in (("a", ["--passphrase-file", words]), ("b", []), ("c", []))
+        for name, more in (
+            ("a", ["--passphrase-file", words]),
+            ("b", ["--unlocked"]),
+            ("c", ["--unlocked"]),
+        )
     ]
     params = parameters(3, SHAPES, roster=tuple(publics))
     (tmp_path / "params").write_bytes(params.to_bytes())
@@ -411,7 +452,7 @@ def test_the_command_from_identities_to_revocation(tmp_path: Path) -> None:
 
 
 def test_the_command_says_where_the_server_is_trusted(tmp_path: Path) -> None:
-    ring = Keyring.create(tmp_path / "a")
+    ring = Keyring.create(tmp_path / "a", unlocked=True)
     roster = (ring.identity.public, identities(1)[0].public)
     ring.make(parameters(2, SHAPES, roster=roster))
     assert "honest_server" not in run("show", tmp_path / "a")
@@ -420,7 +461,7 @@ def test_the_command_says_where_the_server_is_trusted(tmp_path: Path) -> None:
 
 
 def test_the_command_makes_no_key_that_it_cannot_hand_out(tmp_path: Path) -> None:
-    ring = Keyring.create(tmp_path / "a")
+    ring = Keyring.create(tmp_path / "a", unlocked=True)
     params = parameters(2, SHAPES, roster=(ring.identity.public, identities(1)[0].public))
     ring.make(params)
     (tmp_path / "file").touch()
@@ -438,7 +479,7 @@ def test_the_command_makes_no_key_that_it_cannot_hand_out(tmp_path: Path) -> Non
 
 
 def test_sealed_keys_are_replaced_only_by_force_and_no_key_is_made_in_vain(tmp_path: Path) -> None:
-    publics = [party_of(tmp_path / name) for name in "ab"]
+    publics = [party_of(tmp_path / name, "--unlocked") for name in "ab"]
     params, out = tmp_path / "params", tmp_path / "out"
     params.write_bytes(parameters(2, SHAPES, roster=tuple(publics)).to_bytes())
     made = run("make", tmp_path / "a", "--params", params, "--out", out)
@@ -463,6 +504,9 @@ def test_sealed_keys_are_replaced_only_by_force_and_no_key_is_made_in_vain(tmp_p
         ["show", "none"],
         ["make", "none", "--params", "none", "--out", "x"],
         ["identity", "d", "--passphrase-file", "none"],
+        ["identity", "d"],
+        ["identity", "d", "--unlocked", "--passphrase-file", "none"],
+        ["show", "locked"],
         ["rotate", "ring", "--out", "x"],
         ["make", "ring", "--params", "ring/tls.crt", "--out", "x"],
         ["accept", "ring", "none", "--params", "none"],
@@ -472,7 +516,8 @@ def test_the_commands_bad_input_is_a_named_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run("identity", "ring")
+    run("identity", "ring", "--unlocked")
+    Keyring.create(tmp_path / "locked", "p")
     with pytest.raises(PrivFedError) as caught:
         run(*arguments)
     assert "\n" not in str(caught.value)

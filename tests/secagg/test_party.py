@@ -172,8 +172,8 @@ def test_another_process_gets_the_result_that_was_kept(tmp_path: Path, kind: str
     (tmp_path / "state").mkdir(mode=0o700)
     job = Job(tmp_path / "state")
     (tmp_path / "params").write_bytes(job.params.to_bytes())
-    job.key.save(tmp_path / "key")
-    identities(1)[0].save(tmp_path / "identity")
+    job.key.save(tmp_path / "key", unlocked=True)
+    identities(1)[0].save(tmp_path / "identity", unlocked=True)
     if kind == "sums":
         job.sent = [{name: np.full(shape, 5) for name, shape in SHAPES.items()} for _ in range(3)]
         pairs = zip(job.parties, job.sent, strict=True)

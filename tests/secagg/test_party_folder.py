@@ -279,7 +279,7 @@ def test_a_damaged_result_is_named_and_the_rounds_go_on(job: Job) -> None:
 
 
 def test_a_party_of_a_keyring(tmp_path: Path) -> None:
-    rings = [secagg.Keyring.create(tmp_path / name) for name in "ab"]
+    rings = [secagg.Keyring.create(tmp_path / name, unlocked=True) for name in "ab"]
     params = parameters(2, SHAPES, roster=tuple(ring.identity.public for ring in rings))
     sealed = rings[0].make(params)
     rings[1].accept(sealed[rings[1].identity.public.id], params)

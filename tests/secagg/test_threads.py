@@ -348,11 +348,11 @@ def test_a_kept_traceback_holds_no_lock_of_a_budget(tmp_path: Path) -> None:
 
 def test_a_kept_traceback_holds_no_lock_of_a_keyring(tmp_path: Path) -> None:
     folder = tmp_path / "ring"
-    ring = secagg.Keyring.create(folder)
+    ring = secagg.Keyring.create(folder, unlocked=True)
     pair = (ring.identity.public, identities(1)[0].public)
     params = parameters(2, SHAPES, roster=pair)
     kept = [
-        fails(lambda: secagg.Keyring.create(folder)),
+        fails(lambda: secagg.Keyring.create(folder, unlocked=True)),
         fails(lambda: ring.make(parameters(2, SHAPES))),
         fails(ring.rotate),
         fails(lambda: ring.revoke("nobody")),

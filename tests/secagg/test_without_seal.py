@@ -46,7 +46,7 @@ def test_a_party_is_told_what_to_install(
     (tmp_path / "params").write_bytes(parameters(2, SHAPES, scheme="packed").to_bytes())
     run(tmp_path, absent, name, """
 from dataclasses import replace
-ring = secagg.Keyring.create(folder / "ring")
+ring = secagg.Keyring.create(folder / "ring", unlocked=True)
 params = secagg.Parameters.from_bytes((folder / "params").read_bytes())
 roster = (ring.identity.public, secagg.generate_identity().public)
 params = replace(params, roster=roster)
@@ -62,7 +62,7 @@ def test_a_total_is_opened_once_tenseal_is_there(tmp_path: Path) -> None:
     total = parties.total(parties.uploads(updates(3, SHAPES), [1, 2, 3]))
     (tmp_path / "params").write_bytes(parties.params.to_bytes())
     (tmp_path / "total").write_bytes(total)
-    parties.key.save(tmp_path / "key")
+    parties.key.save(tmp_path / "key", unlocked=True)
     from privfed import secagg
 
     for _ in range(4):  # as often as failures retire a key

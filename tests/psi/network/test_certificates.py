@@ -24,7 +24,7 @@ from psi.network.certificates import (
 
 @pytest.fixture
 def prefix(tmp_path: Path) -> Path:
-    create_identity(tmp_path / "alice")
+    create_identity(tmp_path / "alice", unlocked=True)
     return tmp_path / "alice"
 
 
@@ -38,7 +38,7 @@ def test_a_new_identity_is_read_back_and_kept_private(prefix: Path) -> None:
 
 def test_nothing_is_overwritten(prefix: Path) -> None:
     with pytest.raises(ConfigError, match="exists"):
-        create_identity(prefix)
+        create_identity(prefix, unlocked=True)
 
 
 def test_a_key_that_others_may_read(prefix: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_key_that_others_may_read(prefix: Path) -> None:
 
 
 def test_the_key_of_another(prefix: Path) -> None:
-    create_identity(prefix.with_name("bob"))
+    create_identity(prefix.with_name("bob"), unlocked=True)
     prefix.with_name("bob.crt").replace(prefix.with_name("alice.crt"))
     with pytest.raises(ConfigError, match="not the key"):
         TLSIdentity.load(prefix)
@@ -82,13 +82,13 @@ def test_out_of_date(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("days", [0, -1, 36_501, 10**12])
 def test_a_validity_of_no_days_or_too_many(tmp_path: Path, days: int) -> None:
     with pytest.raises(ConfigError, match="one day"):
-        create_identity(tmp_path / "alice", days=days)
+        create_identity(tmp_path / "alice", days=days, unlocked=True)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["ü" * 70, "\udcff", "a" * 200])
 def test_names_that_a_certificate_has_no_room_for(tmp_path: Path, name: str) -> None:
-    create_identity(tmp_path / name)
+    create_identity(tmp_path / name, unlocked=True)
     certificate = (tmp_path / f"{name}.crt").read_bytes()
     assert TLSIdentity.load(tmp_path / name).certificate == certificate
 
@@ -96,7 +96,7 @@ def test_names_that_a_certificate_has_no_room_for(tmp_path: Path, name: str) -> 
 @pytest.mark.parametrize("prefix", [".", "/"])
 def test_a_prefix_that_is_no_name(prefix: str) -> None:
     with pytest.raises(ConfigError, match="no name"):
-        create_identity(Path(prefix))
+        create_identity(Path(prefix), unlocked=True)
 
 
 def test_a_key_under_a_passphrase(tmp_path: Path) -> None:
@@ -117,9 +117,9 @@ def test_a_key_under_a_passphrase(tmp_path: Path) -> None:
 def test_a_folder_that_holds_the_pair(prefix: Path) -> None:
     folder = prefix.with_name("folder")
     folder.mkdir()
-    create_identity(folder / "tls")
+    create_identity(folder / "tls", unlocked=True)
     assert TLSIdentity.load(folder).certificate == load_certificate(folder / "tls.crt")
-    create_identity(folder)  # a pair of that name beside it is what it was before
+    create_identity(folder, unlocked=True)  # a pair of that name beside it is what it was before
     assert TLSIdentity.load(folder).certificate == load_certificate(folder.with_name("folder.crt"))
 
 

@@ -127,7 +127,7 @@ class Sides:
 @pytest.fixture
 def sides(tmp_path: Path) -> Iterator[Sides]:
     for name in ("serve", "join"):
-        create_identity(tmp_path / name)
+        create_identity(tmp_path / name, unlocked=True)
     here = Sides(tmp_path)
     yield here
     for process in here.running:
@@ -176,7 +176,7 @@ def test_other_terms_for_the_second_are_named_at_both_ends(sides: Sides) -> None
 def test_three_sides_in_turn_over_one_connection_each(tmp_path: Path) -> None:
     names, rows = ("alice", "bob", "carol"), (["a", "b", "c"], ["c", "b", "x"], ["b", "z", "c"])
     for name in names:
-        create_identity(tmp_path / name)
+        create_identity(tmp_path / name, unlocked=True)
     identities = [TLSIdentity.load(tmp_path / name) for name in names]
     with contextlib.ExitStack() as free:
         sockets = [free.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]

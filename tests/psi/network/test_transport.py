@@ -46,7 +46,7 @@ TERMS = PairChoice(side="serve").terms
 def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TLSIdentity]:
     folder = tmp_path_factory.mktemp("keys")
     for name in ("alice", "bob", "eve"):
-        create_identity(folder / name)
+        create_identity(folder / name, unlocked=True)
     return {name: TLSIdentity.load(Path(folder / name)) for name in ("alice", "bob", "eve")}
 
 

@@ -247,7 +247,7 @@ def test_a_store(policy: Duplicates, kind: str, tmp_path: Path) -> None:
 def roster(tmp_path_factory: pytest.TempPathFactory) -> Roster:
     folder, names = tmp_path_factory.mktemp("keys"), ("alice", "bob", "carol")
     for name in names:
-        create_identity(folder / name)
+        create_identity(folder / name, unlocked=True)
     load = TLSIdentity.load
     return Roster(tuple(Participant(name, "", load(folder / name).certificate) for name in names))
 

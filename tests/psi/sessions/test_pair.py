@@ -36,7 +36,7 @@ psi.protocols.party.Party.receive = dying
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keys")
     for name in ("alice", "bob"):
-        create_identity(folder / name)
+        create_identity(folder / name, unlocked=True)
     return folder
 
 
@@ -454,7 +454,7 @@ def test_bad_input_is_one_line(
 
 
 def test_keygen(tmp_path: Path) -> None:
-    call = [sys.executable, "-c", COMMAND, "keygen", str(tmp_path / "carol")]
+    call = [sys.executable, "-c", COMMAND, "keygen", "--unlocked", str(tmp_path / "carol")]
     done = subprocess.run(call, capture_output=True, text=True, check=True)
     assert re.fullmatch(r"SHA-256 ([0-9a-f]{2}:){31}[0-9a-f]{2}\n", done.stdout)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["carol.crt", "carol.key"]

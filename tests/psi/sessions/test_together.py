@@ -42,7 +42,7 @@ psi.network.mesh.time = types.SimpleNamespace(monotonic=itertools.count(step=360
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keys")
     for name in (*TABLES, "eve"):
-        create_identity(folder / name)
+        create_identity(folder / name, unlocked=True)
     return folder
 
 
