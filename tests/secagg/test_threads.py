@@ -239,7 +239,7 @@ def test_a_key_that_dies_while_an_equal_one_is_used(kind: str) -> None:
 
 def negated(scheme: Any, body: bytes, blocks: int) -> bytes:
     """A sum whose second polynomials are the negatives of those in `body`."""
-    batches = scheme._batches
+    batches = scheme.batches
     from privfed.he.seal.files import saved, seal
 
     pieces = []
