@@ -2,7 +2,7 @@
 
 PrivFedError
 ├── ConfigError (also ValueError)   a setting or an input file is wrong; says what to change
-│   └── LayoutError                 this SEAL is not the one that packed ciphertexts are made for
+│   └── LayoutError                 this SEAL is not the one that ciphertexts and keys are made for
 ├── DecodeError                     bytes are truncated, extended or not in our format
 ├── AuthenticationError             a signature, a sender or a decryption does not verify
 ├── ContextMismatchError            bytes belong to another key, parameter set, job or round
@@ -22,7 +22,7 @@ class ConfigError(PrivFedError, ValueError):
 
 
 class LayoutError(ConfigError):
-    """This SEAL is not the one that scheme "packed" was written for: install tenseal==0.3.18."""
+    """This SEAL is not the one that the schemes were written for: install tenseal==0.3.18."""
 
 
 class DecodeError(PrivFedError):

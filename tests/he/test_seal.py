@@ -87,11 +87,10 @@ def _moved(key: Any, context: Any) -> Any:
     "broken",
     [
         lambda monkeypatch: monkeypatch.setattr(zeros, "_METADATA_BYTES", 65),
-        lambda monkeypatch: monkeypatch.setattr(files, "_MAGIC", 0xA15F),
         lambda monkeypatch: monkeypatch.setattr(zeros, "FRESH_NOISE", 1),
         lambda monkeypatch: monkeypatch.setattr(zeros, "_expanded", lambda seed: 1 / 0),
     ],
-    ids=["metadata", "header", "noise", "crash"],
+    ids=["metadata", "noise", "crash"],
 )
 def test_another_layout_is_noticed_and_slots_take_over(
     monkeypatch: pytest.MonkeyPatch, broken: Callable[[pytest.MonkeyPatch], None]

@@ -1,8 +1,8 @@
 """The one room that talks to TenSEAL (its `sealapi`, a thin wrapper of Microsoft SEAL 4).
 
-`files` moves SEAL's objects in and out of memory, `zeros` knows their byte layout and serves
-the packed scheme, `batches` treats them as opaque and serves slots and CKKS. SEAL itself is
-loaded by the first call that needs it.
+`files` moves SEAL's objects in and out of memory, `known` says what a seed must become, `zeros`
+knows their byte layout and serves the packed scheme, `batches` treats them as opaque and serves
+slots and CKKS. SEAL itself is loaded by the first call that needs it.
 """
 
 from privfed.errors import LayoutError
@@ -13,6 +13,7 @@ from privfed.he.seal.zeros import (
     encrypt_zeros,
     expand_sum,
     from_second_half,
+    key_test,
     products,
     second_half,
     self_test,
@@ -20,7 +21,13 @@ from privfed.he.seal.zeros import (
 
 
 def is_known() -> bool:
-    """Return whether this SEAL passes the self-test of `zeros` (loads SEAL)."""
+    """Return whether this SEAL passes the self-test of `zeros` (loads SEAL).
+
+    Raises:
+        LayoutError: It draws other keys, so that no scheme can run that has one.
+        ConfigError: It is not installed.
+    """
+    key_test()
     try:
         self_test()
     except LayoutError:

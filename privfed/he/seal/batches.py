@@ -25,6 +25,7 @@ from privfed.he.seal.files import (
     seeded_key,
     write,
 )
+from privfed.he.seal.known import CKKS, RING, SEED, Answers, check_c1, check_key, refusing
 from privfed.keys import SecretKey
 
 CKKS_DEGREE = 8192
@@ -64,12 +65,28 @@ class Template:
 
 
 class Batches:
-    """One SEAL context with its encoder; knows no key."""
+    """One SEAL context with its encoder; knows no key.
 
-    def __init__(self, parameters: Any, slots: int) -> None:
+    Raises:
+        LayoutError: SEAL makes another key or c1 of a seed than `answers` say.
+        ConfigError: SEAL is not installed.
+    """
+
+    def __init__(self, parameters: Any, slots: int, answers: Answers) -> None:
         self._parameters, self._context = parameters, context_of(parameters)
         self.slots = slots
+        with refusing():
+            check_key(parameters, answers)
+            check_c1(self._expanded_seed(), answers)
         self._keys: weakref.WeakKeyDictionary[SecretKey, Any] = weakref.WeakKeyDictionary()
+
+    def _expanded_seed(self) -> bytes:
+        """Return c1 of a fresh ciphertext whose seed, its last bytes, is the fixed one."""
+        encryptor = seal().Encryptor(self._context, self._throwaway)
+        fresh = saved(encryptor.encrypt_zero_symmetric())
+        loaded = self._loaded(fresh[:-SEED_BYTES] + SEED)
+        words = loaded.poly_modulus_degree() * loaded.coeff_modulus_size()
+        return saved(loaded)[-8 * words :]
 
     @cached_property
     def upload(self) -> Template:
@@ -167,7 +184,7 @@ class SlotBatches(Batches):
         parameters.set_poly_modulus_degree(RING_DEGREE)
         parameters.set_coeff_modulus([seal().Modulus(MODULUS)])
         parameters.set_plain_modulus(prime)
-        super().__init__(parameters, RING_DEGREE)
+        super().__init__(parameters, RING_DEGREE, RING)
         self.plain_modulus: int = prime.value()
         self._encoder = seal().BatchEncoder(self._context)
 
@@ -209,7 +226,7 @@ class CKKSBatches(Batches):
         parameters.set_coeff_modulus(
             seal().CoeffModulus.Create(CKKS_DEGREE, list(CKKS_MODULUS_BITS))
         )
-        super().__init__(parameters, CKKS_DEGREE // 2)
+        super().__init__(parameters, CKKS_DEGREE // 2, CKKS)
         self._encoder = seal().CKKSEncoder(self._context)
 
     def _encode(self, values: Sequence[Any], plaintext: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from privfed.errors import ConfigError, LayoutError
+from privfed.errors import LayoutError
 from privfed.he.packing import FRESH_NOISE, MODULUS, MODULUS_GAP, RING_DEGREE, Words
 from privfed.he.rlwe import reduce
 from privfed.he.seal.files import (
@@ -29,6 +29,7 @@ from privfed.he.seal.files import (
     seeded_key,
     write,
 )
+from privfed.he.seal.known import RING, SEED, check_c1, check_key, refusing
 from privfed.keys import SecretKey
 
 _METADATA_BYTES = 73  # parms id 32, NTT flag 1, five 8-byte fields
@@ -163,22 +164,29 @@ def products(key: Any, columns: Sequence[Sequence[bytes]]) -> Words:
 
 
 @cache
+def key_test() -> None:
+    """Check that SEAL draws the key of a seed that others draw; what it draws, slots share.
+
+    Raises:
+        LayoutError: It does not.
+        ConfigError: SEAL is not installed.
+    """
+    with refusing():
+        check_key(_parameters(), RING)
+
+
+@cache
 def self_test() -> None:
-    """Check that SEAL's layout and noise are those this room was written for.
+    """Check that SEAL's key, c1, layout and noise are those this room was written for.
 
     Raises:
         LayoutError: They are not.
         ConfigError: SEAL is not installed.
     """
-    try:
-        _check_zeros(seeded_key(_parameters(), bytes(range(SEED_BYTES))))
-    except Exception as error:
-        if isinstance(error, ConfigError) and not isinstance(error, LayoutError):
-            raise  # SEAL is missing, which is no change of its layout
-        raise LayoutError(
-            f"this TenSEAL's SEAL is not the known one ({error}): install tenseal==0.3.18, or "
-            "agree on scheme='slots'"
-        ) from None
+    key_test()
+    with refusing("install tenseal==0.3.18, or agree on scheme='slots'"):
+        check_c1(second_half(expand_sum([SEED])).astype("<u8").tobytes(), RING)
+        _check_zeros(seeded_key(_parameters(), SEED))
 
 
 def _check_zeros(key: Any) -> None:
