@@ -30,21 +30,21 @@ update = {"weight": np.array([0.25, -0.5], dtype=np.float32)}
 people = [secagg.generate_identity() for _ in range(2)]
 parameters = secagg.Parameters(
     job="wheel", layout=secagg.Layout.of(update), clip_range=1.0, bits=16, max_clients=2,
-    min_clients=2, max_weight=None, scheme="packed", roster=tuple(p.public for p in people),
+    max_weight=None, scheme="packed", roster=tuple(p.public for p in people),
 )  # fmt: skip
 key = secagg.generate_keys(parameters)
 server = secagg.Aggregator(parameters, round_id=1)
 if extra == "aggregate":
     assert replace(parameters, scheme="auto") == parameters
     for person in people:
-        encryptor = secagg.Encryptor(parameters, key, person)
+        encryptor = secagg.Encryptor(parameters, key, person, "memory")
         server.add(encryptor.encrypt(update, round_id=1, previous=b""))
-    opened = secagg.Decryptor(parameters, key, state=None).decrypt(server.total(), round_id=1)
+    opened = secagg.Decryptor(parameters, key, "memory").decrypt(server.total(), round_id=1)
     assert np.allclose(opened.mean["weight"], update["weight"], atol=1e-4)
 else:
     for needs_seal in (
         lambda: replace(parameters, scheme="auto"),
-        secagg.Encryptor(parameters, key, people[0]).prepare,
+        secagg.Encryptor(parameters, key, people[0], "memory").prepare,
     ):
         told = None
         try:

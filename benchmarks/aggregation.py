@@ -200,10 +200,11 @@ def contenders(
     chosen: dict[tuple[str, str, bool], Any] = {}
     for name, settings in ours.items():
         if wanted is None or name[0] in wanted:
-            honest = name[0] == "ckks"  # nothing authenticates its sums
-            chosen[name] = Ours(
-                sent, weights, bits=bits, pairwise_masks=name[2], honest_server=honest, **settings
-            )
+            masks = name[2] and len(sent) > 2  # of two each has the other's update, masked or not
+            against = "lying-server+1" if masks else "lying-server"
+            if name[0] in ("ckks", "reference"):
+                against = "honest-server"
+            chosen[*name[:2], masks] = Ours(sent, weights, bits=bits, adversary=against, **settings)
     for peer in PEERS:
         if wanted is None or peer.name in wanted:
             made = peer(CLIP_RANGE, bits, len(sent))

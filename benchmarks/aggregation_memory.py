@@ -78,7 +78,7 @@ def client(job: dict[str, Any], place: int) -> Row:
     params, key, parties = opened(job)
     sent = update(params.layout.size, place)
     start, began = reset_peak(), time.perf_counter()
-    encryptor = secagg.Encryptor(params, key, parties[place])
+    encryptor = secagg.Encryptor(params, key, parties[place], "memory")
     size = 0
     with (job["folder"] / f"upload{place}").open("wb") as file:
         for part in encryptor.encrypt_blocks(sent, weight=MAX_WEIGHT - place, round_id=1):
@@ -106,7 +106,7 @@ def decryptor(job: dict[str, Any]) -> Row:
     params, key, _ = opened(job)
     start, began = reset_peak(), time.perf_counter()
     total = messages(job["folder"] / "total", params, job["clients"])
-    result = secagg.Decryptor(params, key).decrypt(total, 1)
+    result = secagg.Decryptor(params, key, "memory").decrypt(total, 1)
     peak, seconds = peak_bytes() - start, time.perf_counter() - began
     check(params, job["clients"], result.mean["w"])
     size = (job["folder"] / "total").stat().st_size
@@ -174,7 +174,7 @@ def measure(params: int, clients: int, download: str, masks: bool) -> list[Row]:
             max_weight=MAX_WEIGHT,
             scheme="packed",
             download=download,
-            pairwise_masks=masks,
+            adversary="lying-server+1" if masks else "lying-server",
             roster=tuple(party.public for party in parties),
         )
         secagg.generate_keys(agreed).save(folder / "key", unlocked=True)

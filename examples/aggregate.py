@@ -9,10 +9,10 @@ people = {name: secagg.generate_identity() for name in ("guest", "host")}  # eac
 public = tuple(each.public for each in people.values())
 layout = secagg.Layout.of(update)
 agreed = secagg.Parameters(job="dress", layout=layout, roster=public, clip_range=1.0, bits=16,
-                           max_clients=2, min_clients=2, max_weight=512)  # fmt: skip
+                           max_clients=2, max_weight=512)  # fmt: skip
 key = secagg.generate_keys(agreed)  # the companies share it; the server never has it
-# Each company is a party; with state=folder it also survives a restart.
-companies = {name: secagg.Party(agreed, key, each) for name, each in people.items()}
+# Each company is a party; a folder in the place of "memory" survives a restart.
+companies = {name: secagg.Party(agreed, key, each, "memory") for name, each in people.items()}
 server = secagg.Aggregator(agreed, round_id=1)  # from what is public alone
 for (name, company), rows in zip(companies.items(), (325, 365), strict=True):
     server.add(upload := company.encrypt(update, weight=rows))

@@ -32,6 +32,14 @@ Out = Annotated[Path, typer.Option(help="Folder for one sealed key a party.")]
 Force = Annotated[
     bool, typer.Option("--force", help="Replace sealed keys that are in the folder of --out.")
 ]
+Regroup = Annotated[
+    bool,
+    typer.Option(
+        "--regroup",
+        help="Others than before may be in this party's group: the updates to come are of other "
+        "rows, so that sums of both groups, compared, show nobody's update.",
+    ),
+]
 
 
 @app.command()
@@ -91,8 +99,10 @@ def show(folder: Folder, passphrase_file: PassphraseFile = None) -> None:
     try:
         print(f"job      {keyring.params.job}")
         print(f"params   {keyring.params.fingerprint.hex()}")
-        if keyring.params.honest_server:
-            print("server   trusted: honest_server is set, so one that lies may learn the key")
+        print(f"against  {keyring.params.adversary}{_trusted(keyring.params)}")
+        group = keyring.params.group_of(keyring.params.index_of(keyring.identity.public))
+        if group:
+            print(f"group    {', '.join(keyring.params.roster[place].id for place in group)}")
         print(f"key      {keyring.current}")
     except ConfigError as nothing_yet:
         print(f"key      none ({in_command_words(str(nothing_yet))})")
@@ -106,13 +116,14 @@ def make(
     params: ParamsFile,
     out: Out,
     force: Force = False,
+    regroup: Regroup = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make the parties' shared key, and seal it to each other party on the roster."""
     keyring = _open(folder, passphrase_file)
     agreed = _read(params)
     _check_out(agreed, out, force)
-    _hand_out(keyring, keyring.make(agreed), out, force)
+    _hand_out(keyring, keyring.make(agreed, regroup=regroup), out, force)
 
 
 @app.command()
@@ -131,6 +142,7 @@ def accept(
             "one in use; I compared them over a trusted channel.",
         ),
     ] = False,
+    regroup: Regroup = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Take the shared key that another party made; retires the one it replaces."""
@@ -140,7 +152,8 @@ def accept(
         made_by = next((party for party in agreed.roster if party.id == maker), None)
         if made_by is None:
             raise ConfigError(f"party {maker} is not on the roster")
-    print(f"key {keyring.accept(_bytes(sealed), agreed, made_by, changed=changed)}")
+    key = keyring.accept(_bytes(sealed), agreed, made_by, changed=changed, regroup=regroup)
+    print(f"key {key}")
 
 
 @app.command()
@@ -160,15 +173,22 @@ def revoke(
     params_out: Annotated[Path, typer.Option(help="File for the new parameters.")],
     out: Out,
     force: Force = False,
+    regroup: Annotated[
+        bool,
+        typer.Option(
+            "--regroup",
+            help="Keep the others of its group, in new groups; else its group leaves with it.",
+        ),
+    ] = False,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Take a party off the roster and replace the shared key by one that it does not get."""
+    """Take a party off the roster, with its group, and make a key that it does not get."""
     keyring = _open(folder, passphrase_file)
     if params_out.exists():
         raise ConfigError(f"{params_out} is there already; give another file")
     check_place(params_out)
     _check_out(keyring.params, out, force)
-    changed, sealed = keyring.revoke(party)
+    changed, sealed = keyring.revoke(party, regroup=regroup)
     with whole_file(params_out) as file:
         file.write(changed.to_bytes())
     _hand_out(keyring, sealed, out, force)
@@ -191,6 +211,13 @@ def _say_who(certificate: bytes) -> PublicIdentity:
     end = one_certificate(certificate, "the certificate").not_valid_after_utc
     print(f"until    {end:%Y-%m-%d}")
     return party
+
+
+def _trusted(params: Parameters) -> str:
+    if params.assumed.lies:
+        return ""
+    risk = "may learn the key" if params.scheme == "ckks" else "may compare rounds unnoticed"
+    return f" (a server that lies {risk})"
 
 
 def _say_whom_to_give(folder: Path) -> None:

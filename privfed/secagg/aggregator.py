@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from privfed.errors import AuthenticationError, CapacityError, ConfigError, QuorumError, ReplayError
-from privfed.keys import ID_BYTES
+from privfed.keys import ID_BYTES, Identity
 from privfed.secagg import wire
+from privfed.secagg.checks import check_identity
+from privfed.secagg.groups import Places, check_whole
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
 from privfed.secagg.reading import Bytes, Entries, MessageReader, PartMessage
-from privfed.secagg.rounds import RoundID, check_history
+from privfed.secagg.rounds import RoundID, check_epochs, check_history
 from privfed.secagg.schemes import Accumulator
 
 
@@ -23,16 +25,35 @@ class _Sum:
     entries: Entries = field(default_factory=dict)
 
 
+class _Sums(dict[int, _Sum]):
+    """The sums of some parties by part."""
+
+    def senders(self, parts: int) -> set[int]:
+        """Return the roster places of who sent all parts."""
+        if len(self) < parts:
+            return set()
+        return set.intersection(*(set(each.entries) for each in self.values()))
+
+    @property
+    def heard(self) -> set[int]:
+        """Roster places of who sent any part."""
+        return {place for each in self.values() for place in each.entries}
+
+
 class Aggregator:
     """Adds the uploads of one round. Several threads may add at once.
+
+    Where the parameters have groups, the sum of each is kept apart until all of its parties have
+    sent; groups that are not whole are left out of the total.
 
     Args:
         params: What all parties agreed on; no secret is needed, and none is taken.
         round_id: The round.
-        cohort: With masks, the roster places of this round's parties (None: all).
+        cohort: Where rounds name their parties, their roster places (None: all).
         key_id: The key of the round (`SecretKey.id`, which is public). None takes the first
             upload's; then a hostile party who comes first shuts the others out.
         previous: Transcript that the uploads name, empty for none; None takes the first upload's.
+        identity: Where servers make a tree, this one's, which signs its `partial`.
 
     Raises:
         ConfigError: An argument is not as described.
@@ -46,13 +67,16 @@ class Aggregator:
         *,
         key_id: bytes | None = None,
         previous: bytes | None = None,
+        identity: Identity | None = None,
     ) -> None:
         if not isinstance(params, Parameters):
             raise ConfigError("an Aggregator takes the public parameters and no secret")
         if key_id is not None and (not isinstance(key_id, bytes) or len(key_id) != ID_BYTES):
             raise ConfigError(f"key_id is {ID_BYTES} bytes: SecretKey.id")
+        if identity is not None and check_identity(identity).public not in params.aggregators:
+            raise ConfigError("this identity is not among the parameters' aggregators")
         self._params, self._round = params, RoundID.of(params, round_id, cohort)
-        self._parts = Parts(params)
+        self._parts, self._identity = Parts(params), identity
         histories = None if previous is None else (check_history(previous),)
         self._readers = {
             kind: MessageReader(self._parts, self._round, kind, key_id=key_id, histories=histories)
@@ -60,14 +84,23 @@ class Aggregator:
         }
         self._one = threading.RLock()
         self._common: wire.Prefix | None = None
-        self._sums: dict[int, _Sum] = {}
+        self._whole = _Sums()  # of whole groups; of all, where there are none
+        self._waiting: dict[Places, _Sums] = {}
         self._closed = False
 
     @property
     def senders(self) -> tuple[str, ...]:
         """Ids of the parties in the sum so far, in the roster's order."""
         with self._one:
-            places = {place for each in self._sums.values() for place in each.entries}
+            return self._ids(self._whole.heard)
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Ids of those who sent, and wait for the others of their group."""
+        with self._one:
+            return self._ids({place for each in self._waiting.values() for place in each.heard})
+
+    def _ids(self, places: set[int]) -> tuple[str, ...]:
         return tuple(self._params.roster[place].id for place in sorted(places))
 
     def add(self, message: bytes) -> None:
@@ -85,16 +118,14 @@ class Aggregator:
         self._add(message, wire.Kind.UPLOAD)
 
     def add_partial(self, message: bytes) -> None:
-        """Add another aggregator's partial sum, checked as far as it can be.
-
-        Take it only from the aggregators of the tree, over an authenticated channel. The senders
-        signed the headers in it, but nobody signed the sum: a stranger who recorded one upload
-        could shut out its sender, or spoil the round.
+        """Add the partial sum of another aggregator, one that the parameters name.
 
         Raises:
             DecodeError: It is truncated, extended or no partial sum (or a secret key).
             ContextMismatchError: It belongs to other parameters, key, round, cohort or history.
-            AuthenticationError: A sender is not on the roster or did not sign its header.
+            AuthenticationError: None of the parameters' aggregators signed it, or a sender did not
+                sign its header.
+            QuorumError: It holds a part of a group.
             ReplayError: A sender is in the sum already, or the total was taken.
             CapacityError: More than `max_clients` parties.
         """
@@ -109,22 +140,48 @@ class Aggregator:
             messages = list(self._readers[kind].read(data, self._common))
             self._check_new(messages)
             parsed = [(each, self._parsed(each)) for each in messages]
-            added: dict[int, Accumulator] = {}
+            added: dict[tuple[Places, int], Accumulator] = {}
             for message, payload in parsed:
-                place = message.part.index
-                before = added.get(place) or self._accumulator(message)
-                added[place] = before.plus(payload)  # may still be refused
+                where = self._where(message)
+                before = added.get(where) or self._accumulator(message)
+                added[where] = before.plus(payload)  # may still be refused
             for message in messages:
                 self._common = self._common or message.prefix
-                place = message.part.index
-                each = self._sums.setdefault(place, _Sum(added[place]))
-                each.accumulator = added[place]
+                where = self._where(message)
+                each = self._sums(where[0]).setdefault(where[1], _Sum(added[where]))
+                each.accumulator = added[where]
                 each.entries.update(message.entries)
+            for group in {group for group, _ in added if group}:
+                self._gather(group)
+
+    def _where(self, message: PartMessage) -> tuple[Places, int]:
+        """Return the group whose sum a message is added to, or none, and its part."""
+        alone = message.prefix.kind == wire.Kind.UPLOAD
+        group = self._params.group_of(next(iter(message.entries))) if alone else ()
+        return group, message.part.index
+
+    def _sums(self, group: Places) -> _Sums:
+        return self._waiting.setdefault(group, _Sums()) if group else self._whole
+
+    def _gather(self, group: Places) -> None:
+        """Add a group that is whole to the others."""
+        sums = self._waiting[group]
+        if sums.senders(len(self._parts)) != set(group):
+            return
+        for part in self._parts.all:
+            new, known = sums[part.index], self._whole.get(part.index)
+            if known is None:
+                self._whole[part.index] = new
+                continue
+            known.accumulator = known.accumulator.plus_sum(new.accumulator)
+            known.entries.update(new.entries)
+        del self._waiting[group]
 
     def _accumulator(self, message: PartMessage) -> Accumulator:
-        place = message.part.index
-        if place in self._sums:
-            return self._sums[place].accumulator
+        group, part = self._where(message)
+        sums = self._waiting.get(group) if group else self._whole
+        if sums and part in sums:
+            return sums[part].accumulator
         return self._parts.scheme.accumulator(message.part.sealed)
 
     def _parsed(self, message: PartMessage) -> Any:
@@ -134,12 +191,11 @@ class Aggregator:
         return scheme.partial(message.body, values)
 
     def _check_new(self, messages: list[PartMessage]) -> None:
-        """Refuse a sender twice in one part, or more senders than the sums can hold."""
+        """Refuse what cannot be added to what is there."""
         new: dict[int, set[int]] = {}
         for each in messages:
             place = each.part.index
-            known = self._sums[place].entries.keys() if place in self._sums else set()
-            seen = new.setdefault(place, set(known))
+            seen = new.setdefault(place, self._senders_of(place))
             if seen & each.entries.keys():
                 raise ReplayError("a sender is in this round's sum already")
             seen.update(each.entries)
@@ -148,37 +204,63 @@ class Aggregator:
             cohort = self._round.cohort
             if cohort is not None and not each.entries.keys() <= set(cohort):
                 raise AuthenticationError("a sender is not in the round's cohort")
+            if each.prefix.kind == wire.Kind.PARTIAL:
+                check_whole(self._params.groups, each.entries)
+            if self._params.masks:
+                self._check_epochs(each)
+
+    def _senders_of(self, part: int) -> set[int]:
+        sums = (self._whole, *self._waiting.values())
+        return {place for each in sums if part in each for place in each[part].entries}
+
+    def _check_epochs(self, message: PartMessage) -> None:
+        epochs = {place: wire.Entry.read(raw).epoch for place, (raw, _) in message.entries.items()}
+        group, _ = self._where(message)
+        sums = self._waiting.get(group, _Sums()) if group else self._whole
+        if not self._params.groups or group:  # one of those who mask with this one will do
+            for known in sums.values():
+                place, (raw, _) = next(iter(known.entries.items()))
+                epochs.setdefault(place, wire.Entry.read(raw).epoch)
+        check_epochs(self._params, epochs)
 
     def partial(self) -> bytes:
         """Return the sum so far for an aggregator further up; only the root cuts bits.
 
         Raises:
-            QuorumError: A party sent only some of its parts, or nobody sent anything.
+            ConfigError: This aggregator was given no identity to sign it with.
+            QuorumError: Nobody sent anything, a party only some of its parts, or no group is whole.
         """
+        if self._identity is None:
+            raise ConfigError(
+                "a partial sum is signed: give this Aggregator the identity of one of the "
+                "parameters' aggregators"
+            )
         with self._one:
             return b"".join(self._written(wire.Kind.PARTIAL, least=1))
 
     def total(self) -> bytes:
         """Return the round's total for the decryptors, and close the round.
 
+        Groups that are not whole are left out; their parties may send the same again.
+
         Raises:
-            QuorumError: Too few parties, one that sent only some of its parts, or, with masks, a
-                cohort that is not complete: run the round anew.
+            QuorumError: Too few parties or whole groups; without groups also a party that sent
+                only some of its parts, or a cohort that is not complete: run the round anew.
         """
         return b"".join(self.total_blocks())
 
     def total_blocks(self) -> Iterator[bytes]:
         """Yield the total in parts of a few megabytes; see `total`."""
         with self._one:
-            return self._written(wire.Kind.TOTAL, least=self._params.min_clients)
+            return self._written(wire.Kind.TOTAL, least=self._params.quorum)
 
     def _written(self, kind: wire.Kind, least: int) -> Iterator[bytes]:
-        groups = {frozenset(each.entries) for each in self._sums.values()}
-        if len(groups) > 1 or (groups and len(self._sums) != len(self._parts)):
+        senders, heard = self._whole.senders(len(self._parts)), self._whole.heard
+        if senders != heard:
             raise QuorumError("a party sent only some of its parts: run the round anew")
-        senders = next(iter(groups), frozenset())
         if len(senders) < least:
-            raise QuorumError(f"{len(senders)} parties sent; the round needs {least}")
+            waiting = f", {len(self.waiting)} wait for others of their groups" * bool(self._waiting)
+            raise QuorumError(f"{len(senders)} parties sent{waiting}; the round needs {least}")
         if kind == wire.Kind.TOTAL:
             if self._round.cohort is not None and senders != set(self._round.cohort):
                 raise QuorumError("with masks every party of the cohort must send: run it anew")
@@ -189,7 +271,7 @@ class Aggregator:
         if self._common is None:  # unreachable: there are senders
             raise QuorumError("nobody sent anything")
         for part in self._parts.all:
-            each = self._sums[part.index]
+            each = self._whole[part.index]
             prefix = replace(self._common, kind=kind, part=part.index)
             pieces = [prefix.to_bytes(), wire.COUNT.pack(len(each.entries))]
             carried = self._parts.carried_seed_bytes(part, kind)
@@ -201,4 +283,10 @@ class Aggregator:
                     pieces.append(each.accumulator.total([seeds for _, seeds in entries]))
                 else:
                     pieces.append(each.accumulator.partial())
-            yield b"".join(pieces)
+            yield self._signed(kind, b"".join(pieces))
+
+    def _signed(self, kind: wire.Kind, message: bytes) -> bytes:
+        if kind != wire.Kind.PARTIAL or self._identity is None:
+            return message
+        place = self._params.aggregators.index(self._identity.public)
+        return message + wire.signed_partial(message, place, self._identity)

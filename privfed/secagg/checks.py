@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from privfed.errors import ConfigError, ContextMismatchError
 from privfed.keys import Identity, SecretKey
@@ -61,6 +62,22 @@ def check_params(params: Parameters) -> Parameters:
     if not isinstance(params, Parameters):
         raise ConfigError("params are the Parameters that all parties agreed on, as an object")
     return params
+
+
+def file_of(state: Path | Literal["memory"]) -> Path | None:
+    """Return where a state lies; None in memory.
+
+    Raises:
+        ConfigError: It is neither a path nor "memory".
+    """
+    if isinstance(state, str) and state == "memory":
+        return None
+    if not isinstance(state, Path):
+        raise ConfigError(
+            "state is a pathlib.Path, such as Path('state.json'), or 'memory' for a simulation "
+            "that may forget its rounds"
+        )
+    return state
 
 
 def absolute_folder(folder: Path) -> Path:

@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
 
@@ -19,13 +19,13 @@ from privfed.errors import (
 from privfed.he import Integers
 from privfed.keys import SecretKey
 from privfed.secagg import wire
-from privfed.secagg.checks import check_key
+from privfed.secagg.checks import check_key, file_of
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
 from privfed.secagg.quantize import Quantizer
 from privfed.secagg.reading import Bytes, MessageReader, PartMessage
 from privfed.secagg.results import IntegerResult, Kept, MeanResult
-from privfed.secagg.rounds import UNCHAINED, RoundID
+from privfed.secagg.rounds import UNCHAINED, RoundID, check_epochs, check_senders
 from privfed.secagg.schemes import Authentic
 from privfed.secagg.state import Journal
 
@@ -39,24 +39,22 @@ class _Prepared:
 
 
 class _Seen:
-    """What is public of a total whose parts come one by one: senders and transcript."""
+    """What is public of a total whose parts come one by one: its senders, and a digest of it."""
 
     def __init__(self, params: Parameters, of: RoundID) -> None:
         self._params, self._round = params, of
-        self._hash = hashlib.sha256(b"privfed/1/transcript\x00")
+        self._hash = hashlib.sha256(b"privfed/1/total\x00")
         self.senders: tuple[int, ...] = ()
 
     def take(self, message: PartMessage) -> PartMessage:
         """Return the next part, after checking that its senders may be the round's.
 
         Raises:
-            QuorumError: They are too few, not the cohort, or not those of the parts before.
+            QuorumError: They are too few, not the cohort or whole groups, or not those of the
+                parts before.
         """
-        senders, least = tuple(sorted(message.entries)), self._params.min_clients
-        if len(senders) < least:
-            raise QuorumError(f"{len(senders)} parties are in the total, below min_clients={least}")
-        if self._round.cohort is not None and senders != self._round.cohort:
-            raise QuorumError("with masks every party of the cohort must be in the total")
+        senders = tuple(sorted(message.entries))
+        check_senders(self._params, self._round, senders)
         if message.part.index and senders != self.senders:
             raise QuorumError("the parts of the total are over different parties")
         self.senders = senders
@@ -64,12 +62,33 @@ class _Seen:
         return message
 
     @property
-    def transcript(self) -> bytes:
+    def digest(self) -> bytes:
         return self._hash.digest()
 
     @property
     def ids(self) -> tuple[str, ...]:
         return tuple(self._params.roster[place].id for place in self.senders)
+
+
+class _Transcript:
+    """What a round was: all that its senders signed, and the sums that were opened.
+
+    Under a key of the holders, since the server reads it in the next round's headers. Noise, which
+    a server may flip bits of, is no part of it: holders of one mean hold one transcript.
+    """
+
+    def __init__(self, key: SecretKey) -> None:
+        self._hash = hmac.new(key.derive(b"transcript", 32), digestmod=hashlib.sha256)
+
+    def take(self, message: PartMessage, sums: Integers) -> None:
+        self._hash.update(message.prefix.to_bytes())
+        for place in sorted(message.entries):
+            self._hash.update(message.entries[place][0])
+        self._hash.update(np.ascontiguousarray(sums, "<i8").data)
+
+    @property
+    def value(self) -> bytes:
+        return self._hash.digest()
 
 
 class Decryptor:
@@ -78,7 +97,7 @@ class Decryptor:
     Args:
         params: What all parties agreed on.
         key: The parties' shared key.
-        state: File that remembers rounds, transcript and failures across restarts; None keeps
+        state: File that remembers rounds, transcript and failures across restarts; "memory" keeps
             them in memory, for simulation in one process only.
 
     Raises:
@@ -87,7 +106,7 @@ class Decryptor:
     """
 
     def __init__(
-        self, params: Parameters, key: SecretKey, state: Path | Journal | None = None
+        self, params: Parameters, key: SecretKey, state: Path | Literal["memory"] | Journal
     ) -> None:
         check_key(params, key)
         self._params, self._key = params, key
@@ -96,7 +115,7 @@ class Decryptor:
         self._quantizer = Quantizer(params)
         self._prepared: dict[int, list[_Prepared]] = {}  # by round: one per part
         if not isinstance(state, Journal):
-            state = Journal(state, "decryptor", params.fingerprint + key.id)
+            state = Journal(file_of(state), "decryptor", params.fingerprint + key.id)
         self._journal = state
 
     def __repr__(self) -> str:
@@ -137,7 +156,7 @@ class Decryptor:
         Args:
             announcements: What each party's `Encryptor.announce` returned.
             round_id: The round.
-            cohort: With masks, the roster places of the round's parties (None: all).
+            cohort: Where rounds name their parties, their roster places (None: all).
 
         Raises:
             DecodeError: An announcement is truncated or extended, or the bytes are no announcement.
@@ -172,10 +191,11 @@ class Decryptor:
         return seeds
 
     def _reader(self, of: RoundID, kind: wire.Kind) -> MessageReader:
-        seen = bytes.fromhex(self._journal.record.transcript)
-        histories: tuple[bytes, ...] | None = (seen, UNCHAINED) if seen else None
+        histories: tuple[bytes, ...] | None = None
         if kind == wire.Kind.ANNOUNCEMENT:
             histories = (UNCHAINED,)
+        elif self._params.assumed.lies:
+            histories = (bytes.fromhex(self._journal.record.transcript) or UNCHAINED,)
         return MessageReader(self._parts, of, kind, key_id=self._key.id, histories=histories)
 
     def decrypt(
@@ -189,12 +209,12 @@ class Decryptor:
         Args:
             total: What `Aggregator.total` returned, or the parts of `total_blocks`.
             round_id: The round; each is decrypted once, in rising order, even if it fails.
-            cohort: With masks, the roster places of the round's parties (None: all).
+            cohort: Where rounds name their parties, their roster places (None: all).
 
         Raises:
             DecodeError: The total is truncated, extended or no total.
             ContextMismatchError: It belongs to other parameters, key, round, cohort or history.
-            QuorumError: Fewer than `min_clients` distinct parties are in it.
+            QuorumError: Fewer than `min_clients` distinct parties are in it, or not whole groups.
             ReplayError: The round was decrypted already, or a party is in it twice.
             AuthenticationError: A signature is wrong, or the total is not the sum of what the
                 senders signed. Where a linear hash says so, the key was not used, and the round
@@ -207,7 +227,9 @@ class Decryptor:
             mean = np.empty(self._params.layout.size, np.float32)
             weight: int | None = None
             digits, seen = self._params.weight_digits, _Seen(self._params, of)
+            transcript = _Transcript(self._key)
             for message, sums in self._sums(of, total, seen):
+                transcript.take(message, sums)
                 part, clients = message.part, len(seen.senders)
                 if part.index == 0:
                     weight = self._quantizer.total_weight(sums)
@@ -219,10 +241,10 @@ class Decryptor:
                 mean=self._params.layout.unflatten(mean),
                 total_weight=weight,
                 senders=seen.ids,
-                transcript=seen.transcript,
+                transcript=transcript.value,
                 max_error=self._quantizer.max_error(weight, len(seen.senders)),
             )
-            self._journal.finish(Kept(of.number, result))
+            self._journal.finish(Kept(of.number, seen.digest, result))
             return result
 
     def decrypt_sums(
@@ -243,21 +265,22 @@ class Decryptor:
         of = RoundID.of(self._params, round_id, cohort)
         with self._journal.alone():
             flat = np.empty(self._params.layout.size, np.int64)
-            seen = _Seen(self._params, of)
+            seen, transcript = _Seen(self._params, of), _Transcript(self._key)
             for message, sums in self._sums(of, total, seen):
+                transcript.take(message, sums)
                 flat[message.part.start : message.part.stop] = sums
             arrays = self._params.layout.unflatten(flat)
-            result = IntegerResult(arrays, seen.ids, seen.transcript)
-            self._journal.finish(Kept(of.number, result))
+            result = IntegerResult(arrays, seen.ids, transcript.value)
+            self._journal.finish(Kept(of.number, seen.digest, result))
             return result
 
-    def transcript_of(
+    def digest_of(
         self,
         total: bytes | Iterable[bytes],
         round_id: int,
         cohort: Sequence[int] | None = None,
     ) -> bytes:
-        """Return the transcript of a round whose total this is; nothing is decrypted.
+        """Return what stands for the bytes of a round's total; nothing is decrypted.
 
         Arguments and errors are those of `decrypt`, except that any history is accepted.
         """
@@ -268,7 +291,7 @@ class Decryptor:
         seen = _Seen(self._params, of)
         for message in reader.whole([total] if isinstance(total, Bytes) else total):
             seen.take(message)
-        return seen.transcript
+        return seen.digest
 
     def _sums(
         self, of: RoundID, total: bytes | Iterable[bytes], seen: _Seen
@@ -276,11 +299,11 @@ class Decryptor:
         """Yield each part of a total with its integer sums; marks the round as used before."""
         self._journal.check()
         self._journal.check_key()
-        messages, transcript = self._checked(of, total, seen)
+        messages, digest = self._checked(of, total, seen)
         prepared: list[_Prepared] | None = None
         for message, authentic in messages:
             if message.part.index == 0:
-                self._journal.open(of.number, transcript)  # before anything is decrypted
+                self._journal.open(of.number, digest)  # before anything is decrypted
                 prepared = self._prepared.pop(of.number, None)
             ready = prepared[message.part.index] if prepared else None
             sums = self._opened_part(of, message, authentic, ready)
@@ -291,10 +314,10 @@ class Decryptor:
     def _checked(
         self, of: RoundID, total: bytes | Iterable[bytes], seen: _Seen
     ) -> tuple[Iterable[tuple[PartMessage, Authentic]], bytes]:
-        """Return the parts in order, all of whose checks need no decryption; and the transcript.
+        """Return the parts in order, all of whose checks need no decryption; and a digest of all.
 
         Of a whole total all parts are checked before the first one is opened. Of one in parts each
-        is checked before it is opened, and the transcript is not known yet.
+        is checked before it is opened, and the digest is not known yet.
         """
         reader = self._reader(of, wire.Kind.TOTAL)
 
@@ -303,15 +326,18 @@ class Decryptor:
 
         if isinstance(total, Bytes):
             messages = [check(each) for each in reader.whole([total])]
-            return messages, seen.transcript
+            return messages, seen.digest
         return map(check, reader.whole(total)), b""
 
     def _check(self, of: RoundID, message: PartMessage) -> Authentic:
         """Return a part's total, if it is what its senders hashed and none retired the key."""
-        entries = [wire.Entry.read(entry) for entry, _ in message.entries.values()]
-        self._journal.hear(mark for entry in entries for mark in entry.failed)
+        entries = {place: wire.Entry.read(raw) for place, (raw, _) in message.entries.items()}
+        self._journal.hear(mark for entry in entries.values() for mark in entry.failed)
         self._journal.check_key()
-        total = self._parts.authentic(self._opener, of.number, message.part, entries, message.body)
+        # Masks that do not cancel would look like a total that does not decrypt.
+        check_epochs(self._params, {place: entry.epoch for place, entry in entries.items()})
+        signed = list(entries.values())
+        total = self._parts.authentic(self._opener, of.number, message.part, signed, message.body)
         if total is None:
             raise AuthenticationError("the total is not the sum of what its senders signed")
         return total

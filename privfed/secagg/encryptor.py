@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, Literal, NoReturn, Self
 
 from privfed.errors import ConfigError, ReplayError
 from privfed.keys import Identity, SecretKey
 from privfed.secagg import wire
-from privfed.secagg.checks import check_identity, check_key, check_marks
+from privfed.secagg.checks import check_identity, check_key, check_marks, file_of
+from privfed.secagg.epochs import MaskKeys
 from privfed.secagg.masks import Masks
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
@@ -29,8 +30,9 @@ class Encryptor:
         params: What all parties agreed on.
         key: The parties' shared key.
         identity: This party's own keys; its public half is on the roster.
-        state: File that remembers the last round sent, so that a restarted process does not send
-            another update under the same masks; None keeps it in memory, for simulation.
+        state: File that remembers the last round sent and the mask keys, so that a restarted
+            process does not send another update under the same masks; "memory" keeps them in
+            memory, for simulation.
 
     Raises:
         ConfigError: The identity is not on the roster.
@@ -42,7 +44,7 @@ class Encryptor:
         params: Parameters,
         key: SecretKey,
         identity: Identity,
-        state: Path | Journal | None = None,
+        state: Path | Literal["memory"] | Journal,
     ) -> None:
         check_key(params, key)
         self._params, self._key, self._identity = params, key, check_identity(identity)
@@ -50,12 +52,12 @@ class Encryptor:
         self._parts = Parts(params)
         self._sealer = self._parts.scheme.sender(key)
         self._quantizer = Quantizer(params)
-        self._masks = Masks(params, identity) if params.masks else None
         self._pool: list[Zeros] = []  # for any round
         self._bound: dict[RoundID, Zeros] = {}  # masked, or announced, for one round
         if not isinstance(state, Journal):
-            state = Journal(state, "encryptor", params.fingerprint + key.id)
+            state = Journal(file_of(state), "encryptor", params.fingerprint + key.id)
         self._journal = state
+        self._keys = MaskKeys(params, key.id, identity, state) if params.masks else None
 
     def __repr__(self) -> str:
         return f"Encryptor(party={self._identity.public.id}, prepared={self.prepared})"
@@ -74,6 +76,52 @@ class Encryptor:
         self._journal.close()  # from here on nothing takes any of them
         self._pool, self._bound = [], {}
 
+    def start_epoch(self, first_round: int) -> bytes:
+        """Make a fresh mask key, for rounds from `first_round` on.
+
+        Returns:
+            A signed message for those who mask together, whose `enter_epoch` takes all of them.
+
+        Raises:
+            ConfigError: These parameters have no masks, or this is no round.
+            ReplayError: The round was sent already.
+        """
+        with self._journal.alone():
+            return self._masked_only.start(first_round)
+
+    def enter_epoch(self, messages: Iterable[bytes]) -> None:
+        """Agree on mask keys with those whose messages these are; the keys before are gone.
+
+        Args:
+            messages: What `start_epoch` returned at each party of the group; without groups, at
+                each party that is to be in rounds of this epoch. Others are passed over.
+
+        Raises:
+            ConfigError: These parameters have no masks, or this party has not started an epoch.
+            DecodeError: A message is truncated, extended or none of an epoch.
+            ContextMismatchError: It belongs to other parameters, key or first round.
+            AuthenticationError: Its sender did not sign it, or is not on the roster.
+            ReplayError: A party is in it with two keys.
+            QuorumError: A party is missing.
+        """
+        with self._journal.alone():
+            self._masked_only.enter(messages)
+            self._bound = {}  # they lie under the masks before
+
+    @property
+    def _masked_only(self) -> MaskKeys:
+        if self._keys is None:
+            raise ConfigError(
+                f"there are no masks against adversary={self._params.adversary!r}: no epoch is "
+                "needed"
+            )
+        return self._keys
+
+    @property
+    def _epoch(self) -> bytes:
+        """What names the mask keys in this party's headers."""
+        return UNCHAINED if self._keys is None else self._keys.digest
+
     @property
     def prepared(self) -> int:
         """Number of updates for which encryptions of zero lie ready."""
@@ -88,7 +136,7 @@ class Encryptor:
             count: Number of updates.
             round_id: Where the round is known, the first of `count` rounds; then their masks
                 are made too.
-            cohort: With masks, the roster places of those rounds' parties (None: all).
+            cohort: Where rounds name their parties, their roster places (None: all).
 
         Raises:
             ConfigError: The count, the round or the cohort is not valid.
@@ -118,16 +166,20 @@ class Encryptor:
             for part in self._parts.all:
                 prefix = replace(common, kind=wire.Kind.ANNOUNCEMENT, part=part.index)
                 seeds = zeros[part.index].seeds
-                entry = wire.Entry.of(self._sender, seeds, b"").signed(self._identity, prefix)
-                pieces += [prefix.to_bytes(), entry.to_bytes(), seeds]
+                entry = wire.Entry(self._sender, (), self._epoch).over(seeds, b"")
+                signed = entry.signed(self._identity, prefix)
+                pieces += [prefix.to_bytes(), signed.to_bytes(), seeds]
         return b"".join(pieces)
 
     def _bind(self, of: RoundID) -> Zeros:
         """Return the zeros set aside for a round, with masks; sets some aside if there are none."""
         self._journal.check_unsent(of.number)
         if of not in self._bound:
-            self._bound[of] = tuple(self._masked(self._fresh(), of))
+            self._bound[of] = tuple(self._masked(self._fresh(), of, self._masks(of)))
         return self._bound[of]
+
+    def _masks(self, of: RoundID) -> Masks | None:
+        return None if self._keys is None else self._keys.masks(of)
 
     def _fresh(self) -> Iterable[ZeroEncryption]:
         """Return zeros from the pool, or else ones that are made as they are taken."""
@@ -137,20 +189,22 @@ class Encryptor:
         for part in self._parts.all:
             yield self._sealer.prepare(part.sealed)
 
-    def _masked(self, zeros: Iterable[ZeroEncryption], of: RoundID) -> Iterator[ZeroEncryption]:
-        """Yield zeros with the masks of a round added, where the parameters ask for masks."""
+    def _masked(
+        self, zeros: Iterable[ZeroEncryption], of: RoundID, masks: Masks | None
+    ) -> Iterator[ZeroEncryption]:
+        """Yield zeros with the masks of a round added, where there are any."""
         scheme = self._parts.scheme
         for part, zero in zip(self._parts.all, zeros, strict=True):
-            if self._masks is not None:
+            if masks is not None:
                 count, name = scheme.words(part.sealed), self._agreed(of, part.index)
-                zero.keep(self._masks.words(name, of, count, scheme.mask_modulus))
+                zero.keep(masks.words(name, count, scheme.mask_modulus))
             yield zero
 
-    def _tag_masks(self, of: RoundID, part: int) -> list[int]:
-        if self._masks is None or not self._params.tags:
+    def _tag_masks(self, of: RoundID, part: int, masks: Masks | None) -> list[int]:
+        if masks is None or not self._params.tags:
             return [0] * TAGS
         name = b"tags/" + self._agreed(of, part)
-        return [int(word) for word in self._masks.words(name, of, TAGS, TAG_MODULUS)]
+        return [int(word) for word in masks.words(name, TAGS, TAG_MODULUS)]
 
     def _agreed(self, of: RoundID, part: int) -> bytes:
         """Return the bytes of a round and part that masks are bound to.
@@ -178,7 +232,7 @@ class Encryptor:
             round_id: Number of the round; each round is sent once, in rising order.
             previous: Transcript of the previous round, or nothing. Only with it do key holders
                 that were shown different totals of that round notice it in this one.
-            cohort: With masks, the roster places of this round's parties (None: all).
+            cohort: Where rounds name their parties, their roster places (None: all).
             failed: `Decryptor.failed` of this party's other half, for the others to hear.
 
         Raises:
@@ -259,17 +313,20 @@ class Encryptor:
         marks = check_marks(failed)
         of = RoundID.of(self._params, round_id, cohort)
         common = self._prefix(of, check_history(previous))
-        if self._masks is not None:
-            self._masks.check(of)
         with self._journal.alone():
-            self._journal.send(of.number, of.cohort)
-            return self._messages(common, of, update, self._take(of), marks)
+            self._journal.check_unsent(of.number)
+            # The round's mask keys are read before the file says that they are gone.
+            masks, epoch = self._masks(of), self._epoch
+            after = None if self._keys is None else self._keys.after(of.number)
+            self._journal.send(of.number, of.cohort, after)
+            head = wire.Entry(self._sender, marks, epoch)
+            return self._messages(common, of, update, self._take(of, masks), masks, head)
 
-    def _take(self, of: RoundID) -> Iterator[ZeroEncryption]:
+    def _take(self, of: RoundID, masks: Masks | None) -> Iterator[ZeroEncryption]:
         """Return the zeros of a round, and forget those set aside for it under other cohorts."""
         zeros = self._bound.get(of)
         self._bound = {each: kept for each, kept in self._bound.items() if each.number > of.number}
-        return self._masked(self._fresh(), of) if zeros is None else iter(zeros)
+        return self._masked(self._fresh(), of, masks) if zeros is None else iter(zeros)
 
     def _messages(
         self,
@@ -277,17 +334,18 @@ class Encryptor:
         of: RoundID,
         update: Update,
         zeros: Iterator[ZeroEncryption],
-        failed: tuple[bytes, ...],
+        masks: Masks | None,
+        head: wire.Entry,
     ) -> Iterator[bytes]:
         for part, zero in zip(self._parts.all, zeros, strict=True):
             prefix = replace(common, part=part.index)
             values = self._quantizer.integers(update, part.start, part.stop)
-            masks = self._tag_masks(of, part.index)
+            hiding = self._tag_masks(of, part.index, masks)
             tagged = self._parts.tagged(
-                self._key, of.number, part, self._sender, values, update.wide, masks
+                self._key, of.number, part, self._sender, values, update.wide, hiding
             )
             payload = self._sealer.seal(zero, tagged)
-            entry = wire.Entry.of(self._sender, zero.seeds, payload, failed)
+            entry = head.over(zero.seeds, payload)
             hidden = self._parts.hidden_hash(self._sealer, of.number, part, entry, zero, payload)
             entry = replace(entry, linear_hash=hidden).signed(self._identity, prefix)
             yield b"".join((prefix.to_bytes(), entry.to_bytes(), zero.seeds, payload))

@@ -9,7 +9,6 @@ or the new one is in use: a key is on disk before `keyring.json` names it, and i
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError, DecodeError
@@ -25,6 +24,7 @@ from privfed.secagg.checks import absolute_folder, check_params
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.ring_record import FILE, RingRecord
 from privfed.secagg.sealing import open_key, seal_to_roster
+from privfed.secagg.succession import follows, group_ids, without
 from psi.defaults import CERTIFICATE_DAYS
 from psi.network.certificates import FOLDER_PREFIX, new_key
 from psi.storage import (
@@ -188,10 +188,14 @@ class Keyring:
         """
         return SecretKey.load(self._folder / "keys" / f"{self.current}.key", self._passphrase)
 
-    def make(self, params: Parameters) -> dict[str, bytes]:
+    def make(self, params: Parameters, *, regroup: bool = False) -> dict[str, bytes]:
         """Make a key for `params`.
 
         A key in use before is retired, here and where the sealed key is accepted.
+
+        Args:
+            params: What all parties agreed on.
+            regroup: As for `accept`.
 
         Returns:
             The key sealed to each other party, by the party's id.
@@ -199,43 +203,50 @@ class Keyring:
         Raises:
             ConfigError: This party is not on the roster, or the folder is in use or cannot be
                 written.
+            ContextMismatchError: The parameters put this party in another group than before.
         """
         with self._writing() as (record, file):
-            return self._make(record, file, params)
+            return self._make(record, file, params, regroup)
 
     def rotate(self) -> dict[str, bytes]:
         """Make a new key for the same parameters; see `make`."""
         with self._writing() as (record, file):
             return self._make(record, file, self._known(record))
 
-    def revoke(self, party: str) -> tuple[Parameters, dict[str, bytes]]:
+    def revoke(self, party: str, *, regroup: bool = False) -> tuple[Parameters, dict[str, bytes]]:
         """Take a party off the roster, and make a key that it does not get.
 
         Its signatures, the old parameters and the old key are worth nothing to the others once
-        they accept the new key.
+        they accept the new key. Where there are groups, its group leaves with it: sums of the
+        others of its group without it would show its updates in sums before.
 
         Args:
             party: The party's id.
+            regroup: Keep the others of its group, in groups that are cut anew; each party then
+                says so when it accepts (see `accept`).
 
         Returns:
             The new parameters and the sealed keys by party.
 
         Raises:
-            ConfigError: The party is not on the roster, is this one, or too few would be left.
+            ConfigError: The party is not on the roster, is this one or one of its group, or too
+                few would be left.
         """
         with self._writing() as (record, file):
             old = self._known(record)
-            roster = tuple(each for each in old.roster if each.id != party)
-            if len(roster) == len(old.roster):
+            places = [place for place, each in enumerate(old.roster) if each.id == party]
+            if not places:
                 raise ConfigError(f"party {party} is not on the roster")
             if party == self.identity.public.id:
                 raise ConfigError("a party does not revoke itself; another one does it")
-            if len(roster) < old.min_clients:
+            leaving = places if regroup else old.group_of(places[0]) or places
+            params = without(old, leaving, regroup=regroup)
+            if self.identity.public not in params.roster:
                 raise ConfigError(
-                    f"only {len(roster)} parties would be left, below min_clients={old.min_clients}"
+                    "its group leaves with it, and this party is in that group: let another party "
+                    "revoke it, or keep the others with regroup=True"
                 )
-            params = replace(old, roster=roster, max_clients=min(old.max_clients, len(roster)))
-            return params, self._make(record, file, params)
+            return params, self._make(record, file, params, regroup)
 
     def accept(
         self,
@@ -244,6 +255,7 @@ class Keyring:
         maker: PublicIdentity | None = None,
         *,
         changed: bool = False,
+        regroup: bool = False,
     ) -> str:
         """Take a key that another party made, and retire the one it replaces.
 
@@ -258,14 +270,18 @@ class Keyring:
                 allowed, one party could turn masks off; a server could bring back a revoked
                 party with an old sealed key; and two parties that both made a first key could
                 exchange them and go on with different ones.
+            regroup: Take parameters that put this party in another group than before. Sums of the
+                old group and of the new one, compared, may show a single party's update: say so
+                only where the updates to come are of other rows than those before.
 
         Returns:
             The new key's id, in hex.
 
         Raises:
-            ContextMismatchError: It belongs to other parameters or another party; or it was
-                retired, or replaces a retired key; or it is a first key where one is in use.
-                Then it is an old one, or two parties made keys at once.
+            ContextMismatchError: It belongs to other parameters or another party; it puts this
+                party in another group than before; or it was retired, or replaces a retired key;
+                or it is a first key where one is in use. Then it is an old one, or two parties
+                made keys at once.
             AuthenticationError: It was altered, or made by another party than `maker` or by
                 one that was not on the roster before.
             ConfigError: This party is not on the roster.
@@ -274,7 +290,7 @@ class Keyring:
         with self._writing() as (record, file):
             if record.text and made_by not in record.params.roster:
                 raise AuthenticationError("a party outside the roster in use made the sealed key")
-            if not (changed or _follows(record, params)):
+            if record.text and not (changed or follows(record.params, params)):
                 raise ContextMismatchError(
                     "the parameters differ from those in use by more than parties that left: "
                     "compare their fingerprint over a channel that you trust, then accept them as "
@@ -294,13 +310,15 @@ class Keyring:
                     "or two parties made the first key at once; then agree whose all use, and "
                     "accept that one as changed"
                 )
-            self._take(record, file, key, params, replaces.hex())
+            self._take(record, file, key, params, replaces.hex(), regroup=regroup)
         return key.id.hex()
 
-    def _make(self, record: RingRecord, file: Record, params: Parameters) -> dict[str, bytes]:
+    def _make(
+        self, record: RingRecord, file: Record, params: Parameters, regroup: bool = False
+    ) -> dict[str, bytes]:
         key = SecretKey.generate(check_params(params).fingerprint)
         sealed = seal_to_roster(key, params, self.identity, bytes.fromhex(record.current))
-        self._take(record, file, key, params)
+        self._take(record, file, key, params, regroup=regroup)
         return sealed
 
     def _known(self, record: RingRecord) -> Parameters:
@@ -321,13 +339,21 @@ class Keyring:
         key: SecretKey,
         params: Parameters,
         replaces: str = "",
+        *,
+        regroup: bool,
     ) -> None:
         """Replace the key of `record`, in steps after each of which a kill does no harm."""
-        name = key.id.hex()
+        name, group = key.id.hex(), group_ids(params, self.identity.public)
+        if record.group and group and group != record.group and not regroup:
+            raise ContextMismatchError(
+                "the parameters put this party in another group than before: sums of both, "
+                "compared, may show one party's update; keep the groups, or say regroup=True if "
+                "the updates to come are of other rows"
+            )
         self._sweep(record)
         key.save(self._keys / f"{name}.key", self._passphrase, unlocked=self._passphrase is None)
         retired = record.retired | {record.current, replaces} - {"", name}
-        taken = RingRecord(name, params.to_bytes().decode(), retired)
+        taken = RingRecord(name, params.to_bytes().decode(), retired, group or record.group)
         taken.write(file)
         self._sweep(taken)
 
@@ -361,14 +387,3 @@ def _tls_key(folder: Path, passphrase: str | None) -> bytes:
 
 def _put_certificate(folder: Path, certificate: bytes) -> None:
     write_whole(folder / _CERTIFICATE, certificate, mode=0o644, refusal=ConfigError)
-
-
-def _follows(record: RingRecord, params: Parameters) -> bool:
-    """Return whether `params` are the first ones, those in use, or those less some parties."""
-    if not record.text:
-        return True
-    old = record.params
-    roster = tuple(party for party in old.roster if party in params.roster)
-    if len(roster) != len(params.roster):
-        return False
-    return params == replace(old, roster=roster, max_clients=min(old.max_clients, len(roster)))

@@ -1,74 +1,53 @@
-"""Pairwise masks mod t that cancel in the sum of a whole cohort.
+"""Pairwise masks mod t that cancel in the sum of those who mask together: a group, or a cohort.
 
-Bonawitz et al. 2017 (ePrint 2017/281), without its secret sharing: a party that drops out fails
-the round, which is run anew with fresh samples and noise. Masks lie under the encryption, against
-other key holders: up to `colluders` of a cohort, together with the server, learn the sum of one
-round and nothing of one party. Sums of several rounds may be compared: docs/limitations.md.
-Each pair agrees by X25519 under keys that the identities signed; HKDF-SHA256 binds the secret to
-parameters, shared key, round and cohort; AES-256 in counter mode stretches it.
+Bonawitz et al. 2017 (ePrint 2017/281), without its secret sharing: a party that drops out takes
+its group along, which may send the same again. Masks lie under the encryption, against other key
+holders: up to as many as the adversary has, together with the server, learn sums of whole groups
+and nothing of one party. HKDF-SHA256 binds a pair's key of the round (`epochs`) to parameters,
+shared key, round, part and cohort; AES-256 in counter mode stretches it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from privfed.errors import ConfigError
 from privfed.he import Words
-from privfed.keys import Identity, derive
-from privfed.secagg.parameters import Parameters
-from privfed.secagg.rounds import RoundID
+from privfed.keys import derive
 
 _CHUNK_WORDS = 1 << 15
 _BLOCK_BYTES = 16
 
 
+@dataclass(frozen=True)
 class Masks:
-    """One party's side of the pairwise masks. Holds one shared secret per party."""
+    """One party's pairwise masks of one round.
 
-    def __init__(self, params: Parameters, identity: Identity) -> None:
-        self._params, self._identity = params, identity
-        self._me = params.index_of(identity.public)
-        self._agreed: dict[int, bytes] = {}
+    Attributes:
+        me: This party's place on the roster.
+        keys: The round's key with each party that it masks with, by roster place.
+    """
 
-    def _secret(self, peer: int) -> bytes:
-        if peer not in self._agreed:
-            self._agreed[peer] = self._identity.agree(self._params.roster[peer])
-        return self._agreed[peer]
+    me: int
+    keys: Mapping[int, bytes] = field(repr=False)
 
-    def check(self, of: RoundID) -> tuple[int, ...]:
-        """Return the cohort's places.
-
-        Raises:
-            ConfigError: This party is not in it.
-        """
-        if of.cohort is None or self._me not in of.cohort:
-            raise ConfigError("this party is not in the round's cohort")
-        return of.cohort
-
-    def words(self, prefix: bytes, of: RoundID, count: int, modulus: int) -> Words:
-        """Return this party's mask for one part of one round: `count` words below `modulus`.
+    def words(self, prefix: bytes, count: int, modulus: int) -> Words:
+        """Return this party's mask for one part of the round: `count` words below `modulus`.
 
         Args:
             prefix: Bytes that all parties of the round agree on (parameters, key, round, part).
-            of: The round, in whose cohort this party must be.
             count: Number of words.
-            modulus: t, at most 2^63; the words of a whole cohort sum to 0 mod t.
-
-        Raises:
-            ConfigError: This party is not in the cohort.
+            modulus: t, at most 2^63; the words of those who mask together sum to 0 mod t.
         """
-        places = self.check(of)
         total = np.zeros(count, np.uint64)
         wraps = not modulus & (modulus - 1)  # 2^64 is a multiple of it: reduced once, at the end
-        for peer in places:
-            if peer == self._me:
-                continue
-            key = derive(self._secret(peer), b"mask/" + prefix, 32)
+        for peer, secret in self.keys.items():
+            key = derive(secret, b"mask/" + prefix, 32)
             start = 0
             for words in _uniform(key, count, modulus):
                 part = total[start : start + len(words)]
-                if self._me < peer:
+                if self.me < peer:
                     part += words
                 elif wraps:
                     part -= words

@@ -18,11 +18,12 @@ from privfed.errors import (
     PrivFedError,
 )
 from privfed.keys import PublicIdentity
+from privfed.secagg.adversary import HONEST_SERVER, Adversary, default_adversary
+from privfed.secagg.groups import Places, check_sizes, even_sizes, places_of, whole_sizes
 from privfed.secagg.layout import Layout
 
 SCHEMES = ("packed", "slots", "ckks", "reference")
-VERSION = 3  # of the canonical text; 1 had no `honest_server`, 2 no `cover_c0`
-MASKS_FROM_CLIENTS = 3
+VERSION = 4  # of the canonical text; 3 had `honest_server` in the place of `adversary`
 MAX_WEIGHT = 2**40
 MAX_ROSTER = 4096
 MAX_BYTES = 1 << 24
@@ -42,33 +43,36 @@ class Parameters:
         clip_range: Largest magnitude of one value, 1e-20 to 1e20.
         bits: Precision of one value, 6 to 32: the grid has 2^(bits-1) - 1 steps in the range.
         max_clients: Most parties in one round, 2 to 1024.
-        min_clients: Fewest parties in one round, at least 2 and at least `colluders` + 2.
+        min_clients: Fewest parties in one round, at least 2, and 2 more than those that may help
+            the server; None: as few as may be, or the smallest group.
         max_weight: Largest weight W of a party, which the server does not learn; None: no weights.
         scheme: "packed", "slots", "ckks", "reference" (in the clear), or "auto": packed where
             SEAL's byte layout is the known one, else slots. Afterwards the attribute names the
             chosen one.
+        adversary: Against whom the job is to hold: "honest-server", "lying-server", or
+            "lying-server+N" with N parties that help it; None: a server that lies, from three
+            clients up with one party. It sets masks, groups, quorum and chain; see
+            docs/threat-model.md. "ckks" and "reference" need an honest server.
         roster: Who may send; at least `max_clients` parties.
+        group_sizes: Parties in each group, in the roster's order. A round is over whole groups:
+            who is missing takes the group along. None: as many as there can be, none for an
+            honest server or `noise_shares`.
+        noise_shares: Whether updates are integers that carry shares of noise (`privfed.dp`),
+            which protects whatever rounds are compared. Then any parties make a round; with
+            masks, which they cancel together, all name the same ones before.
+        aggregators: Whose partial sums are taken, where servers make a tree.
         out_of_range: "refuse" values past the range, or "clip" them.
-        pairwise_masks: Masks under the encryption; None: from three clients up, and wherever
-            `download` is "summed", under "packed" and "slots". With masks a round needs all of
-            its cohort.
         download: "seeds" lets a decryptor rebuild c1 from what each client signed ("packed"
             only); "summed" sends the sum of c1, under a linear hash, and is less work to
             decrypt; None: what is fewer bytes, under "packed" seeds up to 464 clients.
         cover_c0: Whether the linear hash covers all of a ciphertext, so that a server which
             lies gets no answer from the key at all. "slots" always does; `download="summed"`
             offers it, for totals that are not cut; None: there if uploads cut fewer than 6 bits.
-        colluders: Parties t that may work together with the server. With 0, a server and one
-            party may ask another into a cohort of two, and learn its update in spite of masks.
-            This counts within one round; docs/limitations.md says what several show together.
         tolerance: Largest error of the mean that is accepted, as a share of `clip_range`.
-        honest_server: Whether all parties trust the server to follow the protocol. "ckks"
-            needs it: nothing authenticates its sums, and from an average that comes back to
-            the server the secret key can be computed.
 
     Raises:
-        ConfigError: A setting is out of its range, or needs `honest_server` and is without it;
-            says what to change.
+        ConfigError: A setting is out of its range, or does not fit the adversary; says what to
+            change.
         CapacityError: The scheme cannot hold such sums.
     """
 
@@ -77,16 +81,17 @@ class Parameters:
     clip_range: float
     bits: int
     max_clients: int
-    min_clients: int
     max_weight: int | None
     roster: tuple[PublicIdentity, ...]
+    min_clients: int | None = None
     scheme: str = "auto"
+    adversary: str | None = None
+    group_sizes: tuple[int, ...] | None = None
+    noise_shares: bool = False
+    aggregators: tuple[PublicIdentity, ...] = ()
     out_of_range: str = "refuse"
-    pairwise_masks: bool | None = None
     download: str | None = None
-    colluders: int = 0
     tolerance: float = 0.05
-    honest_server: bool = False
     cover_c0: bool | None = None
 
     def __post_init__(self) -> None:
@@ -105,13 +110,6 @@ class Parameters:
             raise ConfigError(f"download must be seeds or summed, not {self.download!r}")
         if self.download == "seeds" and self.scheme in ("slots", "ckks"):
             raise ConfigError(f"download='seeds' needs scheme='packed', not {self.scheme!r}")
-        if self.scheme == "ckks" and not self.honest_server:
-            raise ConfigError(
-                "scheme='ckks' lets a server that lies learn the secret key: use scheme='packed' "
-                "or 'slots', or set honest_server=True if all parties trust the server"
-            )
-        if self.pairwise_masks and self.scheme == "ckks":
-            raise ConfigError("masks need exact sums: use scheme='packed' or 'slots'")
         if not 0 < self.tolerance <= 1:
             raise ConfigError(f"tolerance must be above 0 and at most 1, not {self.tolerance}")
         if self.max_weight is not None and not 1 <= self.max_weight <= MAX_WEIGHT:
@@ -124,35 +122,36 @@ class Parameters:
     def _normalise(self) -> None:
         """Convert every setting to its one type, so that equal parameters are equal bytes."""
         try:
-            for name in ("bits", "max_clients", "min_clients", "colluders"):
-                object.__setattr__(self, name, operator.index(getattr(self, name)))
-            if self.max_weight is not None:
-                object.__setattr__(self, "max_weight", operator.index(self.max_weight))
+            for name in ("bits", "max_clients", "min_clients", "max_weight"):
+                if getattr(self, name) is not None or name in ("bits", "max_clients"):
+                    object.__setattr__(self, name, operator.index(getattr(self, name)))
             for name in ("clip_range", "tolerance"):
                 object.__setattr__(self, name, float(getattr(self, name)))
         except (TypeError, ValueError, OverflowError):
             raise ConfigError(
-                "bits, clients, colluders and max_weight are whole numbers, clip_range and "
-                "tolerance numbers"
+                "bits, clients and max_weight are whole numbers, clip_range and tolerance numbers"
             ) from None
-        for name in ("pairwise_masks", "cover_c0"):
-            if not isinstance(getattr(self, name), bool | None):
-                raise ConfigError(f"{name} must be True, False or None")
-        if not isinstance(self.honest_server, bool):
-            raise ConfigError("honest_server must be True or False")
+        if not isinstance(self.cover_c0, bool | None):
+            raise ConfigError("cover_c0 must be True, False or None")
+        if self.group_sizes is not None:
+            object.__setattr__(self, "group_sizes", whole_sizes(self.group_sizes))
+        if not isinstance(self.noise_shares, bool):
+            raise ConfigError("noise_shares must be True or False")
         if not isinstance(self.layout, Layout):
             raise ConfigError("layout is a Layout: Layout.of(model.state_dict()) makes one")
-        for name in ("scheme", "out_of_range", "download"):
+        for name in ("scheme", "out_of_range", "download", "adversary"):
             if not isinstance(getattr(self, name), str | None):
                 raise ConfigError(f"{name} must be text")
-        if isinstance(self.roster, str | bytes) or not isinstance(self.roster, Iterable):
-            raise ConfigError("the roster is the parties' PublicIdentity objects, in one order")
-        object.__setattr__(self, "roster", tuple(self.roster))
-        if not all(isinstance(party, PublicIdentity) for party in self.roster):
-            raise ConfigError(
-                "the roster is the parties' PublicIdentity objects: from_bytes() reads one, and a "
-                "party's own Identity has it as .public"
-            )
+        for name in ("roster", "aggregators"):
+            parties = getattr(self, name)
+            if isinstance(parties, str | bytes) or not isinstance(parties, Iterable):
+                raise ConfigError(f"{name} is PublicIdentity objects, in one order")
+            object.__setattr__(self, name, tuple(parties))
+            if not all(isinstance(party, PublicIdentity) for party in getattr(self, name)):
+                raise ConfigError(
+                    f"{name} is PublicIdentity objects: from_bytes() reads one, and a party's own "
+                    "Identity has it as .public"
+                )
 
     def _chosen(self) -> str:
         """Return what "auto" stands for."""
@@ -182,21 +181,75 @@ class Parameters:
             )
 
     def _check_parties(self) -> None:
-        if self.colluders < 0:
-            raise ConfigError(f"colluders must not be negative, not {self.colluders}")
-        least = max(2, self.colluders + 2)
-        if not least <= self.min_clients <= self.max_clients:
-            raise ConfigError(
-                f"min_clients must be {least} to max_clients={self.max_clients}, "
-                f"not {self.min_clients}: a sum over fewer shows one party's update"
-            )
         if not self.max_clients <= len(self.roster) <= MAX_ROSTER:
             raise ConfigError(
                 f"the roster has {len(self.roster)} parties; give max_clients={self.max_clients} "
                 f"to {MAX_ROSTER}"
             )
-        if len({party.verify_key for party in self.roster}) != len(self.roster):
-            raise ConfigError("a party is on the roster twice")
+        for name in ("roster", "aggregators"):
+            parties = getattr(self, name)
+            if len({party.verify_key for party in parties}) != len(parties):
+                raise ConfigError(f"a party is in {name} twice")
+        self._group()
+        least = self.assumed.least_together
+        if self.min_clients is None:
+            object.__setattr__(self, "min_clients", min(self.group_sizes or (least,)))
+        if not least <= self.quorum <= self.max_clients:
+            raise ConfigError(
+                f"min_clients must be {least} to max_clients={self.max_clients}, "
+                f"not {self.min_clients}: a sum over fewer shows one party's update"
+            )
+
+    def _group(self) -> None:
+        """Choose the adversary and the groups, where they are not given, and check them."""
+        if self.adversary is None:
+            object.__setattr__(self, "adversary", default_adversary(self.max_clients))
+        least = self.assumed.least_together
+        if self.scheme in ("ckks", "reference") and self.assumed.lies:
+            why = "lets a server that lies learn the secret key"
+            if self.scheme == "reference":
+                why = "hides nothing from the server"
+            raise ConfigError(
+                f"scheme={self.scheme!r} {why}: use scheme='packed' or 'slots', or set "
+                f"adversary={HONEST_SERVER!r} if all parties trust the server"
+            )
+        if self.noise_shares or not self.assumed.lies:
+            if self.group_sizes:
+                raise ConfigError(
+                    "there are no groups for an honest server or with noise shares: leave "
+                    "group_sizes out"
+                )
+            object.__setattr__(self, "group_sizes", ())
+            return
+        parties, sizes = len(self.roster), self.group_sizes
+        if sizes is None:
+            sizes = even_sizes(parties, least)
+        check_sizes(sizes, parties, least)
+        object.__setattr__(self, "group_sizes", sizes)
+
+    @cached_property
+    def assumed(self) -> Adversary:
+        """What the adversary may do."""
+        return Adversary.of(self.adversary or default_adversary(self.max_clients))
+
+    @cached_property
+    def groups(self) -> tuple[Places, ...]:
+        """Roster places of each group; none where any parties make a round."""
+        return places_of(self.group_sizes or ())
+
+    @property
+    def quorum(self) -> int:
+        """Fewest parties in one round: `min_clients`, which is never None afterwards."""
+        return self.min_clients or self.assumed.least_together
+
+    def group_of(self, place: int) -> Places:
+        """Return the group of a roster place; nothing where there are no groups."""
+        return next((group for group in self.groups if place in group), ())
+
+    @property
+    def names_cohorts(self) -> bool:
+        """Whether a round's parties are named before: their masks cancel over all of them."""
+        return self.masks and self.noise_shares
 
     @cached_property
     def packing(self) -> he.Packing:
@@ -237,11 +290,7 @@ class Parameters:
     @property
     def masks(self) -> bool:
         """Whether parties add pairwise masks under the encryption."""
-        if self.pairwise_masks is not None:
-            return self.pairwise_masks
-        if self.scheme not in ("packed", "slots"):
-            return False
-        return self.max_clients >= MASKS_FROM_CLIENTS or self.download_mode == "summed"
+        return self.assumed.colluders > 0
 
     @property
     def step(self) -> float:
@@ -265,7 +314,8 @@ class Parameters:
             [[name, list(shape)] for name, shape in self.layout.entries],
             list(self.layout.skipped),
         ]
-        described["roster"] = [party.to_bytes().hex() for party in self.roster]
+        for name in ("roster", "aggregators"):
+            described[name] = [party.to_bytes().hex() for party in getattr(self, name)]
         described["version"] = VERSION
         text = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return text.encode()
@@ -292,10 +342,11 @@ class Parameters:
                 )
             entries, skipped = described.pop("layout")
             layout = Layout(tuple((name, tuple(shape)) for name, shape in entries), tuple(skipped))
-            roster = tuple(
-                PublicIdentity.from_bytes(bytes.fromhex(party)) for party in described.pop("roster")
-            )
-            parameters = cls(layout=layout, roster=roster, **described)
+            for name in ("roster", "aggregators"):
+                described[name] = tuple(
+                    PublicIdentity.from_bytes(bytes.fromhex(party)) for party in described[name]
+                )
+            parameters = cls(layout=layout, **described)
             same = parameters.to_bytes() == data
         except DecodeError:
             raise

@@ -142,7 +142,8 @@ class Parts:
             wire.Kind.TOTAL: self.scheme.total_bytes,
         }
         body = bodies[kind](part.sealed) if kind in bodies else 0
-        return wire.PREFIX_BYTES + count + senders * each + body
+        end = wire.PARTIAL_END_BYTES * (kind == wire.Kind.PARTIAL)
+        return wire.PREFIX_BYTES + count + senders * each + body + end
 
 
 def _name(round_id: int, part: UpdatePart) -> bytes:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, Literal, NoReturn, Self
 
 from privfed.errors import ConfigError, ReplayError
 from privfed.keys import Identity, SecretKey
-from privfed.secagg.checks import absolute_folder, check_identity, check_key
+from privfed.secagg.checks import absolute_folder, check_identity, check_key, file_of
 from privfed.secagg.decryptor import Decryptor
 from privfed.secagg.encryptor import Encryptor
 from privfed.secagg.keyring import Keyring
@@ -21,10 +21,13 @@ _STATE = "rounds.json"
 class Party:
     """One company in a job: its rounds, one after another, also over several processes.
 
-    A round: `encrypt` an update and send the bytes; `open` the total that comes back. Rounds
-    are numbered by themselves, and each names the transcript of the last one that was opened, so
-    that parties which saw different totals notice in the next. A total is decrypted once, ever;
-    its result is kept, so that another process that asks for the same round gets it again.
+    A round: `encrypt` an update and send the bytes; `open` the total that comes back, and train
+    on its mean, not on what anybody else says it was. Rounds are numbered by themselves, and,
+    unless the server is trusted, each names the transcript of the last one that was opened, so
+    that parties which saw different totals notice in the next; who missed a round opens its total
+    late. A total is decrypted once, ever; its result is kept, so that another process that asks
+    for the same round gets it again. Where there are masks, mask keys are exchanged before the
+    first round: `start_epoch`, `enter_epoch`.
 
     Safe under threads; a context manager. A fork or a pickled copy is refused: two copies would
     use one round twice.
@@ -34,9 +37,9 @@ class Party:
         key: The parties' shared key.
         identity: This party's own keys; its public half is on the roster.
         state: Folder of this party's for what must survive the process: rounds sent and opened,
-            the transcript, failures, and the last result, in the clear, all of mode 0600. Made
-            where it does not exist, locked while in use. None keeps everything in memory, for
-            simulation in one process only.
+            the transcript, failures, mask keys (sealed), and the last result, in the clear, all of
+            mode 0600. Made where it does not exist, locked while in use. "memory" keeps all of it
+            in memory, for simulation in one process only.
 
     Attributes:
         params: What all parties agreed on.
@@ -53,15 +56,16 @@ class Party:
         params: Parameters,
         key: SecretKey,
         identity: Identity,
-        state: Path | None = None,
+        state: Path | Literal["memory"],
     ) -> None:
         check_key(params, key)
         self.params = params
         self.place = params.index_of(check_identity(identity).public)
-        if state is not None:
-            _make(absolute_folder(state))
+        folder = file_of(state)
+        if folder is not None:
+            _make(absolute_folder(folder))
         owner = params.fingerprint + key.id + identity.public.verify_key
-        file = None if state is None else state / _STATE
+        file = None if folder is None else folder / _STATE
         self._journal = Journal(file, "party", owner, keeps=True)
         try:
             self._encryptor = Encryptor(params, key, identity, self._journal)
@@ -119,6 +123,22 @@ class Party:
     def transcript(self) -> bytes:
         """The 32-byte transcript of the last round that was opened; empty before that."""
         return bytes.fromhex(self._journal.record.transcript)
+
+    def start_epoch(self, first_round: int | None = None) -> bytes:
+        """Make a fresh mask key; see `Encryptor.start_epoch`.
+
+        Args:
+            first_round: The first round that it is for, the same at all; None: the next one.
+
+        Returns:
+            A signed message for those who mask together.
+        """
+        with self._journal.alone():
+            return self._encryptor.start_epoch(self._next(first_round))
+
+    def enter_epoch(self, messages: Iterable[bytes]) -> None:
+        """Agree on mask keys with those whose messages these are; see `Encryptor.enter_epoch`."""
+        self._encryptor.enter_epoch(messages)
 
     def prepare(self, count: int = 1) -> None:
         """Make the encryptions of zero for `count` more updates ahead of time.
@@ -181,7 +201,6 @@ class Party:
         weight: int | None = None,
         round_id: int | None = None,
         cohort: Sequence[int] | None = None,
-        chained: bool = True,
     ) -> bytes:
         """Return one update as bytes for the server.
 
@@ -191,9 +210,7 @@ class Party:
                 it takes part without counting, and only it knows.
             round_id: The round; None: the one after the last that was sent or opened. After a
                 round that some parties missed, all name the next one.
-            cohort: With masks, the roster places of the round's parties (None: all).
-            chained: Whether the upload names the last transcript: all parties of a round must do
-                so, or none. Unchained, a party that missed a round can take part again.
+            cohort: Where rounds name their parties, their roster places (None: all).
 
         Raises:
             ConfigError: Arrays, weight, round or cohort do not fit the parameters, or a value is
@@ -206,7 +223,7 @@ class Party:
                 arrays,
                 weight=weight,
                 round_id=self._next(round_id),
-                previous=self._previous(chained),
+                previous=self._previous,
                 cohort=cohort,
                 failed=self._decryptor.failed,
             )
@@ -217,7 +234,6 @@ class Party:
         *,
         round_id: int | None = None,
         cohort: Sequence[int] | None = None,
-        chained: bool = True,
     ) -> bytes:
         """Return an update of integers, to be summed as they are; see `Encryptor`.
 
@@ -227,7 +243,7 @@ class Party:
             return self._encryptor.encrypt_integers(
                 arrays,
                 round_id=self._next(round_id),
-                previous=self._previous(chained),
+                previous=self._previous,
                 cohort=cohort,
                 failed=self._decryptor.failed,
             )
@@ -244,13 +260,13 @@ class Party:
         Args:
             total: What `Aggregator.total` returned, or the parts of `total_blocks`.
             round_id: The round; None: the last one that this party sent.
-            cohort: With masks, the roster places of the round's parties; None: those that this
+            cohort: Where rounds name their parties, their roster places; None: those that this
                 party sent under, or all.
 
         Raises:
             DecodeError: The total is truncated, extended or no total.
             ContextMismatchError: It belongs to other parameters, key, round, cohort or history.
-            QuorumError: Fewer than `min_clients` distinct parties are in it.
+            QuorumError: Fewer than `min_clients` distinct parties are in it, or not whole groups.
             ReplayError: Another total of the round was opened already, or a party is in it twice.
             AuthenticationError: It is not the sum of what the senders signed; or that happened so
                 often that the key is retired.
@@ -309,10 +325,10 @@ class Party:
     def _next(self, round_id: int | None) -> int:
         return self.round_id + 1 if round_id is None else round_id
 
-    def _previous(self, chained: bool) -> bytes:
-        if not isinstance(chained, bool):
-            raise ConfigError("chained must be True or False")
-        return self.transcript if chained else b""
+    @property
+    def _previous(self) -> bytes:
+        """The transcript to name; none where the server is trusted to send all the same."""
+        return self.transcript if self.params.assumed.lies else b""
 
     def _sent(
         self, round_id: int | None, cohort: Sequence[int] | None
@@ -336,8 +352,7 @@ class Party:
         kept: Kept | None = self._journal.kept(self.params.layout)
         if kept is None or kept.round_id != number:
             return None
-        before = self._decryptor.transcript_of(total, number, cohort)
-        if before != kept.result.transcript:
+        if self._decryptor.digest_of(total, number, cohort) != kept.total:
             raise ReplayError(f"another total of round {number} was opened: each is opened once")
         return kept.result
 

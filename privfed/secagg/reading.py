@@ -23,7 +23,7 @@ _CALLED = {
     wire.Kind.REQUEST: "a request for replies, for the senders of a total",
     wire.Kind.REPLY: "a reply to a request, for the opener of a total",
     wire.Kind.RESULT: "a result that another party opened",
-    wire.Kind.EPOCH: "a party's key for an epoch",
+    wire.Kind.EPOCH: "a message of an epoch, for enter_epoch()",
 }
 
 
@@ -142,6 +142,9 @@ class MessageReader:
             if not 1 <= count <= self._parts.params.max_clients:
                 raise DecodeError("a sum over no parties, or over more than max_clients")
         message, _ = _split(data, self._parts.message_bytes(part, self._kind, count))
+        inner = message
+        if self._kind == wire.Kind.PARTIAL:
+            inner = wire.verify_partial(message, self._parts.params.aggregators)
         carried = self._parts.carried_seed_bytes(part, self._kind)
         entries: Entries = {}
         for _ in range(count):
@@ -153,7 +156,7 @@ class MessageReader:
             if entry.sender in entries:
                 raise ReplayError("a sender is in the sum twice")
             entries[entry.sender] = (bytes(raw), bytes(seeds))
-        body = after[: len(after) - (len(data) - len(message))]
+        body = after[: len(after) - (len(data) - len(inner))]
         if self._alone and wire.digest(body) != entry.payload_hash:
             raise AuthenticationError("a signature does not verify")
         return PartMessage(part, prefix, entries, body, message)

@@ -13,8 +13,9 @@ from privfed.errors import DecodeError
 from privfed.secagg.layout import Layout
 from psi.storage import json_bytes, json_read
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _DIGEST_BYTES = 32
+_Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,11 @@ class IntegerResult:
 class _About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a kept result is, beside its values; a mean has a largest error."""
 
-    version: Literal[1]
+    version: Literal[2]
     round: Annotated[int, msgspec.Meta(ge=0)]
+    total: _Digest
     senders: tuple[str, ...]
-    transcript: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    transcript: _Digest
     total_weight: Annotated[int, msgspec.Meta(ge=0)] | None = None
     max_error: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
@@ -68,16 +70,24 @@ class Kept:
 
     Attributes:
         round_id: The round.
+        total: Digest of the total's bytes, which covers parameters, key and round.
         result: What it gave.
     """
 
     round_id: int
+    total: bytes
     result: MeanResult | IntegerResult
 
     def to_bytes(self) -> bytes:
         """Return the file that is kept: numpy's zip of the values and their description, hashed."""
         arrays = self.result.mean if isinstance(self.result, MeanResult) else self.result.sums
-        about = _About(_VERSION, self.round_id, self.result.senders, self.result.transcript.hex())
+        about = _About(
+            _VERSION,
+            self.round_id,
+            self.total.hex(),
+            self.result.senders,
+            self.result.transcript.hex(),
+        )
         if isinstance(self.result, MeanResult):
             about = msgspec.structs.replace(
                 about, total_weight=self.result.total_weight, max_error=self.result.max_error
@@ -114,6 +124,6 @@ class Kept:
                 result = IntegerResult(arrays, about.senders, transcript)
             else:
                 raise ValueError
-            return cls(about.round, result)
+            return cls(about.round, bytes.fromhex(about.total), result)
         except (ValueError, KeyError, TypeError):
             raise DecodeError("the kept result of a round is damaged") from None

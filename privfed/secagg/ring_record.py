@@ -16,17 +16,18 @@ from psi.storage import Record, json_bytes, json_read, read_whole
 
 FILE = "keyring.json"
 _EARLIER = ("params.json", "current", "retired")  # what privfed wrote before this file
-_VERSION: Literal[1] = 1
+_VERSION: Literal[2] = 2
 _ID = "[0-9a-f]{32}"
 
 
 class _Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file."""
 
-    version: Literal[1]
+    version: Literal[1, 2]  # 1 had no group
     current: Annotated[str, msgspec.Meta(pattern=rf"^({_ID})?\Z")]
     params: Annotated[str, msgspec.Meta(pattern=r"^[\x00-\x7f]*\Z")]
     retired: list[Annotated[str, msgspec.Meta(pattern=rf"^{_ID}\Z")]]
+    group: list[Annotated[str, msgspec.Meta(pattern=rf"^{_ID}\Z")]] = []
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,14 @@ class RingRecord:
         current: Id of the key in use, in hex; empty before the first.
         text: Canonical text of the key's parameters; empty before the first.
         retired: Ids of keys that are never used again, in hex.
+        group: Ids of the parties with which this identity's updates were last summed, in hex;
+            empty before it was in a group.
     """
 
     current: str = ""
     text: str = ""
     retired: frozenset[str] = frozenset()
+    group: frozenset[str] = frozenset()
 
     @property
     def params(self) -> Parameters:
@@ -65,7 +69,7 @@ class RingRecord:
                 raise ValueError
         except ValueError:
             raise ConfigError(f"{path} is no keyring's record; put it back from a backup") from None
-        return cls(found.current, found.params, frozenset(found.retired))
+        return cls(found.current, found.params, frozenset(found.retired), frozenset(found.group))
 
     @classmethod
     def _first(cls, folder: Path) -> "RingRecord":
@@ -83,5 +87,7 @@ class RingRecord:
         Raises:
             ConfigError: It cannot be written; the one before still stands.
         """
-        described = _Described(_VERSION, self.current, self.text, sorted(self.retired))
+        described = _Described(
+            _VERSION, self.current, self.text, sorted(self.retired), sorted(self.group)
+        )
         file.write(json_bytes(described, indent=1).decode())

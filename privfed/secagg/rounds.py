@@ -1,12 +1,13 @@
 """One round as all of its parties agree on it: its number, and whose uploads make it."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from privfed.errors import ConfigError
+from privfed.errors import ConfigError, ContextMismatchError, QuorumError
+from privfed.secagg.groups import check_whole
 from privfed.secagg.parameters import Parameters
 
 HASH_BYTES = 32
@@ -20,7 +21,8 @@ class RoundID:
 
     Attributes:
         number: 0 to 2^64 - 1.
-        cohort: With masks, the sorted roster places that must all be in; None: anybody may be.
+        cohort: Where rounds name their parties, the sorted roster places that must all be in;
+            else None: whole groups, or anybody.
         cohort_hash: 32 bytes for that cohort; zeros for None.
     """
 
@@ -35,13 +37,18 @@ class RoundID:
         Args:
             params: What all parties agreed on.
             number: The round's number.
-            cohort: With masks, the roster places of its parties (None: all); else None.
+            cohort: Where rounds name their parties (`Parameters.names_cohorts`), their roster
+                places (None: all); else None.
 
         Raises:
             ConfigError: The number or the cohort is not valid.
         """
         number = check_number(number)
-        if not params.masks:
+        if not params.names_cohorts:
+            if cohort is not None:
+                raise ConfigError(
+                    "who may be in a round follows from the parameters: leave the cohort out"
+                )
             return cls(number, None, bytes(HASH_BYTES))
         places = _places(params, cohort)
         digest = hashlib.sha256(b"privfed/1/cohort\x00" + np.array(places, "<u2").tobytes())
@@ -87,12 +94,40 @@ def _places(params: Parameters, cohort: Sequence[int] | None) -> tuple[int, ...]
         chosen = tuple(sorted({int(place) for place in cohort}))
     if not all(0 <= place < len(params.roster) for place in chosen):
         raise ConfigError("the cohort names a place that is not on the roster")
-    if not params.min_clients <= len(chosen) <= params.max_clients:
+    if not params.quorum <= len(chosen) <= params.max_clients:
         raise ConfigError(
             f"a cohort of {len(chosen)} parties: with masks, name the min_clients="
-            f"{params.min_clients} to max_clients={params.max_clients} parties of the round"
+            f"{params.quorum} to max_clients={params.max_clients} parties of the round"
         )
     return chosen
+
+
+def check_senders(params: Parameters, of: RoundID, senders: Collection[int]) -> None:
+    """Refuse a total over these roster places, if it is not one that may be seen.
+
+    Raises:
+        QuorumError: They are too few, not the round's cohort, or not whole groups.
+    """
+    if len(senders) < params.quorum:
+        raise QuorumError(
+            f"{len(senders)} parties are in the total, below min_clients={params.quorum}"
+        )
+    if of.cohort is not None and set(senders) != set(of.cohort):
+        raise QuorumError("with masks every party of the cohort must be in the total")
+    check_whole(params.groups, senders)
+
+
+def check_epochs(params: Parameters, epochs: Mapping[int, bytes]) -> None:
+    """Refuse parties whose masks do not cancel: by roster place, the epoch that each is in.
+
+    Raises:
+        ContextMismatchError: Two that mask together are in different ones.
+    """
+    for together in params.groups or (tuple(epochs),):
+        if len({epochs[place] for place in together if place in epochs}) > 1:
+            raise ContextMismatchError(
+                "parties that mask together are in different epochs: let them start one anew"
+            )
 
 
 def _all_whole(values: object) -> bool:

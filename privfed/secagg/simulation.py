@@ -61,6 +61,7 @@ class Simulation:
         key: The parties' shared key.
         encryptors: One per party, in the roster's order.
         decryptor: That of the one party that opens totals.
+        epoch_bytes: Bytes of the messages by which all parties agree on mask keys, once a job.
 
     Raises:
         ConfigError: The identities are not those of the roster.
@@ -80,11 +81,22 @@ class Simulation:
             raise ConfigError("the identities are not those of the roster, in its order")
         self.params = params
         self.key = SecretKey.generate(params.fingerprint) if key is None else key
-        self.encryptors = tuple(Encryptor(params, self.key, each) for each in parties)
-        self.decryptor = Decryptor(params, self.key)
+        self.encryptors = tuple(Encryptor(params, self.key, each, "memory") for each in parties)
+        self.decryptor = Decryptor(params, self.key, "memory")
+        self.epoch_bytes = 0
+        if params.masks:
+            self._enter_epoch()
         self._public = Parameters.from_bytes(params.to_bytes())
         self._clock = clock
         self._transcript, self._ahead = b"", dict[str, float]()
+
+    def _enter_epoch(self) -> None:
+        """Exchange mask keys, as parties do before their first round."""
+        messages = [each.start_epoch(0) for each in self.encryptors]
+        self.epoch_bytes = sum(map(len, messages))
+        for place, each in enumerate(self.encryptors):
+            group = self.params.group_of(place) or range(len(messages))
+            each.enter_epoch([messages[other] for other in group])
 
     def prepare(self, round_id: int, cohort: Sequence[int] | None = None) -> None:
         """Make ahead what a round needs at every party of it: zeros, masks and announcements.
@@ -98,6 +110,7 @@ class Simulation:
             ReplayError: The round was run already.
         """
         places = range(len(self.encryptors)) if cohort is None else self._among(cohort)
+        cohort = places if self.params.names_cohorts else None
         with self._timed(self._ahead, "prepare"):
             for place in places:
                 self.encryptors[place].prepare(1, round_id, cohort)
@@ -133,7 +146,7 @@ class Simulation:
                 update,
                 weight=None if weights is None else weights[place],
                 round_id=round_id,
-                previous=self._transcript,
+                previous=self._previous,
                 cohort=cohort,
                 failed=self.decryptor.failed,
             )
@@ -153,7 +166,7 @@ class Simulation:
             return self.encryptors[place].encrypt_integers(
                 update,
                 round_id=round_id,
-                previous=self._transcript,
+                previous=self._previous,
                 cohort=cohort,
                 failed=self.decryptor.failed,
             )
@@ -172,7 +185,7 @@ class Simulation:
         else:
             present = dict(enumerate(_several(updates, "the updates, one a party,")))
         places = self._among(present)
-        cohort = None if len(places) == len(self.encryptors) else places
+        cohort = places if self.params.names_cohorts else None
         seconds, self._ahead = self._ahead, {}
         with self._timed(seconds, "encrypt"):
             uploads = [upload(place, present[place], cohort) for place in places]
@@ -182,6 +195,10 @@ class Simulation:
             opened = decrypt(total, round_id, cohort)
         self._transcript = opened.transcript
         return opened, RoundCost(sum(map(len, uploads)), len(total) * len(present), seconds)
+
+    @property
+    def _previous(self) -> bytes:
+        return self._transcript if self.params.assumed.lies else b""
 
     def _among(self, places: Collection[int]) -> list[int]:
         everyone = range(len(self.encryptors))

@@ -22,7 +22,39 @@ _MOST_KEPT_BYTES = 1 << 34
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Round = Annotated[int, msgspec.Meta(ge=-1)]
 _Transcript = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{64})?\Z")]
+_Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Hex = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{2})*\Z")]
 _Mark = Annotated[str, msgspec.Meta(pattern=rf"^[0-9a-f]{{{2 * MARK_BYTES}}}\Z")]
+
+
+class NewEpoch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """An epoch that this party has started and not entered.
+
+    Attributes:
+        first: Its first round.
+        sealed: This party's private key for it, sealed; in hex.
+    """
+
+    first: _Count
+    sealed: _Hex
+
+
+class Epoch(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The mask keys in use.
+
+    Attributes:
+        first: The epoch's first round.
+        digest: What names its keys, in hex.
+        members: Roster places of those who have them.
+        next: The round that the keys are for; those before are gone.
+        sealed: The keys with each other member, in the members' order, sealed; in hex.
+    """
+
+    first: _Count
+    digest: _Digest
+    members: list[_Count]
+    next: _Count
+    sealed: _Hex
 
 
 class State(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,7 +67,11 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
         transcript: Transcript of the last round that opened, in hex.
         failed: Marks, in hex, of totals that did not decrypt, here or at other parties.
         cohort: Roster places of the last round that was sent; None: all.
-        opening: Transcript, in hex, of the total that is being opened in round `opened`, if any.
+        total: Digest, in hex, of the total that was opened in round `opened`, or is being opened;
+            empty where it did not open, or came in parts and is not known yet.
+        opening: Whether it is being opened.
+        starting: The epoch that was started and not entered, if any.
+        epoch: The mask keys in use, if any.
     """
 
     owner: str
@@ -44,7 +80,10 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
     transcript: _Transcript = ""
     failed: Annotated[list[_Mark], msgspec.Meta(max_length=MARKS)] = []
     cohort: list[_Count] | None = None
-    opening: _Transcript = ""
+    total: _Transcript = ""
+    opening: bool = False
+    starting: NewEpoch | None = None
+    epoch: Epoch | None = None
 
 
 class Journal:
@@ -66,8 +105,6 @@ class Journal:
     def __init__(
         self, path: Path | None, role: str, context: bytes, *, keeps: bool = False
     ) -> None:
-        if path is not None and not isinstance(path, Path):
-            raise ConfigError("state is a pathlib.Path, such as Path('state.json'), or None")
         self._one = threading.RLock()
         self.record = State(owner=f"{role}:{context.hex()}")
         self._process = storage.Process()
@@ -139,8 +176,25 @@ class Journal:
         self.check()
         _check_after(round_id, self.record.sent)
 
-    def send(self, round_id: int, cohort: tuple[int, ...] | None) -> None:
+    def start_epoch(self, starting: NewEpoch) -> None:
+        """Keep what an epoch was started with."""
+        self.record.starting = starting
+        self._write()
+
+    def enter_epoch(self, epoch: Epoch) -> None:
+        """Put mask keys in use; those before, and what the epoch was started with, are gone."""
+        self.record.epoch, self.record.starting = epoch, None
+        self._write()
+
+    def send(
+        self, round_id: int, cohort: tuple[int, ...] | None, epoch: Epoch | None = None
+    ) -> None:
         """Use up a round before anything of it is sent.
+
+        Args:
+            round_id: The round.
+            cohort: Roster places of its parties; None: all.
+            epoch: With masks, the keys of later rounds, which take the place of those in use.
 
         Raises:
             ReplayError: The round, or a later one, was sent already.
@@ -149,6 +203,8 @@ class Journal:
             self.check_unsent(round_id)
             self.record.sent = round_id
             self.record.cohort = None if cohort is None else list(cohort)
+            if epoch is not None:
+                self.record.epoch = epoch
             self._write()
 
     def check_unopened(self, round_id: int) -> None:
@@ -160,22 +216,24 @@ class Journal:
         self.check()
         _check_after(round_id, self.record.opened)
 
-    def open(self, round_id: int, transcript: bytes) -> None:
+    def open(self, round_id: int, total: bytes) -> None:
         """Use up a round before anything of its total is decrypted.
 
         Args:
             round_id: The round.
-            transcript: Transcript of the total, or empty where it is not known yet. If this
-                process dies while it opens the total, the next one may open the very same bytes.
+            total: Digest of the total, or empty where it is not known yet. If this process dies
+                while it opens the total, the next one may open the very same bytes.
 
         Raises:
             ReplayError: The round, or a later one, was opened already.
         """
-        if transcript and (round_id, transcript.hex()) == (self.record.opened, self.record.opening):
+        record = self.record
+        same = (round_id, total.hex()) == (record.opened, record.total)
+        if total and record.opening and same:
             self.check()
         else:
             self.check_unopened(round_id)
-            self.record.opened, self.record.opening = round_id, transcript.hex()
+            record.opened, record.total, record.opening = round_id, total.hex(), True
         self._write()  # even if nothing changed: a full disk may have refused it before
 
     def finish(self, kept: Kept) -> None:
@@ -186,20 +244,20 @@ class Journal:
         """
         if kept.round_id != self.record.opened:
             raise ReplayError(f"round {self.record.opened} was opened meanwhile: go on with it")
-        transcript = kept.result.transcript.hex()
         if self._keeps:
-            if self.record.opening != transcript:  # of a total in parts it is known only now
-                self.record.opening = transcript
+            if self.record.total != kept.total.hex():  # of a total in parts it is known only now
+                self.record.total = kept.total.hex()
                 self._write()
             data = kept.to_bytes()
             if self._kept_path is None:
                 self._kept = data
             else:
                 storage.write_whole(self._kept_path, data, refusal=ConfigError)
-        self._finished(transcript)
+        self._finished(kept)
 
-    def _finished(self, transcript: str) -> None:
-        self.record.transcript, self.record.opening = transcript, ""
+    def _finished(self, kept: Kept) -> None:
+        self.record.transcript = kept.result.transcript.hex()
+        self.record.total, self.record.opening = kept.total.hex(), False
         self._write()
 
     def check_key(self) -> None:
@@ -217,7 +275,7 @@ class Journal:
     def fail(self, mark: bytes) -> None:
         """Count a failed decryption; a success does not make up for it."""
         self._count([mark])
-        self.record.opening = ""
+        self.record.total, self.record.opening = "", False
         self._write()
 
     def hear(self, failed: Iterable[bytes]) -> None:
@@ -244,11 +302,12 @@ class Journal:
             kept = self._read_kept(layout)
             if kept is None:
                 return None
-            transcript = kept.result.transcript.hex()
+            record = self.record
+            opened = (kept.round_id, kept.total.hex()) == (record.opened, record.total)
+            if opened and record.opening:  # killed between the last two writes
+                self._finished(kept)
             # It is this key's and round's if the record names its transcript, which covers both.
-            if transcript == self.record.opening:  # killed between the last two writes
-                self._finished(transcript)
-            return kept if transcript == self.record.transcript else None
+            return kept if kept.result.transcript.hex() == record.transcript else None
 
     @property
     def _kept_path(self) -> Path | None:

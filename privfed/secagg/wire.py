@@ -10,18 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from privfed.errors import ContextMismatchError, DecodeError
+from privfed.errors import AuthenticationError, ContextMismatchError, DecodeError
 from privfed.keys import SIGNATURE_BYTES, Identity, PublicIdentity, is_secret
 
-VERSION = 2
+VERSION = 3
 HASH_BYTES = 32
 _MAGIC = b"PFSA"
 _PREFIX = struct.Struct("<4sBBBB32s16sQI32s32s")
-_BODY = struct.Struct("<H24s32s32s")
+_BODY = struct.Struct("<H24s32s32s32s")
 PREFIX_BYTES = _PREFIX.size
 ENTRY_BYTES = _BODY.size + SIGNATURE_BYTES  # and a linear hash, where there is one
 MARK_BYTES, MARKS = 8, 3  # of totals that did not decrypt; zeros: none
 COUNT = _SENDER = struct.Struct("<H")
+PARTIAL_END_BYTES = _SENDER.size + SIGNATURE_BYTES
+_PARTIAL_DOMAIN = b"privfed/1/partial\x00"
 _SCHEMES = ("reference", "packed", "slots", "ckks")
 
 
@@ -109,6 +111,7 @@ class Entry:
     Attributes:
         sender: Its place on the roster.
         failed: Marks of totals under this key that, as it knows, did not decrypt; at most 3.
+        epoch: Digest of the mask keys that it masked under, 32 bytes (zeros: not masked).
         seeds_hash: SHA-256 of its seeds.
         payload_hash: SHA-256 of its payload.
         linear_hash: 16 bytes that hide the linear hash of its ciphertext; or none.
@@ -117,21 +120,15 @@ class Entry:
 
     sender: int
     failed: tuple[bytes, ...]
-    seeds_hash: bytes
-    payload_hash: bytes
+    epoch: bytes = bytes(HASH_BYTES)
+    seeds_hash: bytes = bytes(HASH_BYTES)
+    payload_hash: bytes = bytes(HASH_BYTES)
     linear_hash: bytes = b""
     signature: bytes = bytes(SIGNATURE_BYTES)
 
-    @classmethod
-    def of(
-        cls,
-        sender: int,
-        seeds: bytes | memoryview,
-        payload: bytes | memoryview,
-        failed: Sequence[bytes] = (),
-    ) -> "Entry":
-        """Return the entry of roster place `sender`, to be signed."""
-        return cls(sender, tuple(failed[:MARKS]), digest(seeds), digest(payload))
+    def over(self, seeds: bytes | memoryview, payload: bytes | memoryview) -> "Entry":
+        """Return the entry of these seeds and this payload, to be signed."""
+        return replace(self, seeds_hash=digest(seeds), payload_hash=digest(payload))
 
     @property
     def ciphertext(self) -> bytes:
@@ -156,19 +153,39 @@ class Entry:
         return b"privfed/1/message\x00" + prefix.to_bytes(kind) + body
 
     def to_bytes(self) -> bytes:
-        """Return 154 bytes, and 16 more where there is a linear hash."""
+        """Return 186 bytes, and 16 more where there is a linear hash."""
         marks = b"".join(self.failed)
-        body = _BODY.pack(self.sender, marks, self.seeds_hash, self.payload_hash)
+        body = _BODY.pack(self.sender, marks, self.epoch, self.seeds_hash, self.payload_hash)
         return body + self.linear_hash + self.signature
 
     @classmethod
     def read(cls, data: bytes | memoryview) -> "Entry":
         """Read what `to_bytes` wrote, all of `data`."""
-        sender, marks, seeds, payload = _BODY.unpack_from(data)
+        sender, marks, epoch, seeds, payload = _BODY.unpack_from(data)
         each = (marks[at : at + MARK_BYTES] for at in range(0, len(marks), MARK_BYTES))
         failed = tuple(mark for mark in each if any(mark))
         hidden, signature = data[_BODY.size : -SIGNATURE_BYTES], data[-SIGNATURE_BYTES:]
-        return cls(sender, failed, seeds, payload, bytes(hidden), bytes(signature))
+        return cls(sender, failed, epoch, seeds, payload, bytes(hidden), bytes(signature))
+
+
+def signed_partial(message: bytes, place: int, identity: Identity) -> bytes:
+    """Return the 66 bytes that end a partial sum: who of the aggregators made it, and signed it."""
+    by = _SENDER.pack(place)
+    return by + identity.sign(_PARTIAL_DOMAIN + message + by)
+
+
+def verify_partial(message: memoryview, aggregators: Sequence[PublicIdentity]) -> memoryview:
+    """Return a partial sum without its end, after checking who signed it.
+
+    Raises:
+        AuthenticationError: None of the aggregators did.
+    """
+    signed = message[:-SIGNATURE_BYTES]
+    (place,) = _SENDER.unpack(signed[-_SENDER.size :])
+    if place >= len(aggregators):
+        raise AuthenticationError("the partial sum is of no aggregator that the parameters name")
+    aggregators[place].verify(bytes(message[-SIGNATURE_BYTES:]), _PARTIAL_DOMAIN + bytes(signed))
+    return signed[: -_SENDER.size]
 
 
 def digest(data: bytes | memoryview) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from privfed import secagg
+from privfed.secagg.adversary import HONEST_SERVER
 from privfed.secagg.simulation import AHEAD
 from privfed.training.model import Arrays
 
@@ -83,13 +84,13 @@ class SecureAveraging:
         weights: One whole number per party; None averages evenly and sends no weights.
         max_weight: Public bound on a weight.
         clip_range: Public bound on the magnitude of an update's values.
-        scheme: "packed", "slots", or "reference" for the same integers in the clear; with
-            `honest_server` also "ckks".
+        scheme: "packed", "slots", or "reference" for the same integers in the clear; for an
+            honest server also "ckks".
         bits: Precision of a value.
         out_of_range: "refuse" or "clip" values past the range.
         job: Name of the job.
-        honest_server: Whether the parties trust the server to follow the protocol; see
-            `privfed.secagg.Parameters`.
+        adversary: Against whom it is to hold, as `privfed.secagg.Parameters` has it; None: what
+            it has for so many parties, or an honest server in the clear.
     """
 
     def __init__(
@@ -104,8 +105,10 @@ class SecureAveraging:
         bits: int = 16,
         out_of_range: str = "refuse",
         job: str = "privfed benchmark",
-        honest_server: bool = False,
+        adversary: str | None = None,
     ) -> None:
+        if adversary is None and scheme == "reference":
+            adversary = HONEST_SERVER
         self._simulation = secagg.simulate(
             parties,
             lambda roster: secagg.Parameters(
@@ -119,7 +122,7 @@ class SecureAveraging:
                 scheme=scheme,
                 roster=roster,
                 out_of_range=out_of_range,
-                honest_server=honest_server,
+                adversary=adversary,
             ),
         )
         self.parameters = self._simulation.params

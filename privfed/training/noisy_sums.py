@@ -223,6 +223,9 @@ def share_parameters(
             "rows a step or more noise"
         )
     quorum = max(2, plan.quorum)
+    # Of two parties each can subtract its own part from the sum: there only the noise protects.
+    colluders = min(plan.colluders, quorum - 2)
+    adversary = f"lying-server+{colluders}" if colluders else "lying-server"
     return secagg.Parameters(
         job=f"noise shares of plan {plan.fingerprint}",
         layout=secagg.Layout((("sum", (plan.dimension,)),)),
@@ -233,8 +236,8 @@ def share_parameters(
         max_weight=None,
         scheme=scheme,
         roster=tuple(roster),
-        # Of two parties each can subtract its own part from the sum: there only the noise protects.
-        colluders=min(plan.colluders, quorum - 2),
+        adversary="honest-server" if scheme == "reference" else adversary,
+        noise_shares=True,
     )
 
 

@@ -31,7 +31,6 @@ def averaging(folder: Path) -> dict[str, Any]:
         clip_range=1.0,
         bits=16,
         max_clients=2,
-        min_clients=2,
         max_weight=512,
         roster=(own.public, other.public),
     )

@@ -85,7 +85,7 @@ def test_another_c1_is_refused_by_every_scheme(monkeypatch: pytest.MonkeyPatch) 
 def test_an_update_is_not_encrypted_under_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, key=WRONG)
     params = parameters(3)
-    encryptor = secagg.Encryptor(params, secagg.generate_keys(params), identities(3)[0])
+    encryptor = secagg.Encryptor(params, secagg.generate_keys(params), identities(3)[0], "memory")
     with pytest.raises(LayoutError, match=r"install tenseal==0\.3\.18$"):
         encryptor.prepare()
 

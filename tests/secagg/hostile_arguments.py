@@ -20,19 +20,25 @@ SHAPES: dict[str, tuple[int, ...]] = {"w": (2, 2), "b": (2,)}
 @cache
 def made() -> types.SimpleNamespace:
     """What honest arguments are; nothing changes it."""
-    params = parameters(3, SHAPES, scheme="reference", max_weight=8)
-    masked = parameters(3, SHAPES, scheme="reference", max_weight=None, pairwise_masks=True)
+    params = parameters(
+        3, SHAPES, scheme="reference", max_weight=8, aggregators=(identities(3)[2].public,)
+    )
+    masked = parameters(3, SHAPES, max_weight=None, adversary="lying-server+1", noise_shares=True)
     update = updates(1, SHAPES)[0]
     integers = {name: np.ones(shape, int) for name, shape in SHAPES.items()}
-    key = secagg.generate_keys(params)
+    key, masked_key = secagg.generate_keys(params), secagg.generate_keys(masked)
     me = identities(3)[0]
-    parties = [secagg.Party(params, key, each) for each in identities(3)]
+    parties = [secagg.Party(params, key, each, "memory") for each in identities(3)]
     announced = [each.announce() for each in parties]
     uploads = [each.encrypt(update, weight=1) for each in parties]
     return types.SimpleNamespace(
         params=params,
         masked=masked,
-        masked_key=secagg.generate_keys(masked),
+        masked_key=masked_key,
+        messages=[
+            secagg.Encryptor(masked, masked_key, each, "memory").start_epoch(0)
+            for each in identities(3)[1:]
+        ],
         update=update,
         integers=integers,
         key=key,
@@ -137,12 +143,20 @@ def settings(**changes: Any) -> secagg.Parameters:
 
 def encryptor(masked: bool = False) -> secagg.Encryptor:
     params, key = (made().masked, made().masked_key) if masked else (made().params, made().key)
-    return secagg.Encryptor(params, key, made().me)
+    first = secagg.Encryptor(params, key, made().me, "memory")
+    if masked:
+        first.enter_epoch([first.start_epoch(0), *made().messages])
+    return first
 
 
-def party(masked: bool = False) -> secagg.Party:
+def party(masked: bool = False, entered: bool = True) -> secagg.Party:
     params, key = (made().masked, made().masked_key) if masked else (made().params, made().key)
-    return secagg.Party(params, key, made().me)
+    first = secagg.Party(params, key, made().me, "memory")
+    if masked:
+        own = first.start_epoch(0)
+        if entered:
+            first.enter_epoch([own, *made().messages])
+    return first
 
 
 def simulation() -> secagg.Simulation:
@@ -241,7 +255,12 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], dict[str, Any]]]] = {
     ),
     "Encryptor": (
         secagg.Encryptor,
-        lambda: {"params": made().params, "key": made().key, "identity": made().me, "state": None},
+        lambda: {
+            "params": made().params,
+            "key": made().key,
+            "identity": made().me,
+            "state": "memory",
+        },
     ),
     "Encryptor.prepare": (
         lambda **a: encryptor(True).prepare(**a),
@@ -277,22 +296,22 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], dict[str, Any]]]] = {
     ),
     "Decryptor": (
         secagg.Decryptor,
-        lambda: {"params": made().params, "key": made().key, "state": None},
+        lambda: {"params": made().params, "key": made().key, "state": "memory"},
     ),
     "Decryptor.prepare": (
-        lambda **a: secagg.Decryptor(made().params, made().key).prepare(**a),
+        lambda **a: secagg.Decryptor(made().params, made().key, "memory").prepare(**a),
         lambda: {"announcements": made().announced, "round_id": 1, "cohort": None},
     ),
     "Decryptor.decrypt": (
-        lambda **a: secagg.Decryptor(made().params, made().key).decrypt(**a),
+        lambda **a: secagg.Decryptor(made().params, made().key, "memory").decrypt(**a),
         lambda: {"total": made().total, "round_id": 1, "cohort": None},
     ),
     "Decryptor.decrypt_sums": (
-        lambda **a: secagg.Decryptor(made().masked, made().masked_key).decrypt_sums(**a),
+        lambda **a: secagg.Decryptor(made().masked, made().masked_key, "memory").decrypt_sums(**a),
         lambda: {"total": made().total, "round_id": 1, "cohort": None},
     ),
-    "Decryptor.transcript_of": (
-        lambda **a: secagg.Decryptor(made().params, made().key).transcript_of(**a),
+    "Decryptor.digest_of": (
+        lambda **a: secagg.Decryptor(made().params, made().key, "memory").digest_of(**a),
         lambda: {"total": made().total, "round_id": 1, "cohort": None},
     ),
     "Aggregator": (
@@ -303,6 +322,7 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], dict[str, Any]]]] = {
             "cohort": None,
             "key_id": None,
             "previous": None,
+            "identity": None,
         },
     ),
     "Aggregator.add": (
@@ -315,10 +335,23 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], dict[str, Any]]]] = {
     ),
     "Party": (
         secagg.Party,
-        lambda: {"params": made().params, "key": made().key, "identity": made().me, "state": None},
+        lambda: {
+            "params": made().params,
+            "key": made().key,
+            "identity": made().me,
+            "state": "memory",
+        },
     ),
     "Party.load": (secagg.Party.load, lambda: {"folder": Path("ring"), "passphrase": None}),
     "Party.prepare": (lambda **a: party().prepare(**a), lambda: {"count": 1}),
+    "Party.start_epoch": (
+        lambda **a: party(True).start_epoch(**a),
+        lambda: {"first_round": None},
+    ),
+    "Party.enter_epoch": (
+        lambda **a: party(True, entered=False).enter_epoch(**a),
+        lambda: {"messages": made().messages},
+    ),
     "Party.announce": (
         lambda **a: party(True).announce(**a),
         lambda: {"round_id": None, "cohort": None},
@@ -334,12 +367,11 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], dict[str, Any]]]] = {
             "weight": 1,
             "round_id": None,
             "cohort": None,
-            "chained": True,
         },
     ),
     "Party.encrypt_integers": (
         lambda **a: party(True).encrypt_integers(**a),
-        lambda: {"arrays": made().integers, "round_id": None, "cohort": None, "chained": True},
+        lambda: {"arrays": made().integers, "round_id": None, "cohort": None},
     ),
     "Party.open": (
         lambda **a: party().open(**a),

@@ -1,4 +1,4 @@
-"""Writes tests/vectors/secagg_wire_v2.json. Run it only for a new version of the wire format.
+"""Writes tests/vectors/secagg_wire_v3.json. Run it only for a new version of the wire format.
 
 The file holds what this package wrote once, with the secrets of its three made-up parties: a
 later version must read the same messages to the same numbers, or call itself another version.
@@ -6,7 +6,7 @@ later version must read the same messages to the same numbers, or call itself an
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,25 +15,21 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from privfed import secagg
 from privfed.keys import Identity
-from privfed.secagg.rounds import RoundID
+from privfed.secagg.masks import Masks
 from tests.places import VECTORS
 
-GOLDEN = VECTORS / "secagg_wire_v2.json"
+GOLDEN = VECTORS / "secagg_wire_v3.json"
 CASES: dict[str, dict[str, Any]] = {
-    "packed": {"scheme": "packed", "pairwise_masks": False},
-    "packed-masks-summed": {
-        "scheme": "packed",
-        "pairwise_masks": True,
-        "download": "summed",
-    },
+    "packed": {"scheme": "packed", "adversary": "lying-server"},
+    "packed-masks-summed": {"scheme": "packed", "download": "summed"},
     "packed-summed-c0": {
         "scheme": "packed",
-        "pairwise_masks": False,
+        "adversary": "honest-server",
         "download": "summed",
         "cover_c0": True,
     },
     "packed-no-weights-8-bits": {"scheme": "packed", "bits": 8, "max_weight": None},
-    "reference": {"scheme": "reference"},
+    "reference": {"scheme": "reference", "adversary": "honest-server"},
 }
 
 
@@ -43,6 +39,9 @@ def identity(seed: str) -> Identity:
     return Identity(
         Ed25519PrivateKey.from_private_bytes(sign), X25519PrivateKey.from_private_bytes(mask)
     )
+
+
+MASKS = Masks(1, {place: hashlib.sha256(bytes([place])).digest() for place in (0, 2)})
 
 
 def parties() -> list[Identity]:
@@ -56,9 +55,9 @@ def parameters(**changes: Any) -> secagg.Parameters:
         "clip_range": 0.5,
         "bits": 16,
         "max_clients": 3,
-        "min_clients": 2,
         "max_weight": 1000,
         "roster": tuple(party.public for party in parties()),
+        "aggregators": (identity("golden aggregator").public,),
     }
     return secagg.Parameters(**(settings | changes))
 
@@ -68,12 +67,27 @@ def update(place: int) -> dict[str, np.ndarray]:
     return {"w": (grid * (1 if place else -1)).reshape(2, 3), "b": np.array(0.1 * place)}
 
 
+def added(params: secagg.Parameters, uploads: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """A partial sum of all, and the root's total of it."""
+    leaf = secagg.Aggregator(params, 7, identity=identity("golden aggregator"))
+    for upload in uploads:
+        leaf.add(upload)
+    root = secagg.Aggregator(params, 7)
+    root.add_partial(leaf.partial())
+    return leaf.partial(), root.total()
+
+
 def recorded(changes: Mapping[str, Any]) -> dict[str, Any]:
     params = parameters(**changes)
     key = secagg.SecretKey(hashlib.sha256(b"golden key").digest(), params.fingerprint)
-    encryptors = [secagg.Encryptor(params, key, party) for party in parties()]
+    encryptors = [secagg.Encryptor(params, key, party, "memory") for party in parties()]
+    epoch = []
+    if params.masks:
+        epoch = [encryptor.start_epoch(7) for encryptor in encryptors]
+        for encryptor in encryptors:
+            encryptor.enter_epoch(epoch)
     announced = [encryptor.announce(7) for encryptor in encryptors]
-    previous = hashlib.sha256(b"golden transcript").digest()
+    previous = b"" if params.assumed.lies else hashlib.sha256(b"golden transcript").digest()
     uploads = [
         encryptor.encrypt(
             update(place),
@@ -83,19 +97,14 @@ def recorded(changes: Mapping[str, Any]) -> dict[str, Any]:
         )
         for place, encryptor in enumerate(encryptors)
     ]
-    leaf, root = secagg.Aggregator(params, 7), secagg.Aggregator(params, 7)
-    leaf.add(uploads[0])
-    leaf.add(uploads[1])
-    partial = leaf.partial()
-    root.add_partial(partial)
-    root.add(uploads[2])
-    total = root.total()
-    result = secagg.Decryptor(params, key).decrypt(total, 7)
+    partial, total = added(params, uploads)
+    result = secagg.Decryptor(params, key, "memory").decrypt(total, 7)
     return {
         "parameters": params.to_bytes().decode(),
         "fingerprint": params.fingerprint.hex(),
         "key": key.to_bytes().hex(),
         "key_id": key.id.hex(),
+        "epoch": [each.hex() for each in epoch],
         "announcements": [each.hex() for each in announced],
         "uploads": [each.hex() for each in uploads],
         "partial": partial.hex(),
@@ -108,14 +117,12 @@ def recorded(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     first = parties()[0]
-    params = parameters(pairwise_masks=True, scheme="packed")
-    encryptor = secagg.Encryptor(params, secagg.generate_keys(params), first)
-    assert encryptor._masks  # noqa: SLF001  (the mask itself is recorded)
-    mask = encryptor._masks.words(b"golden name", RoundID.of(params, 1, None), 100, 2**39)  # noqa: SLF001  (the mask itself is recorded)
+    params = parameters(adversary="lying-server+1", scheme="packed")
+    mask = MASKS.words(b"golden name", 100, 2**39)
     key = secagg.SecretKey(hashlib.sha256(b"golden key").digest(), params.fingerprint)
     vectors = {
-        "source": "written by tests/secagg/make_golden.py of privfed 0.1.0 with TenSEAL 0.3.18",
-        "version": 2,
+        "source": "written by tests/secagg/make_golden.py of privfed 0.2.0 with TenSEAL 0.3.18",
+        "version": 3,
         "identities": [party.public.to_bytes().hex() for party in parties()],
         "mask_sha256": hashlib.sha256(mask.astype("<u8").tobytes()).hexdigest(),
         "sealed_parameters": params.to_bytes().decode(),

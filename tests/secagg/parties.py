@@ -43,6 +43,11 @@ def updates(
     ]
 
 
+def against(masks: bool) -> str:
+    """Whom the parameters are to hold against, for a job with masks or without."""
+    return "lying-server+1" if masks else "honest-server"
+
+
 def parameters(clients: int = 3, shapes: Shapes | None = None, **changes: Any) -> secagg.Parameters:
     shapes = shapes or {"w": (7, 5), "b": (5,)}
     settings: dict[str, Any] = {
@@ -51,15 +56,12 @@ def parameters(clients: int = 3, shapes: Shapes | None = None, **changes: Any) -
         "clip_range": 0.05,
         "bits": 16,
         "max_clients": clients,
-        "min_clients": 2,
         "max_weight": 1024,
         "scheme": "packed",
         "roster": tuple(party.public for party in identities(clients)),
-        "pairwise_masks": False,
+        "adversary": "honest-server",
     }
-    settings |= changes
-    # The scheme that needs an honest server gets one.
-    return secagg.Parameters(**({"honest_server": settings["scheme"] == "ckks"} | settings))
+    return secagg.Parameters(**(settings | changes))
 
 
 class Round(secagg.Simulation):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -21,8 +21,16 @@ class Job:
         self.key, self.folder = secagg.generate_keys(self.params), folder
         self.sent = updates(count, SHAPES)
         self.parties = [self.fresh(), *(self.party(place) for place in range(1, count))]
+        if self.params.masks:
+            self.enter_epoch()
 
-    def party(self, place: int, state: Path | None = None) -> secagg.Party:
+    def enter_epoch(self) -> None:
+        """Exchange mask keys between all parties."""
+        messages = [party.start_epoch() for party in self.parties]
+        for party in self.parties:
+            party.enter_epoch(messages)
+
+    def party(self, place: int, state: Path | Literal["memory"] = "memory") -> secagg.Party:
         return secagg.Party(self.params, self.key, identities(place + 1)[place], state)
 
     def fresh(self) -> secagg.Party:

@@ -30,7 +30,7 @@ def failures(rounds: int, cohort_of: dict[int, tuple[int, ...]] | None = None) -
     """How many totals fail in each round if the server gives every party a wrong one of its own."""
     params = parameters(PARTIES, SHAPES, max_weight=None)
     key, sent = secagg.generate_keys(params), updates(PARTIES, SHAPES)
-    parties = [secagg.Party(params, key, each) for each in identities(PARTIES)]
+    parties = [secagg.Party(params, key, each, "memory") for each in identities(PARTIES)]
     found = []
     for number in range(1, rounds + 1):
         server = secagg.Aggregator(params, number)
@@ -60,7 +60,7 @@ def test_one_total_that_all_parties_meet_is_one_failure() -> None:
     """A server learns the same from each: garbage to all is no way to retire a key at once."""
     params = parameters(PARTIES, SHAPES, max_weight=None)
     key, sent = secagg.generate_keys(params), updates(PARTIES, SHAPES)
-    parties = [secagg.Party(params, key, each) for each in identities(PARTIES)]
+    parties = [secagg.Party(params, key, each, "memory") for each in identities(PARTIES)]
     for number in range(1, 6):
         uploads = [p.encrypt(each, round_id=number) for p, each in zip(parties, sent, strict=True)]
         total = secagg.simulation.serve(params, number, uploads)
@@ -82,7 +82,7 @@ def test_what_was_heard_is_passed_on_and_survives_a_restart(tmp_path: Path) -> N
         uploads = []
         for place in senders:
             with party(place) as one:
-                uploads.append(one.encrypt(sent[place], round_id=number, chained=False))
+                uploads.append(one.encrypt(sent[place], round_id=number))
         return secagg.simulation.serve(params, number, uploads)
 
     def meet(place: int, total: bytes, number: int, wrong: bool = True) -> str:
@@ -107,7 +107,7 @@ def test_what_was_heard_is_passed_on_and_survives_a_restart(tmp_path: Path) -> N
 )
 def test_marks_that_are_none(failed: object) -> None:
     params = parameters(2, SHAPES, max_weight=None)
-    encryptor = secagg.Encryptor(params, secagg.generate_keys(params), identities(1)[0])
+    encryptor = secagg.Encryptor(params, secagg.generate_keys(params), identities(1)[0], "memory")
     with pytest.raises(ConfigError, match=r"Decryptor\.failed"):
         encryptor.encrypt(updates(1, SHAPES)[0], round_id=1, failed=failed)  # type: ignore[arg-type]
 

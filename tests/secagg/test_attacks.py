@@ -26,7 +26,7 @@ from privfed.he.packing import MODULUS, MODULUS_GAP, choose
 from privfed.secagg import wire
 from privfed.secagg.schemes.packed import Packed
 from privfed.secagg.state import Journal
-from tests.secagg.parties import Round, identities, parameters, updates
+from tests.secagg.parties import Round, against, identities, parameters, updates
 from tests.waiting import LONG_SECONDS
 
 SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
@@ -53,12 +53,12 @@ def test_a_total_times_a_number(
     monkeypatch: pytest.MonkeyPatch, scheme: str, masks: bool, times: int
 ) -> None:
     """Masks cancel in any multiple of the sum, and hashes alone would be right for it."""
-    parties = summed(scheme, pairwise_masks=masks, bits=8)
+    parties = summed(scheme, adversary=against(masks), bits=8)
     uploads = parties.uploads(updates(CLIENTS, SHAPES))
     aggregator = secagg.Aggregator(parties.params, 1)
     for upload in uploads:
         aggregator.add(upload)
-    accumulator: Any = aggregator._sums[0].accumulator
+    accumulator: Any = aggregator._whole[0].accumulator
     if scheme == "packed":
         from privfed.he import seal as room
 
@@ -72,7 +72,7 @@ def test_a_total_times_a_number(
         from privfed.he.seal.files import seal
 
         evaluator = seal().Evaluator(accumulator._batches._context)
-        for block in accumulator._totals:
+        for block in accumulator.totals:
             if times == 2:
                 evaluator.add_inplace(block, block)
             else:
@@ -84,13 +84,13 @@ def test_a_total_times_a_number(
 
 @pytest.mark.parametrize("scheme", ["packed", "slots"])
 def test_a_lone_client_under_all_names_without_seeds_and_masks(scheme: str) -> None:
-    parties = summed(scheme, pairwise_masks=False)
+    parties = summed(scheme)
     uploads = parties.uploads(updates(CLIENTS, SHAPES))
     names, lone = (secagg.Aggregator(parties.params, 1) for _ in range(2))
     for upload in uploads:
         names.add(upload)
     lone.add(uploads[0])
-    body = lone._sums[0].accumulator.total([lone._sums[0].entries[0][1]])
+    body = lone._whole[0].accumulator.total([lone._whole[0].entries[0][1]])
     whole = b"".join(names._sum_messages(wire.Kind.TOTAL))
     with pytest.raises(AuthenticationError, match="not the sum of what its senders signed"):
         parties.decryptor.decrypt(whole[: -len(body)] + body, 1)
@@ -145,7 +145,7 @@ def test_a_fork_decrypts_no_second_total(tmp_path: Path) -> None:
     less = parties.total(uploads[:2])
     decryptor = secagg.Decryptor(parties.params, parties.key, tmp_path / "state")
     decryptor.decrypt(parties.total(uploads), 1)
-    for each in (decryptor, secagg.Decryptor(parties.params, parties.key)):
+    for each in (decryptor, secagg.Decryptor(parties.params, parties.key, "memory")):
         here, there = multiprocessing.Pipe()
         child = multiprocessing.get_context("fork").Process(
             target=_decrypts, args=(each, less, there)
@@ -194,7 +194,7 @@ def test_a_program_that_goes_elsewhere_keeps_its_state(
     ring = secagg.Keyring.create(Path("ring"), unlocked=True)
     with (
         secagg.Party(params, key, identities(2)[0], Path("state")) as one,
-        secagg.Party(params, key, identities(2)[1]) as other,
+        secagg.Party(params, key, identities(2)[1], "memory") as other,
     ):
         monkeypatch.chdir(tmp_path / "there")
         server = secagg.Aggregator(params, round_id=1)
@@ -265,7 +265,12 @@ def rings(tmp_path: Path) -> list[secagg.Keyring]:
     """Four parties with a key; the last one is about to be revoked, or hostile."""
     made = [secagg.Keyring.create(tmp_path / str(place), unlocked=True) for place in range(4)]
     params = parameters(
-        3, SHAPES, roster=tuple(ring.identity.public for ring in made), pairwise_masks=True
+        4,
+        SHAPES,
+        roster=tuple(ring.identity.public for ring in made),
+        adversary="lying-server+1",
+        noise_shares=True,
+        max_weight=None,
     )
     sealed = made[0].make(params)
     for ring in made[1:]:
@@ -301,7 +306,13 @@ def test_a_missed_key_does_not_come_back_after_a_later_one(rings: list[secagg.Ke
 
 
 @pytest.mark.parametrize(
-    "changes", [{"pairwise_masks": False}, {"max_clients": 2}, {"clip_range": 0.1}]
+    "changes",
+    [
+        {"adversary": "lying-server", "min_clients": None},
+        {"adversary": "honest-server", "group_sizes": None, "min_clients": None},
+        {"max_clients": 3},
+        {"clip_range": 0.1},
+    ],
 )
 def test_one_party_does_not_weaken_the_parameters_of_another(
     rings: list[secagg.Keyring], changes: dict[str, Any]
@@ -338,7 +349,7 @@ def test_a_hostile_party_chooses_its_seeds(seed: bytes) -> None:
     head = wire.PREFIX_BYTES + wire.ENTRY_BYTES
     hostile = parties.encryptors[2]
     prefix, payload = wire.Prefix.read(memoryview(uploads[2])), uploads[2][head + len(seed) :]
-    entry = wire.Entry.of(2, seed, payload).signed(hostile._identity, prefix)
+    entry = wire.Entry(2, ()).over(seed, payload).signed(hostile._identity, prefix)
     uploads[2] = uploads[2][: wire.PREFIX_BYTES] + entry.to_bytes() + seed + payload
     with pytest.raises(AuthenticationError, match="does not decrypt"):
         parties.decryptor.decrypt(parties.total(uploads), 1)
@@ -382,6 +393,6 @@ def test_a_hostile_first_upload_cannot_shut_the_others_out() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"key_id": b"short"}, {"previous": b"short"}])
-def test_what_a_server_is_told_has_its_length(wrong: dict[str, bytes]) -> None:
+def test_what_a_server_is_told_has_its_length(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="bytes"):
         secagg.Aggregator(parameters(3), 1, **wrong)

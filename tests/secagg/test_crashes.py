@@ -236,11 +236,12 @@ def test_a_keyring_of_an_earlier_privfed_says_what_to_do(tmp_path: Path) -> None
         lambda text: "{}",
         lambda text: "[" * 100_000,
         lambda text: "\xff",
-        lambda text: text.replace('"version": 1', '"version": 2'),
+        lambda text: text.replace('"version": 2', '"version": 3'),
         lambda text: text.replace('"current": "', '"current": "x'),
         lambda text: text.replace('"retired": [', '"retired": ["x",'),
         lambda text: text.replace('"retired": [', '"retired": [[],'),
         lambda text: text.replace('"params": "', '"params": 1, "x": "'),
+        lambda text: text.replace('"group": [', '"group": ["x",'),
     ],
 )
 def test_a_record_that_is_none(tmp_path: Path, change: Callable[[str], str]) -> None:

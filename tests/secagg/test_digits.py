@@ -20,9 +20,7 @@ SIZE = 60
 
 def round_of_three(monkeypatch: pytest.MonkeyPatch, seed: int) -> tuple[Round, Any, Any]:
     """One masked round; what each party sent, and all that decrypting it gives."""
-    params = parameters(
-        3, {"sum": (SIZE,)}, max_weight=None, pairwise_masks=True, bits=12, colluders=0
-    )
+    params = parameters(3, {"sum": (SIZE,)}, max_weight=None, adversary="lying-server+1", bits=12)
     there = Round.of(params)
     sent = np.random.default_rng(seed).integers(-600, 601, (3, SIZE))
     uploads = [

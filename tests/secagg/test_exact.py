@@ -16,7 +16,7 @@ from privfed.he import planes
 from privfed.he.packing import FRESH_NOISE, MODULUS, MODULUS_BITS, Packing, choose, pack
 from privfed.keys import SecretKey
 from privfed.secagg.schemes import Packed
-from tests.secagg.parties import Round, expected_mean, parameters
+from tests.secagg.parties import Round, against, expected_mean, parameters
 
 KEY = SecretKey.generate(bytes(32))
 READING_ERROR = 4  # of the key product, see privfed.he.seal.zeros.KeyMultiplier
@@ -183,6 +183,9 @@ def test_sums_of_many_uncut_words_do_not_overflow(clients: int) -> None:
 EXTREME = st.sampled_from([1.0, -1.0, 0.0, 0.5, -0.5]) | st.floats(-1, 1, width=32)
 
 
+INNER = secagg.generate_identity()
+
+
 @given(
     bits=st.integers(6, 32),
     clients=st.integers(2, 9),
@@ -208,18 +211,19 @@ def test_sums_equal_numpys_integers(
     extremes: list[float],
     seed: int,
 ) -> None:
-    rng = np.random.default_rng(seed)
+    rng, masks = np.random.default_rng(seed), masks and clients > 2
     params = parameters(
         clients,
         {"w": (size,)},
         bits=bits,
         clip_range=1.0,
         max_weight=1024 if weighted else None,
-        pairwise_masks=masks,
+        adversary=against(masks),
         scheme=scheme,
         download=("seeds" if download == "seeds" else "summed") if scheme == "packed" else None,
         cover_c0=True if download == "covered" and scheme == "packed" else None,
         tolerance=1.0,
+        aggregators=(INNER.public,),
     )
     sent = [{"w": rng.uniform(-1, 1, size)} for _ in range(clients)]
     sent[0]["w"][:] = np.resize(extremes, size)
@@ -233,10 +237,10 @@ def test_sums_equal_numpys_integers(
     if tree:
         middle = clients // 2
         root = secagg.Aggregator(params, 1)
-        for branch in (uploads[:middle], uploads[middle:]):
-            leaf = secagg.Aggregator(params, 1)
-            for upload in branch:
-                leaf.add(upload)
+        for branch in params.groups or (range(middle), range(middle, clients)):
+            leaf = secagg.Aggregator(params, 1, identity=INNER)
+            for place in branch:
+                leaf.add(uploads[place])
             root.add_partial(leaf.partial())
         total = root.total()
         assert total == parties.total(uploads)  # a tree changes no byte of what decryptors get

@@ -6,7 +6,6 @@ Nothing crashes, hangs, or changes what others sent.
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from tests.secagg.parties import Round, identities, parameters, updates
 Outcomes = dict[tuple[str, str], int]
 SHAPES: dict[str, tuple[int, ...]] = {"w": (3, 4), "b": (2,)}
 HOSTILE = 2
+INNER = secagg.generate_identity()
 SHARES = {"packed": 0.55, "reference": 0.25, "slots": 0.15, "ckks": 0.05}  # share of mutations
 DEEP = [
     pytest.param(each, marks=pytest.mark.deep(normal=int(3_000 * part), stated=int(100_000 * part)))
@@ -74,9 +74,7 @@ def signed_again(params: secagg.Parameters, data: bytes) -> bytes:
     before = wire.Entry.read(data[wire.PREFIX_BYTES : head])
     seeds = 64 if params.scheme == "packed" else 0
     body = data[head : head + seeds], data[head + seeds :]
-    entry = wire.Entry.of(before.sender, *body, before.failed)
-    entry = replace(entry, linear_hash=before.linear_hash)
-    entry = entry.signed(identities(HOSTILE + 1)[HOSTILE], prefix)
+    entry = before.over(*body).signed(identities(HOSTILE + 1)[HOSTILE], prefix)
     return data[: wire.PREFIX_BYTES] + entry.to_bytes() + body[0] + body[1]
 
 
@@ -84,23 +82,23 @@ class Target:
     """One round with two honest uploads, and a third that is about to be mutated."""
 
     def __init__(self, scheme: str) -> None:
-        self.params = parameters(3, SHAPES, scheme=scheme)
+        self.params = parameters(3, SHAPES, scheme=scheme, aggregators=(INNER.public,))
         self.parties = Round.of(self.params)
         sent = updates(3, SHAPES)
         self.announcements = [each.announce(1) for each in self.parties.encryptors]
         self.uploads = self.parties.uploads(sent, [1, 2, 3])
         self.others = self.parties.uploads(sent, [1, 2, 3], 2)
-        leaf = secagg.Aggregator(self.params, 1)
+        leaf = secagg.Aggregator(self.params, 1, identity=INNER)
         leaf.add(self.uploads[0])
         self.partial = leaf.partial()
         self.total = self.parties.total(self.uploads)
         self.honest = self._decrypt(self.total).mean
 
     def _decrypt(self, total: bytes) -> secagg.MeanResult:
-        return secagg.Decryptor(self.params, self.parties.key).decrypt(total, 1)
+        return secagg.Decryptor(self.params, self.parties.key, "memory").decrypt(total, 1)
 
     def upload(self, data: bytes, hostile: bool) -> str:
-        aggregator = secagg.Aggregator(self.params, 1)
+        aggregator = secagg.Aggregator(self.params, 1, identity=INNER)
         aggregator.add(self.uploads[0])
         aggregator.add(self.uploads[1])
         before = aggregator.partial()
@@ -143,7 +141,7 @@ class Target:
 
     def announcement(self, data: bytes) -> str:
         try:
-            secagg.Decryptor(self.params, self.parties.key).prepare([data], 1)
+            secagg.Decryptor(self.params, self.parties.key, "memory").prepare([data], 1)
         except PrivFedError:
             return "refused"
         raise AssertionError("an altered announcement was accepted")

@@ -1,4 +1,4 @@
-"""Messages that were written once: the wire format of version 2, pinned."""
+"""Messages that were written once: the wire format of version 3, pinned."""
 
 import hashlib
 import json
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from privfed import secagg
+from privfed.errors import ReplayError
 from privfed.secagg import wire
-from privfed.secagg.rounds import RoundID
 from tests.secagg import make_golden
 
 VECTORS = json.loads(make_golden.GOLDEN.read_text())
@@ -27,10 +27,7 @@ def test_the_version_is_the_recorded_one() -> None:
 def test_identities_and_masks() -> None:
     parties = make_golden.parties()
     assert [party.public.to_bytes().hex() for party in parties] == VECTORS["identities"]
-    params = make_golden.parameters(pairwise_masks=True, scheme="packed")
-    encryptor = secagg.Encryptor(params, secagg.generate_keys(params), parties[0])
-    assert encryptor._masks  # noqa: SLF001  (the mask itself is recorded)
-    mask = encryptor._masks.words(b"golden name", RoundID.of(params, 1, None), 100, 2**39)  # noqa: SLF001  (as above)
+    mask = make_golden.MASKS.words(b"golden name", 100, 2**39)
     assert hashlib.sha256(mask.astype("<u8").tobytes()).hexdigest() == VECTORS["mask_sha256"]
 
 
@@ -54,21 +51,31 @@ def test_recorded_messages_give_the_recorded_sums(case: dict[str, Any]) -> None:
     params = secagg.Parameters.from_bytes(case["parameters"].encode())
     key = secagg.SecretKey.from_bytes(bytes.fromhex(case["key"]))
     uploads = [bytes.fromhex(upload) for upload in case["uploads"]]
-    leaf, root = secagg.Aggregator(params, 7), secagg.Aggregator(params, 7)
-    for upload in uploads[:2]:
-        leaf.add(upload)
-    assert leaf.partial().hex() == case["partial"]
-    root.add_partial(bytes.fromhex(case["partial"]))
-    root.add(uploads[2])
-    total = root.total()
-    assert total.hex() == case["total"]
-    decryptor = secagg.Decryptor(params, key)
+    partial, total = make_golden.added(params, uploads)
+    assert (partial.hex(), total.hex()) == (case["partial"], case["total"])
+    decryptor = secagg.Decryptor(params, key, "memory")
     decryptor.prepare([bytes.fromhex(each) for each in case["announcements"]], 7)
     result = decryptor.decrypt(total, 7)
     for name, values in case["mean"].items():
         assert np.array_equal(result.mean[name].ravel(), np.array(values, np.float32))
     assert result.total_weight == case["total_weight"]
     assert result.transcript.hex() == case["transcript"]
+
+
+def test_recorded_messages_of_an_epoch_are_read(case: dict[str, Any]) -> None:
+    params = secagg.Parameters.from_bytes(case["parameters"].encode())
+    assert bool(case["epoch"]) == params.masks
+    if not params.masks:
+        return
+    key = secagg.SecretKey.from_bytes(bytes.fromhex(case["key"]))
+    first = secagg.Encryptor(params, key, make_golden.parties()[0], "memory")
+    own, *others = first.start_epoch(7), *map(bytes.fromhex, case["epoch"][1:])
+    first.enter_epoch([own, *others])
+    recorded = bytes.fromhex(case["epoch"][0])
+    assert len(own) == len(recorded)
+    first.start_epoch(7)
+    with pytest.raises(ReplayError):
+        first.enter_epoch([recorded, *others])
 
 
 def test_the_recorded_mean_is_that_of_the_updates(case: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from privfed.secagg import wire
 from privfed.secagg.linear_hash import LINEAR_HASH_BYTES
 from privfed.secagg.parts import Parts
 from privfed.secagg.quantize import Quantizer
-from tests.secagg.parties import Round, expected_mean, identities, parameters, updates
+from tests.secagg.parties import Round, against, expected_mean, identities, parameters, updates
 
 SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 
@@ -143,10 +143,18 @@ def test_an_update_is_not_changed_by_sending_it() -> None:
 # Integers.
 
 
-@pytest.mark.parametrize("scheme", ["packed", "slots", "reference"])
-@pytest.mark.parametrize("masks", [False, True])
+@pytest.mark.parametrize(
+    ("scheme", "masks"),
+    [
+        ("packed", False),
+        ("packed", True),
+        ("slots", False),
+        ("slots", True),
+        ("reference", False),
+    ],
+)
 def test_integers_are_summed_as_they_are(scheme: str, masks: bool) -> None:
-    params = parameters(3, SHAPES, scheme=scheme, pairwise_masks=masks, max_weight=None)
+    params = parameters(3, SHAPES, scheme=scheme, adversary=against(masks), max_weight=None)
     parties, rng = Round.of(params), np.random.default_rng(0)
     top = 3 * (2**15 - 1)
     sent = [
@@ -201,7 +209,7 @@ def test_integers_that_no_sum_can_be() -> None:
 
 @pytest.mark.parametrize("scheme", ["packed", "slots", "reference"])
 def test_a_sum_that_overflows_is_refused_and_not_wrapped(scheme: str) -> None:
-    params = parameters(2, {"w": (3,)}, scheme=scheme, max_weight=None, pairwise_masks=False)
+    params = parameters(2, {"w": (3,)}, scheme=scheme, max_weight=None)
     parties = Round.of(params)
     top = 2 * (2**15 - 1)
     uploads = [
@@ -230,8 +238,26 @@ def test_a_sum_that_overflows_is_refused_and_not_wrapped(scheme: str) -> None:
         {"min_clients": 1},
         {"min_clients": 4},
         {"max_clients": 4},
-        {"colluders": 1, "min_clients": 2},
-        {"colluders": -1},
+        {"adversary": "lying-server+1", "min_clients": 2},
+        {"adversary": "lying-server+2"},
+        {"adversary": "lying-server+0"},
+        {"adversary": "lying-server+-1"},
+        {"adversary": "lying-server+1 "},
+        {"adversary": "somebody"},
+        {"adversary": 1},
+        {"adversary": "lying-server", "scheme": "ckks"},
+        {"adversary": "lying-server", "scheme": "reference"},
+        {"adversary": None, "scheme": "ckks"},
+        {"adversary": "lying-server", "group_sizes": (1, 2)},
+        {"adversary": "lying-server", "group_sizes": (2,)},
+        {"adversary": "lying-server", "group_sizes": (2.0, 1)},
+        {"adversary": "lying-server", "group_sizes": "3"},
+        {"adversary": "lying-server", "group_sizes": 3},
+        {"group_sizes": (3,)},
+        {"adversary": "lying-server", "noise_shares": True, "group_sizes": (3,)},
+        {"noise_shares": 1},
+        {"aggregators": "all"},
+        {"aggregators": (1,)},
         {"max_weight": 0},
         {"max_weight": 2**41},
         {"scheme": "rot13"},
@@ -243,10 +269,7 @@ def test_a_sum_that_overflows_is_refused_and_not_wrapped(scheme: str) -> None:
         {"bits": 16.0},
         {"max_weight": "many"},
         {"clip_range": None},
-        {"pairwise_masks": 1},
         {"cover_c0": 1},
-        {"honest_server": 1},
-        {"honest_server": None},
         {"tolerance": 2.0},
     ],
     ids=str,
@@ -333,21 +356,51 @@ def test_a_weighted_mean_ends_at_the_range() -> None:
     assert mean.tolist() == [1.0, -1.0]
 
 
-@pytest.mark.parametrize("masks", [None, False])
-def test_what_a_lying_server_reads_the_key_from_needs_an_honest_one(masks: bool | None) -> None:
-    changes: dict[str, Any] = {"scheme": "ckks", "pairwise_masks": masks}
-    with pytest.raises(ConfigError, match="honest_server=True"):
-        parameters(3, SHAPES, honest_server=False, **changes)
-    trusting = parameters(3, SHAPES, honest_server=True, **changes)
+@pytest.mark.parametrize("scheme", ["ckks", "reference"])
+def test_what_a_lying_server_reads_needs_an_honest_one(scheme: str) -> None:
+    for adversary in ("lying-server", "lying-server+1", None):
+        with pytest.raises(ConfigError, match="adversary='honest-server'"):
+            parameters(3, SHAPES, scheme=scheme, adversary=adversary)
+    trusting = parameters(3, SHAPES, scheme=scheme, adversary="honest-server")
     text = trusting.to_bytes()
     assert secagg.Parameters.from_bytes(text) == trusting
     with pytest.raises(DecodeError, match="not valid"):
         secagg.Parameters.from_bytes(
-            text.replace(b'"honest_server":true', b'"honest_server":false')
+            text.replace(b'"adversary":"honest-server"', b'"adversary":"lying-server"')
         )
 
 
-@pytest.mark.parametrize("masks", [None, False])
+@pytest.mark.parametrize(
+    ("clients", "changes", "adversary", "groups", "quorum", "masks"),
+    [
+        (2, {}, "lying-server", (2,), 2, False),
+        (3, {}, "lying-server+1", (3,), 3, True),
+        (10, {}, "lying-server+1", (4, 3, 3), 3, True),
+        (10, {"adversary": "lying-server+2"}, None, (5, 5), 5, True),
+        (10, {"adversary": "lying-server+8"}, None, (10,), 10, True),
+        (7, {"adversary": "lying-server"}, None, (3, 2, 2), 2, False),
+        (7, {"adversary": "lying-server+1", "group_sizes": (3, 4)}, None, (3, 4), 3, True),
+        (7, {"adversary": "lying-server+1", "min_clients": 5}, None, (4, 3), 5, True),
+        (7, {"adversary": "honest-server"}, None, (), 2, False),
+        (7, {"adversary": "lying-server+2", "noise_shares": True}, None, (), 4, True),
+        (7, {"adversary": "honest-server", "scheme": "ckks"}, None, (), 2, False),
+    ],
+    ids=str,
+)
+def test_one_choice_sets_masks_groups_and_quorum(
+    clients: int, changes: dict[str, Any], adversary: str | None, groups: tuple[int, ...],
+    quorum: int, masks: bool,
+) -> None:  # fmt: skip
+    params = parameters(clients, SHAPES, **{"adversary": None, **changes})
+    assert params.adversary == (adversary or changes["adversary"])
+    assert (params.group_sizes, params.quorum, params.masks) == (groups, quorum, masks)
+    assert [place for group in params.groups for place in group] == (
+        list(range(clients)) if groups else []
+    )
+    assert secagg.Parameters.from_bytes(params.to_bytes()) == params
+
+
+@pytest.mark.parametrize("adversary", ["lying-server+1", "lying-server"])
 @pytest.mark.parametrize(
     ("changes", "covered"),
     [
@@ -355,17 +408,16 @@ def test_what_a_lying_server_reads_the_key_from_needs_an_honest_one(masks: bool 
         ({"scheme": "packed"}, False),
         ({"scheme": "packed", "download": "summed"}, False),
         ({"scheme": "packed", "download": "summed", "cover_c0": True}, True),
-        ({"scheme": "packed", "download": "summed", "bits": 24, "max_clients": 2}, False),
+        ({"scheme": "packed", "download": "summed", "bits": 24}, False),
         ({"scheme": "packed", "download": "summed", "bits": 15}, True),  # cut by 5 bits
         ({"scheme": "packed", "bits": 15}, False),
-        ({"scheme": "reference"}, False),
     ],
     ids=str,
 )
 def test_what_is_authenticated_needs_no_honest_server(
-    changes: dict[str, Any], covered: bool, masks: bool | None
+    changes: dict[str, Any], covered: bool, adversary: str
 ) -> None:
-    params = parameters(3, SHAPES, **{"honest_server": False, "pairwise_masks": masks, **changes})
+    params = parameters(3, SHAPES, adversary=adversary, **changes)
     assert params.covers_c0 == covered
     assert secagg.Parameters.from_bytes(params.to_bytes()) == params
 
@@ -399,10 +451,10 @@ def test_seeds_are_sent_where_they_are_fewer_bytes() -> None:
         assert sizes[mode] == min(sizes.values())
 
 
-def test_parameters_from_before_honest_server_are_refused_with_what_to_do() -> None:
-    text = parameters(3, SHAPES).to_bytes().replace(b'"honest_server":false,', b"")
-    text = text.replace(b'"version":3', b'"version":1')
-    with pytest.raises(DecodeError, match=r"version 1, this privfed reads 3: agree on new ones"):
+def test_parameters_of_an_earlier_version_are_refused_with_what_to_do() -> None:
+    text = parameters(3, SHAPES).to_bytes().replace(b'"adversary":"honest-server",', b"")
+    text = text.replace(b'"version":4', b'"version":1')
+    with pytest.raises(DecodeError, match=r"version 1, this privfed reads 4: agree on new ones"):
         secagg.Parameters.from_bytes(text)
 
 
@@ -424,9 +476,9 @@ def test_numbers_of_other_types_make_the_same_parameters() -> None:
     clip_range=st.floats(1e-6, 1e6),
     bits=st.integers(6, 32),
     max_weight=st.none() | st.integers(1, 2**40),
-    scheme=st.sampled_from(["packed", "slots", "ckks", "reference"]),
+    scheme=st.sampled_from(["packed", "slots"]),
     names=st.lists(st.text(max_size=5), min_size=1, max_size=3, unique=True),
-    colluders=st.integers(0, 1),
+    adversary=st.sampled_from(["honest-server", "lying-server", "lying-server+1", None]),
 )
 @settings(max_examples=50, deadline=None)
 def test_parameters_round_trip_as_bytes(names: list[str], **changes: Any) -> None:
@@ -448,8 +500,9 @@ def test_every_setting_changes_the_fingerprint() -> None:
     changes: list[dict[str, Any]] = [
         {"job": "other"}, {"clip_range": 0.06}, {"bits": 17}, {"max_weight": 1025},
         {"max_weight": None}, {"min_clients": 3}, {"scheme": "slots"}, {"out_of_range": "clip"},
-        {"pairwise_masks": True}, {"download": "summed"}, {"tolerance": 0.04},
-        {"honest_server": True}, {"download": "summed", "cover_c0": True},
+        {"adversary": "lying-server+1"}, {"download": "summed"}, {"tolerance": 0.04},
+        {"adversary": "lying-server"}, {"noise_shares": True},
+        {"aggregators": (identities(4)[3].public,)}, {"download": "summed", "cover_c0": True},
         {"layout": secagg.Layout((("w", (5, 7)), ("b", (5,))))},
         {"layout": secagg.Layout((("b", (5,)), ("w", (7, 5))))},
         {"roster": tuple(party.public for party in reversed(identities(3)))},
@@ -465,9 +518,11 @@ def test_every_setting_changes_the_fingerprint() -> None:
         lambda text: text[:-1],
         lambda text: text + b" ",
         lambda text: b" " + text,
-        lambda text: text.replace(b'"version":3', b'"version":4'),
-        lambda text: text.replace(b'"honest_server":false,', b""),
-        lambda text: text.replace(b'"honest_server":false', b'"honest_server":0'),
+        lambda text: text.replace(b'"version":4', b'"version":5'),
+        lambda text: text.replace(b'"adversary":"honest-server",', b""),
+        lambda text: text.replace(b'"adversary":"honest-server"', b'"adversary":null'),
+        lambda text: text.replace(b'"adversary":"honest-server"', b'"adversary":0'),
+        lambda text: text.replace(b'"group_sizes":[]', b'"group_sizes":null'),
         lambda text: text.replace(b'"bits":16', b'"bits":16.0'),
         lambda text: text.replace(b'"bits":16', b'"bits":"16"'),
         lambda text: text.replace(b'"bits":16', b'"bits":1e400'),

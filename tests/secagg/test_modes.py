@@ -19,13 +19,24 @@ from privfed.errors import (
 from privfed.he import planes, rlwe
 from privfed.he.packing import MODULUS, MODULUS_BITS, pack
 from privfed.secagg import rounds, wire
+from privfed.secagg.masks import Masks
 from privfed.secagg.parameters import SCHEMES
 from privfed.secagg.schemes import Packed, ZeroEncryption, batched, packed, reference
 from privfed.secagg.schemes.packed import PackedOpener
-from tests.secagg.parties import Arrays, Round, expected_mean, parameters, updates
+from tests.secagg.parties import (
+    Arrays,
+    Round,
+    against,
+    expected_mean,
+    identities,
+    parameters,
+    updates,
+)
 
 SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 LONG: dict[str, tuple[int, ...]] = {"w": (100, 100), "b": (30,)}
+INNER = secagg.generate_identity()
+AGGREGATORS = (INNER.public, secagg.generate_identity().public)
 
 
 def same(left: Arrays, right: Arrays) -> bool:
@@ -37,20 +48,17 @@ def same(left: Arrays, right: Arrays) -> bool:
 
 @pytest.mark.parametrize(
     ("scheme", "masks"),
-    [
-        (scheme, masks)
-        for scheme in SCHEMES
-        for masks in (False, True)
-        if (scheme, masks) != ("ckks", True)
-    ],
+    [*((scheme, False) for scheme in SCHEMES), ("packed", True), ("slots", True)],
 )
 def test_announced_seeds_give_the_same_result(scheme: str, masks: bool) -> None:
-    params = parameters(3, SHAPES, scheme=scheme, pairwise_masks=masks)
+    params = parameters(3, SHAPES, scheme=scheme, adversary=against(masks))
     parties, sent = Round.of(params), updates(3, SHAPES)
+    previous = b""
     for round_id in (1, 2):
         announced = [encryptor.announce(round_id) for encryptor in parties.encryptors]
         parties.decryptor.prepare(announced, round_id)
-        result = parties.run(sent, [1, 2, 3], round_id)
+        result = parties.run(sent, [1, 2, 3], round_id, previous=previous)
+        previous = result.transcript if masks else b""
         assert same(result.mean, expected_mean(params, sent, [1, 2, 3]))
 
 
@@ -97,15 +105,17 @@ def test_an_announcement_is_no_upload_and_an_upload_is_no_announcement() -> None
         secagg.Aggregator(parties.params, 1).add(bytes(announced))
 
 
-@pytest.mark.parametrize("scheme", ["packed", "slots", "reference"])
+@pytest.mark.parametrize("scheme", ["packed", "slots"])
 def test_zeros_and_masks_made_ahead(scheme: str) -> None:
-    params = parameters(3, SHAPES, scheme=scheme, pairwise_masks=True)
+    params = parameters(3, SHAPES, scheme=scheme, adversary="lying-server+1")
     parties, sent = Round.of(params), updates(3, SHAPES)
     parties.encryptors[0].prepare(2, round_id=1)  # masks too
     parties.encryptors[1].prepare(3)  # zeros only
     assert [each.prepared for each in parties.encryptors] == [2, 3, 0]
+    previous = b""
     for round_id in (1, 2, 3):
-        result = parties.run(sent, [1, 2, 3], round_id)
+        result = parties.run(sent, [1, 2, 3], round_id, previous=previous)
+        previous = result.transcript
         assert same(result.mean, expected_mean(params, sent, [1, 2, 3]))
     assert [each.prepared for each in parties.encryptors] == [0, 0, 0]
     with pytest.raises(ReplayError):
@@ -122,7 +132,7 @@ def test_a_prepared_zero_is_never_used_twice() -> None:
     with pytest.raises(ReplayError):
         zeros[0].take()
     second = encryptor.encrypt(update, weight=1, round_id=2)
-    assert first[262:326] != second[262:326]  # the seeds
+    assert first[334:398] != second[334:398]  # the seeds
 
 
 # Masks.
@@ -147,7 +157,7 @@ def test_masks_hide_an_upload_from_another_key_holder() -> None:
     bare = Round.of(parameters(3, shapes, max_weight=None))
     read = decrypted_alone(bare, bare.uploads(zero)[0])
     assert not read[:3000].any()  # without masks: the update itself, here all zeros
-    masked = Round.of(parameters(3, shapes, max_weight=None, pairwise_masks=True))
+    masked = Round.of(parameters(3, shapes, max_weight=None, adversary="lying-server+1"))
     read = decrypted_alone(masked, masked.uploads(zero)[0])
     plain_bits = masked.params.packing.plain_bits
     for bit in range(plain_bits):  # each bit of 4000 uniform words: half, within six deviations
@@ -177,74 +187,94 @@ def test_of_a_masked_message_only_the_sum_mod_t_matters(bits: int) -> None:
     assert len(sealed) == 1
 
 
+def masks_of(parties: Round, place: int, of: rounds.RoundID) -> Masks:
+    """A party's masks of a round."""
+    found = parties.encryptors[place]._masks(of)
+    assert found is not None
+    return found
+
+
 def test_masks_are_fresh_for_each_round_part_and_cohort() -> None:
-    params = parameters(4, SHAPES, pairwise_masks=True)
+    params = parameters(4, SHAPES, adversary="lying-server+1", noise_shares=True, max_weight=None)
     parties = Round.of(params)
-    masks = parties.encryptors[0]._masks
-    assert masks
     one, two, fewer = (
         rounds.RoundID.of(params, number, cohort)
         for number, cohort in ((1, None), (2, None), (1, (0, 1, 2)))
     )
-    name = parties.encryptors[0]._agreed(one, 0)
-    first = masks.words(name, one, 50, 2**39)
-    assert np.array_equal(first, masks.words(name, one, 50, 2**39))
-    for other in (
-        masks.words(parties.encryptors[0]._agreed(two, 0), two, 50, 2**39),
-        masks.words(parties.encryptors[0]._agreed(one, 1), one, 50, 2**39),
-        masks.words(parties.encryptors[0]._agreed(fewer, 0), fewer, 50, 2**39),
-        masks.words(name[:-1] + b"x", one, 50, 2**39),
+    agreed = parties.encryptors[0]._agreed
+    first = masks_of(parties, 0, one).words(agreed(one, 0), 50, 2**39)
+    assert np.array_equal(first, masks_of(parties, 0, one).words(agreed(one, 0), 50, 2**39))
+    for of, name in (
+        (two, agreed(two, 0)),
+        (two, agreed(one, 0)),  # the round's key alone makes the difference
+        (one, agreed(one, 1)),
+        (fewer, agreed(fewer, 0)),
+        (one, agreed(one, 0)[:-1] + b"x"),
     ):
-        assert (first != other).sum() > 45
+        assert (first != masks_of(parties, 0, of).words(name, 50, 2**39)).sum() > 45
 
 
 @pytest.mark.parametrize("modulus", [2**22, 2**39, 2**56, 549755731969, 2**22 - 3])
-@pytest.mark.parametrize("cohort", [None, (0, 3), (0, 1, 3, 4)])
+@pytest.mark.parametrize("cohort", [None, (0, 3, 4), (0, 1, 3, 4)])
 def test_masks_of_a_cohort_cancel_and_of_fewer_do_not(
     modulus: int, cohort: tuple[int, ...] | None
 ) -> None:
-    params = parameters(5, SHAPES, pairwise_masks=True)
+    params = parameters(5, SHAPES, adversary="lying-server+1", noise_shares=True, max_weight=None)
     parties = Round.of(params)
-    places = cohort or range(5)
     one = rounds.RoundID.of(params, 1, cohort)
-    masks = [parties.encryptors[place]._masks for place in places]
-    words = [each.words(b"name", one, 40_000, modulus) for each in masks if each]
+    words = [
+        masks_of(parties, place, one).words(b"name", 40_000, modulus)
+        for place in cohort or range(5)
+    ]
     assert max(each.max() for each in words) < modulus
     total = [sum(column) % modulus for column in zip(*(w.tolist() for w in words), strict=True)]
     assert not any(total)
     assert len(np.unique(words[0])) > 100
 
 
+def test_masks_of_each_group_cancel() -> None:
+    params = parameters(7, SHAPES, adversary="lying-server+1")
+    parties, one = Round.of(params), rounds.RoundID.of(params, 1, None)
+    words = [masks_of(parties, place, one).words(b"name", 500, 2**39) for place in range(7)]
+    for group in params.groups:
+        assert not (sum(words[place] for place in group) & np.uint64(2**39 - 1)).any()
+    assert (sum(words[place] for place in range(3)) & np.uint64(2**39 - 1)).any()
+
+
 def test_masks_need_a_cohort_that_is_one() -> None:
-    parties = Round.of(parameters(4, SHAPES, pairwise_masks=True, min_clients=3))
-    update = updates(1, SHAPES)[0]
+    parties = Round.of(
+        parameters(4, SHAPES, adversary="lying-server+1", noise_shares=True, max_weight=None)
+    )
+    update = {name: np.zeros(shape, int) for name, shape in SHAPES.items()}
     for cohort in ([0, 1], [0, 1, 9], [1, 2, 3]):
         with pytest.raises(ConfigError, match=r"cohort"):
-            parties.encryptors[0].encrypt(update, weight=1, round_id=1, cohort=cohort)
+            parties.encryptors[0].encrypt_integers(update, round_id=1, cohort=cohort)
     with pytest.raises(ConfigError):
         secagg.Aggregator(parties.params, 1, cohort=[0, 1])
 
 
 def test_after_a_dropout_the_same_round_is_not_sent_again() -> None:
     """Two sendings under masks of two cohorts differ by the missing party's mask."""
-    parties = Round.of(parameters(4, SHAPES, pairwise_masks=True))
-    update = updates(1, SHAPES)[0]
-    parties.encryptors[0].encrypt(update, weight=1, round_id=1)
+    parties = Round.of(
+        parameters(4, SHAPES, adversary="lying-server+1", noise_shares=True, max_weight=None)
+    )
+    update = {name: np.zeros(shape, int) for name, shape in SHAPES.items()}
+    parties.encryptors[0].encrypt_integers(update, round_id=1)
     with pytest.raises(ReplayError):
-        parties.encryptors[0].encrypt(update, weight=1, round_id=1, cohort=[0, 1, 2])
+        parties.encryptors[0].encrypt_integers(update, round_id=1, cohort=[0, 1, 2])
 
 
-def test_masks_are_on_from_three_clients_and_wherever_totals_carry_no_seeds() -> None:
-    def masks(clients: int, **changes: Any) -> bool:
-        return parameters(clients, SHAPES, pairwise_masks=None, **changes).masks
-
-    assert [masks(2), masks(3), masks(10)] == [False, True, True]
-    assert masks(2, download="summed")
-    assert masks(2, scheme="slots")
-    assert not masks(5, scheme="reference")
-    assert not masks(5, scheme="ckks")
-    with pytest.raises(ConfigError, match="masks"):
-        parameters(3, SHAPES, scheme="ckks", pairwise_masks=True)
+@pytest.mark.parametrize("cohort", [(0, 1, 2), (0, 1, 2, 3, 4, 5, 6)])
+def test_where_there_are_groups_no_cohort_is_named(cohort: tuple[int, ...]) -> None:
+    parties = Round.of(parameters(7, SHAPES, adversary="lying-server+1"))
+    for call in (
+        lambda: parties.encryptors[0].encrypt(
+            updates(1, SHAPES)[0], weight=1, round_id=1, cohort=cohort
+        ),
+        lambda: secagg.Aggregator(parties.params, 1, cohort),
+    ):
+        with pytest.raises(ConfigError, match="leave the cohort out"):
+            call()
 
 
 def test_a_mask_key_that_its_owner_did_not_sign_is_refused() -> None:
@@ -263,37 +293,40 @@ def test_a_mask_key_that_its_owner_did_not_sign_is_refused() -> None:
         {"download": "summed"},
         {"download": "summed", "cover_c0": True},
         {"scheme": "slots"},
+        {"adversary": "lying-server+1"},
+        {"scheme": "slots", "adversary": "lying-server+1"},
     ],
     ids=str,
 )
 def test_a_tree_of_three_levels_gives_the_bytes_of_one_aggregator(changes: dict[str, Any]) -> None:
-    params = parameters(7, SHAPES, **changes)
-    parties, sent = Round.of(params), updates(7, SHAPES)
-    weights = list(range(1, 8))
+    params = parameters(9, SHAPES, aggregators=AGGREGATORS, **changes)
+    parties, sent = Round.of(params), updates(9, SHAPES)
+    weights = list(range(1, 10))
     uploads = parties.uploads(sent, weights)
 
     def node(uploads: Sequence[bytes], partials: Sequence[bytes] = ()) -> secagg.Aggregator:
-        aggregator = secagg.Aggregator(params, 1)
+        aggregator = secagg.Aggregator(params, 1, identity=INNER)
         for upload in uploads:
             aggregator.add(upload)
         for partial in partials:
             aggregator.add_partial(partial)
         return aggregator
 
-    low = node(uploads[:2]).partial()
-    middle = node(uploads[2:4], [low]).partial()
-    root = node(uploads[4:5], [middle, node(uploads[5:]).partial()])
+    low = node(uploads[:3]).partial()
+    middle = node(uploads[3:6], [low]).partial()
+    root = node(uploads[6:], [middle])
     total = root.total()
+    assert node([], [node(uploads[6:]).partial(), middle]).total() == total
     assert total == node(uploads).total()
     result = parties.decryptor.decrypt(total, 1)
     assert same(result.mean, expected_mean(params, sent, weights))
 
 
 def test_partial_sums_are_checked_like_uploads() -> None:
-    params = parameters(4, SHAPES)
+    params = parameters(4, SHAPES, aggregators=AGGREGATORS)
     parties = Round.of(params)
     uploads = parties.uploads(updates(4, SHAPES), [1, 2, 3, 4])
-    leaf = secagg.Aggregator(params, 1)
+    leaf = secagg.Aggregator(params, 1, identity=INNER)
     for upload in uploads[:2]:
         leaf.add(upload)
     partial = leaf.partial()
@@ -314,14 +347,62 @@ def test_partial_sums_are_checked_like_uploads() -> None:
     with pytest.raises(DecodeError):
         parties.decryptor.decrypt(partial, 1)
     with pytest.raises(QuorumError):
-        secagg.Aggregator(params, 1).partial()
+        secagg.Aggregator(params, 1, identity=INNER).partial()
+    with pytest.raises(ConfigError, match="identity"):
+        root.partial()
+    with pytest.raises(ConfigError, match="aggregators"):
+        secagg.Aggregator(params, 1, identity=identities(1)[0])
+
+
+def test_only_a_named_aggregator_hands_in_a_partial_sum() -> None:
+    """A stranger, or a party, with an upload that it tapped, and its own signature."""
+    params = parameters(4, SHAPES, aggregators=AGGREGATORS)
+    parties = Round.of(params)
+    uploads = parties.uploads(updates(4, SHAPES), [1, 2, 3, 4])
+    leaf = secagg.Aggregator(params, 1, identity=INNER)
+    leaf.add(uploads[0])
+    honest = leaf.partial()
+    inner = honest[: -wire.PARTIAL_END_BYTES]
+    stranger = secagg.generate_identity()
+    changed = bytearray(inner)
+    changed[-1] ^= 0x55
+    for place, data, by in (
+        (0, inner, stranger),
+        (1, inner, stranger),
+        (9, inner, INNER),
+        (0, bytes(changed), stranger),
+    ):
+        root = secagg.Aggregator(params, 1)
+        with pytest.raises(AuthenticationError):
+            root.add_partial(data + wire.signed_partial(data, place, by))
+        with pytest.raises(AuthenticationError):
+            root.add_partial(bytes(changed) + honest[-wire.PARTIAL_END_BYTES :])
+        assert root.senders == ()
+    root.add_partial(honest)
+
+
+def test_a_partial_sum_holds_whole_groups() -> None:
+    params = parameters(6, SHAPES, aggregators=AGGREGATORS, adversary="lying-server+1")
+    parties = Round.of(params)
+    uploads = parties.uploads(updates(6, SHAPES), [1, 2, 3, 4, 5, 6])
+    leaf = secagg.Aggregator(params, 1, identity=INNER)
+    for upload in uploads[1:]:
+        leaf.add(upload)
+    assert leaf.senders == tuple(party.id for party in params.roster[3:])
+    loose = parameters(6, SHAPES, aggregators=AGGREGATORS)
+    assert loose.groups == ()
+    root = secagg.Aggregator(params, 1)
+    root.add_partial(leaf.partial())
+    leaf._whole[0].entries.update(leaf._waiting[0, 1, 2][0].entries)  # the planted fault
+    with pytest.raises(QuorumError, match="without one of its parties"):
+        secagg.Aggregator(params, 1).add_partial(leaf.partial())
 
 
 RESERVED = {
     wire.Kind.REQUEST: "a request",
     wire.Kind.REPLY: "a reply",
     wire.Kind.RESULT: "a result",
-    wire.Kind.EPOCH: "a party's key for an epoch",
+    wire.Kind.EPOCH: "a message of an epoch",
 }
 
 
@@ -346,10 +427,10 @@ def test_a_kind_that_is_not_expected_is_refused_by_its_name(kind: wire.Kind) -> 
 
 
 def test_a_stranger_with_a_tapped_upload_hands_in_no_partial_sum() -> None:
-    """Nobody signs a partial sum: among uploads it would shut the sender out."""
-    parties = Round.of(parameters(3, SHAPES))
+    """Nor an upload in the place of one, nor one among uploads."""
+    parties = Round.of(parameters(3, SHAPES, aggregators=AGGREGATORS))
     uploads = parties.uploads(updates(3, SHAPES), [1, 2, 3])
-    leaf = secagg.Aggregator(parties.params, 1)
+    leaf = secagg.Aggregator(parties.params, 1, identity=INNER)
     leaf.add(uploads[0])
     forged = bytearray(leaf.partial())
     forged[-1] ^= 0x55
@@ -367,18 +448,19 @@ def test_a_stranger_with_a_tapped_upload_hands_in_no_partial_sum() -> None:
 
 
 def test_a_partial_sum_with_words_past_the_modulus_does_no_harm() -> None:
-    params = parameters(3, SHAPES)
+    params = parameters(3, SHAPES, aggregators=AGGREGATORS)
     parties = Round.of(params)
-    leaf = secagg.Aggregator(params, 1)
+    leaf = secagg.Aggregator(params, 1, identity=INNER)
     leaf.add(parties.uploads(updates(1, SHAPES), [1])[0])
-    partial = bytearray(leaf.partial())
-    accumulator: Any = leaf._sums[0].accumulator
+    partial = bytearray(leaf.partial()[: -wire.PARTIAL_END_BYTES])
+    accumulator: Any = leaf._whole[0].accumulator
     words = len(accumulator._c0)
     size = planes.size_bytes(words, MODULUS_BITS)
     partial[-size:] = b"\xff" * size
-    root = secagg.Aggregator(params, 1)
-    root.add_partial(bytes(partial))
-    assert max(planes.decode(root.partial()[-size:], words, MODULUS_BITS)) < MODULUS
+    root = secagg.Aggregator(params, 1, identity=INNER)
+    root.add_partial(bytes(partial) + wire.signed_partial(bytes(partial), 0, INNER))
+    body = root.partial()[: -wire.PARTIAL_END_BYTES][-size:]
+    assert max(planes.decode(body, words, MODULUS_BITS)) < MODULUS
 
 
 # Parts.
@@ -396,7 +478,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.usefixtures("small_parts")
 def test_an_update_in_several_parts(scheme: str, streamed: bool) -> None:
-    params = parameters(3, LONG, scheme=scheme, pairwise_masks=scheme != "ckks")
+    params = parameters(3, LONG, scheme=scheme, adversary=against(scheme in ("packed", "slots")))
     parties, sent = Round.of(params), updates(3, LONG)
     aggregator = secagg.Aggregator(params, 1)
     streams = [
@@ -419,9 +501,9 @@ def test_an_update_in_several_parts(scheme: str, streamed: bool) -> None:
 
 @pytest.mark.usefixtures("small_parts")
 def test_a_party_that_sends_only_some_parts_fails_the_round() -> None:
-    params = parameters(3, LONG)
+    params = parameters(3, LONG, aggregators=AGGREGATORS)
     parties, sent = Round.of(params), updates(3, LONG)
-    aggregator = secagg.Aggregator(params, 1)
+    aggregator = secagg.Aggregator(params, 1, identity=INNER)
     for upload in parties.uploads(sent[:2], [1, 1]):
         aggregator.add(upload)
     stream = parties.encryptors[2].encrypt_blocks(sent[2], weight=1, round_id=1)
@@ -434,6 +516,23 @@ def test_a_party_that_sends_only_some_parts_fails_the_round() -> None:
     aggregator.total()
     with pytest.raises(ReplayError, match="closed"):
         aggregator.add(b"")
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_party_that_sends_only_some_parts_takes_its_group_along() -> None:
+    params = parameters(6, LONG, adversary="lying-server+1")
+    parties, sent = Round.of(params), updates(6, LONG)
+    aggregator = secagg.Aggregator(params, 1)
+    aggregator.add(next(parties.encryptors[0].encrypt_blocks(sent[0], weight=1, round_id=1)))
+    for upload in [
+        parties.encryptors[place].encrypt(sent[place], weight=1, round_id=1)
+        for place in range(1, 6)
+    ]:
+        aggregator.add(upload)
+    assert aggregator.waiting == tuple(party.id for party in params.roster[:3])
+    result = parties.decryptor.decrypt(aggregator.total(), 1)
+    assert result.senders == tuple(party.id for party in params.roster[3:])
+    assert same(result.mean, expected_mean(params, sent[3:], [1, 1, 1]))
 
 
 @pytest.mark.usefixtures("small_parts")

@@ -19,58 +19,72 @@ from privfed.errors import (
 )
 from privfed.secagg.schemes import packed
 from privfed.secagg.schemes.packed import PackedOpener, PackedSender
-from tests.secagg.parties import expected_mean, identities, updates
+from tests.secagg.parties import against, expected_mean, identities, updates
 from tests.secagg.party_jobs import SHAPES, Job, arrays_of, mean_of, same
 
 # Rounds and their chain.
 
 
-def test_rounds_number_and_chain_themselves(job: Job) -> None:
-    seen = []
+def test_rounds_number_and_chain_themselves(tmp_path: Path) -> None:
+    job, seen = Job(tmp_path / "state", adversary="lying-server"), list[bytes]()
     for round_id in (1, 2, 3):
         total, results = job.round(round_id)
         for party, result in zip(job.parties, results, strict=True):
             assert same(result.mean, expected_mean(job.params, job.sent))
             assert (party.round_id, party.transcript) == (round_id, result.transcript)
+        assert total[68:100] == (seen[-1] if seen else bytes(32))  # each total names the one before
         seen.append(results[0].transcript)
     assert len(set(seen)) == 3
-    assert total[64:96] != bytes(32)  # the third total names the second one
     assert job.record["transcript"] == seen[-1].hex()
     assert [party.id for party in job.parties] == [each.id for each in job.params.roster]
 
 
-def test_parties_that_saw_other_totals_do_not_add_up_in_the_next_round(job: Job) -> None:
+def test_parties_that_saw_other_totals_do_not_add_up_in_the_next_round(tmp_path: Path) -> None:
+    job = Job(tmp_path / "state", count=4, adversary="lying-server")
     uploads = job.uploads()
     job.parties[0].open(job.total(uploads, 1))
     for party in job.parties[1:]:
         party.open(job.total(uploads[:2], 1))
-    first, second, _ = job.uploads()
+    first, second, *_ = job.uploads()
     server = secagg.Aggregator(job.params, 2)
     server.add(first)
     with pytest.raises(ContextMismatchError, match="history"):
         server.add(second)
 
 
-def test_a_party_that_missed_a_round_comes_back_unchained(job: Job) -> None:
-    late, others = job.parties[2], job.parties[:2]
+def test_a_party_that_missed_a_round_opens_its_total_late(tmp_path: Path) -> None:
+    job = Job(tmp_path / "state", count=4, adversary="lying-server")
+    late, others = job.parties[3], job.parties[:3]
     uploads = [party.encrypt(update) for party, update in zip(others, job.sent, strict=False)]
-    total = job.total(uploads, 1)
+    missed = job.total(uploads, 1)  # over the first two: the third waits for the late one
     for party in others:
-        party.open(total)
+        party.open(missed)
     chained = [
         party.encrypt(update, round_id=2)
         for party, update in zip(job.parties, job.sent, strict=True)
     ]
     server = secagg.Aggregator(job.params, 2)
-    for upload in chained[:2]:
+    for upload in chained[:3]:
         server.add(upload)
     with pytest.raises(ContextMismatchError, match="history"):
-        server.add(chained[2])
-    total = job.total(job.uploads(chained=False), 3)
-    for party in job.parties:
-        assert same(party.open(total).mean, expected_mean(job.params, job.sent))
+        server.add(chained[3])
+    total = server.total()
+    for party in others:
+        party.open(total)
+    with pytest.raises(ContextMismatchError, match="history"):
+        late.open(total, round_id=2)
+    for number, each in enumerate((missed, total), 1):
+        late.open(each, round_id=number)
     assert late.transcript == others[0].transcript
-    job.round(4)
+    job.round(3)
+
+
+def test_where_the_server_is_trusted_a_party_comes_back_without_what_it_missed(job: Job) -> None:
+    total = job.total(job.uploads()[:2], 1)
+    for party in job.parties[:2]:
+        party.open(total)
+    _, results = job.round(2)
+    assert all(len(result.senders) == 3 for result in results)
 
 
 def test_a_round_may_be_named_and_does_not_go_back(job: Job) -> None:
@@ -99,7 +113,7 @@ def test_nothing_is_sent_by_what_is_refused(job: Job) -> None:
 def test_what_is_announced_is_used_and_expanded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masks: bool
 ) -> None:
-    job = Job(tmp_path / "state", pairwise_masks=masks)
+    job = Job(tmp_path / "state", adversary=against(masks))
     for round_id in (1, 2):
         announced = [party.announce() for party in job.parties]
         for party in job.parties:
@@ -288,8 +302,8 @@ def test_a_failed_round_leaves_the_one_before(job: Job) -> None:
 
 def test_a_round_opened_within_another_does_not_go_back(job: Job) -> None:
     """A stream of parts that opens a later round while it is read."""
-    first = job.total(job.uploads(chained=False), 1)
-    second = job.total(job.uploads(chained=False), 2)
+    first = job.total(job.uploads(), 1)
+    second = job.total(job.uploads(), 2)
     opened = []
 
     def parts() -> Iterator[bytes]:
@@ -324,21 +338,18 @@ def test_updates_in_several_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_cohort_is_remembered_until_the_total_comes(tmp_path: Path) -> None:
-    job = Job(tmp_path / "state", count=4, pairwise_masks=True)
-    cohort = [0, 2, 3]
-    uploads = [job.parties[place].encrypt(job.sent[place], cohort=cohort) for place in cohort]
+    job = Job(tmp_path / "state", count=4, adversary="lying-server+1", noise_shares=True)
+    cohort, integers = [0, 2, 3], {name: np.full(shape, 7) for name, shape in SHAPES.items()}
+    uploads = [job.parties[place].encrypt_integers(integers, cohort=cohort) for place in cohort]
     total = job.total(uploads, 1, cohort)
     job.parties[0].close()
     with job.fresh() as again:
-        assert same(
-            again.open(total).mean, expected_mean(job.params, [job.sent[p] for p in cohort])
-        )
+        assert all((array == 21).all() for array in again.open_sums(total).sums.values())
         assert job.record["cohort"] == cohort
-    assert job.parties[2].open(total).senders == tuple(job.params.roster[p].id for p in cohort)
+    opened = job.parties[2].open_sums(total)
+    assert opened.senders == tuple(job.params.roster[p].id for p in cohort)
     with pytest.raises(ConfigError, match="sent no round"):
-        job.parties[1].open(total)
+        job.parties[1].open_sums(total)
     with pytest.raises(ContextMismatchError, match="cohort"):
-        job.parties[1].open(total, round_id=1)
-    job.parties[1].open(total, round_id=1, cohort=cohort)
-    for party in (job.parties[1], job.parties[2]):
-        party.encrypt(job.sent[0], round_id=2)
+        job.parties[1].open_sums(total, round_id=1)
+    job.parties[1].open_sums(total, round_id=1, cohort=cohort)

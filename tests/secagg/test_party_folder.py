@@ -237,8 +237,11 @@ def test_a_party_stays_in_its_folder_wherever_its_program_goes(
         lambda text: text.replace('"cohort": null', '"cohort": ["a"]'),
         lambda text: text.replace('"cohort": null', '"cohort": ""'),
         lambda text: text.replace('"cohort": null', '"cohort": {}'),
-        lambda text: text.replace('"opening": ""', '"opening": "zz"'),
-        lambda text: text.replace('"opening": ""', '"opening": null'),
+        lambda text: text.replace('"opening": false', '"opening": "zz"'),
+        lambda text: text.replace('"opening": false', '"opening": null'),
+        lambda text: text.replace('"total": "', '"total": "0'),
+        lambda text: text.replace('"epoch": null', '"epoch": {}'),
+        lambda text: text.replace('"starting": null', '"starting": {"first": 0, "sealed": "x"}'),
     ],
 )
 def test_a_damaged_record_is_named(job: Job, change: Callable[[str], str]) -> None:

@@ -11,7 +11,7 @@ from privfed.errors import ConfigError, QuorumError, ReplayError
 from privfed.secagg import simulation
 from privfed.secagg.schemes.packed import PackedOpener
 from privfed.secagg.simulation import AHEAD
-from tests.secagg.parties import expected_mean, identities, parameters, updates
+from tests.secagg.parties import against, expected_mean, identities, parameters, updates
 
 SHAPES: dict[str, tuple[int, ...]] = {"w": (7, 5), "b": (5,)}
 AFTER = ("encrypt", "aggregate", "decrypt")
@@ -35,7 +35,7 @@ def test_the_mean_is_numpys_and_a_total_is_decrypted_once(
         return decrypt(self, total, round_id, cohort)
 
     monkeypatch.setattr(secagg.Decryptor, "decrypt", counted)
-    there, weights = job(pairwise_masks=masks), [3, 500, 77, 1024]
+    there, weights = job(adversary=against(masks)), [3, 500, 77, 1024]
     for round_id in (1, 2):
         sent = updates(4, SHAPES, seed=round_id)
         result, traffic = there.average(sent, round_id=round_id, weights=weights)
@@ -92,13 +92,18 @@ def test_a_decryptor_that_expects_a_round_expands_no_seed_after_it(
 
 
 def test_those_who_are_absent_are_left_out() -> None:
-    there = job(clients=5, max_weight=None, min_clients=3, pairwise_masks=True)
+    there = job(clients=5, max_weight=None, min_clients=3)
     sent = dict(enumerate(updates(5, SHAPES)))
     there.prepare(1, cohort=(0, 2, 4))
     result, _ = there.average({place: sent[place] for place in (4, 0, 2)}, round_id=1)
     wanted = expected_mean(there.params, [sent[0], sent[2], sent[4]])
     assert all(np.array_equal(result.mean[name], wanted[name]) for name in wanted)
     assert result.senders == tuple(there.params.roster[place].id for place in (0, 2, 4))
+    there = job(clients=6, max_weight=None, adversary="lying-server+1")
+    sent = dict(enumerate(updates(6, SHAPES)))
+    there.prepare(1)
+    result, _ = there.average({place: sent[place] for place in (4, 0, 3, 5, 1)}, round_id=1)
+    assert result.senders == tuple(there.params.roster[place].id for place in (3, 4, 5))
     there = job(clients=5, max_weight=None, min_clients=3)
     with pytest.raises(QuorumError):
         there.average({0: sent[0], 1: sent[1]}, round_id=1)
@@ -117,7 +122,7 @@ def test_updates_of_nobody_are_refused(sent: Any) -> None:
 def test_a_round_of_nobody_is_not_made_ahead(places: Any) -> None:
     for masks in (False, True):
         with pytest.raises(ConfigError):
-            job(pairwise_masks=masks).prepare(1, places)
+            job(adversary=against(masks)).prepare(1, places)
 
 
 @pytest.mark.parametrize("weights", [[1, 2, 3], [1] * 5])

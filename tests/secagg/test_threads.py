@@ -26,6 +26,7 @@ from privfed.secagg.schemes import batched
 from tests.secagg.parties import Round, expected_mean, identities, parameters, updates
 
 T = TypeVar("T")
+INNER = secagg.generate_identity()
 SHAPES: dict[str, tuple[int, ...]] = {"w": (2, 2)}
 
 
@@ -66,10 +67,10 @@ def test_eight_threads_add(count: int) -> None:
 
 
 def test_one_upload_handed_in_by_eight_threads_is_added_once() -> None:
-    params = parameters(2, SHAPES, max_weight=None)
+    params = parameters(2, SHAPES, max_weight=None, aggregators=(INNER.public,))
     uploads = Round.of(params).uploads(updates(2, SHAPES))
-    server = secagg.Aggregator(params, 1)
-    alone = secagg.Aggregator(params, 1)
+    server = secagg.Aggregator(params, 1, identity=INNER)
+    alone = secagg.Aggregator(params, 1, identity=INNER)
     alone.add(uploads[0])
 
     def add(_: object) -> str:
@@ -87,7 +88,7 @@ def test_twelve_threads_with_garbage_get_three_answers_in_all(tmp_path: Path) ->
     """Totals that all parties signed, with another sum; counts on disk never go back."""
     params = parameters(2, SHAPES, max_weight=None)
     key = secagg.generate_keys(params)
-    pair = [secagg.Party(params, key, each) for each in identities(2)]
+    pair = [secagg.Party(params, key, each, "memory") for each in identities(2)]
     party = secagg.Party(params, key, identities(1)[0], tmp_path / "state")
     total = secagg.simulation.serve(
         params, 1, [each.encrypt(updates(1, SHAPES)[0]) for each in pair]
@@ -95,7 +96,7 @@ def test_twelve_threads_with_garbage_get_three_answers_in_all(tmp_path: Path) ->
     party.open(total, round_id=1)
     altered = {}
     for round_id in range(2, 50):
-        sent = [each.encrypt(updates(1, SHAPES)[0], chained=False) for each in pair]
+        sent = [each.encrypt(updates(1, SHAPES)[0]) for each in pair]
         wrong = bytearray(secagg.simulation.serve(params, round_id, sent))
         # Some words whole: a few low bits may be noise, which changes no sum.
         wrong[-40:-10] = bytes(byte ^ 0xFF for byte in wrong[-40:-10])
@@ -140,9 +141,11 @@ def test_twelve_threads_with_garbage_get_three_answers_in_all(tmp_path: Path) ->
 
 
 def test_threads_with_one_party_use_no_round_twice(tmp_path: Path) -> None:
-    params = parameters(3, SHAPES, max_weight=None, pairwise_masks=True)
+    params = parameters(3, SHAPES, max_weight=None, adversary="lying-server+1")
     key, update = secagg.generate_keys(params), updates(1, SHAPES)[0]
     party = secagg.Party(params, key, identities(1)[0], tmp_path / "state")
+    others = [secagg.Party(params, key, each, "memory") for each in identities(3)[1:]]
+    party.enter_epoch([each.start_epoch() for each in (party, *others)])
 
     def encrypt(number: int) -> list[bytes]:
         if number % 3 == 0:
@@ -258,10 +261,10 @@ def test_a_block_that_seal_refuses_leaves_nothing_behind(
     """In the second part: the first one is not added either, and its sender may send again."""
     monkeypatch.setattr(batched, "_BLOCKS_PER_PART", 1)
     shapes = {"w": (120, 100)}
-    params = parameters(3, shapes, scheme=scheme, max_weight=None)
+    params = parameters(3, shapes, scheme=scheme, max_weight=None, aggregators=(INNER.public,))
     parties, sent = Round.of(params), updates(3, shapes)
     uploads = parties.uploads(sent)
-    leaves = [secagg.Aggregator(params, 1) for _ in range(2)]
+    leaves = [secagg.Aggregator(params, 1, identity=INNER) for _ in range(2)]
     for leaf, upload in zip(leaves, uploads, strict=False):
         leaf.add(upload)
     first, second = (leaf.partial() for leaf in leaves)
@@ -272,9 +275,11 @@ def test_a_block_that_seal_refuses_leaves_nothing_behind(
     # A hostile aggregator's: the second party's entries, with what cancels the first's block.
     start, stop = sizes[0], sizes[0] + sizes[1]
     head = start + wire.PREFIX_BYTES + wire.COUNT.size + parts.entry_bytes(wire.Kind.PARTIAL)
-    blocks = scheme_of_parts._blocks(parts.all[1].sealed)
-    crafted = second[:head] + negated(parts.scheme, first[head:stop], blocks) + second[stop:]
-    server = secagg.Aggregator(params, 1)
+    blocks, end = scheme_of_parts._blocks(parts.all[1].sealed), stop - wire.PARTIAL_END_BYTES
+    changed = second[start:head] + negated(parts.scheme, first[head:end], blocks)
+    signed = changed + wire.signed_partial(changed, 0, INNER)
+    crafted = second[:start] + signed + second[stop:]
+    server = secagg.Aggregator(params, 1, identity=INNER)
     server.add(uploads[0])
     with pytest.raises(DecodeError, match="does not add up"):
         server.add_partial(crafted)

@@ -51,7 +51,7 @@ params = secagg.Parameters.from_bytes((folder / "params").read_bytes())
 roster = (ring.identity.public, secagg.generate_identity().public)
 params = replace(params, roster=roster)
 ring.make(params)
-told(secagg.Encryptor(params, ring.key(), ring.identity).prepare)
+told(secagg.Encryptor(params, ring.key(), ring.identity, "memory").prepare)
 told(lambda: replace(params, scheme="auto"))
 """)  # fmt: skip
 

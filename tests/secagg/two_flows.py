@@ -124,6 +124,9 @@ class SharesSum:
     def plus(self, addend: Words) -> "SharesSum":
         return SharesSum((self.words + addend) % np.uint64(MODULUS))
 
+    def plus_sum(self, other: "SharesSum") -> "SharesSum":
+        return self.plus(other.words)
+
     def partial(self) -> bytes:
         return planes.encode(self.words, MODULUS_BITS)
 

@@ -112,10 +112,10 @@ def test_what_is_made_ahead_is_a_phase_and_changes_no_bit(scheme: str) -> None:
 @pytest.mark.parametrize("scheme", ["slots", "ckks"])
 def test_other_schemes_give_the_mean_of_the_clear(scheme: str) -> None:
     if scheme == "ckks":
-        with pytest.raises(ConfigError, match="honest_server=True"):
+        with pytest.raises(ConfigError, match="adversary='honest-server'"):
             secure(2, scheme)
-    sent, honest = updates(2, 3), scheme == "ckks"
-    clear, trusting = secure(2, "reference"), secure(2, scheme, honest_server=honest)
+    sent, adversary = updates(2, 3), "honest-server" if scheme == "ckks" else None
+    clear, trusting = secure(2, "reference"), secure(2, scheme, adversary=adversary)
     one, other = clear.average(1, sent), trusting.average(1, sent)
     step = CLIP / (2**15 - 1)
     for name, array in one.mean.items():

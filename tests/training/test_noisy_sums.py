@@ -224,7 +224,9 @@ class Federation:
         ]
 
     def decrypt(self, total: bytes, cohort: Sequence[int] | None = None) -> np.ndarray:
-        opened = secagg.Decryptor(self.parameters, self.job.key).decrypt_sums(total, 1, cohort)
+        opened = secagg.Decryptor(self.parameters, self.job.key, "memory").decrypt_sums(
+            total, 1, cohort
+        )
         return opened.sums["sum"]
 
     def summed(self, integers: Sequence[np.ndarray]) -> np.ndarray:
@@ -287,7 +289,7 @@ def test_parties_with_other_plans_do_not_add() -> None:
         roster = [each.public for each in identities]
         params, others = (share_parameters(each, roster) for each in (one, other))
         with pytest.raises(ContextMismatchError):
-            secagg.Encryptor(others, secagg.generate_keys(params), identities[0])
+            secagg.Encryptor(others, secagg.generate_keys(params), identities[0], "memory")
 
 
 # --- Overflow -------------------------------------------------------------------------------------

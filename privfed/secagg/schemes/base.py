@@ -78,6 +78,13 @@ class Accumulator(Protocol):
             DecodeError: It is refused.
         """
 
+    def plus_sum(self, other: Self) -> Self:
+        """Return the sum with another one added, which is used up.
+
+        Raises:
+            DecodeError: It is refused.
+        """
+
     def partial(self) -> bytes:
         """Return the sum so far, uncut, for the scheme's `partial`."""
 

@@ -270,7 +270,7 @@ class BatchedSum:
     """Sums of ciphertexts, block by block."""
 
     def __init__(self, batches: Batches, totals: Sequence[Any] = ()) -> None:
-        self._batches, self._totals = batches, totals
+        self._batches, self.totals = batches, totals
 
     def plus(self, addend: list[Any]) -> "BatchedSum":
         """Return the sum with one party's ciphertexts, or another sum, added.
@@ -278,14 +278,18 @@ class BatchedSum:
         Raises:
             DecodeError: SEAL refuses a sum.
         """
-        if not self._totals:
+        if not self.totals:
             return BatchedSum(self._batches, addend)
-        pairs = zip(self._totals, addend, strict=True)
+        pairs = zip(self.totals, addend, strict=True)
         return BatchedSum(self._batches, [self._batches.add(*pair) for pair in pairs])
+
+    def plus_sum(self, other: "BatchedSum") -> "BatchedSum":
+        """Return the sum with another one added."""
+        return self.plus(list(other.totals))
 
     def partial(self) -> bytes:
         """Return the sum."""
-        return b"".join(self._batches.save(total) for total in self._totals)
+        return b"".join(self._batches.save(total) for total in self.totals)
 
     def total(self, seeds: Sequence[bytes]) -> bytes:
         """Return the sum."""

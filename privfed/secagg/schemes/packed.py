@@ -228,6 +228,17 @@ class PackedSum:
         self._add_c0(words)
         return self
 
+    def plus_sum(self, other: "PackedSum") -> "PackedSum":
+        """Add another sum, in place."""
+        self._add_c0(other.words)
+        return self
+
+    @property
+    def words(self) -> Words:
+        """The sum, reduced mod q."""
+        self._reduce()
+        return self._c0
+
     def _add_c0(self, words: Words) -> None:
         # Unreduced sums of 64-bit words overflow after 63 additions: reduce before they do.
         if self._additions == rlwe.SAFE_ADDITIONS:

@@ -90,18 +90,24 @@ class ReferenceSum:
     """A sum mod t of coefficients in the clear."""
 
     def __init__(self, words: int, plain_bits: int) -> None:
-        self._sum = np.zeros(words, np.uint64)
+        self.words = np.zeros(words, np.uint64)
         self._plain_bits = plain_bits
 
     def plus(self, addend: memoryview) -> "ReferenceSum":
         """Add coefficients, in place: none are refused."""
-        self._sum += planes.decode(addend, len(self._sum), self._plain_bits)
-        self._sum &= np.uint64(2**self._plain_bits - 1)
+        self.words += planes.decode(addend, len(self.words), self._plain_bits)
+        self.words &= np.uint64(2**self._plain_bits - 1)
+        return self
+
+    def plus_sum(self, other: "ReferenceSum") -> "ReferenceSum":
+        """Add another sum, in place."""
+        self.words += other.words
+        self.words &= np.uint64(2**self._plain_bits - 1)
         return self
 
     def partial(self) -> bytes:
         """Return the sum."""
-        return planes.encode(self._sum, self._plain_bits)
+        return planes.encode(self.words, self._plain_bits)
 
     def total(self, seeds: Sequence[bytes]) -> bytes:
         """Return the sum."""
