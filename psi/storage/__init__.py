@@ -14,7 +14,7 @@ from psi.storage.passphrases import (
     unlock_secret,
 )
 from psi.storage.process import Process
-from psi.storage.records import Record, read_secret, read_whole, write_new, write_whole
+from psi.storage.records import Record, read_secret, read_whole, regular_file, write_new, write_whole
 from psi.storage.typed import json_as, json_bytes, json_read
 from psi.storage.whole import put_new
 
@@ -33,6 +33,7 @@ __all__ = [
     "read_passphrase",
     "read_secret",
     "read_whole",
+    "regular_file",
     "same_file",
     "unlock_secret",
     "whole_file",

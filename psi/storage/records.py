@@ -17,7 +17,7 @@ from psi.errors import ConfigError
 from psi.storage.process import Process
 from psi.storage.whole import written
 
-__all__ = ["Record", "read_secret", "read_whole", "write_new", "write_whole"]
+__all__ = ["Record", "read_secret", "read_whole", "regular_file", "write_new", "write_whole"]
 
 _OTHERS = 0o077
 _MOST_BYTES = 1 << 26
@@ -137,7 +137,7 @@ def read_whole(
         ConfigError: It cannot be read, is larger than `most` bytes, or is a link or no file.
     """
     try:
-        with _regular(path, os.O_NOFOLLOW) as file:
+        with regular_file(path, os.O_NOFOLLOW) as file:
             data = file.read(most + 1)
     except FileNotFoundError:
         return None
@@ -156,7 +156,7 @@ def read_secret(path: Path, *, refusal: type[Exception] = ConfigError) -> bytes:
     """
     _check_path(path, refusal)
     try:
-        with _regular(path) as file:
+        with regular_file(path) as file:
             mode, data = os.fstat(file.fileno()).st_mode, file.read(1 << 16)
     except (OSError, ValueError) as error:
         raise refusal(f"cannot read {path}: {_reason(error)}") from None
@@ -165,12 +165,21 @@ def read_secret(path: Path, *, refusal: type[Exception] = ConfigError) -> bytes:
     return data
 
 
-def _regular(path: Path, flags: int = 0) -> BinaryIO:
-    """Open a regular file to read; a FIFO would let the reader wait for ever."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
+def regular_file(path: Path, flags: int = 0) -> BinaryIO:
+    """Open a regular file to read; a pipe would let the reader wait for ever.
+
+    Raises:
+        OSError: It is no regular file, or cannot be read.
+    """
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    except ValueError as error:  # Python's own, for a name with a null character
+        raise OSError(errno.EINVAL, str(error)) from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "directory" if stat.S_ISDIR(mode) else "pipe or device"
+            raise OSError(errno.EINVAL, f"it is a {kind}, no regular file")
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)

@@ -1,5 +1,5 @@
 """Tables become columns of keys: files, missing values, normalisation, repeated IDs."""
 
-from psi.tables.csvrows import csv_rows
+from psi.tables.reader import TableReader
 
-__all__ = ["csv_rows"]
+__all__ = ["TableReader"]

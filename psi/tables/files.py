@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from psi.errors import ConfigError
 from psi.storage import whole_file
 from psi.tables.csvfiles import read_unquoted, write_numbers
-from psi.tables.csvrows import csv_rows
+from psi.tables.reader import TableReader, unreadable
 from psi.texts import Texts
 
 __all__ = ["joined", "load_table", "taken", "write_table"]
@@ -26,16 +26,12 @@ _ARROW_FROM_BYTES = 1 << 21  # below, importing pyarrow costs more than it saves
 def load_table(path: Path) -> Any:
     """Return a file's table: a mapping of columns of text (CSV), or an Arrow table (.parquet, .pq).
 
-    A CSV file is UTF-8 and has a header. The separator is a comma, semicolon or tab, whichever
-    is most frequent in the header. Blank lines are no rows.
+    A CSV file is read as `TableReader` says, its cells as they are written.
 
     Raises:
         ConfigError: The file cannot be read as such; or pyarrow is missing for Parquet.
     """
-    try:
-        return _read_parquet(path) if path.suffix.lower() in _PARQUET else _read_csv(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+    return _read_parquet(path) if path.suffix.lower() in _PARQUET else _read_csv(path)
 
 
 def taken(table: Any, rows: NDArray[np.intp]) -> dict[str, Any]:
@@ -116,33 +112,16 @@ def _rows_only(columns: Mapping[str, Any]) -> bool:
 
 
 def _read_csv(path: Path) -> Mapping[str, Sequence[str]]:
-    rows: list[list[str]] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            separator = max(",;\t", key=first.count)  # the comma if there is none
-            file.seek(0)
-            numbered = csv_rows(file, separator)
-            _, header = next(numbered, (1, []))
-            if not header:
-                raise ConfigError(f"{path} is empty: it needs a header")
-            if len(set(header)) != len(header):
-                raise ConfigError(f"{path} names a column twice in its header")
-            if path.stat().st_size >= _ARROW_FROM_BYTES:
-                quick = read_unquoted(path, separator, header)
-                if quick is not None:
-                    return quick
-            for line, row in numbered:
-                if row and len(row) != len(header):
-                    raise ConfigError(
-                        f"{path}, line {line}: {len(row)} fields, the header has {len(header)}"
-                    )
-                if row:
-                    rows.append(row)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path} is no UTF-8 CSV file: {error}") from error
-    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in header]
-    return dict(zip(header, columns, strict=True))
+    reader = TableReader()
+    with reader.opened(path) as file:
+        table = reader.csv(file, path)
+        if path.stat().st_size >= _ARROW_FROM_BYTES:
+            quick = read_unquoted(path, table.separator, table.header)
+            if quick is not None:
+                return quick
+        rows = [row for _, row in table.rows]
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in table.header]
+    return dict(zip(table.header, columns, strict=True))
 
 
 def _read_parquet(path: Path) -> Any:
@@ -151,6 +130,8 @@ def _read_parquet(path: Path) -> Any:
         return importlib.import_module("pyarrow.parquet").read_table(path)
     except arrow.ArrowInvalid as error:
         raise ConfigError(f"{path} is no Parquet file") from error
+    except OSError as error:
+        raise ConfigError(unreadable(path, error)) from None
 
 
 def _arrow() -> Any:

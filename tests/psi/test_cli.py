@@ -127,11 +127,11 @@ def test_wrong_options_are_one_line(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (None, "cannot be read"),
+        (None, "does not exist"),
         ("", "is empty"),
         ("ID,ID\n1,2\n", "twice"),
         ("name\nx\n", "no column 'ID'"),
-        ("ID,x\n1\n", "line 2: 1 fields"),
+        ("ID,x\n1\n", "line 2, has 1 cells"),
         ("ID\n1\n1\n", "choose --duplicates first"),
         (b"ID\n\xff\n", "UTF-8"),
     ],
