@@ -83,13 +83,13 @@ class TableReader:
             ConfigError: It is no UTF-8, no CSV or no table with a header; of the rows when they
                 are iterated.
         """
-        separator = ","
-        if not self.commas_only:
-            first = next((line for line in self._lines(file, where) if line.strip("\r\n")), "")
-            separator = max(_SEPARATORS, key=first.count)  # the comma if there is none
+        first = next((line for line in self._lines(file, where) if line.strip("\r\n")), "")
+        separator = max(_SEPARATORS, key=first.count)  # the comma if there is none
+        if self.commas_only and separator != ",":
+            if "," not in first:
+                raise self.refusal(f"{where} is not separated by commas: save it as CSV with them")
+            separator = ","
         found = self.table(self._csv_rows(file, separator, where), where)
-        if self.commas_only and len(found.header) == 1 and set(found.header[0]) & set(_SEPARATORS):
-            raise self.refusal(f"{where} is not separated by commas: save it as comma-separated CSV")
         return TextRows(found.header, found.rows, separator)
 
     def table(self, rows: Iterable[Row], where: object) -> TextRows:
