@@ -14,7 +14,14 @@ from psi.storage.passphrases import (
     unlock_secret,
 )
 from psi.storage.process import Process
-from psi.storage.records import Record, read_secret, read_whole, regular_file, write_new, write_whole
+from psi.storage.records import (
+    Record,
+    read_secret,
+    read_whole,
+    regular_file,
+    write_new,
+    write_whole,
+)
 from psi.storage.typed import json_as, json_bytes, json_read
 from psi.storage.whole import put_new
 

@@ -141,7 +141,7 @@ def read_whole(
             data = file.read(most + 1)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise refusal(f"cannot read {path}: {_reason(error)}") from None
     if len(data) > most:
         raise refusal(f"{path} is larger than {most} bytes: give another path")
@@ -158,7 +158,7 @@ def read_secret(path: Path, *, refusal: type[Exception] = ConfigError) -> bytes:
     try:
         with regular_file(path) as file:
             mode, data = os.fstat(file.fileno()).st_mode, file.read(1 << 16)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise refusal(f"cannot read {path}: {_reason(error)}") from None
     if mode & _OTHERS:
         raise refusal(f"others may read {path}; run: chmod 600 {path}")
@@ -166,13 +166,13 @@ def read_secret(path: Path, *, refusal: type[Exception] = ConfigError) -> bytes:
 
 
 def regular_file(path: Path, flags: int = 0) -> BinaryIO:
-    """Open a regular file to read; a pipe would let the reader wait for ever.
+    """Return a regular file, open to read; a pipe would let the reader wait for ever.
 
     Raises:
         OSError: It is no regular file, or cannot be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
     except ValueError as error:  # Python's own, for a name with a null character
         raise OSError(errno.EINVAL, str(error)) from None
     try:

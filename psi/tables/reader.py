@@ -17,9 +17,9 @@ from typing import BinaryIO
 from psi.errors import ConfigError
 from psi.storage import regular_file
 
-__all__ = ["Row", "TableReader", "TextRows", "unreadable"]
+__all__ = ["TableReader", "TextRows", "unreadable"]
 
-Row = tuple[int, list[str]]
+_Row = tuple[int, list[str]]
 """The line on which a row begins (the first is 1), and its cells."""
 
 _SEPARATORS = ",;\t"
@@ -36,7 +36,7 @@ class TextRows:
     """
 
     header: list[str]
-    rows: Iterator[Row]
+    rows: Iterator[_Row]
     separator: str = ","
 
 
@@ -85,14 +85,14 @@ class TableReader:
         """
         first = next((line for line in self._lines(file, where) if line.strip("\r\n")), "")
         separator = max(_SEPARATORS, key=first.count)  # the comma if there is none
-        if self.commas_only and separator != ",":
-            if "," not in first:
-                raise self.refusal(f"{where} is not separated by commas: save it as CSV with them")
+        if self.commas_only:
+            if separator != "," and "," not in first:
+                raise self.refusal(f"{where} is not separated by commas: save it with commas")
             separator = ","
         found = self.table(self._csv_rows(file, separator, where), where)
         return TextRows(found.header, found.rows, separator)
 
-    def table(self, rows: Iterable[Row], where: object) -> TextRows:
+    def table(self, rows: Iterable[_Row], where: object) -> TextRows:
         """Return the table that rows of cells are, from a CSV file or from a sheet.
 
         Args:
@@ -114,7 +114,7 @@ class TableReader:
             raise self.refusal(f"{where} has the column {name!r:.42} twice: rename or remove one")
         return TextRows(names, self._fitting(filled, header, kept, where))
 
-    def _csv_rows(self, file: BinaryIO, separator: str, where: object) -> Iterator[Row]:
+    def _csv_rows(self, file: BinaryIO, separator: str, where: object) -> Iterator[_Row]:
         reader = csv.reader(self._lines(file, where), delimiter=separator, strict=True)
         begins = 1
         try:
@@ -143,7 +143,7 @@ class TableReader:
             if not file.closed:
                 text.detach()  # or the file would be closed with it
 
-    def _filled(self, rows: Iterable[Row]) -> Iterator[Row]:
+    def _filled(self, rows: Iterable[_Row]) -> Iterator[_Row]:
         for line, row in rows:
             if self.tidy:
                 row = [cell.strip() for cell in row]
@@ -151,8 +151,8 @@ class TableReader:
                 yield line, row
 
     def _fitting(
-        self, rows: Iterable[Row], header: list[str], kept: list[int], where: object
-    ) -> Iterator[Row]:
+        self, rows: Iterable[_Row], header: list[str], kept: list[int], where: object
+    ) -> Iterator[_Row]:
         width = len(header)
         nameless = [i for i in range(width) if i not in kept]
         for line, row in rows:

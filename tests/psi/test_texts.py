@@ -124,6 +124,8 @@ def test_large_files_read_as_small_ones(rows: list[list[str]], separator: str) -
         b"ID,x\n\xff,1\n",
         b"ID,ID\n1,2\n",
         b"\nID\n1\n",
+        b"\n\r\nID;x\n1;2,\n",
+        b"ID\n1\n\0\n",
         b"",
     ],
 )
