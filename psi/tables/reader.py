@@ -107,12 +107,11 @@ class TableReader:
         _, header = next(filled, (1, []))
         if not header:
             raise self.refusal(f"{where} is empty: it has no header and no rows")
-        kept = [i for i, name in enumerate(header) if name or not self.tidy]
-        names = [header[i] for i in kept]
+        names = [name for name in header if name or not self.tidy]
         name, times = collections.Counter(names).most_common(1)[0]
         if times > 1:
             raise self.refusal(f"{where} has the column {name!r:.42} twice: rename or remove one")
-        return TextRows(names, self._fitting(filled, header, kept, where))
+        return TextRows(names, self._fitting(filled, header, where))
 
     def _csv_rows(self, file: BinaryIO, separator: str, where: object) -> Iterator[_Row]:
         reader = csv.reader(self._lines(file, where), delimiter=separator, strict=True)
@@ -150,24 +149,24 @@ class TableReader:
             if any(row) if self.tidy else row:
                 yield line, row
 
-    def _fitting(
-        self, rows: Iterable[_Row], header: list[str], kept: list[int], where: object
-    ) -> Iterator[_Row]:
+    def _fitting(self, rows: Iterable[_Row], header: list[str], where: object) -> Iterator[_Row]:
         width = len(header)
-        nameless = [i for i in range(width) if i not in kept]
+        nameless = {i for i, name in enumerate(header) if self.tidy and not name}
         for line, row in rows:
             if len(row) != width and (not self.tidy or len(row) < width or any(row[width:])):
                 raise self.refusal(
                     f"{where}, line {line}, has {len(row)} cells but the header has {width}: "
                     "check its separators and quotation marks"
                 )
-            for i in nameless:
+            for i in sorted(nameless):
                 if row[i]:
                     raise self.refusal(
                         f"{where}, line {line}, has a value in column {i + 1}, whose header is "
                         "empty: name or remove it"
                     )
-            yield line, row if len(row) == len(kept) else [row[i] for i in kept]
+            if nameless or len(row) > width:
+                row = [cell for i, cell in enumerate(row[:width]) if i not in nameless]
+            yield line, row
 
 
 def unreadable(path: Path, error: OSError) -> str:
