@@ -1,10 +1,12 @@
 """How much each peer has asked, across runs: counted on disk before anything is answered.
 
 One SQLite file, so that a count survives a crash and two sessions at once both count. A peer is
-whoever holds a certificate; the ledger keeps its fingerprint, the time and the size of its set.
+whoever holds a certificate; the ledger keeps its fingerprint, the time and the size of its set, and
+a digest of all of it: SQLite itself does not notice a bit that flips in a count or a name.
 """
 
 import contextlib
+import hashlib
 import os
 import secrets
 import sqlite3
@@ -17,6 +19,7 @@ from psi.storage import put_new
 __all__ = ["Ledger"]
 
 _TABLE = "CREATE TABLE sessions (peer TEXT, items INTEGER, began TEXT)"
+_DIGEST = "CREATE TABLE digest (sha256 TEXT)"  # of one row; ledgers of before have none
 _LOCK_SECONDS = 30
 
 
@@ -66,6 +69,7 @@ class Ledger:
         with self._locked() as database:
             self._check(*self._used(database, peer), items)
             database.execute("INSERT INTO sessions VALUES (?, ?, datetime('now'))", (peer, items))
+            database.execute("UPDATE digest SET sha256 = ?", (_digest(_rows(database)),))
 
     def check(self, peer: str, items: int) -> None:
         """Refuse what `charge` would refuse, without counting it.
@@ -118,10 +122,14 @@ class Ledger:
 
     @staticmethod
     def _used(database: sqlite3.Connection, peer: str) -> tuple[int, int]:
-        found = database.execute(
-            "SELECT COUNT(*), TOTAL(items) FROM sessions WHERE peer = ?", (peer,)
-        ).fetchone()
-        return int(found[0]), int(found[1])
+        rows = _rows(database)
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'digest'").fetchone():
+            database.execute(_DIGEST)
+            database.execute("INSERT INTO digest VALUES (?)", (_digest(rows),))
+        if database.execute("SELECT sha256 FROM digest").fetchall() != [(_digest(rows),)]:
+            raise sqlite3.DatabaseError("its counts are damaged")
+        of_peer = [items for each, items, _ in rows if each == peer]
+        return len(of_peer), sum(of_peer)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[sqlite3.Connection]:
@@ -138,3 +146,12 @@ class Ledger:
                 f"{self._path} cannot count ({error}): choose a folder that can be written, or "
                 "begin a new ledger or store"
             ) from error
+
+
+def _rows(database: sqlite3.Connection) -> list[tuple[str, int, str]]:
+    """Return the sessions in their order: peer, items, time."""
+    return database.execute("SELECT peer, items, began FROM sessions ORDER BY rowid").fetchall()
+
+
+def _digest(rows: list[tuple[str, int, str]]) -> str:
+    return hashlib.sha256(repr(rows).encode(errors="backslashreplace")).hexdigest()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from privfed.cli.words import in_command_words
-from privfed.errors import AuthenticationError, ConfigError
+from privfed.errors import AuthenticationError, ConfigError, DecodeError
 from psi.cli.passphrases import known_passphrase, new_passphrase
 from psi.defaults import CERTIFICATE_DAYS
 from psi.storage import check_folder, check_place, whole_file
@@ -80,9 +82,12 @@ def check(
     """Say whose a certificate is: the fingerprint to compare, or that it is the party known."""
     from privfed.secagg import PublicIdentity
 
-    party = _say_who(_bytes(certificate))
+    with _file(certificate):
+        party = _say_who(_bytes(certificate))
     if known is not None:
-        if PublicIdentity.from_certificate(_bytes(known)) != party:
+        with _file(known):
+            before = PublicIdentity.from_certificate(_bytes(known))
+        if before != party:
             raise AuthenticationError(f"{certificate} is of another party than {known}")
         print(f"the party of {known}: no fingerprint to compare")
 
@@ -152,7 +157,8 @@ def accept(
         made_by = next((party for party in agreed.roster if party.id == maker), None)
         if made_by is None:
             raise ConfigError(f"party {maker} is not on the roster")
-    key = keyring.accept(_bytes(sealed), agreed, made_by, changed=changed, regroup=regroup)
+    with _file(sealed):
+        key = keyring.accept(_bytes(sealed), agreed, made_by, changed=changed, regroup=regroup)
     print(f"key {key}")
 
 
@@ -234,7 +240,17 @@ def _bytes(path: Path) -> bytes:
 def _read(path: Path) -> Parameters:
     from privfed.secagg import Parameters
 
-    return Parameters.from_bytes(_bytes(path))
+    with _file(path):
+        return Parameters.from_bytes(_bytes(path))
+
+
+@contextlib.contextmanager
+def _file(path: Path) -> Iterator[None]:
+    """Say which file it is that cannot be decoded."""
+    try:
+        yield
+    except DecodeError as error:
+        raise DecodeError(f"{path}: {error}") from None
 
 
 def _check_out(params: Parameters, out: Path, force: bool) -> None:

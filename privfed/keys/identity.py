@@ -16,14 +16,21 @@ from cryptography.hazmat.primitives.hpke import Suite
 
 from privfed.errors import ConfigError, DecodeError
 from privfed.keys.certificate import bound_certificate, read_binding
-from privfed.keys.secret import derive, is_bytes, load_secret, save_secret
+from privfed.keys.secret import (
+    derive,
+    is_bytes,
+    load_secret,
+    save_secret,
+    with_digest,
+    without_digest,
+)
 from privfed.keys.signatures import KEY_BYTES, SIGNATURE_BYTES, Verifier, check_mask_key
 from psi.defaults import CERTIFICATE_DAYS
 
 _MASK_KEY_DOMAIN = b"privfed/1/mask key\x00"
 _DERIVE_DOMAIN = b"identity's own/"  # no purpose of the shared key begins like this
 _MOST_DERIVED = 255 * 32  # of HKDF-SHA256 (RFC 5869)
-_FILE = b"PFIDENTITY\x01"
+_FILE, _CHECKED = b"PFIDENTITY\x01", b"PFIDENTITY\x02"  # without and with a digest
 
 
 @dataclass(frozen=True)
@@ -176,8 +183,8 @@ class Identity:
             ConfigError: The file is there already or cannot be written, or there is neither a
                 passphrase nor `unlocked`.
         """
-        data = _FILE + self._sign.private_bytes_raw() + self._mask.private_bytes_raw()
-        save_secret(path, data, passphrase, unlocked=unlocked)
+        keys = self._sign.private_bytes_raw() + self._mask.private_bytes_raw()
+        save_secret(path, with_digest(_CHECKED + keys), passphrase, unlocked=unlocked)
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "Identity":
@@ -186,11 +193,13 @@ class Identity:
         Raises:
             ConfigError: It cannot be read, others may read it, or it needs a passphrase.
             AuthenticationError: The passphrase is wrong or the file was altered.
-            DecodeError: The file is no identity.
+            DecodeError: The file is no identity, or was damaged.
         """
         data = load_secret(path, passphrase)
+        if data.startswith(_CHECKED):
+            data = _FILE + without_digest(data, path)[len(_CHECKED) :]
         if len(data) != len(_FILE) + 2 * KEY_BYTES or not data.startswith(_FILE):
-            raise DecodeError(f"{path} is no privfed identity")
+            raise DecodeError(f"{path} is no privfed identity: put it back from a backup")
         sign, mask = data[-2 * KEY_BYTES : -KEY_BYTES], data[-KEY_BYTES:]
         return cls(
             Ed25519PrivateKey.from_private_bytes(sign), X25519PrivateKey.from_private_bytes(mask)

@@ -6,6 +6,7 @@ SEAL's own generator from a derived seed, so a key is short, moves easily and is
 machine with the pinned TenSEAL. Whoever holds it decrypts: the server never gets it.
 """
 
+import hashlib
 import os
 from pathlib import Path
 from typing import NoReturn
@@ -20,7 +21,9 @@ ROOT_BYTES = 32
 ID_BYTES = 16
 CONTEXT_BYTES = 32
 
-_PLAIN = b"PFSECRET\x01\x00"
+_PLAIN = b"PFSECRET\x01\x00"  # 0x01 0x01 is locked (psi.storage)
+_CHECKED = b"PFSECRET\x01\x02"  # in a file: a digest follows
+_DIGEST_BYTES = 32
 
 
 def derive(secret: bytes, purpose: bytes, length: int) -> bytes:
@@ -80,7 +83,8 @@ class SecretKey:
             ConfigError: The file is there already or cannot be written, or there is neither a
                 passphrase nor `unlocked`.
         """
-        save_secret(path, self.to_bytes(), passphrase, unlocked=unlocked)
+        checked = with_digest(_CHECKED + self.context + self._root)
+        save_secret(path, checked, passphrase, unlocked=unlocked)
 
     @classmethod
     def load(cls, path: Path, passphrase: str | None = None) -> "SecretKey":
@@ -89,9 +93,17 @@ class SecretKey:
         Raises:
             ConfigError: The file cannot be read, others may read it, or it needs a passphrase.
             AuthenticationError: The passphrase is wrong or the file was altered.
-            DecodeError: The file is no key.
+            DecodeError: The file is no key, or was damaged.
         """
-        return cls.from_bytes(load_secret(path, passphrase))
+        data = load_secret(path, passphrase)
+        if data.startswith(_CHECKED):
+            data = _PLAIN + without_digest(data, path)[len(_CHECKED) :]
+        try:
+            return cls.from_bytes(data)
+        except DecodeError:
+            raise DecodeError(
+                f"{path} is no privfed secret key: put it back from a backup"
+            ) from None
 
     def __repr__(self) -> str:
         return f"SecretKey(id={self.id.hex()})"
@@ -110,6 +122,23 @@ class SecretKey:
 def is_bytes(value: object, length: int) -> bool:
     """Return whether `value` is bytes of that length."""
     return isinstance(value, bytes) and len(value) == length
+
+
+def with_digest(data: bytes) -> bytes:
+    """Return what a file holds, so that damage is noticed where no passphrase locks it, too."""
+    return data + hashlib.sha256(data).digest()
+
+
+def without_digest(data: bytes, path: Path) -> bytes:
+    """Return what `with_digest` was given.
+
+    Raises:
+        DecodeError: It was damaged.
+    """
+    body, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    if hashlib.sha256(body).digest() != digest:
+        raise DecodeError(f"{path} is damaged: put it back from a backup")
+    return body
 
 
 def is_secret(data: bytes) -> bool:
@@ -136,4 +165,4 @@ def load_secret(path: Path, passphrase: str | None) -> bytes:
         AuthenticationError: The passphrase is wrong or the file was altered.
     """
     stored = read_secret(path, refusal=ConfigError)
-    return unlock_secret(stored, passphrase, refusal=ConfigError, altered=AuthenticationError)
+    return unlock_secret(stored, passphrase, path, refusal=ConfigError, altered=AuthenticationError)

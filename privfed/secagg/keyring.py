@@ -184,9 +184,16 @@ class Keyring:
         """Return the key in use.
 
         Raises:
-            ConfigError: There is no key yet.
+            ConfigError: There is no key yet, or it cannot be read.
+            DecodeError: Its file was damaged.
         """
-        return SecretKey.load(self._folder / "keys" / f"{self.current}.key", self._passphrase)
+        name = self.current
+        key = SecretKey.load(self._keys / f"{name}.key", self._passphrase)
+        if key.id.hex() != name:
+            raise DecodeError(
+                f"{self._keys / name}.key holds another key: put it back from a backup"
+            )
+        return key
 
     def make(self, params: Parameters, *, regroup: bool = False) -> dict[str, bytes]:
         """Make a key for `params`.
@@ -363,7 +370,10 @@ class Keyring:
 
     def _left_over(self, record: RingRecord) -> list[Path]:
         """Return the keys that the record does not name, and what a kill left half-written."""
-        keys = [path for path in self._keys.glob("*.key") if path.stem != record.current]
+        keys = list(self._keys.glob("*.key"))
+        named = [path for path in keys if path.stem == record.current]
+        # A key is on disk before its record: where it is missing, the others may be all there is.
+        keys = [path for path in keys if path not in named] if named or not record.current else []
         return [*keys, *self._keys.glob("*.new"), *self._folder.glob("*.new")]
 
     def _sweep(self, record: RingRecord) -> None:

@@ -371,5 +371,7 @@ class Parameters:
             raise ConfigError("a party is found on the roster by its PublicIdentity")
         for index, other in enumerate(self.roster):
             if other.verify_key == party.verify_key:
+                if other != party:
+                    raise ConfigError(f"party {party.id} is on the roster with another mask key")
                 return index
         raise ConfigError(f"party {party.id} is not on the roster")

@@ -4,6 +4,7 @@ The key in use, the parameters that it belongs to and the retired keys change to
 had a file of its own, a kill between two writes would leave a keyring that fits no parameters.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,11 +24,19 @@ _ID = "[0-9a-f]{32}"
 class _Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file."""
 
-    version: Literal[1, 2]  # 1 had no group
+    version: Literal[1, 2]  # 1 had no group and no digest
     current: Annotated[str, msgspec.Meta(pattern=rf"^({_ID})?\Z")]
     params: Annotated[str, msgspec.Meta(pattern=r"^[\x00-\x7f]*\Z")]
     retired: list[Annotated[str, msgspec.Meta(pattern=rf"^{_ID}\Z")]]
     group: list[Annotated[str, msgspec.Meta(pattern=rf"^{_ID}\Z")]] = []
+    sha256: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all but itself: damage would bring back a key, or change whom to trust."""
+        if self.version == 1:
+            return ""
+        return hashlib.sha256(json_bytes(msgspec.structs.replace(self, sha256=""))).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,8 @@ class RingRecord:
             found = json_read(data, _Described)
             if bool(found.params) != bool(found.current) or found.current in found.retired:
                 raise ValueError
+            if found.sha256 != found.digest:
+                raise ValueError
         except ValueError:
             raise ConfigError(f"{path} is no keyring's record; put it back from a backup") from None
         return cls(found.current, found.params, frozenset(found.retired), frozenset(found.group))
@@ -90,4 +101,5 @@ class RingRecord:
         described = _Described(
             _VERSION, self.current, self.text, sorted(self.retired), sorted(self.group)
         )
+        described = msgspec.structs.replace(described, sha256=described.digest)
         file.write(json_bytes(described, indent=1).decode())

@@ -70,7 +70,7 @@ class TLSIdentity:
                 together, or the passphrase is missing or wrong.
         """
         key_path, certificate_path = identity_files(prefix)
-        key = unlock_secret(read_secret(key_path), passphrase)
+        key = unlock_secret(read_secret(key_path), passphrase, key_path)
         certificate = load_certificate(certificate_path)
         try:
             public = serialization.load_pem_private_key(key, None).public_key()

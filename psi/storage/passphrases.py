@@ -73,6 +73,7 @@ def is_locked(data: bytes) -> bool:
 def unlock_secret(
     data: bytes,
     passphrase: str | None,
+    path: Path,
     *,
     refusal: type[Exception] = ConfigError,
     altered: type[Exception] = ConfigError,
@@ -82,6 +83,7 @@ def unlock_secret(
     Args:
         data: What it returned.
         passphrase: The same.
+        path: The file that holds it, for the errors.
         refusal: The exception to raise where a passphrase is missing.
         altered: The exception to raise where the passphrase is wrong or the bytes were altered.
 
@@ -91,7 +93,7 @@ def unlock_secret(
     if not is_locked(data):
         return data
     if passphrase is None:
-        raise refusal("this key file is locked; give its `passphrase`")
+        raise refusal(f"{path} is locked; give its `passphrase`")
     body = data[len(_LOCKED) :]
     salt, nonce = body[:_SALT_BYTES], body[_SALT_BYTES : _SALT_BYTES + _NONCE_BYTES]
     sealed = body[_SALT_BYTES + _NONCE_BYTES :]
@@ -99,7 +101,9 @@ def unlock_secret(
     try:
         return ChaCha20Poly1305(key).decrypt(nonce, sealed, _LOCKED)
     except (InvalidTag, ValueError):  # a nonce or a tag that is cut short
-        raise altered("wrong passphrase, or the key file was altered") from None
+        raise altered(
+            f"wrong passphrase, or {path} was altered: put it back from a backup"
+        ) from None
 
 
 def read_passphrase(path: Path | None, *, refusal: type[Exception] = ConfigError) -> str | None:

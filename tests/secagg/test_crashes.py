@@ -1,5 +1,6 @@
 """A kill or a full disk at every step of a change leaves the key before or the key after in use."""
 
+import json
 import os
 import resource
 import signal
@@ -227,6 +228,21 @@ def test_a_keyring_of_an_earlier_privfed_says_what_to_do(tmp_path: Path) -> None
     assert Keyring(tmp_path / "a").identity.public == ring.identity.public
 
 
+def test_a_record_of_before_that_names_a_missing_key_costs_no_other(tmp_path: Path) -> None:
+    """Without a digest nothing says that the name is what is wrong."""
+    ring, _ = rings(tmp_path)
+    path, name = tmp_path / "a" / "keyring.json", ring.current
+    earlier = json.loads(path.read_text()) | {"version": 1}
+    del earlier["sha256"]
+    path.write_text(json.dumps(earlier | {"current": "0" * 32}))
+    with pytest.raises(ConfigError, match="cannot read"):
+        Keyring(tmp_path / "a").key()
+    path.write_text(json.dumps(earlier))
+    assert Keyring(tmp_path / "a").key().id.hex() == name
+    ring.rotate()  # and it is written as of now
+    assert json.loads(path.read_text())["version"] == 2
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -236,6 +252,7 @@ def test_a_keyring_of_an_earlier_privfed_says_what_to_do(tmp_path: Path) -> None
         lambda text: "{}",
         lambda text: "[" * 100_000,
         lambda text: "\xff",
+        lambda text: text.replace('"version": 2', '"version": 1'),
         lambda text: text.replace('"version": 2', '"version": 3'),
         lambda text: text.replace('"current": "', '"current": "x'),
         lambda text: text.replace('"retired": [', '"retired": ["x",'),
