@@ -140,10 +140,11 @@ class Ledger:
                 database.execute("BEGIN IMMEDIATE")
                 yield database
                 database.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # a damaged name, in SQLite's words
             # Without the count there would be no limit.
+            reason = " ".join(str(error).split())
             raise ConfigError(
-                f"{self._path} cannot count ({error}): choose a folder that can be written, or "
+                f"{self._path} cannot count ({reason}): choose a folder that can be written, or "
                 "begin a new ledger or store"
             ) from error
 
