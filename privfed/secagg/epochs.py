@@ -243,7 +243,7 @@ class MaskKeys:
         pairs = self._opened(epoch.sealed, epoch.first, bytes.fromhex(epoch.digest))
         others = [place for place in epoch.members if place != self._me]
         if len(pairs) != _KEY_BYTES * len(others):
-            raise ConfigError("the state's mask keys are damaged: start an epoch anew")
+            raise ConfigError(f"the mask keys in {self._journal} are damaged: start an epoch anew")
         return {
             place: pairs[at * _KEY_BYTES : (at + 1) * _KEY_BYTES] for at, place in enumerate(others)
         }
@@ -260,7 +260,8 @@ class MaskKeys:
             )
         except (InvalidTag, ValueError):
             raise ConfigError(
-                "the state's mask keys are damaged or another identity's: start an epoch anew"
+                f"the mask keys in {self._journal} are damaged or another identity's: start an "
+                "epoch anew"
             ) from None
 
     def _bound(self, first: int, purpose: bytes) -> bytes:

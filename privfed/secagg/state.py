@@ -19,6 +19,7 @@ from privfed.secagg.wire import MARK_BYTES, MARKS
 from psi import storage
 
 _MOST_KEPT_BYTES = 1 << 34
+_ROUNDS = 1 << 64  # as many as there are on the wire; msgspec has no such bound
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 _Round = Annotated[int, msgspec.Meta(ge=-1)]
 _Transcript = Annotated[str, msgspec.Meta(pattern=r"^(?:[0-9a-f]{64})?\Z")]
@@ -117,6 +118,9 @@ class Journal:
             self._file.close()  # a traceback that somebody keeps must not hold the lock
             raise
 
+    def __str__(self) -> str:
+        return str(self._file)
+
     def _read(self) -> None:
         text = self._file.read()
         if text is None:
@@ -124,6 +128,8 @@ class Journal:
             return
         try:
             record = storage.json_read(text, State)
+            if max(record.sent, record.opened) >= _ROUNDS:
+                raise ValueError
         except ValueError:
             raise ConfigError(f"{self._file} is no state file; give another path") from None
         if record.owner != self.record.owner:

@@ -113,6 +113,9 @@ def run_job(place: Path, passphrase: str | None) -> Job:
     parties = [
         secagg.Party.load(place / name, each) for name, each in zip("abc", words, strict=True)
     ]
+    epoch = [party.start_epoch() for party in parties]
+    for party in parties:
+        party.enter_epoch(epoch)
     for number in (1, 2, ROUND):
         uploads = [
             party.encrypt(update, weight=5) for party, update in zip(parties, SENT, strict=True)
