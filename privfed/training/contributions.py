@@ -72,7 +72,12 @@ class RecordGradients:
         require_secret([randomness], simulation)
         check_rows(plan, party, len(features))
         self._clipper = GradientClipper(
-            model, features, labels, plan.l2_clip_norm, row_losses=row_losses
+            model,
+            features,
+            labels,
+            plan.l2_clip_norm,
+            row_losses=row_losses,
+            expected_rows=plan.sampling_rates[party] * len(features),
         )
         self.plan, self.party = plan, party
         self._rate, self._rows = plan.sampling_rates[party], len(features)
@@ -80,7 +85,7 @@ class RecordGradients:
 
     @property
     def method(self) -> str:
-        """How gradients are clipped: "closed form" or "opacus"."""
+        """How gradients are clipped; see `GradientClipper`."""
         return self._clipper.method
 
     def contribute(self, round_id: int) -> ClippedSum:

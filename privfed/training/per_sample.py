@@ -18,7 +18,11 @@ from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 
 from privfed.errors import ConfigError
+from privfed.training.row_grid import Array
+from privfed.training.row_tiles import MIXES, made_up
 
+_CHUNK = 1024  # rows at once; bounds memory
+_PROBED = 8
 _TRACES = ("grad_sample", "summed_grad", "_forward_counter", "_current_grad_sample")
 
 
@@ -42,38 +46,42 @@ class OpacusGradients:
         labels: Tensor,
         row_losses: Callable[[Tensor, Tensor], Tensor],
     ) -> None:
-        _check(model)
+        _check_opacus(model)
         self._model, self._row_losses = model, row_losses
         self._features, self._labels = features, labels
+        self._check_mixing()
 
-    def __call__(self, places: NDArray[np.intp]) -> _SampleGradients:
-        """Run the rows at `places` forward and backward."""
-        chosen = torch.from_numpy(places)
+    def __call__(self, places: NDArray[np.intp]) -> Iterator[list[Array]]:
+        """Run the rows at `places` forward and backward, some after others."""
+        for start in range(0, len(places), _CHUNK):
+            chosen = torch.from_numpy(places[start : start + _CHUNK])
+            yield self._of(self._features[chosen], self._labels[chosen])
+
+    def _of(self, features: Tensor, labels: Tensor) -> list[Array]:
         trained = [p for p in self._model.parameters() if p.requires_grad]
         with _hooked(self._model) as sampled:
-            losses = self._row_losses(sampled(self._features[chosen]), self._labels[chosen])
-            if losses.shape != (len(places),):
+            losses = self._row_losses(sampled(features), labels)
+            if losses.shape != (len(features),):
                 raise ConfigError("row_losses must give one loss for each row, not their mean")
             # autograd.grad leaves no unclipped sum behind in .grad, as backward would
             torch.autograd.grad(losses.sum(), trained, allow_unused=True)
-            return _SampleGradients([_samples(p, len(places)) for p in trained])
+            return [_samples(p, len(features)) for p in trained]
 
+    def _check_mixing(self) -> None:
+        """Compare one row's gradient beside others and beside others again: rows of no one.
 
-class _SampleGradients:
-    """`RowGradients` as every row's own, (b, size) for each parameter."""
+        On somebody's rows a refusal would tell of them.
 
-    def __init__(self, samples: list[NDArray[np.float64]]) -> None:
-        self._samples = samples
-
-    def squared_norms(self) -> NDArray[np.float64]:
-        total = np.zeros(len(self._samples[0]))
-        for sample in self._samples:
-            total += np.einsum("ij,ij->i", sample, sample)
-        return total
-
-    def weighted_sum(self, factors: NDArray[np.float64], out: list[NDArray[np.float64]]) -> None:
-        for sample, target in zip(self._samples, out, strict=True):
-            np.matmul(factors, sample, out=target.reshape(-1))
+        Raises:
+            ConfigError: The model or its loss mixes rows.
+        """
+        found = []
+        for seed in range(3):
+            rows, labels = (made_up(each, _PROBED, seed) for each in (self._features, self._labels))
+            rows[:1], labels[:1] = made_up(self._features, 1, -1), made_up(self._labels, 1, -1)
+            found.append(np.concatenate(self._of(rows, labels), axis=1)[0])
+        if not all(np.allclose(each, found[0], rtol=1e-3, atol=1e-6) for each in found):
+            raise ConfigError(MIXES)
 
 
 def _samples(parameter: nn.Parameter, rows: int) -> NDArray[np.float64]:
@@ -111,23 +119,35 @@ def _hooked(model: nn.Module) -> Iterator[nn.Module]:
                 vars(parameter).pop(trace, None)
 
 
-def _check(model: nn.Module) -> None:
+def check_layers(model: nn.Module) -> None:
+    """Refuse layers that mix rows, or that training would fill from rows without noise.
+
+    Raises:
+        ConfigError: Names the layer and the remedy.
+    """
     for name, module in model.named_modules():
         layer = f"layer {name!r} ({type(module).__name__})"
+        trained = any(parameter.requires_grad for parameter in module.parameters(recurse=False))
         if isinstance(module, nn.modules.batchnorm._BatchNorm):  # noqa: SLF001  (torch has no other name for all of them)
+            if trained or module.training or not module.track_running_stats:
+                raise ConfigError(
+                    f"{layer} mixes the rows of a batch, so no row has a gradient of its own: "
+                    "use GroupNorm, or opacus.validators.ModuleValidator.fix(model); one whose "
+                    "statistics are public may stay, frozen and in eval()"
+                )
+        elif trained and next(module.buffers(recurse=False), None) is not None:
             raise ConfigError(
-                f"{layer} mixes the rows of a batch, so no row has a gradient of its own: "
-                "use GroupNorm, or opacus.validators.ModuleValidator.fix(model)"
+                f"{layer} keeps buffers that training would fill from the rows without noise: "
+                "leave them out, or freeze the layer"
             )
+
+
+def _check_opacus(model: nn.Module) -> None:
+    for name, module in model.named_modules():
         validate = ModuleValidator.VALIDATORS.get(type(module))
         trained = any(parameter.requires_grad for parameter in module.parameters())
         if validate is not None and trained and validate(module):
             raise ConfigError(
-                f"{layer} has no per-row gradients in Opacus: "
+                f"layer {name!r} ({type(module).__name__}) has no per-row gradients in Opacus: "
                 "use opacus.validators.ModuleValidator.fix(model)"
-            )
-        if trained and next(module.buffers(recurse=False), None) is not None:
-            raise ConfigError(
-                f"{layer} keeps buffers that training would fill from the rows without noise: "
-                "leave them out, or freeze the layer"
             )

@@ -18,7 +18,7 @@ from torch.nn import functional
 from privfed.errors import ConfigError
 from privfed.training import GradientClipper, get_arrays, paper_network
 from privfed.training.clipping import RowLosses, cross_entropy_by_row
-from privfed.training.linear_stack import _ELEMENTWISE
+from privfed.training.row_grid import RowGrid
 
 SOFTMAX: RowLosses = lambda scores, labels: functional.cross_entropy(  # noqa: E731
     scores, labels, reduction="none"
@@ -77,7 +77,7 @@ def stacks(draw: st.DrawFn) -> nn.Sequential:
     torch.manual_seed(draw(st.integers(0, 2**16)))
     widths = draw(st.lists(st.integers(1, 9), min_size=2, max_size=5))
     layers: list[nn.Module] = []
-    between = [nn.ReLU, nn.Identity, nn.Flatten, nn.Dropout, *_ELEMENTWISE]
+    between = [nn.ReLU, nn.Identity, nn.Flatten, nn.Dropout]
     for before, after in pairwise(widths):
         layers.append(nn.Linear(before, after, bias=draw(st.booleans())))
         for kind in draw(st.lists(st.sampled_from(between), max_size=2)):
@@ -94,16 +94,21 @@ def stacks(draw: st.DrawFn) -> nn.Sequential:
     stacks(),
     st.lists(st.booleans(), min_size=1, max_size=12).filter(any),
     st.sampled_from([1e-3, 0.3, 1.0, 50.0]),
-    st.sampled_from([cross_entropy_by_row, SOFTMAX]),
+    st.booleans(),
 )
 def test_the_closed_form_is_opacus_and_the_loop(
-    model: nn.Sequential, chosen: list[bool], clip: float, losses: RowLosses
+    model: nn.Sequential, chosen: list[bool], clip: float, compiled: bool
 ) -> None:
+    losses = cross_entropy_by_row
     linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     x, y = data(len(chosen), linear[0].in_features, linear[-1].out_features)
     x, batch = x.double(), np.array(chosen)
-    clipper = GradientClipper(model, x, y, clip, row_losses=losses)
+    clipper = GradientClipper(model, x, y, clip)
     assert clipper.method == "closed form"
+    stack = clipper._stack  # noqa: SLF001  (to choose between two ways of the same)
+    assert stack is not None
+    if not compiled:
+        stack._compiled = None  # noqa: SLF001  (as above)
     clipped = clipper.clipped_sum(batch)
     loop = by_loop(model, x, y, batch, clip, losses)
     assert np.allclose(clipped.flat, loop, rtol=0, atol=1e-10)
@@ -198,13 +203,13 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_every_other_model_goes_through_opacus(kind: str) -> None:
+def test_every_other_model_goes_through_vmap(kind: str) -> None:
     torch.manual_seed(0)
     model = OTHERS[kind]()
     x, y = data(20, 6, 2)
     batch = np.arange(20) % 3 > 0
     clipper = GradientClipper(model, x, y, 0.3)
-    assert clipper.method == "opacus"
+    assert clipper.method.startswith("vmap")
     before = [(m.training, sorted(vars(m))) for m in model.modules()]
     clipped = clipper.clipped_sum(batch).flat
     assert [(m.training, sorted(vars(m))) for m in model.modules()] == before
@@ -220,64 +225,64 @@ def test_images_and_sequences() -> None:
     x, y = torch.randn(9, 1, 6, 6), torch.arange(9) % 2
     batch = np.arange(9) < 7
     models = {
-        "opacus": nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2)),
+        "vmap": nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2)),
         "closed form": nn.Sequential(nn.Flatten(), nn.Linear(36, 2)),
     }
     for method, model in models.items():
         clipper = GradientClipper(model, x, y, 0.3)
-        assert clipper.method == method
+        assert clipper.method.startswith(method)
         wanted = by_loop(model, x, y, batch, 0.3, cross_entropy_by_row)
         assert np.allclose(clipper.clipped_sum(batch).flat, wanted, rtol=0, atol=1e-6)
     rows = nn.Sequential(nn.Linear(6, 3), nn.Flatten(), nn.Linear(18, 2))
-    assert GradientClipper(rows, x[:, 0], y, 0.3).method == "opacus"
+    assert GradientClipper(rows, x[:, 0], y, 0.3).method.startswith("vmap")
 
 
-@pytest.mark.parametrize("method", ["closed form", "opacus"])
+@pytest.mark.parametrize("method", ["closed form", "vmap"])
 def test_no_row_adds_more_than_the_sensitivity(method: str) -> None:
     torch.manual_seed(0)
     model = paper_network(12, 2)
-    if method == "opacus":
+    if method == "vmap":
         model.append(nn.Softmax(dim=1))
     x, y = data(50, 12, 2)
     x *= 10.0 ** torch.linspace(-30, 30, 50)[:, None]
     for clip in (1e-7, 0.5, 1e4):
         clipper = GradientClipper(model, x, y, clip)
-        assert clipper.method == method
-        assert clip <= clipper.l2_sensitivity <= clip * (1 + 1e-9)
+        assert clipper.method.startswith(method)
+        assert clipper.l2_sensitivity == clip
         for i in range(50):
             alone = clipper.clipped_sum(np.arange(50) == i)
             assert np.linalg.norm(alone.flat) <= alone.l2_sensitivity == clipper.l2_sensitivity
 
 
 def test_a_large_batch_is_added_in_parts() -> None:
-    """And the sensitivity stays within a millionth of the clip norm at a million rows."""
+    """And the grid stays fine at a million rows."""
     x, y = data(2500, 3, 2)
     model = nn.Sequential(nn.Linear(3, 2)).double()
     clipper = GradientClipper(model, x.double(), y, 0.5)
     parts = [clipper.clipped_sum(np.arange(2500) % 7 == i).flat for i in range(7)]
     assert np.allclose(clipper.clipped_sum(np.ones(2500, bool)).flat, sum(parts), atol=1e-9)
-    many = torch.zeros(10**6, 3)
-    assert GradientClipper(model, many, torch.zeros(10**6).long(), 1.0).l2_sensitivity < 1 + 1e-6
+    assert RowGrid(10**6, 5858, 1.0).limit > 1 - 1e-7
 
 
 BOTH = {
     "closed form": nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2)),
-    "opacus": nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.Linear(5, 2)),
+    "vmap": nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.Linear(5, 2)),
 }
 
 
 @pytest.mark.parametrize("method", BOTH)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_row_that_no_clipping_bounds_is_refused(method: str, bad: float) -> None:
+def test_a_row_that_no_clipping_bounds_adds_exactly_nothing(method: str, bad: float) -> None:
+    """Whether a round runs would tell of one row."""
     model = BOTH[method]
     x, y = data(10, 6, 2)
     x[5, 3] = bad
     clipper = GradientClipper(model, x, y, 1.0)
-    assert clipper.method == method
-    with pytest.raises(ConfigError, match="a row's gradient is not a finite number"):
-        clipper.clipped_sum(np.ones(10, bool))
-    assert not any(m._forward_hooks for m in model.modules())  # noqa: SLF001  (torch has no other way to ask)
-    assert np.isfinite(clipper.clipped_sum(np.arange(10) != 5).flat).all()
+    assert clipper.method.startswith(method)
+    others = clipper.clipped_sum(np.arange(10) != 5).flat
+    assert others.any()
+    assert np.array_equal(clipper.clipped_sum(np.ones(10, bool)).flat, others)
+    assert not clipper.clipped_sum(np.arange(10) == 5).flat.any()
 
 
 def test_a_weight_that_is_no_number_is_refused() -> None:
@@ -289,13 +294,14 @@ def test_a_weight_that_is_no_number_is_refused() -> None:
         clipper.clipped_sum(np.ones(10, bool))
 
 
-def test_a_square_that_overflows_is_refused_not_passed() -> None:
-    """1e200 is a float64, its square is not."""
+def test_a_square_that_overflows_is_not_passed() -> None:
+    """1e200 is a float64, its square is not: such a row adds nothing."""
     x, y = data(4, 6, 2)
     x = x.double()
     x[1, 1] = 1e200
-    with pytest.raises(ConfigError, match="not a finite number"):
-        GradientClipper(nn.Sequential(nn.Linear(6, 2)), x, y, 1.0).clipped_sum(np.ones(4, bool))
+    clipper = GradientClipper(nn.Sequential(nn.Linear(6, 2)), x, y, 1.0)
+    others = clipper.clipped_sum(np.arange(4) != 1).flat
+    assert np.array_equal(clipper.clipped_sum(np.ones(4, bool)).flat, others)
 
 
 def test_a_gradient_of_zero_stays_zero() -> None:
@@ -334,8 +340,8 @@ def test_a_layer_without_row_gradients_is_named(layer: nn.Module, message: str) 
 def test_bad_input_is_told() -> None:
     model = nn.Sequential(nn.Linear(6, 2))
     x, y = data(10, 6, 2)
-    for clip in (0.0, -1.0, np.nan, np.inf):
-        with pytest.raises(ConfigError, match="clip norm must be a positive number"):
+    for clip in (0.0, -1.0, np.nan, np.inf, 1e-101, 1e101):
+        with pytest.raises(ConfigError, match="clip norm must be 1e-100 to 1e100"):
             GradientClipper(model, x, y, clip)
     with pytest.raises(ConfigError, match="10 rows have 9 labels"):
         GradientClipper(model, x, y[1:], 1.0)
@@ -349,9 +355,8 @@ def test_bad_input_is_told() -> None:
     for batch in batches:
         with pytest.raises(ConfigError, match="mask of 10 booleans"):
             clipper.clipped_sum(batch)
-    mean = GradientClipper(model, x, y, 1.0, row_losses=functional.cross_entropy)
     with pytest.raises(ConfigError, match="one loss for each row"):
-        mean.clipped_sum(np.ones(10, bool))
+        GradientClipper(model, x, y, 1.0, row_losses=functional.cross_entropy)
     with pytest.raises(ConfigError, match="nothing to train"):
         GradientClipper(model.requires_grad_(False), x, y, 1.0)
 

@@ -223,18 +223,17 @@ def test_a_round_that_fails_is_paid_and_its_retry_is_new(rows: Any) -> None:
     assert not np.array_equal(failed, again)
 
 
-def test_a_row_that_is_not_finite_stops_the_round(rows: Any) -> None:
+def test_rows_that_are_not_finite_add_nothing_and_stop_no_round(rows: Any) -> None:
     x, y = rows[1]
     broken = x.clone()
     broken[:, 3] = float("nan")
     found = plan(sampling_rates=(1.0,) * PARTIES)
     training, budget = Training(found, [rows[0], (broken, y), rows[2]]), generous(found)
-    before = training.model.weight.detach().clone()
-    with pytest.raises(ConfigError, match="not a finite number"):
-        training.run(budget)
-    assert training.sums.rounds == []
-    assert budget.rounds_spent(found) == 1
-    assert torch.equal(training.model.weight, before)
+    training.run(budget)
+    assert len(training.sums.rounds) == found.rounds
+    assert torch.isfinite(training.model.weight).all()
+    clipper = GradientClipper(linear(), broken, y, found.l2_clip_norm)
+    assert not clipper.clipped_sum(np.ones(len(broken), bool)).flat.any()
 
 
 # --- Parts of one plan ---------------------------------------------------------------------------
@@ -297,21 +296,21 @@ def test_several_local_steps_are_not_for_shares() -> None:
             )
 
 
-@pytest.mark.parametrize("build", ["closed form", "opacus"])
+@pytest.mark.parametrize("build", ["closed form", "vmap"])
 def test_one_row_moves_a_contribution_by_at_most_its_sensitivity(build: str, rows: Any) -> None:
     """Through the coins too: with the row drawn or not, all else alike."""
     model: nn.Module = linear()
-    if build == "opacus":
+    if build == "vmap":
         model = nn.Sequential(
             nn.Unflatten(1, (1, 10)), nn.Conv1d(1, 2, 3), nn.Flatten(), nn.Linear(16, 2)
         )
     x, y = rows[0]
     clipper = GradientClipper(model, x, y, 0.05)
-    assert clipper.method == build
+    assert clipper.method.startswith(build)
     batch = SeededRandomness(1).coins(0.5, ROWS)
     for row in range(ROWS):
         with_row, without = batch.copy(), batch.copy()
         with_row[row], without[row] = True, False
         one, other = clipper.clipped_sum(with_row), clipper.clipped_sum(without)
         assert isinstance(one, ClippedSum)
-        assert np.linalg.norm(one.flat - other.flat) <= one.l2_sensitivity * (1 + 1e-6)
+        assert np.linalg.norm(one.flat - other.flat) <= one.l2_sensitivity

@@ -1,0 +1,175 @@
+"""`exact_stack` for one row after another, by numba: the same operations in the same order.
+
+numba asks LLVM for neither contraction nor reordering, so that these are binary64 operations, one
+by one; loops over outputs become vector instructions, whose elements do not know each other.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import types
+
+from privfed.training.exact_stack import POWERS, TAYLOR
+from psi.compiled.compiling import array, compiled
+
+_FLOATS, _FLAGS = array("float64", 1), array("boolean", 1)
+_TO_WHOLE = 6755399441055744.0
+_SLACK = 1e-6
+
+
+@compiled(types.float64, result=types.float64)
+def exponential(value: float) -> float:
+    """Return e^x for x at most 0."""
+    clipped = -700.0 if value < -700.0 else value
+    whole = (clipped * 1.4426950408889634 + _TO_WHOLE) - _TO_WHOLE
+    rest = (clipped - whole * 0.6931471803691238) - whole * 1.9082149292705877e-10
+    power: float = TAYLOR[0]
+    for place in range(1, len(TAYLOR)):
+        power = power * rest + TAYLOR[place]
+    scale: float = POWERS[int(-whole)] if math.isfinite(whole) else 1.0
+    return power * scale
+
+
+@compiled(_FLOATS, types.int64, array("float64", 1, write=True))
+def score_gradient(scores: np.ndarray, label: int, delta: np.ndarray) -> None:
+    """Write the gradient of the paper's loss at one row's scores."""
+    highest = -np.inf
+    for place in range(len(scores)):
+        low = scores[place] if scores[place] < 0.0 else 0.0
+        if math.isnan(scores[place]):
+            low = scores[place]
+        if low > highest or math.isnan(low):
+            highest = low
+        if math.isnan(highest):
+            break
+    total = 0.0
+    for place in range(len(scores)):
+        score = scores[place]
+        low = score if score < 0.0 or math.isnan(score) else 0.0
+        share = exponential(low - highest) * (1.0 / (1.0 + exponential(-abs(score))))
+        delta[place] = share
+        total += share
+    for place in range(len(scores)):
+        score = scores[place]
+        small = exponential(-abs(score))
+        share = delta[place] / total - (1.0 if place == label else 0.0)
+        delta[place] = share * ((small if score > 0 else 1.0) * (1.0 / (1.0 + small)))
+
+
+@compiled(
+    _FLOATS,
+    _FLOATS,
+    array("float64", 2),
+    array("int64", 1),
+    array("int64", 1),
+    _FLAGS,
+    _FLAGS,
+    types.float64,
+    types.float64,
+    array("float64", 1, write=True),
+)
+def add_rows(
+    weights: np.ndarray,
+    turned: np.ndarray,
+    features: np.ndarray,
+    classes: np.ndarray,
+    widths: np.ndarray,
+    biases: np.ndarray,
+    relus: np.ndarray,
+    limit: float,
+    spacing: float,
+    total: np.ndarray,
+) -> None:
+    """Add the clipped rows to `total`, in units of the spacing.
+
+    Args:
+        weights: All parameters.
+        turned: Each layer's weights, transposed, one after another.
+        features: (rows, inputs).
+        classes: (rows,).
+        widths: The layers' inputs, then the outputs of the last.
+        biases: Whether each layer has a bias.
+        relus: Whether a ReLU comes after each.
+        limit: What a row's norm is clipped to.
+        spacing: The unit.
+        total: What is added to.
+    """
+    depth, widest = len(biases), widths.max()
+    inputs, deltas = np.zeros((depth + 1, widest)), np.zeros((depth, widest))
+    starts, turns = np.zeros(depth + 1, np.int64), np.zeros(depth + 1, np.int64)
+    for layer in range(depth):
+        size = widths[layer] * widths[layer + 1]
+        turns[layer + 1] = turns[layer] + size
+        starts[layer + 1] = starts[layer] + size + (widths[layer + 1] if biases[layer] else 0)
+    for row in range(len(features)):
+        for place in range(widths[0]):
+            inputs[0, place] = features[row, place]
+        for layer in range(depth):
+            given, width = widths[layer], widths[layer + 1]
+            scores = inputs[layer + 1, :width]
+            after = starts[layer] + given * width
+            for place in range(width):
+                scores[place] = weights[after + place] if biases[layer] else 0.0
+            whole = given - given % 4
+            for at in range(0, whole, 4):
+                first = turned[turns[layer] + at * width : turns[layer] + (at + 1) * width]
+                second = turned[turns[layer] + (at + 1) * width : turns[layer] + (at + 2) * width]
+                third = turned[turns[layer] + (at + 2) * width : turns[layer] + (at + 3) * width]
+                fourth = turned[turns[layer] + (at + 3) * width : turns[layer] + (at + 4) * width]
+                one, two = inputs[layer, at], inputs[layer, at + 1]
+                three, four = inputs[layer, at + 2], inputs[layer, at + 3]
+                for place in range(width):
+                    scores[place] = (
+                        ((scores[place] + one * first[place]) + two * second[place])
+                        + three * third[place]
+                    ) + four * fourth[place]
+            for at in range(whole, given):
+                column = turned[turns[layer] + at * width : turns[layer] + (at + 1) * width]
+                one = inputs[layer, at]
+                for place in range(width):
+                    scores[place] += one * column[place]
+            if relus[layer]:
+                for place in range(width):
+                    scores[place] = 0.0 if scores[place] <= 0.0 else scores[place]
+        last = widths[depth]
+        score_gradient(inputs[depth, :last], classes[row], deltas[depth - 1, :last])
+        for layer in range(depth - 1, 0, -1):
+            given, width = widths[layer], widths[layer + 1]
+            passed = deltas[layer - 1, :given]
+            for place in range(given):
+                passed[place] = 0.0
+            for out in range(width):
+                line = weights[starts[layer] + out * given : starts[layer] + (out + 1) * given]
+                one = deltas[layer, out]
+                for place in range(given):
+                    passed[place] += one * line[place]
+            if relus[layer - 1]:
+                for place in range(given):
+                    passed[place] = passed[place] if inputs[layer, place] > 0.0 else 0.0
+        squared = 0.0
+        for layer in range(depth):
+            size = 0.0
+            for place in range(widths[layer]):
+                size += inputs[layer, place] * inputs[layer, place]
+            if biases[layer]:
+                size += 1.0
+            change = 0.0
+            for place in range(widths[layer + 1]):
+                change += deltas[layer, place] * deltas[layer, place]
+            squared += change * size
+        norm = math.sqrt(squared)
+        if not math.isfinite(norm):
+            continue  # it adds exactly nothing
+        factor = min(1.0, limit / (norm + _SLACK)) / spacing
+        for layer in range(depth):
+            given, width = widths[layer], widths[layer + 1]
+            start = starts[layer]
+            for out in range(width):
+                scaled = deltas[layer, out] * factor
+                line = total[start + out * given : start + (out + 1) * given]
+                for place in range(given):
+                    line[place] += (scaled * inputs[layer, place] + _TO_WHOLE) - _TO_WHOLE
+                if biases[layer]:
+                    total[start + given * width + out] += (scaled + _TO_WHOLE) - _TO_WHOLE
