@@ -37,7 +37,6 @@ _LEAST, _MOST = 1e-100, 1e100  # of the clip norm: what lies on the grid is a no
 _ASSUMED = {
     "closed form": "",
     "vmap": "torch's kernels round no row by what other rows hold",
-    "vmap by place": "torch's kernels round no row by what other rows hold",
     "opacus": "torch's kernels round no row by what other rows hold, by how many there are, or by "
     "their places; the model and its loss take each row by itself",
 }
@@ -76,8 +75,7 @@ class GradientClipper:
     The model's structure is read once, its weights at every call. `parameters` are those trained,
     in the model's order, `rows` is n. `method` says which way was chosen: "closed form" for an
     `nn.Sequential` of linear layers and ReLUs with the paper's loss (see `exact_stack`), "vmap"
-    for every other model that `torch.func.vmap` takes, "vmap by place" where each row needs a
-    place of its own (see `row_tiles`), else "opacus".
+    for every other model that `torch.func.vmap` takes (see `row_tiles`), else "opacus".
 
     `l2_sensitivity` is the clip norm C, exactly: each row's clipped gradient lies on a grid, and
     sums on it are exact (see `row_grid`). For that a row's own gradient must not depend on others:
@@ -136,9 +134,8 @@ class GradientClipper:
         most = min(len(features), 256) if expected_rows is None else expected_rows
         self._gradients: RowGradients
         try:
-            tiles = TileGradients(model, features, labels, row_losses, most)
-            self._gradients = tiles
-            self.method = "vmap by place" if tiles.keeps_places else "vmap"
+            self._gradients = TileGradients(model, features, labels, row_losses, most)
+            self.method = "vmap"
         except NotImplementedError:
             self._gradients = OpacusGradients(model, features, labels, row_losses)
             self.method = "opacus"

@@ -306,7 +306,7 @@ def test_one_row_moves_a_contribution_by_at_most_its_sensitivity(build: str, row
         )
     x, y = rows[0]
     clipper = GradientClipper(model, x, y, 0.05)
-    assert clipper.method.startswith(build)
+    assert clipper.method == build
     batch = SeededRandomness(1).coins(0.5, ROWS)
     for row in range(ROWS):
         with_row, without = batch.copy(), batch.copy()

@@ -1,0 +1,197 @@
+"""The hunt for a row that moves another row's contribution: none is found, whatever the kernels.
+
+Rows lie on a ReLU's kink, up to the last bit, so that any difference in rounding flips a whole
+gradient. Sums over batches that grow by one row must differ by just what that row gives alone.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from privfed.training import GradientClipper
+from tests.places import ROOT
+from tests.waiting import LONG_SECONDS
+
+CLIP, LARGEST = 1.0, 257
+CORES = ("", "Nehalem", "Haswell", "SkylakeX")
+WIDTHS = ((12, 1, 2), (64, 10, 2), (12, 128, 32, 2), (7, 5, 3), (3, 9, 9, 4))
+Sum = Callable[[np.ndarray], np.ndarray]
+
+
+def stack(widths: tuple[int, ...], dtype: torch.dtype = torch.float64) -> nn.Sequential:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1]).to(dtype)
+
+
+def on_the_kink(model: nn.Sequential, rows: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Rows whose first hidden unit's input is zero but for rounding."""
+    first = model[0]
+    assert isinstance(first, nn.Linear)
+    weight = first.weight[0].detach().double().numpy()
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, len(weight))) * 10.0 ** rng.integers(-2, 3, (rows, 1))
+    # No product of the library's: the rows are to be the same whatever its kernels.
+    rest = (x[:, 1:] * weight[1:]).cumsum(axis=1)[:, -1] + first.bias[0].item()
+    x[:, 0] = -rest / weight[0]
+    labels = rng.integers(2, size=rows)
+    return torch.from_numpy(x).to(first.weight.dtype), torch.from_numpy(labels)
+
+
+def batches(rows: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Masks that grow by one row, in another order than that of the places; and that row."""
+    order = np.random.default_rng(1).permutation(rows)
+    for size in range(1, rows + 1):
+        mask = np.zeros(rows, bool)
+        mask[order[:size]] = True
+        yield mask, int(order[size - 1])
+
+
+def moved(total: Sum, rows: int) -> list[int]:
+    """The sizes of batch at which one row more changed the sum by something else than itself."""
+    found, before = [], total(np.zeros(rows, bool))
+    for mask, row in batches(rows):
+        after, alone = total(mask), total(np.arange(rows) == row)
+        if not np.array_equal(after - before, alone) or np.linalg.norm(alone) > CLIP:
+            found.append(int(mask.sum()))
+        before = after
+    return found
+
+
+def summed(clipper: GradientClipper) -> Sum:
+    return lambda mask: clipper.clipped_sum(mask).flat
+
+
+def clipped(model: nn.Module, x: Tensor, y: Tensor, *, compiled: bool = True) -> GradientClipper:
+    clipper = GradientClipper(model, x, y, CLIP)
+    stack_of = clipper._stack  # noqa: SLF001  (to choose between two ways of the same)
+    if not compiled and stack_of is not None:
+        stack_of._compiled = None  # noqa: SLF001  (as above)
+    return clipper
+
+
+def by_library(model: nn.Sequential, x: Tensor, y: Tensor) -> Sum:
+    """The planted fault: the same sum, in float64, by the library's products."""
+
+    def total(mask: np.ndarray) -> np.ndarray:
+        chosen = torch.from_numpy(np.flatnonzero(mask))
+        size = sum(each.numel() for each in model.parameters())
+        if not len(chosen):
+            return np.zeros(size)
+        inputs, values = [], x[chosen].numpy()
+        for layer in model:
+            if isinstance(layer, nn.Linear):
+                inputs.append(values)
+                values = values @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
+            else:
+                values = np.maximum(values, 0)
+        delta = np.where(np.arange(values.shape[1]) == y[chosen].numpy()[:, None], -1.0, 1.0)
+        parts = []
+        linear = [layer for layer in model if isinstance(layer, nn.Linear)]
+        for number in range(len(linear) - 1, -1, -1):
+            given = inputs[number]
+            parts.append(np.einsum("no,ni->noi", delta, given).reshape(len(delta), -1))
+            parts.append(delta)
+            delta = (delta @ linear[number].weight.detach().numpy()) * (given > 0)
+        rows = np.concatenate(parts, axis=1)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        whole = np.rint(rows * np.minimum(1, CLIP / (norms + 1e-6)) * 2.0**30)
+        result: np.ndarray = whole.sum(axis=0) / 2.0**30
+        return result
+
+    return total
+
+
+def test_the_hunt_finds_what_a_librarys_products_do() -> None:
+    """By how many rows there are: this machine's own kernels, and what they can be told to be."""
+    found = []
+    for widths in WIDTHS:
+        model = stack(widths)
+        x, y = on_the_kink(model, 64)
+        found += moved(by_library(model, x, y), 64)
+    assert found
+
+
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+@pytest.mark.parametrize("compiled", [True, False])
+def test_no_row_moves_another(widths: tuple[int, ...], compiled: bool) -> None:
+    rows = LARGEST if compiled else 40
+    for dtype in (torch.float64, torch.float32):
+        model = stack(widths, dtype)
+        clipper = clipped(model, *on_the_kink(model, rows), compiled=compiled)
+        assert clipper.method == "closed form"
+        assert moved(summed(clipper), rows) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("between", [nn.Tanh, nn.SiLU, nn.GELU, nn.Softplus, nn.PReLU])
+def test_no_row_moves_another_in_tiles(between: type[nn.Module], dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 9), between(), nn.Linear(9, 2)
+    ).to(dtype)
+    x, y = on_the_kink(model, 80)
+    clipper = clipped(model, x, y)
+    assert clipper.method == "vmap"
+    assert moved(summed(clipper), 80) == []
+
+
+def test_places_and_threads_change_nothing() -> None:
+    model = stack((12, 128, 32, 2))
+    x, y = on_the_kink(model, 100)
+    turn = torch.from_numpy(np.random.default_rng(0).permutation(100))
+    before, sums = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            for rows in (slice(None), turn):
+                mask = np.ones(100, bool)
+                sums.append(clipped(model, x[rows], y[rows]).clipped_sum(mask).flat)
+    finally:
+        torch.set_num_threads(before)
+    assert all(each.tobytes() == sums[0].tobytes() for each in sums)
+
+
+def digest() -> str:
+    """What the closed form gives, and whether the hunt in tiles finds something."""
+    hashed = hashlib.sha256()
+    for widths in WIDTHS:
+        model = stack(widths)
+        x, y = on_the_kink(model, 64)
+        hashed.update(clipped(model, x, y).clipped_sum(np.ones(64, bool)).flat.data)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2), nn.Tanh())
+    tiles = clipped(model, *on_the_kink(model, 40))
+    found = moved(summed(tiles), 40)
+    return f"{hashed.hexdigest()} {found}"
+
+
+def test_no_kernel_of_the_machine_changes_the_closed_form() -> None:
+    """Rows are made by products of the library's, and so here for all; sums are not."""
+    said = set()
+    command = "from tests.training.test_no_row_moves_another import digest; print(digest())"
+    for core in CORES:
+        environment = dict(os.environ)
+        environment.pop("OPENBLAS_CORETYPE", None)  # an environment that sets it hides the worst
+        if core:
+            environment["OPENBLAS_CORETYPE"] = core
+        done = subprocess.run(
+            [sys.executable, "-c", command], cwd=ROOT, env=environment, capture_output=True,
+            text=True, timeout=LONG_SECONDS, check=False,
+        )  # fmt: skip
+        if done.returncode < 0:
+            continue  # this machine has no such instructions
+        assert done.returncode == 0, done.stderr
+        said.add(done.stdout)
+    assert len(said) == 1
+    assert said.pop().endswith(" []\n")
