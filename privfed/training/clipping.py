@@ -34,6 +34,7 @@ RowLosses = Callable[[Tensor, Tensor], Tensor]
 """Each row's loss, (n,), from scores (n, …) and labels (n,); no row's depends on another row."""
 
 _LEAST, _MOST = 1e-100, 1e100  # of the clip norm: what lies on the grid is a normal number
+_NOT_FINITE = "a weight of the model is not a finite number: start anew"
 _ASSUMED = {
     "closed form": "",
     "vmap": "torch's kernels round no row by what other rows hold",
@@ -126,6 +127,8 @@ class GradientClipper:
         known = row_losses is cross_entropy_by_row
         shape = linear_stack(model, features) if known else None
         self._stack: ExactStack | None = None
+        self._addresses: list[int] = []
+        self._source: NDArray[np.floating]
         if shape is not None:
             self._stack = _exact_stack(shape, features, labels, self._grid)
             self.method = "closed form"
@@ -153,18 +156,21 @@ class GradientClipper:
         """
         if batch.shape != (self.rows,) or batch.dtype != np.bool_:
             raise ConfigError(f"a batch is a mask of {self.rows} booleans, one for each row")
-        if not all(bool(torch.isfinite(each).all()) for each in self._model.parameters()):
-            raise ConfigError("a weight of the model is not a finite number: start anew")
         (places,) = batch.nonzero()
-        flat = self._integers(places) * self._grid.spacing  # a power of two: exact
+        flat = self._integers(places)
+        flat *= self._grid.spacing  # a power of two: exact
         views = [flat[place].reshape(shape) for place, shape in self._places]
         return ClippedSum(dict(zip(self._names, views, strict=True)), flat, self.l2_sensitivity)
 
     def _integers(self, places: NDArray[np.intp]) -> Array:
         """Return the sum in units of the grid."""
         if self._stack is not None:
-            weights = one_vector(self.parameters).detach().numpy().astype(np.float64)
+            weights = self._weights()
+            if not np.isfinite(weights).all():
+                raise ConfigError(_NOT_FINITE)
             return self._stack.integers(weights, places)
+        if not all(bool(torch.isfinite(each).all()) for each in self._model.parameters()):
+            raise ConfigError(_NOT_FINITE)
         total = np.zeros(self._size)
         views = [total[place] for place, _ in self._places]
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
@@ -177,6 +183,14 @@ class GradientClipper:
                 for sample, view in zip(samples, views, strict=True):
                     view += np.rint(sample[kept] * factors[kept, None]).sum(axis=0)
         return total
+
+    def _weights(self) -> Array:
+        """Return the trained parameters as they are now, one after another."""
+        addresses = [each.data_ptr() for each in self.parameters]
+        if addresses != self._addresses:  # somebody has moved them since
+            self._source = one_vector(self.parameters).detach().numpy()
+            self._addresses = [each.data_ptr() for each in self.parameters]
+        return self._source.astype(np.float64)
 
 
 def _exact_stack(shape: Shape, features: Tensor, labels: Tensor, grid: RowGrid) -> ExactStack:
