@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, NamedTuple, NoReturn, Self
 
 from privfed.errors import ConfigError, ReplayError
 from privfed.keys import Identity, SecretKey
@@ -21,6 +21,13 @@ from privfed.secagg.tags import TAG_MODULUS, TAGS
 
 Zeros = tuple[ZeroEncryption, ...]  # one per part
 _MOST_AHEAD = 1_000_000
+
+
+class _Bound(NamedTuple):
+    """Zeros of one round, under masks of those who saw one history."""
+
+    previous: bytes
+    zeros: Zeros
 
 
 class Encryptor:
@@ -53,7 +60,7 @@ class Encryptor:
         self._sealer = self._parts.scheme.sender(key)
         self._quantizer = Quantizer(params)
         self._pool: list[Zeros] = []  # for any round
-        self._bound: dict[RoundID, Zeros] = {}  # masked, or announced, for one round
+        self._bound: dict[RoundID, _Bound] = {}  # masked, or announced, for one round
         if not isinstance(state, Journal):
             state = Journal(file_of(state), "encryptor", params.fingerprint + key.id)
         self._journal = state
@@ -105,8 +112,8 @@ class Encryptor:
             QuorumError: A party is missing.
         """
         with self._journal.alone():
-            self._masked_only.enter(messages)
-            self._bound = {}  # they lie under the masks before
+            keys, self._bound = self._masked_only, {}  # they lie under the masks before
+            keys.enter(messages)
 
     @property
     def _masked_only(self) -> MaskKeys:
@@ -128,15 +135,20 @@ class Encryptor:
         return len(self._pool) + len(self._bound)
 
     def prepare(
-        self, count: int = 1, round_id: int | None = None, cohort: Sequence[int] | None = None
+        self,
+        count: int = 1,
+        round_id: int | None = None,
+        cohort: Sequence[int] | None = None,
+        previous: bytes = b"",
     ) -> None:
         """Make the encryptions of zero for `count` more updates ahead of time.
 
         Args:
             count: Number of updates.
-            round_id: Where the round is known, the first of `count` rounds; then their masks
-                are made too.
+            round_id: Where the round is known, the first of `count` rounds; then its masks are
+                made too.
             cohort: Where rounds name their parties, their roster places (None: all).
+            previous: As for `encrypt`. Masks that were made for another history are made anew.
 
         Raises:
             ConfigError: The count, the round or the cohort is not valid.
@@ -145,15 +157,17 @@ class Encryptor:
         if not is_whole(count) or not 0 <= count <= _MOST_AHEAD:
             raise ConfigError(f"count is a whole number of updates, 0 to {_MOST_AHEAD}")
         first = None if round_id is None else RoundID.of(self._params, round_id, cohort)
+        history = check_history(previous)
         with self._journal.alone():
             self._journal.check()
-            for ahead in range(count):
-                if first is None:
-                    self._pool.append(tuple(self._zeros()))
-                else:
-                    self._bind(RoundID.of(self._params, first.number + ahead, cohort))
+            if first is not None and count:
+                self._bind(first, history)
+                count -= 1  # the others' histories are not known
+            self._pool += [tuple(self._zeros()) for _ in range(count)]
 
-    def announce(self, round_id: int, cohort: Sequence[int] | None = None) -> bytes:
+    def announce(
+        self, round_id: int, cohort: Sequence[int] | None = None, previous: bytes = b""
+    ) -> bytes:
         """Return this party's signed seeds of a round, for `Decryptor.prepare`.
 
         Seeds are public; sent early, they let a key holder do most of its work before the sum
@@ -161,8 +175,9 @@ class Encryptor:
         """
         of = RoundID.of(self._params, round_id, cohort)
         common, pieces = self._prefix(of, UNCHAINED), []
+        history = check_history(previous)
         with self._journal.alone():
-            zeros = self._bind(of)
+            zeros = self._bind(of, history)
             for part in self._parts.all:
                 prefix = replace(common, kind=wire.Kind.ANNOUNCEMENT, part=part.index)
                 seeds = zeros[part.index].seeds
@@ -171,12 +186,14 @@ class Encryptor:
                 pieces += [prefix.to_bytes(), signed.to_bytes(), seeds]
         return b"".join(pieces)
 
-    def _bind(self, of: RoundID) -> Zeros:
+    def _bind(self, of: RoundID, previous: bytes) -> Zeros:
         """Return the zeros set aside for a round, with masks; sets some aside if there are none."""
         self._journal.check_unsent(of.number)
         if of not in self._bound:
-            self._bound[of] = tuple(self._masked(self._fresh(), of, self._masks(of)))
-        return self._bound[of]
+            common = self._prefix(of, previous)
+            zeros = tuple(self._masked(self._fresh(), common, self._masks(of)))
+            self._bound[of] = _Bound(previous, zeros)
+        return self._bound[of].zeros
 
     def _masks(self, of: RoundID) -> Masks | None:
         return None if self._keys is None else self._keys.masks(of)
@@ -190,28 +207,25 @@ class Encryptor:
             yield self._sealer.prepare(part.sealed)
 
     def _masked(
-        self, zeros: Iterable[ZeroEncryption], of: RoundID, masks: Masks | None
+        self, zeros: Iterable[ZeroEncryption], common: wire.Prefix, masks: Masks | None
     ) -> Iterator[ZeroEncryption]:
-        """Yield zeros with the masks of a round added, where there are any."""
+        """Yield zeros with the masks of a round, where there are any, in the place of others.
+
+        They are bound to its history, too: a server and a party with the key can show each party
+        another mean, one that silences all but one, and need not respect what headers say.
+        """
         scheme = self._parts.scheme
         for part, zero in zip(self._parts.all, zeros, strict=True):
             if masks is not None:
-                count, name = scheme.words(part.sealed), self._agreed(of, part.index)
+                count, name = scheme.words(part.sealed), replace(common, part=part.index).to_bytes()
                 zero.keep(masks.words(name, count, scheme.mask_modulus))
             yield zero
 
-    def _tag_masks(self, of: RoundID, part: int, masks: Masks | None) -> list[int]:
+    def _tag_masks(self, prefix: wire.Prefix, masks: Masks | None) -> list[int]:
         if masks is None or not self._params.tags:
             return [0] * TAGS
-        name = b"tags/" + self._agreed(of, part)
+        name = b"tags/" + prefix.to_bytes()
         return [int(word) for word in masks.words(name, TAGS, TAG_MODULUS)]
-
-    def _agreed(self, of: RoundID, part: int) -> bytes:
-        """Return the bytes of a round and part that masks are bound to.
-
-        The transcript stays out: parties that disagree on it get an error, not noise.
-        """
-        return replace(self._prefix(of, UNCHAINED), part=part).to_bytes()
 
     def encrypt(
         self,
@@ -320,13 +334,18 @@ class Encryptor:
             after = None if self._keys is None else self._keys.after(of.number)
             self._journal.send(of.number, of.cohort, after)
             head = wire.Entry(self._sender, marks, epoch)
-            return self._messages(common, of, update, self._take(of, masks), masks, head)
+            zeros = self._take(of, common, masks)
+            return self._messages(common, of, update, zeros, masks, head)
 
-    def _take(self, of: RoundID, masks: Masks | None) -> Iterator[ZeroEncryption]:
+    def _take(
+        self, of: RoundID, common: wire.Prefix, masks: Masks | None
+    ) -> Iterator[ZeroEncryption]:
         """Return the zeros of a round, and forget those set aside for it under other cohorts."""
-        zeros = self._bound.get(of)
+        found = self._bound.get(of)
         self._bound = {each: kept for each, kept in self._bound.items() if each.number > of.number}
-        return self._masked(self._fresh(), of, masks) if zeros is None else iter(zeros)
+        if found is not None and found.previous == common.previous:
+            return iter(found.zeros)
+        return self._masked(self._fresh() if found is None else found.zeros, common, masks)
 
     def _messages(
         self,
@@ -340,7 +359,7 @@ class Encryptor:
         for part, zero in zip(self._parts.all, zeros, strict=True):
             prefix = replace(common, part=part.index)
             values = self._quantizer.integers(update, part.start, part.stop)
-            hiding = self._tag_masks(of, part.index, masks)
+            hiding = self._tag_masks(prefix, masks)
             tagged = self._parts.tagged(
                 self._key, of.number, part, self._sender, values, update.wide, hiding
             )

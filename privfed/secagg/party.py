@@ -166,7 +166,7 @@ class Party:
             ConfigError: The round or the cohort is not valid.
         """
         with self._journal.alone():
-            return self._encryptor.announce(self._next(round_id), cohort)
+            return self._encryptor.announce(self._next(round_id), cohort, self._previous)
 
     def expect(
         self,

@@ -113,9 +113,12 @@ class Simulation:
         cohort = places if self.params.names_cohorts else None
         with self._timed(self._ahead, "prepare"):
             for place in places:
-                self.encryptors[place].prepare(1, round_id, cohort)
+                self.encryptors[place].prepare(1, round_id, cohort, self._previous)
         with self._timed(self._ahead, "announce"):
-            announced = [self.encryptors[place].announce(round_id, cohort) for place in places]
+            announced = [
+                self.encryptors[place].announce(round_id, cohort, self._previous)
+                for place in places
+            ]
         with self._timed(self._ahead, "expect"):
             self.decryptor.prepare(announced, round_id, cohort)
 

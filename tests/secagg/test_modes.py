@@ -1,6 +1,7 @@
 """Work done ahead, masks, trees, and updates in several parts."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -201,13 +202,18 @@ def test_masks_are_fresh_for_each_round_part_and_cohort() -> None:
         rounds.RoundID.of(params, number, cohort)
         for number, cohort in ((1, None), (2, None), (1, (0, 1, 2)))
     )
-    agreed = parties.encryptors[0]._agreed
+    history = bytes(32)
+
+    def agreed(of: rounds.RoundID, part: int, previous: bytes = history) -> bytes:
+        return replace(parties.encryptors[0]._prefix(of, previous), part=part).to_bytes()
+
     first = masks_of(parties, 0, one).words(agreed(one, 0), 50, 2**39)
     assert np.array_equal(first, masks_of(parties, 0, one).words(agreed(one, 0), 50, 2**39))
     for of, name in (
         (two, agreed(two, 0)),
         (two, agreed(one, 0)),  # the round's key alone makes the difference
         (one, agreed(one, 1)),
+        (one, agreed(one, 0, bytes(31) + b"x")),
         (fewer, agreed(fewer, 0)),
         (one, agreed(one, 0)[:-1] + b"x"),
     ):
