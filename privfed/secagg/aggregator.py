@@ -1,6 +1,7 @@
 """The server's side: adds bytes it cannot read, with public parameters alone."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -86,6 +87,8 @@ class Aggregator:
         self._common: wire.Prefix | None = None
         self._whole = _Sums()  # of whole groups; of all, where there are none
         self._waiting: dict[Places, _Sums] = {}
+        self._heard: dict[int, set[int]] = {}  # by part, who is in any of these sums
+        self._epochs: dict[Places, bytes] = {}
         self._closed = False
 
     @property
@@ -138,7 +141,7 @@ class Aggregator:
             if self._closed:
                 raise ReplayError("the total was taken: this round is closed")
             messages = list(self._readers[kind].read(data, self._common))
-            self._check_new(messages)
+            epochs = self._check_new(messages)
             parsed = [(each, self._parsed(each)) for each in messages]
             added: dict[tuple[Places, int], Accumulator] = {}
             for message, payload in parsed:
@@ -151,6 +154,8 @@ class Aggregator:
                 each = self._sums(where[0]).setdefault(where[1], _Sum(added[where]))
                 each.accumulator = added[where]
                 each.entries.update(message.entries)
+                self._heard.setdefault(where[1], set()).update(message.entries)
+            self._epochs = epochs
             for group in {group for group, _ in added if group}:
                 self._gather(group)
 
@@ -190,16 +195,20 @@ class Aggregator:
             return scheme.payload(message.body, values)
         return scheme.partial(message.body, values)
 
-    def _check_new(self, messages: list[PartMessage]) -> None:
-        """Refuse what cannot be added to what is there."""
-        new: dict[int, set[int]] = {}
+    def _check_new(self, messages: list[PartMessage]) -> dict[Places, bytes]:
+        """Refuse what cannot be added to what is there; return the epochs that are then in use."""
+        new, coming = defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
+        epochs = dict(self._epochs)
         for each in messages:
-            place = each.part.index
-            seen = new.setdefault(place, self._senders_of(place))
-            if seen & each.entries.keys():
+            group, place = self._where(each)
+            heard = self._heard.get(place, set())
+            if not (heard.isdisjoint(each.entries) and new[place].isdisjoint(each.entries)):
                 raise ReplayError("a sender is in this round's sum already")
-            seen.update(each.entries)
-            if len(seen) > self._params.max_clients:
+            new[place].update(each.entries)
+            # A group that waits takes no room; where all of it would have none, it is refused.
+            coming[place].update(group or each.entries)
+            known = self._whole.get(place)
+            if len(known.entries if known else ()) + len(coming[place]) > self._params.max_clients:
                 raise CapacityError(f"more than max_clients={self._params.max_clients} parties")
             cohort = self._round.cohort
             if cohort is not None and not each.entries.keys() <= set(cohort):
@@ -207,21 +216,9 @@ class Aggregator:
             if each.prefix.kind == wire.Kind.PARTIAL:
                 check_whole(self._params.groups, each.entries)
             if self._params.masks:
-                self._check_epochs(each)
-
-    def _senders_of(self, part: int) -> set[int]:
-        sums = (self._whole, *self._waiting.values())
-        return {place for each in sums if part in each for place in each[part].entries}
-
-    def _check_epochs(self, message: PartMessage) -> None:
-        epochs = {place: wire.Entry.read(raw).epoch for place, (raw, _) in message.entries.items()}
-        group, _ = self._where(message)
-        sums = self._waiting.get(group, _Sums()) if group else self._whole
-        if not self._params.groups or group:  # one of those who mask with this one will do
-            for known in sums.values():
-                place, (raw, _) = next(iter(known.entries.items()))
-                epochs.setdefault(place, wire.Entry.read(raw).epoch)
-        check_epochs(self._params, epochs)
+                named = {at: wire.Entry.read(raw).epoch for at, (raw, _) in each.entries.items()}
+                check_epochs(self._params, named, epochs)
+        return epochs
 
     def partial(self) -> bytes:
         """Return the sum so far for an aggregator further up; only the root cuts bits.

@@ -213,6 +213,8 @@ class Parameters:
                 f"scheme={self.scheme!r} {why}: use scheme='packed' or 'slots', or set "
                 f"adversary={HONEST_SERVER!r} if all parties trust the server"
             )
+        if self.noise_shares and self.max_weight is not None:
+            raise ConfigError("updates with noise shares are integers: set max_weight=None")
         if self.noise_shares or not self.assumed.lies:
             if self.group_sizes:
                 raise ConfigError(
@@ -225,6 +227,11 @@ class Parameters:
         if sizes is None:
             sizes = even_sizes(parties, least)
         check_sizes(sizes, parties, least)
+        if max(sizes) > self.max_clients:
+            raise ConfigError(
+                f"a group of {max(sizes)} parties never fits a round of max_clients="
+                f"{self.max_clients}: raise max_clients, or cut the roster with group_sizes"
+            )
         object.__setattr__(self, "group_sizes", sizes)
 
     @cached_property
@@ -244,7 +251,11 @@ class Parameters:
 
     def group_of(self, place: int) -> Places:
         """Return the group of a roster place; nothing where there are no groups."""
-        return next((group for group in self.groups if place in group), ())
+        return self._groups_by_place.get(place, ())
+
+    @cached_property
+    def _groups_by_place(self) -> dict[int, Places]:
+        return {place: group for group in self.groups for place in group}
 
     @property
     def names_cohorts(self) -> bool:

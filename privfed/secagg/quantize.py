@@ -48,6 +48,11 @@ class Quantizer:
             CapacityError: A value is past the clip range, and the parameters say refuse.
         """
         params = self._params
+        if params.noise_shares:  # what protects an update where rounds are compared
+            raise ConfigError(
+                "with noise_shares updates are integers that carry noise: encrypt_integers() "
+                "sends them"
+            )
         views = params.layout.flat(arrays)
         low = min((float(view.min()) for view in views if len(view)), default=0.0)
         high = max((float(view.max()) for view in views if len(view)), default=0.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from privfed.errors import ConfigError, ContextMismatchError, QuorumError
-from privfed.secagg.groups import check_whole
+from privfed.secagg.groups import Places, check_whole
 from privfed.secagg.parameters import Parameters
 
 HASH_BYTES = 32
@@ -117,14 +117,22 @@ def check_senders(params: Parameters, of: RoundID, senders: Collection[int]) -> 
     check_whole(params.groups, senders)
 
 
-def check_epochs(params: Parameters, epochs: Mapping[int, bytes]) -> None:
-    """Refuse parties whose masks do not cancel: by roster place, the epoch that each is in.
+def check_epochs(
+    params: Parameters, named: Mapping[int, bytes], known: dict[Places, bytes] | None = None
+) -> None:
+    """Refuse parties whose masks do not cancel.
+
+    Args:
+        params: What all parties agreed on.
+        named: By roster place, the epoch that each is in.
+        known: By group, the epochs named before; those named now are added.
 
     Raises:
         ContextMismatchError: Two that mask together are in different ones.
     """
-    for together in params.groups or (tuple(epochs),):
-        if len({epochs[place] for place in together if place in epochs}) > 1:
+    known = {} if known is None else known
+    for place, epoch in named.items():
+        if known.setdefault(params.group_of(place), epoch) != epoch:
             raise ContextMismatchError(
                 "parties that mask together are in different epochs: let them start one anew"
             )

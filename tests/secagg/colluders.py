@@ -28,7 +28,7 @@ def messages(params: secagg.Parameters, key: secagg.SecretKey, upload: bytes) ->
 
 def opened(params: secagg.Parameters, key: secagg.SecretKey, uploads: Sequence[bytes]) -> Integers:
     """The integers that these uploads add up to, whatever their headers say."""
-    words = np.sum([messages(params, key, each) for each in uploads], axis=0, dtype=np.uint64)
+    words = sum((messages(params, key, each) for each in uploads), np.zeros(1, np.uint64))
     return integers(words, params.packing)[: params.values]
 
 
