@@ -184,13 +184,21 @@ class Journal:
 
     def start_epoch(self, starting: NewEpoch) -> None:
         """Keep what an epoch was started with."""
-        self.record.starting = starting
-        self._write()
+        self._replace(starting=starting)
 
     def enter_epoch(self, epoch: Epoch) -> None:
         """Put mask keys in use; those before, and what the epoch was started with, are gone."""
-        self.record.epoch, self.record.starting = epoch, None
-        self._write()
+        self._replace(epoch=epoch, starting=None)
+
+    def _replace(self, **changes: NewEpoch | Epoch | None) -> None:
+        """Change the record as the file does: a full disk leaves both, to be tried again."""
+        before = self.record
+        self.record = msgspec.structs.replace(before, **changes)
+        try:
+            self._write()
+        except BaseException:
+            self.record = before
+            raise
 
     def send(
         self, round_id: int, cohort: tuple[int, ...] | None, epoch: Epoch | None = None
