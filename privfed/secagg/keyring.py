@@ -247,12 +247,12 @@ class Keyring:
             if party == self.identity.public.id:
                 raise ConfigError("a party does not revoke itself; another one does it")
             leaving = places if regroup else old.group_of(places[0]) or places
-            params = without(old, leaving, regroup=regroup)
-            if self.identity.public not in params.roster:
+            if old.index_of(self.identity.public) in leaving:
                 raise ConfigError(
                     "its group leaves with it, and this party is in that group: let another party "
                     "revoke it, or keep the others with regroup=True"
                 )
+            params = without(old, leaving, regroup=regroup)
             return params, self._make(record, file, params, regroup)
 
     def accept(

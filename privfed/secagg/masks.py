@@ -4,7 +4,8 @@ Bonawitz et al. 2017 (ePrint 2017/281), without its secret sharing: a party that
 its group along, which may send the same again. Masks lie under the encryption, against other key
 holders: up to as many as the adversary has, together with the server, learn sums of whole groups
 and nothing of one party. HKDF-SHA256 binds a pair's key of the round (`epochs`) to parameters,
-shared key, round, part and cohort; AES-256 in counter mode stretches it.
+shared key, round, part, cohort and the transcript of the round before; AES-256 in counter mode
+stretches it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,7 +37,8 @@ class Masks:
         """Return this party's mask for one part of the round: `count` words below `modulus`.
 
         Args:
-            prefix: Bytes that all parties of the round agree on (parameters, key, round, part).
+            prefix: Bytes that all parties of the round agree on (parameters, key, round, part,
+                history).
             count: Number of words.
             modulus: t, at most 2^63; the words of those who mask together sum to 0 mod t.
         """

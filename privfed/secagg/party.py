@@ -152,7 +152,9 @@ class Party:
     def announce(
         self, *, round_id: int | None = None, cohort: Sequence[int] | None = None
     ) -> bytes:
-        """Make what a round needs ahead.
+        """Make what a round needs ahead, best after the round before was opened.
+
+        Masks are bound to its transcript: those that are made earlier are made anew.
 
         Args:
             round_id: The round; None: the next one.

@@ -22,16 +22,19 @@ def without(old: Parameters, leaving: Collection[int], *, regroup: bool = False)
     """
     gone = set(leaving)
     roster = tuple(party for place, party in enumerate(old.roster) if place not in gone)
-    if len(roster) < old.quorum:
-        raise ConfigError(
-            f"only {len(roster)} parties would be left, below min_clients={old.quorum}"
-        )
+    sizes = old.group_sizes or ()
+    # A quorum that is the smallest group stays that of the groups that are left.
+    quorum = None if old.quorum == min(sizes, default=0) else old.quorum
+    least = quorum or old.assumed.least_together
+    if len(roster) < least:
+        raise ConfigError(f"only {len(roster)} parties would be left, below min_clients={least}")
     stay = tuple(len(group) for group in old.groups if not gone.intersection(group))
     whole = sum(stay) == len(roster) and not regroup
     return replace(
         old,
         roster=roster,
         max_clients=min(old.max_clients, len(roster)),
+        min_clients=quorum,
         group_sizes=stay if whole or not old.groups else None,
     )
 
