@@ -73,12 +73,29 @@ def messages(path: Path, params: secagg.Parameters, senders: int) -> Iterator[by
             yield file.read(parts.message_bytes(part, kind, senders or 1))
 
 
+def state(job: dict[str, Any], place: int) -> Path:
+    """Return where a party keeps its mask keys, from one process to the next."""
+    return Path(job["folder"]) / f"state{place}"
+
+
+def enter_epoch(job: dict[str, Any]) -> None:
+    """Exchange mask keys between all parties."""
+    params, key, parties = opened(job)
+    made = [
+        secagg.Encryptor(params, key, each, state(job, place)) for place, each in enumerate(parties)
+    ]
+    started = [each.start_epoch(1) for each in made]
+    for each in made:
+        each.enter_epoch(started)
+        each.close()
+
+
 def client(job: dict[str, Any], place: int) -> Row:
     """Encrypt one update to a file."""
     params, key, parties = opened(job)
     sent = update(params.layout.size, place)
     start, began = reset_peak(), time.perf_counter()
-    encryptor = secagg.Encryptor(params, key, parties[place], "memory")
+    encryptor = secagg.Encryptor(params, key, parties[place], state(job, place))
     size = 0
     with (job["folder"] / f"upload{place}").open("wb") as file:
         for part in encryptor.encrypt_blocks(sent, weight=MAX_WEIGHT - place, round_id=1):
@@ -181,6 +198,8 @@ def measure(params: int, clients: int, download: str, masks: bool) -> list[Row]:
         job = {"folder": folder, "params": agreed.to_bytes(), "clients": clients}
         # Each task in a new process: a fork would begin with its parent's memory.
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+            if masks:
+                pool.apply(enter_epoch, (job,))
             rows = [pool.apply(client, (job, place)) for place in range(clients)]
             return [rows[0], pool.apply(server, (job,)), pool.apply(decryptor, (job,))]
 

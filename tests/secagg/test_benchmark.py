@@ -46,10 +46,14 @@ def test_a_scheme_that_adds_wrongly_is_not_called_exact(monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("download", "masks"), [("seeds", False), ("summed", True)])
-def test_memory_does_not_grow_with_the_update_but_at_the_server(download: str, masks: bool) -> None:
+@pytest.mark.parametrize(
+    ("download", "masks", "clients"), [("seeds", False, 2), ("summed", True, 3)]
+)
+def test_memory_does_not_grow_with_the_update_but_at_the_server(
+    download: str, masks: bool, clients: int
+) -> None:
     """A part at a time at client and decryptor; the server keeps 8 bytes a coefficient."""
-    rows = aggregation_memory.measure(8_000_000, 2, download, masks)
+    rows = aggregation_memory.measure(8_000_000, clients, download, masks)
     client, server, decryptor = (row.peak_bytes_beyond_update for row in rows)
     assert client < 250 * 2**20
     assert decryptor < 250 * 2**20
