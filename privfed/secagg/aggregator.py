@@ -215,9 +215,8 @@ class Aggregator:
                 raise AuthenticationError("a sender is not in the round's cohort")
             if each.prefix.kind == wire.Kind.PARTIAL:
                 check_whole(self._params.groups, each.entries)
-            if self._params.masks:
-                named = {at: wire.Entry.read(raw).epoch for at, (raw, _) in each.entries.items()}
-                check_epochs(self._params, named, epochs)
+            named = {at: wire.Entry.read(raw).epoch for at, (raw, _) in each.entries.items()}
+            check_epochs(self._params, named, epochs)
         return epochs
 
     def partial(self) -> bytes:

@@ -120,7 +120,7 @@ def check_senders(params: Parameters, of: RoundID, senders: Collection[int]) -> 
 def check_epochs(
     params: Parameters, named: Mapping[int, bytes], known: dict[Places, bytes] | None = None
 ) -> None:
-    """Refuse parties whose masks do not cancel.
+    """Refuse parties whose masks do not cancel, or who name an epoch where there are no masks.
 
     Args:
         params: What all parties agreed on.
@@ -132,7 +132,8 @@ def check_epochs(
     """
     known = {} if known is None else known
     for place, epoch in named.items():
-        if known.setdefault(params.group_of(place), epoch) != epoch:
+        wanted = known.setdefault(params.group_of(place), epoch) if params.masks else UNCHAINED
+        if epoch != wanted:
             raise ContextMismatchError(
                 "parties that mask together are in different epochs: let them start one anew"
             )

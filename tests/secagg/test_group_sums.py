@@ -13,6 +13,7 @@ from privfed.errors import (
     QuorumError,
     ReplayError,
 )
+from privfed.secagg.encryptor import Encryptor
 from privfed.secagg.schemes.batched import SlotsSender
 from tests.secagg.parties import Round, expected_mean, identities, parameters, updates
 
@@ -86,6 +87,20 @@ def test_parties_of_two_epochs_do_not_add(together: bool) -> None:
         server.add(other)
     server.add(b"".join(uploads[1:3]))
     assert len(parties.decryptor.decrypt(server.total(), 1).senders) == 9
+
+
+def test_where_there_are_no_masks_nobody_names_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a total that the server takes for good would open nowhere."""
+    parties, sent = job(adversary="lying-server"), updates(9, SHAPES)
+    with monkeypatch.context() as hostile:
+        hostile.setattr(Encryptor, "_epoch", b"x" * 32)
+        named = parties.encryptors[8].encrypt(sent[8], round_id=1)
+    server = secagg.Aggregator(parties.params, 1)
+    with pytest.raises(ContextMismatchError, match="epochs"):
+        server.add(named)
+    for upload in parties.uploads(sent[:8]):
+        server.add(upload)
+    assert len(parties.decryptor.decrypt(server.total(), 1).senders) == 6
 
 
 def test_a_party_is_in_one_epoch_with_all_of_its_parts() -> None:
