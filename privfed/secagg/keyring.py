@@ -295,9 +295,10 @@ class Keyring:
         """
         key, made_by, replaces = open_key(sealed, params, self.identity, maker)
         with self._writing() as (record, file):
-            if record.text and made_by not in record.params.roster:
+            old = record.in_use(or_none=changed)
+            if old is not None and made_by not in old.roster:
                 raise AuthenticationError("a party outside the roster in use made the sealed key")
-            if record.text and not (changed or follows(record.params, params)):
+            if old is not None and not (changed or follows(old, params)):
                 raise ContextMismatchError(
                     "the parameters differ from those in use by more than parties that left: "
                     "compare their fingerprint over a channel that you trust, then accept them as "

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from privfed.errors import ConfigError
+from privfed.errors import ConfigError, DecodeError
 from privfed.secagg.parameters import Parameters
 from psi.storage import Record, json_bytes, json_read, read_whole
 
@@ -60,6 +60,19 @@ class RingRecord:
     def params(self) -> Parameters:
         """The parameters, read only where they are asked for: they may be of another version."""
         return Parameters.from_bytes(self.text.encode())
+
+    def in_use(self, *, or_none: bool) -> Parameters | None:
+        """Return the parameters, None before the first; `or_none`: also where they are not read.
+
+        Raises:
+            DecodeError: An earlier privfed wrote them.
+        """
+        try:
+            return self.params if self.text else None
+        except DecodeError:
+            if or_none:
+                return None
+            raise
 
     @classmethod
     def read(cls, folder: Path) -> "RingRecord":

@@ -60,14 +60,27 @@ class Record:
             copyfile(file, self.stolen[-1])
 
 
-def in_states(record: Record, place: int) -> Iterator[tuple[int, Pairs]]:
+def in_state(record: Record, place: int) -> tuple[int, Pairs]:
     """The pairs' keys that a stolen state holds, and the round that they are said to be for."""
     journal = Journal(record.stolen[place], "encryptor", PARAMS.fingerprint + KEY.id)
     keys = MaskKeys(PARAMS, KEY.id, identities(3)[place], journal)
-    yield journal.record.epoch.next, keys._pairs(keys._epoch)  # type: ignore[union-attr]
-    for number in range(1, LAST + 1):  # whatever it is said to be for
-        yield number, keys._pairs(keys._epoch)
+    found = keys._epoch.next, keys._pairs(keys._epoch)
     journal.close()
+    return found
+
+
+def in_states(record: Record, place: int) -> Iterator[tuple[int, Pairs]]:
+    """A party's pairs' keys, from its own state, and from those of the others."""
+    states = [in_state(record, each) for each in range(3)]
+    yield states[place]
+    others = [at for at in range(3) if at != place]
+    first = max(states[at][0] for at in others)
+    yield (
+        first,
+        {at: epochs._ratcheted(states[at][1][place], first - states[at][0]) for at in others},
+    )
+    for number in range(1, LAST + 1):  # whatever it is said to be for
+        yield number, states[place][1]
 
 
 def of_identities(record: Record, place: int) -> Iterator[tuple[int, Pairs]]:
@@ -144,6 +157,27 @@ def test_of_what_comes_later_the_thief_opens_what_he_records(tmp_path: Path) -> 
             update = record.updates[place]
             record.uploads[LAST + 3, place] = party.encrypt(update, round_id=LAST + 3)
     assert read(record) == set(record.uploads)
+
+
+def test_who_sends_alone_is_covered_once_the_others_go_on(tmp_path: Path) -> None:
+    """A limit: what a party sends while all others skip lies under keys that they still have."""
+    record = Record(tmp_path)
+    parties = [
+        secagg.Encryptor(PARAMS, KEY, each, tmp_path / str(place))
+        for place, each in enumerate(identities(3))
+    ]
+    alone = parties[0].encrypt(record.updates[0], round_id=LAST + 1)
+
+    def opened_after(sending: list[int], number: int) -> set[tuple[int, int]]:
+        for place in sending:
+            parties[place].encrypt(record.updates[place], round_id=number)
+        for place, stolen in enumerate(record.stolen):
+            copyfile(tmp_path / str(place), stolen)
+        record.uploads = {(LAST + 1, 0): alone}
+        return read(record)
+
+    assert opened_after([], 0) == {(LAST + 1, 0)}
+    assert opened_after([2], LAST + 2) == set()  # one of them is enough
 
 
 def test_a_private_key_of_an_epoch_is_in_no_file_once_it_is_entered(tmp_path: Path) -> None:

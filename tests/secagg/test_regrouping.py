@@ -4,6 +4,7 @@ Else new parameters are the old attack: a sum of a group, and one of the same gr
 party, about the same rows. The fault is a keyring that forgets with whom its updates were summed.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 
 from privfed import secagg
-from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError
+from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError, DecodeError
 from privfed.secagg import Keyring, keyring
+from privfed.secagg.parameters import VERSION
+from privfed.secagg.ring_record import FILE
 from privfed.secagg.sealing import seal_to_roster
 from tests.secagg.colluders import sent
 from tests.secagg.command import run_keys
@@ -177,6 +180,25 @@ def test_a_stranger_in_the_place_of_a_party_is_refused(rings: list[Keyring]) -> 
         sealed = seal_to_roster(key, params, maker, bytes.fromhex(rings[2].current))
         with pytest.raises(error or ContextMismatchError):
             rings[2].accept(sealed[rings[2].identity.public.id], params, changed=True)
+
+
+def test_parameters_of_an_earlier_privfed_are_left_as_changed(
+    rings: list[Keyring], tmp_path: Path
+) -> None:
+    """They are not read any more, and were of no group; from then on the party is in one."""
+    path = tmp_path / "3" / FILE
+    earlier = json.loads(path.read_text()) | {"version": 1}
+    earlier["params"] = earlier["params"].replace(f'"version":{VERSION}', '"version":3')
+    del earlier["sha256"], earlier["group"]
+    path.write_text(json.dumps(earlier))
+    ring, params = Keyring(tmp_path / "3"), rings[0].params
+    sealed = rings[0].rotate()[ring.identity.public.id]
+    with pytest.raises(DecodeError, match="version 3"):
+        ring.accept(sealed, params)
+    ring.accept(sealed, params, changed=True)
+    assert (ring.params, ring.current) == (params, rings[0].current)
+    with pytest.raises(ContextMismatchError, match=REFUSED):
+        ring.make(of(without(rings, VICTIM), group_sizes=(3, 3)))
 
 
 def mean_of(rings: list[Keyring], update: list[dict[str, np.ndarray]]) -> np.ndarray:
