@@ -244,8 +244,9 @@ class Encryptor:
             weight: How much this party counts, 0 to `max_weight`; None where there are none. With 0
                 it takes part without counting, and only it knows.
             round_id: Number of the round; each round is sent once, in rising order.
-            previous: Transcript of the previous round, or nothing. Only with it do key holders
-                that were shown different totals of that round notice it in this one.
+            previous: Transcript of the previous round, nothing before the first. Updates of
+                parties that were shown different totals of it do not add up: headers differ, and
+                masks do not cancel.
             cohort: Where rounds name their parties, their roster places (None: all).
             failed: `Decryptor.failed` of this party's other half, for the others to hear.
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privfed import secagg
-from privfed.errors import QuorumError
+from privfed.errors import ConfigError, QuorumError
 from privfed.he import Integers
 from privfed.secagg import rounds, wire
 from privfed.secagg.adversary import Adversary
@@ -83,6 +83,17 @@ def test_cohorts_that_a_server_picks_show_one_partys_update(name: str) -> None:
         result = parties.decryptor.decrypt_sums(server.total(), number, cohort)
         sums[frozenset(cohort)], transcript = result.sums["w"].reshape(-1), result.transcript
     assert np.array_equal(combine(sums, values[HELPER]), values[VICTIM])
+
+
+def test_updates_without_noise_are_not_sent_where_cohorts_are_free() -> None:
+    """What the attacks above need is refused by name, as far as a program can tell."""
+    params = parameters(4, SHAPES, max_weight=None, adversary="lying-server+1", noise_shares=True)
+    encryptor = Round.of(params).encryptors[0]
+    for send in (encryptor.encrypt, encryptor.encrypt_blocks):
+        with pytest.raises(ConfigError, match="integers that carry noise"):
+            send(updates(1, SHAPES)[0], round_id=1)
+    with pytest.raises(ConfigError, match="max_weight=None"):
+        parameters(4, SHAPES, adversary="lying-server+1", noise_shares=True)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
