@@ -223,8 +223,9 @@ def share_parameters(
             "rows a step or more noise"
         )
     quorum = max(2, plan.quorum)
-    # Of two parties each can subtract its own part from the sum: there only the noise protects.
-    colluders = min(plan.colluders, quorum - 2)
+    # Masks for any plan, since digits of single tags are no function of the sum; but of two parties
+    # each can subtract its own part from the sum: there only the noise protects.
+    colluders = min(max(plan.colluders, 1), quorum - 2)
     adversary = f"lying-server+{colluders}" if colluders else "lying-server"
     return secagg.Parameters(
         job=f"noise shares of plan {plan.fingerprint}",

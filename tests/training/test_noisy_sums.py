@@ -292,6 +292,24 @@ def test_parties_with_other_plans_do_not_add() -> None:
             secagg.Encryptor(others, secagg.generate_keys(params), identities[0], "memory")
 
 
+@pytest.mark.parametrize(
+    ("parties", "settings", "adversary"),
+    [
+        (2, {}, "lying-server"),
+        (3, {"quorum": 2}, "lying-server"),
+        (3, {"colluders": 0}, "lying-server+1"),
+        (4, {}, "lying-server+1"),
+        (6, {"colluders": 3}, "lying-server+3"),
+    ],
+    ids=str,
+)
+def test_from_three_parties_up_shares_are_masked(
+    parties: int, settings: dict[str, Any], adversary: str
+) -> None:
+    """Digits of single tags are no function of the sum, which is all that ε covers."""
+    assert Federation(plan(parties, **settings)).parameters.adversary == adversary
+
+
 # --- Overflow -------------------------------------------------------------------------------------
 
 
