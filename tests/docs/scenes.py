@@ -22,26 +22,29 @@ __all__ = ["CONSOLE", "PYTHON", "SLOW"]
 
 
 def averaging(folder: Path) -> dict[str, Any]:
-    """Two companies and a model; what the other sends is there, the block makes its own."""
+    """Three companies and a model; what the others send is there, the block makes its own."""
     model = nn.Linear(3, 2)
-    own, other = secagg.generate_identity(), secagg.generate_identity()
+    own, *others = (secagg.generate_identity() for _ in range(3))
     parameters = secagg.Parameters(
         job="model",
         layout=secagg.Layout.of(model.state_dict()),
         clip_range=1.0,
         bits=16,
-        max_clients=2,
+        max_clients=3,
         max_weight=512,
-        roster=(own.public, other.public),
+        roster=(own.public, *(each.public for each in others)),
     )
     key = secagg.generate_keys(parameters)
     given = {"parameters": parameters, "key": key, "identity": own, "model": model}
     given["folder"] = folder / "own"
+    parties = [secagg.Party(parameters, key, each, state="memory") for each in others]
+    given["theirs"] = [each.start_epoch() for each in parties]
 
     def uploads() -> Iterator[bytes]:
-        yield cast("bytes", given["upload"])  # made by then
-        with secagg.Party(parameters, key, other, state=folder / "other") as theirs:
-            yield theirs.encrypt(model.state_dict(), weight=100)
+        yield cast("bytes", given["upload"])  # made by then, as its message
+        for each in parties:
+            each.enter_epoch([cast("bytes", given["message"]), *given["theirs"]])
+            yield each.encrypt(model.state_dict(), weight=100)
 
     given["uploads"] = uploads()
     return given
