@@ -1,7 +1,8 @@
-"""Who a party is: an Ed25519 key that signs and an X25519 key that agrees on masks.
+"""Who a party is: an Ed25519 key that signs and an X25519 key, to which shared keys are sealed.
 
-Ed25519 is RFC 8032, X25519 RFC 7748. The identity key signs the mask key; otherwise a server that
-passes the roster on could replace it by its own.
+Ed25519 is RFC 8032, X25519 RFC 7748. The identity key signs the other, which is called the mask
+key, as masks were agreed on with it before there were epochs; otherwise a server that passes the
+roster on could replace it by its own.
 """
 
 from dataclasses import dataclass, field

@@ -244,9 +244,9 @@ class Encryptor:
             weight: How much this party counts, 0 to `max_weight`; None where there are none. With 0
                 it takes part without counting, and only it knows.
             round_id: Number of the round; each round is sent once, in rising order.
-            previous: Transcript of the previous round, nothing before the first. Updates of
-                parties that were shown different totals of it do not add up: headers differ, and
-                masks do not cancel.
+            previous: Transcript of the last round that was opened, or nothing before the first
+                one, and for an honest server. Holders refuse a total that names another, and masks
+                cancel only between those who name the same.
             cohort: Where rounds name their parties, their roster places (None: all).
             failed: `Decryptor.failed` of this party's other half, for the others to hear.
 

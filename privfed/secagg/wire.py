@@ -28,7 +28,7 @@ _SCHEMES = ("reference", "packed", "slots", "ckks")
 
 
 class Kind(IntEnum):
-    """What a message is; nothing writes those from 5 on yet, and every reader refuses them."""
+    """What a message is; nothing writes 5 to 7 yet, and every reader refuses them."""
 
     UPLOAD = 1
     PARTIAL = 2
@@ -54,8 +54,8 @@ class Prefix:
         key_id: Id of the shared key, 16 bytes.
         round_id: 0 to 2^64 - 1.
         part: Which part of the update, from 0.
-        previous: Transcript of the previous round, 32 bytes (zeros: not chained).
-        cohort: Hash of who takes part, 32 bytes (zeros: anybody on the roster).
+        previous: Transcript of the last round that was opened, 32 bytes (zeros: none).
+        cohort: Hash of who takes part, 32 bytes (zeros: the round names nobody).
     """
 
     kind: Kind

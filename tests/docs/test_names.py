@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.docs.snippets import PAGES
+from tests.places import ROOT
 
 _DOTTED = re.compile(r"(?<![\w./@])(?:psi|privfed|secagg)(?:\.[A-Za-z_]\w*)+(?!\w*[/@])")
 _FILES = re.compile(r"\.(?:crt|csv|invalid|key|md|svg|png|toml)$")  # and a name of TLS
@@ -49,6 +50,19 @@ def resolved(name: str) -> object:
 @pytest.mark.parametrize(("where", "name"), named())
 def test_a_dotted_name_exists(where: str, name: str) -> None:
     assert resolved(name) is not None
+
+
+def test_files_of_tests_that_are_named_exist() -> None:
+    known = {path.name for path in (ROOT / "tests").rglob("*.py")}
+    named = set[str]()
+    for page in PAGES:
+        text = page.read_text("utf-8") if page.name != "CHANGELOG.md" else ""
+        for path in re.findall(r"(?<![\w/])tests/[\w/]+\.py", text):
+            assert (ROOT / path).is_file(), (page.name, path)
+        names = set(re.findall(r"(?<![\w/])test_\w+\.py", text))
+        assert names <= known, (page.name, names - known)
+        named |= names
+    assert len(named) > 10
 
 
 def test_a_name_that_is_gone_is_found() -> None:
