@@ -237,7 +237,7 @@ class Aggregator:
     def total(self) -> bytes:
         """Return the round's total for the decryptors, and close the round.
 
-        Groups that are not whole are left out; their parties may send the same again.
+        Groups that are not whole are left out; their parties send again in the next round.
 
         Raises:
             QuorumError: Too few parties or whole groups; without groups also a party that sent

@@ -38,12 +38,13 @@ def averaging(folder: Path) -> dict[str, Any]:
     given = {"parameters": parameters, "key": key, "identity": own, "model": model}
     given["folder"] = folder / "own"
     parties = [secagg.Party(parameters, key, each, state="memory") for each in others]
-    given["theirs"] = [each.start_epoch() for each in parties]
+    theirs = [each.start_epoch() for each in parties]
+    given["theirs"] = theirs
 
     def uploads() -> Iterator[bytes]:
         yield cast("bytes", given["upload"])  # made by then, as its message
         for each in parties:
-            each.enter_epoch([cast("bytes", given["message"]), *given["theirs"]])
+            each.enter_epoch([cast("bytes", given["message"]), *theirs])
             yield each.encrypt(model.state_dict(), weight=100)
 
     given["uploads"] = uploads()
