@@ -8,6 +8,7 @@ or the new one is in use: a key is on disk before `keyring.json` names it, and i
 """
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from privfed.secagg.checks import absolute_folder, check_params
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.ring_record import FILE, RingRecord
 from privfed.secagg.sealing import open_key, seal_to_roster
+from privfed.secagg.state import STATE
 from privfed.secagg.succession import follows, group_ids, without
 from psi.defaults import CERTIFICATE_DAYS
 from psi.network.certificates import FOLDER_PREFIX, new_key
@@ -63,7 +65,8 @@ class Keyring:
         if folder.stat().st_mode & 0o022:  # keyring.json says whom this party trusts
             raise ConfigError(f"others may write to {folder}; run: chmod 700 {folder}")
         self.identity = Identity.load(folder / "identity.key", passphrase)
-        if self._left_over(RingRecord.read(folder)):
+        record = RingRecord.read(folder)
+        if self._left_over(record) or self._old_states(record):
             with contextlib.suppress(ConfigError), self._writing() as (record, _):
                 self._sweep(record)
 
@@ -377,10 +380,19 @@ class Keyring:
         keys = [path for path in keys if path not in named] if named or not record.current else []
         return [*keys, *self._keys.glob("*.new"), *self._folder.glob("*.new")]
 
+    def _old_states(self, record: RingRecord) -> list[Path]:
+        """Return where parties under other keys kept mask keys and their last result."""
+        states = (self._folder / "rounds").glob("*")
+        return [path for path in states if path.name in record.retired and path.is_dir()]
+
     def _sweep(self, record: RingRecord) -> None:
         try:
             for path in self._left_over(record):
                 path.unlink()
+            for folder in self._old_states(record):
+                # One that is in use is left to whoever opens the keyring next.
+                with contextlib.suppress(ConfigError), Record(folder / STATE, refusal=ConfigError):
+                    shutil.rmtree(folder)
         except OSError as error:
             raise ConfigError(f"cannot delete old keys in {self._keys}: {error.strerror}") from None
 

@@ -13,9 +13,7 @@ from privfed.secagg.keyring import Keyring
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.results import IntegerResult, Kept, MeanResult
 from privfed.secagg.rounds import check_number
-from privfed.secagg.state import Journal
-
-_STATE = "rounds.json"
+from privfed.secagg.state import STATE, Journal
 
 
 class Party:
@@ -65,7 +63,7 @@ class Party:
         if folder is not None:
             _make(absolute_folder(folder))
         owner = params.fingerprint + key.id + identity.public.verify_key
-        file = None if folder is None else folder / _STATE
+        file = None if folder is None else folder / STATE
         self._journal = Journal(file, "party", owner, keeps=True)
         try:
             self._encryptor = Encryptor(params, key, identity, self._journal)

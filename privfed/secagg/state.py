@@ -18,6 +18,9 @@ from privfed.secagg.results import Kept
 from privfed.secagg.wire import MARK_BYTES, MARKS
 from psi import storage
 
+STATE = "rounds.json"
+"""The record's name in a party's folder."""
+
 _MOST_KEPT_BYTES = 1 << 34
 _ROUNDS = 1 << 64  # as many as there are on the wire; msgspec has no such bound
 _Count = Annotated[int, msgspec.Meta(ge=0)]

@@ -49,7 +49,7 @@ class TileGradients:
 
     Raises:
         ConfigError: The model or the loss mixes rows.
-        NotImplementedError: vmap does not take the model.
+        NotImplementedError: The model is not one that vmap takes.
     """
 
     def __init__(

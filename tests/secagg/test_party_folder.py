@@ -304,3 +304,21 @@ def test_a_party_of_a_keyring(tmp_path: Path) -> None:
         assert fresh.round_id == 0
     with pytest.raises(ConfigError, match="no keyring"):
         secagg.Party.load(tmp_path / "c")
+
+
+def test_what_a_party_kept_under_a_retired_key_goes_with_it(tmp_path: Path) -> None:
+    """Mask keys of rounds that were never sent, and the last mean in the clear."""
+    rings = [secagg.Keyring.create(tmp_path / name, "words") for name in ("first", "second")]
+    params = parameters(2, SHAPES, roster=tuple(ring.identity.public for ring in rings))
+    first, second = rings
+    sealed = first.make(params)[second.identity.public.id]
+    second.accept(sealed, params)
+    with secagg.Party.load(tmp_path / "second", "words") as party:
+        old = tmp_path / "second" / "rounds" / second.current
+        assert (old / "rounds.json").exists()
+        second.accept(first.rotate()[second.identity.public.id], params)
+        assert party.round_id == 0
+        assert (old / "rounds.json").exists()  # in use
+    with secagg.Party.load(tmp_path / "second", "words"):
+        assert not old.exists()
+        assert (tmp_path / "second" / "rounds" / second.current / "rounds.json").exists()
