@@ -13,13 +13,14 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from dp_accounting.pld import privacy_loss_distribution as pld
-from scipy import stats
 
-from privfed.dp.losses import step_loss
 from privfed.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dp_accounting.pld import privacy_loss_distribution as pld
 
 ACCOUNTANT = "PLD (dp-accounting, connect-the-dots)"
 ADJACENCY = "add or remove one unit"
@@ -173,6 +174,8 @@ _Releases = tuple[tuple[tuple[float, ...], int], ...]
 def _releases(
     sampling_rates: Sequence[float], steps: Sequence[int], placement: Placement, joint: bool
 ) -> _Releases:
+    from scipy import stats  # half a second, which who only draws noise does not wait for
+
     each = [
         tuple(map(float, stats.binom.pmf(range(rows + 1), rows, rate)))
         for rows, rate in zip(placement, sampling_rates, strict=True)
@@ -222,6 +225,10 @@ def _epsilon(
 def _composed(
     noise_multiplier: float, releases: _Releases, discretisation: float
 ) -> pld.PrivacyLossDistribution:
+    from dp_accounting.pld import privacy_loss_distribution as pld  # half a second, as above
+
+    from privfed.dp.losses import step_loss
+
     composed = pld.identity(discretisation)
     for chances, count in releases:
         step = step_loss(noise_multiplier, chances, discretisation)

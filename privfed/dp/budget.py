@@ -9,16 +9,18 @@ import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import msgspec
-from dp_accounting.pld import privacy_loss_distribution as pld
 
 from privfed.dp.accounting import ADJACENCY
 from privfed.dp.plan import PrivacyPlan
 from privfed.errors import BudgetExceededError, ConfigError, ReplayError
 from privfed.rounding import as_given, at_most
 from psi.storage import Process, Record, json_read
+
+if TYPE_CHECKING:  # half a second, for an annotation
+    from dp_accounting.pld import privacy_loss_distribution as pld
 
 _VERSION: Literal[1] = 1
 _GRID = 2e-3  # of the composed loss

@@ -11,9 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
-
-from dp_accounting.pld import privacy_loss_distribution as pld
+from typing import TYPE_CHECKING, Any, Literal
 
 from privfed.dp.accounting import (
     ACCOUNTANT,
@@ -28,8 +26,12 @@ from privfed.dp.domination import LEAST_SHARE, SMOOTHING, dominating_variance, d
 from privfed.errors import ConfigError, PrivacyWarning
 from privfed.rounding import as_given, at_most
 
+if TYPE_CHECKING:  # half a second, for an annotation
+    from dp_accounting.pld import privacy_loss_distribution as pld
+
 Noise = Literal["local", "shares", "central"]
 _EXCESS_VARIANCE = 1e-3  # share of the variance that the proof for discrete shares uses up
+_MOST_VALUES = 2**40  # no model has more; only a plan of shares knows how many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +107,8 @@ class PrivacyPlan:
     @property
     def accountant(self) -> str:
         """What computed every ε here."""
-        shares = " of the Gaussian that dominates the integer shares" if self.is_shared else ""
-        return ACCOUNTANT + shares
+        integers = "integer shares" if self.is_shared else "noise on its grid"
+        return f"{ACCOUNTANT} of the Gaussian that dominates the {integers}"
 
     @property
     def sampling(self) -> str:
@@ -210,7 +212,8 @@ class PrivacyPlan:
     def _dominating(self, rounds: int, insiders: bool) -> tuple[float, float]:
         """Return the noise multiplier of the continuous Gaussian to account with, and its gap."""
         if not self.is_shared:
-            return self.noise_multiplier, 0.0
+            releases = rounds * sum(self.steps_per_round)
+            return self.noise_multiplier, domination_gap(_MOST_VALUES, releases, shares=1)
         honest = self.quorum - (self.colluders if insiders else 0)
         gap = domination_gap(self.dimension, rounds, self.parties)  # the largest gap
         return self.grid * self._grid_noise(honest), gap

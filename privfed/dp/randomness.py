@@ -1,4 +1,4 @@
-"""Coins and Gaussian noise that protect somebody: ChaCha20 under a key from the operating system.
+"""Coins and noise that protect somebody: ChaCha20 under a key from the operating system.
 
 torch's and numpy's generators are no cryptographic generators (torch's CPU generator keeps 32 bits
 of its seed), so neither the sampling coins nor the noise of DP-SGD may come from them.
@@ -13,16 +13,17 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from numpy.typing import NDArray
 
+from privfed.dp.discrete import discrete_gaussian
+from privfed.dp.domination import SMOOTHING
 from privfed.errors import ConfigError, ReplayError
 from psi.storage import Process
 
 _WORDS_A_KEY = 2**34  # half of what ChaCha20's block counter allows
 _ZEROS = memoryview(bytes(2**16))  # encrypted zeros are the stream
-_GRID_BITS = 4  # the grid of released values is at most σ/16, at least σ/32
+_GRID_BITS = 10  # the grid of released values is at most σ/1024
 
 
 class NoiseSource(Protocol):
@@ -34,7 +35,7 @@ class NoiseSource(Protocol):
         """Draw `count` uniform 64-bit words."""
 
     def noisy(self, values: NDArray[np.float64], standard_deviation: float) -> NDArray[np.float64]:
-        """Add N(0, standard_deviation²) to each value and round to `noise_grid`, to be released."""
+        """Add noise to each value, at least as private as N(0, standard_deviation²)."""
 
     def coins(self, probability: float, count: int) -> NDArray[np.bool_]:
         """Toss `count` independent coins that show True with `probability`."""
@@ -59,33 +60,27 @@ class _KeyStream:
         return np.frombuffer(stream, dtype=np.uint64)
 
     def noisy(self, values: NDArray[np.float64], standard_deviation: float) -> NDArray[np.float64]:
-        """Return each value plus N(0, standard_deviation²), rounded to `noise_grid`.
+        """Return multiples of `noise_grid`'s step, drawn exactly from a discrete Gaussian.
 
-        A floating-point normal cannot take every value, and its gaps reveal what it was added to
-        (Mironov, "On Significance of the Least Significant Bits for Differential Privacy", CCS
-        2012). On the grid many normals lead to each released value, whatever the value below.
-        docs/privacy.md, "Continuous noise on a grid", bounds how far its chance may be off.
+        It is as private as each value plus N(0, standard_deviation²), by the proof for one noise
+        share, and its variance larger by four squared steps, 4·10⁻⁶ of it at most. No normal is
+        computed: a floating-point one cannot take every value, and its gaps reveal what it was
+        added to (Mironov, "On Significance of the Least Significant Bits for Differential
+        Privacy", CCS 2012).
 
         Args:
             values: Numbers, in an array of any shape.
             standard_deviation: Above 0.
 
         Raises:
-            ConfigError: The standard deviation is out of range.
+            ConfigError: The standard deviation is out of range, or a value is not finite or beyond
+                2^39 standard deviations.
         """
-        grid = noise_grid(standard_deviation)
-        noisy = self.gaussian(standard_deviation, np.shape(values))
-        noisy += values
-        noisy *= 1 / grid  # exact, as 2^k is; the rounding below is to whole steps
-        np.rint(noisy, out=noisy)
-        noisy *= grid
-        return noisy
-
-    def gaussian(self, standard_deviation: float, shape: Sequence[int]) -> NDArray[np.float64]:
-        """Draw N(0, standard_deviation²) for simulation; for what is released use `noisy`."""
-        count = math.prod(shape)
-        normals = _box_muller(self.words(count + count % 2), standard_deviation)
-        return normals[:count].reshape(tuple(shape))
+        step = noise_grid(standard_deviation)
+        # Rounded up. The divisions are exact, as the step is a power of two.
+        deviation = math.hypot(standard_deviation / step, SMOOTHING) * (1 + 2.0**-48)
+        drawn = discrete_gaussian(np.asarray(values) / step, deviation, self)
+        return drawn.astype(np.float64) * np.float64(step)
 
     def coins(self, probability: float, count: int) -> NDArray[np.bool_]:
         threshold = int(probability * 2.0**64)
@@ -95,7 +90,7 @@ class _KeyStream:
 
 
 def noise_grid(standard_deviation: float) -> float:
-    """Return the step of the grid that noisy values are released on: 2^k from σ/32 to σ/16.
+    """Return the step of the grid that noisy values are released on: 2^k from σ/2048 to σ/1024.
 
     Raises:
         ConfigError: The standard deviation is not a number from 1e-280 to 1e280.
@@ -106,29 +101,6 @@ def noise_grid(standard_deviation: float) -> float:
             "nothing may be released"
         )
     return math.ldexp(1.0, math.frexp(standard_deviation)[1] - 1 - _GRID_BITS)
-
-
-def _box_muller(words: NDArray[np.uint64], standard_deviation: float) -> NDArray[np.float64]:
-    """Return as many normals as words, whose number is even (Box and Muller 1958).
-
-    Half of the words make radii, by uniforms in (0, 1] whose small values keep all of 63 bits, and
-    half make angles. The sines are torch's, which are vectorised, unlike numpy's.
-    """
-    pairs = len(words) // 2
-    radius = (words[:pairs] >> np.uint64(1)).view(np.int64).astype(np.float64)
-    radius += 1.0
-    radius *= 2.0**-63
-    np.log(radius, out=radius)
-    radius *= -2.0
-    np.sqrt(radius, out=radius)
-    radius *= standard_deviation
-    normals = np.empty((2, pairs))
-    cosine, sine = normals
-    np.multiply(words[pairs:].view(np.int64), math.pi * 2.0**-63, out=sine)
-    np.add(sine, math.pi / 2, out=cosine)
-    torch.from_numpy(normals).sin_()
-    normals *= radius
-    return normals.reshape(-1)
 
 
 class SecretRandomness(_KeyStream):

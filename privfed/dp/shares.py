@@ -12,7 +12,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from privfed.dp.discrete import discrete_gaussian
 from privfed.dp.domination import domination_gap
@@ -74,6 +73,8 @@ class NoiseShares:
         one clip norm along one axis. The other half is for the noise of all parties, whose tail is
         a Gaussian's (docs/privacy.md, equation (3)).
         """
+        from scipy import stats  # half a second, which who only draws noise does not wait for
+
         plan = self.plan
         releases = max(plan.steps)
         # A coin with a smaller chance shows heads less often: the largest rate bounds all.

@@ -52,8 +52,8 @@ class NoisySums(Protocol):
         """
 
 
-class _Gaussian:
-    """What local and central noise share: continuous noise on vectors in the clear."""
+class _InTheClear:
+    """What local and central noise share: noise on vectors in the clear."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class _Gaussian:
         return self._randomness[place].noisy(values, deviation)
 
 
-class LocalNoise(_Gaussian):
+class LocalNoise(_InTheClear):
     """Every party adds all of the plan's noise to its own sum: nobody has to be trusted.
 
     Args:
@@ -109,7 +109,7 @@ class LocalNoise(_Gaussian):
         return Released(size, size, seconds, np.sum(noisy, axis=0))
 
 
-class CentralNoise(_Gaussian):
+class CentralNoise(_InTheClear):
     """A trusted server sees each party's sum in the clear and adds the plan's noise once.
 
     Args:

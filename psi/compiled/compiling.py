@@ -20,15 +20,17 @@ def array(kind: str, dimensions: int, layout: str = "C", *, write: bool = False)
     return make(getattr(types, kind), dimensions, layout, readonly=not write)
 
 
-def compiled(*arguments: Any, result: Any = types.void) -> Callable[[_Function], _Function]:
+def compiled(
+    *arguments: Any, result: Any = types.void, **options: Any
+) -> Callable[[_Function], _Function]:
     """Compile for these types of arguments, once on each machine: numba keeps the code on disk."""
 
     def compile_now(function: _Function) -> _Function:
         signature = result(*arguments)
         try:
-            made = numba.njit(signature, cache=True, nogil=True)(function)
+            made = numba.njit(signature, cache=True, nogil=True, **options)(function)
         except RuntimeError:  # no folder can keep it: compile once in each process
-            made = numba.njit(signature, nogil=True)(function)
+            made = numba.njit(signature, nogil=True, **options)(function)
         return cast("_Function", made)
 
     return compile_now

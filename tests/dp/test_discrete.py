@@ -1,13 +1,15 @@
 """The discrete Gaussian against its exact law, and its intervals against exact arithmetic.
 
 The statistical tests run on fixed keys, so they fail always or never; the chance that a sound
-sampler had failed on the key chosen is 10^-6 at each, unless it says otherwise.
+sampler had failed on the key chosen is 10^-6 at each, unless it says otherwise. All run twice, with
+numpy's lanes and with the compiled ones.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Generator
 from fractions import Fraction
 
 import mpmath  # type: ignore[import-untyped]
@@ -18,12 +20,24 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from privfed.dp import SecretRandomness, SeededRandomness, discrete
+from privfed.dp import SecretRandomness, SeededRandomness, discrete, proposals
 from privfed.dp.discrete import discrete_gaussian
 from privfed.errors import ConfigError
 
 FALSE_ALARM = 1e-6
 ROUNDING = 2.0**-53
+
+
+@pytest.fixture(autouse=True, scope="module", params=[False, True], ids=["numpy", "compiled"])
+def lanes(request: pytest.FixtureRequest) -> Generator[None]:
+    if request.param:
+        from privfed.dp import proposals_compiled
+
+        assert proposals_compiled.__name__ in sys.modules  # so that few draws are worth it, too
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(discrete, "_compilable", lambda: request.param)
+        assert discrete._lanes(1).__name__.endswith("_compiled") == request.param
+        yield
 
 
 def pmf(centre: float, sigma: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -157,9 +171,6 @@ class Words(SeededRandomness):
         assert len(taken) == count
         return np.array(taken, dtype=np.uint64)
 
-    def gaussian(self, standard_deviation: float, shape: Sequence[int]) -> NDArray[np.float64]:
-        raise NotImplementedError
-
     def coins(self, probability: float, count: int) -> NDArray[np.bool_]:
         raise NotImplementedError
 
@@ -203,7 +214,7 @@ def edge_words() -> NDArray[np.uint64]:
 def test_the_interval_holds_the_exponential() -> None:
     """Both ends of what u may still become lie inside, and rounding is as small as proved."""
     words = edge_words()
-    value, error = discrete._exponential(words)
+    value, error = proposals.exponential(words, discrete._DIGITS, discrete._SLACK)
     with mpmath.workprec(200):
         for word, mid, radius in zip(words.tolist(), value.tolist(), error.tolist(), strict=True):
             digits = word >> 1
@@ -244,8 +255,8 @@ def test_the_exponent_is_rounded_as_little_as_proved(
     magnitude: float, fraction: float, sigma: float
 ) -> None:
     whole = float(math.floor(magnitude * sigma))
-    rounded = discrete._exponent(np.array([whole]), np.array([fraction]), np.float64(sigma))[0]
-    exact = discrete._exponent(Fraction(whole), Fraction(fraction), Fraction(sigma))
+    rounded = proposals.exponent(np.array([whole]), np.array([fraction]), np.float64(sigma))[0]
+    exact = proposals.exponent(Fraction(whole), Fraction(fraction), Fraction(sigma))
     g = (whole - fraction) / sigma - 1
     assert exact >= 0
     assert abs(Fraction(float(rounded)) - exact) <= Fraction((6 * g * g + 2) * ROUNDING)
@@ -256,7 +267,7 @@ def test_proposal_times_acceptance_is_the_gaussian(y: int, fraction: float, sigm
     """In exact logarithms: −|y|/σ − γ + (y − f)²/(2σ²) is the same for every y."""
     f, s = Fraction(fraction), Fraction(sigma)
     for sign in {1, -1} if y == 0 else {1 if y > 0 else -1}:
-        exponent = discrete._exponent(Fraction(abs(y)), sign * f, s)
+        exponent = proposals.exponent(Fraction(abs(y)), sign * f, s)
         gaussian = (y - sign * sign * f) ** 2 / (2 * s * s)
         if sign * y >= 0 and (y, sign) != (0, -1):
             assert -abs(y) / s - exponent + gaussian == -Fraction(1, 2) - abs(f) / s

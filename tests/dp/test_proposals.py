@@ -1,0 +1,127 @@
+"""The compiled lanes against numpy's, bit for bit, and both against recorded draws."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from types import ModuleType
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from privfed.dp import (
+    SeededRandomness,
+    discrete,
+    discrete_gaussian,
+    proposals,
+    proposals_compiled,
+)
+
+LANES = [proposals, proposals_compiled]
+SIGMAS = [4.0, 5.7, 63.3, 1500.25, 2.0**20, 2.0**32]
+SIZES = [0, 1, 2, 3, 7, 8, 9, 31, 64, 650, 4095, 4096, 5858, 2**16, 2**16 + 1, 2**17 + 3]
+
+
+def drawn(
+    lanes: ModuleType, centres: NDArray[np.float64], sigma: float, *seed: int
+) -> tuple[NDArray[np.int64], int]:
+    """Draws, and the source's next word, which tells how far it was read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(discrete, "_lanes", lambda count: lanes)
+        source = SeededRandomness(*seed)
+        return discrete_gaussian(centres, sigma, source), int(source.words(1)[0])
+
+
+def same(centres: NDArray[np.float64], sigma: float, *seed: int) -> bool:
+    (one, read), (other, as_far) = (drawn(lanes, centres, sigma, *seed) for lanes in LANES)
+    return one.shape == other.shape and np.array_equal(one, other) and read == as_far
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_the_lanes_agree_at_every_size(size: int, sigma: float) -> None:
+    centres = np.random.default_rng(size).normal(0, 3 * sigma, size)
+    assert same(centres, sigma, 1, size)
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+def test_the_lanes_agree_on_many_seeds(sigma: float) -> None:
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        centres = rng.choice([0.0, 0.5, -0.5, 2.0**49, 0.5 - 2.0**-54, 5e-324], (3, 50))
+        assert same(centres + rng.normal(0, 1, (3, 50)) * (seed % 2), sigma, 2, seed)
+
+
+@pytest.mark.parametrize(("digits", "slack"), [(2, 2.0**-42), (5, 2.0**-42), (63, 0.01)])
+def test_the_lanes_agree_where_exact_decisions_are_many(
+    digits: int, slack: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discrete, "_DIGITS", digits)
+    monkeypatch.setattr(discrete, "_SLACK", slack)
+    for seed in range(5):
+        assert same(np.random.default_rng(seed).normal(0, 9, 300), 4.0, 3, seed)
+
+
+def words() -> NDArray[np.uint64]:
+    """Powers of two and their neighbours, where mantissas turn, and words of every size."""
+    edges = [2**k + d for k in range(64) for d in (-2, -1, 0, 1, 2, round(2**k * (2**0.5 - 1)))]
+    random = SeededRandomness(4).words(10_000)
+    small = random >> np.arange(10_000, dtype=np.uint64) % np.uint64(64)
+    inside = np.array([w for w in edges if 0 <= w < 2**64] + [2**64 - 1], np.uint64)
+    return np.concatenate([inside, random, small])
+
+
+@pytest.mark.parametrize("sigma", SIGMAS)
+@pytest.mark.parametrize("digits", [2, 31, 62, 63])
+def test_each_decision_has_equal_bits(sigma: float, digits: int) -> None:
+    given = words()
+    signs = SeededRandomness(5).words(len(given))
+    fraction = np.random.default_rng(6).uniform(-0.5, 0.5, len(given))
+    fraction[:6] = [0.0, -0.0, 0.5, -0.5, 5e-324, -(0.5 - 2.0**-54)]
+    magnitude, undecided = proposals.propose(given, sigma, digits, 2.0**-42)
+    fast, places = proposals_compiled.propose(given, sigma, digits, 2.0**-42)
+    assert magnitude.tobytes() == fast.tobytes()
+    assert np.array_equal(undecided, places)
+    magnitude = np.abs(np.nan_to_num(magnitude, neginf=0.0))[::-1].copy()
+    found = [
+        lanes.judge(given, signs, magnitude, fraction, sigma, digits, 2.0**-42) for lanes in LANES
+    ]
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
+    pending = np.random.default_rng(7).permutation(len(given))
+    offsets = [np.zeros(len(given), np.int64) for _ in LANES]
+    left = [
+        lanes.settle(pending, found[0][0], signs, magnitude, offset)
+        for lanes, offset in zip(LANES, offsets, strict=True)
+    ]
+    assert np.array_equal(*left)
+    settled = np.setdiff1d(pending, left[0])  # what is pending is written again
+    assert np.array_equal(offsets[0][settled], offsets[1][settled])
+
+
+@pytest.mark.parametrize("lanes", LANES, ids=["numpy", "compiled"])
+@pytest.mark.parametrize(
+    ("sigma", "digest"),
+    [
+        (4.0, "cf17edcc3ebbbc51e405430069c7dff2"),
+        (63.3, "a3f5f11f690e763f3797f0248a185275"),
+        (1500.25, "d56fbe5b5e2d542f1eff22cdd0073e04"),
+        (2.0**32, "07bdd9a387a375c898c51a62b4961fc9"),
+    ],
+)
+def test_known_answers(lanes: ModuleType, sigma: float, digest: str) -> None:
+    """Recorded from numpy's lanes before there were others; the platform's log has no part."""
+    found, _ = drawn(lanes, np.linspace(-1000, 1000, 5858), sigma, 13)
+    assert hashlib.sha256(found.astype("<i8").tobytes()).hexdigest()[:32] == digest
+
+
+def test_few_draws_do_not_wait_for_compiled_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "privfed.dp.proposals_compiled"
+    monkeypatch.delitem(sys.modules, name)
+    assert discrete._lanes(1) is proposals
+    assert discrete._lanes(2**12) is proposals_compiled
+    monkeypatch.setitem(sys.modules, name, proposals_compiled)
+    assert discrete._lanes(1) is proposals_compiled  # now it is there
+    monkeypatch.setattr(discrete, "_compilable", lambda: False)
+    assert discrete._lanes(2**12) is proposals
