@@ -116,6 +116,7 @@ def _local_dpsgd(trial: Trial) -> None:
             SecretRandomness(),
             trial.setting.learning_rate,
             row_losses=trial.row_losses,
+            budget=_budget(trial.private),
         )
         for place, own in enumerate(trial.rows)
     ]
@@ -139,9 +140,14 @@ def _noisy_sums(make: Callable[[PrivacyPlan], NoisySums], trial: Trial) -> None:
         )
         for place, own in enumerate(trial.rows)
     ]
-    budget = PrivacyBudget(sums.plan.epsilon, sums.plan.delta, privacy_unit=sums.plan.privacy_unit)
     adam = torch.optim.Adam(trial.model.parameters(), lr=trial.setting.learning_rate)
+    budget = _budget(sums.plan)
     train_private(trial.model, contributors, sums, budget, adam, on_round=trial.on_round)
+
+
+def _budget(plan: PrivacyPlan) -> PrivacyBudget:
+    """Return what one run may spend, in memory: nobody's rows are protected beyond it."""
+    return PrivacyBudget(plan.epsilon, plan.delta, privacy_unit=plan.privacy_unit)
 
 
 class _OpacusTrainer:

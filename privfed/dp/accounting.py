@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dp_accounting.pld import privacy_loss_distribution as pld
 
 ACCOUNTANT = "PLD (dp-accounting, connect-the-dots)"
-ADJACENCY = "add or remove one unit"
+ADJACENCY = "zero-out of one unit"  # its rows add nothing, their number stays: sizes are public
 _DISCRETISATION = 1e-3  # of the privacy loss; a coarser one gives a larger, still valid ε
 
 _LEAST_NOISE, _MOST_NOISE = 0.1, 2.0**20
@@ -56,7 +56,7 @@ def dp_sgd_epsilon(
         discretisation: Grid of the privacy loss; a coarser one is faster and gives a larger ε.
 
     Returns:
-        The upper bound on ε under adding or removing the unit, for somebody who sees every model.
+        The upper bound on ε under zeroing out the unit, for somebody who sees every model.
 
     Raises:
         ConfigError: A value outside its range, or lists of different lengths.

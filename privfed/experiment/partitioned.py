@@ -124,7 +124,7 @@ class PartitionedData:
             return [AdamTrainer(*own) for own in rows]
         rate = self.settings.private_learning_rate
         return [
-            DPSGDTrainer(*own, plan, place, SecretRandomness(), rate)
+            DPSGDTrainer(*own, plan, place, SecretRandomness(), rate, budget=_budget(plan))
             for place, own in enumerate(rows)
         ]
 
@@ -140,10 +140,9 @@ class PartitionedData:
             RecordGradients(model, *own, plan, place, SecretRandomness())
             for place, own in enumerate(rows)
         ]
-        budget = PrivacyBudget(plan.epsilon, plan.delta, privacy_unit=plan.privacy_unit)
         adam = torch.optim.Adam(model.parameters(), lr=self.settings.private_learning_rate)
         train_private(
-            model, contributors, _sums(arm, plan), budget, adam, on_round=recorder.on_round
+            model, contributors, _sums(arm, plan), _budget(plan), adam, on_round=recorder.on_round
         )
 
     def _averaging(
@@ -202,6 +201,11 @@ class PartitionedData:
         if self.exposure is not None:
             seen, unseen = self.exposure.masks(members)
         return TestRows(*self._rows(places), sha256, seen, unseen)
+
+
+def _budget(plan: PrivacyPlan) -> PrivacyBudget:
+    """Return what one run may spend, in memory: nobody's rows are protected beyond it."""
+    return PrivacyBudget(plan.epsilon, plan.delta, privacy_unit=plan.privacy_unit)
 
 
 def _sums(arm: Arm, plan: PrivacyPlan) -> NoisySums:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from privfed.training.clipping import (
 )
 from privfed.training.local import LocalTrainer
 from privfed.training.model import Arrays, get_arrays, set_arrays
+from psi.storage import Record, json_bytes, json_read
 
 Floats = NDArray[np.float64]
 _ROUNDING = 1e-9  # of a clipped vector's norm, in float64
@@ -35,8 +38,10 @@ class Contributor(Protocol):
     def contribute(self, round_id: int) -> ClippedSum:
         """Return this round's clipped sum, before any noise.
 
+        Rows and updates that are not finite add nothing.
+
         Raises:
-            ConfigError: A gradient or update is not finite.
+            ConfigError: The model's weights are not finite.
         """
 
 
@@ -124,6 +129,14 @@ class FixedClip:
         return total
 
 
+class _KeptNorm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file of an `AdaptiveClip`: a function of noisy sums, so no secret."""
+
+    version: Literal[1]
+    plan: str
+    norm: Annotated[float, msgspec.Meta(gt=0)]
+
+
 class AdaptiveClip:
     """Follows a quantile of the updates' norms (Andrew et al. 2021, arXiv 1905.03871).
 
@@ -136,9 +149,12 @@ class AdaptiveClip:
         initial_norm: The first round's clip norm, > 0.
         target_quantile: Share of updates that should be under the clip norm.
         learning_rate: Step size of the clip norm's logarithm.
+        path: File that keeps the clip norm across restarts, beside the budget's; created where it
+            does not exist, locked until `close`. None: a restart begins with `initial_norm`.
 
     Raises:
-        ConfigError: The plan's clip norm is not 1, or a number is out of range.
+        ConfigError: The plan's clip norm is not 1, a number is out of range, or the file is
+            another plan's, no such file, or in use.
     """
 
     def __init__(
@@ -148,6 +164,7 @@ class AdaptiveClip:
         initial_norm: float = 0.1,
         target_quantile: float = 0.5,
         learning_rate: float = 0.2,
+        path: Path | None = None,
     ) -> None:
         if plan.l2_clip_norm != 1:
             raise ConfigError(
@@ -162,6 +179,30 @@ class AdaptiveClip:
         # more: otherwise the updates would get much more noise.
         self._share = min(0.5, 10 * plan.noise_multiplier / self._clients)
         self._rest = math.sqrt(1 - self._share**2)
+        self._file = Record(path, refusal=ConfigError)
+        try:
+            self._read()
+        except BaseException:
+            self._file.close()  # a traceback that somebody keeps must not hold the lock
+            raise
+
+    def close(self) -> None:
+        """Release the file; the clip norm can't move any more."""
+        self._file.close()
+
+    def _read(self) -> None:
+        text = self._file.read()
+        if text is None:
+            return
+        try:
+            kept = json_read(text, _KeptNorm)
+        except ValueError:
+            raise ConfigError(
+                f"{self._file} is no clip norm: restore it from a copy, or start a new one"
+            ) from None
+        if kept.plan != self.plan.fingerprint:
+            raise ConfigError(f"{self._file} keeps another plan's clip norm: give each its own")
+        self.norm = kept.norm
 
     def pack(self, update: Floats) -> Floats:
         """Scale the update, and append whether it was longer than the clip norm."""
@@ -174,7 +215,9 @@ class AdaptiveClip:
         updates = total[:-1] * (self.norm / self._rest)
         below = (total[-1] / (self._share * self._clients) + 1) / 2
         step = float(np.clip(below, 0, 1)) - self._quantile
-        self.norm *= math.exp(-self._learning_rate * step)
+        norm = self.norm * math.exp(-self._learning_rate * step)
+        self._file.write(json_bytes(_KeptNorm(1, self.plan.fingerprint, norm)).decode())
+        self.norm = norm
         return updates
 
 
@@ -229,10 +272,20 @@ class ClientUpdates:
         self._seed = (seed << 20) + party
 
     def contribute(self, round_id: int) -> ClippedSum:
-        """Train, clip the update and restore the model; return zeros if the coin says no."""
+        """Train, clip the update and restore the model.
+
+        Returns:
+            Zeros if the coin says no, or if the update is not finite: an error would tell of this
+            client's rows.
+
+        Raises:
+            ConfigError: The model's weights are not finite.
+        """
         before = get_arrays(self._model)
+        if not np.isfinite(self._flat(before)).all():
+            raise ConfigError("a weight of the model is not a finite number: start anew")
+        packed = np.zeros_like(self._clip.pack(self._flat(before)))
         if not self._randomness.coins(self._rate, 1)[0]:
-            packed = np.zeros_like(self._clip.pack(self._flat(before)))
             return ClippedSum({"update": packed}, packed, self._sensitivity)
         try:
             self._trainer.train_epoch(self._model, (self._seed << 20) + round_id)
@@ -242,9 +295,8 @@ class ClientUpdates:
             self._model.zero_grad(set_to_none=True)
         # Minus the update, as the optimizer steps against the noisy sum like against a gradient.
         flat = -self._flat(update)
-        if not np.isfinite(flat).all():
-            raise ConfigError("an update holds NaN or infinite values: look at the features")
-        packed = self._clip.pack(flat)
+        if np.isfinite(flat).all():
+            packed = self._clip.pack(flat)
         return ClippedSum({"update": packed}, packed, self._sensitivity)
 
     def _flat(self, arrays: Arrays) -> Floats:

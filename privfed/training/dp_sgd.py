@@ -6,12 +6,14 @@ is off, is in `privfed.training.clipping`.
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
 from privfed.dp import PrivacyBudget, PrivacyPlan
 from privfed.dp.randomness import NoiseSource, require_secret
-from privfed.errors import ConfigError
+from privfed.errors import ConfigError, PrivacyWarning
 from privfed.training.clipping import GradientClipper, RowLosses, cross_entropy_by_row
 from privfed.training.contributions import check_rows
 from privfed.training.local import LEARNING_RATE, carry_on
@@ -29,7 +31,8 @@ class DPSGDTrainer:
         randomness: Coins and noise; seeded only in simulation.
         row_losses: Each row's loss; by default the paper's cross-entropy.
         budget: This party's own; every round is paid for before it runs, and a restart with the
-            same file goes on with what is left. None: the plan's rounds, kept in memory.
+            same file goes on with what is left. None: the plan's rounds, kept in memory, and
+            outside of simulation a `PrivacyWarning`: each new trainer starts from nothing spent.
         simulation: Allow seeded randomness, which protects nobody.
 
     Raises:
@@ -61,6 +64,13 @@ class DPSGDTrainer:
         self._plan, self._party, self._randomness = plan, party, randomness
         self._learning_rate, self._row_losses = learning_rate, row_losses
         if budget is None:
+            if not simulation:
+                warnings.warn(
+                    "no budget is given: another trainer on these rows would not know what this "
+                    "one spends; give a PrivacyBudget with a path",
+                    PrivacyWarning,
+                    stacklevel=2,
+                )
             budget = PrivacyBudget(plan.epsilon, plan.delta, privacy_unit=plan.privacy_unit)
         budget.rounds_left(plan)  # refuses another unit
         self._budget = budget
@@ -70,7 +80,7 @@ class DPSGDTrainer:
         """Do one round's noisy steps; nothing depends on `seed`, coins and noise are secret.
 
         Raises:
-            ConfigError: A gradient is not a finite number, or the model can't be clipped.
+            ConfigError: A weight is not a finite number, or the model can't be clipped.
             BudgetExceededError: The plan's rounds are done, or the budget does not allow another;
                 no row was touched.
         """
@@ -111,9 +121,6 @@ def noisy_step(
     `vector` holds the clipper's parameters, and `optimizer` steps on it. An empty batch makes a
     step, too, along noise alone. The noise's standard deviation is `noise_multiplier` times the
     sum's sensitivity; nothing else that depends on rows reaches `optimizer`.
-
-    Raises:
-        ConfigError: A row's gradient is not a finite number.
     """
     clipped = clipper.clipped_sum(randomness.coins(sampling_rate, clipper.rows))
     released = randomness.noisy(clipped.flat, noise_multiplier * clipped.l2_sensitivity)

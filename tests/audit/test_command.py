@@ -119,7 +119,7 @@ def test_no_epsilon_stands_alone(results: AuditResults) -> None:
     for name, statement in said:
         assert "ε =" not in name
         if statement is not None:
-            for word in ("ε = ", "δ = ", "add or remove", "sampling"):
+            for word in ("ε = ", "δ = ", "zero-out", "sampling"):
                 assert word in statement
 
 

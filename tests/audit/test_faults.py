@@ -158,7 +158,7 @@ def test_the_lower_bound_comes_with_all_that_it_means(
     assert broken.p_value < FALSE_ALARM <= sound.p_value
     for bound in bounds.values():
         assert bound.epsilon_second_way == pytest.approx(bound.epsilon, abs=2e-6)
-        for word in ("δ = 1e-05", "add or remove", "one row", "Poisson", "PLD"):
+        for word in ("δ = 1e-05", "zero-out", "one row", "Poisson", "PLD"):
             assert word in bound.statement
 
 

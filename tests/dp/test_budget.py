@@ -363,7 +363,7 @@ def test_an_epsilon_comes_with_what_it_means(granted: float) -> None:
     for part in (
         f"{at_most(kept.spent_epsilon)} of {as_given(granted)}",
         "δ = 1e-05",
-        "add or remove one unit",
+        "zero-out of one unit",
     ):
         assert part in said
     assert "one row" in said

@@ -249,7 +249,7 @@ def test_no_party_is_left_out_of_the_placements() -> None:
 
 
 def test_an_epsilon_comes_with_what_it_means(plan: PrivacyPlan) -> None:
-    assert plan.adjacency == "add or remove one unit"
+    assert plan.adjacency == "zero-out of one unit"
     assert plan.privacy_unit == GOOD["privacy_unit"]
     assert "Poisson" in plan.sampling
     assert "PLD" in plan.accountant

@@ -150,7 +150,7 @@ def test_an_epsilon_never_stands_alone(mini: Mini) -> None:
         assert 0 < cost["epsilon_outsider"] <= cost["epsilon"]
         # With two parties each share is all of the noise, for who put nothing in twice that.
         assert (cost["epsilon_outsider"] < cost["epsilon"]) == (cost["noise"] == "shares")
-        assert cost["adjacency"] == "add or remove one unit"
+        assert cost["adjacency"] == "zero-out of one unit"
         assert "Poisson" in cost["sampling"]
         assert "PLD" in cost["accountant"]
         rows = [len(party.train) for party in parties(run["seed"])][: 1 if alone else None]

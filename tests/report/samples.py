@@ -184,7 +184,7 @@ def _privacy(epsilon: float, rounds: int, split: str) -> PrivacyCost:
         noise="local",
         quorum=2,
         colluders=1,
-        adjacency="add or remove one unit",
+        adjacency="zero-out of one unit",
         privacy_unit="all rows of one ID at all parties",
         sampling="Poisson, secret coins at each party",
         accountant="PLD",

@@ -169,7 +169,7 @@ def test_who_sees_what_is_said_for_every_arm_that_ran(pages: dict[str, str]) -> 
 def test_an_epsilon_never_stands_without_its_terms(pages: dict[str, str]) -> None:
     shown = Page(pages["all"]).words()
     terms = (
-        "all rows of one ID at all parties", "add or remove one unit", "PLD", "1e-05",
+        "all rows of one ID at all parties", "zero-out of one unit", "PLD", "1e-05",
         "Poisson, secret coins at each party", "ε, single row", "ε, worst-placed",
     )  # fmt: skip
     assert [term for term in terms if term not in shown] == []

@@ -48,7 +48,7 @@ def test_the_readme_table_is_markdown_with_a_row_an_arm_and_the_majority() -> No
     assert not blank
     assert not blank_too
     assert rows.endswith("and so not compared: guest alone and host alone.")
-    for said in ("δ = 1e-05", "add or remove", "Poisson", "PLD", "worst-placed unit"):
+    for said in ("δ = 1e-05", "zero-out", "Poisson", "PLD", "worst-placed unit"):
         assert said in terms  # no ε without its terms
     assert len(lines) == 2 + 8 + 1  # seven arms, one of them at two ε
     assert {line.count("|") for line in lines} == {8}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -159,6 +161,48 @@ def test_what_the_count_costs_is_in_the_noise() -> None:
     assert 4.0 / (share * 200) / 2 == pytest.approx(1 / 20)  # as in the paper
 
 
+def test_the_clip_norm_survives_a_restart(tmp_path: Path) -> None:
+    """To the bit: a run in three processes goes on as one that never stopped."""
+    found, path = plan(dimension=SIZE + 1), tmp_path / "clip.json"
+    totals = np.random.default_rng(1).normal(0, 9, (6, SIZE + 1))
+    whole = AdaptiveClip(found, initial_norm=3.0)
+    for total in totals:
+        whole.unpack(total)
+    for part in np.split(totals, 3):
+        clip = AdaptiveClip(found, initial_norm=3.0, path=path)
+        for total in part:
+            clip.unpack(total)
+        clip.close()
+    assert AdaptiveClip(found, initial_norm=3.0, path=path).norm == whole.norm != 3.0
+
+
+def test_a_clip_norm_that_cannot_be_kept_does_not_move(tmp_path: Path) -> None:
+    clip = AdaptiveClip(plan(dimension=SIZE + 1), path=tmp_path / "clip.json")
+    clip.close()
+    with pytest.raises(ConfigError, match="was closed"):
+        clip.unpack(np.ones(SIZE + 1))
+    assert clip.norm == 0.1
+
+
+def test_a_file_that_is_no_clip_norm_of_this_plan_is_refused(tmp_path: Path) -> None:
+    found, path = plan(dimension=SIZE + 1), tmp_path / "clip.json"
+    clip = AdaptiveClip(found, path=path)
+    clip.unpack(np.ones(SIZE + 1))
+    with pytest.raises(ConfigError, match="in use"):
+        AdaptiveClip(found, path=path)
+    clip.close()
+    with pytest.raises(ConfigError, match="another plan's clip norm"):
+        AdaptiveClip(plan(dimension=SIZE + 2), path=path)
+    kept = json.loads(path.read_text())
+    for wrong in ("", "{}", "[1]", *(json.dumps(kept | {"norm": x}) for x in (0, -1.0, "1", None))):
+        path.write_text(wrong)
+        with pytest.raises(ConfigError, match="is no clip norm"):
+            AdaptiveClip(found, path=path)
+    path.write_text(json.dumps(kept).replace(str(kept["norm"]), "1e999"))
+    with pytest.raises(ConfigError, match="is no clip norm"):
+        AdaptiveClip(found, path=path)
+
+
 @pytest.mark.parametrize(
     ("found", "settings", "says"),
     [
@@ -210,14 +254,28 @@ def test_coins_take_clients_at_their_rate() -> None:
     assert abs(trainer.rounds - 600) < 123
 
 
+@pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("by", [math.nan, math.inf, -math.inf])
-def test_an_update_that_is_not_finite_is_refused_and_the_model_put_back(by: float) -> None:
-    contributor, _ = client(by=by)
+def test_an_update_that_is_not_finite_is_like_none(by: float, adaptive: bool) -> None:
+    """No round ends for it: that would tell of the client's rows. The model is put back."""
+    contributor, trainer = client(by=by, adaptive=adaptive)
     before = get_arrays(contributor._model)
-    with pytest.raises(ConfigError, match="NaN or infinite"):
-        contributor.contribute(1)
+    sent = contributor.contribute(1)
+    assert trainer.rounds == 1
+    assert sent.flat.shape == (SIZE + adaptive,)
+    assert not sent.flat.any()
     after = get_arrays(contributor._model)
     assert all(np.array_equal(array, before[name]) for name, array in after.items())
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    """They are public, and no client's update would be finite."""
+    contributor, trainer = client(by=0.5, rate=1e-300)
+    with torch.no_grad():
+        next(contributor._model.parameters())[0] = math.nan
+    with pytest.raises(ConfigError, match="not a finite number"):
+        contributor.contribute(1)
+    assert trainer.rounds == 0
 
 
 class Fails(Moved):

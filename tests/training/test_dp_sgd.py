@@ -21,7 +21,7 @@ from privfed.dp import (
     SeededRandomness,
 )
 from privfed.dp.randomness import NoiseSource, noise_grid
-from privfed.errors import BudgetExceededError, ConfigError
+from privfed.errors import BudgetExceededError, ConfigError, PrivacyWarning
 from privfed.training import (
     DPSGDTrainer,
     evaluate,
@@ -213,7 +213,9 @@ def test_secret_randomness_drives_it(rows: tuple[torch.Tensor, torch.Tensor]) ->
     digests = set()
     for _ in range(2):
         model = fresh()
-        DPSGDTrainer(*rows, plan(), 1, SecretRandomness()).train_epoch(model, 0)
+        budget = PrivacyBudget(plan().epsilon, 1e-5, privacy_unit="one row")
+        trainer = DPSGDTrainer(*rows, plan(), 1, SecretRandomness(), budget=budget)
+        trainer.train_epoch(model, 0)
         digests.add(weights_sha256(get_arrays(model)))
     assert len(digests) == 2
 
@@ -363,3 +365,15 @@ def test_a_refused_round_is_spent_all_the_same(rows: tuple[torch.Tensor, torch.T
         trainer.train_epoch(broken, 0)
     with pytest.raises(BudgetExceededError, match="spent"):
         trainer.train_epoch(fresh(), 0)
+
+
+def test_a_trainer_without_a_budget_says_so_once(rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    with pytest.warns(PrivacyWarning, match="no budget is given") as said:
+        trainer = DPSGDTrainer(*rows, plan(), 1, SecretRandomness())
+    assert len(said) == 1
+    assert said[0].filename == __file__
+    for _ in range(2):
+        trainer.train_epoch(fresh(), 0)  # a warning here is an error
+    budget = PrivacyBudget(plan().epsilon, 1e-5, privacy_unit="one row")
+    DPSGDTrainer(*rows, plan(), 1, SecretRandomness(), budget=budget)
+    simulated(*rows, plan(), SeededRandomness(0))
