@@ -7,7 +7,7 @@ on one thread and on the same 300 rows, drawn in memory, except those through a 
 Opacus its own Poisson one, as its users run it). Every
 repetition runs some steps of every variant, one after another; a figure is the median over
 repetitions of CPU time per step. Our coins and noise are as they ship: ChaCha20 keyed by the
-operating system, float64, rounded to a grid. Opacus's are float32 from torch's generator, which
+operating system, exact integers on a grid. Opacus's are float32 from torch's generator, which
 guards no secret; "torch's noise" is our step with those.
 """
 

@@ -214,7 +214,7 @@ def test_a_file_that_is_no_clip_norm_of_this_plan_is_refused(tmp_path: Path) -> 
         (plan(), {"target_quantile": math.nan}, "quantile"),
     ],
 )
-def test_wrong_adaptive_clips(found: PrivacyPlan, settings: dict[str, float], says: str) -> None:
+def test_wrong_adaptive_clips(found: PrivacyPlan, settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         AdaptiveClip(found, **settings)
 
