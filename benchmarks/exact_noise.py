@@ -50,8 +50,8 @@ def check() -> None:
     found = []
     for lanes in LANES:
         with drawn_by(lanes):
-            found.append(SeededRandomness(1).noisy(np.zeros(10**5), 1.0))
-    assert np.array_equal(*found)
+            found.append(SeededRandomness(1).noisy(np.zeros(10**5), 1.0).tobytes())
+    assert found[0] == found[1]
 
 
 def measure(size: int, repeats: int) -> list[Row]:
