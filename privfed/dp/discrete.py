@@ -29,6 +29,7 @@ import importlib.util
 import math
 import operator
 import sys
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from types import ModuleType
@@ -39,7 +40,7 @@ from numpy.typing import NDArray
 
 from privfed.dp import proposals
 from privfed.dp.domination import LEAST_SHARE
-from privfed.errors import ConfigError
+from privfed.errors import ConfigError, PrivacyWarning
 
 __all__ = ["discrete_gaussian"]
 
@@ -109,10 +110,31 @@ def _compilable() -> bool:
 def _lanes(count: int) -> ModuleType:
     """Return the compiled lanes where they are there and worth it, else numpy's: equal bits."""
     loaded = "privfed.dp.proposals_compiled" in sys.modules
-    if (loaded or count >= _FAST_FROM) and _compilable():
-        from privfed.dp import proposals_compiled
+    return _checked() if (loaded or count >= _FAST_FROM) and _compilable() else proposals
 
+
+@functools.cache
+def _checked() -> ModuleType:
+    """Return the compiled lanes if they decide as numpy's on this machine."""
+    from privfed.dp import proposals_compiled
+
+    rng, found = np.random.default_rng(0), []
+    words, signs = rng.integers(0, 2**64, (2, 4096), np.uint64, endpoint=False)
+    words >>= np.arange(4096, dtype=np.uint64) % np.uint64(64)
+    fraction = rng.uniform(-0.5, 0.5, 4096)
+    for lanes in (proposals, proposals_compiled):
+        magnitude, undecided = lanes.propose(words, 63.0, _DIGITS, _SLACK)
+        magnitude[undecided] = 0.0
+        judged = lanes.judge(words[::-1].copy(), signs, magnitude, fraction, 63.0, _DIGITS, _SLACK)
+        found.append([each.tobytes() for each in (magnitude, undecided, *judged)])
+    if found[0] == found[1]:
         return proposals_compiled
+    warnings.warn(
+        "compiled noise rounds differently from the definition on this machine: draws go on "
+        "without it, several times slower",
+        PrivacyWarning,
+        stacklevel=4,
+    )
     return proposals
 
 

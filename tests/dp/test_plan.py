@@ -179,6 +179,10 @@ def test_shares_never_cost_less_than_the_continuous_noise_they_hold() -> None:
     gap = domination_gap(10**9, 2500, 10)
     assert 0 < gap < 1e-18  # never seen, always added
     assert big.losses(2500, 0.01)[1] == gap
+    # Local and central noise are single shares of a model whose size the plan does not know.
+    for noise, steps in (("local", (4,) * 10), ("central", (1,) * 10)):
+        single = shares(noise=noise, steps_per_round=steps)
+        assert single.losses(150, 0.01)[1] == domination_gap(2**40, 150 * sum(steps), 1) > 0
     # Of a size that nobody trains, it can be seen: 2η, and a smaller δ.
     plain, endless = two(), two(dimension=10**33)
     eta = domination_gap(10**33, 1, 2)

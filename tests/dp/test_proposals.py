@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from privfed.dp import (
     proposals,
     proposals_compiled,
 )
+from privfed.errors import PrivacyWarning
 
 LANES = [proposals, proposals_compiled]
 SIGMAS = [4.0, 5.7, 63.3, 1500.25, 2.0**20, 2.0**32]
@@ -125,3 +128,39 @@ def test_few_draws_do_not_wait_for_compiled_code(monkeypatch: pytest.MonkeyPatch
     assert discrete._lanes(1) is proposals_compiled  # now it is there
     monkeypatch.setattr(discrete, "_compilable", lambda: False)
     assert discrete._lanes(2**12) is proposals
+
+
+def test_without_numba_the_draws_are_the_same() -> None:
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import numpy as np\n"
+        "from privfed.dp import SeededRandomness\n"
+        "print(SeededRandomness(14).noisy(np.zeros(5858), 1.5).tobytes().hex())\n"
+        "assert 'privfed.dp.proposals_compiled' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert discrete._lanes(5858) is proposals_compiled
+    assert done.stdout.strip() == SeededRandomness(14).noisy(np.zeros(5858), 1.5).tobytes().hex()
+
+
+def test_compiled_code_that_rounds_differently_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One decision is enough."""
+    real = proposals_compiled.judge
+
+    def off(
+        words: NDArray[np.uint64], signs: Any, magnitude: Any, fraction: Any, *rest: Any
+    ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+        accepted, undecided = real(words, signs, magnitude, fraction, *rest)
+        accepted[77] ^= True
+        return accepted, undecided
+
+    monkeypatch.setattr(proposals_compiled, "judge", off)
+    discrete._checked.cache_clear()
+    try:
+        with pytest.warns(PrivacyWarning, match="compiled noise rounds differently"):
+            assert discrete._lanes(2**12) is proposals
+        assert discrete._lanes(2**12) is proposals  # and it is said once
+    finally:
+        discrete._checked.cache_clear()
