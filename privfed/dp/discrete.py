@@ -123,10 +123,11 @@ def _checked() -> ModuleType:
     words >>= np.arange(4096, dtype=np.uint64) % np.uint64(64)
     fraction = rng.uniform(-0.5, 0.5, 4096)
     for lanes in (proposals, proposals_compiled):
+        bits, _ = lanes.propose(words, 2.0**60, _DIGITS, 0.0)  # all digits of the exponential
         magnitude, undecided = lanes.propose(words, 63.0, _DIGITS, _SLACK)
         magnitude[undecided] = 0.0
         judged = lanes.judge(words[::-1].copy(), signs, magnitude, fraction, 63.0, _DIGITS, _SLACK)
-        found.append([each.tobytes() for each in (magnitude, undecided, *judged)])
+        found.append([each.tobytes() for each in (bits, magnitude, undecided, *judged)])
     if found[0] == found[1]:
         return proposals_compiled
     warnings.warn(
