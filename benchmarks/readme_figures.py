@@ -44,6 +44,28 @@ def aggregation(rows: Sequence[Row]) -> str:
     return markdown(Table(head, cells))
 
 
+def dropout(rows: Sequence[Row]) -> str:
+    """Return what is left of a round when parties drop out, by what masks cancel over."""
+    names = {
+        "groups": "in groups (a server that lies, and a party)",
+        "cohort": "over the cohort (the same, for noise shares)",
+        "none": "none (a server that is trusted)",
+    }
+    cells = [
+        [
+            names[row["masks"]],
+            f"{row['gone']} of {row['clients']}",
+            f"{row['kept']:g}",
+            str(row["runs"]),
+            f"{1000 * row['mask_seconds']:.2f}" if row["masks"] != "none" else "–",
+            f"{1000 * row['epoch_seconds']:.1f}" if row["masks"] != "none" else "–",
+        ]
+        for row in rows
+    ]
+    head = ("masks", "gone", "kept", "runs", "masks, ms a party", "epoch, ms a party")
+    return markdown(Table(head, cells))
+
+
 def privacy(rows: Sequence[Row]) -> str:
     """Return the accuracy of each arm at each ε, in percent with half a 95 % interval."""
     epsilons = sorted({row["epsilon"] for row in rows if row["epsilon"] is not None})
@@ -103,6 +125,7 @@ def _seconds(row: Row | None) -> str:
 
 TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
     "aggregation": ("aggregation-1m.json", aggregation),
+    "dropout": ("dropout.json", dropout),
     "privacy": ("privacy-digits.json", privacy),
     "psi": ("psi.json", psi),
 }

@@ -186,7 +186,7 @@ class MaskKeys:
                 f"party {self._params.roster[missing[0]].id} of this group has not started the "
                 "epoch: wait for its message"
             )
-        if len(keys) < self._params.quorum:
+        if not together and len(keys) < self._params.quorum:
             raise QuorumError(
                 f"{len(keys)} parties started the epoch, below min_clients={self._params.quorum}"
             )

@@ -109,6 +109,16 @@ def test_those_who_are_absent_are_left_out() -> None:
         there.average({0: sent[0], 1: sent[1]}, round_id=1)
 
 
+def test_a_quorum_may_be_larger_than_a_group() -> None:
+    there = job(clients=7, max_weight=None, min_clients=7, adversary="lying-server+1")
+    assert there.params.group_sizes == (4, 3)
+    sent = updates(7, SHAPES)
+    result, _ = there.average(sent, round_id=1)
+    assert len(result.senders) == 7
+    with pytest.raises(QuorumError, match="4 parties sent, 2 wait"):
+        there.average(dict(enumerate(sent[:6])), round_id=2)
+
+
 @pytest.mark.parametrize("sent", [updates(5, SHAPES), {4: {}}, {-1: {}}, {"guest": {}}])
 def test_updates_of_nobody_are_refused(sent: Any) -> None:
     there = job(max_weight=None)

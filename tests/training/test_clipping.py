@@ -392,14 +392,17 @@ MIXING: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+REFUSED = {"functional dropout", "noise"}  # which vmap does not take
+
+
 @pytest.mark.parametrize("kind", MIXING)
 def test_rows_that_mix_are_apart_or_refused(kind: str) -> None:
     model, (x, y) = Mixed(MIXING[kind]), data(30, 6, 2)
-    try:
-        clipper = GradientClipper(model, x, y, 0.3)
-    except ConfigError as error:
-        assert "mixes the rows" in str(error)
+    if kind in REFUSED:
+        with pytest.raises(ConfigError, match="mixes the rows"):
+            GradientClipper(model, x, y, 0.3)
         return
+    clipper = GradientClipper(model, x, y, 0.3)
     whole = clipper.clipped_sum(np.ones(30, bool)).flat
     rest = clipper.clipped_sum(np.arange(30) != 4).flat
     assert np.array_equal(whole - rest, clipper.clipped_sum(np.arange(30) == 4).flat)
