@@ -77,14 +77,16 @@ class _Transcript:
     a server may flip bits of, is no part of it: holders of one mean hold one transcript.
     """
 
-    def __init__(self, key: SecretKey) -> None:
+    def __init__(self, params: Parameters, key: SecretKey) -> None:
+        largest = params.packing.limit * params.max_clients
+        self._type = "<i4" if largest < 1 << 31 else "<i8"  # half the bytes to hash, mostly
         self._hash = hmac.new(key.derive(b"transcript", 32), digestmod=hashlib.sha256)
 
     def take(self, message: PartMessage, sums: Integers) -> None:
         self._hash.update(message.prefix.to_bytes())
         for place in sorted(message.entries):
             self._hash.update(message.entries[place][0])
-        self._hash.update(np.ascontiguousarray(sums, "<i8").data)
+        self._hash.update(np.ascontiguousarray(sums, self._type).data)
 
     @property
     def value(self) -> bytes:
@@ -227,7 +229,7 @@ class Decryptor:
             mean = np.empty(self._params.layout.size, np.float32)
             weight: int | None = None
             digits, seen = self._params.weight_digits, _Seen(self._params, of)
-            transcript = _Transcript(self._key)
+            transcript = _Transcript(self._params, self._key)
             for message, sums in self._sums(of, total, seen):
                 transcript.take(message, sums)
                 part, clients = message.part, len(seen.senders)
@@ -265,7 +267,7 @@ class Decryptor:
         of = RoundID.of(self._params, round_id, cohort)
         with self._journal.alone():
             flat = np.empty(self._params.layout.size, np.int64)
-            seen, transcript = _Seen(self._params, of), _Transcript(self._key)
+            seen, transcript = _Seen(self._params, of), _Transcript(self._params, self._key)
             for message, sums in self._sums(of, total, seen):
                 transcript.take(message, sums)
                 flat[message.part.start : message.part.stop] = sums

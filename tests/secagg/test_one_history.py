@@ -256,7 +256,7 @@ def guessed(params: secagg.Parameters, total: bytes, guess: np.ndarray, key: byt
     for _ in params.roster:
         said += total[at : at + wire.ENTRY_BYTES]
         at += wire.ENTRY_BYTES + carried
-    return hmac.digest(key, said + guess.astype("<i8").tobytes(), "sha256")
+    return hmac.digest(key, said + guess.astype("<i4").tobytes(), "sha256")
 
 
 def test_a_transcript_confirms_no_guess_without_the_key() -> None:
