@@ -4,7 +4,7 @@ A unit (all rows of one Dress_ID, say) with r rows at a party enters each Poisso
 probability Binomial(r, q)(j). Where each party adds its own noise, a step shows one noisy sum for
 each party, and these compose. Where all parties' sums become one sum under one noise, a step shows
 only that one, with the unit's rows of all parties in it. What one step costs is in
-`privfed.dp.losses`; dp-accounting composes the steps.
+`privfed.dp.losses`, what many cost together in `privfed.dp.composition`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import special
 
+from privfed.dp.composition import Composition
+from privfed.dp.envelope import Part
+from privfed.dp.losses import Floats, loss_grid, step_grid, step_losses
 from privfed.errors import ConfigError
 
-if TYPE_CHECKING:
-    from dp_accounting.pld import privacy_loss_distribution as pld
-
-ACCOUNTANT = "PLD (dp-accounting, connect-the-dots)"
+ACCOUNTANT = "PLD (connect-the-dots, tilted FFT)"
 ADJACENCY = "zero-out of one unit"  # its rows add nothing, their number stays: sizes are public
-_DISCRETISATION = 1e-3  # of the privacy loss; a coarser one gives a larger, still valid ε
 
 _LEAST_NOISE, _MOST_NOISE = 0.1, 2.0**20
+_LEAST_DELTA = 1e-250
+_TAIL = 2.0**-40  # of δ, that each step may lose in its tails
 _WASTE = 1e-3  # share of the noise, at most, that the target would not need
+_NEAR = 2e-4  # a spent ε so near its target is found
 
 Placement = tuple[int, ...]
 """Training rows that one unit has at each party, such as (2, 1)."""
@@ -41,7 +43,7 @@ def dp_sgd_epsilon(
     placement: Placement,
     delta: float,
     joint: bool = False,
-    discretisation: float = _DISCRETISATION,
+    discretisation: float | None = None,
 ) -> float:
     """Return ε for a unit whose rows lie as `placement` says.
 
@@ -54,38 +56,79 @@ def dp_sgd_epsilon(
         delta: In (0, 1).
         joint: Whether a step shows nothing but one noisy sum over all parties.
         discretisation: Grid of the privacy loss; a coarser one is faster and gives a larger ε.
+            None: fine enough that the noise is within 0.5 % of what is needed.
 
     Returns:
-        The upper bound on ε under zeroing out the unit, for somebody who sees every model.
+        The upper bound on ε under zeroing out the unit, for somebody who sees every model;
+        errors of floating point are in it (docs/accounting.md).
 
     Raises:
         ConfigError: A value outside its range, or lists of different lengths.
     """
     if not noise_multiplier > 0 or not math.isfinite(noise_multiplier):
         raise ConfigError(f"the noise multiplier must be a positive number, not {noise_multiplier}")
-    if not discretisation > 0:
+    if discretisation is not None and not discretisation > 0:
         raise ConfigError(f"the discretisation must be a positive number, not {discretisation}")
     _check(sampling_rates, steps, [placement], delta, joint)
     releases = _releases(sampling_rates, steps, placement, joint)
     return _epsilon(noise_multiplier, releases, delta, discretisation)
 
 
-def dp_sgd_losses(
+def worst_kinds(
     noise_multiplier: float,
     *,
     sampling_rates: Sequence[float],
     steps: Sequence[int],
     placements: Sequence[Placement],
     joint: bool,
-    discretisation: float,
-) -> list[pld.PrivacyLossDistribution]:
-    """Return the distributions that `dp_sgd_epsilon` computes ε from, one for each placement.
+) -> tuple[tuple[Part, ...], ...]:
+    """Return what each kind of unit takes part in, but for kinds that never lose the most.
 
-    Placements that never lose more than another one, whatever is composed with them, are left out.
+    Those are left out that never lose more than another one, whatever is composed with them.
     """
     kinds = {_releases(sampling_rates, steps, placement, joint) for placement in placements}
+    kinds -= {()}
     worst = [kind for kind in kinds if not any(_covers(other, kind) for other in kinds - {kind})]
-    return [_composed(noise_multiplier, releases, discretisation) for releases in sorted(worst)]
+    return tuple(
+        tuple((noise_multiplier, chances, count) for chances, count in kind)
+        for kind in sorted(worst)
+    )
+
+
+def compose(
+    parts: Sequence[Part], delta: float, discretisation: float | None = None
+) -> tuple[Composition, Composition]:
+    """Return the losses of all parts together, for removing the unit and for adding it.
+
+    Args:
+        parts: At least one.
+        delta: The least δ that will be asked for.
+        discretisation: As in `dp_sgd_epsilon`.
+    """
+    tail = step_tail(delta)
+    if discretisation is None:
+        discretisation = common_grid(parts, delta)
+    found = [
+        (step_losses(sigma, chances, discretisation, tail), count)
+        for sigma, chances, count in parts
+    ]
+    return (
+        Composition([(each.removed, count) for each, count in found]),
+        Composition([(each.added, count) for each, count in found]),
+    )
+
+
+def step_tail(delta: float) -> float:
+    """Return the mass at an end of a step's noise that needs not be followed for that δ."""
+    return delta * _TAIL
+
+
+def common_grid(parts: Sequence[Part], delta: float) -> float:
+    """Return the grid on which all parts together waste little."""
+    grids = [step_grid(sigma, chances, step_tail(delta)) for sigma, chances, _ in parts]
+    counts = [count for *_, count in parts]
+    variance = sum(count * each for count, (each, _) in zip(counts, grids, strict=True))
+    return loss_grid(variance, sum(counts), max(finest for _, finest in grids))
 
 
 def calibrate_noise_multiplier(
@@ -108,46 +151,54 @@ def calibrate_noise_multiplier(
     if not target_epsilon > 0 or not math.isfinite(target_epsilon):
         raise ConfigError(f"epsilon must be a positive number, not {target_epsilon}")
     _check(sampling_rates, steps, placements, delta, joint)
-    discretisation = search_discretisation(target_epsilon)
-    worst = [
+    kinds = {
         _releases(sampling_rates, steps, placement, joint)
         for placement in worst_placements(placements)
-    ]
-
-    def enough(releases: _Releases, noise_multiplier: float) -> bool:
-        return _epsilon(noise_multiplier, releases, delta, discretisation) <= target_epsilon
-
+    }
     found = 0.0
-    for releases in sorted(worst, key=_likely_cost, reverse=True):
-        if found == 0.0 or not enough(releases, found):
-            found = _least(functools.partial(enough, releases), target_epsilon)
+    for releases in sorted(kinds, key=lambda kind: (_likely_cost(kind), kind), reverse=True):
+
+        def spent(noise_multiplier: float, releases: _Releases = releases) -> float:
+            return _epsilon(noise_multiplier, releases, delta, None, target_epsilon)
+
+        if releases and (found == 0.0 or spent(found) > target_epsilon):
+            nearly = math.sqrt(-2 * _likely_cost(releases) * math.log(delta)) / target_epsilon
+            found = _least(spent, target_epsilon, nearly)
+    if found == 0.0:
+        raise ConfigError("no step shows a row of any unit: there is nothing to calibrate")
     return found
 
 
-def _least(enough: Callable[[float], bool], target_epsilon: float) -> float:
-    """Search from above: little noise makes a long privacy loss and a slow answer."""
-    high = 1.0
-    while not enough(high):
-        high *= 2
-        if high > _MOST_NOISE:
+def _least(spent: Callable[[float], float], target_epsilon: float, guess: float) -> float:
+    """Search along the line through the last two points, ε over noise in logarithms."""
+    low, high = _LEAST_NOISE / 2, math.inf  # too little, and enough
+    sigma, slope, before = min(max(guess, 2 * _LEAST_NOISE), _MOST_NOISE), -1.0, (0.0, 0.0)
+    while True:
+        found = spent(sigma)
+        low, high = (low, sigma) if found <= target_epsilon else (sigma, high)
+        if low >= _MOST_NOISE:
             raise ConfigError(
                 f"no noise multiplier up to {_MOST_NOISE:g} gives epsilon={target_epsilon} at this "
                 "delta: ask for a larger epsilon or fewer rounds"
             )
-    while high > _LEAST_NOISE and enough(high / 2):
-        high /= 2
-    if high <= _LEAST_NOISE:
-        raise ConfigError(f"epsilon={target_epsilon} needs next to no noise: ask for a smaller one")
-    low = high / 2
-    while high - low > _WASTE * high:
-        middle = (low + high) / 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
-
-
-def search_discretisation(target_epsilon: float) -> float:
-    """Grow the grid with ε, since a fine one costs seconds and saves less than one part in 200."""
-    return 2 * _DISCRETISATION * min(max(1.0, target_epsilon), 50.0)
+        if high <= _LEAST_NOISE:
+            raise ConfigError(
+                f"epsilon={target_epsilon} needs next to no noise: ask for a smaller one"
+            )
+        near = (1 - _NEAR) * target_epsilon <= found <= target_epsilon
+        if near or high - low < _WASTE / 2 * high:
+            return high
+        step = 2.0 if found > target_epsilon else 0.5
+        if 0 < found < math.inf:
+            now = math.log(sigma), math.log(found)
+            if before[1] and now[0] != before[0]:
+                slope = min(-0.5, (now[1] - before[1]) / (now[0] - before[0]))
+            before = now
+            step = math.exp((math.log(target_epsilon * (1 - _NEAR / 2)) - now[1]) / slope)
+        sigma *= min(max(step, 1 / 8), 8.0)
+        if not low < sigma < high:
+            sigma = math.sqrt(low * high) if high < math.inf else 2 * low
+        sigma = min(max(sigma, _LEAST_NOISE), _MOST_NOISE)
 
 
 def worst_placements(placements: Sequence[Placement]) -> list[Placement]:
@@ -174,10 +225,9 @@ _Releases = tuple[tuple[tuple[float, ...], int], ...]
 def _releases(
     sampling_rates: Sequence[float], steps: Sequence[int], placement: Placement, joint: bool
 ) -> _Releases:
-    from scipy import stats  # half a second, which who only draws noise does not wait for
 
     each = [
-        tuple(map(float, stats.binom.pmf(range(rows + 1), rows, rate)))
+        tuple(map(float, _binomial(rows, rate)))
         for rows, rate in zip(placement, sampling_rates, strict=True)
     ]
     counts = list(steps)
@@ -186,9 +236,17 @@ def _releases(
         each, counts = [tuple(map(float, together))], counts[:1]
     found: dict[tuple[float, ...], int] = {}
     for chances, count in zip(each, counts, strict=True):
-        if len(chances) > 1 and count > 0:
+        if any(chances[1:]) and count > 0:
             found[chances] = found.get(chances, 0) + int(count)
     return tuple(sorted(found.items()))
+
+
+def _binomial(rows: int, rate: float) -> Floats:
+    """Return the chances of 0 … rows heads; any number of rows, in few microseconds."""
+    drawn = np.arange(rows + 1)
+    ways = special.gammaln(rows + 1) - special.gammaln(drawn + 1) - special.gammaln(drawn[::-1] + 1)
+    found: Floats = np.exp(ways + special.xlogy(drawn, rate) + special.xlog1py(rows - drawn, -rate))
+    return found
 
 
 def _covers(one: _Releases, other: _Releases) -> bool:
@@ -216,24 +274,19 @@ def _likely_cost(releases: _Releases) -> float:
 
 @functools.lru_cache(maxsize=4096)  # parties of one size and rate cost the same
 def _epsilon(
-    noise_multiplier: float, releases: _Releases, delta: float, discretisation: float
+    noise_multiplier: float,
+    releases: _Releases,
+    delta: float,
+    discretisation: float | None,
+    enough: float = math.inf,
 ) -> float:
-    composed = _composed(noise_multiplier, releases, discretisation)
-    return float(composed.get_epsilon_for_delta(delta))
-
-
-def _composed(
-    noise_multiplier: float, releases: _Releases, discretisation: float
-) -> pld.PrivacyLossDistribution:
-    from dp_accounting.pld import privacy_loss_distribution as pld  # half a second, as above
-
-    from privfed.dp.losses import step_loss
-
-    composed = pld.identity(discretisation)
-    for chances, count in releases:
-        step = step_loss(noise_multiplier, chances, discretisation)
-        composed = composed.compose(step.self_compose(count))
-    return composed
+    """Return ε, or where it is more than `enough` perhaps that of one direction."""
+    if not releases:
+        return 0.0
+    parts = [(noise_multiplier, chances, count) for chances, count in releases]
+    removed, added = compose(parts, delta, discretisation)
+    found = removed.epsilon(delta)
+    return found if found > enough else max(found, added.epsilon(delta))
 
 
 def _check(
@@ -251,5 +304,16 @@ def _check(
         raise ConfigError("steps and rows are whole numbers from 0 up")
     if joint and len(set(steps)) > 1:
         raise ConfigError("parties whose sums become one take the same number of steps")
+    check_delta(delta)
+
+
+def check_delta(delta: float) -> None:
+    """Refuse a δ that is none, or too small for doubles.
+
+    Raises:
+        ConfigError: It is not between 0 and 1, or less than 1e-250.
+    """
     if not 0 < delta < 1:
         raise ConfigError(f"delta must lie between 0 and 1, not {delta}")
+    if delta < _LEAST_DELTA:
+        raise ConfigError(f"delta={delta} is less than can be accounted for: {_LEAST_DELTA:g}")

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
+import hashlib
 import json
 import math
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import msgspec
 
 from privfed.dp.accounting import ADJACENCY
 from privfed.dp.plan import PrivacyPlan
+from privfed.dp.spending import Spent, fits, spent_epsilon
 from privfed.errors import BudgetExceededError, ConfigError, ReplayError
 from privfed.rounding import as_given, at_most
 from psi.storage import Process, Record, json_read
 
-if TYPE_CHECKING:  # half a second, for an annotation
-    from dp_accounting.pld import privacy_loss_distribution as pld
-
-_VERSION: Literal[1] = 1
-_GRID = 2e-3  # of the composed loss
+_VERSION: Literal[2] = 2
+_ADJACENCIES = {1: (ADJACENCY, "add or remove one unit"), 2: (ADJACENCY,)}  # one, renamed
 
 
 class _Paid(msgspec.Struct, frozen=True):
@@ -34,18 +30,21 @@ class _Paid(msgspec.Struct, frozen=True):
 class _Kept(msgspec.Struct, frozen=True):
     """The file."""
 
-    version: Literal[1]
+    version: Literal[1, 2]  # 1 had no digest
     epsilon: float
     delta: float
     privacy_unit: str
     adjacency: str
     spent: list[_Paid]
+    sha256: str = ""
 
-
-@dataclass
-class _Spent:
-    plan: PrivacyPlan
-    rounds: int
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all but itself: a changed number would forget what is spent."""
+        if self.version == 1:
+            return ""
+        text = json.dumps(msgspec.to_builtins(msgspec.structs.replace(self, sha256="")))
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 class PrivacyBudget:
@@ -74,7 +73,7 @@ class PrivacyBudget:
             raise ConfigError("a budget needs an epsilon above 0 and a delta between 0 and 1")
         self.epsilon, self.delta, self.privacy_unit = epsilon, delta, privacy_unit
         self._process, self._one = Process(), threading.RLock()
-        self._spent: dict[str, _Spent] = {}
+        self._spent: dict[str, Spent] = {}
         self._affordable: dict[str, int] = {}
         self._file = Record(path, refusal=ConfigError)
         try:
@@ -101,12 +100,12 @@ class PrivacyBudget:
     def spent_epsilon(self) -> float:
         """ε at `delta` of all rounds so far, against insiders."""
         with self._one:
-            return self._composed({})
+            return spent_epsilon(self._together(), self.delta)
 
     def statement(self) -> str:
         """Return in one line what is spent, with all that an ε needs to mean something."""
         with self._one:  # ε and sampling of the same rounds
-            sampling = "; ".join(sorted({each.plan.sampling for each in self._spent.values()}))
+            sampling = "; ".join(sorted({plan.sampling for plan, _ in self._spent.values()}))
             spent = self.spent_epsilon
         return (
             f"spent ε = {at_most(spent)} of {as_given(self.epsilon)} at δ = "
@@ -117,7 +116,7 @@ class PrivacyBudget:
     def rounds_spent(self, plan: PrivacyPlan) -> int:
         """Return how many rounds of a plan are paid for, in this process or an earlier one."""
         spent = self._spent.get(plan.fingerprint)
-        return spent.rounds if spent else 0
+        return spent[1] if spent else 0
 
     def rounds_left(self, plan: PrivacyPlan) -> int:
         """Return how many further rounds of a plan its own number and this budget allow.
@@ -149,23 +148,23 @@ class PrivacyBudget:
             return self._spend(plan)
 
     def _spend(self, plan: PrivacyPlan) -> int:
-        done = self.rounds_spent(plan)
-        if self.rounds_left(plan) < 1:
-            if done >= plan.rounds:
-                raise BudgetExceededError(
-                    f"the plan's {plan.rounds} rounds are spent: make a new plan"
-                )
+        self._check_unit(plan)
+        name, done = plan.fingerprint, self.rounds_spent(plan)
+        if done >= plan.rounds:
+            raise BudgetExceededError(f"the plan's {plan.rounds} rounds are spent: make a new plan")
+        if not self._spent.keys() - {name}:
+            self._affordable_rounds(plan)  # one search for all its rounds
+        # Of several plans each round leaves less for the others: ask for this round only.
+        fitting = self._affordable.get(name)
+        if not (self._fits(plan, done + 1) if fitting is None else done < fitting):
+            wanted = spent_epsilon(self._together(plan, done + 1), self.delta)
             raise BudgetExceededError(
-                f"round {done + 1} would spend epsilon="
-                f"{at_most(self._composed({plan.fingerprint: _Spent(plan, done + 1)}))} of "
+                f"round {done + 1} would spend epsilon={at_most(wanted)} of "
                 f"{as_given(self.epsilon)} (delta={as_given(self.delta)}, {self.privacy_unit}): "
                 "stop here, or get a larger budget agreed"
             )
-        self._spent[plan.fingerprint] = _Spent(plan, done + 1)
-        # Each further round of one plan leaves less for the others.
-        self._affordable = {
-            name: count for name, count in self._affordable.items() if name == plan.fingerprint
-        }
+        self._spent[name] = (plan, done + 1)
+        self._affordable = {each: most for each, most in self._affordable.items() if each == name}
         self._write()
         return done + 1
 
@@ -190,21 +189,12 @@ class PrivacyBudget:
         return self._affordable[name]
 
     def _fits(self, plan: PrivacyPlan, rounds: int) -> bool:
-        return self._composed({plan.fingerprint: _Spent(plan, rounds)}) <= self.epsilon
+        return fits(self._together(plan, rounds), self.epsilon, self.delta)
 
-    def _composed(self, instead: dict[str, _Spent]) -> float:
-        """Return ε of all that is spent, with some plans' rounds replaced."""
-        spent = [each for each in (self._spent | instead).values() if each.rounds > 0]
-        if not spent:
-            return 0.0
-        if len(spent) == 1 and spent[0].plan.delta == self.delta:
-            return spent[0].plan.spent(spent[0].rounds)
-        # A unit may have any placement in each plan, and nothing says which go together.
-        parts, gaps = zip(*(each.plan.losses(each.rounds, _GRID) for each in spent), strict=True)
-        gap = math.fsum(gaps)
-        composed = [functools.reduce(_compose, kinds) for kinds in itertools.product(*parts)]
-        epsilons = [each.get_epsilon_for_delta(self.delta * math.exp(-gap)) for each in composed]
-        return float(max(epsilons)) + 2 * gap
+    def _together(self, plan: PrivacyPlan | None = None, rounds: int = 0) -> list[Spent]:
+        """Return all that is spent, with the rounds of one plan replaced."""
+        instead = {} if plan is None else {plan.fingerprint: (plan, rounds)}
+        return [each for each in (self._spent | instead).values() if each[1] > 0]
 
     def _read(self) -> None:
         text = self._file.read()
@@ -213,8 +203,13 @@ class PrivacyBudget:
             return
         try:
             kept = json_read(text, _Kept)
-            spent = [_Spent(PrivacyPlan.from_dict(each.plan), each.rounds) for each in kept.spent]
-            if any(each.rounds > each.plan.rounds for each in spent):
+            if kept.sha256 != kept.digest or kept.adjacency not in _ADJACENCIES[kept.version]:
+                raise ValueError
+            spent = [(PrivacyPlan.from_dict(each.plan), each.rounds) for each in kept.spent]
+            found = {plan.fingerprint: (plan, rounds) for plan, rounds in spent}
+            if len(found) < len(spent) or any(rounds > plan.rounds for plan, rounds in spent):
+                raise ValueError
+            if {plan.privacy_unit for plan, _ in spent} - {kept.privacy_unit}:
                 raise ValueError
         except ValueError:
             raise ConfigError(
@@ -227,15 +222,10 @@ class PrivacyBudget:
                 f"{self._file} grants epsilon={granted[0]} at delta={granted[1]} for "
                 f"{granted[2]!r}: ask for the same"
             )
-        self._spent = {each.plan.fingerprint: each for each in spent}
+        self._spent = found
 
     def _write(self) -> None:
-        spent = [_Paid(each.plan.to_dict(), each.rounds) for each in self._spent.values()]
+        spent = [_Paid(plan.to_dict(), rounds) for plan, rounds in self._spent.values()]
         kept = _Kept(_VERSION, self.epsilon, self.delta, self.privacy_unit, ADJACENCY, spent)
+        kept = msgspec.structs.replace(kept, sha256=kept.digest)
         self._file.write(json.dumps(msgspec.to_builtins(kept), indent=1))
-
-
-def _compose(
-    one: pld.PrivacyLossDistribution, other: pld.PrivacyLossDistribution
-) -> pld.PrivacyLossDistribution:
-    return one.compose(other)

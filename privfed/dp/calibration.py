@@ -28,6 +28,7 @@ def calibrate(
     privacy_unit: str = "one row",
     quorum: int | None = None,
     colluders: int = 1,
+    left_out: int = 0,
     dimension: int = 1,
 ) -> PrivacyPlan:
     """Return the plan with the least noise that keeps the worst-placed unit at `target_epsilon`.
@@ -46,6 +47,7 @@ def calibrate(
         privacy_unit: What is protected, in words.
         quorum: As in `PrivacyPlan`; None: all parties.
         colluders: As in `PrivacyPlan`.
+        left_out: As in `PrivacyPlan`.
         dimension: As in `PrivacyPlan`.
 
     Raises:
@@ -79,6 +81,7 @@ def calibrate(
             placements=tuple(placements),
             quorum=len(rows) if quorum is None else quorum,
             colluders=colluders,
+            left_out=left_out,
             dimension=dimension,
         )
     gap = domination_gap(dimension, rounds, len(rows)) if draft.is_shared else 0.0

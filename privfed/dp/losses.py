@@ -1,99 +1,191 @@
-"""The privacy loss distribution of one noisy step, for a unit with any number of rows in it.
+"""The privacy loss of one noisy step on a grid, for a unit with any number of rows in it.
 
 A step releases a sum with Gaussian noise of standard deviation σ, in units of the clip norm. A unit
 adds j clip norms with chance p_j, so the pair to tell apart is the mixture Σ p_j N(j, σ²) and
 N(0, σ²) (Ganesh, "Tight Group-Level DP Guarantees for DP-SGD with Sampling via Mixture of Gaussians
-Mechanisms", arXiv 2401.10294). Its hockey-stick divergences on a grid of ε become dp-accounting's
-pessimistic distribution by connecting the dots (Doroshenko and others, arXiv 2207.04380).
-dp-accounting computes the same for mixtures by one search a grid point; here it is one array.
+Mechanisms", arXiv 2401.10294). What lies between two losses of the grid is split among them so that
+both laws keep their mass, which connects the dots (Doroshenko and others, arXiv 2207.04380) and
+never loses less. All terms are positive, so that the smallest mass has as many digits as the
+largest. docs/accounting.md has the proofs.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
-from dp_accounting.pld import pld_pmf
-from dp_accounting.pld.privacy_loss_distribution import PrivacyLossDistribution
 from numpy.typing import NDArray
 from scipy import special
 
-_TAIL = 10.0  # standard deviations; the mass beyond, below 10^-22, counts as an infinite loss
-_CELLS = 2**12
-_HALVINGS = 32  # an error of t in the threshold changes a divergence by t² only
-
 Floats = NDArray[np.float64]
 
+_UNIT = 2.0**-53
+_NODES, _WEIGHTS = special.roots_legendre(6)  # on cells so narrow that this is exact in doubles
+_NEWTON = 6
+_FINEST = 2**15  # losses on a grid: more cost time and save next to nothing
+_MANY = 2**16  # steps from which on finer cells would cost a second
 
-def step_loss(
-    noise_multiplier: float, chances: Sequence[float], discretisation: float
-) -> PrivacyLossDistribution:
-    """Return the distribution of a step's privacy loss, pessimistically on a grid.
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """What is lost in one direction, as masses on a grid: an upper bound once `drift` is added.
+
+    Attributes:
+        grid: Distance of neighbouring losses.
+        first: The least loss, in grid units.
+        masses: Chance of each loss from there up.
+        infinite: Chance that counts as a breach.
+        drift: How much larger than on the grid a loss may be, for rounding.
+    """
+
+    grid: float
+    first: int
+    masses: Floats
+    infinite: float
+    drift: float
+
+    @cached_property
+    def values(self) -> Floats:
+        """The losses themselves."""
+        found: Floats = (self.first + np.arange(len(self.masses), dtype=np.float64)) * self.grid
+        return found
+
+    @cached_property
+    def logarithms(self) -> Floats:
+        """Logarithms of the masses."""
+        with np.errstate(divide="ignore"):
+            found: Floats = np.log(self.masses)
+        return found
+
+
+class Losses(NamedTuple):
+    """Both directions: with the unit against without it, and the other way round."""
+
+    removed: Loss
+    added: Loss
+
+
+def step_grid(
+    noise_multiplier: float, chances: Sequence[float], tail: float
+) -> tuple[float, float]:
+    """Return the variance of a step's loss, and the finest grid that is worth its time."""
+    pair = _Pair(noise_multiplier, chances, tail)
+    _, with_unit, _, losses = pair.nodes(pair.edges)
+    mean = float((with_unit * losses).sum())
+    variance = float((with_unit * (losses - mean) ** 2).sum())
+    low, high = pair.loss(pair.edges[[0, -1]])
+    return variance, float(high - low) / _FINEST
+
+
+def loss_grid(variance: float, steps: int, finest: float) -> float:
+    """Return the grid for so many steps, whose losses have that variance together.
+
+    A cell of a k-th of a step's deviation adds at most 1/(4k²) to the variance: the noise that a
+    target needs grows by at most 1 part in 512 of 8, 8192 of 32. It is a power of two, so that
+    steps that are alike have one grid.
+    """
+    cells = 8 if steps > _MANY else 32
+    return 2.0 ** math.floor(math.log2(max(math.sqrt(variance / steps) / cells, finest)))
+
+
+@functools.lru_cache(maxsize=256)
+def step_losses(
+    noise_multiplier: float, chances: tuple[float, ...], grid: float, tail: float
+) -> Losses:
+    """Return a step's losses on a grid.
 
     Args:
         noise_multiplier: σ over the clip norm, > 0.
         chances: p_0 … p_r, the chance that j of the unit's rows are in the step; they sum to one.
-        discretisation: The grid of the loss, > 0.
+        grid: The grid of the loss, > 0.
+        tail: Mass at either end of the noise that counts as a breach, so that it need not be
+            followed.
     """
-    pair = _Pair(noise_multiplier, np.asarray(chances, np.float64))
-    low, high = pair.loss(np.array([-_TAIL * pair.sigma, pair.rows + _TAIL * pair.sigma]))
-    removed = np.arange(math.floor(low / discretisation), math.ceil(high / discretisation) + 1)
-    added = -removed[::-1]
-    return PrivacyLossDistribution(
-        _connect(discretisation, removed, pair.removed(removed * discretisation)),
-        _connect(discretisation, added, pair.added(added * discretisation)),
-    )
+    pair = _Pair(noise_multiplier, chances, tail)
+    edges, (low, high) = pair.edges, pair.loss(pair.edges[[0, -1]])
+    first = math.floor(low / grid)
+    last = max(math.ceil(high / grid), first + 1)
+    thresholds = pair.thresholds(np.arange(first + 1, last) * grid)
+    edges = np.sort(np.concatenate([edges, thresholds]))
+    without_unit, with_unit, middle, losses = pair.nodes(edges)
+    cell = np.clip(np.floor(middle / grid).astype(np.int64) - first, 0, last - first - 1)
+    above = np.clip(losses - ((first + cell) * grid)[:, None], 0.0, grid)
+    upper = np.expm1(above) / math.expm1(grid)
+    lower = np.expm1(above - grid) / math.expm1(-grid)
 
+    def gather(low: Floats, high: Floats) -> Floats:
+        size = last - first + 1
+        found = np.zeros(size)
+        found += np.bincount(cell, low.sum(axis=1), size)
+        found += np.bincount(cell + 1, high.sum(axis=1), size)
+        return found
 
-def _connect(discretisation: float, grid: NDArray[np.int64], deltas: Floats) -> pld_pmf.PLDPmf:
-    falling = np.minimum.accumulate(np.clip(deltas, 0.0, 1.0))
-    return pld_pmf.create_pmf_pessimistic_connect_dots(discretisation, grid, falling)
+    removed = gather(with_unit * lower * np.exp(-above), with_unit * upper * np.exp(grid - above))
+    added = gather(without_unit * lower, without_unit * upper)
+    rest = (4 * tail, pair.rounding)
+    return Losses(Loss(grid, first, removed, *rest), Loss(grid, -last, added[::-1], *rest))
 
 
 class _Pair:
-    """The mixture with the unit and the Gaussian without it."""
+    """The mixture with the unit and the Gaussian without it, between the tails of both."""
 
-    def __init__(self, sigma: float, chances: Floats) -> None:
-        self.sigma, self.rows = sigma, len(chances) - 1
-        present = chances > 0
-        self._shifts = np.flatnonzero(present).astype(np.float64)
-        self._chances = chances[present]
+    def __init__(self, sigma: float, chances: Sequence[float], tail: float) -> None:
+        self._sigma = sigma
+        given = np.asarray(chances, np.float64)
+        self._shifts = np.flatnonzero(given > 0).astype(np.float64)
+        self._chances = given[given > 0]
+        reach = -float(special.ndtri(tail)) * sigma
+        rows = float(self._shifts[-1])
+
+        low, high = reach, rows + reach
+        while high - low > 1e-3 * sigma:  # to the least that leaves no more than the tail beyond
+            middle = (low + high) / 2
+            beyond = float(special.ndtr((self._shifts - middle) / sigma) @ self._chances)
+            low, high = (middle, high) if beyond > tail else (low, middle)
+        width = sigma / (15 + 2 * rows / sigma)
+        self.edges = np.linspace(-reach, high, math.ceil((high + reach) / width) + 1)
+        exponent = rows * (max(reach, high) + rows) / sigma**2
+        self.rounding = _UNIT * (8 * exponent + 2 * rows + 16)
+
+    def _exponents(self, x: Floats) -> Floats:
+        found: Floats = self._shifts * (x[..., None] - self._shifts / 2) / self._sigma**2
+        return found
 
     def loss(self, x: Floats) -> Floats:
-        """Return log(mixture / Gaussian) at x; it rises with x."""
-        exponents = (np.multiply.outer(self._shifts, x).T - self._shifts**2 / 2) / self.sigma**2
-        found: Floats = special.logsumexp(exponents + np.log(self._chances), axis=1)
+        """Return log(mixture / Gaussian) at x; it rises with x, and is convex."""
+        exponents = self._exponents(x)
+        top = exponents.max(axis=-1)
+        large = top + np.log(np.exp(exponents - top[..., None]) @ self._chances)
+        # Where the loss is small, 1 + (the rest) would round it.
+        rest = np.expm1(np.minimum(exponents, 1.0)) @ self._chances
+        is_small = (top < 1) & (np.abs(rest) < 0.5)
+        return np.where(is_small, np.log1p(np.where(is_small, rest, 0.0)), large)
+
+    def _slope(self, x: Floats) -> Floats:
+        exponents = self._exponents(x)
+        weights = np.exp(exponents - exponents.max(axis=-1, keepdims=True)) * self._chances
+        found: Floats = (weights @ self._shifts) / weights.sum(axis=-1) / self._sigma**2
         return found
 
-    def _threshold(self, losses: Floats) -> Floats:
-        """Return the x at which the loss is reached, or the end of the range on its side."""
-        cells = np.linspace(-2 * _TAIL * self.sigma, self.rows + 2 * _TAIL * self.sigma, _CELLS)
-        right = np.clip(np.searchsorted(self.loss(cells), losses), 1, _CELLS - 1)
-        low, high = cells[right - 1], cells[right]
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            below = self.loss(middle) < losses
-            low, high = np.where(below, middle, low), np.where(below, high, middle)
-        return high
+    def thresholds(self, losses: Floats) -> Floats:
+        """Return the x at which each loss is reached, by Newton's method from the right."""
+        right = np.clip(np.searchsorted(self.loss(self.edges), losses), 1, len(self.edges) - 1)
+        low, x = self.edges[right - 1], self.edges[right]
+        for _ in range(_NEWTON):
+            x = np.clip(x - (self.loss(x) - losses) / self._slope(x), low, self.edges[right])
+        return x
 
-    def removed(self, epsilons: Floats) -> Floats:
-        """Return the divergence of the mixture from the Gaussian at each ε."""
-        x = self._threshold(epsilons)
-        found: Floats = self._mixed(-x, -1.0) - np.exp(epsilons + special.log_ndtr(-x / self.sigma))
-        return found
-
-    def added(self, epsilons: Floats) -> Floats:
-        """Return the divergence of the Gaussian from the mixture at each ε."""
-        x = self._threshold(-epsilons)
-        mixed = self._mixed(x, 1.0)
-        with np.errstate(divide="ignore"):
-            scaled = np.exp(epsilons + np.log(mixed))
-        found: Floats = special.ndtr(x / self.sigma) - scaled
-        return found
-
-    def _mixed(self, x: Floats, sign: float) -> Floats:
-        """Return the mixture's mass on one side of a threshold."""
-        apart = np.subtract.outer(x, sign * self._shifts) / self.sigma
-        mass: Floats = special.ndtr(apart) @ self._chances
-        return mass
+    def nodes(self, edges: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return (cells, nodes) masses of both laws, losses in the cells' middles and at nodes."""
+        middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
+        x = middle[:, None] + half[:, None] * _NODES
+        width = half[:, None] * _WEIGHTS / (self._sigma * math.sqrt(2 * math.pi))
+        densities = np.exp(-(((x[..., None] - self._shifts) / self._sigma) ** 2) / 2)
+        with_unit = width * (densities @ self._chances)
+        without_unit = width * np.exp(-((x / self._sigma) ** 2) / 2)
+        return without_unit, with_unit, self.loss(middle), self.loss(x)

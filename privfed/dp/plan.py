@@ -11,23 +11,21 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from privfed.dp.accounting import (
     ACCOUNTANT,
     ADJACENCY,
     Placement,
+    check_delta,
     dp_sgd_epsilon,
-    dp_sgd_losses,
-    search_discretisation,
+    worst_kinds,
     worst_placements,
 )
 from privfed.dp.domination import LEAST_SHARE, SMOOTHING, dominating_variance, domination_gap
+from privfed.dp.envelope import Part
 from privfed.errors import ConfigError, PrivacyWarning
 from privfed.rounding import as_given, at_most
-
-if TYPE_CHECKING:  # half a second, for an annotation
-    from dp_accounting.pld import privacy_loss_distribution as pld
 
 Noise = Literal["local", "shares", "central"]
 _EXCESS_VARIANCE = 1e-3  # share of the variance that the proof for discrete shares uses up
@@ -58,6 +56,8 @@ class PrivacyPlan:
         placements: For each unit its rows at each party; assumed public. Only the worst are kept.
         quorum: Parties k whose shares a round needs; all others may be absent.
         colluders: Parties t whose shares may be known or missing; only shares depend on it.
+        left_out: How many of those t may leave their share out, so that who sees the models sees
+            less noise, too.
         dimension: Values in a release, which shares must know.
         target_epsilon: The ε that was asked, if any; a plan that spends more cannot be made.
 
@@ -77,6 +77,7 @@ class PrivacyPlan:
     placements: tuple[Placement, ...]
     quorum: int
     colluders: int = 1
+    left_out: int = 0
     dimension: int = 1
     target_epsilon: float | None = None
 
@@ -148,7 +149,7 @@ class PrivacyPlan:
 
     @cached_property
     def epsilon_outsider(self) -> float:
-        """ε against somebody who sees every model but put nothing in."""
+        """ε against somebody who sees every model but put nothing in; `left_out` are missing."""
         return self.spent(self.rounds, insiders=False)
 
     @cached_property
@@ -182,39 +183,32 @@ class PrivacyPlan:
                 placement=placement,
                 delta=self.delta * math.exp(-gap),
                 joint=self.noise != "local",
-                discretisation=search_discretisation(
-                    self.target_epsilon or 0.5 / noise_multiplier**2  # of the size of a step's loss
-                ),
             )
             for placement in placements or self.placements
         )
 
-    def losses(
-        self, rounds: int, discretisation: float
-    ) -> tuple[list[pld.PrivacyLossDistribution], float]:
-        """Return the losses of that many rounds, against insiders, to compose with other plans'.
-
-        Returns:
-            A distribution for each kind of worst-placed unit, and the η of `privfed.dp.domination`
-            that is to be added.
-        """
-        noise_multiplier, gap = self._dominating(rounds, insiders=True)
-        found = dp_sgd_losses(
+    @cached_property
+    def round_kinds(self) -> tuple[tuple[Part, ...], ...]:
+        """What each kind of worst-placed unit takes part in, in one round, against insiders."""
+        noise_multiplier, _ = self._dominating(1, insiders=True)
+        return worst_kinds(
             noise_multiplier,
             sampling_rates=self.sampling_rates,
-            steps=[rounds * count for count in self.steps_per_round],
+            steps=self.steps_per_round,
             placements=self.placements,
             joint=self.noise != "local",
-            discretisation=discretisation,
         )
-        return found, gap
+
+    def gap(self, rounds: int) -> float:
+        """Return the η of `privfed.dp.domination` that so many rounds add."""
+        return self._dominating(rounds, insiders=True)[1]
 
     def _dominating(self, rounds: int, insiders: bool) -> tuple[float, float]:
         """Return the noise multiplier of the continuous Gaussian to account with, and its gap."""
         if not self.is_shared:
             releases = rounds * sum(self.steps_per_round)
             return self.noise_multiplier, domination_gap(_MOST_VALUES, releases, shares=1)
-        honest = self.quorum - (self.colluders if insiders else 0)
+        honest = self.quorum - (self.colluders if insiders else self.left_out)
         gap = domination_gap(self.dimension, rounds, self.parties)  # the largest gap
         return self.grid * self._grid_noise(honest), gap
 
@@ -248,7 +242,8 @@ class PrivacyPlan:
         who = f"ε = {at_most(self.epsilon_insiders)}"
         if self.is_shared:
             who = (
-                f"ε = {at_most(self.epsilon_outsider)} for who sees the models, "
+                f"ε = {at_most(self.epsilon_outsider)} for who sees the models while "
+                f"{self.left_out or 'no'} shares are left out, "
                 f"{at_most(self.epsilon_insiders)} for {self.colluders} of the parties together"
             )
         return (
@@ -261,7 +256,7 @@ def _normalise(plan: PrivacyPlan) -> None:
     """Convert every setting to its one type, so that equal plans have equal fingerprints."""
     whole, real = operator.index, float
     kinds: dict[str, Callable[[Any], Any]] = {
-        **dict.fromkeys(("rounds", "quorum", "colluders", "dimension"), whole),
+        **dict.fromkeys(("rounds", "quorum", "colluders", "left_out", "dimension"), whole),
         **dict.fromkeys(("l2_clip_norm", "noise_multiplier", "delta"), real),
         **dict.fromkeys(("rows", "steps_per_round"), lambda values: tuple(map(whole, values))),
         "sampling_rates": lambda values: tuple(map(real, values)),
@@ -273,8 +268,8 @@ def _normalise(plan: PrivacyPlan) -> None:
             object.__setattr__(plan, name, kind(getattr(plan, name)))
     except (TypeError, ValueError, OverflowError):
         raise ConfigError(
-            "rows, steps, rounds, quorum, colluders, dimension and placements are whole numbers, "
-            "the other settings of a plan real ones"
+            "rows, steps, rounds, quorum, colluders, left_out, dimension and placements are whole, "
+            "the other settings of a plan real numbers"
         ) from None
     object.__setattr__(plan, "placements", tuple(worst_placements(plan.placements)))
 
@@ -308,6 +303,11 @@ def _check(plan: PrivacyPlan) -> None:
         )
     if plan.dimension < 1 or plan.colluders < 0:
         raise ConfigError("dimension must be at least 1, and colluders not negative")
+    if not 0 <= plan.left_out <= plan.colluders:
+        raise ConfigError(
+            f"of {plan.colluders} colluders 0 to {plan.colluders} leave their share out, not "
+            f"{plan.left_out}"
+        )
     if not 1 <= plan.quorum <= parties:
         raise ConfigError(f"the quorum must be 1 to {parties} parties, not {plan.quorum}")
     if plan.is_shared and plan.quorum <= plan.colluders:
@@ -322,8 +322,7 @@ def _check(plan: PrivacyPlan) -> None:
             "a party's rows belong to no unit, so their loss would not be counted: give the "
             "placements of all units"
         )
-    if not 0 < plan.delta < 1:
-        raise ConfigError(f"delta must lie between 0 and 1, not {plan.delta}")
+    check_delta(plan.delta)
     if plan.delta >= 1 / sum(plan.rows):
         warnings.warn(
             f"delta={as_given(plan.delta)} is not below 1/{sum(plan.rows)}, one over the rows: "

@@ -44,6 +44,9 @@ class Record:
             _check_path(path, refusal)
         self.path = None if path is None else path.absolute()
         self._refusal, self.closed, self._process = refusal, False, Process()
+        # Once it was read or written: what is in the file, unless somebody else writes there.
+        self._seen = False
+        self._known: bytes | None = None
         # If nobody closes it, the lock ends with the object, without a warning.
         self._lock = None if self.path is None else _locked(self.path, refusal)
         self._let_go = None if self._lock is None else weakref.finalize(self, os.close, self._lock)
@@ -56,7 +59,8 @@ class Record:
         """
         if self.path is None:
             return None
-        data = read_whole(self.path, refusal=self._refusal)
+        data = self._known = read_whole(self.path, refusal=self._refusal)
+        self._seen = True
         # The owner writes text only: anything else becomes a text that the owner refuses.
         return None if data is None else data.decode(errors="replace")
 
@@ -64,15 +68,35 @@ class Record:
         """Replace the text; the new one is on disk when this returns.
 
         Raises:
-            ConfigError: It is closed, this is a fork, or it cannot be written; the old text is
-                still there.
+            ConfigError: It is closed, this is a fork, it cannot be written, or its lock was deleted
+                or its text changed by somebody else; what was there before is still there.
         """
         if not self._process.is_this:
             raise self._refusal(f"{self} belongs to the process it was forked from")
         if self.closed:
             raise self._refusal(f"{self} was closed")
         if self.path is not None:
+            self._check_mine(self.path)
             write_whole(self.path, text.encode(), refusal=self._refusal)
+            self._seen, self._known = True, text.encode()
+
+    def _check_mine(self, path: Path) -> None:
+        """Refuse to write over what another wrote, or where another may hold a lock of its own."""
+        lock = path.with_name(path.name + _LOCK)
+        try:
+            held = self._lock is not None and os.path.samestat(lock.lstat(), os.fstat(self._lock))
+        except OSError:
+            held = False
+        if not held:
+            raise self._refusal(
+                f"{lock} was deleted while {path.name} was in use, so another process may use it, "
+                "too: end all that do, and open it again"
+            )
+        if self._seen and read_whole(path, refusal=self._refusal) != self._known:
+            raise self._refusal(
+                f"{path} was changed or removed by somebody else while in use: end all that use "
+                "it, see which text is right, and open it again"
+            )
 
     def close(self) -> None:
         """Release the record for others; a call in a fork does not release it."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+from dp_accounting.pld import privacy_loss_distribution as pld
 from hypothesis import given
 from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant
 from scipy import optimize, stats
 
 from privfed.dp import calibrate_noise_multiplier, dp_sgd_epsilon
-from privfed.dp.accounting import dp_sgd_losses, worst_placements
+from privfed.dp.accounting import compose, worst_kinds, worst_placements
 from privfed.errors import ConfigError
 
 DELTA = 1e-5
@@ -221,22 +223,93 @@ def test_kinds_left_out_of_a_composition_lose_less(joint: bool) -> None:
         "sampling_rates": [0.1, 0.2, 0.3, 0.3],
         "steps": [9] * 4 if joint else [9, 9, 3, 2],
         "joint": joint,
-        "discretisation": COARSE,
     }
     placements = [(2, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
-    kept = dp_sgd_losses(2.0, placements=placements, **training)
-    each = [dp_sgd_losses(2.0, placements=[placement], **training)[0] for placement in placements]
+    kept = worst_kinds(2.0, placements=placements, **training)
+    each = [worst_kinds(2.0, placements=[placement], **training)[0] for placement in placements]
     assert len(kept) == (2 if joint else 3)
-    another = dp_sgd_losses(3.0, placements=[(0, 1, 0, 0)], **training)[0]
-    for further in (None, another):
+    another = worst_kinds(3.0, placements=[(0, 1, 0, 0)], **training)[0]
+    for further in ((), another):
         curves = [
             [
-                (loss.compose(further) if further else loss).get_delta_for_epsilon(epsilon)
-                for epsilon in np.linspace(-2, 5, 60)
+                max(both.delta(epsilon) for both in compose(kind + further, 1e-9, 1 / 64))
+                for epsilon in np.linspace(0, 5, 12)
             ]
-            for loss in [*kept, *each]
+            for kind in [*kept, *each]
         ]
-        assert np.all(np.max(curves[: len(kept)], axis=0) >= np.max(curves, axis=0) - 1e-12)
+        assert np.all(np.max(curves[: len(kept)], axis=0) >= np.max(curves, axis=0) - 1e-9)
+
+
+def dp_accounting_epsilon(
+    sigma: float, rate: float, steps: int, delta: float, grid: float, pessimistic: bool
+) -> float:
+    one = pld.from_gaussian_mechanism(
+        sigma,
+        sampling_prob=rate,
+        value_discretization_interval=grid,
+        use_connect_dots=pessimistic,
+        pessimistic_estimate=pessimistic,
+        log_mass_truncation_bound=-60,
+    )
+    return float(one.self_compose(steps).get_epsilon_for_delta(delta))
+
+
+@pytest.mark.parametrize(
+    ("target", "rate", "steps", "delta", "grid"),
+    [
+        (0.1, 0.001, 10_000, 1e-7, 2e-6),
+        (0.5, 0.001, 20_000, 1e-7, 2e-5),
+        (1.0, 0.01, 10_000, 1e-7, 1e-4),
+        (1.0, 0.2, 150, 1e-5, 1e-4),
+        (8.0, 64 / 324, 2500, 1e-5, 1e-3),
+        (0.25, 0.2, 150, 1e-5, 1e-4),
+        (1.0, 1.0, 1, 1e-5, 1e-3),
+    ],
+)
+def test_calibrated_noise_is_what_dp_accounting_asks(
+    target: float, rate: float, steps: int, delta: float, grid: float
+) -> None:
+    """Enough by their lower bound, and with 0.5 % less noise too little by their upper one."""
+    sigma = calibrate_noise_multiplier(
+        target, sampling_rates=[rate], steps=[steps], placements=[(1,)], delta=delta
+    )
+    assert dp_accounting_epsilon(sigma, rate, steps, delta, grid, pessimistic=False) <= target
+    less = dp_accounting_epsilon(0.995 * sigma, rate, steps, delta, grid, pessimistic=True)
+    assert less > target
+
+
+@pytest.mark.parametrize("delta", [1e-5, 1e-12, 1e-15, 1e-20, 1e-40, 1e-200])
+@pytest.mark.parametrize(("sigma", "steps"), [(30.0, 1000), (3.0, 4), (200.0, 100_000)])
+def test_a_delta_of_any_size_is_right(sigma: float, steps: int, delta: float) -> None:
+    """Balle and Wang's closed form with 250 digits, where plain transforms show their noise."""
+    found = dp_sgd_epsilon(sigma, sampling_rates=[1.0], steps=[steps], placement=(1,), delta=delta)
+
+    def gap(epsilon: float) -> mpmath.mpf:
+        mu, e = mpmath.sqrt(steps) / sigma, mpmath.mpf(epsilon)
+        first, second = mpmath.ncdf(mu / 2 - e / mu), mpmath.ncdf(-mu / 2 - e / mu)
+        return first - mpmath.exp(e) * second - delta
+
+    with mpmath.workdps(250):
+        assert gap(found) <= 0 < gap(0.997 * found)
+
+
+def test_a_delta_too_small_for_doubles_is_refused() -> None:
+    for delta in (1e-260, 5e-324):
+        with pytest.raises(ConfigError, match="less than can be accounted for"):
+            dp_sgd_epsilon(1.0, sampling_rates=[0.2], steps=[5], placement=(1,), delta=delta)
+
+
+@pytest.mark.parametrize(
+    ("rate", "steps", "delta", "most"), [(0.2, 150, 1e-15, 18.65), (0.01, 10**6, 1e-8, 52.0)]
+)
+def test_no_noise_is_asked_for_that_only_rounding_wants(
+    rate: float, steps: int, delta: float, most: float
+) -> None:
+    """Where a plain transform's noise passed δ, hundreds of times the noise were asked for."""
+    sigma = calibrate_noise_multiplier(
+        1.0, sampling_rates=[rate], steps=[steps], placements=[(1,)], delta=delta
+    )
+    assert sigma < most
 
 
 GOOD = {"sampling_rates": [0.2], "steps": [5], "delta": DELTA}

@@ -159,6 +159,28 @@ def test_honest_shares_are_the_whole_noise(quorum: int, colluders: int) -> None:
         assert found.epsilon_outsider == found.epsilon_insiders
 
 
+@pytest.mark.parametrize("left_out", [0, 1, 3])
+def test_shares_that_are_left_out_are_missed_by_everybody(left_out: int) -> None:
+    """Who sees the models sees k - left_out shares; who leaves one out knows no more by that."""
+    found = shares(quorum=8, colluders=3, left_out=left_out)
+    present = 4.0 * math.sqrt((8 - left_out) / 5)
+    assert found.epsilon_outsider == pytest.approx(gaussian(present, found), rel=2e-3)
+    assert found.epsilon_insiders == shares(quorum=8, colluders=3).epsilon_insiders
+    assert (found.epsilon_outsider == found.epsilon_insiders) == (left_out == 3)
+
+
+def test_a_plan_of_shares_counts_one_party_as_known_unless_told() -> None:
+    """With none, each party would see the others' shares alone and be promised all."""
+    default = {name: value for name, value in SHARES.items() if name != "colluders"}
+    assert PrivacyPlan(**default).colluders == 1
+    made = calibrate(
+        2.0, 1e-5, noise="shares", rows=(50,) * 3, rounds=5, l2_clip_norm=1.0,
+        sampling_rates=(0.2,) * 3,
+    )  # fmt: skip
+    assert made.colluders == 1
+    assert made.share_grid_std * made.grid >= made.noise_multiplier / math.sqrt(2)
+
+
 def test_shares_of_two_cost_one_of_them_as_computed_by_hand() -> None:
     """Balle and Wang's formula (arXiv 1805.06530, theorem 8) at σ = 1.5835: 2.59, σ/√2: 3.84."""
     alone = two(noise_multiplier=1.5835 / math.sqrt(2), colluders=1)
@@ -178,11 +200,11 @@ def test_shares_never_cost_less_than_the_continuous_noise_they_hold() -> None:
     big = shares(dimension=10**9, rounds=2500, noise_multiplier=20.0)
     gap = domination_gap(10**9, 2500, 10)
     assert 0 < gap < 1e-18  # never seen, always added
-    assert big.losses(2500, 0.01)[1] == gap
+    assert big.gap(2500) == gap
     # Local and central noise are single shares of a model whose size the plan does not know.
     for noise, steps in (("local", (4,) * 10), ("central", (1,) * 10)):
         single = shares(noise=noise, steps_per_round=steps)
-        assert single.losses(150, 0.01)[1] == domination_gap(2**40, 150 * sum(steps), 1) > 0
+        assert single.gap(150) == domination_gap(2**40, 150 * sum(steps), 1) > 0
     # Of a size that nobody trains, it can be seen: 2η, and a smaller δ.
     plain, endless = two(), two(dimension=10**33)
     eta = domination_gap(10**33, 1, 2)
@@ -228,8 +250,10 @@ def test_a_person_at_two_parties_is_counted_as_such() -> None:
         ({"steps_per_round": (1,) * 11}, "number of steps"),
         ({"noise_multiplier": 0.0}, "multiplier"),
         ({"noise_multiplier": math.inf}, "multiplier"),
-        ({"rounds": 2.5}, "whole numbers"),
-        ({"rows": (50.5,) * 10}, "whole numbers"),
+        ({"left_out": 2}, "leave their share out"),
+        ({"left_out": -1}, "leave their share out"),
+        ({"rounds": 2.5}, "whole"),
+        ({"rows": (50.5,) * 10}, "whole"),
         ({"l2_clip_norm": "much"}, "real"),
         ({"target_epsilon": 1e-3}, "more than"),
     ],
@@ -264,7 +288,11 @@ def test_an_epsilon_comes_with_what_it_means(plan: PrivacyPlan) -> None:
         assert f"δ = {each.delta:g}" in said
         assert f"ε = {at_most(each.epsilon_outsider)}" in said
         assert at_most(each.epsilon_insiders) in said
-    assert f"{at_most(shares().epsilon_outsider)} for who sees the models" in shares().statement()
+    assert (
+        f"{at_most(shares().epsilon_outsider)} for who sees the models while no"
+        in shares().statement()
+    )
+    assert "1 shares are left out" in shares(left_out=1).statement()
     assert "1 of the parties together" in shares().statement()
     assert "Poisson" not in two().statement()  # every row in every step: nothing is amplified
 
@@ -287,6 +315,7 @@ OTHER: dict[str, Any] = {
     "placements": ((1,) * 10,),
     "quorum": 9,
     "colluders": 2,
+    "left_out": 1,
     "dimension": 651,
     "target_epsilon": 50.0,
 }

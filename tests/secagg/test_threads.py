@@ -342,7 +342,7 @@ def test_a_kept_traceback_holds_no_lock_of_a_budget(tmp_path: Path) -> None:
     gc.collect()
     kept = [fails(lambda: budget(2.0))]
     good = path.read_text()
-    for text in ("", "[" * 100_000, good.replace('"version": 1', '"version": 2')):
+    for text in ("", "[" * 100_000, good.replace('"version": 2', '"version": 3')):
         path.write_text(text)
         kept.append(fails(budget))
     path.write_text(good)

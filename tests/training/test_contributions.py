@@ -352,6 +352,20 @@ def generous(found: PrivacyPlan) -> Any:
     return PrivacyBudget(1e3, found.delta, privacy_unit=found.privacy_unit)
 
 
+@pytest.mark.parametrize("certain", [0, 1, 2])
+def test_each_party_samples_at_its_own_rate(certain: int) -> None:
+    """One party takes all its rows, the others next to none; each party's rate is its own."""
+    rates = tuple(1.0 if place == certain else 1e-9 for place in range(3))
+    found = plan(3, noise="local", rows=(9, 9, 9), sampling_rates=rates, l2_clip_norm=100.0)
+    for place in range(3):
+        model, x = nn.Linear(5, 2), torch.ones(9, 5)
+        party = RecordGradients(
+            model, x, torch.zeros(9, dtype=torch.long), found, place, SecretRandomness()
+        )
+        drawn = np.linalg.norm(party.contribute(0).flat)
+        assert (drawn > 0) == (place == certain)
+
+
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_clients_learn_together(adaptive: bool) -> None:
     """Forty clients with a few rows each; fixed seeds. The loss falls by half."""

@@ -1,0 +1,113 @@
+"""Composed losses against exact convolutions: every error is paid for, and none is large."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import mpmath  # type: ignore[import-untyped]
+import numpy as np
+import pytest
+
+from privfed.dp.composition import Composition
+from privfed.dp.envelope import dominating
+from privfed.dp.losses import Loss, step_losses
+
+GRID, TAIL = 1 / 16, 1e-30
+
+
+def convolved(loss: Loss, count: int) -> list[Fraction]:
+    """The masses of the sum, without any rounding: as digits of one long number."""
+    size = len(loss.masses)
+    parts = [Fraction(float(mass)) for mass in loss.masses]
+    scale = max(part.denominator for part in parts)  # powers of two
+    whole = [int(part * scale) for part in parts]
+    digit = (max(whole).bit_length() + size.bit_length()) * count + 8
+    number = sum(value << (digit * place) for place, value in enumerate(whole)) ** count
+    mask = (1 << digit) - 1
+    return [
+        Fraction((number >> (digit * place)) & mask, scale**count)
+        for place in range(count * (size - 1) + 1)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 17])
+@pytest.mark.parametrize(
+    ("sigma", "chances"), [(2.0, (0.8, 0.2)), (6.0, (0.0, 1.0)), (4.0, (0.25, 0.5, 0.25))]
+)
+def test_a_composition_is_the_exact_convolution_or_just_above(
+    sigma: float, chances: tuple[float, ...], count: int
+) -> None:
+    """δ from 1 down to 1e-60, each with its digits."""
+    for loss in step_losses(sigma, chances, GRID, TAIL):
+        whole = Loss(loss.grid, loss.first, loss.masses, 0.0, 0.0)
+        exact, composed = convolved(whole, count), Composition([(whole, count)])
+        with mpmath.workdps(80):
+            sums = [mpmath.mpf(each.numerator) / each.denominator for each in exact]
+            top = (whole.first + len(whole.masses) - 1) * count
+            for share in (0.0, 0.1, 0.3, 0.5, 0.7):
+                place = round(share * top)
+                epsilon = mpmath.mpf(place) * GRID
+                wanted = sum(
+                    mass * -mpmath.expm1(epsilon - (whole.first * count + index) * GRID)
+                    for index, mass in enumerate(sums)
+                    if whole.first * count + index > place
+                )
+                found = composed.delta(place * GRID)
+                assert wanted <= found <= wanted * (1 + mpmath.mpf("1e-7")), (share, wanted)
+
+
+def test_the_transforms_error_is_within_its_bound() -> None:
+    """Far from the tilt's mean, where the error is all there is."""
+    loss = step_losses(6.0, (0.0, 1.0), GRID, TAIL).removed
+    exact = convolved(loss, 17)
+    curve = Composition([(loss, 17)]).curve(0.0)
+    values = (loss.first * 17 + np.arange(len(exact))) * GRID
+    sums = np.array([float(each) for each in exact])
+    bounds = curve.on_grid()
+    for place in range(0, len(bounds), 7):
+        epsilon = curve.lowest + place * GRID
+        above = values > epsilon
+        wanted = float(sums[above] @ -np.expm1(epsilon - values[above]))
+        assert wanted <= bounds[place] <= wanted + 1e-10
+
+
+KINDS = [
+    (((3.0, (0.9, 0.1), 10),),),
+    (((3.0, (0.9, 0.1), 10),), ((3.0, (0.8, 0.2), 5),), ((3.0, (0.0, 1.0), 1),)),
+    (((1.0, (0.9, 0.1), 1),), ((2.0, (0.5, 0.5), 1),)),
+    (((2.0, (0.9, 0.1), 2), (2.0, (0.7, 0.3), 1)), ((2.0, (0.64, 0.32, 0.04), 1),)),
+]
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+def test_a_dominating_loss_is_above_each_kind_and_close_to_the_worst(
+    kinds: tuple[tuple[tuple[float, tuple[float, ...], int], ...], ...],
+) -> None:
+    """Once and composed, on the whole curve; the peak of the kinds alone is the bound once."""
+    found = dominating(kinds, GRID, TAIL)
+    for direction in range(2):
+        for rounds in (1, 8):
+            bound = Composition([(found[direction], rounds)])
+            each = [
+                Composition(
+                    [
+                        (step_losses(sigma, chances, GRID, TAIL)[direction], count * rounds)
+                        for sigma, chances, count in kind
+                    ]
+                )
+                for kind in kinds
+            ]
+            for epsilon in np.linspace(0, 6, 13):
+                worst = max(kind.delta(float(epsilon)) for kind in each)
+                delta = bound.delta(float(epsilon))
+                if rounds == 1 and (epsilon / GRID).is_integer():
+                    assert delta == pytest.approx(worst, rel=1e-4, abs=1e-13)
+                assert delta >= worst * (1 - 1e-4) - 1e-13
+
+
+def test_nothing_is_lost_that_no_step_can_lose() -> None:
+    loss = Loss(GRID, 0, np.array([1.0]), 0.0, 0.0)
+    assert Composition([(loss, 5)]).epsilon(1e-9) == 0
+    certain = Loss(GRID, 0, np.array([1.0]), 1e-3, 0.0)
+    assert Composition([(certain, 5)]).epsilon(1e-3) == math.inf
