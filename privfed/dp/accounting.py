@@ -13,14 +13,17 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
 
-from privfed.dp.composition import Composition
-from privfed.dp.envelope import Part
-from privfed.dp.losses import Floats, loss_grid, step_grid, step_losses
 from privfed.errors import ConfigError
+
+# They bring SciPy, which who only draws noise does not wait for.
+if TYPE_CHECKING:
+    from privfed.dp.composition import Composition
+    from privfed.dp.envelope import Part
+    from privfed.dp.losses import Floats
 
 ACCOUNTANT = "PLD (connect-the-dots, tilted FFT)"
 ADJACENCY = "zero-out of one unit"  # its rows add nothing, their number stays: sizes are public
@@ -105,6 +108,9 @@ def compose(
         delta: The least δ that will be asked for.
         discretisation: As in `dp_sgd_epsilon`.
     """
+    from privfed.dp.composition import Composition
+    from privfed.dp.losses import step_losses
+
     tail = step_tail(delta)
     if discretisation is None:
         discretisation = common_grid(parts, delta)
@@ -125,6 +131,8 @@ def step_tail(delta: float) -> float:
 
 def common_grid(parts: Sequence[Part], delta: float) -> float:
     """Return the grid on which all parts together waste little."""
+    from privfed.dp.losses import loss_grid, step_grid
+
     grids = [step_grid(sigma, chances, step_tail(delta)) for sigma, chances, _ in parts]
     counts = [count for *_, count in parts]
     variance = sum(count * each for count, (each, _) in zip(counts, grids, strict=True))
@@ -243,6 +251,8 @@ def _releases(
 
 def _binomial(rows: int, rate: float) -> Floats:
     """Return the chances of 0 … rows heads; any number of rows, in few microseconds."""
+    from scipy import special
+
     drawn = np.arange(rows + 1)
     ways = special.gammaln(rows + 1) - special.gammaln(drawn + 1) - special.gammaln(drawn[::-1] + 1)
     found: Floats = np.exp(ways + special.xlogy(drawn, rate) + special.xlog1py(rows - drawn, -rate))

@@ -7,16 +7,18 @@ import json
 import math
 import threading
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import msgspec
 
 from privfed.dp.accounting import ADJACENCY
 from privfed.dp.plan import PrivacyPlan
-from privfed.dp.spending import Spent, fits, spent_epsilon
 from privfed.errors import BudgetExceededError, ConfigError, ReplayError
 from privfed.rounding import as_given, at_most
 from psi.storage import Process, Record, json_read
+
+if TYPE_CHECKING:  # it brings SciPy
+    from privfed.dp.spending import Spent
 
 _VERSION: Literal[2] = 2
 _ADJACENCIES = {1: (ADJACENCY, "add or remove one unit"), 2: (ADJACENCY,)}  # one, renamed
@@ -100,7 +102,7 @@ class PrivacyBudget:
     def spent_epsilon(self) -> float:
         """ε at `delta` of all rounds so far, against insiders."""
         with self._one:
-            return spent_epsilon(self._together(), self.delta)
+            return self._epsilon(self._together())
 
     def statement(self) -> str:
         """Return in one line what is spent, with all that an ε needs to mean something."""
@@ -157,7 +159,7 @@ class PrivacyBudget:
         # Of several plans each round leaves less for the others: ask for this round only.
         fitting = self._affordable.get(name)
         if not (self._fits(plan, done + 1) if fitting is None else done < fitting):
-            wanted = spent_epsilon(self._together(plan, done + 1), self.delta)
+            wanted = self._epsilon(self._together(plan, done + 1))
             raise BudgetExceededError(
                 f"round {done + 1} would spend epsilon={at_most(wanted)} of "
                 f"{as_given(self.epsilon)} (delta={as_given(self.delta)}, {self.privacy_unit}): "
@@ -189,7 +191,14 @@ class PrivacyBudget:
         return self._affordable[name]
 
     def _fits(self, plan: PrivacyPlan, rounds: int) -> bool:
+        from privfed.dp.spending import fits
+
         return fits(self._together(plan, rounds), self.epsilon, self.delta)
+
+    def _epsilon(self, spent: list[Spent]) -> float:
+        from privfed.dp.spending import spent_epsilon
+
+        return spent_epsilon(spent, self.delta)
 
     def _together(self, plan: PrivacyPlan | None = None, rounds: int = 0) -> list[Spent]:
         """Return all that is spent, with the rounds of one plan replaced."""

@@ -161,12 +161,12 @@ class Composition:
         first = min(max(least, math.floor(low / self._grid)), most)
         return first, max(first, min(most, math.ceil(high / self._grid) + 2 * longest))
 
-    def curve(self, tilt: float) -> Curve:
+    def curve(self, tilt: float) -> DeltaCurve:
         """Return δ of every ε in the window where that tilt puts the mass."""
         at = self._moments(tilt)
         return self._curve(tilt, at, self._window(tilt, at))
 
-    def _curve(self, tilt: float, at: _Moments, window: tuple[int, int]) -> Curve:
+    def _curve(self, tilt: float, at: _Moments, window: tuple[int, int]) -> DeltaCurve:
         first, last = window
         length = 1 << (last - first).bit_length()
         if length > _LARGEST:
@@ -194,7 +194,7 @@ class Composition:
         sums = fft.irfft(product * np.exp(1j * angle), length) if length > 1 else product
         noise = np.linalg.norm(np.exp(log_bound) * errors) + relative * np.linalg.norm(product)
         sums = np.roll(np.maximum(sums, 0.0), (offset - first) % length)
-        return Curve(
+        return DeltaCurve(
             self._grid,
             first,
             sums,
@@ -214,7 +214,7 @@ def _tilted(loss: Loss, tilt: float) -> tuple[float, Floats]:
     return top, np.exp(np.maximum(exponents - top, -600.0))
 
 
-class Curve:
+class DeltaCurve:
     """δ as a function of ε, bounded from above and tight in one stretch."""
 
     def __init__(

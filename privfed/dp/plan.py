@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from privfed.dp.accounting import (
     ACCOUNTANT,
@@ -23,9 +23,11 @@ from privfed.dp.accounting import (
     worst_placements,
 )
 from privfed.dp.domination import LEAST_SHARE, SMOOTHING, dominating_variance, domination_gap
-from privfed.dp.envelope import Part
 from privfed.errors import ConfigError, PrivacyWarning
 from privfed.rounding import as_given, at_most
+
+if TYPE_CHECKING:  # it brings SciPy
+    from privfed.dp.envelope import Part
 
 Noise = Literal["local", "shares", "central"]
 _EXCESS_VARIANCE = 1e-3  # share of the variance that the proof for discrete shares uses up
