@@ -98,6 +98,7 @@ def add_rows(
     """
     depth, widest = len(biases), widths.max()
     inputs, deltas = np.zeros((depth + 1, widest)), np.zeros((depth, widest))
+    living = np.zeros(widest, np.int64)
     starts, turns = np.zeros(depth + 1, np.int64), np.zeros(depth + 1, np.int64)
     for layer in range(depth):
         size = widths[layer] * widths[layer + 1]
@@ -112,22 +113,30 @@ def add_rows(
             after = starts[layer] + given * width
             for place in range(width):
                 scores[place] = weights[after + place] if biases[layer] else 0.0
-            whole = given - given % 4
+            alive = 0  # what is 0 adds nothing: half of what a ReLU lets through
+            for place in range(given):
+                if inputs[layer, place] != 0.0:
+                    living[alive] = place
+                    alive += 1
+            turn = turns[layer]
+            whole = alive - alive % 4
             for at in range(0, whole, 4):
-                first = turned[turns[layer] + at * width : turns[layer] + (at + 1) * width]
-                second = turned[turns[layer] + (at + 1) * width : turns[layer] + (at + 2) * width]
-                third = turned[turns[layer] + (at + 2) * width : turns[layer] + (at + 3) * width]
-                fourth = turned[turns[layer] + (at + 3) * width : turns[layer] + (at + 4) * width]
-                one, two = inputs[layer, at], inputs[layer, at + 1]
-                three, four = inputs[layer, at + 2], inputs[layer, at + 3]
+                i, j, k, m = living[at], living[at + 1], living[at + 2], living[at + 3]
+                first = turned[turn + i * width : turn + (i + 1) * width]
+                second = turned[turn + j * width : turn + (j + 1) * width]
+                third = turned[turn + k * width : turn + (k + 1) * width]
+                fourth = turned[turn + m * width : turn + (m + 1) * width]
+                one, two = inputs[layer, i], inputs[layer, j]
+                three, four = inputs[layer, k], inputs[layer, m]
                 for place in range(width):
                     scores[place] = (
                         ((scores[place] + one * first[place]) + two * second[place])
                         + three * third[place]
                     ) + four * fourth[place]
-            for at in range(whole, given):
-                column = turned[turns[layer] + at * width : turns[layer] + (at + 1) * width]
-                one = inputs[layer, at]
+            for at in range(whole, alive):
+                i = living[at]
+                column = turned[turn + i * width : turn + (i + 1) * width]
+                one = inputs[layer, i]
                 for place in range(width):
                     scores[place] += one * column[place]
             if relus[layer]:
@@ -143,8 +152,9 @@ def add_rows(
             for out in range(width):
                 line = weights[starts[layer] + out * given : starts[layer] + (out + 1) * given]
                 one = deltas[layer, out]
-                for place in range(given):
-                    passed[place] += one * line[place]
+                if one != 0.0:
+                    for place in range(given):
+                        passed[place] += one * line[place]
             if relus[layer - 1]:
                 for place in range(given):
                     passed[place] = passed[place] if inputs[layer, place] > 0.0 else 0.0
@@ -168,6 +178,8 @@ def add_rows(
             start = starts[layer]
             for out in range(width):
                 scaled = deltas[layer, out] * factor
+                if scaled == 0.0:
+                    continue
                 line = total[start + out * given : start + (out + 1) * given]
                 for place in range(given):
                     line[place] += (scaled * inputs[layer, place] + _TO_WHOLE) - _TO_WHOLE
