@@ -66,7 +66,9 @@ assert shown.stdout.decode().strip() == privfed.__version__
 with tempfile.TemporaryDirectory() as folder:
     ring = Path(folder) / "ring"
     subprocess.run(
-        [commands / "privfed", "keys", "identity", ring], check=True, capture_output=True
+        [commands / "privfed", "keys", "identity", ring, "--unlocked"],
+        check=True,
+        capture_output=True,
     )
     assert secagg.Keyring(ring).certificate == (ring / "tls.crt").read_bytes()
     left, right = Path(folder) / "left.csv", Path(folder) / "right.csv"
