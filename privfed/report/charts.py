@@ -233,7 +233,7 @@ def epsilon_chart(
     epsilons = [e for s in spends for e in (s.epsilon, s.epsilon_single_row) if e is not None]
     low, high = min(epsilons) / 1.3, max(epsilons) * 1.4
     # The levels' words are to the left of every dot: no line crosses them.
-    axes.set_xlim(low / (high / low) ** 0.75, high)
+    axes.set_xlim(_left_of(low, high, 0.75), high)
     axes.set_ylim(*limits)
     _levels(axes, references, palette)
     _accuracy_against_epsilon(axes, palette, low, high, "ε spent")
@@ -276,7 +276,7 @@ def trade_chart(
                 axes.plot([at] * 2, interval, color=colour, lw=1.2)
     epsilons = [epsilon for trade in trades for epsilon in trade.epsilons]
     low, high = min(epsilons) / 1.3, max(epsilons) * 1.3
-    axes.set_xlim(low / (high / low) ** 0.55, high)
+    axes.set_xlim(_left_of(low, high, 0.55), high)
     # Student's t on two seeds may reach past 0 and 1, where no accuracy is.
     bounds = [b for trade in trades for pair in trade.intervals for b in pair or ()]
     shown = [*bounds, *(a for trade in trades for a in trade.accuracies)]
@@ -285,6 +285,11 @@ def trade_chart(
     _levels(axes, references, palette)
     _accuracy_against_epsilon(axes, palette, low, high, "ε asked")
     return figure
+
+
+def _left_of(low: float, high: float, share: float) -> float:
+    """Return where a logarithmic axis begins so that words have a share of it before `low`."""
+    return max(low / (high / low) ** share, min(low, 1e-300))  # above 0 for any low
 
 
 def _levels(axes: Axes, references: Sequence[tuple[str, float, str]], palette: Palette) -> None:

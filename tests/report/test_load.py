@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -275,6 +275,9 @@ JSON = st.recursive(
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(LEAVES), JSON)
+@example(("runs", 3, "privacy", "epsilon"), 1.7232228890386578e-283)
+@example(("runs", 3, "privacy", "epsilon"), 5e-324)
+@example(("runs", 3, "privacy", "epsilon"), 1.7e308)
 def test_any_changed_leaf_is_refused_or_can_be_drawn(path: tuple[Any, ...], value: Any) -> None:
     changed = json.loads(TINY)
     parent = changed
