@@ -289,7 +289,8 @@ def trade_chart(
 
 def _left_of(low: float, high: float, share: float) -> float:
     """Return where a logarithmic axis begins so that words have a share of it before `low`."""
-    return max(low / (high / low) ** share, min(low, 1e-300))  # above 0 for any low
+    before = low / math.pow(high / low, share)
+    return max(before, min(low, 1e-300))  # above 0 for any low
 
 
 def _levels(axes: Axes, references: Sequence[tuple[str, float, str]], palette: Palette) -> None:
