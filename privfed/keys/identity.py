@@ -149,13 +149,6 @@ class Identity:
             raise ConfigError(f"an identity derives 1 to {_MOST_DERIVED} bytes at a time")
         return derive(self._sign.private_bytes_raw(), _DERIVE_DOMAIN + purpose, length)
 
-    def agree(self, other: PublicIdentity) -> bytes:
-        """Return the 32-byte X25519 secret shared with `other`; derive keys from it, never use it.
-
-        It is never zero: a public identity's mask key has no low order.
-        """
-        return self._mask.exchange(other.mask_public)
-
     def unseal(self, suite: Suite, sealed: bytes, info: bytes) -> bytes:
         """Return what was sealed to this party's mask key by HPKE.
 

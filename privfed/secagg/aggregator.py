@@ -173,13 +173,17 @@ class Aggregator:
         sums = self._waiting[group]
         if sums.senders(len(self._parts)) != set(group):
             return
-        for part in self._parts.all:
-            new, known = sums[part.index], self._whole.get(part.index)
-            if known is None:
-                self._whole[part.index] = new
-                continue
-            known.accumulator = known.accumulator.plus_sum(new.accumulator)
-            known.entries.update(new.entries)
+        if self._whole:
+            # All parts before any: a scheme that may refuse one leaves the sums as they were.
+            added = {
+                index: each.accumulator.plus_sum(sums[index].accumulator)
+                for index, each in self._whole.items()
+            }
+            for index, each in self._whole.items():
+                each.accumulator = added[index]
+                each.entries.update(sums[index].entries)
+        else:
+            self._whole.update(sums)
         del self._waiting[group]
 
     def _accumulator(self, message: PartMessage) -> Accumulator:

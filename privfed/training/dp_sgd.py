@@ -90,6 +90,7 @@ class DPSGDTrainer:
             self._labels,
             self._plan.l2_clip_norm,
             row_losses=self._row_losses,
+            expected_rows=self._plan.sampling_rates[self._party] * len(self._features),
         )
         self._budget.spend_round(self._plan)
         vector = one_vector(clipper.parameters)

@@ -27,10 +27,10 @@ from privfed.errors import PrivacyWarning
 from privfed.training.row_grid import Array, RowGrid
 
 _CHUNK_VALUES = 1 << 20  # of rows' own gradients at once
-_LOG2_E = 1.4426950408889634
-_LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # Cody, Waite 1980: k·high exact
-_LOWEST = -700.0  # e^-700 is as good as zero beside 1
-_TO_WHOLE = 6755399441055744.0  # 1.5·2^52: adding it rounds to a whole number
+LOG2_E = 1.4426950408889634
+LN2_HIGH, LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10  # Cody, Waite 1980: k·high exact
+LOWEST = -700.0  # e^-700 is as good as zero beside 1
+TO_WHOLE = 6755399441055744.0  # 1.5·2^52: adding it rounds to a whole number
 TAYLOR = np.array([1 / np.prod(np.arange(1, n + 1, dtype=float)) for n in range(13, -1, -1)])
 POWERS = 2.0 ** -np.arange(1024, dtype=float)
 CHECKED_ROWS = 7
@@ -211,9 +211,9 @@ def exponential(values: Array) -> Array:
     Cody, Waite, "Software Manual for the Elementary Functions", 1980: x = k·ln 2 + r with |r| at
     most ln 2 / 2, and a Taylor polynomial of degree 13, whose remainder is below 2^-56.
     """
-    clipped = np.maximum(values, _LOWEST)
-    whole = (clipped * _LOG2_E + _TO_WHOLE) - _TO_WHOLE
-    rest = (clipped - whole * _LN2_HIGH) - whole * _LN2_LOW
+    clipped = np.maximum(values, LOWEST)
+    whole = (clipped * LOG2_E + TO_WHOLE) - TO_WHOLE
+    rest = (clipped - whole * LN2_HIGH) - whole * LN2_LOW
     power = np.full_like(rest, TAYLOR[0])
     for coefficient in TAYLOR[1:]:
         power = power * rest + coefficient

@@ -11,20 +11,27 @@ import math
 import numpy as np
 from numba import types
 
-from privfed.training.exact_stack import POWERS, TAYLOR
+from privfed.training.exact_stack import (
+    LN2_HIGH,
+    LN2_LOW,
+    LOG2_E,
+    LOWEST,
+    POWERS,
+    TAYLOR,
+    TO_WHOLE,
+)
+from privfed.training.row_grid import SLACK
 from psi.compiled.compiling import array, compiled
 
 _FLOATS, _FLAGS = array("float64", 1), array("boolean", 1)
-_TO_WHOLE = 6755399441055744.0
-_SLACK = 1e-6
 
 
 @compiled(types.float64, result=types.float64)
 def exponential(value: float) -> float:
     """Return e^x for x at most 0."""
-    clipped = -700.0 if value < -700.0 else value
-    whole = (clipped * 1.4426950408889634 + _TO_WHOLE) - _TO_WHOLE
-    rest = (clipped - whole * 0.6931471803691238) - whole * 1.9082149292705877e-10
+    clipped = LOWEST if value < LOWEST else value
+    whole = (clipped * LOG2_E + TO_WHOLE) - TO_WHOLE
+    rest = (clipped - whole * LN2_HIGH) - whole * LN2_LOW
     power: float = TAYLOR[0]
     for place in range(1, len(TAYLOR)):
         power = power * rest + TAYLOR[place]
@@ -172,7 +179,7 @@ def add_rows(
         norm = math.sqrt(squared)
         if not math.isfinite(norm):
             continue  # it adds exactly nothing
-        factor = min(1.0, limit / (norm + _SLACK)) / spacing
+        factor = min(1.0, limit / (norm + SLACK)) / spacing
         for layer in range(depth):
             given, width = widths[layer], widths[layer + 1]
             start = starts[layer]
@@ -182,6 +189,6 @@ def add_rows(
                     continue
                 line = total[start + out * given : start + (out + 1) * given]
                 for place in range(given):
-                    line[place] += (scaled * inputs[layer, place] + _TO_WHOLE) - _TO_WHOLE
+                    line[place] += (scaled * inputs[layer, place] + TO_WHOLE) - TO_WHOLE
                 if biases[layer]:
-                    total[start + given * width + out] += (scaled + _TO_WHOLE) - _TO_WHOLE
+                    total[start + given * width + out] += (scaled + TO_WHOLE) - TO_WHOLE

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 _UNIT_ROUNDOFF = 2.0**-53
-_SLACK = 1e-6  # Opacus clips by C/(norm + 1e-6), and so do we
+SLACK = 1e-6  # Opacus clips by C/(norm + 1e-6), and so do we
 
 
 class RowGrid:
@@ -46,7 +46,7 @@ class RowGrid:
             squared_norms: Those of the rows' gradients.
         """
         norms = np.sqrt(squared_norms)
-        factors: Array = np.minimum(1.0, self.limit / (norms + _SLACK)) / self.spacing
+        factors: Array = np.minimum(1.0, self.limit / (norms + SLACK)) / self.spacing
         return np.where(np.isfinite(norms), factors, 0.0)
 
 

@@ -10,13 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from privfed.training import GradientClipper
+from privfed.errors import ConfigError, PrivacyWarning
+from privfed.training import GradientClipper, exact_stack, exact_stack_compiled, row_tiles
 from tests.places import ROOT
 from tests.waiting import LONG_SECONDS
 
@@ -195,3 +197,41 @@ def test_no_kernel_of_the_machine_changes_the_closed_form() -> None:
         said.add(done.stdout)
     assert len(said) == 1
     assert said.pop().endswith(" []\n")
+
+
+def test_compiled_code_that_rounds_otherwise_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted last bit in the kernel: the definition is taken, and said."""
+    add = exact_stack_compiled.add_rows
+
+    def fused(*arguments: Any) -> None:
+        add(*arguments)
+        arguments[-1][0] += 1.0
+
+    model = stack((4, 3, 2))
+    x, y = on_the_kink(model, 9)
+    wanted = clipped(model, x, y).clipped_sum(np.ones(9, bool)).flat
+    exact_stack._checked.cache_clear()  # noqa: SLF001  (another kernel, planted)
+    try:
+        monkeypatch.setattr(exact_stack_compiled, "add_rows", fused)
+        with pytest.warns(PrivacyWarning, match="compiled code rounds differently"):
+            clipper = clipped(model, x, y)
+    finally:
+        exact_stack._checked.cache_clear()  # noqa: SLF001  (as above)
+    assert np.array_equal(clipper.clipped_sum(np.ones(9, bool)).flat, wanted)
+
+
+def test_a_kernel_that_rounds_by_what_is_beside_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A planted last bit that other rows choose."""
+    honest = row_tiles.TileGradients._gradients  # noqa: SLF001  (another kernel, planted)
+
+    def beside(self: Any, features: Tensor, labels: Tensor, at: np.ndarray) -> list[np.ndarray]:
+        found = honest(self, features, labels, at)
+        if float(features.sum()) > 0:
+            found[0] = np.nextafter(found[0], np.inf)
+        return found
+
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2))
+    x, y = on_the_kink(model, 9)
+    monkeypatch.setattr(row_tiles.TileGradients, "_gradients", beside)
+    with pytest.raises(ConfigError, match="round a row of this model by what other rows hold"):
+        GradientClipper(model, x, y, CLIP)
