@@ -50,7 +50,7 @@ _FARTHEST = 2.0**50  # centres up to here split exactly into integer and fractio
 _DIGITS = 63  # of a uniform in the first word; the word's last bit is the sign
 _SLACK = 2.0**-42  # over all rounding errors (see `privfed.dp.proposals.exponential`)
 
-_PIECE = 2**16  # draws at once, which a cache holds
+_PIECE = 2**15  # draws at once, which a cache holds
 _FAST_FROM = (
     2**12
 )  # draws; below, loading compiled code, once in a process, costs more than it saves
@@ -86,7 +86,8 @@ def discrete_gaussian(
             f"units, not {sigma:g}: make the grid {'coarser' if sigma > 4 else 'finer'}"
         )
     given = np.asarray(centres, dtype=np.float64)
-    if not np.all(np.abs(given) <= _FARTHEST):  # false for NaN too
+    # False for NaN, too.
+    if given.size and not (given.min() >= -_FARTHEST and given.max() <= _FARTHEST):
         raise ConfigError(
             "a centre is NaN, infinite or beyond 2^50 grid units: check the values before the "
             "noise, or make the grid coarser"
@@ -98,7 +99,7 @@ def discrete_gaussian(
         whole = np.rint(centre[piece])
         fraction = centre[piece] - whole  # exact: both are multiples of one power of two
         _draw(fraction, sigma, randomness, lanes, drawn[piece])
-        drawn[piece] += whole.astype(np.int64)
+        np.add(drawn[piece], whole, out=drawn[piece], casting="unsafe")  # below 2^53: exact
     return drawn.reshape(given.shape)
 
 
@@ -149,19 +150,35 @@ def _draw(
     """Write one integer around each fraction in [−1/2, 1/2] into `out`."""
     pending = np.arange(fraction.size)
     while pending.size:
-        first, second = randomness.words(2 * pending.size).reshape(2, -1)
-        magnitude, undecided = lanes.propose(first, sigma, _DIGITS, _SLACK)
-        for i in undecided:
-            magnitude[i] = _decide(first[i], randomness, lambda e: math.floor(Fraction(sigma) * e))
-        around = fraction if pending.size == fraction.size else fraction[pending]
-        accepted, undecided = lanes.judge(second, first, magnitude, around, sigma, _DIGITS, _SLACK)
-        for i in undecided:
-            positive = bool(first[i] & np.uint64(1))
-            toward = around[i] if positive else -around[i]
-            values = (Fraction(float(x)) for x in (magnitude[i], toward, sigma))
-            above = functools.partial(operator.lt, proposals.exponent(*values))
-            accepted[i] = _decide(second[i], randomness, above) and (positive or magnitude[i] > 0)
-        pending = lanes.settle(pending, accepted, first, magnitude, out)
+        words = randomness.words(2 * pending.size)
+        left = lanes.attempt(words, sigma, _DIGITS, _SLACK, pending, fraction, out)
+        if left is None:  # a draw that float64 does not decide
+            left = _attempt(words, sigma, randomness, pending, fraction, out)
+        pending = left
+
+
+def _attempt(
+    words: NDArray[np.uint64],
+    sigma: float,
+    randomness: WordSource,
+    pending: NDArray[np.intp],
+    fraction: NDArray[np.float64],
+    out: NDArray[np.int64],
+) -> NDArray[np.intp]:
+    """Do what the lanes' attempt does, and decide exactly what float64 leaves open."""
+    first, second = words.reshape(2, -1)
+    magnitude, undecided = proposals.propose(first, sigma, _DIGITS, _SLACK)
+    for i in undecided:
+        magnitude[i] = _decide(first[i], randomness, lambda e: math.floor(Fraction(sigma) * e))
+    around = fraction[pending]
+    accepted, undecided = proposals.judge(second, first, magnitude, around, sigma, _DIGITS, _SLACK)
+    for i in undecided:
+        positive = bool(first[i] & np.uint64(1))
+        toward = around[i] if positive else -around[i]
+        values = (Fraction(float(x)) for x in (magnitude[i], toward, sigma))
+        above = functools.partial(operator.lt, proposals.exponent(*values))
+        accepted[i] = _decide(second[i], randomness, above) and (positive or magnitude[i] > 0)
+    return proposals.settle(pending, accepted, first, magnitude, out)
 
 
 def _decide(word: np.uint64, randomness: WordSource, decision: Callable[[Fraction], int]) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ATANH", "LN2", "exponent", "exponential", "judge", "propose", "settle"]
+__all__ = ["ATANH", "LN2", "attempt", "exponent", "exponential", "judge", "propose", "settle"]
 
 LN2 = 0.6931471805599453
 ATANH = tuple(1 / (2 * k + 1) for k in range(10))  # atanh(z)/z as a polynomial in z²
@@ -21,6 +21,41 @@ ATANH = tuple(1 / (2 * k + 1) for k in range(10))  # atanh(z)/z as a polynomial 
 Words = NDArray[np.uint64]
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
+
+
+def attempt(
+    words: Words,
+    sigma: float,
+    digits: int,
+    slack: float,
+    pending: Places,
+    fraction: Floats,
+    out: NDArray[np.int64],
+) -> Places | None:
+    """Propose and judge once for each pending place.
+
+    Args:
+        words: Two a place: of all first decisions, then of all second ones.
+        sigma: The standard deviation.
+        digits: How many digits of a uniform a word has.
+        slack: Over all rounding errors.
+        pending: Places that have no draw yet.
+        fraction: What lies around, at every place.
+        out: Draws; what is accepted is written.
+
+    Returns:
+        What is still pending; None, with nothing that counts written, where float64 does not decide
+        a draw.
+    """
+    first, second = words.reshape(2, -1)
+    magnitude, undecided = propose(first, sigma, digits, slack)
+    if len(undecided):
+        return None
+    around = fraction[pending]
+    accepted, undecided = judge(second, first, magnitude, around, sigma, digits, slack)
+    if len(undecided):
+        return None
+    return settle(pending, accepted, first, magnitude, out)
 
 
 def propose(words: Words, sigma: float, digits: int, slack: float) -> tuple[Floats, Places]:

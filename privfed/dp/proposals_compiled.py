@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from privfed.dp.proposals import ATANH, LN2
 from psi.compiled.compiling import array, compiled
 
-__all__ = ["judge", "propose", "settle"]
+__all__ = ["attempt", "judge", "propose"]
 
 _WORDS, _FLOATS = array("uint64", 1), array("float64", 1)
 _OUT = array("float64", 1, write=True)
 _FLAGS, _FLAGS_OUT = array("bool_", 1), array("bool_", 1, write=True)
 _PLACES, _PLACES_OUT = array("int64", 1), array("int64", 1, write=True)
 
+_BLOCK = 2**11  # draws at once, whose numbers the first cache holds
 _ROOT_HALF = math.sqrt(0.5)
 _FRACTION, _BELOW_ONE = 2**52 - 1, 1022 << 52  # of a float64's bits: digits; exponent of [½, 1)
 _A0, _A1, _A2, _A3, _A4, _A5, _A6, _A7, _A8, _A9 = ATANH
@@ -98,16 +99,59 @@ def _judge(
 
 
 @compiled(
-    *(_PLACES, _FLAGS, _WORDS, _FLOATS, array("int64", 1, write=True), _PLACES_OUT), result=int64
+    *(_WORDS, float64, int64, float64, _PLACES, _FLOATS, array("int64", 1, write=True)),
+    _PLACES_OUT,
+    result=int64,
+    error_model="numpy",
 )
-def _settle(pending: Any, accepted: Any, signs: Any, magnitude: Any, offset: Any, left: Any) -> Any:
-    count = 0
-    for i in range(len(pending)):
-        whole = np.int64(magnitude[i])
-        offset[pending[i]] = whole if signs[i] & np.uint64(1) else -whole  # the last one stays
-        left[count] = pending[i]
-        count += not accepted[i]
-    return count
+def _attempt(
+    words: Any,
+    sigma: Any,
+    digits: Any,
+    slack: Any,
+    pending: Any,
+    fraction: Any,
+    out: Any,
+    left: Any,
+) -> Any:
+    count, still = len(pending), 0
+    magnitude, around = np.empty(_BLOCK), np.empty(_BLOCK)
+    accepted, undecided = np.empty(_BLOCK, np.bool_), np.empty(_BLOCK, np.bool_)
+    for start in range(0, count, _BLOCK):
+        size = min(_BLOCK, count - start)
+        first = words[start : start + size]
+        second = words[count + start : count + start + size]
+        proposed, places = magnitude[:size], pending[start : start + size]
+        if _propose(first, sigma, digits, slack, proposed, undecided[:size]):
+            return -1
+        for i in range(size):
+            around[i] = fraction[places[i]]
+        if _judge(
+            *(second, first, proposed, around[:size], sigma, digits, slack),
+            *(accepted[:size], undecided[:size]),
+        ):
+            return -1
+        for i in range(size):
+            whole = np.int64(proposed[i])
+            out[places[i]] = whole if first[i] & np.uint64(1) else -whole  # the last one stays
+            left[still] = places[i]
+            still += not accepted[i]
+    return still
+
+
+def attempt(
+    words: NDArray[np.uint64],
+    sigma: float,
+    digits: int,
+    slack: float,
+    pending: NDArray[np.intp],
+    fraction: NDArray[np.float64],
+    out: NDArray[np.int64],
+) -> NDArray[np.intp] | None:
+    """Do what `privfed.dp.proposals.attempt` does."""
+    left = np.empty_like(pending)
+    count = _attempt(words, sigma, digits, slack, pending, fraction, out, left)
+    return None if count < 0 else left[:count]
 
 
 def propose(
@@ -132,18 +176,6 @@ def judge(
     accepted, undecided = np.empty((2, len(words)), np.bool_)
     count = _judge(words, signs, magnitude, fraction, sigma, digits, slack, accepted, undecided)
     return accepted, _places(undecided, count)
-
-
-def settle(
-    pending: NDArray[np.intp],
-    accepted: NDArray[np.bool_],
-    signs: NDArray[np.uint64],
-    magnitude: NDArray[np.float64],
-    offset: NDArray[np.int64],
-) -> NDArray[np.intp]:
-    """Do what `privfed.dp.proposals.settle` does."""
-    left = np.empty_like(pending)
-    return left[: _settle(pending, accepted, signs, magnitude, offset, left)]
 
 
 def _places(undecided: NDArray[np.bool_], count: int) -> NDArray[np.intp]:

@@ -22,7 +22,7 @@ from privfed.errors import ConfigError, ReplayError
 from psi.storage import Process
 
 _WORDS_A_KEY = 2**34  # half of what ChaCha20's block counter allows
-_ZEROS = memoryview(bytes(2**16))  # encrypted zeros are the stream
+_ZEROS = memoryview(bytes(2**20))  # encrypted zeros are the stream
 _GRID_BITS = 10  # the grid of released values is at most σ/1024
 
 
@@ -80,7 +80,7 @@ class _KeyStream:
         # Rounded up. The divisions are exact, as the step is a power of two.
         deviation = math.hypot(standard_deviation / step, SMOOTHING) * (1 + 2.0**-48)
         drawn = discrete_gaussian(np.asarray(values) / step, deviation, self)
-        return drawn.astype(np.float64) * np.float64(step)
+        return np.multiply(drawn, step, dtype=np.float64)
 
     def coins(self, probability: float, count: int) -> NDArray[np.bool_]:
         threshold = int(probability * 2.0**64)

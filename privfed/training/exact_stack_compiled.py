@@ -7,9 +7,11 @@ by one; loops over outputs become vector instructions, whose elements do not kno
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import types
+from numba.extending import register_jitable
 
 from privfed.training.exact_stack import (
     LN2_HIGH,
@@ -63,6 +65,39 @@ def score_gradient(scores: np.ndarray, label: int, delta: np.ndarray) -> None:
         small = exponential(-abs(score))
         share = delta[place] / total - (1.0 if place == label else 0.0)
         delta[place] = share * ((small if score > 0 else 1.0) * (1.0 / (1.0 + small)))
+
+
+@register_jitable(inline="always")
+def _nonzero(values: Any, places: Any) -> Any:
+    """Write where values are not 0, and return how many; without a branch to mispredict."""
+    count = 0
+    for place in range(len(values)):
+        places[count] = place
+        count += values[place] != 0.0
+    return count
+
+
+@register_jitable(inline="always")
+def _add_lines(target: Any, lines: Any, start: Any, factors: Any, places: Any) -> Any:
+    """Add each line times its factor, one line after another; what is 0 adds nothing."""
+    size, count = len(target), _nonzero(factors, places)
+    whole = count - count % 4
+    for at in range(0, whole, 4):
+        i, j, k, m = places[at], places[at + 1], places[at + 2], places[at + 3]
+        first = lines[start + i * size : start + (i + 1) * size]
+        second = lines[start + j * size : start + (j + 1) * size]
+        third = lines[start + k * size : start + (k + 1) * size]
+        fourth = lines[start + m * size : start + (m + 1) * size]
+        one, two, three, four = factors[i], factors[j], factors[k], factors[m]
+        for place in range(size):
+            target[place] = (
+                ((target[place] + one * first[place]) + two * second[place]) + three * third[place]
+            ) + four * fourth[place]
+    for at in range(whole, count):
+        line = lines[start + places[at] * size : start + (places[at] + 1) * size]
+        factor = factors[places[at]]
+        for place in range(size):
+            target[place] += factor * line[place]
 
 
 @compiled(
@@ -120,32 +155,7 @@ def add_rows(
             after = starts[layer] + given * width
             for place in range(width):
                 scores[place] = weights[after + place] if biases[layer] else 0.0
-            alive = 0  # what is 0 adds nothing: half of what a ReLU lets through
-            for place in range(given):
-                if inputs[layer, place] != 0.0:
-                    living[alive] = place
-                    alive += 1
-            turn = turns[layer]
-            whole = alive - alive % 4
-            for at in range(0, whole, 4):
-                i, j, k, m = living[at], living[at + 1], living[at + 2], living[at + 3]
-                first = turned[turn + i * width : turn + (i + 1) * width]
-                second = turned[turn + j * width : turn + (j + 1) * width]
-                third = turned[turn + k * width : turn + (k + 1) * width]
-                fourth = turned[turn + m * width : turn + (m + 1) * width]
-                one, two = inputs[layer, i], inputs[layer, j]
-                three, four = inputs[layer, k], inputs[layer, m]
-                for place in range(width):
-                    scores[place] = (
-                        ((scores[place] + one * first[place]) + two * second[place])
-                        + three * third[place]
-                    ) + four * fourth[place]
-            for at in range(whole, alive):
-                i = living[at]
-                column = turned[turn + i * width : turn + (i + 1) * width]
-                one = inputs[layer, i]
-                for place in range(width):
-                    scores[place] += one * column[place]
+            _add_lines(scores, turned, turns[layer], inputs[layer, :given], living)
             if relus[layer]:
                 for place in range(width):
                     scores[place] = 0.0 if scores[place] <= 0.0 else scores[place]
@@ -156,12 +166,7 @@ def add_rows(
             passed = deltas[layer - 1, :given]
             for place in range(given):
                 passed[place] = 0.0
-            for out in range(width):
-                line = weights[starts[layer] + out * given : starts[layer] + (out + 1) * given]
-                one = deltas[layer, out]
-                if one != 0.0:
-                    for place in range(given):
-                        passed[place] += one * line[place]
+            _add_lines(passed, weights, starts[layer], deltas[layer, :width], living)
             if relus[layer - 1]:
                 for place in range(given):
                     passed[place] = passed[place] if inputs[layer, place] > 0.0 else 0.0
@@ -183,10 +188,9 @@ def add_rows(
         for layer in range(depth):
             given, width = widths[layer], widths[layer + 1]
             start = starts[layer]
-            for out in range(width):
+            for at in range(_nonzero(deltas[layer, :width], living)):
+                out = living[at]
                 scaled = deltas[layer, out] * factor
-                if scaled == 0.0:
-                    continue
                 line = total[start + out * given : start + (out + 1) * given]
                 for place in range(given):
                     line[place] += (scaled * inputs[layer, place] + TO_WHOLE) - TO_WHOLE
