@@ -129,14 +129,14 @@ def step_tail(delta: float) -> float:
     return delta * _TAIL
 
 
-def common_grid(parts: Sequence[Part], delta: float) -> float:
-    """Return the grid on which all parts together waste little."""
+def common_grid(parts: Sequence[Part], delta: float, cells: int | None = None) -> float:
+    """Return the grid on which all parts together waste little; `cells` as in `loss_grid`."""
     from privfed.dp.losses import loss_grid, step_grid
 
     grids = [step_grid(sigma, chances, step_tail(delta)) for sigma, chances, _ in parts]
     counts = [count for *_, count in parts]
     variance = sum(count * each for count, (each, _) in zip(counts, grids, strict=True))
-    return loss_grid(variance, sum(counts), max(finest for _, finest in grids))
+    return loss_grid(variance, sum(counts), max(finest for _, finest in grids), cells)
 
 
 def calibrate_noise_multiplier(

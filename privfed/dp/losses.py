@@ -26,9 +26,10 @@ Floats = NDArray[np.float64]
 
 _UNIT = 2.0**-53
 _NODES, _WEIGHTS = special.roots_legendre(6)  # on cells so narrow that this is exact in doubles
-_NEWTON = 6
+_NEWTON, _NEAR = 6, 1e-8
 _FINEST = 2**15  # losses on a grid: more cost time and save next to nothing
 _MANY = 2**16  # steps from which on finer cells would cost a second
+COARSE, FINE = 8, 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,14 +83,20 @@ def step_grid(
     return variance, float(high - low) / _FINEST
 
 
-def loss_grid(variance: float, steps: int, finest: float) -> float:
+def loss_grid(variance: float, steps: int, finest: float, cells: int | None = None) -> float:
     """Return the grid for so many steps, whose losses have that variance together.
 
     A cell of a k-th of a step's deviation adds at most 1/(4k²) to the variance: the noise that a
     target needs grows by at most 1 part in 512 of 8, 8192 of 32. It is a power of two, so that
     steps that are alike have one grid.
+
+    Args:
+        variance: Of all steps together.
+        steps: How many there are.
+        finest: The grid's least value.
+        cells: The k above, `COARSE` or `FINE`; None: the finer one unless steps are many.
     """
-    cells = 8 if steps > _MANY else 32
+    cells = cells or (COARSE if steps > _MANY else FINE)
     return 2.0 ** math.floor(math.log2(max(math.sqrt(variance / steps) / cells, finest)))
 
 
@@ -177,7 +184,10 @@ class _Pair:
         right = np.clip(np.searchsorted(self.loss(self.edges), losses), 1, len(self.edges) - 1)
         low, x = self.edges[right - 1], self.edges[right]
         for _ in range(_NEWTON):
-            x = np.clip(x - (self.loss(x) - losses) / self._slope(x), low, self.edges[right])
+            nearer = np.clip(x - (self.loss(x) - losses) / self._slope(x), low, self.edges[right])
+            moved, x = float(np.abs(nearer - x).max(initial=0.0)), nearer
+            if moved <= _NEAR * self._sigma:  # the next would move it by about the square
+                break
         return x
 
     def nodes(self, edges: Floats) -> tuple[Floats, Floats, Floats, Floats]:

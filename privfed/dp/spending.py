@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from privfed.dp.accounting import common_grid, compose, step_tail
 from privfed.dp.composition import Composition
 from privfed.dp.envelope import Part, dominating
-from privfed.dp.losses import Losses, step_losses
+from privfed.dp.losses import COARSE, FINE, Losses, step_losses
 from privfed.dp.plan import PrivacyPlan
 
 Spent = tuple[PrivacyPlan, int]
@@ -73,7 +73,9 @@ def _bounds(spent: Sequence[Spent], delta: float) -> tuple[Composition, Composit
         for kind, (_, rounds) in zip(likely, spent, strict=True)
         for sigma, chances, count in kind
     ]
-    grid, tail = common_grid(everything, delta), step_tail(delta)
+    # One distribution for several kinds is looser than a coarse grid makes it.
+    cells = FINE if all(len(plan.round_kinds) == 1 for plan, _ in spent) else COARSE
+    grid, tail = common_grid(everything, delta, cells), step_tail(delta)
     parts: list[tuple[Losses, int]] = []
     for plan, rounds in spent:
         if len(plan.round_kinds) > 1:
