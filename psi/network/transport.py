@@ -12,19 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from psi.errors import (
-    ConfigError,
     DeadlineError,
     DecodeError,
     ProtocolError,
     TransportError,
     VersionError,
 )
-from psi.network.certificates import TLS_NAME, TLSIdentity, fingerprint, one_certificate
+from psi.network.certificates import TLSIdentity
 from psi.network.links import CHUNK_BYTES, AbandonedError, Link
 from psi.network.terms import Terms
+from psi.network.tls import bind, caller_of, options, secure_channel
 
 __all__ = ["Guests", "dialled", "listening"]
 
@@ -34,17 +33,6 @@ _TRY_SECONDS = 5
 _DOOR_SECONDS = 2  # for which a caller waits who comes before this side has its terms
 _FLUSH_SECONDS = 5
 _MOST_TOLD = 8  # reasons for turning away that are told: a peer must not fill the screen
-_OPTIONS = [
-    ("grpc.max_receive_message_length", 2 * CHUNK_BYTES),
-    # So that a peer whose machine vanished is noticed.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.so_reuseport", 0),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-]
 
 
 @contextlib.contextmanager
@@ -69,16 +57,8 @@ def listening(
     """
     # A thread for each session, and one to answer other callers.
     pool = ThreadPoolExecutor(len(certificates) + 1)
-    server = grpc.server(pool, (guests.handlers(),), options=_OPTIONS)
-    credentials = grpc.ssl_server_credentials(
-        [(identity.key, identity.certificate)], b"".join(certificates), require_client_auth=True
-    )
-    try:
-        port = server.add_secure_port(address, credentials)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"cannot listen on {address}: choose a free HOST:PORT of this machine"
-        ) from error
+    server = grpc.server(pool, (guests.handlers(),), options=options(2 * CHUNK_BYTES))
+    port = bind(server, address, identity, certificates)
     server.start()
     try:
         if on_listening is not None:
@@ -114,12 +94,7 @@ def dialled(
         ProtocolError: It does not agree to the terms.
         ConfigError: This is not exactly one certificate.
     """
-    trusted = one_certificate(peer_certificate, "the other side's file")
-    # Written anew: TLS would also read and trust kinds of PEM that no fingerprint shows.
-    pem = trusted.public_bytes(Encoding.PEM)
-    credentials = grpc.ssl_channel_credentials(pem, identity.key, identity.certificate)
-    options = [*_OPTIONS, ("grpc.ssl_target_name_override", TLS_NAME)]
-    with grpc.secure_channel(address, credentials, options) as channel:
+    with secure_channel(address, identity, peer_certificate, 2 * CHUNK_BYTES) as channel:
         _greet(channel, terms, link.name, address, wait_seconds)
         call = channel.stream_stream(f"/{_SERVICE}/Talk")(link.outgoing())
         link.attach(call)
@@ -200,7 +175,7 @@ class Guests:
         return grpc.method_handlers_generic_handler(_SERVICE, methods)
 
     def _greet(self, theirs: bytes, context: Any) -> bytes:
-        caller = _caller(context)
+        caller = caller_of(context)
         if caller not in self._absent:
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy")
         self._open.wait(_DOOR_SECONDS)
@@ -227,7 +202,7 @@ class Guests:
             self._on_turned_away(words)
 
     def _talk(self, incoming: Iterator[bytes], context: Any) -> Iterator[bytes]:
-        caller = _caller(context)
+        caller = caller_of(context)
         with self._lock:
             expected = caller in self._absent
             agreed = caller in self._agreed
@@ -245,11 +220,6 @@ class Guests:
             yield from link.outgoing()
         except AbandonedError:
             context.abort(grpc.StatusCode.ABORTED, "stopped")
-
-
-def _caller(context: Any) -> str:
-    """Return the fingerprint of the caller's certificate, which TLS has checked."""
-    return fingerprint(context.auth_context()["x509_pem_cert"][0])
 
 
 def _greet(channel: Any, terms: Terms, name: str, address: str, wait_seconds: float) -> None:
