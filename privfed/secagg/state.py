@@ -5,6 +5,7 @@ killed between two writes leaves a round that is used up, or one that the next p
 """
 
 import contextlib
+import hashlib
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -76,6 +77,7 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
         opening: Whether it is being opened.
         starting: The epoch that was started and not entered, if any.
         epoch: The mask keys in use, if any.
+        sha256: The digest of all else.
     """
 
     owner: str
@@ -88,6 +90,13 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
     opening: bool = False
     starting: NewEpoch | None = None
     epoch: Epoch | None = None
+    sha256: _Transcript = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all but itself: with a changed letter a round would fail, nobody knows why."""
+        text = storage.json_bytes(msgspec.structs.replace(self, sha256=""))
+        return hashlib.sha256(text).hexdigest()
 
 
 class Journal:
@@ -131,10 +140,13 @@ class Journal:
             return
         try:
             record = storage.json_read(text, State)
-            if max(record.sent, record.opened) >= _ROUNDS:
+            if record.sha256 != record.digest or max(record.sent, record.opened) >= _ROUNDS:
                 raise ValueError
         except ValueError:
-            raise ConfigError(f"{self._file} is no state file; give another path") from None
+            raise ConfigError(
+                f"{self._file} is no state file, or was damaged: put it back from a backup, or "
+                "give another path"
+            ) from None
         if record.owner != self.record.owner:
             raise ConfigError(
                 f"{self._file} is the state of another key or role; give another path"
@@ -343,6 +355,7 @@ class Journal:
             ) from None
 
     def _write(self) -> None:
+        self.record.sha256 = self.record.digest
         self._file.write(storage.json_bytes(self.record, indent=0).decode())
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+import msgspec
 import numpy as np
 
 from privfed import secagg
+from privfed.secagg.state import State
+from psi.storage import json_bytes
 
 Arrays = Mapping[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -28,6 +31,13 @@ def identities(count: int) -> tuple[secagg.Identity, ...]:
     while len(_made) < count:
         _made.append(secagg.generate_identity())
     return tuple(_made[:count])
+
+
+def state_text(record: dict[str, Any]) -> str:
+    """A state as a party would have written it, whatever was changed in it."""
+    state = msgspec.convert(record, State)
+    state.sha256 = state.digest
+    return json_bytes(state).decode()
 
 
 def updates(

@@ -25,7 +25,7 @@ from privfed.secagg.rounds import RoundID
 from privfed.secagg.state import Journal
 from tests.secagg.colluders import opened, sent
 from tests.secagg.crash_points import Cut, killed, refused, stepped
-from tests.secagg.parties import Round, identities, parameters, updates
+from tests.secagg.parties import Round, identities, parameters, state_text, updates
 from tests.secagg.party_jobs import Job
 from tests.secagg.totals import KeyUses
 
@@ -325,7 +325,7 @@ def test_a_state_that_is_damaged_or_anothers_gives_no_mask(tmp_path: Path) -> No
             whole = record[name]["sealed"]
             flip = f"{int(whole[:2], 16) ^ 1:02x}{whole[2:]}"
             record[name]["sealed"] = flip if change == "flip" else change
-            path.write_text(json.dumps(record))
+            path.write_text(state_text(record))
             read, damaged = keys_of(0, path=path)
             with pytest.raises(ConfigError, match="start an epoch anew"):
                 words(read, 1) if name == "epoch" else read.enter([])

@@ -16,7 +16,7 @@ import pytest
 from privfed import secagg
 from privfed.errors import ReplayError
 from tests.secagg.crash_points import Cut, killed, refused, stepped
-from tests.secagg.parties import expected_mean, identities, parameters, updates
+from tests.secagg.parties import expected_mean, identities, parameters, state_text, updates
 
 SHAPES: dict[str, tuple[int, ...]] = {"w": (3, 2), "b": (2,)}
 
@@ -166,9 +166,9 @@ def test_another_process_finishes_what_was_kept_and_not_noted(tmp_path: Path) ->
             before = (life.state / "rounds.json").read_text()
             life.open(party, 1)
             after = life.record()
-        cut = after | {"opening": True, "transcript": ""}
-        (life.state / "rounds.json").write_text(json.dumps(cut))
-        assert before != json.dumps(cut)
+        cut = state_text(after | {"opening": True, "transcript": ""})
+        (life.state / "rounds.json").write_text(cut)
+        assert before != cut
         with life.party() as party:
             assert party.transcript == b""
             assert party.opened().transcript.hex() == after["transcript"]
