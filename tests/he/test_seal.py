@@ -1,6 +1,7 @@
 """SEAL's layout, its noise, and what happens where they are not the known ones."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,17 @@ def test_noise_of_zeros_is_within_the_bound_and_not_trivial(key: Any) -> None:
     assert np.abs(noise).max() <= packing.FRESH_NOISE + 4
     assert 9 < noise.var() < 14
     assert abs(noise.mean()) < 1  # reading floors
+
+
+def test_threads_that_save_at_once_get_their_own_bytes(key: Any) -> None:
+    """Whoever shares a decompressor gets wrong words, and no error, in most of such runs."""
+    whole = files.saved(key)
+
+    def saves(number: int) -> bool:
+        return all(files.saved(key) == whole for _ in range(100))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(saves, range(8)))
 
 
 def test_zeros_never_repeat(key: Any) -> None:

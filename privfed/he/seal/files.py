@@ -103,9 +103,12 @@ def framed(body: bytes | memoryview) -> bytes:
     return _HEADER.pack(_MAGIC, HEADER_BYTES, major, minor, 0, 0, size) + body
 
 
-@cache
 def _decompressor() -> Any:
-    return _installed("zstandard", "zstandard").ZstdDecompressor()
+    """Return this thread's own: two threads in one corrupt each other's output, without a word."""
+    held = getattr(_local, "decompressor", None)
+    if held is None:
+        held = _local.decompressor = _installed("zstandard", "zstandard").ZstdDecompressor()
+    return held
 
 
 @cache
