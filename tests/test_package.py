@@ -24,8 +24,9 @@ EXPORTS = {
     ],
     "privfed.dp": [
         *("Noise", "NoiseShares", "Placement", "PrivacyBudget", "PrivacyPlan", "SecretRandomness"),
-        *("SeededRandomness", "calibrate", "calibrate_noise_multiplier", "discrete_gaussian"),
-        *("dominating_variance", "domination_gap", "dp_sgd_epsilon"),
+        *("SeededRandomness", "UnitPlacements", "calibrate", "calibrate_noise_multiplier"),
+        *("discrete_gaussian", "dominating_variance", "domination_gap", "dp_sgd_epsilon"),
+        *("placements_from_ids",),
     ],
     "privfed.he": [
         *("MAX_BITS", "MODULUS", "MODULUS_BITS", "RING_DEGREE", "Integers", "Packing", "Words"),

@@ -8,6 +8,7 @@ from privfed.dp.domination import dominating_variance, domination_gap
 from privfed.dp.plan import Noise, PrivacyPlan
 from privfed.dp.randomness import SecretRandomness, SeededRandomness
 from privfed.dp.shares import NoiseShares
+from privfed.dp.units import UnitPlacements, placements_from_ids
 
 __all__ = [
     "Noise",
@@ -17,10 +18,12 @@ __all__ = [
     "PrivacyPlan",
     "SecretRandomness",
     "SeededRandomness",
+    "UnitPlacements",
     "calibrate",
     "calibrate_noise_multiplier",
     "discrete_gaussian",
     "dominating_variance",
     "domination_gap",
     "dp_sgd_epsilon",
+    "placements_from_ids",
 ]

@@ -8,11 +8,12 @@ from typing import Annotated, Literal, Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from privfed.dp import PrivacyPlan
 from privfed.dp.randomness import NoiseSource, require_secret
+from privfed.dp.units import check_units
 from privfed.errors import ConfigError
 from privfed.training.averaging import subtract
 from privfed.training.clipping import (
@@ -56,6 +57,7 @@ class RecordGradients:
         party: This party's place in the plan.
         randomness: Where the coins come from.
         row_losses: Each row's loss; by default the paper's cross-entropy.
+        ids: The unit of each row, which are then checked against the plan's placements.
         simulation: Whether seeded coins are meant.
 
     Raises:
@@ -72,10 +74,11 @@ class RecordGradients:
         randomness: NoiseSource,
         *,
         row_losses: RowLosses = cross_entropy_by_row,
+        ids: ArrayLike | None = None,
         simulation: bool = False,
     ) -> None:
         require_secret([randomness], simulation)
-        check_rows(plan, party, len(features))
+        check_rows(plan, party, len(features), ids)
         self._clipper = GradientClipper(
             model,
             features,
@@ -303,11 +306,12 @@ class ClientUpdates:
         return np.concatenate([arrays[name].ravel() for name in self._trained]).astype(np.float64)
 
 
-def check_rows(plan: PrivacyPlan, party: int, rows: int) -> None:
-    """Refuse data that the plan's sampling rate was not made for.
+def check_rows(plan: PrivacyPlan, party: int, rows: int, ids: ArrayLike | None = None) -> None:
+    """Refuse data that the plan's sampling rate and placements were not made for.
 
     Raises:
-        ConfigError: The party is not one of the plan's, or has another number of rows.
+        ConfigError: The party is not one of the plan's, has another number of rows, or more rows
+            of one unit than the plan counts.
     """
     if not 0 <= party < plan.parties:
         raise ConfigError(f"the privacy plan has parties 0 to {plan.parties - 1}, not {party}")
@@ -316,6 +320,8 @@ def check_rows(plan: PrivacyPlan, party: int, rows: int) -> None:
             f"the privacy plan counts {plan.rows[party]} training rows at party {party}, "
             f"which has {rows}: make the plan anew"
         )
+    if ids is not None:
+        check_units(ids, rows, max(unit[party] for unit in plan.placements))
 
 
 def _norm(values: Floats) -> float:

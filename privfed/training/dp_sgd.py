@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from privfed.dp import PrivacyBudget, PrivacyPlan
@@ -33,6 +34,7 @@ class DPSGDTrainer:
         budget: This party's own; every round is paid for before it runs, and a restart with the
             same file goes on with what is left. None: the plan's rounds, kept in memory, and
             outside of simulation a `PrivacyWarning`: each new trainer starts from nothing spent.
+        ids: The unit of each row, which are then checked against the plan's placements.
         simulation: Allow seeded randomness, which protects nobody.
 
     Raises:
@@ -51,6 +53,7 @@ class DPSGDTrainer:
         *,
         row_losses: RowLosses = cross_entropy_by_row,
         budget: PrivacyBudget | None = None,
+        ids: ArrayLike | None = None,
         simulation: bool = False,
     ) -> None:
         if plan.noise != "local":
@@ -58,7 +61,7 @@ class DPSGDTrainer:
                 f"the plan's noise is {plan.noise}, but here a party trains on its own noise: "
                 "calibrate a local one"
             )
-        check_rows(plan, party, len(features))
+        check_rows(plan, party, len(features), ids)
         require_secret([randomness], simulation)
         self._features, self._labels = features, labels
         self._plan, self._party, self._randomness = plan, party, randomness

@@ -17,6 +17,7 @@ from privfed.errors import BudgetExceededError, ConfigError, QuorumError
 from privfed.training import (
     CentralNoise,
     ClippedSum,
+    DPSGDTrainer,
     GradientClipper,
     LocalNoise,
     NoisySums,
@@ -314,3 +315,28 @@ def test_one_row_moves_a_contribution_by_at_most_its_sensitivity(build: str, row
         one, other = clipper.clipped_sum(with_row), clipper.clipped_sum(without)
         assert isinstance(one, ClippedSum)
         assert np.linalg.norm(one.flat - other.flat) <= one.l2_sensitivity
+
+
+@pytest.mark.parametrize("trainer", ["gradients", "dp-sgd"])
+def test_more_rows_of_a_unit_than_the_plan_counts_are_refused(trainer: str, rows: Any) -> None:
+    """Each party looks at its own rows alone, before it trains."""
+    found = plan("local", placements=((2, 1, 0), (0, 1, 1)))
+    x, y = rows[0]
+    twice = [f"unit {row // 2}" for row in range(ROWS)]
+    thrice = [*twice[:-1], "unit 0"]
+
+    def build(place: int, ids: Any) -> None:
+        if trainer == "gradients":
+            RecordGradients(linear(), x, y, found, place, SecretRandomness(), ids=ids)
+        else:
+            budget = generous(found)
+            DPSGDTrainer(x, y, found, place, SecretRandomness(), budget=budget, ids=ids)
+
+    build(0, twice)
+    build(1, range(ROWS))
+    for place, ids in ((0, thrice), (1, twice), (2, twice)):
+        with pytest.raises(ConfigError, match="more rows here than the") as refused:
+            build(place, ids)
+        assert "unit 0" not in str(refused.value)
+    with pytest.raises(ConfigError, match="IDs"):
+        build(0, twice[1:])
