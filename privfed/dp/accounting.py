@@ -15,15 +15,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from privfed.dp.batches import BatchCap, Cases, covers, likely_rows, together, unit_cases
 from privfed.errors import ConfigError
 
 # They bring SciPy, which who only draws noise does not wait for.
 if TYPE_CHECKING:
     from privfed.dp.composition import Composition
     from privfed.dp.envelope import Part
-    from privfed.dp.losses import Floats
 
 ACCOUNTANT = "PLD (connect-the-dots, tilted FFT)"
 ADJACENCY = "zero-out of one unit"  # its rows add nothing, their number stays: sizes are public
@@ -46,6 +44,7 @@ def dp_sgd_epsilon(
     placement: Placement,
     delta: float,
     joint: bool = False,
+    batch_caps: Sequence[BatchCap] | None = None,
     discretisation: float | None = None,
 ) -> float:
     """Return ε for a unit whose rows lie as `placement` says.
@@ -58,6 +57,7 @@ def dp_sgd_epsilon(
         placement: The unit's training rows at each party.
         delta: In (0, 1).
         joint: Whether a step shows nothing but one noisy sum over all parties.
+        batch_caps: Each party's rows, and the most of them in one batch; None: no batch is cut.
         discretisation: Grid of the privacy loss; a coarser one is faster and gives a larger ε.
             None: fine enough that the noise is within 0.5 % of what is needed.
 
@@ -72,8 +72,8 @@ def dp_sgd_epsilon(
         raise ConfigError(f"the noise multiplier must be a positive number, not {noise_multiplier}")
     if discretisation is not None and not discretisation > 0:
         raise ConfigError(f"the discretisation must be a positive number, not {discretisation}")
-    _check(sampling_rates, steps, [placement], delta, joint)
-    releases = _releases(sampling_rates, steps, placement, joint)
+    _check(sampling_rates, steps, [placement], delta, joint, batch_caps)
+    releases = _releases(sampling_rates, steps, placement, joint, batch_caps)
     return _epsilon(noise_multiplier, releases, delta, discretisation)
 
 
@@ -84,17 +84,19 @@ def worst_kinds(
     steps: Sequence[int],
     placements: Sequence[Placement],
     joint: bool,
+    batch_caps: Sequence[BatchCap] | None = None,
 ) -> tuple[tuple[Part, ...], ...]:
     """Return what each kind of unit takes part in, but for kinds that never lose the most.
 
     Those are left out that never lose more than another one, whatever is composed with them.
     """
-    kinds = {_releases(sampling_rates, steps, placement, joint) for placement in placements}
+    kinds = {
+        _releases(sampling_rates, steps, placement, joint, batch_caps) for placement in placements
+    }
     kinds -= {()}
     worst = [kind for kind in kinds if not any(_covers(other, kind) for other in kinds - {kind})]
     return tuple(
-        tuple((noise_multiplier, chances, count) for chances, count in kind)
-        for kind in sorted(worst)
+        tuple((noise_multiplier, cases, count) for cases, count in kind) for kind in sorted(worst)
     )
 
 
@@ -109,14 +111,13 @@ def compose(
         discretisation: As in `dp_sgd_epsilon`.
     """
     from privfed.dp.composition import Composition
-    from privfed.dp.losses import step_losses
+    from privfed.dp.losses import release_losses
 
     tail = step_tail(delta)
     if discretisation is None:
         discretisation = common_grid(parts, delta)
     found = [
-        (step_losses(sigma, chances, discretisation, tail), count)
-        for sigma, chances, count in parts
+        (release_losses(sigma, cases, discretisation, tail), count) for sigma, cases, count in parts
     ]
     return (
         Composition([(each.removed, count) for each, count in found]),
@@ -131,9 +132,9 @@ def step_tail(delta: float) -> float:
 
 def common_grid(parts: Sequence[Part], delta: float, cells: int | None = None) -> float:
     """Return the grid on which all parts together waste little; `cells` as in `loss_grid`."""
-    from privfed.dp.losses import loss_grid, step_grid
+    from privfed.dp.losses import loss_grid, release_grid
 
-    grids = [step_grid(sigma, chances, step_tail(delta)) for sigma, chances, _ in parts]
+    grids = [release_grid(sigma, cases, step_tail(delta)) for sigma, cases, _ in parts]
     counts = [count for *_, count in parts]
     variance = sum(count * each for count, (each, _) in zip(counts, grids, strict=True))
     return loss_grid(variance, sum(counts), max(finest for _, finest in grids), cells)
@@ -147,6 +148,7 @@ def calibrate_noise_multiplier(
     placements: Sequence[Placement],
     delta: float,
     joint: bool = False,
+    batch_caps: Sequence[BatchCap] | None = None,
 ) -> float:
     """Return a noise multiplier whose ε is at most `target_epsilon` for every placement.
 
@@ -158,9 +160,9 @@ def calibrate_noise_multiplier(
     """
     if not target_epsilon > 0 or not math.isfinite(target_epsilon):
         raise ConfigError(f"epsilon must be a positive number, not {target_epsilon}")
-    _check(sampling_rates, steps, placements, delta, joint)
+    _check(sampling_rates, steps, placements, delta, joint, batch_caps)
     kinds = {
-        _releases(sampling_rates, steps, placement, joint)
+        _releases(sampling_rates, steps, placement, joint, batch_caps)
         for placement in worst_placements(placements)
     }
     found = 0.0
@@ -226,37 +228,30 @@ def worst_placements(placements: Sequence[Placement]) -> list[Placement]:
     ]
 
 
-_Releases = tuple[tuple[tuple[float, ...], int], ...]
+_Releases = tuple[tuple[Cases, int], ...]
 """Chances that j = 0, 1 … rows of a unit are in a release, and how often such a release is made."""
 
 
 def _releases(
-    sampling_rates: Sequence[float], steps: Sequence[int], placement: Placement, joint: bool
+    sampling_rates: Sequence[float],
+    steps: Sequence[int],
+    placement: Placement,
+    joint: bool,
+    batch_caps: Sequence[BatchCap] | None,
 ) -> _Releases:
-
+    caps = [None] * len(placement) if batch_caps is None else batch_caps
     each = [
-        tuple(map(float, _binomial(rows, rate)))
-        for rows, rate in zip(placement, sampling_rates, strict=True)
+        unit_cases(rows, rate, cap)
+        for rows, rate, cap in zip(placement, sampling_rates, caps, strict=True)
     ]
     counts = list(steps)
     if joint:
-        together = functools.reduce(np.convolve, map(np.asarray, each))
-        each, counts = [tuple(map(float, together))], counts[:1]
-    found: dict[tuple[float, ...], int] = {}
-    for chances, count in zip(each, counts, strict=True):
-        if any(chances[1:]) and count > 0:
-            found[chances] = found.get(chances, 0) + int(count)
+        each, counts = [together(each)], counts[:1]
+    found: dict[Cases, int] = {}
+    for cases, count in zip(each, counts, strict=True):
+        if any(any(chances[1:]) for _, chances in cases) and count > 0:
+            found[cases] = found.get(cases, 0) + int(count)
     return tuple(sorted(found.items()))
-
-
-def _binomial(rows: int, rate: float) -> Floats:
-    """Return the chances of 0 … rows heads; any number of rows, in few microseconds."""
-    from scipy import special
-
-    drawn = np.arange(rows + 1)
-    ways = special.gammaln(rows + 1) - special.gammaln(drawn + 1) - special.gammaln(drawn[::-1] + 1)
-    found: Floats = np.exp(ways + special.xlogy(drawn, rate) + special.xlog1py(rows - drawn, -rate))
-    return found
 
 
 def _covers(one: _Releases, other: _Releases) -> bool:
@@ -269,17 +264,11 @@ def _covers(one: _Releases, other: _Releases) -> bool:
     if len(one) != 1 or len(other) != 1:
         return False
     (more, count), (fewer, least) = one[0], other[0]
-    # Chances of at least 1, 2 … rows; summed from the far end, so that zeros there are exact.
-    size = max(len(more), len(fewer))
-    at_least = [np.cumsum(np.pad(p, (0, size - len(p)))[:0:-1]) for p in (more, fewer)]
-    return count >= least and bool(np.all(at_least[0] >= at_least[1]))
+    return count >= least and covers(more, fewer)
 
 
 def _likely_cost(releases: _Releases) -> float:
-    return sum(
-        count * sum(rows * chance for rows, chance in enumerate(chances)) ** 2
-        for chances, count in releases
-    )
+    return sum(count * likely_rows(cases) for cases, count in releases)
 
 
 @functools.lru_cache(maxsize=4096)  # parties of one size and rate cost the same
@@ -293,7 +282,7 @@ def _epsilon(
     """Return ε, or where it is more than `enough` perhaps that of one direction."""
     if not releases:
         return 0.0
-    parts = [(noise_multiplier, chances, count) for chances, count in releases]
+    parts = [(noise_multiplier, cases, count) for cases, count in releases]
     removed, added = compose(parts, delta, discretisation)
     found = removed.epsilon(delta)
     return found if found > enough else max(found, added.epsilon(delta))
@@ -305,6 +294,7 @@ def _check(
     placements: Sequence[Placement],
     delta: float,
     joint: bool,
+    batch_caps: Sequence[BatchCap] | None,
 ) -> None:
     if not sampling_rates or {len(steps), *map(len, placements)} - {len(sampling_rates)}:
         raise ConfigError("give one sampling rate, one number of steps and one row count a party")
@@ -312,6 +302,10 @@ def _check(
         raise ConfigError("a Poisson sampling rate must lie in (0, 1]")
     if any(not count >= 0 or count % 1 for count in itertools.chain(steps, *placements)):
         raise ConfigError("steps and rows are whole numbers from 0 up")
+    if batch_caps is not None and (
+        len(batch_caps) != len(sampling_rates) or any(min(cap) < 1 for cap in batch_caps)
+    ):
+        raise ConfigError("give each party's rows and the most of them in a batch, from 1 up")
     if joint and len(set(steps)) > 1:
         raise ConfigError("parties whose sums become one take the same number of steps")
     check_delta(delta)

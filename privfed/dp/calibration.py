@@ -30,6 +30,7 @@ def calibrate(
     colluders: int = 1,
     left_out: int = 0,
     dimension: int = 1,
+    truncated_batch_sizes: Sequence[int] | None = None,
 ) -> PrivacyPlan:
     """Return the plan with the least noise that keeps the worst-placed unit at `target_epsilon`.
 
@@ -49,6 +50,7 @@ def calibrate(
         colluders: As in `PrivacyPlan`.
         left_out: As in `PrivacyPlan`.
         dimension: As in `PrivacyPlan`.
+        truncated_batch_sizes: As in `PrivacyPlan`.
 
     Raises:
         ConfigError: A value outside its range, or an ε that no noise reaches.
@@ -83,6 +85,9 @@ def calibrate(
             colluders=colluders,
             left_out=left_out,
             dimension=dimension,
+            truncated_batch_sizes=(
+                None if truncated_batch_sizes is None else tuple(truncated_batch_sizes)
+            ),
         )
     gap = domination_gap(dimension, rounds, len(rows)) if draft.is_shared else 0.0
     noise_multiplier = calibrate_noise_multiplier(
@@ -92,6 +97,7 @@ def calibrate(
         placements=draft.placements,
         delta=delta * math.exp(-gap),
         joint=noise != "local",
+        batch_caps=draft.batch_caps,
     )
     # Rounded up a little, so that converting to the grid and back never gives too little noise.
     return dataclasses.replace(

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from privfed.dp.batches import Cases
 from privfed.dp.composition import Composition
-from privfed.dp.losses import Floats, Loss, Losses, step_losses
+from privfed.dp.losses import Floats, Loss, Losses, release_losses
 
-Part = tuple[float, tuple[float, ...], int]
+Part = tuple[float, Cases, int]
 """Releases of one kind: σ over the clip norm, the chances of each number of rows, and how many."""
 
 _ROUNDING = 2.0**-40
@@ -31,7 +32,7 @@ def dominating(kinds: Sequence[tuple[Part, ...]], grid: float, tail: float) -> L
         tail: As in `step_losses`.
     """
     steps = [
-        [(step_losses(sigma, chances, grid, tail), count) for sigma, chances, count in kind]
+        [(release_losses(sigma, cases, grid, tail), count) for sigma, cases, count in kind]
         for kind in kinds
     ]
     return Losses(

@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from privfed.dp.batches import Cases
+
 Floats = NDArray[np.float64]
 
 _UNIT = 2.0**-53
@@ -69,6 +71,38 @@ class Losses(NamedTuple):
 
     removed: Loss
     added: Loss
+
+
+def release_grid(noise_multiplier: float, cases: Cases, tail: float) -> tuple[float, float]:
+    """Return the variance of a release's loss, and the finest grid that is worth its time."""
+    found = [(weight, step_grid(noise_multiplier, chances, tail)) for weight, chances in cases]
+    # Cases that lose next to nothing have fine grids, which the others need not follow.
+    return (
+        math.fsum(weight * variance for weight, (variance, _) in found),
+        max(finest for _, (_, finest) in found),
+    )
+
+
+def release_losses(noise_multiplier: float, cases: Cases, grid: float, tail: float) -> Losses:
+    """Return a release's losses on a grid: those of the case that is there, by its chance."""
+    found = [
+        (weight, step_losses(noise_multiplier, chances, grid, tail)) for weight, chances in cases
+    ]
+    if len(found) == 1:
+        return found[0][1]
+    return Losses(
+        _mixed([(weight, each.removed) for weight, each in found]),
+        _mixed([(weight, each.added) for weight, each in found]),
+    )
+
+
+def _mixed(losses: Sequence[tuple[float, Loss]]) -> Loss:
+    first = min(loss.first for _, loss in losses)
+    masses = np.zeros(max(loss.first + len(loss.masses) for _, loss in losses) - first)
+    for weight, loss in losses:
+        masses[loss.first - first :][: len(loss.masses)] += weight * loss.masses
+    infinite = math.fsum(weight * loss.infinite for weight, loss in losses)
+    return Loss(losses[0][1].grid, first, masses, infinite, max(loss.drift for _, loss in losses))
 
 
 def step_grid(

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from privfed.dp.accounting import (
     ACCOUNTANT,
     ADJACENCY,
@@ -22,7 +25,9 @@ from privfed.dp.accounting import (
     worst_kinds,
     worst_placements,
 )
+from privfed.dp.batches import BatchCap, poisson_batch
 from privfed.dp.domination import LEAST_SHARE, SMOOTHING, dominating_variance, domination_gap
+from privfed.dp.randomness import NoiseSource
 from privfed.errors import ConfigError, PrivacyWarning
 from privfed.rounding import as_given, at_most
 
@@ -62,6 +67,8 @@ class PrivacyPlan:
             less noise, too.
         dimension: Values in a release, which shares must know.
         target_epsilon: The ε that was asked, if any; a plan that spends more cannot be made.
+        truncated_batch_sizes: The most rows of each party's batches, ≥ 1: of longer ones secret
+            coins choose what stays. None: no batch is cut.
 
     Raises:
         ConfigError: Values are out of range or contradict each other, or the target is missed.
@@ -82,6 +89,7 @@ class PrivacyPlan:
     left_out: int = 0
     dimension: int = 1
     target_epsilon: float | None = None
+    truncated_batch_sizes: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         _normalise(self)
@@ -116,9 +124,25 @@ class PrivacyPlan:
     @property
     def sampling(self) -> str:
         """How rows come into a step."""
-        if min(self.sampling_rates) == 1:
-            return "every row in every step"
-        return "Poisson, secret coins at each party"
+        every = min(self.sampling_rates) == 1
+        found = "every row in every step" if every else "Poisson, secret coins at each party"
+        if self.truncated_batch_sizes is None:
+            return found
+        sizes = sorted(set(self.truncated_batch_sizes))
+        most = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} by party"
+        return f"{found}, at most {most} a batch by further coins"
+
+    @property
+    def batch_caps(self) -> tuple[BatchCap, ...] | None:
+        """Each party's rows and the most of them in one batch; None if no batch is cut."""
+        if self.truncated_batch_sizes is None:
+            return None
+        return tuple(zip(self.rows, self.truncated_batch_sizes, strict=True))
+
+    def draw_batch(self, party: int, randomness: NoiseSource) -> NDArray[np.bool_]:
+        """Draw which of a party's rows are in a step, as the plan accounts it."""
+        most = None if self.truncated_batch_sizes is None else self.truncated_batch_sizes[party]
+        return poisson_batch(randomness, self.sampling_rates[party], self.rows[party], most)
 
     @property
     def is_shared(self) -> bool:
@@ -160,9 +184,12 @@ class PrivacyPlan:
         parties = range(self.parties)
         one_row = [tuple(int(i == j) for j in parties) for i in parties]
         # Parties of the same size and rate cost the same.
+        caps = self.batch_caps or [None] * self.parties
         kinds = {
-            (rate, steps): unit
-            for rate, steps, unit in zip(self.sampling_rates, self.steps, one_row, strict=True)
+            (rate, steps, cap): unit
+            for rate, steps, cap, unit in zip(
+                self.sampling_rates, self.steps, caps, one_row, strict=True
+            )
         }
         return max(self.spent(self.rounds, placements=[unit]) for unit in kinds.values())
 
@@ -185,6 +212,7 @@ class PrivacyPlan:
                 placement=placement,
                 delta=self.delta * math.exp(-gap),
                 joint=self.noise != "local",
+                batch_caps=self.batch_caps,
             )
             for placement in placements or self.placements
         )
@@ -199,6 +227,7 @@ class PrivacyPlan:
             steps=self.steps_per_round,
             placements=self.placements,
             joint=self.noise != "local",
+            batch_caps=self.batch_caps,
         )
 
     def gap(self, rounds: int) -> float:
@@ -222,7 +251,10 @@ class PrivacyPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values; `from_dict` is the way back."""
-        return dataclasses.asdict(self)
+        settings = dataclasses.asdict(self)
+        if self.truncated_batch_sizes is None:
+            del settings["truncated_batch_sizes"]  # plans from before it keep their fingerprints
+        return settings
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> PrivacyPlan:
@@ -235,6 +267,8 @@ class PrivacyPlan:
             lists = {"rows": 0, "sampling_rates": 0, "steps_per_round": 0}
             read = {name: tuple(settings[name]) for name in lists}
             read["placements"] = tuple(map(tuple, settings["placements"]))
+            if sizes := settings.get("truncated_batch_sizes"):
+                read["truncated_batch_sizes"] = tuple(sizes)
             return cls(**(settings | read))
         except (TypeError, KeyError, AttributeError):
             raise ConfigError("these are not the settings of a privacy plan") from None
@@ -264,14 +298,15 @@ def _normalise(plan: PrivacyPlan) -> None:
         "sampling_rates": lambda values: tuple(map(real, values)),
         "placements": lambda units: [tuple(map(whole, unit)) for unit in units],
         "target_epsilon": lambda target: None if target is None else real(target),
+        "truncated_batch_sizes": lambda most: None if most is None else tuple(map(whole, most)),
     }
     try:
         for name, kind in kinds.items():
             object.__setattr__(plan, name, kind(getattr(plan, name)))
     except (TypeError, ValueError, OverflowError):
         raise ConfigError(
-            "rows, steps, rounds, quorum, colluders, left_out, dimension and placements are whole, "
-            "the other settings of a plan real numbers"
+            "rows, steps, rounds, quorum, colluders, left_out, dimension, batches and placements "
+            "are whole, the other settings of a plan real numbers"
         ) from None
     object.__setattr__(plan, "placements", tuple(worst_placements(plan.placements)))
 
@@ -295,6 +330,9 @@ def _check(plan: PrivacyPlan) -> None:
     if {len(plan.sampling_rates), len(plan.steps_per_round)} != {parties}:
         raise ConfigError("give one sampling rate and one number of steps a party")
     check_rates(plan.sampling_rates)
+    sizes = plan.truncated_batch_sizes
+    if sizes is not None and (len(sizes) != parties or min(sizes) < 1):
+        raise ConfigError("give one largest batch a party, from 1 up, or None")
     for value, name in ((plan.l2_clip_norm, "clip norm"), (plan.noise_multiplier, "multiplier")):
         if not (value > 0 and math.isfinite(value)):
             raise ConfigError(f"the {name} must be a positive number, not {value}")

@@ -83,6 +83,8 @@ class NoiseShares:
         rows = bisect.bisect_left(
             range(count + 1), True, key=lambda drawn: stats.binom.sf(drawn, count, rate) <= chance
         )
+        if plan.truncated_batch_sizes is not None:
+            rows = min(rows, sum(plan.truncated_batch_sizes))
         deviation = plan.share_grid_std * math.sqrt(plan.parties)
         gap = domination_gap(plan.dimension, releases, plan.parties)
         logarithm = math.log(2 * releases * plan.dimension / (OVERFLOW / 2)) + gap

@@ -8,9 +8,10 @@ import math
 from collections.abc import Sequence
 
 from privfed.dp.accounting import common_grid, compose, step_tail
+from privfed.dp.batches import likely_rows
 from privfed.dp.composition import Composition
 from privfed.dp.envelope import Part, dominating
-from privfed.dp.losses import COARSE, FINE, Losses, step_losses
+from privfed.dp.losses import COARSE, FINE, Losses, release_losses
 from privfed.dp.plan import PrivacyPlan
 
 Spent = tuple[PrivacyPlan, int]
@@ -69,9 +70,9 @@ def _bounds(spent: Sequence[Spent], delta: float) -> tuple[Composition, Composit
     """Compose one distribution a plan, which dominates all kinds of its units."""
     likely = [max(plan.round_kinds, key=_cost) for plan, _ in spent]
     everything = [
-        (sigma, chances, count * rounds)
+        (sigma, cases, count * rounds)
         for kind, (_, rounds) in zip(likely, spent, strict=True)
-        for sigma, chances, count in kind
+        for sigma, cases, count in kind
     ]
     # One distribution for several kinds is looser than a coarse grid makes it.
     cells = FINE if all(len(plan.round_kinds) == 1 for plan, _ in spent) else COARSE
@@ -82,8 +83,8 @@ def _bounds(spent: Sequence[Spent], delta: float) -> tuple[Composition, Composit
             parts.append((_dominating(plan.round_kinds, grid, tail), rounds))
         else:
             parts += [
-                (step_losses(sigma, chances, grid, tail), count * rounds)
-                for sigma, chances, count in plan.round_kinds[0]
+                (release_losses(sigma, cases, grid, tail), count * rounds)
+                for sigma, cases, count in plan.round_kinds[0]
             ]
     return (
         Composition([(each.removed, count) for each, count in parts]),
@@ -92,10 +93,7 @@ def _bounds(spent: Sequence[Spent], delta: float) -> tuple[Composition, Composit
 
 
 def _cost(kind: tuple[Part, ...]) -> float:
-    return sum(
-        count * (sum(rows * chance for rows, chance in enumerate(chances)) / sigma) ** 2
-        for sigma, chances, count in kind
-    )
+    return sum(count * likely_rows(cases) / sigma**2 for sigma, cases, count in kind)
 
 
 def _combinations(spent: Sequence[Spent]) -> list[list[Part]]:
@@ -104,9 +102,9 @@ def _combinations(spent: Sequence[Spent]) -> list[list[Part]]:
         return []
     return [
         [
-            (sigma, chances, count * rounds)
+            (sigma, cases, count * rounds)
             for kind, (_, rounds) in zip(kinds, spent, strict=True)
-            for sigma, chances, count in kind
+            for sigma, cases, count in kind
         ]
         for kinds in itertools.product(*(plan.round_kinds for plan, _ in spent))
     ]

@@ -88,7 +88,6 @@ class RecordGradients:
             expected_rows=plan.sampling_rates[party] * len(features),
         )
         self.plan, self.party = plan, party
-        self._rate, self._rows = plan.sampling_rates[party], len(features)
         self._randomness = randomness
 
     @property
@@ -97,8 +96,8 @@ class RecordGradients:
         return self._clipper.method
 
     def contribute(self, round_id: int) -> ClippedSum:
-        """Draw a Poisson batch, which may be empty, and add up its clipped gradients."""
-        return self._clipper.clipped_sum(self._randomness.coins(self._rate, self._rows))
+        """Draw the plan's batch, which may be empty, and add up its clipped gradients."""
+        return self._clipper.clipped_sum(self.plan.draw_batch(self.party, self._randomness))
 
 
 class Clip(Protocol):

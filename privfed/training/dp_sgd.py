@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from privfed.dp import PrivacyBudget, PrivacyPlan
+from privfed.dp.batches import poisson_batch
 from privfed.dp.randomness import NoiseSource, require_secret
 from privfed.errors import ConfigError, PrivacyWarning
 from privfed.training.clipping import GradientClipper, RowLosses, cross_entropy_by_row
@@ -100,6 +101,8 @@ class DPSGDTrainer:
         self._adam = carry_on(
             self._adam, nn.ParameterList([vector]), self._learning_rate, fused=True
         )
+        sizes = self._plan.truncated_batch_sizes
+        most = None if sizes is None else sizes[self._party]
         for _ in range(self._plan.steps_per_round[self._party]):
             noisy_step(
                 clipper,
@@ -108,6 +111,7 @@ class DPSGDTrainer:
                 self._randomness,
                 sampling_rate=self._plan.sampling_rates[self._party],
                 noise_multiplier=self._plan.noise_multiplier,
+                most=most,
             )
 
 
@@ -119,14 +123,17 @@ def noisy_step(
     *,
     sampling_rate: float,
     noise_multiplier: float,
+    most: int | None = None,
 ) -> None:
     """Step along the noisy sum of a Poisson batch's clipped gradients, over its expected number.
 
     `vector` holds the clipper's parameters, and `optimizer` steps on it. An empty batch makes a
-    step, too, along noise alone. The noise's standard deviation is `noise_multiplier` times the
-    sum's sensitivity; nothing else that depends on rows reaches `optimizer`.
+    step, too, along noise alone; of one longer than `most` coins choose what stays. The noise's
+    standard deviation is `noise_multiplier` times the sum's sensitivity; nothing else that depends
+    on rows reaches `optimizer`.
     """
-    clipped = clipper.clipped_sum(randomness.coins(sampling_rate, clipper.rows))
+    batch = poisson_batch(randomness, sampling_rate, clipper.rows, most)
+    clipped = clipper.clipped_sum(batch)
     released = randomness.noisy(clipped.flat, noise_multiplier * clipped.l2_sensitivity)
     gradient = vector.grad
     if gradient is None:

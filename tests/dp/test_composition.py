@@ -85,7 +85,8 @@ def test_a_dominating_loss_is_above_each_kind_and_close_to_the_worst(
     kinds: tuple[tuple[tuple[float, tuple[float, ...], int], ...], ...],
 ) -> None:
     """Once and composed, on the whole curve; the peak of the kinds alone is the bound once."""
-    found = dominating(kinds, GRID, TAIL)
+    given = [tuple((sigma, ((1.0, p),), count) for sigma, p, count in kind) for kind in kinds]
+    found = dominating(given, GRID, TAIL)
     for direction in range(2):
         for rounds in (1, 8):
             bound = Composition([(found[direction], rounds)])

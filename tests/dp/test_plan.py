@@ -318,6 +318,7 @@ OTHER: dict[str, Any] = {
     "left_out": 1,
     "dimension": 651,
     "target_epsilon": 50.0,
+    "truncated_batch_sizes": (20,) * 10,
 }
 
 

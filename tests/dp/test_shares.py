@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from fractions import Fraction
 from typing import Any
@@ -289,3 +290,10 @@ def test_bits_are_just_enough(parties: int, noise_multiplier: float) -> None:
 def test_all_rows_of_a_step_without_sampling_fit() -> None:
     found = plan(sampling_rates=(1.0, 0.25, 0.25), noise_multiplier=1.0)
     assert NoiseShares(found).largest_sum > 120 / found.grid
+
+
+def test_batches_that_are_cut_leave_less_to_encode() -> None:
+    found = plan(sampling_rates=(1.0,) * plan().parties)
+    cut = dataclasses.replace(found, truncated_batch_sizes=(2,) * found.parties)
+    most = math.ceil(2 * found.parties / found.grid)
+    assert most < NoiseShares(cut).largest_sum < NoiseShares(found).largest_sum

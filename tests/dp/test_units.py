@@ -75,7 +75,9 @@ def test_what_is_kept_of_a_unit_does_not_depend_on_others(
 
 @pytest.mark.parametrize("over", ["each party", "all parties"])
 @given(ids=parties_ids, cap=caps)
-def test_the_plan_counts_every_unit_that_is_kept(over: str, ids: list[list[str]], cap: int) -> None:
+def test_the_plan_counts_every_unit_that_is_kept(
+    over: CapOver, ids: list[list[str]], cap: int
+) -> None:
     found = placements_from_ids(ids, cap=cap, over=over)
     for unit in set().union(*ids):
         has = [

@@ -340,3 +340,35 @@ def test_more_rows_of_a_unit_than_the_plan_counts_are_refused(trainer: str, rows
         assert "unit 0" not in str(refused.value)
     with pytest.raises(ConfigError, match="IDs"):
         build(0, twice[1:])
+
+
+@pytest.mark.parametrize("trainer", ["gradients", "dp-sgd"])
+def test_no_batch_is_longer_than_the_plan_allows(
+    trainer: str, rows: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches of 18 rows expected and 20 at most, which many would exceed; all rows have a turn."""
+    found = plan("local", truncated_batch_sizes=(20, ROWS, 5), rounds=60)
+    taken: list[np.ndarray] = []
+    inner = GradientClipper.clipped_sum
+
+    def noted(self: GradientClipper, batch: np.ndarray) -> ClippedSum:
+        taken.append(batch)
+        return inner(self, batch)
+
+    monkeypatch.setattr(GradientClipper, "clipped_sum", noted)
+    for place, most in enumerate((20, ROWS, 5)):
+        taken.clear()
+        x, y = rows[place]
+        source = SeededRandomness(4, place)
+        if trainer == "gradients":
+            contributor = RecordGradients(linear(), x, y, found, place, source, simulation=True)
+            for round_id in range(60):
+                contributor.contribute(round_id)
+        else:
+            private = DPSGDTrainer(x, y, found, place, source, simulation=True)
+            for round_id in range(60):
+                private.train_epoch(linear(), round_id)
+        sizes = [int(batch.sum()) for batch in taken]
+        assert len(sizes) == 60
+        assert max(sizes) == most if most < ROWS else max(sizes) > 20
+        assert np.logical_or.reduce(taken).all()
