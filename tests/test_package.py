@@ -42,8 +42,8 @@ EXPORTS = {
         *("FixedClip", "FloatAveraging", "GradientClipper", "LocalNoise", "LocalTrainer"),
         *("NoisySums", "RecordGradients", "Released", "SecureAveraging", "SharedNoise"),
         *("adam_reach", "evaluate", "get_arrays", "initial_model", "log_probabilities"),
-        *("one_thread", "paper_network", "set_arrays", "share_parameters", "train_alone"),
-        *("train_federated", "train_private", "weights_sha256"),
+        *("one_thread", "paper_network", "private_mean", "set_arrays", "share_parameters"),
+        *("train_alone", "train_federated", "train_private", "weights_sha256"),
     ],
     "privfed.experiment": [
         *("Aligner", "Arm", "Job", "Overlap", "Prediction", "PrivacyCost"),

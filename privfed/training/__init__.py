@@ -19,6 +19,7 @@ from privfed.training.dp_sgd import DPSGDTrainer
 from privfed.training.evaluate import Evaluation, evaluate
 from privfed.training.federated import initial_model, train_alone, train_federated
 from privfed.training.local import AdamTrainer, LocalTrainer, adam_reach
+from privfed.training.means import private_mean
 from privfed.training.model import (
     Arrays,
     get_arrays,
@@ -68,6 +69,7 @@ __all__ = [
     "log_probabilities",
     "one_thread",
     "paper_network",
+    "private_mean",
     "set_arrays",
     "share_parameters",
     "train_alone",

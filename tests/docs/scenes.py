@@ -14,6 +14,7 @@ from torch import nn
 
 from privfed import secagg
 from privfed.data import surrogate_tables
+from privfed.dp import PrivacyBudget
 from psi.network import TLSIdentity, connect, create_identity
 from psi.sessions import PairChoice, TableSession
 from tests.places import ROOT
@@ -59,6 +60,12 @@ def private_training(folder: Path) -> dict[str, Any]:
     everybody = [(torch.rand(144, 64), torch.randint(10, (144,))) for _ in range(10)]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     return {"model": model, "everybody": everybody, "optimizer": optimizer, "Path": Path}
+
+
+def private_rows(folder: Path) -> dict[str, Any]:
+    """The features of ten companies, and a budget."""
+    features = [torch.rand(144, 64) * 16 for _ in range(10)]
+    return {"features": features, "budget": PrivacyBudget(1.0, 1e-5, privacy_unit="one row")}
 
 
 def frames(*names: str, on: str) -> Callable[[Path], dict[str, Any]]:
@@ -150,7 +157,7 @@ def three_companies(folder: Path) -> None:
 # By page, in the order of the blocks that run.
 PYTHON: dict[str, list[Callable[[Path], dict[str, Any]]]] = {
     "README.md": [averaging, private_training, frames("maker", "shop", on="Dress_ID")],
-    "docs/privacy.md": [private_training],
+    "docs/privacy.md": [private_training, private_rows],
     "docs/psi.md": [frames("left", "right", on="ID"), a_side_that_joins],
 }
 CONSOLE: dict[str, list[Callable[[Path], None]]] = {
