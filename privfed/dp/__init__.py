@@ -7,20 +7,26 @@ from privfed.dp.discrete import discrete_gaussian
 from privfed.dp.domination import dominating_variance, domination_gap
 from privfed.dp.plan import Noise, PrivacyPlan
 from privfed.dp.randomness import SecretRandomness, SeededRandomness
+from privfed.dp.runs import FixedRuns, RandomRuns
 from privfed.dp.shares import NoiseShares
+from privfed.dp.tuning import TunedPlan, calibrate_tuning
 from privfed.dp.units import UnitPlacements, placements_from_ids
 
 __all__ = [
+    "FixedRuns",
     "Noise",
     "NoiseShares",
     "Placement",
     "PrivacyBudget",
     "PrivacyPlan",
+    "RandomRuns",
     "SecretRandomness",
     "SeededRandomness",
+    "TunedPlan",
     "UnitPlacements",
     "calibrate",
     "calibrate_noise_multiplier",
+    "calibrate_tuning",
     "discrete_gaussian",
     "dominating_variance",
     "domination_gap",

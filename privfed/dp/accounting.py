@@ -173,13 +173,13 @@ def calibrate_noise_multiplier(
 
         if releases and (found == 0.0 or spent(found) > target_epsilon):
             nearly = math.sqrt(-2 * _likely_cost(releases) * math.log(delta)) / target_epsilon
-            found = _least(spent, target_epsilon, nearly)
+            found = least_noise(spent, target_epsilon, nearly)
     if found == 0.0:
         raise ConfigError("no step shows a row of any unit: there is nothing to calibrate")
     return found
 
 
-def _least(spent: Callable[[float], float], target_epsilon: float, guess: float) -> float:
+def least_noise(spent: Callable[[float], float], target_epsilon: float, guess: float) -> float:
     """Search along the line through the last two points, ε over noise in logarithms."""
     low, high = _LEAST_NOISE / 2, math.inf  # too little, and enough
     sigma, slope, before = min(max(guess, 2 * _LEAST_NOISE), _MOST_NOISE), -1.0, (0.0, 0.0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import msgspec
 
 from privfed.dp.accounting import ADJACENCY
-from privfed.dp.plan import PrivacyPlan
+from privfed.dp.tuning import Payable, read_payable
 from privfed.errors import BudgetExceededError, ConfigError, ReplayError
 from privfed.rounding import as_given, at_most
 from psi.storage import Process, Record, json_read
@@ -107,7 +107,8 @@ class PrivacyBudget:
     def statement(self) -> str:
         """Return in one line what is spent, with all that an ε needs to mean something."""
         with self._one:  # ε and sampling of the same rounds
-            sampling = "; ".join(sorted({plan.sampling for plan, _ in self._spent.values()}))
+            ways = {way for plan, _ in self._spent.values() for way in plan.sampling.split("; ")}
+            sampling = "; ".join(sorted(ways))
             spent = self.spent_epsilon
         return (
             f"spent ε = {at_most(spent)} of {as_given(self.epsilon)} at δ = "
@@ -115,12 +116,12 @@ class PrivacyBudget:
             f"sampling: {sampling or 'no round yet'})"
         )
 
-    def rounds_spent(self, plan: PrivacyPlan) -> int:
+    def rounds_spent(self, plan: Payable) -> int:
         """Return how many rounds of a plan are paid for, in this process or an earlier one."""
         spent = self._spent.get(plan.fingerprint)
         return spent[1] if spent else 0
 
-    def rounds_left(self, plan: PrivacyPlan) -> int:
+    def rounds_left(self, plan: Payable) -> int:
         """Return how many further rounds of a plan its own number and this budget allow.
 
         Raises:
@@ -129,8 +130,8 @@ class PrivacyBudget:
         self._check_unit(plan)
         return self._affordable_rounds(plan) - self.rounds_spent(plan)
 
-    def spend_round(self, plan: PrivacyPlan) -> int:
-        """Pay for the next round of a plan; it is on disk when this returns.
+    def spend_round(self, plan: Payable) -> int:
+        """Pay for the next round of a plan, or for a whole tuning; it is on disk on return.
 
         Returns:
             The round's number, from 1.
@@ -149,7 +150,7 @@ class PrivacyBudget:
                 raise ConfigError("this budget was closed: open it again")
             return self._spend(plan)
 
-    def _spend(self, plan: PrivacyPlan) -> int:
+    def _spend(self, plan: Payable) -> int:
         self._check_unit(plan)
         name, done = plan.fingerprint, self.rounds_spent(plan)
         if done >= plan.rounds:
@@ -170,14 +171,14 @@ class PrivacyBudget:
         self._write()
         return done + 1
 
-    def _check_unit(self, plan: PrivacyPlan) -> None:
+    def _check_unit(self, plan: Payable) -> None:
         if plan.privacy_unit != self.privacy_unit:
             raise ConfigError(
                 f"the budget protects {self.privacy_unit!r} and the plan {plan.privacy_unit!r}: "
                 "use one unit, or a budget for each"
             )
 
-    def _affordable_rounds(self, plan: PrivacyPlan) -> int:
+    def _affordable_rounds(self, plan: Payable) -> int:
         """Find the most rounds of the plan that fit beside what the others have spent."""
         name = plan.fingerprint
         if name not in self._affordable:
@@ -190,7 +191,7 @@ class PrivacyBudget:
             self._affordable[name] = low
         return self._affordable[name]
 
-    def _fits(self, plan: PrivacyPlan, rounds: int) -> bool:
+    def _fits(self, plan: Payable, rounds: int) -> bool:
         from privfed.dp.spending import fits
 
         return fits(self._together(plan, rounds), self.epsilon, self.delta)
@@ -200,7 +201,7 @@ class PrivacyBudget:
 
         return spent_epsilon(spent, self.delta)
 
-    def _together(self, plan: PrivacyPlan | None = None, rounds: int = 0) -> list[Spent]:
+    def _together(self, plan: Payable | None = None, rounds: int = 0) -> list[Spent]:
         """Return all that is spent, with the rounds of one plan replaced."""
         instead = {} if plan is None else {plan.fingerprint: (plan, rounds)}
         return [each for each in (self._spent | instead).values() if each[1] > 0]
@@ -214,7 +215,7 @@ class PrivacyBudget:
             kept = json_read(text, _Kept)
             if kept.sha256 != kept.digest or kept.adjacency not in _ADJACENCIES[kept.version]:
                 raise ValueError
-            spent = [(PrivacyPlan.from_dict(each.plan), each.rounds) for each in kept.spent]
+            spent = [(read_payable(each.plan), each.rounds) for each in kept.spent]
             found = {plan.fingerprint: (plan, rounds) for plan, rounds in spent}
             if len(found) < len(spent) or any(rounds > plan.rounds for plan, rounds in spent):
                 raise ValueError

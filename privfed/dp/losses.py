@@ -96,6 +96,17 @@ def release_losses(noise_multiplier: float, cases: Cases, grid: float, tail: flo
     )
 
 
+def pair_losses(epsilon: float, delta: float, grid: float) -> Losses:
+    """Return the losses of whatever is (ε, δ)-DP: ε or -ε, or with chance δ everything."""
+    last = math.ceil(epsilon / grid) if epsilon < math.inf else 0
+    masses = np.zeros(2 * last + 1)
+    masses[0] += (1 - delta) / (1 + math.exp(last * grid))
+    masses[-1] += (1 - delta) / (1 + math.exp(-last * grid))
+    infinite = delta if epsilon < math.inf else 1.0
+    loss = Loss(grid, -last, masses, infinite, 4 * _UNIT * last * grid)
+    return Losses(loss, loss)
+
+
 def _mixed(losses: Sequence[tuple[float, Loss]]) -> Loss:
     first = min(loss.first for _, loss in losses)
     masses = np.zeros(max(loss.first + len(loss.masses) for _, loss in losses) - first)

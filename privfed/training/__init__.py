@@ -38,6 +38,7 @@ from privfed.training.noisy_sums import (
 )
 from privfed.training.private import train_private
 from privfed.training.threads import one_thread
+from privfed.training.tuning import Best, tune_private
 
 __all__ = [
     "AdamTrainer",
@@ -45,6 +46,7 @@ __all__ = [
     "Arrays",
     "Averaged",
     "Averaging",
+    "Best",
     "CentralNoise",
     "ClientUpdates",
     "ClippedSum",
@@ -75,5 +77,6 @@ __all__ = [
     "train_alone",
     "train_federated",
     "train_private",
+    "tune_private",
     "weights_sha256",
 ]
