@@ -14,7 +14,7 @@ from torch import nn
 
 from privfed import secagg
 from privfed.data import surrogate_tables
-from privfed.dp import PrivacyBudget
+from privfed.dp import PrivacyBudget, calibrate
 from psi.network import TLSIdentity, connect, create_identity
 from psi.sessions import PairChoice, TableSession
 from tests.places import ROOT
@@ -66,6 +66,20 @@ def private_rows(folder: Path) -> dict[str, Any]:
     """The features of ten companies, and a budget."""
     features = [torch.rand(144, 64) * 16 for _ in range(10)]
     return {"features": features, "budget": PrivacyBudget(1.0, 1e-5, privacy_unit="one row")}
+
+
+def private_tuning(folder: Path) -> dict[str, Any]:
+    """One company with 500 rows and 100 held out, and a training that takes no time."""
+    common: dict[str, Any] = {"noise": "central", "rounds": 1, "l2_clip_norm": 1.0}
+    plan = calibrate(1.0, 1e-5, rows=[500], sampling_rates=[0.1], **common)
+    score_plan = calibrate(0.5, 1e-5, rows=[100], sampling_rates=[1.0], **common)
+
+    def train_and_score(rate: float, budget: PrivacyBudget) -> tuple[float, list[Any]]:
+        return rate, [torch.ones(100, 1)]
+
+    budget = PrivacyBudget(2.0, 1e-5, privacy_unit="one row")
+    given = {"plan": plan, "score_plan": score_plan, "train_and_score": train_and_score}
+    return given | {"budget": budget}
 
 
 def frames(*names: str, on: str) -> Callable[[Path], dict[str, Any]]:
@@ -157,7 +171,7 @@ def three_companies(folder: Path) -> None:
 # By page, in the order of the blocks that run.
 PYTHON: dict[str, list[Callable[[Path], dict[str, Any]]]] = {
     "README.md": [averaging, private_training, frames("maker", "shop", on="Dress_ID")],
-    "docs/privacy.md": [private_training, private_rows],
+    "docs/privacy.md": [private_training, private_rows, private_tuning],
     "docs/psi.md": [frames("left", "right", on="ID"), a_side_that_joins],
 }
 CONSOLE: dict[str, list[Callable[[Path], None]]] = {
