@@ -8,6 +8,7 @@ cases and their chances, in which each number is an upper bound.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ def poisson_batch(
             return batch
 
 
+@functools.lru_cache(maxsize=256)
 def unit_cases(rows: int, rate: float, cap: BatchCap | None = None) -> Cases:
     """Return the cases of a unit with up to so many rows at a party."""
     whole = tuple(map(float, _binomial(rows, rate)))
@@ -123,22 +125,25 @@ def _table(
     """
     from scipy import stats
 
-    law = stats.binom(others, rate)
-    drawn = _binomial(own, rate)
-    table = []
-    for short in range(min(own, most) + 1):
-        row = np.zeros(own + 1)
-        row[: short + 1] = law.pmf(most - short) * drawn[: short + 1]  # nothing is cut
-        for heads in range(short, own + 1):  # of which `short` stay, as all others that can
-            least, last = most - heads + 1, min(others, _far(others, rate))
-            count = np.arange(max(least, most - short), last + 1)
-            total = (count + heads).astype(np.float64)
-            stays = np.full(len(count), float(math.comb(heads, short)))
-            for taken in range(heads):  # a hypergeometric law, row by row
-                left = most - taken if taken < short else total - most - (taken - short)
-                stays *= np.maximum(left, 0.0) / (total - taken)
-            row[short] += drawn[heads] * float(law.pmf(count) @ stays)
-        table.append(row)
+    law, drawn = stats.binom(others, rate), _binomial(own, rate)
+    table = [np.zeros(own + 1) for _ in range(min(own, most) + 1)]
+    for short, row in enumerate(table):  # nothing is cut
+        row[: short + 1] = law.pmf(most - short) * drawn[: short + 1]
+    first, last = max(0, most - own + 1), min(others, _far(others, rate))
+    count = np.arange(first, last + 1)
+    chances = law.pmf(count)
+    for heads in range(own + 1):  # of which `short` stay, by a hypergeometric law
+        start = max(0, most - heads + 1 - first)
+        # All in units of the batch, so that products neither overflow nor vanish.
+        total = (count[start:] + heads) / most
+        weights = drawn[heads] * chances[start:]
+        for place in range(heads):
+            weights = weights / (total - place / most)
+        for short in range(heads, -1, -1):
+            if short < len(table):
+                ways = math.comb(heads, short) * math.prod(1 - i / most for i in range(short))
+                table[short][short] += ways * float(weights.sum())
+            weights = weights * np.maximum(total - 1 - (heads - short) / most, 0.0)
     return float(law.cdf(most - own - 1)), table
 
 

@@ -229,6 +229,18 @@ def test_calibration_pays_for_the_cut() -> None:
     assert dp_sgd_epsilon(near.noise_multiplier, delta=1e-6, **how) < spent
 
 
+@pytest.mark.parametrize(
+    ("sizes", "percent"), [((96, 55), 0.2), ((88, 50), 2.8), ((80, 44), 23), ((72, 38), 95)]
+)
+def test_what_a_cut_costs_is_as_printed(sizes: tuple[int, int], percent: float) -> None:
+    """The table of docs/accounting.md, four to one standard deviations above the mean."""
+    means = [64, 32]
+    deviations = [(b - m) / math.sqrt(0.98 * m) for b, m in zip(sizes, means, strict=True)]
+    assert round(deviations[0]) == round(deviations[1]) == [95, 23, 2.8, 0.2].index(percent) + 1
+    ratio = calibrated(sizes).noise_multiplier / calibrated(None).noise_multiplier
+    assert 0.7 * percent < 100 * (ratio - 1) < 1.05 * percent
+
+
 def test_a_cut_that_never_happens_costs_nothing() -> None:
     assert unit_cases(3, 0.02, (3200, 3200)) == unit_cases(3, 0.02)
     assert unit_cases(3, 0.02, (10**6, 40_000)) == unit_cases(3, 0.02)
