@@ -46,7 +46,7 @@ def divergences(kinds: Sequence[Sequence[Part]], orders: Floats = ORDERS) -> Flo
         for exponents in (orders, 1 - orders):
             total = np.zeros(len(orders))
             for sigma, cases, count in kind:
-                total += count * np.array([_log_moment(sigma, cases, s) for s in exponents])
+                total += count * np.array([log_moment(sigma, cases, s) for s in exponents])
             found = np.maximum(found, total / (orders - 1))
     return found
 
@@ -57,7 +57,7 @@ def shifted(found: Floats, gap: float, orders: Floats = ORDERS) -> Floats:
 
 
 @functools.lru_cache(maxsize=4096)
-def _log_moment(sigma: float, cases: Cases, exponent: float) -> float:
+def log_moment(sigma: float, cases: Cases, exponent: float) -> float:
     """Return a bound on the log of the mean of L^exponent, for an exponent above 1 or below 0."""
     logs = [math.log(weight) + _log_integral(sigma, chances, exponent) for weight, chances in cases]
     top = max(logs)

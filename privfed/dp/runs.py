@@ -52,7 +52,7 @@ class FixedRuns:
             raise ConfigError(f"tuning needs at least 1 run, not {self.count}")
 
     def __str__(self) -> str:
-        return f"{self.count} runs"
+        return f"{self.count} run" + "s" * (self.count > 1)
 
     def draw(self, randomness: WordSource) -> int:
         """Return the number."""

@@ -63,7 +63,7 @@ class TunedPlan:
         if isinstance(self.runs, RandomRuns):
             if self.delta < _LEAST_DELTA:
                 raise ConfigError(f"random runs have a delta from {_LEAST_DELTA:g} up")
-            if self.plan.parties > 1 and not self.trusted_parties:
+            if self._several and not self.trusted_parties:
                 raise ConfigError(
                     "parties see every run, and a random number of runs hides none from them: use "
                     "FixedRuns, or say trusted_parties=True if they need no protection from "
@@ -73,6 +73,10 @@ class TunedPlan:
     @property
     def _released(self) -> tuple[PrivacyPlan, ...]:
         return (self.plan,) if self.score is None else (self.plan, self.score)
+
+    @property
+    def _several(self) -> bool:
+        return any(each.parties > 1 for each in self._released)
 
     @property
     def rounds(self) -> int:
@@ -192,7 +196,7 @@ class TunedPlan:
         who = f"who sees all of {self.runs}"
         if isinstance(self.runs, RandomRuns):
             who = f"who sees the best of {self.runs} and nothing else of them"
-            if self.plan.parties > 1:
+            if self._several:
                 who += ", which the parties, who see all, are trusted with"
         score = "public or read off the releases" if self.score is None else "private and paid"
         return (

@@ -19,6 +19,7 @@ from scipy import special, stats
 from privfed.dp import PrivacyPlan, SeededRandomness, calibrate, dp_sgd_epsilon
 from privfed.dp.accounting import compose
 from privfed.dp.batches import Cases, covers, poisson_batch, together, unit_cases
+from privfed.errors import ConfigError
 
 Law = dict[tuple[int, ...], float]
 
@@ -227,6 +228,15 @@ def test_calibration_pays_for_the_cut() -> None:
     spent = dp_sgd_epsilon(near.noise_multiplier, delta=1e-6, batch_caps=caps, **how)
     assert near.epsilon == pytest.approx(spent)
     assert dp_sgd_epsilon(near.noise_multiplier, delta=1e-6, **how) < spent
+
+
+@pytest.mark.parametrize("caps", [[(100, 20)], [(100, 20), (50, 0)], [(0, 5), (50, 5)]])
+def test_caps_that_are_none_are_refused(caps: list[tuple[int, int]]) -> None:
+    with pytest.raises(ConfigError, match="from 1 up"):
+        dp_sgd_epsilon(
+            2.0, sampling_rates=[0.1, 0.1], steps=[1, 1], placement=(1, 1), delta=1e-5,
+            batch_caps=caps,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

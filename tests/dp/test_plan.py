@@ -256,6 +256,10 @@ def test_a_person_at_two_parties_is_counted_as_such() -> None:
         ({"rows": (50.5,) * 10}, "whole"),
         ({"l2_clip_norm": "much"}, "real"),
         ({"target_epsilon": 1e-3}, "more than"),
+        ({"truncated_batch_sizes": (20,) * 9}, "one largest batch a party"),
+        ({"truncated_batch_sizes": (20,) * 9 + (0,)}, "one largest batch a party"),
+        ({"truncated_batch_sizes": ()}, "one largest batch a party"),
+        ({"truncated_batch_sizes": (20.5,) * 10}, "whole"),
     ],
 )
 def test_settings_at_odds_are_refused(wrong: dict[str, Any], says: str) -> None:

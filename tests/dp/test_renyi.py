@@ -8,31 +8,29 @@ import numpy as np
 import pytest
 from dp_accounting.rdp import RdpAccountant
 
+from privfed.dp import renyi
 from privfed.dp.batches import Cases, Chances, unit_cases
-from privfed.dp.renyi import ORDERS, divergences, shifted
+from privfed.dp.renyi import ORDERS, divergences, log_moment, shifted
 
 
 def of(sigma: float, cases: Cases, orders: np.ndarray = ORDERS, count: int = 1) -> np.ndarray:
     return divergences([((sigma, cases, count),)], orders)
 
 
-def exact(sigma: float, chances: Chances, order: float) -> float:
-    """The larger of both directions, by integrals with 30 digits."""
+def exact(sigma: float, chances: Chances, exponent: float) -> float:
+    """The log of the moment, by an integral with 30 digits."""
     with mpmath.workdps(30):
-        s, found = mpmath.mpf(sigma), []
-        for exponent in (mpmath.mpf(order), 1 - mpmath.mpf(order)):
+        s, e = mpmath.mpf(sigma), mpmath.mpf(exponent)
 
-            def integrand(x: mpmath.mpf, e: mpmath.mpf = exponent) -> mpmath.mpf:
-                ratio = sum(
-                    p * mpmath.exp((2 * x * j - j * j) / (2 * s * s)) for j, p in enumerate(chances)
-                )
-                return mpmath.npdf(x, 0, s) * ratio**e
+        def integrand(x: mpmath.mpf) -> mpmath.mpf:
+            ratio = sum(
+                p * mpmath.exp((2 * x * j - j * j) / (2 * s * s)) for j, p in enumerate(chances)
+            )
+            return mpmath.npdf(x, 0, s) * ratio**e
 
-            reach = float(abs(exponent)) * len(chances) + 16 * sigma
-            points = list(np.linspace(-reach, reach, 1 + int(reach / sigma)))
-            moment = mpmath.quad(integrand, points)
-            found.append(float(mpmath.log(moment) / (mpmath.mpf(order) - 1)))
-    return max(found)
+        reach = abs(exponent) * len(chances) + 16 * sigma
+        points = list(np.linspace(-reach, reach, 1 + int(reach / sigma)))
+        return float(mpmath.log(mpmath.quad(integrand, points)))
 
 
 @pytest.mark.parametrize(
@@ -46,9 +44,13 @@ def exact(sigma: float, chances: Chances, order: float) -> float:
 )
 def test_divergences_are_just_above_the_integrals(sigma: float, chances: Chances) -> None:
     for order in (1.05, 2.5, 9.0):
-        wanted = exact(sigma, chances, order)
+        both = []
+        for exponent in (order, 1 - order):
+            wanted = exact(sigma, chances, exponent)
+            both.append(log_moment(sigma, ((1.0, chances),), exponent))
+            assert wanted * (1 - 1e-13) <= both[-1] <= wanted + 1e-11
         found = float(of(sigma, ((1.0, chances),), np.array([order]))[0])
-        assert wanted * (1 - 1e-13) <= found <= wanted + 1e-11
+        assert found == max(both) / (order - 1)
 
 
 @pytest.mark.parametrize(("rate", "sigma"), [(0.2, 4.0), (0.01, 1.0), (1.0, 2.0), (0.5, 0.7)])
@@ -92,3 +94,14 @@ def test_laws_that_are_near_get_the_gap() -> None:
                 np.log((a**order * b ** (1 - order)).sum()) / (order - 1) for a, b in ((p, q), near)
             )
             assert second <= shifted(np.array([first]), 2 * gap, np.array([order]))[0]
+
+
+def test_the_worse_direction_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No mixture is known whose other direction is worse, and none is proved not to be."""
+    for removed, added in ((1.0, 5.0), (5.0, 1.0)):
+        monkeypatch.setattr(
+            renyi,
+            "log_moment",
+            lambda _, cases, exponent, r=removed, a=added: r if exponent > 0 else a,
+        )
+        assert of(1.0, unit_cases(1, 0.5), np.array([3.0]))[0] == 2.5

@@ -204,6 +204,7 @@ def test_numbers_are_drawn_by_their_law(runs: RandomRuns) -> None:
 
 def test_a_fixed_number_is_fixed() -> None:
     assert FixedRuns(3).draw(SeededRandomness(0)) == 3
+    assert [str(FixedRuns(count)) for count in (1, 3)] == ["1 run", "3 runs"]
 
 
 @pytest.mark.parametrize("runs", [*LAWS, FixedRuns(4)], ids=str)

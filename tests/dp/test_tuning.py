@@ -121,6 +121,13 @@ def test_the_worst_placed_unit_is_charged() -> None:
     )
 
 
+def test_the_gap_of_integers_is_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is some 1e-20; were it 0.01, every order would lose it at least three times."""
+    exact = tuned().epsilon
+    monkeypatch.setattr(PrivacyPlan, "gap", lambda self, rounds: 0.01)
+    assert tuned().epsilon > exact + 2 * 3 * 0.01
+
+
 def test_calibration_finds_the_noise_for_the_whole() -> None:
     for runs in (GEOMETRIC, FixedRuns(4)):
         found = calibrate_tuning(2.0, plan(), runs=runs, score=score())
@@ -144,6 +151,9 @@ def test_parties_that_see_every_run_must_be_trusted_with_them() -> None:
     }  # fmt: skip
     with pytest.raises(ConfigError, match="parties see every run"):
         tuned(plan=plan(**two))
+    held = dict(two, rows=(100, 100), sampling_rates=(1.0, 1.0))
+    with pytest.raises(ConfigError, match="parties see every run"):
+        tuned(score=score(**held))
     assert tuned(plan=plan(**two), runs=FixedRuns(2)).epsilon > 0
     trusted = tuned(plan=plan(**two), trusted_parties=True)
     assert "which the parties, who see all, are trusted with" in trusted.statement()
