@@ -10,10 +10,9 @@ after it would get other masks and gradients, a change beyond the clip norm that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
-from typing import Protocol
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,38 +20,35 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from privfed.dp import PrivacyPlan
 from privfed.errors import ConfigError
 from privfed.training.exact_stack import ExactStack, Shape
 from privfed.training.linear_stack import linear_stack
 from privfed.training.model import log_probabilities
-from privfed.training.per_sample import OpacusGradients, check_layers
+from privfed.training.row_gradients import RowWise, try_out
 from privfed.training.row_grid import Array, RowGrid, sum_in_halves
-from privfed.training.row_tiles import TileGradients
+from privfed.training.row_kernels import RowLosses
+from privfed.training.rows import Features, Inputs, PublicRows, Rows, picked
+from privfed.training.supported import check_model
 from privfed.training.vector import one_vector
 
-RowLosses = Callable[[Tensor, Tensor], Tensor]
-"""Each row's loss, (n,), from scores (n, …) and labels (n,); no row's depends on another row."""
-
 _LEAST, _MOST = 1e-100, 1e100  # of the clip norm: what lies on the grid is a normal number
+_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _NOT_FINITE = "a weight of the model is not a finite number: start anew"
-_ASSUMED = {
-    "closed form": "",
-    "vmap": "torch's kernels round no row by what other rows hold",
-    "opacus": "torch's kernels round no row by what other rows hold, by how many there are, or by "
-    "their places; the model and its loss take each row by itself",
+_KERNELS = "torch's kernels round no row by what other rows hold"
+_PLACE = f"{_KERNELS}, or by its place in a tile"
+_OUTSIDE = "the model and its loss keep nothing outside of the model from one call to the next"
+_ASSUMED = {  # and in tiles that are not strict
+    "closed form": ("", ""),
+    "vmap": (f"{_KERNELS}; {_OUTSIDE}", f"{_PLACE}; {_OUTSIDE}"),
+    "opacus": 2 * (f"{_PLACE}; {_OUTSIDE}, and take each row by itself, whatever rows hold",),
+    "row by row": (_OUTSIDE, _OUTSIDE),
 }
 
 
 def cross_entropy_by_row(scores: Tensor, labels: Tensor) -> Tensor:
     """Return each row's cross-entropy: `scores` (n, classes) before the sigmoid, `labels` (n,)."""
     return functional.nll_loss(log_probabilities(scores), labels, reduction="none")
-
-
-class RowGradients(Protocol):
-    """Every row's own gradient, for some rows after others."""
-
-    def __call__(self, places: NDArray[np.intp]) -> Iterator[list[Array]]:
-        """Yield them in parts of the rows: (rows, size) for each parameter."""
 
 
 @dataclass(frozen=True)
@@ -76,45 +72,55 @@ class GradientClipper:
     The model's structure is read once, its weights at every call. `parameters` are those trained,
     in the model's order, `rows` is n. `method` says which way was chosen: "closed form" for an
     `nn.Sequential` of linear layers and ReLUs with the paper's loss (see `exact_stack`), "vmap"
-    for every other model that `torch.func.vmap` takes (see `row_tiles`), else "opacus".
+    for every other model that `torch.func.vmap` takes (see `row_tiles`), else "opacus" for its
+    hooks, else "row by row" (see `row_gradients`).
 
     `l2_sensitivity` is the clip norm C, exactly: each row's clipped gradient lies on a grid, and
     sums on it are exact (see `row_grid`). For that a row's own gradient must not depend on others:
     in the closed form it cannot, and `assumption` says what is assumed otherwise. A row whose
-    gradient is not finite adds exactly nothing: whether a round runs must not tell of one row.
+    gradient is not finite, or at which the model raises, adds exactly nothing: whether a round runs
+    must not tell of one row. Half types are computed in float32, or where stated in float64, and
+    dropout and autocast are off.
 
     Args:
         model: The model; its parameters that require a gradient are trained.
-        features: (n, …) training rows; n is public.
-        labels: (n,).
+        features: (n, …) training rows, or such by name for a model that takes a dict, or a Dataset
+            of rows that are fetched; n is public.
+        labels: (n,); None: a Dataset gives pairs of features and label.
         l2_clip_norm: Bound C on the L2 norm of a row's gradient, 1e-100 to 1e100.
         row_losses: Each row's loss; by default the paper's cross-entropy.
         expected_rows: About how many rows a batch has, a public number by which "vmap" chooses
             its tiles; None: at most 256.
+        public_rows: Features and labels of rows of no one, by which the model is checked; needed
+            for a Dataset, and where numbers that are made up won't do.
+        strict: Whether to take no way in which others than a row itself could be seen in it: each
+            row has its own place in a tile, and there are no hooks. Slower, and less is assumed.
 
     Raises:
-        ConfigError: The clip norm, the labels or the model cannot be used; names the layer.
+        ConfigError: The clip norm, the rows or the model cannot be used; names the layer.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        features: Tensor,
-        labels: Tensor,
+        features: Features,
+        labels: Tensor | None,
         l2_clip_norm: float,
         *,
         row_losses: RowLosses = cross_entropy_by_row,
         expected_rows: float | None = None,
+        public_rows: PublicRows | None = None,
+        strict: bool = False,
     ) -> None:
         if not _LEAST <= l2_clip_norm <= _MOST:
             raise ConfigError(f"the clip norm must be 1e-100 to 1e100, not {l2_clip_norm}")
-        if len(features) != len(labels):
-            raise ConfigError(f"{len(features)} rows have {len(labels)} labels: give each row one")
-        trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
+        rows = Rows(features, labels, public_rows)
+        check_model(model)
+        trained = {name: own for name, own in model.named_parameters() if own.requires_grad}
         if not trained:
             raise ConfigError("no parameter of the model requires a gradient: nothing to train")
         self.parameters = list(trained.values())
-        self.rows = len(features)
+        self.rows, self._rows = rows.count, rows
         self.l2_sensitivity = float(l2_clip_norm)
         self._model, self._names = model, list(trained)
         ends = list(accumulate((each.numel() for each in self.parameters), initial=0))
@@ -125,28 +131,34 @@ class GradientClipper:
         ]
         self._grid = RowGrid(self.rows, self._size, self.l2_sensitivity)
         known = row_losses is cross_entropy_by_row
-        shape = linear_stack(model, features) if known else None
         self._stack: ExactStack | None = None
         self._addresses: list[int] = []
-        self._source: NDArray[np.floating]
-        if shape is not None:
-            self._stack = _exact_stack(shape, features, labels, self._grid)
+        self._source: Tensor
+        self._shape = linear_stack(model, rows.example) if known else None
+        if self._shape is not None:
+            _exact_stack(self._shape, *rows.made_up(2, 0), self._grid)
+            if rows.in_memory is not None:
+                self._stack = _exact_stack(self._shape, *rows.in_memory, self._grid)
             self.method = "closed form"
             return
-        check_layers(model)
-        most = min(len(features), 256) if expected_rows is None else expected_rows
-        self._gradients: RowGradients
-        try:
-            self._gradients = TileGradients(model, features, labels, row_losses, most)
-            self.method = "vmap"
-        except NotImplementedError:
-            self._gradients = OpacusGradients(model, features, labels, row_losses)
-            self.method = "opacus"
+        scores = try_out(model, row_losses, rows)
+        if known and scores is not None and rows.in_memory is not None:
+            _check_classes(rows.in_memory[1], scores)
+        most = min(rows.count, 256) if expected_rows is None else expected_rows
+        sizes = [each.numel() for each in self.parameters]
+        row_wise = RowWise(model, row_losses, rows, sizes)
+        self.method, self._gradients = row_wise.gradients(most, strict=strict)
+
+    def statement(self, plan: PrivacyPlan) -> str:
+        """Return what the plan promises, and what is assumed of these rows' gradients for it."""
+        assumed = f", assuming that {self.assumption}" if self.assumption else ""
+        return f"{plan.statement()}; gradients by row: {self.method}{assumed}"
 
     @property
     def assumption(self) -> str:
         """What must hold of the machine for a row to count for itself; nothing if it does so."""
-        return _ASSUMED[self.method]
+        in_tiles = self.method != "closed form" and not self._gradients.strict
+        return _ASSUMED[self.method][in_tiles]
 
     def clipped_sum(self, batch: NDArray[np.bool_]) -> ClippedSum:
         """Return the sum of the clipped gradients of the rows where `batch` (n,) is True.
@@ -164,11 +176,17 @@ class GradientClipper:
 
     def _integers(self, places: NDArray[np.intp]) -> Array:
         """Return the sum in units of the grid."""
-        if self._stack is not None:
+        if self._shape is not None:
             weights = self._weights()
             if not np.isfinite(weights).all():
                 raise ConfigError(_NOT_FINITE)
-            return self._stack.integers(weights, places)
+            if self._stack is not None:
+                return self._stack.integers(weights, places)
+            features, labels = self._rows.take(places)
+            known = (labels >= 0) & (labels < self._shape.widths[-1])  # others add nothing
+            chosen = picked(features, known)
+            stack = _exact_stack(self._shape, chosen, labels[known], self._grid)
+            return stack.integers(weights, np.arange(int(known.sum())))
         if not all(bool(torch.isfinite(each).all()) for each in self._model.parameters()):
             raise ConfigError(_NOT_FINITE)
         total = np.zeros(self._size)
@@ -188,18 +206,21 @@ class GradientClipper:
         """Return the trained parameters as they are now, one after another."""
         addresses = [each.data_ptr() for each in self.parameters]
         if addresses != self._addresses:  # somebody has moved them since
-            self._source = one_vector(self.parameters).detach().numpy()
+            self._source = one_vector(self.parameters).detach()
             self._addresses = [each.data_ptr() for each in self.parameters]
-        return self._source.astype(np.float64)
+        return self._source.double().numpy()
 
 
-def _exact_stack(shape: Shape, features: Tensor, labels: Tensor, grid: RowGrid) -> ExactStack:
-    flat = features.detach().reshape(len(features), -1).numpy().astype(np.float64)
+def _exact_stack(shape: Shape, features: Inputs, labels: Tensor, grid: RowGrid) -> ExactStack:
+    flat = cast(Tensor, features).reshape(len(labels), -1).double().numpy()
     if flat.shape[1] != shape.widths[0]:
         raise ConfigError(f"the model takes {shape.widths[0]} features, rows have {flat.shape[1]}")
-    classes, count = labels.numpy(), shape.widths[-1]
-    if classes.ndim != 1 or classes.dtype.kind not in "iu":
+    _check_classes(labels, shape.widths[-1])
+    return ExactStack(shape, flat, labels.numpy().astype(np.int64), grid)
+
+
+def _check_classes(labels: Tensor, count: int) -> None:
+    if labels.ndim != 1 or labels.dtype not in _WHOLE:
         raise ConfigError("labels must be whole numbers, one for each row")
-    if len(classes) and not (classes.min() >= 0 and classes.max() < count):
+    if len(labels) and not (labels.min() >= 0 and labels.max() < count):
         raise ConfigError(f"labels must lie from 0 to {count - 1}: the model has {count} scores")
-    return ExactStack(shape, flat, classes.astype(np.int64), grid)

@@ -19,11 +19,12 @@ from privfed.training.averaging import subtract
 from privfed.training.clipping import (
     ClippedSum,
     GradientClipper,
-    RowLosses,
     cross_entropy_by_row,
 )
 from privfed.training.local import LocalTrainer
 from privfed.training.model import Arrays, get_arrays, set_arrays
+from privfed.training.row_kernels import RowLosses
+from privfed.training.rows import Features, PublicRows, count_rows
 from psi.storage import Record, json_bytes, json_read
 
 Floats = NDArray[np.float64]
@@ -51,14 +52,16 @@ class RecordGradients:
 
     Args:
         model: The global model, whose weights are read every round.
-        features: (n, …) rows of this party; n as in the plan.
-        labels: (n,).
+        features: (n, …) rows of this party, or such by name, or a Dataset; n as in the plan.
+        labels: (n,); None: a Dataset gives pairs.
         plan: Sampling and clipping.
         party: This party's place in the plan.
         randomness: Where the coins come from.
         row_losses: Each row's loss; by default the paper's cross-entropy.
         ids: The unit of each row, which are then checked against the plan's placements.
         simulation: Whether seeded coins are meant.
+        public_rows: See `GradientClipper`.
+        strict: See `GradientClipper`.
 
     Raises:
         ConfigError: The rows or the model don't fit the plan, or the coins are seeded.
@@ -67,8 +70,8 @@ class RecordGradients:
     def __init__(
         self,
         model: nn.Module,
-        features: Tensor,
-        labels: Tensor,
+        features: Features,
+        labels: Tensor | None,
         plan: PrivacyPlan,
         party: int,
         randomness: NoiseSource,
@@ -76,16 +79,21 @@ class RecordGradients:
         row_losses: RowLosses = cross_entropy_by_row,
         ids: ArrayLike | None = None,
         simulation: bool = False,
+        public_rows: PublicRows | None = None,
+        strict: bool = False,
     ) -> None:
         require_secret([randomness], simulation)
-        check_rows(plan, party, len(features), ids)
+        rows = count_rows(features)
+        check_rows(plan, party, rows, ids)
         self._clipper = GradientClipper(
             model,
             features,
             labels,
             plan.l2_clip_norm,
             row_losses=row_losses,
-            expected_rows=plan.sampling_rates[party] * len(features),
+            expected_rows=plan.sampling_rates[party] * rows,
+            public_rows=public_rows,
+            strict=strict,
         )
         self.plan, self.party = plan, party
         self._randomness = randomness
@@ -94,6 +102,10 @@ class RecordGradients:
     def method(self) -> str:
         """How gradients are clipped; see `GradientClipper`."""
         return self._clipper.method
+
+    def statement(self) -> str:
+        """Return what the plan promises, and what is assumed of gradients for it."""
+        return self._clipper.statement(self.plan)
 
     def contribute(self, round_id: int) -> ClippedSum:
         """Draw the plan's batch, which may be empty, and add up its clipped gradients."""
@@ -261,7 +273,7 @@ class ClientUpdates:
         if clip.plan != plan:
             raise ConfigError("the clip is another plan's, with a bound of its own: make it anew")
         for name, buffer in model.named_buffers():
-            if buffer.is_floating_point():
+            if buffer.is_floating_point() or buffer.is_complex():
                 raise ConfigError(
                     f"{name} follows the rows and would leave unclipped and without noise: use "
                     "GroupNorm, or track_running_stats=False"

@@ -16,9 +16,11 @@ from privfed.dp import PrivacyBudget, PrivacyPlan
 from privfed.dp.batches import poisson_batch
 from privfed.dp.randomness import NoiseSource, require_secret
 from privfed.errors import ConfigError, PrivacyWarning
-from privfed.training.clipping import GradientClipper, RowLosses, cross_entropy_by_row
+from privfed.training.clipping import GradientClipper, cross_entropy_by_row
 from privfed.training.contributions import check_rows
 from privfed.training.local import LEARNING_RATE, carry_on
+from privfed.training.row_kernels import RowLosses
+from privfed.training.rows import Features, PublicRows, count_rows
 from privfed.training.vector import one_vector
 
 
@@ -26,8 +28,9 @@ class DPSGDTrainer:
     """DP-SGD with Adam on Poisson batches, bound to a plan that it cannot exceed.
 
     Args:
-        features: (n, d) float32 training rows of this party; n as in the plan.
-        labels: (n,) int64.
+        features: (n, …) training rows of this party, or such by name, or a Dataset; n as in the
+            plan.
+        labels: (n,); None: a Dataset gives pairs.
         plan: Sampling, clipping, local noise and the number of rounds that were paid for.
         party: This party's place in the plan.
         randomness: Coins and noise; seeded only in simulation.
@@ -37,6 +40,8 @@ class DPSGDTrainer:
             outside of simulation a `PrivacyWarning`: each new trainer starts from nothing spent.
         ids: The unit of each row, which are then checked against the plan's placements.
         simulation: Allow seeded randomness, which protects nobody.
+        public_rows: See `GradientClipper`.
+        strict: See `GradientClipper`.
 
     Raises:
         ConfigError: The plan's noise is not local, the rows are not those that it counts, the
@@ -45,8 +50,8 @@ class DPSGDTrainer:
 
     def __init__(
         self,
-        features: Tensor,
-        labels: Tensor,
+        features: Features,
+        labels: Tensor | None,
         plan: PrivacyPlan,
         party: int,
         randomness: NoiseSource,
@@ -56,15 +61,18 @@ class DPSGDTrainer:
         budget: PrivacyBudget | None = None,
         ids: ArrayLike | None = None,
         simulation: bool = False,
+        public_rows: PublicRows | None = None,
+        strict: bool = False,
     ) -> None:
         if plan.noise != "local":
             raise ConfigError(
                 f"the plan's noise is {plan.noise}, but here a party trains on its own noise: "
                 "calibrate a local one"
             )
-        check_rows(plan, party, len(features), ids)
+        check_rows(plan, party, count_rows(features), ids)
         require_secret([randomness], simulation)
         self._features, self._labels = features, labels
+        self._public_rows, self._strict = public_rows, strict
         self._plan, self._party, self._randomness = plan, party, randomness
         self._learning_rate, self._row_losses = learning_rate, row_losses
         if budget is None:
@@ -79,6 +87,13 @@ class DPSGDTrainer:
         budget.rounds_left(plan)  # refuses another unit
         self._budget = budget
         self._adam: torch.optim.Adam | None = None
+        self._clipper: GradientClipper | None = None
+
+    def statement(self) -> str:
+        """Return what the plan promises, and what is assumed of the model trained last for it."""
+        return (
+            self._plan.statement() if self._clipper is None else self._clipper.statement(self._plan)
+        )
 
     def train_epoch(self, model: nn.Module, seed: int) -> None:
         """Do one round's noisy steps; nothing depends on `seed`, coins and noise are secret.
@@ -88,13 +103,15 @@ class DPSGDTrainer:
             BudgetExceededError: The plan's rounds are done, or the budget does not allow another;
                 no row was touched.
         """
-        clipper = GradientClipper(
+        self._clipper = clipper = GradientClipper(
             model,
             self._features,
             self._labels,
             self._plan.l2_clip_norm,
             row_losses=self._row_losses,
-            expected_rows=self._plan.sampling_rates[self._party] * len(self._features),
+            expected_rows=self._plan.sampling_rates[self._party] * count_rows(self._features),
+            public_rows=self._public_rows,
+            strict=self._strict,
         )
         self._budget.spend_round(self._plan)
         vector = one_vector(clipper.parameters)

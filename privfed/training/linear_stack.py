@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from privfed.training.exact_stack import Shape
+from privfed.training.rows import Inputs
 
 _DROPOUTS = (nn.Dropout, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _NOTHING = (nn.Identity, *_DROPOUTS)  # dropout is off, see privfed.training.clipping
@@ -21,7 +21,7 @@ _HOOKS = (
 )
 
 
-def linear_stack(model: nn.Module, features: Tensor) -> Shape | None:
+def linear_stack(model: nn.Module, features: Inputs) -> Shape | None:
     """Return the layers of `model` if the closed form is its gradient on `features` (n, …).
 
     That is: `nn.Sequential`, nested or not, of exactly the layers known here, applied to vectors;
@@ -30,7 +30,9 @@ def linear_stack(model: nn.Module, features: Tensor) -> Shape | None:
     layers = list(_leaves(model))
     linear = [layer for layer in layers if type(layer) is nn.Linear]
     own = [parameter for layer in linear for parameter in layer.parameters()]
-    flat = features.ndim == 2 or (bool(layers) and type(layers[0]) is nn.Flatten)
+    flat = isinstance(features, Tensor) and (
+        features.ndim == 2 or (bool(layers) and type(layers[0]) is nn.Flatten)
+    )
     if not (
         flat
         and linear
@@ -77,7 +79,7 @@ def _whole(flatten: nn.Flatten) -> bool:
 def _plain(parameter: nn.Parameter) -> bool:
     return (
         parameter.requires_grad
-        and parameter.dtype in (torch.float32, torch.float64)
+        and parameter.is_floating_point()
         and parameter.device.type == "cpu"
         and not parameter._backward_hooks  # noqa: SLF001  (torch has no other way to ask)
     )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from privfed.training.model import cross_entropy
+from privfed.training.rows import Features, PublicRows, Rows
 
 LEARNING_RATE = 1e-3
 BATCH_SIZE = 32
@@ -27,23 +28,28 @@ class AdamTrainer:
     """Plain Adam on mini-batches; the party keeps its moments from round to round, as in Keras.
 
     Args:
-        features: (n, d) float32 training rows of this party.
-        labels: (n,) int64.
+        features: (n, …) training rows of this party, or such by name, or a Dataset.
+        labels: (n,); None: a Dataset gives pairs.
         batch_size: Rows in a batch; the last one may be smaller.
         learning_rate: Adam's learning rate.
         loss: Mean loss of scores (n, …) and labels (n,); by default the paper's cross-entropy.
+        public_rows: Features and labels in the form of a Dataset's.
+
+    Raises:
+        ConfigError: These are no rows, each with a label.
     """
 
     def __init__(
         self,
-        features: Tensor,
-        labels: Tensor,
+        features: Features,
+        labels: Tensor | None,
         batch_size: int = BATCH_SIZE,
         *,
         learning_rate: float = LEARNING_RATE,
         loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+        public_rows: PublicRows | None = None,
     ) -> None:
-        self._features, self._labels, self._batch_size = features, labels, batch_size
+        self._rows, self._batch_size = Rows(features, labels, public_rows), batch_size
         self._learning_rate, self._loss = learning_rate, loss
         self._optimizer: torch.optim.Adam | None = None
 
@@ -52,9 +58,10 @@ class AdamTrainer:
         self._optimizer = carry_on(self._optimizer, model, self._learning_rate)
         torch.manual_seed(seed)
         model.train()
-        for batch in torch.split(torch.randperm(len(self._features)), self._batch_size):
+        for batch in torch.split(torch.randperm(self._rows.count), self._batch_size):
+            features, labels = self._rows.take(batch.numpy())
             self._optimizer.zero_grad()
-            loss = self._loss(model(self._features[batch]), self._labels[batch])
+            loss = self._loss(model(features), labels)
             torch.autograd.backward(loss)
             self._optimizer.step()
 

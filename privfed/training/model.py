@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from privfed.errors import ConfigError
+from privfed.training.rows import wide
 
 Arrays = dict[str, NDArray[np.float32]]
 """A model's parameters, or an update of them, by name in the model's order."""
@@ -49,9 +50,9 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def get_arrays(model: nn.Module) -> Arrays:
-    """Copy the parameters out."""
+    """Copy the parameters out; half types, which numpy has not, become float32."""
     return {
-        name: cast(NDArray[np.float32], parameter.detach().numpy().copy())
+        name: cast(NDArray[np.float32], wide(parameter.detach()).numpy().copy())
         for name, parameter in model.named_parameters()
     }
 

@@ -17,8 +17,9 @@ from torch.nn import functional
 
 from privfed.errors import ConfigError
 from privfed.training import GradientClipper, get_arrays, paper_network
-from privfed.training.clipping import RowLosses, cross_entropy_by_row
+from privfed.training.clipping import cross_entropy_by_row
 from privfed.training.row_grid import RowGrid
+from privfed.training.row_kernels import RowLosses
 
 SOFTMAX: RowLosses = lambda scores, labels: functional.cross_entropy(  # noqa: E731
     scores, labels, reduction="none"
@@ -328,7 +329,6 @@ def test_weights_are_read_at_every_call() -> None:
         (nn.BatchNorm1d(5), r"layer '1' \(BatchNorm1d\) mixes the rows.*GroupNorm"),
         (nn.BatchNorm1d(5, affine=False, track_running_stats=False), "mixes the rows"),
         (nn.InstanceNorm1d(5, affine=True, track_running_stats=True), r"'1' \(InstanceNorm1d\)"),
-        (nn.MultiheadAttention(5, 1), r"'1' \(MultiheadAttention\).*ModuleValidator.fix"),
     ],
 )
 def test_a_layer_without_row_gradients_is_named(layer: nn.Module, message: str) -> None:
@@ -368,57 +368,6 @@ def test_a_sum_shows_no_values() -> None:
     assert list(clipped.arrays) == list(get_arrays(model))
 
 
-class Mixed(nn.Module):
-    """A model whose rows look at each other, or at chance."""
-
-    def __init__(self, mix: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.first, self.last, self.mix = nn.Linear(6, 5), nn.Linear(5, 2), mix
-
-    def forward(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.last(self.mix(self.first(x)))
-        return scores
-
-
-MIXING: dict[str, Callable[[Tensor], Tensor]] = {
-    "centred by the batch": lambda x: x - x.mean(dim=0),
-    "scaled by the batch": lambda x: x / (1 + x.abs().amax()),
-    "the row before": lambda x: x + x.roll(1, dims=0),
-    "attention over rows": lambda x: torch.softmax(x @ x.T, dim=1) @ x,
-    "sorted": lambda x: x.sort(dim=0).values,
-    "functional dropout": lambda x: functional.dropout(x, 0.5, training=True),
-    "noise": lambda x: x + torch.randn_like(x),
-    "a recurrence over rows": lambda x: x.cumsum(dim=0),
-}
-
-
-REFUSED = {"functional dropout", "noise"}  # which vmap does not take
-
-
-@pytest.mark.parametrize("kind", MIXING)
-def test_rows_that_mix_are_apart_or_refused(kind: str) -> None:
-    model, (x, y) = Mixed(MIXING[kind]), data(30, 6, 2)
-    if kind in REFUSED:
-        with pytest.raises(ConfigError, match="mixes the rows"):
-            GradientClipper(model, x, y, 0.3)
-        return
-    clipper = GradientClipper(model, x, y, 0.3)
-    whole = clipper.clipped_sum(np.ones(30, bool)).flat
-    rest = clipper.clipped_sum(np.arange(30) != 4).flat
-    assert np.array_equal(whole - rest, clipper.clipped_sum(np.arange(30) == 4).flat)
-
-
-def test_a_loss_that_looks_at_the_batch_sees_one_row() -> None:
-    def centred(scores: Tensor, labels: Tensor) -> Tensor:
-        return cross_entropy_by_row(scores - scores.mean(dim=0), labels)
-
-    x, y = data(30, 6, 2)
-    clipper = GradientClipper(nn.Sequential(nn.Linear(6, 2)), x, y, 0.3, row_losses=centred)
-    whole = clipper.clipped_sum(np.ones(30, bool)).flat
-    rest = clipper.clipped_sum(np.arange(30) != 4).flat
-    assert np.array_equal(whole - rest, clipper.clipped_sum(np.arange(30) == 4).flat)
-
-
 def test_a_frozen_backbone_with_public_statistics_may_stay() -> None:
     backbone = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5)).requires_grad_(False).eval()
     x, y = data(30, 6, 2)
@@ -429,18 +378,3 @@ def test_a_frozen_backbone_with_public_statistics_may_stay() -> None:
     backbone.train()
     with pytest.raises(ConfigError, match="mixes the rows"):
         GradientClipper(nn.Sequential(backbone, nn.Linear(5, 2)), x, y, 0.3)
-
-
-def test_what_vmap_does_not_take_goes_through_hooks() -> None:
-    class Recurrent(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.cell, self.last = nn.GRU(2, 4, batch_first=True), nn.Linear(4, 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            scores: Tensor = self.last(self.cell(x.reshape(-1, 3, 2))[0][:, -1])
-            return scores
-
-    x, y = data(12, 6, 2)
-    with pytest.raises(ConfigError, match="Opacus"):
-        GradientClipper(Recurrent(), x, y, 0.3)  # which names its own DPGRU

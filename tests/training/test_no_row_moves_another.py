@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from privfed.errors import ConfigError, PrivacyWarning
-from privfed.training import GradientClipper, exact_stack, exact_stack_compiled, row_tiles
+from privfed.training import GradientClipper, exact_stack, exact_stack_compiled, row_kernels
 from tests.places import ROOT
 from tests.waiting import LONG_SECONDS
 
@@ -137,11 +137,13 @@ def test_no_row_moves_another(widths: tuple[int, ...], compiled: bool) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("between", [nn.Tanh, nn.SiLU, nn.GELU, nn.Softplus, nn.PReLU])
-def test_no_row_moves_another_in_tiles(between: type[nn.Module], dtype: torch.dtype) -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 9), between(), nn.Linear(9, 2)
-    ).to(dtype)
+@pytest.mark.parametrize("widths", [(6, 5, 9, 2), (12, 32, 16, 8)], ids=str)
+def test_no_row_moves_another_in_tiles(
+    widths: tuple[int, ...], between: type[nn.Module], dtype: torch.dtype
+) -> None:
+    """Rows of odd length are rounded by their place, which the start finds, others are not."""
+    model = stack(widths, dtype)
+    model[3] = between().to(dtype)
     x, y = on_the_kink(model, 80)
     clipper = clipped(model, x, y)
     assert clipper.method == "vmap"
@@ -220,18 +222,72 @@ def test_compiled_code_that_rounds_otherwise_is_not_used(monkeypatch: pytest.Mon
     assert np.array_equal(clipper.clipped_sum(np.ones(9, bool)).flat, wanted)
 
 
-def test_a_kernel_that_rounds_by_what_is_beside_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A planted last bit that other rows choose."""
-    honest = row_tiles.TileGradients._gradients  # noqa: SLF001  (another kernel, planted)
+def planted(monkeypatch: pytest.MonkeyPatch, *kernels: str, by: str) -> None:
+    """Last bits that the first feature of the row before, or the place, chooses."""
+    for name in kernels:
+        kind = getattr(row_kernels, name)
+        honest = kind.__call__
 
-    def beside(self: Any, features: Tensor, labels: Tensor, at: np.ndarray) -> list[np.ndarray]:
-        found = honest(self, features, labels, at)
-        if float(features.sum()) > 0:
-            found[0] = np.nextafter(found[0], np.inf)
-        return found
+        def rounds(
+            self: Any, features: Tensor, labels: Tensor, honest: Any = honest
+        ) -> list[Tensor]:
+            found: list[Tensor] = honest(self, features, labels)
+            chosen = features[:, 0] > 0
+            if by == "place":
+                chosen = torch.arange(len(features)) % 3 == 0
+            up = chosen.roll(1)[:, None]
+            flat = found[0].flatten(1)
+            found[0] = torch.where(up, flat.nextafter(flat + 1), flat)
+            return found
 
-    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 2))
-    x, y = on_the_kink(model, 9)
-    monkeypatch.setattr(row_tiles.TileGradients, "_gradients", beside)
-    with pytest.raises(ConfigError, match="round a row of this model by what other rows hold"):
+        monkeypatch.setattr(kind, "__call__", rounds)
+
+
+def by_tanh() -> tuple[nn.Module, Tensor, Tensor]:
+    model = stack((6, 8, 2))
+    model[1] = nn.Tanh()
+    return model, *on_the_kink(model, 9)
+
+
+def test_a_kernel_that_rounds_by_what_is_beside_is_left_for_rows_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, x, y = by_tanh()
+    wanted = GradientClipper(model, x, y, CLIP, strict=True).clipped_sum(np.ones(9, bool)).flat
+    planted(monkeypatch, "VmapRows", by="others")
+    with pytest.warns(PrivacyWarning, match="by what other rows hold: each row is computed alone"):
+        clipper = clipped(model, x, y)
+    assert clipper.method == "row by row"
+    assert moved(summed(clipper), 9) == []
+    assert np.allclose(clipper.clipped_sum(np.ones(9, bool)).flat, wanted, rtol=0, atol=1e-9)
+
+
+def test_a_kernel_that_rounds_by_the_place_gives_each_row_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, x, y = by_tanh()
+    assert "or by its place" in GradientClipper(model, x, y, CLIP).assumption
+    planted(monkeypatch, "VmapRows", by="place")
+    clipper = clipped(model, x, y)
+    assert clipper.method == "vmap"
+    assert "by its place" not in clipper.assumption
+    assert moved(summed(clipper), 9) == []
+
+
+def test_rounding_by_what_was_computed_before_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even of rows alone: nothing slower is left."""
+    model, x, y = by_tanh()
+    planted(monkeypatch, "VmapRows", by="others")
+    honest, calls = row_kernels.AloneRows.__call__, [0]
+
+    def in_turn(self: Any, features: Tensor, labels: Tensor) -> list[Tensor]:
+        calls[0] += 1
+        found = honest(self, features, labels)
+        return [values.nextafter(values + 1) if calls[0] % 5 == 0 else values for values in found]
+
+    monkeypatch.setattr(row_kernels.AloneRows, "__call__", in_turn)
+    with (
+        pytest.warns(PrivacyWarning, match="computed alone"),
+        pytest.raises(ConfigError, match="rounds a row by what was computed before"),
+    ):
         GradientClipper(model, x, y, CLIP)

@@ -1,0 +1,194 @@
+"""Chooses how a model's per-row gradients are computed, and says where it cannot be the fast way.
+
+`torch.func.vmap` where it takes the model, else Opacus's hooks, else each row alone, which takes
+every model and is slow. Each way is checked on rows of no one before a row of somebody's is read:
+a model that mixes rows is refused, kernels that round a row by others lead to the next slower way.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+from torch import Tensor, nn
+
+from privfed.errors import ConfigError, PrivacyWarning
+from privfed.training.mixing import what_mixes
+from privfed.training.row_kernels import (
+    AloneRows,
+    HookRows,
+    RowKernel,
+    RowLosses,
+    VmapRows,
+    elsewhere,
+    losses_of,
+    twin,
+)
+from privfed.training.row_tiles import (
+    PlacesError,
+    RoundingError,
+    RowsMixError,
+    RowTiles,
+    tile_rows,
+)
+from privfed.training.rows import Rows, columnwise, wide
+
+_BY_ITSELF = "use layers and losses that take each row by itself, such as GroupNorm"
+_OTHERS = "torch's kernels round a row of this model by what other rows hold"
+_SLOWER = "each row is computed alone, which is slower"
+
+
+KernelOf = Callable[[nn.Module, RowLosses], RowKernel]
+
+
+@dataclass(frozen=True)
+class RowWise:
+    """A model, each row's loss, and rows of its kind.
+
+    Attributes:
+        model: Left unchanged.
+        row_losses: Each row's loss.
+        rows: None of them is read before a batch has them.
+        sizes: How many values each trained parameter has.
+    """
+
+    model: nn.Module
+    row_losses: RowLosses
+    rows: Rows
+    sizes: Sequence[int]
+
+    def gradients(self, expected: float, *, strict: bool) -> tuple[str, RowTiles]:
+        """Return the name of a way that takes the model, and the rows' gradients by it.
+
+        Args:
+            expected: About how many rows a batch has; public.
+            strict: Whether to take no way in which others than a row itself could be seen in it.
+
+        Raises:
+            ConfigError: The model or its loss mixes rows; names what does.
+        """
+        size = tile_rows(expected, sum(self.sizes))
+        try:
+            tiles = self._checked(VmapRows, size, strict=strict)
+        except RoundingError:
+            _say(f"{_OTHERS}: {_SLOWER}")
+        except ConfigError:
+            raise
+        except Exception as error:  # vmap raises whatever a model's operation does
+            reason = f"torch.func.vmap does not take the model ({_line(error)})"
+            if not strict:
+                hooks = self._by_hooks(size)
+                if isinstance(hooks, RowTiles):
+                    return "opacus", hooks
+                reason += f", and {hooks}"
+            _say(f"{reason}: {_SLOWER}")
+        else:
+            if found := self._what_mixes():
+                _say(f"{found}, but here every row is as if alone in its batch: {_BY_ITSELF}")
+            return "vmap", tiles
+        try:
+            alone = self._checked(AloneRows, 1, strict=strict)
+        except RoundingError:
+            raise ConfigError(
+                f"{self._what_mixes(exactly=True) or 'a gradient'} rounds a row by what was "
+                "computed before: use other layers, or another number type"
+            ) from None
+        return "row by row", alone
+
+    def _by_hooks(self, size: int) -> RowTiles | str:
+        """Return tiles, or why there are none."""
+        if not self.rows.differ:
+            return (
+                "made-up rows of integers would be all alike for Opacus's hooks: give public_rows"
+            )
+        try:
+            return self._checked(HookRows, size, strict=False)
+        except RoundingError:
+            return _OTHERS
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever Opacus does
+            return f"Opacus's hooks do not ({_line(error)})"
+
+    def _checked(self, kernel: KernelOf, size: int, *, strict: bool) -> RowTiles:
+        """Return tiles in which a row depends on no other; strict ones where on its place.
+
+        Raises:
+            ConfigError: It does depend on others.
+        """
+        try:
+            self._tiles(kernel, self._elsewhere, size, strict=strict).check()
+        except RowsMixError:
+            found = self._what_mixes() or "a gradient of the model or its loss mixes rows"
+            raise ConfigError(
+                f"{found}, so no row has a gradient of its own: {_BY_ITSELF}"
+            ) from None
+        except PlacesError:
+            strict = True
+        return self._tiles(kernel, self.model, size, strict=strict)
+
+    def _tiles(self, kernel: KernelOf, model: nn.Module, size: int, *, strict: bool) -> RowTiles:
+        return RowTiles(kernel(model, self.row_losses), self.rows, self.sizes, size, strict=strict)
+
+    @cached_property
+    def _elsewhere(self) -> nn.Module:
+        return elsewhere(self.model)
+
+    def _what_mixes(self, *, exactly: bool = False) -> str | None:
+        try:
+            return what_mixes(self._elsewhere, self.row_losses, self.rows, exactly=exactly)
+        except Exception:  # the model takes a single row alone
+            return None
+
+
+def try_out(model: nn.Module, row_losses: RowLosses, rows: Rows) -> int | None:
+    """Run the model on rows of no one, and see which can be made up for it.
+
+    Returns:
+        How many scores a row has, if they are one vector.
+
+    Raises:
+        ConfigError: It takes none of them.
+    """
+    errors: list[Exception] = []
+    # Integers as a class or as an entry of a table; rows alone, or at least more.
+    for count, below, widen in product((1, 3), (2, 1), (True, False)):
+        rows.ids_below = below
+        features, labels = rows.made_up(count, 0)
+        if widen:
+            features, labels = columnwise(features, wide), wide(labels)
+        try:
+            scores: object = twin(model, widen=widen)(features)
+            if not isinstance(scores, Tensor):
+                raise ConfigError(
+                    f"the model returns a {type(scores).__name__}, but row_losses take a tensor of "
+                    "scores: wrap the model in one that returns its scores"
+                )
+            losses_of(row_losses, scores, labels)
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever the model raises
+            errors.append(error)
+            continue
+        if count > 1:
+            raise ConfigError(
+                f"the model or its loss takes several rows and no single one ({_line(errors[0])}): "
+                f"it mixes the rows of a batch; {_BY_ITSELF}"
+            )
+        return scores.shape[1] if scores.ndim == 2 else None
+    raise ConfigError(
+        f"the model or its loss does not take a row made up for a check ({_line(errors[0])}): see "
+        "whether it takes rows of this form, or give public_rows, rows of no one that it takes"
+    )
+
+
+def _line(error: Exception) -> str:
+    """Return an error's first line: of rows of no one, so it tells of nobody."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _say(text: str) -> None:
+    warnings.warn(text, PrivacyWarning, stacklevel=4)
