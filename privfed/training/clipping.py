@@ -10,6 +10,7 @@ after it would get other masks and gradients, a change beyond the clip norm that
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import cast
@@ -212,7 +213,8 @@ class GradientClipper:
 
 
 def _exact_stack(shape: Shape, features: Inputs, labels: Tensor, grid: RowGrid) -> ExactStack:
-    flat = cast(Tensor, features).reshape(len(labels), -1).double().numpy()
+    rows = cast(Tensor, features)
+    flat = rows.reshape(len(rows), math.prod(rows.shape[1:])).double().numpy()
     if flat.shape[1] != shape.widths[0]:
         raise ConfigError(f"the model takes {shape.widths[0]} features, rows have {flat.shape[1]}")
     _check_classes(labels, shape.widths[-1])

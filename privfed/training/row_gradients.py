@@ -32,6 +32,7 @@ from privfed.training.row_tiles import (
     RoundingError,
     RowsMixError,
     RowTiles,
+    settled,
     tile_rows,
 )
 from privfed.training.rows import Rows, columnwise, wide
@@ -60,6 +61,7 @@ class RowWise:
     rows: Rows
     sizes: Sequence[int]
 
+    @settled()
     def gradients(self, expected: float, *, strict: bool) -> tuple[str, RowTiles]:
         """Return the name of a way that takes the model, and the rows' gradients by it.
 
@@ -70,7 +72,7 @@ class RowWise:
         Raises:
             ConfigError: The model or its loss mixes rows; names what does.
         """
-        size = tile_rows(expected, sum(self.sizes))
+        size = tile_rows(expected, max(sum(self.sizes), self.rows.values))
         try:
             tiles = self._checked(VmapRows, size, strict=strict)
         except RoundingError:
@@ -144,6 +146,7 @@ class RowWise:
             return None
 
 
+@settled()
 def try_out(model: nn.Module, row_losses: RowLosses, rows: Rows) -> int | None:
     """Run the model on rows of no one, and see which can be made up for it.
 

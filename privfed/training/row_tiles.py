@@ -116,7 +116,7 @@ class RowTiles:
 
     def _of_tile(self, features: Inputs, labels: Tensor, at: NDArray[np.intp]) -> list[Array]:
         where = torch.from_numpy(at)
-        with _settled():
+        with settled():
             x, y = columnwise(self._nobody[0], Tensor.clone), self._nobody[1].clone()
             put(x, where, features)
             put(y, where, labels)
@@ -169,7 +169,7 @@ def _compare(found: Array, wanted: Array, rounding: type[RoundingError]) -> None
 
 
 @contextmanager
-def _settled() -> Iterator[None]:
+def settled() -> Iterator[None]:
     """Leave out what the caller may have set for its own calls of torch."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

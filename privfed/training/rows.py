@@ -154,6 +154,11 @@ class Rows:
         tensors = (*_columns(self._like[0]), self._like[1])
         return {side for column in tensors for side in column.shape[1:]}
 
+    @property
+    def values(self) -> int:
+        """How many numbers a row's features have."""
+        return sum(column[:1].numel() for column in _columns(self._like[0]))
+
     def take(self, places: NDArray[np.intp]) -> tuple[Inputs, Tensor]:
         """Return copies of the features and labels of some rows.
 

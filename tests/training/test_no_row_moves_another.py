@@ -235,9 +235,8 @@ def planted(monkeypatch: pytest.MonkeyPatch, *kernels: str, by: str) -> None:
             chosen = features[:, 0] > 0
             if by == "place":
                 chosen = torch.arange(len(features)) % 3 == 0
-            up = chosen.roll(1)[:, None]
-            flat = found[0].flatten(1)
-            found[0] = torch.where(up, flat.nextafter(flat + 1), flat)
+            up = chosen.roll(1)[:, None, None]  # a gradient of zero stays so
+            found[0] = torch.where(up, found[0] * (1 + 2.0**-20), found[0])
             return found
 
         monkeypatch.setattr(kind, "__call__", rounds)
@@ -262,13 +261,23 @@ def test_a_kernel_that_rounds_by_what_is_beside_is_left_for_rows_alone(
     assert np.allclose(clipper.clipped_sum(np.ones(9, bool)).flat, wanted, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("zeros", [False, True])
 def test_a_kernel_that_rounds_by_the_place_gives_each_row_its_own(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, strict: bool, zeros: bool
 ) -> None:
+    """Found also where the model's own weights hide it: behind a last layer of zeros."""
     model, x, y = by_tanh()
     assert "or by its place" in GradientClipper(model, x, y, CLIP).assumption
     planted(monkeypatch, "VmapRows", by="place")
-    clipper = clipped(model, x, y)
+    weights = [each.detach().clone() for each in model.parameters()]
+    with torch.no_grad():
+        for each in list(model.parameters())[2:]:
+            each.mul_(not zeros)
+    clipper = GradientClipper(model, x, y, CLIP, strict=strict)
+    with torch.no_grad():
+        for each, before in zip(model.parameters(), weights, strict=True):
+            each.copy_(before)
     assert clipper.method == "vmap"
     assert "by its place" not in clipper.assumption
     assert moved(summed(clipper), 9) == []
