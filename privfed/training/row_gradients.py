@@ -24,6 +24,7 @@ from privfed.training.row_kernels import (
     RowLosses,
     VmapRows,
     elsewhere,
+    first_line,
     losses_of,
     twin,
 )
@@ -35,13 +36,18 @@ from privfed.training.row_tiles import (
     settled,
     tile_rows,
 )
-from privfed.training.rows import Rows, columnwise, wide
+from privfed.training.rows import Rows, columnwise, picked, wide
 
 _BY_ITSELF = "use layers and losses that take each row by itself, such as GroupNorm"
 _OTHERS = "torch's kernels round a row of this model by what other rows hold"
 _SLOWER = "each row is computed alone, which is slower"
 
 
+_NOT_TAKEN = (
+    "the model or its loss does not take a row made up for a check ({}): see whether it takes rows "
+    "of this form, or give public_rows, rows of no one that it takes"
+)
+_TRIED = 8  # rows
 KernelOf = Callable[[nn.Module, RowLosses], RowKernel]
 
 
@@ -80,7 +86,7 @@ class RowWise:
         except ConfigError:
             raise
         except Exception as error:  # vmap raises whatever a model's operation does
-            reason = f"torch.func.vmap does not take the model ({_line(error)})"
+            reason = f"torch.func.vmap does not take the model ({first_line(error)})"
             if not strict:
                 hooks = self._by_hooks(size)
                 if isinstance(hooks, RowTiles):
@@ -98,6 +104,10 @@ class RowWise:
                 f"{self._what_mixes(exactly=True) or 'a gradient'} rounds a row by what was "
                 "computed before: use other layers, or another number type"
             ) from None
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever the model raises
+            raise ConfigError(_NOT_TAKEN.format(first_line(error))) from None
         return "row by row", alone
 
     def _by_hooks(self, size: int) -> RowTiles | str:
@@ -113,7 +123,7 @@ class RowWise:
         except ConfigError:
             raise
         except Exception as error:  # whatever Opacus does
-            return f"Opacus's hooks do not ({_line(error)})"
+            return f"Opacus's hooks do not ({first_line(error)})"
 
     def _checked(self, kernel: KernelOf, size: int, *, strict: bool) -> RowTiles:
         """Return tiles in which a row depends on no other; strict ones where on its place.
@@ -156,41 +166,45 @@ def try_out(model: nn.Module, row_losses: RowLosses, rows: Rows) -> int | None:
     Raises:
         ConfigError: It takes none of them.
     """
-    errors: list[Exception] = []
-    # Integers as a class or as an entry of a table; rows alone, or at least more.
-    for count, below, widen in product((1, 3), (2, 1), (True, False)):
+    errors: list[str] = []
+    # Integers as a class or as an entry of a table; rows alone, or at least together.
+    for together, below, widen in product((1, _TRIED), (2, 1), (True, False)):
         rows.ids_below = below
-        features, labels = rows.made_up(count, 0)
-        if widen:
-            features, labels = columnwise(features, wide), wide(labels)
         try:
-            scores: object = twin(model, widen=widen)(features)
-            if not isinstance(scores, Tensor):
-                raise ConfigError(
-                    f"the model returns a {type(scores).__name__}, but row_losses take a tensor of "
-                    "scores: wrap the model in one that returns its scores"
-                )
-            losses_of(row_losses, scores, labels)
+            scores = _run(model, row_losses, rows, together, widen=widen)
         except ConfigError:
             raise
         except Exception as error:  # whatever the model raises
-            errors.append(error)
+            errors.append(first_line(error))
             continue
-        if count > 1:
+        if together > 1:
             raise ConfigError(
-                f"the model or its loss takes several rows and no single one ({_line(errors[0])}): "
-                f"it mixes the rows of a batch; {_BY_ITSELF}"
+                f"the model or its loss takes several rows and no single one ({errors[0]}): it "
+                f"mixes the rows of a batch; {_BY_ITSELF}"
             )
-        return scores.shape[1] if scores.ndim == 2 else None
-    raise ConfigError(
-        f"the model or its loss does not take a row made up for a check ({_line(errors[0])}): see "
-        "whether it takes rows of this form, or give public_rows, rows of no one that it takes"
-    )
+        return scores
+    raise ConfigError(_NOT_TAKEN.format(errors[0]))
 
 
-def _line(error: Exception) -> str:
-    """Return an error's first line: of rows of no one, so it tells of nobody."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def _run(
+    model: nn.Module, row_losses: RowLosses, rows: Rows, together: int, *, widen: bool
+) -> int | None:
+    """Run some made-up rows, so many at once, and return how many scores each has."""
+    features, labels = rows.made_up(_TRIED, 0)
+    if widen:
+        features, labels = columnwise(features, wide), wide(labels)
+    counted = None
+    for start in range(0, _TRIED, together):
+        part = slice(start, start + together)
+        scores: object = twin(model, widen=widen)(picked(features, part))
+        if not isinstance(scores, Tensor):
+            raise ConfigError(
+                f"the model returns a {type(scores).__name__}, but row_losses take a tensor of "
+                "scores: wrap the model in one that returns its scores"
+            )
+        losses_of(row_losses, scores, labels[part])
+        counted = scores.shape[1] if scores.ndim == 2 else None
+    return counted
 
 
 def _say(text: str) -> None:

@@ -1,7 +1,7 @@
 """Ways to have every row's own gradient: `torch.func.vmap`, Opacus's hooks, a row alone.
 
-Each call is on a copy of the model that shares its weights' memory and nothing else: what a call
-leaves on the model is seen by no other row, and is gone after it.
+Each call is on a copy of the model, and of a loss that is a module: what a call leaves there is
+seen by no other row, and is gone after it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RowKernel(Protocol):
 
 
 def twin(model: nn.Module, *, widen: bool = False) -> nn.Module:
-    """Return a copy of `model` in `eval()`, on the same weights.
+    """Return a copy of `model` in `eval()`.
 
     Args:
         model: Left unchanged.
@@ -41,20 +41,22 @@ def twin(model: nn.Module, *, widen: bool = False) -> nn.Module:
     Raises:
         ConfigError: It cannot be copied.
     """
-    shared: dict[int, object] = {}
+    copied: dict[int, object] = {}
     for parameter in model.parameters():
-        values = wide(parameter.detach()) if widen else parameter.detach()
-        shared[id(parameter)] = nn.Parameter(values, parameter.requires_grad)
+        values = parameter.detach().clone()
+        copied[id(parameter)] = nn.Parameter(
+            wide(values) if widen else values, parameter.requires_grad
+        )
     for buffer in model.buffers():
         values = buffer.detach().clone()
-        shared[id(buffer)] = wide(values) if widen else values
+        copied[id(buffer)] = wide(values) if widen else values
     try:
-        return copy.deepcopy(model, shared).eval()
+        return copy.deepcopy(model, copied).eval()
     except Exception as error:  # whatever an attribute raises
         raise ConfigError(
-            f"the model cannot be copied ({type(error).__name__}: {error}), and rows are computed "
-            "on copies of it, so that none sees what another leaves there: take out what cannot "
-            "be copied; for weight norm use torch.nn.utils.parametrizations"
+            f"the {type(model).__name__} cannot be copied ({first_line(error)}), and rows are "
+            "computed on copies, so that none sees what another leaves there: take out what has no "
+            "copy; for weight norm use torch.nn.utils.parametrizations"
         ) from None
 
 
@@ -66,7 +68,7 @@ def elsewhere(model: nn.Module) -> nn.Module:
     draw, copied = torch.Generator().manual_seed(0), twin(model)
     for parameter in trained(copied):
         noise = torch.randn(parameter.shape, generator=draw, dtype=torch.float64)
-        parameter.data = (parameter.detach() + 0.1 * noise).to(parameter.dtype)
+        parameter.data.add_(0.1 * noise)
     return copied
 
 
@@ -76,10 +78,19 @@ def losses_of(row_losses: RowLosses, scores: Tensor, labels: Tensor) -> Tensor:
     Raises:
         ConfigError: There is not one for each row.
     """
-    losses = row_losses(scores, labels)
+    losses = _copied(row_losses)(scores, labels)
     if losses.shape != labels.shape[:1]:
         raise ConfigError("row_losses must give one loss for each row, not their mean")
     return losses
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says first; for rows of no one, as it may tell of them."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _copied(row_losses: RowLosses) -> RowLosses:
+    return twin(row_losses) if isinstance(row_losses, nn.Module) else row_losses
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:

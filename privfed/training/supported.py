@@ -30,6 +30,8 @@ def check_model(model: nn.Module) -> None:
     Raises:
         ConfigError: Names the layer and the remedy.
     """
+    for name, parameter in model.named_parameters():
+        _check_parameter(f"parameter {name!r}", parameter)
     for name, module in model.named_modules():
         layer = f"layer {name!r} ({type(module).__name__})" if name else _whole(module)
         _check_wrapper(layer, module)
@@ -50,6 +52,20 @@ def check_model(model: nn.Module) -> None:
 
 def _whole(module: nn.Module) -> str:
     return f"the model ({type(module).__name__})"
+
+
+def _check_parameter(name: str, parameter: nn.Parameter) -> None:
+    if nn.parameter.is_lazy(parameter):
+        raise ConfigError(f"{name} has no shape yet: call the model once, on a row of no one")
+    if parameter.device.type != "cpu":
+        raise ConfigError(f"{name} is on {parameter.device}: rows are computed here, model.cpu()")
+    if parameter.is_complex():
+        raise ConfigError(f"{name} is complex: train torch.view_as_real of it")
+    if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:  # noqa: SLF001  (torch has no other way to ask)
+        raise ConfigError(
+            f"{name} has a hook on its gradient, which rows' gradients do not run: take it off, "
+            "and change the noisy sum instead"
+        )
 
 
 def _check_wrapper(layer: str, module: nn.Module) -> None:

@@ -218,6 +218,33 @@ def test_a_loss_that_looks_at_the_batch_sees_one_row(kind: str) -> None:
     sums_of_neighbours(clipper)
 
 
+class CountingLoss(nn.Module):
+    """Weighs a row by how often it was called."""
+
+    calls = 0
+
+    def forward(self, scores: Tensor, labels: Tensor) -> Tensor:
+        self.calls += 1
+        return cross_entropy_by_row(scores, labels) / self.calls
+
+
+def test_what_a_loss_keeps_is_gone_with_its_copy() -> None:
+    loss = CountingLoss()
+    sums_of_neighbours(GradientClipper(Mixed(torch.tanh), *data(), CLIP, row_losses=loss))
+    assert loss.calls == 0
+
+
+def test_a_layer_that_changes_its_weights_when_called_leaves_them() -> None:
+    """`max_norm` shortens the vectors of the ids that it is asked for."""
+    torch.manual_seed(0)
+    table = nn.Embedding(9, 4, max_norm=0.1)
+    model = nn.Sequential(table, nn.Flatten(), nn.Linear(8, 2))
+    before = table.weight.detach().clone()
+    ids = torch.randint(9, (ROWS, 2))
+    sums_of_neighbours(GradientClipper(model, ids, data()[1], CLIP))
+    assert torch.equal(table.weight, before)
+
+
 class Untouchable(torch.utils.data.Dataset[Any]):
     """Rows of somebody's: to read one is the fault."""
 

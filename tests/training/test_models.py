@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -313,6 +314,40 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_hides_a_model_is_refused_by_name(kind: str) -> None:
     make, says = REFUSED[kind]
+    with pytest.raises(ConfigError, match=says):
+        GradientClipper(make(), draw(6), torch.zeros(ROWS).long(), CLIP)
+
+
+def lazy() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, of lazy layers
+        return nn.Sequential(nn.LazyLinear(2))
+
+
+def complex_weight() -> nn.Module:
+    model = nn.Sequential(nn.Linear(6, 2))
+    model.phase = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
+    return model
+
+
+def gradient_hook() -> nn.Module:
+    model = nn.Sequential(nn.Linear(6, 2))
+    next(model.parameters()).register_hook(lambda gradient: 2 * gradient)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lazy, "'0.weight' has no shape yet"),
+        (complex_weight, "'phase' is complex.*view_as_real"),
+        (gradient_hook, r"'0\.weight' has a hook on its gradient"),
+        (lambda: nn.Sequential(nn.Linear(6, 2, device="meta")), "is on meta.*cpu"),
+    ],
+)
+def test_a_parameter_without_row_gradients_is_named(
+    make: Callable[[], nn.Module], says: str
+) -> None:
     with pytest.raises(ConfigError, match=says):
         GradientClipper(make(), draw(6), torch.zeros(ROWS).long(), CLIP)
 

@@ -217,6 +217,40 @@ def test_public_rows_are_taken_where_made_up_ones_will_not_do() -> None:
     assert alone.any()
 
 
+class Packed(nn.Module):
+    """Sequences of several lengths, of which made-up ones are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.last = nn.LSTM(3, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, x: dict[str, Tensor]) -> Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(
+            x["steps"], x["length"], batch_first=True, enforce_sorted=False
+        )
+        scores: Tensor = self.last(self.cell(packed)[1][0][0])
+        return scores
+
+
+def test_sequences_of_several_lengths_are_taken_row_by_row() -> None:
+    torch.manual_seed(0)
+    model = Packed()
+    rows = {"steps": draw(5, 3), "length": ids(below=5) + 1}
+    with pytest.raises(ConfigError, match=r"greater than 0.*give public_rows"):
+        GradientClipper(model, rows, LABELS, 1.0)
+    rows["length"][4] = 0  # and a row that the model does not take
+    public = {"steps": torch.randn(9, 5, 3), "length": torch.randint(1, 6, (9,))}, LABELS[:9]
+    with pytest.warns(UserWarning, match=r"'cell' \(LSTM\) has no per-row gradients in Opacus"):
+        clipper = GradientClipper(model, rows, LABELS, 1.0, public_rows=public)
+    assert clipper.method == "row by row"
+    whole = clipper.clipped_sum(np.ones(ROWS, bool)).flat
+    for row in (3, 4):
+        only = np.arange(ROWS) == row
+        alone = clipper.clipped_sum(only).flat
+        assert np.array_equal(whole - clipper.clipped_sum(~only).flat, alone)
+        assert alone.any() == (row == 3)
+
+
 def test_ids_of_a_table_with_one_entry_are_made_up_as_zeros() -> None:
     """Rows of which none differs show nothing of mixing: hooks are left for rows alone."""
 
