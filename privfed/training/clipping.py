@@ -11,6 +11,7 @@ after it would get other masks and gradients, a change beyond the clip norm that
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import cast
@@ -29,7 +30,7 @@ from privfed.training.model import log_probabilities
 from privfed.training.row_gradients import RowWise, try_out
 from privfed.training.row_grid import Array, RowGrid, sum_in_halves
 from privfed.training.row_kernels import RowLosses
-from privfed.training.rows import Features, Inputs, PublicRows, Rows, picked
+from privfed.training.rows import HALF, Features, Inputs, PublicRows, Rows, picked
 from privfed.training.supported import check_model
 from privfed.training.vector import one_vector
 
@@ -134,7 +135,7 @@ class GradientClipper:
         known = row_losses is cross_entropy_by_row
         self._stack: ExactStack | None = None
         self._addresses: list[int] = []
-        self._source: Tensor
+        self._read: Callable[[], Array]
         self._shape = linear_stack(model, rows.example) if known else None
         if self._shape is not None:
             _exact_stack(self._shape, *rows.made_up(2, 0), self._grid)
@@ -207,9 +208,14 @@ class GradientClipper:
         """Return the trained parameters as they are now, one after another."""
         addresses = [each.data_ptr() for each in self.parameters]
         if addresses != self._addresses:  # somebody has moved them since
-            self._source = one_vector(self.parameters).detach()
+            source = one_vector(self.parameters).detach()
             self._addresses = [each.data_ptr() for each in self.parameters]
-        return self._source.double().numpy()
+            if source.dtype in HALF:  # which numpy has not
+                self._read = lambda: source.double().numpy()
+            else:
+                values: NDArray[np.floating] = source.numpy()
+                self._read = lambda: values.astype(np.float64)
+        return self._read()
 
 
 def _exact_stack(shape: Shape, features: Inputs, labels: Tensor, grid: RowGrid) -> ExactStack:

@@ -34,7 +34,7 @@ Features = Tensor | Mapping[str, Tensor] | RowSource
 """(n, …); or such by name, as the model's one argument; or rows that are fetched."""
 PublicRows = tuple[Tensor | Mapping[str, Tensor], Tensor]
 """Features and labels of rows that protect nobody."""
-_HALF = (torch.bfloat16, torch.float16)
+HALF = (torch.bfloat16, torch.float16)
 
 
 def count_rows(features: Features) -> int:
@@ -67,7 +67,7 @@ def columnwise(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
 
 def wide(values: Tensor) -> Tensor:
     """Return half types as float32."""
-    return values.float() if values.dtype in _HALF else values
+    return values.float() if values.dtype in HALF else values
 
 
 def picked(inputs: Inputs, rows: Tensor | slice) -> Inputs:
