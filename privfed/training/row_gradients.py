@@ -208,4 +208,4 @@ def _run(
 
 
 def _say(text: str) -> None:
-    warnings.warn(text, PrivacyWarning, stacklevel=4)
+    warnings.warn(text, PrivacyWarning, stacklevel=5)  # who made the clipper

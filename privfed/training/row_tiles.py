@@ -174,11 +174,8 @@ def settled() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with (
-            torch.inference_mode(mode=False),
-            torch.enable_grad(),
-            torch.autocast("cpu", enabled=False),
-        ):
+        # Out of inference mode gradients are on, whether or not the caller has turned them off.
+        with torch.inference_mode(mode=False), torch.autocast("cpu", enabled=False):
             yield
     finally:
         torch.set_num_threads(before)

@@ -20,6 +20,7 @@ from privfed.training import GradientClipper, get_arrays, paper_network
 from privfed.training.clipping import cross_entropy_by_row
 from privfed.training.row_grid import RowGrid
 from privfed.training.row_kernels import RowLosses
+from privfed.training.row_tiles import tile_rows
 
 SOFTMAX: RowLosses = lambda scores, labels: functional.cross_entropy(  # noqa: E731
     scores, labels, reduction="none"
@@ -265,6 +266,15 @@ def test_a_large_batch_is_added_in_parts() -> None:
     assert RowGrid(10**6, 5858, 1.0).limit > 1 - 1e-7
 
 
+def test_a_tile_holds_a_batch_unless_its_gradients_would_not_fit() -> None:
+    for expected in (1, 32, 500):
+        size = tile_rows(expected, 5858)
+        assert size % 64 == 0
+        assert size >= expected + 6 * expected**0.5
+    assert tile_rows(500, 10**5) == 320
+    assert tile_rows(500, 10**8) == 64
+
+
 BOTH = {
     "closed form": nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2)),
     "vmap": nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.Linear(5, 2)),
@@ -348,8 +358,9 @@ def test_bad_input_is_told() -> None:
     with pytest.raises(ConfigError, match="takes 6 features, rows have 5"):
         GradientClipper(model, x[:, 1:], y, 1.0)
     for labels in (y - 1, y + 1):
-        with pytest.raises(ConfigError, match="from 0 to 1"):
-            GradientClipper(model, x, labels, 1.0)
+        for each in (model, nn.Sequential(model, nn.Tanh())):
+            with pytest.raises(ConfigError, match="from 0 to 1"):
+                GradientClipper(each, x, labels, 1.0)
     clipper = GradientClipper(model, x, y, 1.0)
     batches: list[np.ndarray] = [np.arange(10), np.ones(9, bool), np.ones((10, 1), bool)]
     for batch in batches:

@@ -191,6 +191,7 @@ def made(model: nn.Module, says: str, **settings: Any) -> GradientClipper:
         clipper = GradientClipper(model, *data(), CLIP, **settings)
     assert [str(each.message)[: len(says)] for each in said] == ([says] if says else [])
     assert all(issubclass(each.category, PrivacyWarning) for each in said)
+    assert all(each.filename == __file__ for each in said)
     if says:
         assert "here every row is as if alone in its batch" in str(said[0].message)
     return clipper

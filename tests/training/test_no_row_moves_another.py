@@ -8,6 +8,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -148,6 +149,30 @@ def test_no_row_moves_another_in_tiles(
     clipper = clipped(model, x, y)
     assert clipper.method == "vmap"
     assert moved(summed(clipper), 80) == []
+
+
+class ReadsANumber(nn.Module):
+    """Which vmap does not take."""
+
+    def __init__(self, inner: nn.Sequential) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.inner(x) + 0 * float(x.isnan().any().item())
+        return scores
+
+
+@pytest.mark.parametrize("widths", [(6, 5, 9, 2), (12, 32, 16, 8)], ids=str)
+@pytest.mark.parametrize("method", ["opacus", "row by row"])
+def test_no_row_moves_another_by_hooks_or_alone(widths: tuple[int, ...], method: str) -> None:
+    inner = stack(widths, torch.float32)
+    x, y = on_the_kink(inner, 40)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*each row is computed alone", PrivacyWarning)
+        clipper = GradientClipper(ReadsANumber(inner), x, y, CLIP, strict=method != "opacus")
+    assert clipper.method == method
+    assert moved(summed(clipper), 40) == []
 
 
 def test_places_and_threads_change_nothing() -> None:
