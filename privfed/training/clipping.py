@@ -29,8 +29,8 @@ from privfed.training.linear_stack import linear_stack
 from privfed.training.model import log_probabilities
 from privfed.training.row_gradients import RowWise, try_out
 from privfed.training.row_grid import Array, RowGrid, sum_in_halves
-from privfed.training.row_kernels import RowLosses
-from privfed.training.rows import HALF, Features, Inputs, PublicRows, Rows, picked
+from privfed.training.row_kernels import RowLosses as RowLosses
+from privfed.training.rows import HALF, Features, Inputs, LabelledRows, PublicRows, picked
 from privfed.training.supported import check_model
 from privfed.training.vector import one_vector
 
@@ -116,7 +116,7 @@ class GradientClipper:
     ) -> None:
         if not _LEAST <= l2_clip_norm <= _MOST:
             raise ConfigError(f"the clip norm must be 1e-100 to 1e100, not {l2_clip_norm}")
-        rows = Rows(features, labels, public_rows)
+        rows = LabelledRows(features, labels, public_rows)
         check_model(model)
         trained = {name: own for name, own in model.named_parameters() if own.requires_grad}
         if not trained:

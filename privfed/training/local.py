@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from privfed.training.model import cross_entropy
-from privfed.training.rows import Features, PublicRows, Rows
+from privfed.training.rows import Features, LabelledRows, PublicRows
 
 LEARNING_RATE = 1e-3
 BATCH_SIZE = 32
@@ -30,7 +30,7 @@ class AdamTrainer:
     Args:
         features: (n, …) training rows of this party, or such by name, or a Dataset.
         labels: (n,); None: a Dataset gives pairs.
-        batch_size: Rows in a batch; the last one may be smaller.
+        batch_size: LabelledRows in a batch; the last one may be smaller.
         learning_rate: Adam's learning rate.
         loss: Mean loss of scores (n, …) and labels (n,); by default the paper's cross-entropy.
         public_rows: Features and labels in the form of a Dataset's.
@@ -49,7 +49,7 @@ class AdamTrainer:
         loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
         public_rows: PublicRows | None = None,
     ) -> None:
-        self._rows, self._batch_size = Rows(features, labels, public_rows), batch_size
+        self._rows, self._batch_size = LabelledRows(features, labels, public_rows), batch_size
         self._learning_rate, self._loss = learning_rate, loss
         self._optimizer: torch.optim.Adam | None = None
 

@@ -36,7 +36,7 @@ from privfed.training.row_tiles import (
     settled,
     tile_rows,
 )
-from privfed.training.rows import Rows, columnwise, picked, wide
+from privfed.training.rows import LabelledRows, columnwise, picked, wide
 
 _BY_ITSELF = "use layers and losses that take each row by itself, such as GroupNorm"
 _OTHERS = "torch's kernels round a row of this model by what other rows hold"
@@ -64,7 +64,7 @@ class RowWise:
 
     model: nn.Module
     row_losses: RowLosses
-    rows: Rows
+    rows: LabelledRows
     sizes: Sequence[int]
 
     @settled()
@@ -157,7 +157,7 @@ class RowWise:
 
 
 @settled()
-def try_out(model: nn.Module, row_losses: RowLosses, rows: Rows) -> int | None:
+def try_out(model: nn.Module, row_losses: RowLosses, rows: LabelledRows) -> int | None:
     """Run the model on rows of no one, and see which can be made up for it.
 
     Returns:
@@ -187,7 +187,7 @@ def try_out(model: nn.Module, row_losses: RowLosses, rows: Rows) -> int | None:
 
 
 def _run(
-    model: nn.Module, row_losses: RowLosses, rows: Rows, together: int, *, widen: bool
+    model: nn.Module, row_losses: RowLosses, rows: LabelledRows, together: int, *, widen: bool
 ) -> int | None:
     """Run some made-up rows, so many at once, and return how many scores each has."""
     features, labels = rows.made_up(_TRIED, 0)

@@ -81,7 +81,7 @@ def put(inputs: Inputs, places: Tensor, rows: Inputs) -> None:
         column[places] = values
 
 
-class Rows:
+class LabelledRows:
     """Rows that stay the same, each with its label.
 
     Args:

@@ -393,6 +393,24 @@ def test_autocast_of_the_models_own_is_what_the_model_says() -> None:
     assert np.array_equal(clipped - rest, alone)
 
 
+class CastsItself(Cast):
+    """Makes bfloat16 of its rows, whatever they are: float32 weights would not do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.last(torch.tanh(self.first(x.to(torch.bfloat16))))
+        return scores.float()
+
+
+def test_a_model_that_takes_no_float32_is_computed_in_its_own_type() -> None:
+    case = head(CastsItself().to(torch.bfloat16), draw(6))
+    made = clipper(case)
+    assert made.method == "opacus"
+    only, batch = np.arange(ROWS) == 4, np.ones(ROWS, bool)
+    alone = made.clipped_sum(only).flat
+    assert np.array_equal(made.clipped_sum(batch).flat - made.clipped_sum(~only).flat, alone)
+    assert 0 < np.linalg.norm(alone) <= CLIP
+
+
 def test_a_model_that_cannot_be_copied_is_refused() -> None:
     case = cnn()
     vars(case.model)["extra"] = threading.Lock()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from privfed.dp import PrivacyPlan, SecretRandomness
 from privfed.errors import ConfigError
 from privfed.training import GradientClipper, RecordGradients
-from privfed.training.rows import Rows
+from privfed.training.rows import LabelledRows
 from tests.training.models import ROWS, Fetched, Residual, draw, ids
 
 PUBLIC = torch.randn(8, 6), torch.arange(8) % 2
@@ -88,7 +88,7 @@ class Named(torch.utils.data.Dataset[Any]):
 
 def test_a_datasets_rows_may_have_names_in_any_order() -> None:
     public = {"a": torch.zeros(2).long(), "b": torch.zeros(2, 2)}, torch.zeros(2).long()
-    features, labels = Rows(Named(), torch.tensor([4, 5, 6]), public).take(np.array([2, 0]))
+    features, labels = LabelledRows(Named(), torch.tensor([4, 5, 6]), public).take(np.array([2, 0]))
     assert isinstance(features, dict)
     assert list(features) == ["a", "b"]
     assert features["a"].tolist() == [2, 0]
@@ -124,7 +124,7 @@ class Secretive(Fetched):
     ],
 )
 def test_a_row_that_cannot_be_read_is_named_and_not_shown(item: Any, says: str) -> None:
-    rows = Rows(Secretive(item), None, PUBLIC)
+    rows = LabelledRows(Secretive(item), None, PUBLIC)
     with pytest.raises(ConfigError, match=says) as caught:
         rows.take(np.array([5]))
     assert "Alice" not in str(caught.value)
@@ -137,7 +137,7 @@ def test_a_dataset_shorter_than_it_says_is_named() -> None:
             return ROWS + 1
 
     with pytest.raises(ConfigError, match=f"row {ROWS} of the Dataset cannot be read: IndexError"):
-        Rows(Short(), None, PUBLIC).take(np.array([1, ROWS]))
+        LabelledRows(Short(), None, PUBLIC).take(np.array([1, ROWS]))
     with pytest.raises(ConfigError, match=f"counts {ROWS} training rows at party 0, which has 25"):
         RecordGradients(Residual(), Short(), None, plan(ROWS), 0, SecretRandomness())
 
@@ -165,7 +165,7 @@ class Endless(torch.utils.data.IterableDataset[Any]):
 )
 def test_what_are_no_rows_is_told(features: Any, labels: Any, public: Any, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
-        Rows(features, labels, public)
+        LabelledRows(features, labels, public)
 
 
 def test_made_up_rows_are_repeatable_and_of_the_form() -> None:
@@ -175,7 +175,7 @@ def test_made_up_rows_are_repeatable_and_of_the_form() -> None:
         "on": draw() > 0,
         "z": draw().to(torch.complex64),
     }
-    rows = Rows(features, LABELS)
+    rows = LabelledRows(features, LABELS)
     made, labels = rows.made_up(50, 3)
     assert isinstance(made, dict)
     again: Any = rows.made_up(50, 3)[0]
