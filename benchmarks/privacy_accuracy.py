@@ -244,6 +244,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--delta", type=float, default=1e-5)
     parser.add_argument("--seeds", type=_count, default=5)
     parser.add_argument("--first-seed", type=_count, default=0, help="of those reported")
+    parser.add_argument("--uncentred", action="store_true", help="features as they are encoded")
     parser.add_argument("--quick", action="store_true", help="next to no tuning, for a try")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
@@ -268,6 +269,8 @@ def main() -> None:
     console = Console()
     try:
         dataset = load_dataset(given.dataset, given.data)
+        if not given.uncentred:
+            dataset = dataset.centred()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
             cases = asked.cases()
@@ -297,6 +300,7 @@ def main() -> None:
             "split": given.split,
             "epsilons": list(given.epsilon),
             "delta": given.delta,
+            "centred": dataset.encoder.centred,
             "seeds": list(asked.seeds),
             "tuning": asked.grid.to_dict(),
         }

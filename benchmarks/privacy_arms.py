@@ -9,7 +9,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -17,6 +17,7 @@ from opacus import PrivacyEngine
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from benchmarks.privacy_rehearsal import rehearse
 from benchmarks.privacy_split import PartitionedRows, Rows
 from privfed.dp import Noise, PrivacyBudget, PrivacyPlan, SecretRandomness, calibrate
 from privfed.errors import ConfigError
@@ -270,27 +271,32 @@ class Arm:
         return evaluate(model, *partitioned.test).accuracy, trial
 
 
-@functools.cache
-def _sum_of_shares(plan: PrivacyPlan) -> PrivacyPlan:
-    """Return the continuous noise that is as wide as all shares together, colluders' included."""
-    whole = math.sqrt(plan.parties / (plan.quorum - plan.colluders))
-    return replace(
-        plan,
-        noise="central",
-        noise_multiplier=plan.noise_multiplier * whole,
-        target_epsilon=None,
+def _rehearsal(trial: Trial, *, averaged: bool) -> None:
+    rehearse(
+        trial.model,
+        trial.rows,
+        trial.row_losses,
+        trial.private,
+        learning_rate=trial.setting.learning_rate,
+        seed=trial.seed,
+        averaged=averaged,
     )
 
 
-def _like_shares(plan: PrivacyPlan) -> NoisySums:
-    return CentralNoise(_sum_of_shares(plan))
-
-
+_like_sums = functools.partial(_rehearsal, averaged=False)
+_like_averages = functools.partial(_rehearsal, averaged=True)
 _on_sums = functools.partial(functools.partial, _noisy_sums)
 
 ARMS = (
     Arm("plaintext", "no privacy, FedAvg", "everybody", None, _plaintext),
-    Arm("local-noise", "local noise, FedSGD", "nobody", "local", _on_sums(LocalNoise)),
+    Arm(
+        "local-noise",
+        "local noise, FedSGD",
+        "nobody",
+        "local",
+        _on_sums(LocalNoise),
+        rehearse=_like_sums,
+    ),
     Arm(
         "local-dpsgd-fedavg",
         "local DP-SGD, FedAvg",
@@ -298,6 +304,7 @@ ARMS = (
         "local",
         _local_dpsgd,
         local_steps=(2, 5),
+        rehearse=_like_averages,
     ),
     Arm(
         "noise-shares",
@@ -305,8 +312,15 @@ ARMS = (
         "encryption",
         "shares",
         _on_sums(SharedNoise),
-        rehearse=_on_sums(_like_shares),
+        rehearse=_like_sums,
     ),
-    Arm("central-noise", "central noise", "server", "central", _on_sums(CentralNoise)),
+    Arm(
+        "central-noise",
+        "central noise",
+        "server",
+        "central",
+        _on_sums(CentralNoise),
+        rehearse=_like_sums,
+    ),
     Arm("single-party", "one party alone, Opacus", "nobody", "local", _opacus_alone, alone=True),
 )

@@ -45,9 +45,10 @@ class Grid:
                 "each arm at each epsilon: every setting with the first seed, then the finalists "
                 "with all; the best mean test accuracy"
             ),
-            "noise_shares": (
-                "tuned in the clear with continuous noise as wide as the sum of the shares; "
-                "reported under encryption"
+            "rehearsal": (
+                "all arms but plaintext and single-party are tuned in floats, with seeded coins and "
+                "continuous noise as wide as theirs; reported as the library trains, noise shares "
+                "under encryption"
             ),
             "in_epsilon": (
                 "tuning reads other splits of the same rows and is not counted in any epsilon, as "

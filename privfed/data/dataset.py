@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -51,6 +51,15 @@ class Dataset:
     def __len__(self) -> int:
         """Count the rows."""
         return len(self.labels)
+
+    def centred(self) -> Dataset:
+        """Return these rows with centred features, and the encoder that makes them of new rows.
+
+        Private training takes them by default: docs/privacy.md says why.
+        """
+        encoder = replace(self.encoder, centred=True)
+        features = self.features if self.encoder.centred else self.features - encoder.middles
+        return replace(self, features=features, encoder=encoder)
 
     def require_ids(self, purpose: str) -> NDArray[np.str_]:
         """Return the IDs, for a purpose that needs them.

@@ -42,6 +42,7 @@ class Encoder:
     Attributes:
         schema: The public code table.
         encoding: "codes" or "onehot".
+        centred: Whether `middles` are subtracted, as private training wants it.
 
     Raises:
         ConfigError: On construction, the encoding is unknown.
@@ -49,6 +50,7 @@ class Encoder:
 
     schema: Schema
     encoding: Encoding = "codes"
+    centred: bool = False
 
     def __post_init__(self) -> None:
         if self.encoding not in get_args(Encoding):
@@ -78,6 +80,26 @@ class Encoder:
         """The width of a row of features, whatever rows are given."""
         return len(self.feature_names)
 
+    @property
+    def middles(self) -> NDArray[np.float32]:
+        """The middle of each feature's public range, by the schema alone, (num_features,).
+
+        It is that of the values that are known: of a column's codes or numbers, and of the corners
+        of a one-hot column, 1/k each. What says "missing" stands apart from numbers, and does not
+        count; a flag of it has the middle 0.
+        """
+        return np.array([each for c in self.columns for each in self._middles(c)], np.float32)
+
+    def _middles(self, column: Column) -> list[float]:
+        if isinstance(column, CategoricalColumn):
+            if self.encoding == "codes":
+                return [column.other_code / 2]
+            return [1 / column.num_codes] * column.num_codes
+        half = (column.high - column.low) / 2
+        if self.encoding == "codes" and column.raw_codes:
+            return [column.low + half]
+        return [0.5 if half > 0 else 0.0] + [0.0] * (self.encoding == "onehot" and column.optional)
+
     def encode(self, raw: pd.DataFrame) -> tuple[NDArray[np.float32], list[tuple[int, str, str]]]:
         """Clean and encode raw rows.
 
@@ -104,7 +126,8 @@ class Encoder:
             else self._numeric(values, column)
             for values, column in zip(cleaned.values.T, self.columns, strict=True)
         ]
-        return np.concatenate([part.astype(np.float32) for part in parts], axis=1)
+        features = np.concatenate([part.astype(np.float32) for part in parts], axis=1)
+        return features - self.middles if self.centred else features
 
     def _categorical(self, codes: NDArray[Any], column: CategoricalColumn) -> NDArray[Any]:
         if self.encoding == "codes":
@@ -123,8 +146,8 @@ class Encoder:
 
     def to_json(self) -> str:
         """Return the encoder as JSON, from which `from_json` makes an equal one."""
-        plain = {"format": _FORMAT, "version": _VERSION, "encoding": self.encoding}
-        return json.dumps(plain | {"schema": asdict(self.schema)}, allow_nan=False)
+        plain = {"format": _FORMAT, "version": _VERSION, **asdict(self)}
+        return json.dumps(plain, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Encoder:
@@ -139,7 +162,9 @@ class Encoder:
             found = json_read(text, _EncoderFields)
             columns = tuple(map(_column, found.schema.columns))
             return cls(
-                Schema(**structs.asdict(found.schema) | {"columns": columns}), found.encoding
+                Schema(**structs.asdict(found.schema) | {"columns": columns}),
+                found.encoding,
+                found.centred,
             )
         except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise DecodeError(
@@ -202,6 +227,7 @@ class _EncoderFields(_Fields):
     version: Literal[1]
     encoding: Encoding
     schema: _SchemaFields
+    centred: bool = False  # older encoders do not say
 
 
 def _column(plain: dict[str, Any]) -> Column:
