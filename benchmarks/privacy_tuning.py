@@ -46,9 +46,9 @@ class Grid:
                 "with all; the best mean test accuracy"
             ),
             "rehearsal": (
-                "all arms but plaintext and single-party are tuned in floats, with seeded coins and "
-                "continuous noise as wide as theirs; reported as the library trains, noise shares "
-                "under encryption"
+                "all arms but plaintext and single-party are tuned in plain floats, with seeded "
+                "coins and continuous noise as wide as theirs; reported as the library trains, "
+                "noise shares under encryption"
             ),
             "in_epsilon": (
                 "tuning reads other splits of the same rows and is not counted in any epsilon, as "

@@ -87,6 +87,7 @@ class FeatureReader:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
+        self._middles = encoder.middles if encoder.centred else np.zeros(encoder.num_features)
         self.names = tuple(column.name for column in encoder.columns)
         self._places: list[list[int]] = []
         start = 0
@@ -102,6 +103,7 @@ class FeatureReader:
 
     def read(self, rows: Floats) -> Floats:
         """Turn features (n, d) into one number per column, (n, columns): its code or its value."""
+        rows = rows + self._middles
         read = np.empty((len(rows), len(self.names)))
         for nth, (column, places) in enumerate(
             zip(self._encoder.columns, self._places, strict=True)
@@ -117,6 +119,7 @@ class FeatureReader:
 
     def plausible(self, rows: Floats) -> NDArray[np.bool_]:
         """Return which candidates (n, d) look like rows at all, without knowing any row."""
+        rows = rows + self._middles
         fine: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
         for column, places in zip(self._encoder.columns, self._places, strict=True):
             part = np.nan_to_num(rows[:, places], nan=1e9, posinf=1e9, neginf=-1e9)

@@ -68,6 +68,10 @@ def benchmark(
     ] = None,
     epsilon: Annotated[str, typer.Option(help="ε of the private arms, one run each.")] = _EPSILONS,
     delta: Annotated[float, typer.Option(help="δ of the private arms.")] = defaults.DELTA,
+    uncentred: Annotated[
+        bool,
+        typer.Option("--uncentred", help="Private arms take features as encoded, not centred."),
+    ] = False,
     parties: Annotated[int, typer.Option(help="How many parties.")] = defaults.PARTIES,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("privfed-report"),
     quick: Annotated[
@@ -104,6 +108,7 @@ def benchmark(
         seeds=seeds if seeds is not None else defaults.QUICK_SEEDS if quick else defaults.SEEDS,
         epsilons=[_number(text) for text in _listed(epsilon)],
         delta=delta,
+        centred=not uncentred,
     )
     work = sum(job.rounds for job in jobs(settings))  # refuses a wrong arm before data are read
     rows = load_dataset(

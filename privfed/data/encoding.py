@@ -95,10 +95,10 @@ class Encoder:
             if self.encoding == "codes":
                 return [column.other_code / 2]
             return [1 / column.num_codes] * column.num_codes
-        half = (column.high - column.low) / 2
-        if self.encoding == "codes" and column.raw_codes:
-            return [column.low + half]
-        return [0.5 if half > 0 else 0.0] + [0.0] * (self.encoding == "onehot" and column.optional)
+        span = column.high - column.low
+        if self.encoding == "codes":
+            return [column.low + span / 2 if column.raw_codes else _middle_scaled(span)]
+        return [_middle_scaled(span)] + [0.0] * column.optional
 
     def encode(self, raw: pd.DataFrame) -> tuple[NDArray[np.float32], list[tuple[int, str, str]]]:
         """Clean and encode raw rows.
@@ -171,6 +171,10 @@ class Encoder:
                 f"not an encoder of {_FORMAT} version {_VERSION} ({type(error).__name__}): "
                 "take the file that training wrote"
             ) from None
+
+
+def _middle_scaled(span: float) -> float:
+    return 0.5 if span > 0 else 0.0  # where a range is one number, it is scaled to 0
 
 
 def read_new_rows(path: str | os.PathLike[str], encoder: Encoder) -> pd.DataFrame:

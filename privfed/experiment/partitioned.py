@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,8 @@ class PartitionedData:
 
     def run(self, job: Job, directory: Path, advance: Callable[[int], None]) -> Run:
         """Train one arm, save its model in `directory`, and return its record."""
+        if job.arm.private and self.settings.centred and not self.dataset.encoder.centred:
+            return replace(self, dataset=self.dataset.centred()).run(job, directory, advance)
         members = range(len(self.parties)) if job.arm.party is None else [job.arm.party]
         rows = [self._rows(self.parties[p].train) for p in members]
         model = initial_model(self._network, job.seed)

@@ -31,6 +31,7 @@ class Settings:
         l2_clip_norm: The private arms' bound on one row's gradient.
         private_learning_rate: The private arms' learning rate of Adam, chosen on digits and
             breast cancer at seed 100.
+        centred: Whether the private arms train on centred features (see `Dataset.centred`).
 
     Raises:
         ConfigError: A setting is out of range; the message says what to do.
@@ -48,6 +49,7 @@ class Settings:
     expected_batch_size: int = 64
     l2_clip_norm: float = 1.0
     private_learning_rate: float = 2e-2
+    centred: bool = True
 
     def __post_init__(self) -> None:
         if not self.splits or (self.arms is not None and not self.arms):

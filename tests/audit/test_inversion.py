@@ -156,13 +156,14 @@ def test_an_insider_of_two_sees_one_share_and_an_outsider_both(step: Step) -> No
 
 
 def test_candidates_are_judged_without_knowing_the_rows(dresses: Dataset, onehot: Dataset) -> None:
-    for data in (dresses, onehot):
+    for data in (dresses, onehot, dresses.centred(), onehot.centred()):
         reader, true = FeatureReader(data.encoder), data.features.astype(np.float64)
         assert reader.plausible(true).all()
         assert not reader.plausible(true + 0.3).any()
         assert reader.right(reader.read(true), reader.read(true)).all()
     both = [
-        FeatureReader(d.encoder).read(d.features[:50].astype(np.float64)) for d in (dresses, onehot)
+        FeatureReader(d.encoder).read(d.features[:50].astype(np.float64))
+        for d in (dresses, onehot.centred())
     ]
     categorical = [
         i for i, name in enumerate(FeatureReader(dresses.encoder).names) if name != "Rating"

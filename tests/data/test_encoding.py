@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from privfed.data import (
     DRESSES,
     CategoricalColumn,
     Encoder,
+    Encoding,
     NumericColumn,
     Schema,
     load_dataset,
     read_new_rows,
+    surrogate_tables,
 )
+from privfed.data.cleaning import Cleaned
 from privfed.errors import ConfigError, DecodeError
 
 WriteCSV = Callable[..., Path]
@@ -60,6 +64,28 @@ def test_onehot_by_hand() -> None:
         [0, 0, 1, 0, 0.5, 0, 0.5, 0],
         [1, 0, 0, 0, 0.0, 1, 0.0, 1],
         [0, 0, 0, 1, 1.0, 0, 1.0, 0],
+    ]
+
+
+def test_middles_by_hand() -> None:
+    """Of what is known: -1 and 0 for "missing" stand apart from the numbers."""
+    assert Encoder(SMALL, "codes").middles.tolist() == [1.5, 0.5, 2.5]
+    assert Encoder(SMALL, "onehot").middles.tolist() == [0.25] * 4 + [0.5, 0, 0.5, 0]
+    constant = Schema((NumericColumn("all", 7.0, 7.0), NumericColumn("raw", 7, 7, raw_codes=True)))
+    assert Encoder(constant).middles.tolist() == [0, 7]
+
+
+def test_centred_by_hand() -> None:
+    rows = table(("red", "2", "2.5"), ("", "", "0"), ("green", "6", "5"))
+    features, unseen = Encoder(SMALL, "codes", centred=True).encode(rows)
+    assert features.dtype == np.float32
+    assert features.tolist() == [[0.5, 0, 0], [-1.5, -1.5, -2.5], [1.5, 0.5, 2.5]]
+    assert unseen == [(2, "colour", "green")]
+    features, _ = Encoder(SMALL, "onehot", centred=True).encode(rows)
+    assert features.tolist() == [
+        [-0.25, -0.25, 0.75, -0.25, 0, 0, 0, 0],
+        [0.75, -0.25, -0.25, -0.25, -0.5, 1, -0.5, 1],
+        [-0.25, -0.25, -0.25, 0.75, 0.5, 0, 0.5, 0],
     ]
 
 
@@ -136,7 +162,29 @@ ENCODERS = st.builds(
         aliases=st.dictionaries(NAMES, NAMES, max_size=2),
     ),
     st.sampled_from(["codes", "onehot"]),
+    st.booleans(),
 )
+
+
+@given(ENCODERS)
+def test_a_middle_is_as_far_from_all_ends(encoder: Encoder) -> None:
+    """From a number's least and greatest value, from all codes of a text column."""
+    middles: list[float] = []
+    for column in encoder.columns:
+        if isinstance(column, CategoricalColumn):
+            ends = np.arange(column.num_codes, dtype=np.float64)
+        else:
+            ends = np.array([column.low, column.high])
+            assume(np.abs(ends).max() < 1e30)  # float32 has no more
+        alone = replace(encoder, schema=Schema((column,)), centred=False)
+        plain = alone.features(Cleaned(ends[:, None], {}, (), ()))
+        scale = float(np.abs(plain).max(initial=0.0))
+        wanted = plain.astype(np.float64).mean(axis=0)
+        assert np.allclose(alone.middles, wanted, rtol=1e-5, atol=1e-6 * scale)
+        centred = replace(alone, centred=True).features(Cleaned(ends[:, None], {}, (), ()))
+        assert np.array_equal(centred, plain - alone.middles)
+        middles += alone.middles.tolist()
+    assert encoder.middles.tolist() == middles
 
 
 @given(ENCODERS)
@@ -169,6 +217,12 @@ def edited_column(position: int, **changes: Any) -> str:
     return json.dumps(plain)
 
 
+def test_an_encoder_from_before_centring_is_read() -> None:
+    plain = json.loads(Encoder(SMALL).to_json())
+    assert plain.pop("centred") is False
+    assert Encoder.from_json(json.dumps(plain)) == Encoder(SMALL)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -176,6 +230,8 @@ def edited_column(position: int, **changes: Any) -> str:
         edited(version=2),
         edited(format="other"),
         edited(encoding="binary"),
+        edited(centred="no"),
+        edited(centred=1),
         edited(schema=None),
         edited(schema={"columns": []}),
         edited(schema={"columns": [[]]}),
@@ -199,6 +255,24 @@ def test_an_endless_json_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("privfed.data.encoding._MAX_JSON_CHARACTERS", 10)
     with pytest.raises(DecodeError, match="10 max"):
         Encoder.from_json(CODES.to_json())
+
+
+@pytest.mark.parametrize("encoding", ["codes", "onehot"])
+@pytest.mark.parametrize("name", ["dresses", "digits", "breast-cancer"])
+def test_a_centred_dataset_is_what_its_encoder_makes(name: str, encoding: Encoding) -> None:
+    """Rows, labels, IDs and their origin are the same; the middles are no function of rows."""
+    plain = load_dataset(name, encoding=encoding)
+    centred = plain.centred()
+    assert centred.encoder == replace(plain.encoder, centred=True)
+    assert np.array_equal(centred.features, plain.features - plain.encoder.middles)
+    assert centred.features.dtype == np.float32
+    assert np.array_equal(centred.labels, plain.labels)
+    assert (centred.ids is plain.ids, centred.sha256) == (True, plain.sha256)
+    again = centred.centred()
+    assert np.array_equal(again.features, centred.features)
+    if name == "dresses":
+        raw = surrogate_tables()[0].drop(columns=["Dress_ID", "Recommendation"])
+        assert np.array_equal(centred.encoder.encode(raw)[0], centred.features)
 
 
 def test_new_rows_need_no_label_and_keep_their_id(

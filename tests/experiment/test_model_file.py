@@ -20,7 +20,13 @@ from hypothesis import strategies as st
 from privfed.data import surrogate_tables
 from privfed.errors import ConfigError
 from privfed.experiment import SavedModel, load_model, predict, save_model
-from privfed.training import get_arrays, initial_model, paper_network, weights_sha256
+from privfed.training import (
+    get_arrays,
+    initial_model,
+    log_probabilities,
+    paper_network,
+    weights_sha256,
+)
 from tests.experiment.mini import surrogate
 
 
@@ -206,6 +212,27 @@ def test_predictions_are_the_networks(path: Path, tmp_path: Path) -> None:
     assert found.classes == tuple(surrogate().class_names[i] for i in wanted.argmax(axis=1))
     assert found.ids == tuple(rows["Dress_ID"])
     assert found.unseen == ()
+
+
+def test_a_centred_model_predicts_as_it_was_trained(tmp_path: Path) -> None:
+    """What its training saw of a row is what it sees of the row in a file, whatever the network."""
+    centred = surrogate().centred()
+    model = trained()
+    model = SavedModel(model.arrays, centred.encoder, model.class_names, model.trained_on)
+    save_model(tmp_path / "m.npz", model)
+    rows = surrogate_tables()[0].drop(columns="Recommendation")
+    rows.to_csv(tmp_path / "new.csv", index=False)
+    found = load_model(tmp_path / "m.npz")
+    assert found.encoder.centred
+    features, _ = found.encoder.encode(rows)
+    assert np.array_equal(features, centred.features)
+    network = trained().network().eval()
+    with torch.inference_mode():
+        wanted = log_probabilities(network(torch.from_numpy(centred.features))).exp().numpy()
+        others = log_probabilities(network(torch.from_numpy(surrogate().features))).exp().numpy()
+    probabilities = predict(found, tmp_path / "new.csv").probabilities
+    assert np.array_equal(probabilities, wanted)
+    assert not np.allclose(probabilities, others, atol=1e-3)
 
 
 def test_predictions_tell_unseen_values_and_need_no_ids(path: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from privfed.data import load_dataset
 from privfed.errors import ConfigError
-from privfed.experiment import Settings, partitioned
+from privfed.experiment import Settings, load_model, partitioned
 from privfed.training import SecureAveraging
 from tests.experiment.mini import Progress, outcome, run_mini, surrogate
 
@@ -120,6 +120,10 @@ def test_other_privacy_settings_concern_private_arms_alone(tmp_path: Path) -> No
     assert ran(run_mini(tmp_path, both, data).progress) == ["guest", "federated-he-dp ε=8"]
     faster = dataclasses.replace(both, private_learning_rate=4e-3)
     assert ran(run_mini(tmp_path, faster, data).progress) == ["federated-he-dp ε=8"]
+    uncentred = dataclasses.replace(both, centred=False)
+    assert ran(run_mini(tmp_path, uncentred, data).progress) == ["federated-he-dp ε=8"]
+    kept = load_model(next((tmp_path / "models").glob("*-federated-he-dp-*")))
+    assert kept.encoder == data.encoder
 
 
 def test_private_arms_send_no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
