@@ -29,6 +29,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.flights import load_flights
 from benchmarks.privacy_arms import ARMS, Arm, Trial
 from benchmarks.privacy_findings import find, targets
 from benchmarks.privacy_split import PartitionedRows, partition
@@ -233,7 +234,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--dataset", choices=["digits", "breast-cancer", "dresses"], default="digits"
+        "--dataset", choices=["digits", "breast-cancer", "flights", "dresses"], default="digits"
     )
     parser.add_argument("--data", default="surrogate", help="of dresses: a path or openml")
     parser.add_argument("--parties", type=_count, default=10)
@@ -249,6 +250,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     return parser.parse_args(arguments)
+
+
+def _load(given: argparse.Namespace) -> Dataset:
+    """Return the rows with the features that all arms train on."""
+    flights = given.dataset == "flights"
+    found = load_flights() if flights else load_dataset(given.dataset, given.data)
+    return found if given.uncentred else found.centred()
 
 
 def main() -> None:
@@ -268,9 +276,7 @@ def main() -> None:
         raise SystemExit("these seeds tune the arms: report others, with --first-seed")
     console = Console()
     try:
-        dataset = load_dataset(given.dataset, given.data)
-        if not given.uncentred:
-            dataset = dataset.centred()
+        dataset = _load(given)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
             cases = asked.cases()

@@ -59,8 +59,9 @@ def partition(dataset: Dataset, split: Split, parties: int, seed: int) -> Partit
         return torch.tensor(dataset.features[which]), torch.tensor(dataset.labels[which])
 
     inputs, classes = dataset.encoder.num_features, len(dataset.class_names)
-    papers = dataset.kind not in ("digits", "breast-cancer")
-    build = functools.partial(paper_network if papers else nn.Linear, inputs, classes)
+    network = paper_network if dataset.kind == "dresses" else nn.Linear
+    packaged = dataset.kind in ("digits", "breast-cancer")
+    build = functools.partial(network, inputs, classes)
     return PartitionedRows(
         seed=seed,
         rows=tuple(rows(party.train) for party in held),
@@ -68,7 +69,7 @@ def partition(dataset: Dataset, split: Split, parties: int, seed: int) -> Partit
         placements=placements,
         privacy_unit=unit,
         build=build,
-        row_losses=cross_entropy_by_row if papers else softmax_by_row,
+        row_losses=softmax_by_row if packaged else cross_entropy_by_row,
     )
 
 
