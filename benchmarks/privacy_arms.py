@@ -207,6 +207,19 @@ def _opacus_alone(trial: Trial) -> None:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What a training came to: accuracy on the test rows of all parties, and what it cost."""
+
+    accuracy: float
+    plan: PrivacyPlan | None
+    seconds: dict[str, float]
+    rounds: int
+    upload_bytes: int
+    opacus_epsilon: float | None
+    test_rows: int
+
+
+@dataclass(frozen=True)
 class Arm:
     """One way to train.
 
@@ -261,14 +274,22 @@ class Arm:
         epsilon: float | None,
         delta: float,
         rehearsal: bool = False,
-    ) -> tuple[float, Trial]:
-        """Train once, and return the accuracy on the test rows of all parties."""
+    ) -> Outcome:
+        """Train once."""
         plan = None if epsilon is None else self.plan(setting, partitioned, epsilon, delta)
         model = initial_model(partitioned.build, partitioned.seed)
         rows = partitioned.rows[:1] if self.alone else partitioned.rows
         trial = Trial(model, rows, partitioned.row_losses, setting, partitioned.seed, plan)
         (self.rehearse if rehearsal and self.rehearse else self.train)(trial)
-        return evaluate(model, *partitioned.test).accuracy, trial
+        return Outcome(
+            accuracy=evaluate(model, *partitioned.test).accuracy,
+            plan=plan,
+            seconds=trial.seconds,
+            rounds=trial.rounds,
+            upload_bytes=trial.upload_bytes,
+            opacus_epsilon=trial.opacus_epsilon,
+            test_rows=len(partitioned.test[1]),
+        )
 
 
 def _rehearsal(trial: Trial, *, averaged: bool) -> None:

@@ -32,11 +32,6 @@ class Grid:
         )
         return [Setting(*chosen, l2_clip_norm=self.l2_clip_norm) for chosen in choices]
 
-    def trials(self, arm: Arm) -> int:
-        """Count the runs that tuning an arm takes at one ε."""
-        settings = len(self.settings(arm))
-        return settings + min(self.finalists, settings) * (len(self.seeds) - 1)
-
     def to_dict(self) -> dict[str, Any]:
         """Return for the JSON what was done."""
         return asdict(self) | {
@@ -75,14 +70,12 @@ def tune(
     *,
     epsilon: float | None,
     delta: float,
-    advance: Callable[[], None],
 ) -> Tuned:
     """Choose an arm's setting at one ε."""
 
     def accuracy(setting: Setting, seed: int) -> float:
-        advance()
-        found, _ = arm.run(setting, partitioned(seed), epsilon=epsilon, delta=delta, rehearsal=True)
-        return found
+        split = partitioned(seed)
+        return arm.run(setting, split, epsilon=epsilon, delta=delta, rehearsal=True).accuracy
 
     first, *others = grid.seeds
     tried = {setting: accuracy(setting, first) for setting in grid.settings(arm)}
