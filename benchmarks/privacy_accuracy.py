@@ -160,8 +160,10 @@ def measure(
         for (seed, number), outcome in zip(tasks, done, strict=True):
             advance(f"seed {seed}: {titles[number]}")
             runs[number].append(outcome)
-    found = zip(cases, tuned, runs, strict=True)
-    return [_row(asked, *case, setting, outcomes) for case, setting, outcomes in found]
+    return [
+        _row(asked, *case, setting, outcomes)
+        for case, setting, outcomes in zip(cases, tuned, runs, strict=True)
+    ]
 
 
 def _row(
@@ -328,7 +330,7 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     findings = find(rows, given.delta)
     if (given.dataset, given.parties, findings["epsilon"]) == ("digits", 10, 1.0):
-        findings["targets"] = targets(findings)
+        findings["targets"] = targets(rows, findings)
     title = (
         f"Test accuracy, {given.parties} parties, {given.seeds} seeds; ± half a 95 % interval; "
         f"δ = {given.delta:g}"

