@@ -136,7 +136,8 @@ def test_a_rehearsal_trains_as_the_library_does(name: str, local_steps: int) -> 
     start = get_arrays(initial_model(PARTIES.build, 1)).values()
     moved = trained[0] - np.concatenate([each.ravel() for each in start])
     assert np.abs(moved).mean() > 0.1  # eight steps of up to 0.05
-    assert np.abs(trained[0] - trained[1]).max() < 0.02
+    # Adam gives a coordinate that hardly moves the sign of what noise there is.
+    assert np.abs(trained[0] - trained[1]).mean() < 0.01
 
 
 def test_a_rehearsal_of_shares_has_the_noise_of_all() -> None:

@@ -40,6 +40,7 @@ def test_a_benchmark_asks_what_settings_ask() -> None:
     assert tuple(map(float, found["epsilons"].split(","))) == tuple(settings.epsilons)
     for name in shared - {"epsilons"}:  # None: decided with other options, by the constants
         assert found[name] in (None, getattr(settings, name)), name
+    assert (settings.centred, found["uncentred"]) == (True, False)
     assert settings.private_steps == defaults.STEPS_PER_PRIVATE_ROUND * settings.private_rounds
 
 
