@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.flights import FLIGHTS, load_flights
+from benchmarks.flights import CARRIERS, load_flights
 from benchmarks.privacy_accuracy import Row
 from benchmarks.privacy_arms import ARMS, Setting, Trial
 from benchmarks.privacy_findings import find, reaches, targets
@@ -153,7 +153,7 @@ def test_a_rehearsal_of_shares_has_the_noise_of_all() -> None:
 
 def test_flights_are_described_without_looking_at_them() -> None:
     found = load_flights()
-    assert found.encoder.num_features == len(FLIGHTS.columns[0].categories) + 2 + 5 + 3
+    assert found.encoder.num_features == len(CARRIERS.split()) + 2 + 5 + 3
     assert len(found) == 6043
     assert 0.2 < found.labels.mean() < 0.25
     assert found.ids is None
