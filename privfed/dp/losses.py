@@ -136,8 +136,8 @@ def loss_grid(variance: float, steps: int, finest: float, cells: int | None = No
     steps that are alike have one grid.
 
     Args:
-        variance: Of all steps together.
-        steps: How many there are.
+        variance: The variance of all steps' losses together.
+        steps: The number of steps.
         finest: The grid's least value.
         cells: The k above, `COARSE` or `FINE`; None: the finer one unless steps are many.
     """

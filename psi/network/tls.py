@@ -33,13 +33,13 @@ def options(longest: int) -> list[tuple[str, Any]]:
 
 
 def bind(server: Any, address: str, identity: TLSIdentity, certificates: Sequence[bytes]) -> int:
-    """Give a gRPC server its address.
+    """Let a gRPC server listen on an address.
 
     Args:
         server: Not started yet.
         address: HOST:PORT; port 0 takes a free one.
         identity: This side's key and certificate.
-        certificates: Of all who may connect, PEM.
+        certificates: The certificates of all who may connect, PEM.
 
     Returns:
         The port.

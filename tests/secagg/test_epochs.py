@@ -82,8 +82,10 @@ def refusals() -> dict[str, tuple[Change, type[Exception], str]]:
     hostile = identities(3)[2]
     other = keys_of(2)[0].start(2)
     again = keys_of(2)[0].start(1)
-    upload = Round.of(PARAMS).uploads(updates(1, SHAPES))[0]
     elsewhere = parameters(3, SHAPES, max_weight=None, adversary="lying-server+1", job="other")
+
+    def with_upload(messages: list[bytes]) -> list[bytes]:
+        return [*messages[:2], Round.of(PARAMS).uploads(updates(1, SHAPES))[0]]  # needs SEAL
 
     def with_key(public: bytes) -> Change:
         return lambda m: [*m[:2], resigned(again, hostile, PUBLIC, public)]
@@ -97,7 +99,7 @@ def refusals() -> dict[str, tuple[Change, type[Exception], str]]:
         "truncated": (lambda m: [*m[:2], m[2][:-1]], DecodeError, "no message"),
         "extended": (lambda m: [*m[:2], m[2] + b"\0"], DecodeError, "no message"),
         "empty": (lambda m: [*m[:2], b""], DecodeError, "truncated"),
-        "an upload": (lambda m: [*m[:2], upload], DecodeError, "no message of an epoch"),
+        "an upload": (with_upload, DecodeError, "no message of an epoch"),
         "a secret": (lambda m: [*m[:2], KEY.to_bytes()], DecodeError, "secret key"),
         "twice": (lambda m: [*m, m[2]], ReplayError, "two keys"),
         "two keys": (lambda m: [*m, again], ReplayError, "two keys"),
