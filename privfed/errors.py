@@ -8,6 +8,7 @@ PrivFedError
 ├── ContextMismatchError            bytes belong to another key, parameter set, job or round
 ├── ReplayError                     a message, a total or a pool of zeros is used a second time
 ├── QuorumError                     too few distinct parties are in a round
+├── PeerError                       another party or the server is missing, too slow or refuses
 ├── CapacityError                   the parameters cannot hold the values; says the remedy
 └── BudgetExceededError             a round would spend more privacy than was granted
 """
@@ -43,6 +44,10 @@ class ReplayError(PrivFedError):
 
 class QuorumError(PrivFedError):
     """Too few distinct parties are in a round."""
+
+
+class PeerError(PrivFedError):
+    """Another party or the server is missing, too slow or refuses; says who, and how to go on."""
 
 
 class CapacityError(PrivFedError):

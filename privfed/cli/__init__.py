@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TextIO
 import typer
 
 from privfed import __version__
-from privfed.cli import audit, benchmark, keys, predict, report
+from privfed.cli import audit, benchmark, keys, predict, report, train
 from privfed.cli.words import in_command_words
 from privfed.errors import PrivacyWarning, PrivFedError
 from psi import MissingValueWarning, PSIError
@@ -25,8 +25,11 @@ app.command("audit")(audit.audit)
 app.command("benchmark")(benchmark.benchmark)
 app.command("predict")(predict.predict)
 app.command("report")(report.report)
+app.command("aggregate")(train.aggregate)
 app.add_typer(keys.app, name="keys")
+app.add_typer(train.app, name="train")
 
+_OF_PARTNERS = ("grpc", "tomli_w")
 _INTERRUPTED = 130  # typer's own exit status for Ctrl+C
 # Click's ClickException; typer from 0.26 on has one of its own.
 _ClickException: Any = typer.BadParameter.__mro__[2]
@@ -57,7 +60,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or importlib.util.find_spec(error.name.partition(".")[0]):
             raise
-        _fail(f"{error.name} is not installed: pip install 'privfed[train]'")
+        extra = "partner" if error.name in _OF_PARTNERS else "train"
+        _fail(f"{error.name} is not installed: pip install 'privfed[{extra}]'")
     except (typer.Abort, KeyboardInterrupt):
         status = _INTERRUPTED
     if status == _INTERRUPTED:

@@ -118,6 +118,11 @@ class Party:
         return max(record.sent, record.opened, 0)
 
     @property
+    def opened_round(self) -> int:
+        """The last round whose total was opened, or tried; 0 before the first one."""
+        return max(self._journal.record.opened, 0)
+
+    @property
     def transcript(self) -> bytes:
         """The 32-byte transcript of the last round that was opened; empty before that."""
         return bytes.fromhex(self._journal.record.transcript)

@@ -9,7 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from privfed.training.model import cross_entropy
+from privfed.errors import ConfigError
+from privfed.training.model import Arrays, cross_entropy
 from privfed.training.rows import Features, LabelledRows, PublicRows
 
 LEARNING_RATE = 1e-3
@@ -64,6 +65,34 @@ class AdamTrainer:
             loss = self._loss(model(features), labels)
             torch.autograd.backward(loss)
             self._optimizer.step()
+
+    def moments(self) -> Arrays:
+        """Copy Adam's state out, by names of its own; nothing before the first epoch."""
+        if self._optimizer is None:
+            return {}
+        kept = self._optimizer.state_dict()["state"]
+        return {
+            f"{place}/{name}": value.numpy().copy()
+            for place, values in kept.items()
+            for name, value in values.items()
+        }
+
+    def resume(self, model: nn.Module, moments: Arrays) -> None:
+        """Go on with what `moments` returned, in another process.
+
+        Raises:
+            ConfigError: They are those of another model.
+        """
+        self._optimizer = carry_on(None, model, self._learning_rate)
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in moments.items():
+            place, _, kind = name.partition("/")
+            state.setdefault(int(place), {})[kind] = torch.from_numpy(value.copy())
+        shapes = [tuple(each.shape) for each in model.parameters()]
+        if state and [tuple(state[at]["exp_avg"].shape) for at in sorted(state)] != shapes:
+            raise ConfigError("Adam's moments are those of another model")
+        whole = self._optimizer.state_dict()
+        self._optimizer.load_state_dict(whole | {"state": state})
 
 
 def carry_on(

@@ -1,0 +1,265 @@
+"""What companies agree on before they train together: one TOML file, the same at all of them.
+
+Its fingerprint names all of it, the certificates included, so that one number that is compared by
+telephone is enough. The plan is public to the parties and the server; it holds no secret.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import tomli_w
+
+from privfed.data import Encoder
+from privfed.errors import AuthenticationError, ConfigError, DecodeError
+from privfed.keys import Identity, PublicIdentity
+from privfed.secagg import Layout, Parameters
+from privfed.training import Arrays, weights_sha256
+from psi.network import fingerprint
+from psi.network.certificates import one_certificate
+from psi.storage import json_as, json_bytes, whole_file
+
+FORMAT: Literal["privfed plan 1"] = "privfed plan 1"
+BITS = 16
+_DOMAIN = b"privfed/1/plan\x00"
+_MOST_BYTES = 1 << 24
+
+_Name = Annotated[str, msgspec.Meta(pattern=r"^[\w.-]{1,60}\Z")]
+_Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Count = Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)]
+_Range = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class PlanParty(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A party, or the server.
+
+    Attributes:
+        name: What it is called on screens.
+        certificate: Its certificate, PEM; a party's is tied to its identity.
+    """
+
+    name: _Name
+    certificate: str
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, in hexadecimal."""
+        return fingerprint(self.certificate.encode())
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is trained, by whom, and against whom it is protected.
+
+    Attributes:
+        format: Version of the file.
+        job: Name of the training; keeps two trainings of the same parties apart.
+        model: What the model is called: "dress", or the "module:function" that makes it, which
+            each party names on its own command line.
+        layout: Names and shapes of its weights.
+        start: SHA-256 of the initial weights.
+        encoder: How rows become features, as `Encoder.to_json` wrote it: a public code table.
+        labels: What a label cell of class 0, 1, … says.
+        classes: What the classes are called, in that order.
+        rounds: How many rounds; one local epoch each.
+        seed: The seed of initial weights, batches and dropout; it protects nobody.
+        most_rows: A bound on each party's training rows.
+        weighted: Whether parties count by their rows, which the server does not learn.
+        clip_range: Largest magnitude of a value of an update.
+        adversary: Against whom it is to hold; see `privfed.secagg.Parameters`.
+        group_sizes: Parties in each group; None: as many groups as there can be.
+        address: HOST:PORT on which the server is reached.
+        server: Who listens there: a party, or one that holds neither key nor data.
+        parties: All parties, in their order.
+    """
+
+    format: Literal["privfed plan 1"]
+    job: _Name
+    model: Annotated[str, msgspec.Meta(pattern=r"^[\w.]{1,200}(:\w{1,200})?\Z")]
+    layout: tuple[tuple[str, tuple[_Count, ...]], ...]
+    start: _Hex32
+    encoder: str
+    labels: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+    classes: Annotated[tuple[str, ...], msgspec.Meta(min_length=2)]
+    rounds: _Count
+    seed: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+    most_rows: _Count
+    weighted: bool
+    clip_range: _Range
+    adversary: str
+    group_sizes: tuple[_Count, ...] | None = None
+    address: Annotated[str, msgspec.Meta(pattern=r"^[\w.\[\]:-]{1,250}:\d{1,5}\Z")]
+    server: PlanParty
+    parties: Annotated[tuple[PlanParty, ...], msgspec.Meta(min_length=2, max_length=1024)]
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        """Return the plan in a file.
+
+        Raises:
+            ConfigError: The file cannot be read.
+            DecodeError: It is no plan of this version; names the place.
+        """
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+        if len(data) > _MOST_BYTES:
+            raise DecodeError(f"{path} is larger than {_MOST_BYTES} bytes: it is no plan")
+        try:
+            plan = json_as(tomllib.loads(data.decode()), cls, "plan")
+        except ValueError as error:
+            raise DecodeError(f"{path} is no plan of this privfed: {error}") from None
+        plan.check()
+        return plan
+
+    def save(self, path: Path) -> None:
+        """Write the plan to a new file.
+
+        Raises:
+            ConfigError: The file is there already or cannot be written.
+        """
+        fields = {
+            name: each for name, each in msgspec.to_builtins(self).items() if each is not None
+        }
+        with whole_file(path, refusal=ConfigError) as file:
+            file.write(tomli_w.dumps(fields, multiline_strings=True).encode())
+
+    def check(self) -> None:
+        """Check what the fields' types do not say.
+
+        Raises:
+            ConfigError: Two parties have one name or certificate, or a certificate is none.
+            DecodeError: A party's certificate has no identity, or the encoder is none.
+            AuthenticationError: A certificate's key and identity do not sign one another.
+        """
+        self.encoder_of_rows()
+        if len(self.labels) != len(self.classes):
+            raise ConfigError("a plan has a label for each class")
+        for each in (*self.parties, self.server):
+            one_certificate(
+                each.certificate.encode(), f"the plan's {each.name}", refusal=ConfigError
+            )
+        names = [each.name for each in self.parties]
+        prints = [each.fingerprint for each in self.parties]
+        if len(set(names)) < len(names) or len(set(prints)) < len(prints):
+            raise ConfigError("two parties of the plan have one name or one certificate")
+        self.roster()
+
+    @property
+    def fingerprint(self) -> bytes:
+        """SHA-256 of everything in the plan, 32 bytes."""
+        return hashlib.sha256(_DOMAIN + json_bytes(self)).digest()
+
+    def encoder_of_rows(self) -> Encoder:
+        """Return how rows become features."""
+        return Encoder.from_json(self.encoder)
+
+    def roster(self) -> tuple[PublicIdentity, ...]:
+        """Return the parties' identities, in their order."""
+        return tuple(_identity(each.certificate) for each in self.parties)
+
+    def place_of(self, certificate: bytes) -> int:
+        """Return the place of the party with a certificate.
+
+        Raises:
+            ConfigError: It is none of the parties'.
+        """
+        wanted = fingerprint(certificate)
+        for place, party in enumerate(self.parties):
+            if party.fingerprint == wanted:
+                return place
+        raise ConfigError(
+            "this party's certificate is none of the plan's: give the folder whose tls.crt the "
+            "others got"
+        )
+
+    def check_start(self, start: Arrays) -> None:
+        """Check that a model is the plan's, with the plan's initial weights.
+
+        Raises:
+            ConfigError: It is not.
+        """
+        if _layout(start) != self.layout:
+            raise ConfigError("the model's weights have other names or shapes than the plan's")
+        if weights_sha256(start) != self.start:
+            raise ConfigError(
+                "the model's initial weights are not those of the plan: give the same model, and "
+                "install the same torch at all parties"
+            )
+
+    def parameters(self) -> Parameters:
+        """Return the parameters of the aggregation; they name the plan.
+
+        Raises:
+            ConfigError: The parties do not fit the adversary.
+        """
+        return Parameters(
+            job=f"{self.job} {self.fingerprint.hex()}",
+            layout=Layout(self.layout),
+            clip_range=self.clip_range,
+            bits=BITS,
+            max_clients=len(self.parties),
+            min_clients=len(self.parties),
+            max_weight=2 ** math.ceil(math.log2(self.most_rows + 1)) if self.weighted else None,
+            roster=self.roster(),
+            adversary=self.adversary,
+            group_sizes=self.group_sizes,
+        )
+
+    def sign(self, identity: Identity, session: bytes, statement: bytes) -> bytes:
+        """Return a party's signature of the plan and of what it says in one session."""
+        return identity.sign(_DOMAIN + self.fingerprint + session + statement)
+
+    def verify(self, place: int, signature: bytes, session: bytes, statement: bytes) -> None:
+        """Check what `sign` returned at a party.
+
+        Raises:
+            AuthenticationError: That party did not sign this plan, session and statement.
+        """
+        try:
+            signed = _DOMAIN + self.fingerprint + session + statement
+            self.roster()[place].verify(signature, signed)
+        except AuthenticationError:
+            raise AuthenticationError(
+                f"{self.parties[place].name} did not sign this plan: compare its fingerprint"
+            ) from None
+
+
+@functools.lru_cache(maxsize=2048)
+def _identity(certificate: str) -> PublicIdentity:
+    return PublicIdentity.from_certificate(certificate.encode())
+
+
+def _layout(weights: Arrays) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    return tuple((name, tuple(array.shape)) for name, array in weights.items())
+
+
+def make_plan(
+    parties: Sequence[PlanParty], server: PlanParty, *, start: Arrays, **settings: object
+) -> Plan:
+    """Return a checked plan.
+
+    Args:
+        parties: All parties, in their order.
+        server: Who listens.
+        start: The initial weights.
+        settings: The other fields of a plan.
+
+    Raises:
+        ConfigError: A field is out of range, or the fields do not go together.
+    """
+    fields = {"format": FORMAT, "layout": _layout(start), "start": weights_sha256(start)} | settings
+    try:
+        plan = json_as(fields | {"parties": list(parties), "server": server}, Plan, "plan")
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    plan.check()
+    plan.parameters()
+    return plan

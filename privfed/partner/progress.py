@@ -1,0 +1,131 @@
+"""How far a party is, on its own disk: what is finished, and what was sent and not opened.
+
+All of it is written as a whole, before what depends on it goes out. Files have mode 0600: they hold
+the model, and moments that this party's own rows made.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from privfed.errors import ConfigError, DecodeError
+from privfed.training import Arrays
+from psi.storage import read_whole, write_whole
+
+_MOST_BYTES = 1 << 33
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The model after so many rounds, and this party's own state of training."""
+
+    rounds: int
+    weights: Arrays
+    moments: Arrays
+
+
+@dataclass(frozen=True)
+class Pending:
+    """An update that was made, for a round whose total was not opened, and the state after it."""
+
+    round_id: int
+    upload: bytes
+    moments: Arrays
+
+
+class Folder:
+    """Where it lies.
+
+    Args:
+        path: A folder of this training alone; made where it does not exist.
+        plan: The plan's fingerprint, which every file names.
+    """
+
+    def __init__(self, path: Path, plan: bytes) -> None:
+        self._path, self._plan = path, plan
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot use {path}: {error.strerror}") from None
+
+    def finished(self) -> Finished | None:
+        """Return what is finished; None before the first start."""
+        found = self._read("finished")
+        if found is None:
+            return None
+        (rounds,) = found.pop("rounds")
+        return Finished(int(rounds), _part(found, "weights"), _part(found, "moments"))
+
+    def finish(self, done: Finished) -> None:
+        """Keep what is finished; the update that led to it is forgotten."""
+        self._write(
+            "finished",
+            {"rounds": np.array([done.rounds])}
+            | _named("weights", done.weights)
+            | _named("moments", done.moments),
+        )
+        (self._path / "pending.npz").unlink(missing_ok=True)
+
+    def pending(self) -> Pending | None:
+        """Return the update that was made and not finished, if there is one."""
+        found = self._read("pending")
+        if found is None:
+            return None
+        (round_id,) = found.pop("round_id")
+        upload = found.pop("upload").tobytes()
+        return Pending(int(round_id), upload, _part(found, "moments"))
+
+    def send(self, pending: Pending) -> None:
+        """Keep an update before it goes out."""
+        fields = {
+            "round_id": np.array([pending.round_id]),
+            "upload": np.frombuffer(pending.upload, np.uint8),
+        }
+        self._write("pending", fields | _named("moments", pending.moments))
+
+    def total(self) -> bytes:
+        """Return the last total that arrived, for a party that missed it; empty: none."""
+        return read_whole(self._path / "total", most=_MOST_BYTES, refusal=ConfigError) or b""
+
+    def keep_total(self, total: bytes) -> None:
+        """Keep a total before it is opened."""
+        write_whole(self._path / "total", total, refusal=ConfigError)
+
+    def _write(self, name: str, arrays: Arrays) -> None:
+        file = io.BytesIO()
+        np.savez(file, plan=np.frombuffer(self._plan, np.uint8), **arrays)  # type: ignore[arg-type]
+        write_whole(self._path / f"{name}.npz", file.getvalue(), refusal=ConfigError)
+
+    def _read(self, name: str) -> Arrays | None:
+        path = self._path / f"{name}.npz"
+        data = read_whole(path, most=_MOST_BYTES, refusal=ConfigError)
+        if data is None:
+            return None
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
+                    raise ValueError
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                arrays = {each: file[each] for each in file.files}
+            if arrays.pop("plan").tobytes() != self._plan:
+                raise ValueError
+        except Exception:  # the readers of ZIP and NPY each raise their own
+            raise DecodeError(
+                f"{path} is damaged or of another plan: put it back from a backup, or remove the "
+                "folder and begin anew"
+            ) from None
+        return arrays
+
+
+def _named(kind: str, arrays: Arrays) -> Arrays:
+    return {f"{kind}:{name}": array for name, array in arrays.items()}
+
+
+def _part(arrays: Arrays, kind: str) -> Arrays:
+    start = f"{kind}:"
+    return {name[len(start) :]: each for name, each in arrays.items() if name.startswith(start)}

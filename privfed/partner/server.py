@@ -1,0 +1,230 @@
+"""The server: all parties join, and it passes on and adds what it cannot read.
+
+It keeps nothing on disk and needs nothing but the plan. Whatever goes wrong (a party that leaves
+and comes again, a call that breaks), all begin a new session together, and agree between themselves
+where to go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+
+from privfed.errors import PrivFedError, ReplayError
+from privfed.partner.messages import Answer, Join, Post, RoundUpdate, decode, encode, longest
+from privfed.partner.plan import Plan
+from privfed.secagg import Aggregator, Parameters
+from psi.network import TLSIdentity
+from psi.network.tls import bind, caller_of, options
+
+SERVICE = "privfed.Train"
+_PATIENCE_SECONDS = 5  # until a caller that waits is told for whom
+_TOPICS = 16  # that are kept; a session needs fewer
+_FLUSH_SECONDS = 5
+
+
+class Meeting:
+    """What the server knows of one training: who is here, and what they gave; thread-safe.
+
+    Args:
+        plan: What is trained.
+        params: Its aggregation's parameters.
+        tell: Called with a line for the operator.
+    """
+
+    def __init__(self, plan: Plan, params: Parameters, tell: Callable[[str], None]) -> None:
+        self._plan, self._params, self._tell = plan, params, tell
+        self._everybody = frozenset(range(len(plan.parties)))
+        self._changed = threading.Condition()
+        self._session = b""  # empty until all are here
+        self._here: dict[int, bytes] = {}
+        self._posts: dict[str, dict[int, bytes]] = {}
+        self._round: _Round | None = None
+        self.finished = threading.Event()
+
+    def join(self, place: int, ask: Join) -> Answer:
+        """Begin a session once all are here; its nonces are returned, in the parties' order."""
+        if ask.plan != self._plan.fingerprint:
+            self._tell(f"{self._name(place)} came with another plan")
+            return Answer("refused", reason="ContextMismatchError")
+        with self._changed:
+            if self._session:
+                if self._here.get(place) == ask.nonce:
+                    return self._nonces()
+                self._break_up()
+            if place not in self._here:
+                self._tell(f"{self._name(place)} is here")
+            self._here[place] = ask.nonce
+            if self._here.keys() == self._everybody:
+                self._session = hashlib.sha256(b"".join(self._nonces().bodies)).digest()
+                self._changed.notify_all()
+            return self._wait(
+                lambda: self._nonces() if self._session else None,
+                lambda: self._here.get(place) == ask.nonce,
+                lambda: self._here.keys(),
+            )
+
+    def post(self, place: int, ask: Post) -> Answer:
+        """Return what all gave under a topic, once all did."""
+        with self._changed:
+            if not self._session or ask.session != self._session:
+                return Answer("again")
+            given = self._posts.setdefault(ask.topic, {})
+            while len(self._posts) > _TOPICS:
+                del self._posts[next(iter(self._posts))]
+            if given.setdefault(place, ask.body) != ask.body:
+                return Answer("refused", reason=ReplayError.__name__)
+            if given.keys() == self._everybody:
+                self._changed.notify_all()
+                if ask.topic == "done":
+                    self.finished.set()
+            return self._wait(
+                lambda: self._all_of(given), lambda: ask.session == self._session, given.keys
+            )
+
+    def upload(self, place: int, ask: RoundUpdate) -> Answer:
+        """Add a party's update, and return the total once all gave theirs."""
+        with self._changed:
+            if not self._session or ask.session != self._session:
+                return Answer("again")
+            if self._round is None or ask.round_id > self._round.number:
+                self._round = _Round(ask.round_id, Aggregator(self._params, ask.round_id))
+            now = self._round
+            if ask.round_id < now.number:
+                return Answer("again")
+            try:
+                if place not in now.given:
+                    now.aggregator.add(ask.body)
+                elif now.given[place] != hashlib.sha256(ask.body).digest():
+                    raise ReplayError("another update of the same round")
+            except PrivFedError as error:
+                self._tell(f"{self._name(place)}'s update was refused: {error}")
+                return Answer("refused", reason=type(error).__name__)
+            now.given[place] = hashlib.sha256(ask.body).digest()
+            if now.given.keys() == self._everybody and not now.total:
+                try:
+                    now.total = now.aggregator.total()
+                except PrivFedError as error:
+                    self._tell(f"round {now.number} has no total: {error}")
+                    return Answer("refused", reason=type(error).__name__)
+                self._changed.notify_all()
+            return self._wait(
+                lambda: Answer("all", bodies=(now.total,)) if now.total else None,
+                lambda: ask.session == self._session and self._round is now,
+                now.given.keys,
+            )
+
+    def restart(self) -> None:
+        """Let all begin a new session, as when somebody comes back."""
+        with self._changed:
+            self._break_up()
+
+    def _wait(
+        self,
+        ready: Callable[[], Answer | None],
+        goes_on: Callable[[], bool],
+        heard: Callable[[], Any],
+    ) -> Answer:
+        """Wait a while until it is ready; says for whom, where it is not."""
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        while goes_on():
+            if (answer := ready()) is not None:
+                return answer
+            left = give_up - time.monotonic()
+            if left <= 0:
+                return Answer("waiting", places=tuple(sorted(self._everybody - set(heard()))))
+            self._changed.wait(left)
+        return Answer("again")
+
+    def _nonces(self) -> Answer:
+        return Answer("all", bodies=tuple(self._here[place] for place in sorted(self._here)))
+
+    def _all_of(self, given: dict[int, bytes]) -> Answer | None:
+        if given.keys() != self._everybody:
+            return None
+        return Answer("all", bodies=tuple(given[place] for place in sorted(given)))
+
+    def _break_up(self) -> None:
+        self._session, self._here, self._posts, self._round = b"", {}, {}, None
+        self._changed.notify_all()
+
+    def _name(self, place: int) -> str:
+        return self._plan.parties[place].name
+
+
+class _Round:
+    """One round's sum: the digest of what each party gave, and the total once it is there."""
+
+    def __init__(self, number: int, aggregator: Aggregator) -> None:
+        self.number, self.aggregator = number, aggregator
+        self.given: dict[int, bytes] = {}
+        self.total = b""
+
+
+@contextlib.contextmanager
+def served(
+    plan: Plan,
+    params: Parameters,
+    identity: TLSIdentity,
+    *,
+    address: str | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    on_listening: Callable[[int], None] = lambda port: None,
+) -> Iterator[Meeting]:
+    """Serve a training while the block runs.
+
+    Args:
+        plan: What is trained.
+        params: Its aggregation's parameters.
+        identity: The server's key and certificate, which the plan names.
+        address: HOST:PORT to listen on; None: the plan's port on all interfaces.
+        tell: Called with a line for the operator.
+        on_listening: Called with the port.
+
+    Yields:
+        The meeting, whose `finished` is set once all parties say that they are done.
+
+    Raises:
+        ConfigError: The address cannot be listened on.
+    """
+    meeting = Meeting(plan, params, tell)
+    places = {each.fingerprint: place for place, each in enumerate(plan.parties)}
+
+    def method(kind: type[Any], act: Callable[[int, Any], Answer]) -> Any:
+        def answer(request: bytes, context: Any) -> bytes:
+            place = places[caller_of(context)]  # TLS lets in no others
+            try:
+                return encode(act(place, decode(request, kind)))
+            except PrivFedError as error:
+                return encode(Answer("refused", reason=type(error).__name__))
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+    methods = {
+        "Join": method(Join, meeting.join),
+        "Post": method(Post, meeting.post),
+        "Upload": method(RoundUpdate, meeting.upload),
+    }
+    # Each party has one call at a time; one that broke may still wait.
+    pool = ThreadPoolExecutor(3 * len(plan.parties))
+    server = grpc.server(
+        pool,
+        (grpc.method_handlers_generic_handler(SERVICE, methods),),
+        options=options(longest(params)),
+    )
+    certificates = [each.certificate.encode() for each in plan.parties]
+    where = address or f"0.0.0.0:{plan.address.rpartition(':')[2]}"
+    port = bind(server, where, identity, certificates)
+    server.start()
+    try:
+        on_listening(port)
+        yield meeting
+    finally:
+        server.stop(_FLUSH_SECONDS).wait()

@@ -1,0 +1,168 @@
+"""A server that lies and parties that do not keep to the plan: named, and nothing is trained on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from privfed.errors import (
+    AuthenticationError,
+    ContextMismatchError,
+    DecodeError,
+    PeerError,
+    PrivFedError,
+)
+from privfed.partner.messages import Answer, Join, Post, RoundUpdate, decode, encode
+from privfed.training import weights_sha256
+from tests.partner.trainings import Training, plan_of, training
+
+Change = Callable[[str, bytes, Answer], Answer]
+
+
+def under(job: Training, change: Change) -> list[Any]:
+    """Run all parties, of which the first hears what a lying server made of the answers."""
+    own = job.call(0)
+
+    def lied(method: str, request: bytes) -> bytes:
+        answer = decode(own(method, request), Answer)
+        return encode(change(method, request, answer) if answer.what == "all" else answer)
+
+    trainers = [job.trainer(place) for place in range(job.parties)]
+    channels = [job.channel(place, wait_seconds=1) for place in range(job.parties)]
+    channels[0] = job.channel(0, lied, wait_seconds=1)
+    start = trainers[0].folder.finished()
+    pairs = zip(trainers, channels, strict=True)
+    found = job.run([functools.partial(each.run, channel) for each, channel in pairs])
+    kept = trainers[0].folder.finished()
+    assert start is not None
+    assert kept is not None
+    assert (kept.rounds, weights_sha256(kept.weights)) == (0, weights_sha256(start.weights))
+    return found
+
+
+def bodies(change: Callable[[tuple[bytes, ...]], tuple[bytes, ...]], topic: str) -> Change:
+    """Change what the first party hears under a topic, or as a total."""
+
+    def changed(method: str, request: bytes, answer: Answer) -> Answer:
+        named = decode(request, Post).topic if method == "Post" else method
+        return Answer("all", change(answer.bodies)) if named == topic else answer
+
+    return changed
+
+
+def flipped(data: bytes, at: int = -1) -> bytes:
+    wrong = bytearray(data)
+    wrong[at] ^= 1
+    return bytes(wrong)
+
+
+@pytest.mark.parametrize(
+    ("topic", "change", "error", "said"),
+    [
+        ("Join", lambda b: (b"x" * 16, b[1]), PeerError, "left this party's nonce out"),
+        ("Join", lambda b: b[::-1], PeerError, ""),
+        ("standing", lambda b: b[:1], PeerError, "another number"),
+        ("standing", lambda b: (b[0], b""), DecodeError, "no _Signed"),
+        ("standing", lambda b: (b[0], flipped(b[1])), AuthenticationError, "party-1 did not sign"),
+        ("standing", lambda b: (b[1], b[0]), AuthenticationError, "party-0 did not sign"),
+        ("Upload", lambda b: (flipped(b[0]),), PrivFedError, ""),
+        ("Upload", lambda b: (flipped(b[0], len(b[0]) // 2),), PrivFedError, ""),
+        ("Upload", lambda b: (b"",), DecodeError, ""),
+        ("Upload", lambda b: (), PeerError, "no total, or several"),
+    ],
+)
+def test_what_a_server_changes_is_noticed(
+    tmp_path: Path, topic: str, change: Any, error: type[PrivFedError], said: str
+) -> None:
+    found = under(training(tmp_path), bodies(change, topic))
+    assert isinstance(found[0], error), found[0]
+    assert said in str(found[0])
+
+
+def test_a_standing_of_another_session_is_noticed(tmp_path: Path) -> None:
+    """What a party said before it went away is no news of where it stands now."""
+    job, heard = training(tmp_path), list[tuple[bytes, ...]]()
+
+    def replayed(bodies: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        heard.append(bodies)
+        if len(heard) == 1:
+            job.meeting.restart()
+            return bodies
+        return bodies[0], heard[0][1]
+
+    found = under(job, bodies(replayed, "standing"))
+    assert isinstance(found[0], AuthenticationError)
+
+
+def test_a_party_with_another_plan_is_told(tmp_path: Path) -> None:
+    job = training(tmp_path)
+    other = Training(tmp_path, 2, plan_of(tmp_path, 2, rounds=6))
+    call = job.call(1)
+    with pytest.raises(PeerError, match="ContextMismatchError"):
+        other.trainer(1).run(other.channel(1, call))
+    assert any("party-1 came with another plan" in line for line in job.told)
+    assert issubclass(ContextMismatchError, PrivFedError)
+
+
+def test_an_update_that_is_none_is_refused_and_told(tmp_path: Path) -> None:
+    job = training(tmp_path)
+
+    def hostile(method: str, request: bytes) -> bytes:
+        if method == "Upload":
+            ask = decode(request, RoundUpdate)
+            request = encode(RoundUpdate(ask.session, ask.round_id, ask.body[:-1]))
+        return job.call(1)(method, request)
+
+    acts = [
+        lambda: job.trainer(0).run(job.channel(0, wait_seconds=1)),
+        lambda: job.trainer(1).run(job.channel(1, hostile, wait_seconds=1)),
+    ]
+    waits, refused = job.run(acts)
+    assert isinstance(waits, PeerError)
+    assert "waited 1 s for party-1" in str(waits)
+    assert isinstance(refused, PeerError)
+    assert "DecodeError" in str(refused)
+    assert any("party-1's update was refused" in line for line in job.told)
+
+
+def test_one_party_gives_one_update_a_round(tmp_path: Path) -> None:
+    job = training(tmp_path)
+    call, sent = job.call(1), list[bytes]()
+
+    def twice(method: str, request: bytes) -> bytes:
+        if method == "Upload" and not sent:
+            ask = decode(request, RoundUpdate)
+            sent.append(request)
+            call(method, request)
+            request = encode(RoundUpdate(ask.session, ask.round_id, flipped(ask.body)))
+        return call(method, request)
+
+    waits, refused = job.run(
+        [
+            lambda: job.trainer(0).run(job.channel(0, wait_seconds=20)),
+            lambda: job.trainer(1).run(job.channel(1, twice, wait_seconds=1)),
+        ]
+    )
+    assert isinstance(refused, PeerError)
+    assert "ReplayError" in str(refused)
+    assert isinstance(waits, PeerError)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x91", b"\xff" * 50, msgspec.msgpack.encode([1, 2, 3])])
+def test_bytes_that_are_no_message_are_named(data: bytes) -> None:
+    for kind in (Join, Post, RoundUpdate, Answer):
+        with pytest.raises(DecodeError, match=f"no {kind.__name__}"):
+            decode(data, kind)
+
+
+def test_a_server_shows_no_words_of_its_own(tmp_path: Path) -> None:
+    job = training(tmp_path)
+    answer = encode(Answer("refused", reason="pay 1000 to this account"))
+    with pytest.raises(PeerError) as told:
+        job.channel(0, lambda method, request: answer).join()
+    assert "1000" not in str(told.value)

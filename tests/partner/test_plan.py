@@ -1,0 +1,152 @@
+"""One file that names all that parties agree on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from torch import nn
+
+from privfed.errors import AuthenticationError, ConfigError, DecodeError, PrivFedError
+from privfed.partner import Plan, PlanParty
+from privfed.partner.plan import make_plan
+from privfed.training import get_arrays, initial_model
+from psi.network import create_identity
+from tests.partner.trainings import build, plan_of, rings
+
+OTHER: dict[str, Any] = {
+    "job": "another", "model": "module:function", "start": "0" * 64, "labels": ("1", "0"),
+    "classes": ("yes", "no"), "rounds": 6, "seed": 4, "most_rows": 5, "weighted": False,
+    "clip_range": 1.0, "adversary": "honest-server", "group_sizes": (2,), "address": "localhost:2",
+}  # fmt: skip
+
+
+def test_a_plan_is_the_same_from_its_file(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, 3)
+    plan.save(tmp_path / "plan.toml")
+    again = Plan.load(tmp_path / "plan.toml")
+    assert again == plan
+    assert again.fingerprint == plan.fingerprint
+    assert again.parameters().fingerprint == plan.parameters().fingerprint
+    with pytest.raises(ConfigError, match="is there"):
+        plan.save(tmp_path / "plan.toml")
+
+
+def test_the_fingerprint_is_of_every_field(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, 3)
+    changed = {
+        **OTHER,
+        "layout": plan.layout[:1],
+        "encoder": plan.encoder + " ",
+        "server": plan.parties[1],
+        "parties": plan.parties[::-1],
+    }
+    assert changed.keys() == set(plan.__struct_fields__) - {"format"}
+    prints = {plan.fingerprint}
+    for name, value in changed.items():
+        prints.add(msgspec.structs.replace(plan, **{name: value}).fingerprint)
+    assert len(prints) == len(changed) + 1
+
+
+def test_two_plans_have_other_keys(tmp_path: Path) -> None:
+    """The parameters name the plan: bytes of one are none of another."""
+    one, other = plan_of(tmp_path, 3), plan_of(tmp_path, 3, rounds=6)
+    assert one.parameters().fingerprint != other.parameters().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("rounds = 5", "rounds = 0"),
+        ("rounds = 5", 'rounds = "5"'),
+        ("rounds = 5", "rounds = 5\nmore = 1"),
+        ('format = "privfed plan 1"', 'format = "privfed plan 2"'),
+        ('name = "party-0"', 'name = "a\\u001b[2J"'),
+        ("-----BEGIN", "-----BEGUN"),
+        ("[", "]"),
+        ("most_rows", "m\xe9st_rows"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, old: str, new: str) -> None:
+    plan_of(tmp_path, 2).save(tmp_path / "plan.toml")
+    text = (tmp_path / "plan.toml").read_text()
+    assert old in text
+    (tmp_path / "bad.toml").write_bytes(text.replace(old, new).encode("latin-1"))
+    with pytest.raises(PrivFedError) as told:
+        Plan.load(tmp_path / "bad.toml")
+    assert "\x1b" not in str(told.value)
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_no_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        Plan.load(tmp_path / "none.toml")
+
+
+def members(tmp_path: Path) -> list[PlanParty]:
+    return [
+        PlanParty(name=f"p{place}", certificate=each.certificate.decode())
+        for place, each in enumerate(rings(tmp_path, 3))
+    ]
+
+
+def test_parties_are_told_apart(tmp_path: Path) -> None:
+    plan, (one, two, three) = plan_of(tmp_path, 3), members(tmp_path)
+    twice = msgspec.structs.replace(three, name="p1")
+    for wrong in ((one, two, twice), (one, two, two)):
+        with pytest.raises(ConfigError, match="one name or one certificate"):
+            msgspec.structs.replace(plan, parties=wrong).check()
+    create_identity(tmp_path / "tls", unlocked=True)
+    bare = PlanParty(name="bare", certificate=(tmp_path / "tls.crt").read_text())
+    with pytest.raises(DecodeError, match="identity"):
+        msgspec.structs.replace(plan, parties=(one, two, bare)).check()
+    with pytest.raises(ConfigError, match="none of the plan's"):
+        plan.place_of((tmp_path / "tls.crt").read_bytes())
+    assert plan.place_of(three.certificate.encode()) == 2
+
+
+def test_another_model_is_not_the_plans(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, 2)
+    plan.check_start(get_arrays(initial_model(build, 3)))
+    with pytest.raises(ConfigError, match="initial weights are not those"):
+        plan.check_start(get_arrays(initial_model(build, 4)))
+    with pytest.raises(ConfigError, match="other names or shapes"):
+        plan.check_start(get_arrays(nn.Linear(3, 2)))
+
+
+def test_settings_out_of_range_are_named(tmp_path: Path) -> None:
+    start = get_arrays(initial_model(build, 3))
+    one, two, _ = members(tmp_path / "all")
+    settings = {
+        name: value
+        for name, value in msgspec.structs.asdict(plan_of(tmp_path, 2)).items()
+        if name not in ("format", "layout", "start", "parties", "server")
+    }
+    make_plan((one, two), one, start=start, **settings)
+    for name, wrong, said in (
+        ("rounds", 0, "plan.rounds"),
+        ("address", "nowhere", "plan.address"),
+        ("labels", ("0", "1", "2"), "a label for each class"),
+        ("adversary", "lying-server+1", "too few for a group"),
+        ("clip_range", -1.0, "plan.clip_range"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            make_plan((one, two), one, start=start, **settings | {name: wrong})
+
+
+def test_a_signature_is_of_this_plan_session_and_statement(tmp_path: Path) -> None:
+    plan, other = plan_of(tmp_path, 2), plan_of(tmp_path, 2, rounds=6)
+    mine = rings(tmp_path, 2)[0].identity
+    signed = plan.sign(mine, b"session", b"said")
+    plan.verify(0, signed, b"session", b"said")
+    for at, session, said in (
+        (1, b"session", b"said"),
+        (0, b"sessioN", b"said"),
+        (0, b"session", b""),
+    ):
+        with pytest.raises(AuthenticationError, match=f"party-{at} did not sign"):
+            plan.verify(at, signed, session, said)
+    with pytest.raises(AuthenticationError, match="did not sign this plan"):
+        other.verify(0, signed, b"session", b"said")

@@ -1,0 +1,177 @@
+"""Parties that come, leave at any point and come back end with the model of an undisturbed run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from privfed.errors import PeerError
+from privfed.partner.progress import Folder, Pending
+from privfed.partner.trainer import Trainer
+from privfed.secagg import Party
+from privfed.training import Arrays, weights_sha256
+from tests.partner.trainings import ROUNDS, Training, expected, training
+
+
+class Killed(BaseException):
+    """What ends a party at once: nothing catches it."""
+
+
+def check(found: list[Any], parties: int) -> None:
+    for each in found:
+        assert isinstance(each, dict), found
+    assert len({weights_sha256(each) for each in found}) == 1
+    for name, values in expected(parties).items():
+        np.testing.assert_allclose(found[0][name], values, atol=2e-3)  # the grid of 16 bits
+
+
+@pytest.mark.parametrize("parties", [2, 3, 4])
+def test_all_end_with_one_model_that_plain_averaging_gives(tmp_path: Path, parties: int) -> None:
+    check(training(tmp_path, parties).all_run(), parties)
+
+
+def killing(trainer: Trainer, point: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End this party before or after one of its steps, in its round of that number."""
+    owner: dict[str, Any] = {
+        "trained": trainer.work, "encrypted": Party, "kept": trainer.folder,
+        "total": trainer.folder, "opened": Party, "finished": trainer.folder,
+    }  # fmt: skip
+    name = {
+        "trained": "train_epoch", "encrypted": "encrypt", "kept": "send", "total": "keep_total",
+        "opened": "open", "finished": "finish",
+    }[point]  # fmt: skip
+    real, count = getattr(owner[point], name), 0
+
+    def act(*given: Any, **named: Any) -> Any:
+        nonlocal count
+        mine = not isinstance(given[0] if given else None, Party) or given[0].place == trainer.place
+        count += mine
+        result = real(*given, **named)
+        if mine and count == number:
+            raise Killed
+        return result
+
+    monkeypatch.setattr(owner[point], name, act)
+
+
+@pytest.mark.parametrize("parties", [2, 3])
+@pytest.mark.parametrize("point", ["trained", "encrypted", "kept", "total", "opened", "finished"])
+@pytest.mark.parametrize("number", [1, 3, ROUNDS])
+def test_a_party_that_is_killed_goes_on(
+    tmp_path: Path, parties: int, point: str, number: int
+) -> None:
+    job = training(tmp_path, parties)
+    trainers = [job.trainer(place) for place in range(parties)]
+
+    def killed_and_back() -> Arrays:
+        with pytest.MonkeyPatch.context() as patch:
+            killing(trainers[1], point, number, patch)
+            with pytest.raises(Killed):
+                trainers[1].run(job.channel(1))
+        return job.trainer(1).run(job.channel(1))
+
+    acts: list[Callable[[], Arrays]] = [
+        functools.partial(each.run, job.channel(place)) for place, each in enumerate(trainers)
+    ]
+    acts[1] = killed_and_back
+    check(job.run(acts), parties)
+
+
+@pytest.mark.parametrize("parties", [2, 3])
+def test_all_start_anew_from_what_is_finished(tmp_path: Path, parties: int) -> None:
+    """Every process ends after round 2, as at night."""
+    job = training(tmp_path, parties)
+    trainers = [job.trainer(place) for place in range(parties)]
+    with pytest.MonkeyPatch.context() as patch:
+        for each in trainers:
+            real = each.folder.finish
+
+            def stop(done: Any, real: Any = real) -> None:
+                real(done)
+                if done.rounds == 2:
+                    raise Killed
+
+            patch.setattr(each.folder, "finish", stop)
+        assert all(isinstance(each, Killed) for each in job.all_run(trainers))
+    again = Training(job.folder, parties, job.plan)  # another server, too
+    trainers = [again.trainer(place) for place in range(parties)]
+    assert [each.rounds for each in trainers] == [2] * parties
+    check(again.all_run(trainers), parties)
+    assert [each.work.trained for each in trainers] == [ROUNDS - 2] * parties  # type: ignore[attr-defined]
+
+
+def test_a_server_that_forgets_all_costs_nothing(tmp_path: Path) -> None:
+    job, calls = training(tmp_path), 0
+    own = job.call(0)
+
+    def forgetful(method: str, request: bytes) -> bytes:
+        nonlocal calls
+        calls += method == "Upload"
+        if method == "Upload" and calls in (2, 5):
+            job.meeting.restart()
+        return own(method, request)
+
+    trainers = [job.trainer(0), job.trainer(1)]
+    acts = [
+        lambda: trainers[0].run(job.channel(0, forgetful)),
+        lambda: trainers[1].run(job.channel(1)),
+    ]
+    check(job.run(acts), 2)
+    assert calls > ROUNDS
+
+
+def test_an_update_that_was_sent_is_sent_again_as_it_was(tmp_path: Path) -> None:
+    """The party dies after the server has its update; nothing is trained or encrypted twice."""
+    job = training(tmp_path)
+    trainers = [job.trainer(place) for place in range(2)]
+    sent: list[bytes] = []
+
+    def dies(method: str, request: bytes) -> bytes:
+        if method == "Upload":
+            sent.append(request)
+            raise Killed
+        return job.call(1)(method, request)
+
+    def killed_and_back() -> Arrays:
+        with pytest.raises(Killed):
+            trainers[1].run(job.channel(1, dies))
+        back = job.trainer(1)
+        waiting = Folder(job.folder / "party-1" / "training", job.plan.fingerprint).pending()
+        assert isinstance(waiting, Pending)
+        assert waiting.upload in sent[0]
+        found = back.run(job.channel(1))
+        assert back.work.trained == ROUNDS - 1  # type: ignore[attr-defined]
+        return found
+
+    check(job.run([lambda: trainers[0].run(job.channel(0)), killed_and_back]), 2)
+
+
+def test_a_party_that_stays_away_is_named(tmp_path: Path) -> None:
+    job = training(tmp_path)
+    with pytest.raises(PeerError, match="waited 0 s for party-1: start again"):
+        job.trainer(0).run(job.channel(0, wait_seconds=0))
+
+
+def test_an_older_copy_of_a_folder_is_named(tmp_path: Path) -> None:
+    job = training(tmp_path)
+    home = tmp_path / "party-1" / "training"
+    trainers = [job.trainer(place) for place in range(2)]
+    old: dict[str, bytes] = {}
+
+    def keep(rounds: int, model: Any) -> None:
+        if rounds == 2:
+            old["finished"] = (home / "finished.npz").read_bytes()
+
+    trainers[1].on_round = keep
+    check(job.all_run(trainers), 2)
+    (home / "finished.npz").write_bytes(old["finished"])
+    again = Training(job.folder, 2, job.plan)
+    ended, behind = again.all_run()
+    assert isinstance(ended, dict)  # it has finished, whatever others do
+    assert isinstance(behind, PeerError)
+    assert "party-1 has finished 2 rounds and others 5" in str(behind)
