@@ -211,4 +211,10 @@ def test_ten_parties_on_digits_pay_little_more_than_one_noise() -> None:
     assert found["gain_of_shares_over_it"]["ci95"][0] > 0
     assert found["loss_of_shares_to_central"]["mean"] <= 0.015
     assert found["epsilon_at_which_it_reaches_shares"] > 2
+    rows = [Row(**row) for row in results["rows"]]
+    assert found["targets"] == targets(rows, found)
+    assert [each["epsilon"] for each in found["targets"]["shares"]] == [0.25, 1]
+    for each in found["targets"]["shares"]:
+        assert each["met"], each
+    assert results["settings"]["centred"]
     assert (ROOT / "docs" / "privacy-accuracy.png").stat().st_size > 10_000
