@@ -25,7 +25,7 @@ from psi.network import TLSIdentity
 from psi.network.tls import bind, caller_of, options
 
 SERVICE = "privfed.Train"
-_PATIENCE_SECONDS = 5  # until a caller that waits is told for whom
+_PATIENCE_SECONDS = 5.0
 _TOPICS = 16  # that are kept; a session needs fewer
 _FLUSH_SECONDS = 5
 
@@ -37,10 +37,18 @@ class Meeting:
         plan: What is trained.
         params: Its aggregation's parameters.
         tell: Called with a line for the operator.
+        patience_seconds: After which a caller that waits is told for whom, and asks again.
     """
 
-    def __init__(self, plan: Plan, params: Parameters, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        params: Parameters,
+        tell: Callable[[str], None],
+        patience_seconds: float = _PATIENCE_SECONDS,
+    ) -> None:
         self._plan, self._params, self._tell = plan, params, tell
+        self._patience_seconds = patience_seconds
         self._everybody = frozenset(range(len(plan.parties)))
         self._changed = threading.Condition()
         self._session = b""  # empty until all are here
@@ -133,7 +141,7 @@ class Meeting:
         heard: Callable[[], Any],
     ) -> Answer:
         """Wait a while until it is ready; says for whom, where it is not."""
-        give_up = time.monotonic() + _PATIENCE_SECONDS
+        give_up = time.monotonic() + self._patience_seconds
         while goes_on():
             if (answer := ready()) is not None:
                 return answer

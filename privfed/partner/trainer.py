@@ -33,6 +33,7 @@ from privfed.training.federated import batch_seed
 OnRound = Callable[[int, nn.Module], None]
 """Called after each round with the number of rounds that are finished, and the model."""
 
+_MOST_APART = 1000  # numbers of rounds: each try that fails uses one up
 _Round = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
@@ -242,8 +243,18 @@ class Trainer:
 
         Without masks an update that waits is sent as it is, and others make theirs to go with it.
         With masks it fits only those that were made with the same keys.
+
+        Raises:
+            PeerError: A party has used up far more numbers than this one.
         """
         last = max(each.last for each in standings)
+        own = standings[self.place].last
+        if last > own + _MOST_APART:
+            name = self.plan.parties[[each.last for each in standings].index(last)].name
+            raise PeerError(
+                f"{name} has used up rounds to {last} and this party to {own}: one of their "
+                "folders is of another training, or that party wastes the numbers of rounds"
+            )
         users = (
             standings if self.params.masks else [each for each in standings if each.last == last]
         )

@@ -99,6 +99,30 @@ def test_a_standing_of_another_session_is_noticed(tmp_path: Path) -> None:
     assert isinstance(found[0], AuthenticationError)
 
 
+def test_a_party_that_wastes_numbers_is_named(tmp_path: Path) -> None:
+    job = training(tmp_path)
+    wasteful = job.trainer(1)
+    party = wasteful.ring.identity
+    own = job.call(1)
+
+    def far(method: str, request: bytes) -> bytes:
+        ask = decode(request, Post) if method == "Post" else None
+        if ask is not None and ask.topic == "key":
+            said = msgspec.msgpack.encode([0, 2**62, 0, "00"])
+            signed = [said, job.plan.sign(party, ask.session + b"key", said)]
+            request = encode(Post(ask.session, ask.topic, msgspec.msgpack.encode(signed)))
+        return own(method, request)
+
+    found, _ = job.run(
+        [
+            lambda: job.trainer(0).run(job.channel(0, wait_seconds=1)),
+            lambda: wasteful.run(job.channel(1, far, wait_seconds=1)),
+        ]
+    )
+    assert isinstance(found, PeerError)
+    assert "party-1 has used up rounds to 4611686018427387904" in str(found)
+
+
 def test_a_party_with_another_plan_is_told(tmp_path: Path) -> None:
     job = training(tmp_path)
     other = Training(tmp_path, 2, plan_of(tmp_path, 2, rounds=6))
@@ -144,7 +168,7 @@ def test_one_party_gives_one_update_a_round(tmp_path: Path) -> None:
 
     waits, refused = job.run(
         [
-            lambda: job.trainer(0).run(job.channel(0, wait_seconds=20)),
+            lambda: job.trainer(0).run(job.channel(0, wait_seconds=1)),
             lambda: job.trainer(1).run(job.channel(1, twice, wait_seconds=1)),
         ]
     )

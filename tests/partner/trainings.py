@@ -113,7 +113,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.params = self.plan.parameters()
-        self.meeting = Meeting(self.plan, self.params, self.told.append)
+        self.meeting = Meeting(self.plan, self.params, self.told.append, 0.1)
 
     def call(self, place: int) -> Call:
         def call(method: str, request: bytes) -> bytes:
