@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -63,17 +64,25 @@ class PrivacyBudget:
         privacy_unit: What is protected; every plan must protect the same.
         path: File that keeps the budget across restarts; created where it does not exist, locked
             while in use. None keeps it in memory, for simulation.
+        plans: Which alone may spend from it; None: all that fit.
 
     Raises:
         ConfigError: A number is out of range, or the file is no such budget or in use.
     """
 
     def __init__(
-        self, epsilon: float, delta: float, *, privacy_unit: str, path: Path | None = None
+        self,
+        epsilon: float,
+        delta: float,
+        *,
+        privacy_unit: str,
+        path: Path | None = None,
+        plans: Sequence[Payable] | None = None,
     ) -> None:
         if not (epsilon > 0 and math.isfinite(epsilon)) or not 0 < delta < 1:
             raise ConfigError("a budget needs an epsilon above 0 and a delta between 0 and 1")
         self.epsilon, self.delta, self.privacy_unit = epsilon, delta, privacy_unit
+        self._only = None if plans is None else {plan.fingerprint for plan in plans}
         self._process, self._one = Process(), threading.RLock()
         self._spent: dict[str, Spent] = {}
         self._affordable: dict[str, int] = {}
@@ -176,6 +185,11 @@ class PrivacyBudget:
             raise ConfigError(
                 f"the budget protects {self.privacy_unit!r} and the plan {plan.privacy_unit!r}: "
                 "use one unit, or a budget for each"
+            )
+        if self._only is not None and plan.fingerprint not in self._only:
+            raise BudgetExceededError(
+                "this budget is for other plans: what it pays for was accounted with their noise "
+                "and sampling; use those"
             )
 
     def _affordable_rounds(self, plan: Payable) -> int:

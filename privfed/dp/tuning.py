@@ -154,7 +154,8 @@ class TunedPlan:
         from privfed.dp.budget import PrivacyBudget
 
         granted = self.epsilon_once * (1 + 1e-6) + 1e-9  # composed in another order
-        return PrivacyBudget(granted, self.delta, privacy_unit=self.privacy_unit)
+        plans = [self.plan] if self.score is None else [self.plan, self.score]
+        return PrivacyBudget(granted, self.delta, privacy_unit=self.privacy_unit, plans=plans)
 
     def spent(self, rounds: int) -> float:
         """Return ε at `delta` after no tuning or one."""

@@ -115,11 +115,20 @@ def check_units(ids: ArrayLike, rows: int, most: int) -> None:
 
 
 def _read(ids: ArrayLike) -> NDArray[Any]:
-    read = np.asarray(ids)
+    read = ids if isinstance(ids, np.ndarray) else np.asarray(ids, dtype=object)
     if read.ndim == 1 and not read.size:
         return np.zeros(0, np.int64)
-    if read.ndim != 1 or read.dtype.kind not in _KINDS:  # NaN and None are nobody's
-        raise ConfigError("the IDs of a party are one list of texts or whole numbers, one a row")
+    if read.ndim == 1 and read.dtype.kind == "O":
+        # numpy would make texts of all: 1 and "1.0" two units, and NaN one of many people.
+        for kind in (str, bytes, int, np.integer):
+            if all(isinstance(each, kind) and not isinstance(each, bool) for each in read):
+                read = np.asarray(read.tolist())
+                break
+    if read.ndim != 1 or read.dtype.kind not in _KINDS or isinstance(read, np.ma.MaskedArray):
+        raise ConfigError(
+            "the IDs of a party are one list of texts or of whole numbers, one a row and all of "
+            "one kind: give a row without one an ID of its own"
+        )
     return read
 
 

@@ -40,9 +40,11 @@ _NOT_FINITE = "a weight of the model is not a finite number: start anew"
 _KERNELS = "torch's kernels round no row by what other rows hold"
 _PLACE = f"{_KERNELS}, or by its place in a tile"
 _OUTSIDE = "the model and its loss keep nothing outside of the model from one call to the next"
+_FETCHED = "the Dataset gives a row whatever other rows hold, and whichever were read before"
+_RULES = "functions with a vmap rule of their own keep rows apart in it"
 _ASSUMED = {  # and in tiles that are not strict
     "closed form": ("", ""),
-    "vmap": (f"{_KERNELS}; {_OUTSIDE}", f"{_PLACE}; {_OUTSIDE}"),
+    "vmap": (f"{_KERNELS}; {_RULES}; {_OUTSIDE}", f"{_PLACE}; {_RULES}; {_OUTSIDE}"),
     "opacus": 2 * (f"{_PLACE}; {_OUTSIDE}, and take each row by itself, whatever rows hold",),
     "row by row": (_OUTSIDE, _OUTSIDE),
 }
@@ -137,6 +139,7 @@ class GradientClipper:
         self._addresses: list[int] = []
         self._read: Callable[[], Array]
         self._shape = linear_stack(model, rows.example) if known else None
+        self._fetched = rows.in_memory is None
         if self._shape is not None:
             _exact_stack(self._shape, *rows.made_up(2, 0), self._grid)
             if rows.in_memory is not None:
@@ -160,7 +163,8 @@ class GradientClipper:
     def assumption(self) -> str:
         """What must hold of the machine for a row to count for itself; nothing if it does so."""
         in_tiles = self.method != "closed form" and not self._gradients.strict
-        return _ASSUMED[self.method][in_tiles]
+        assumed = _ASSUMED[self.method][in_tiles]
+        return "; ".join(filter(None, (assumed, _FETCHED if self._fetched else "")))
 
     def clipped_sum(self, batch: NDArray[np.bool_]) -> ClippedSum:
         """Return the sum of the clipped gradients of the rows where `batch` (n,) is True.

@@ -6,6 +6,7 @@ seen by no other row, and is gone after it.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import warnings
 from collections.abc import Callable
@@ -51,13 +52,53 @@ def twin(model: nn.Module, *, widen: bool = False) -> nn.Module:
         values = buffer.detach().clone()
         copied[id(buffer)] = wide(values) if widen else values
     try:
-        return copy.deepcopy(model, copied).eval()
+        found = copy.deepcopy(model, copied).eval()
     except Exception as error:  # whatever an attribute raises
         raise ConfigError(
             f"the {type(model).__name__} cannot be copied ({first_line(error)}), and rows are "
             "computed on copies, so that none sees what another leaves there: take out what has no "
             "copy; for weight norm use torch.nn.utils.parametrizations"
         ) from None
+    _check_apart(model, found)
+    return found
+
+
+def _check_apart(model: nn.Module, copied: nn.Module) -> None:
+    """Refuse a copy through which rows would reach the model itself, and leave with it.
+
+    A function is never copied: a hook that holds the model in its closure writes to the model.
+
+    Raises:
+        ConfigError: There is a part or a function that both share; names the layer.
+    """
+    own = {id(each) for each in (*model.modules(), *model.parameters(), *model.buffers())}
+    for module in model.modules():
+        own |= {id(each) for each in vars(module).values() if isinstance(each, list | dict | set)}
+    for name, module in copied.named_modules():
+        layer = f"layer {name!r} ({type(module).__name__})"
+        parts = list(vars(module).values())
+        parts += [each for part in parts if isinstance(part, dict) for each in part.values()]
+        if id(module) in own or any(id(each) in own for each in parts):
+            raise ConfigError(
+                f"{layer} has no copy of its own, and rows are computed on copies, so that none "
+                "sees what another leaves there: take out its __deepcopy__"
+            )
+        for each in parts:
+            if any(id(value) in own for value in _captured(each)):
+                raise ConfigError(
+                    f"{layer} has a function ({getattr(each, '__qualname__', 'a hook')}) that "
+                    "holds a part of the model, and what rows leave there would leave with the "
+                    "model: make it a method, or a module of its own"
+                )
+
+
+def _captured(function: object) -> list[object]:
+    """Return what a function holds beside its arguments."""
+    found = list(getattr(function, "__defaults__", None) or ())
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # nothing is in it yet
+            found.append(cell.cell_contents)
+    return found
 
 
 def elsewhere(model: nn.Module) -> nn.Module:

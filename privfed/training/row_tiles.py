@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from privfed.errors import ConfigError
 from privfed.training.row_grid import Array
 from privfed.training.row_kernels import RowKernel
 from privfed.training.rows import Inputs, LabelledRows, columnwise, picked, put
@@ -100,16 +99,14 @@ class RowTiles:
     def _gradients(self, features: Inputs, labels: Tensor, at: NDArray[np.intp]) -> list[Array]:
         """Return the gradients of rows at these places of a tile.
 
-        A row at which the model raises, an id out of range, say, has none: whether a round runs
-        must not tell of it.
+        A row at which the model or the loss raises, an id out of range or a label that a loss
+        leaves out, say, has none: whether a round runs must not tell of it.
 
         Raises:
             ConfigError: The loss is not one for each row.
         """
         try:
             return self._of_tile(features, labels, at)
-        except ConfigError:
-            raise
         except Exception:  # noqa: S110  (whatever the model raises; its text may tell of the row)
             pass
         if len(at) == 1:

@@ -283,7 +283,13 @@ def test_what_is_no_tuning_is_refused() -> None:
 
 
 def test_a_run_has_a_budget_for_itself_and_nothing_else() -> None:
+    """Another plan may cost no more by itself, and many times more as the best of many runs."""
     own = tuned().budget_of_a_run()
+    for other in (plan(rounds=1), plan(noise_multiplier=900.0), score(noise_multiplier=900.0)):
+        with pytest.raises(BudgetExceededError, match="for other plans"):
+            own.spend_round(other)
+        with pytest.raises(BudgetExceededError, match="for other plans"):
+            own.rounds_left(other)
     for _ in range(100):
         own.spend_round(plan())
     own.spend_round(score())

@@ -126,6 +126,13 @@ def test_a_unit_with_several_rows_costs_more_and_is_calibrated_for() -> None:
         ([["a"], [1]], {"cap": 1}),
         ([["a"], [b"a"]], {"cap": 1}),
         ([[float("nan")]], {"cap": 1}),
+        ([["a", float("nan"), "b"]], {"cap": 1}),
+        ([["1", 1.0]], {"cap": 1}),
+        ([[1, "1"]], {"cap": 1}),
+        ([[1, 1.0]], {"cap": 1}),
+        ([[True, False]], {"cap": 1}),
+        ([["p", 1], ["1.0", "p"]], {"cap": 1, "over": "all parties"}),
+        ([np.ma.masked_array([1, 2], [False, True])], {"cap": 1}),
         ([[None]], {"cap": 1}),
         ([[["a"]]], {"cap": 1}),
         ([["a"]], {"cap": 0}),
@@ -141,6 +148,11 @@ def test_a_unit_with_several_rows_costs_more_and_is_calibrated_for() -> None:
 def test_what_is_no_cap_and_no_id_is_refused(ids: Any, how: Any) -> None:
     with pytest.raises(ConfigError):
         placements_from_ids(ids, **how)
+
+
+def test_a_column_of_objects_that_are_texts_is_taken() -> None:
+    kept = placements_from_ids([np.array(["a", "b", "a"], object)], cap=1).kept[0]
+    assert kept.tolist() == [True, True, False]
 
 
 def test_large_numbers_are_not_rounded_into_one_unit() -> None:

@@ -6,6 +6,7 @@ Refused: before a row of somebody's is read.
 
 from __future__ import annotations
 
+import copy
 import random
 import warnings
 from collections.abc import Callable
@@ -313,3 +314,60 @@ def test_a_trigger_on_private_values_escapes_hooks_and_no_strict_mode() -> None:
         clipper = GradientClipper(Mixed(Hooked(1e5)), x, y, CLIP, strict=True)
     assert clipper.method == "row by row"
     sums_of_neighbours(clipper)
+
+
+class Watching(nn.Module):
+    """Keeps the largest number that it saw, through a function that holds the model itself."""
+
+    top: Tensor
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.inner = nn.Linear(6, 2)
+        self.register_buffer("top", torch.zeros(()))
+        self.seen: list[float] = []
+        seen, top = self.seen, self.top
+
+        def remember(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+            largest = given[0].detach().abs().max()
+            if way == "a buffer":
+                top.copy_(torch.maximum(top, largest))
+            elif way == "a list":
+                seen.append(float(largest))
+            else:
+                self.seen.append(float(largest))
+
+        def by_default(
+            layer: nn.Module, given: tuple[Tensor, ...], out: Tensor, at: Watching = self
+        ) -> None:
+            at.top.copy_(given[0].detach().abs().max())
+
+        self.inner.register_forward_hook(by_default if way == "a default" else remember)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        scores: Tensor = self.inner(rows)
+        return scores
+
+
+class Uncopied(nn.Linear):
+    """Is its own copy."""
+
+    def __deepcopy__(self, memo: object) -> Uncopied:
+        return self
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("way", ["a buffer", "a list", "the model", "a default", "no copy"])
+def test_what_rows_would_leave_on_the_model_itself_is_refused(way: str, strict: bool) -> None:
+    """deepcopy leaves functions as they are: without the check 777 is in the state_dict then."""
+    model = nn.Sequential(Uncopied(6, 2)) if way == "no copy" else Watching(way)
+    before = copy.deepcopy(model.state_dict())
+    rows, labels = torch.full((4, 6), 777.0), torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(ConfigError, match=r"layer '.*' .*(holds a part of|has no copy)"):
+        GradientClipper(model, rows, labels, 1.0, row_losses=by_row, strict=strict)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def by_row(scores: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(scores, labels, reduction="none")

@@ -13,6 +13,7 @@ import opacus
 import pytest
 import torch
 from torch import Tensor, distributed, nn
+from torch.nn import functional
 
 from privfed.dp import Noise, PrivacyPlan, SecretRandomness, SeededRandomness
 from privfed.errors import ConfigError, PrivacyWarning
@@ -237,6 +238,27 @@ def test_an_id_that_no_table_has_adds_exactly_nothing(kind: str) -> None:
     column[5] = 1000
     made = clipper(case)
     assert np.array_equal(made.clipped_sum(np.ones(ROWS, bool)).flat, honest_sum)
+    assert not made.clipped_sum(np.arange(ROWS) == 5).flat.any()
+
+
+@pytest.mark.filterwarnings("ignore::privfed.errors.PrivacyWarning")  # slower, and said
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_label_that_a_loss_leaves_out_ends_no_round(strict: bool) -> None:
+    """The loss gives none for that row; whether a round runs would tell of it."""
+
+    def ignoring(scores: Tensor, labels: Tensor) -> Tensor:
+        known = labels >= 0
+        return functional.cross_entropy(scores[known], labels[known], reduction="none")
+
+    torch.manual_seed(0)
+    features, labels = torch.randn(ROWS, 6), torch.randint(0, 2, (ROWS,))
+    labels[5] = -1
+    made = GradientClipper(
+        nn.Linear(6, 2), features, labels, CLIP, row_losses=ignoring, strict=strict
+    )
+    assert made.method != "vmap"
+    others = made.clipped_sum(np.arange(ROWS) != 5).flat
+    assert np.array_equal(made.clipped_sum(np.ones(ROWS, bool)).flat, others)
     assert not made.clipped_sum(np.arange(ROWS) == 5).flat.any()
 
 
