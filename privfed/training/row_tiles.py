@@ -165,7 +165,10 @@ class RowTiles:
 def _compare(found: Array, wanted: Array, rounding: type[RoundingError]) -> None:
     if found.tobytes() == wanted.tobytes():
         return
-    if not np.allclose(found, wanted, rtol=1e-3, atol=1e-6, equal_nan=True):
+    # What is left of a gradient where scores saturate is rounding of numbers as large as others'.
+    # So little mixing as that is taken for rounding, which rows then do not see either.
+    size = np.abs(wanted[np.isfinite(wanted)]).max(initial=0.1)
+    if not np.allclose(found, wanted, rtol=1e-3, atol=1e-5 * size, equal_nan=True):
         raise RowsMixError
     raise rounding
 

@@ -371,3 +371,58 @@ def test_what_rows_would_leave_on_the_model_itself_is_refused(way: str, strict: 
 
 def by_row(scores: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.cross_entropy(scores, labels, reduction="none")
+
+
+class Rounded(torch.autograd.Function):
+    """What a kernel does to gradients whose rounding depends on a row's place in a tile."""
+
+    generate_vmap_rule = False
+
+    @staticmethod
+    def forward(gradient: Tensor) -> Tensor:
+        return gradient.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Keep nothing."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int, ...], gradient: Tensor) -> tuple[Tensor, int]:
+        places = torch.arange(len(gradient)).reshape(-1, *[1] * (gradient.dim() - 1))
+        return gradient + 3e-6 * (places % 2), 0
+
+
+class ByPlace(torch.autograd.Function):
+    """Such a kernel, whose forward is exact."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(scores: Tensor) -> Tensor:
+        return scores.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Keep nothing."""
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Tensor) -> Tensor:
+        rounded: Tensor = Rounded.apply(gradient[0])  # type: ignore[no-untyped-call]
+        return rounded
+
+
+def test_rounding_of_saturated_rows_is_no_mixing() -> None:
+    """Such rows' gradients are rounding alone, as large as they are: an honest model trains."""
+    torch.manual_seed(0)
+    model = nn.Linear(6, 2)
+    with torch.no_grad():
+        model.weight.mul_(30)  # most rows are certain
+
+    def loss(scores: Tensor, labels: Tensor) -> Tensor:
+        scores = ByPlace.apply(scores)  # type: ignore[no-untyped-call]
+        return functional.cross_entropy(scores, labels, reduction="none")
+
+    rows, labels = torch.randn(20, 6), torch.zeros(20, dtype=torch.int64)
+    made = GradientClipper(model, rows, labels, 1.0, row_losses=loss)
+    assert made.method == "vmap"
+    assert "place" not in made.assumption  # each row has a place of its own
