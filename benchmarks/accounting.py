@@ -12,12 +12,15 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dp_accounting.pld import privacy_loss_distribution as pld
 from scipy import optimize
 
 from privfed.dp import calibrate_noise_multiplier, dp_sgd_epsilon
+from privfed.table import Table, markdown
 
 ROWS = (  # ε, q, T, δ, the finer grid of the second accountant
     (0.1, 0.001, 10_000, 1e-7, 2e-6),
@@ -102,12 +105,34 @@ def measured() -> list[dict[str, object]]:
     return found
 
 
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the rows as docs/accounting.md has them."""
+    head = ("ε", "q", "steps", "δ", "σ", "needed", "by", "more than needed", "seconds")
+    cells = [
+        (
+            f"{row['epsilon']:g}",
+            f"{row['rate']:.4g}",
+            f"{row['steps']:,}",
+            f"{row['delta']:g}",
+            f"{row['sigma']:.4f}",
+            f"{row['needed']:.4f}",
+            str(row["needed_by"]),
+            f"{row['waste_percent']:.2f} %",
+            f"{row['seconds']:.2f}",
+        )
+        for row in rows
+    ]
+    return Table(head, cells, words=len(head))
+
+
 def main() -> None:
     """Measure, and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
-    out.write_text(json.dumps({"rows": measured()}, indent=1) + "\n")
+    rows = measured()
+    out.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+    print(markdown(table(rows)))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from psi.defaults import WAIT_SECONDS
 if TYPE_CHECKING:
     from privfed.partner.plan import Plan, PlanParty
 
+_ALL_INTERFACES = ("", "0.0.0.0", "[::]")  # noqa: S104
+
 app = typer.Typer(no_args_is_help=True, help="Train one model with other companies.")
 
 PlanFile = Annotated[Path, typer.Option("--plan", help="The plan, the same at all parties.")]
@@ -88,6 +90,7 @@ def init(
     from privfed.data import load_dataset
     from privfed.partner.models import model_builder, started
     from privfed.partner.plan import PlanParty, make_plan
+    from privfed.secagg.adversary import default_adversary
     from privfed.training import adam_reach, get_arrays
     from privfed.training.local import BATCH_SIZE
     from psi.network import load_certificate
@@ -123,7 +126,7 @@ def init(
         most_rows=rows,
         weighted=weighted,
         clip_range=clip_range or adam_reach(math.ceil(rows / BATCH_SIZE)),
-        adversary=adversary or _default_adversary(len(parties)),
+        adversary=adversary or default_adversary(len(parties)),
         address=address,
     )
     made.save(plan)
@@ -170,7 +173,7 @@ def serve(
         agreed, party.params, own, address=listen, tell=_tell, on_listening=ports.append
     ) as meeting:
         _tell(f"listening on port {ports[0]}")
-        party.train(own, out, wait, address=f"localhost:{ports[0]}")
+        party.train(own, out, wait, address=_reached(listen, ports[0]))
         meeting.finished.wait(min(wait, 10))
 
 
@@ -246,7 +249,6 @@ class _Party:
         from privfed.partner.channel import connected
         from privfed.partner.progress import Folder
         from privfed.partner.trainer import Trainer
-        from privfed.secagg import Keyring
         from privfed.training import AdamTrainer, one_thread, weights_sha256
 
         plan, rows = self._plan, self._rows
@@ -257,10 +259,9 @@ class _Party:
             trainer = Trainer(
                 plan,
                 self.params,
-                Keyring(self._keys, self._passphrase),
-                Folder(self._keys / "training" / plan.fingerprint.hex()[:32], plan.fingerprint),
                 self._keys,
                 self._passphrase,
+                Folder(self._keys / "training" / plan.fingerprint.hex()[:32], plan.fingerprint),
                 self._model,
                 AdamTrainer(torch.from_numpy(rows.features), torch.from_numpy(rows.labels)),
                 len(rows) if plan.weighted else None,
@@ -301,8 +302,10 @@ def _from_here() -> None:
         sys.path.insert(0, here)
 
 
-def _default_adversary(parties: int) -> str:
-    return "lying-server" if parties == 2 else "lying-server+1"
+def _reached(listen: str | None, port: int) -> str:
+    """Return where this process reaches its own server."""
+    host = (listen or "").rpartition(":")[0]
+    return f"{'localhost' if host in _ALL_INTERFACES else host}:{port}"
 
 
 def _passphrase(identity: Path, file: Path | None) -> str | None:

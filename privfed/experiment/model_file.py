@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -15,6 +14,7 @@ from torch import nn
 from privfed.data import Encoder, read_new_rows
 from privfed.errors import ConfigError
 from privfed.training import Arrays, log_probabilities, paper_network, set_arrays
+from privfed.training.model import stored_arrays
 from psi.storage import json_bytes, json_read, whole_file
 
 _FORMAT: Final = "privfed model 1"
@@ -86,14 +86,7 @@ def load_model(path: Path) -> SavedModel:
             "output folder"
         )
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-        if sum(member.file_size for member in members) > _MAX_BYTES:
-            raise ValueError
-        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise ValueError  # save_model compresses nothing, so nothing can expand
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = stored_arrays(path, _MAX_BYTES)
         header = json_read(str(arrays.pop("header")), _Header)
         model = SavedModel(
             arrays,

@@ -1,8 +1,7 @@
 """Training with a partner: companies, each on its own machine, and a server that reads nothing.
 
-All sign one `Plan`. A `Server` adds what it cannot read, a `Trainer` is one company's side: it
-trains on its own rows and on the means that it opens itself. gRPC is imported only when one of
-them is made.
+All sign one `Plan`. `server` adds what it cannot read, `trainer` is one company's side: it trains
+on its own rows and on the means that it opens itself. gRPC is imported only with one of these.
 """
 
 from privfed.partner.plan import Plan, PlanParty

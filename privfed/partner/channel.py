@@ -19,6 +19,7 @@ from privfed.partner.plan import Plan
 from privfed.partner.server import SERVICE
 from privfed.secagg import Parameters
 from psi.network import TLSIdentity
+from psi.network.links import known_error
 from psi.network.tls import secure_channel
 
 _CALL_SECONDS = 30  # the server answers within 5, if it is there
@@ -126,7 +127,8 @@ class Channel:
         if answer.what == "all":
             return answer
         if answer.what == "refused":
-            raise _known(answer.reason)
+            said = known_error(answer.reason, privfed.errors, PrivFedError)
+            raise PeerError(f"the server refused what this party sent ({said}): look at its screen")
         if answer.what == "waiting":
             absent = (p.name for at, p in enumerate(self._plan.parties) if at in answer.places)
             return ", ".join(absent)
@@ -173,11 +175,3 @@ def _why(error: Any) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in (error.details() or ""):
         return "a server with the plan's certificate: another one listens there"
     return "the server"
-
-
-def _known(reason: str) -> PrivFedError:
-    """Return one of our errors by its name; a hostile server cannot show other words."""
-    found = getattr(privfed.errors, reason, None) if reason.isidentifier() else None
-    named = isinstance(found, type) and issubclass(found, PrivFedError)
-    shown = reason if named else "no known error"
-    return PeerError(f"the server refused what this party sent ({shown}): look at its screen")

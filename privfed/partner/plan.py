@@ -128,6 +128,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         fields = {
             name: each for name, each in msgspec.to_builtins(self).items() if each is not None
         }
+        if path.exists():
+            raise ConfigError(f"{path} is there already: give another file")
         with whole_file(path, refusal=ConfigError) as file:
             file.write(tomli_w.dumps(fields, multiline_strings=True).encode())
 

@@ -7,7 +7,6 @@ the model, and moments that this party's own rows made.
 from __future__ import annotations
 
 import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from privfed.errors import ConfigError, DecodeError
 from privfed.training import Arrays
+from privfed.training.model import stored_arrays
 from psi.storage import read_whole, write_whole
 
 _MOST_BYTES = 1 << 33
@@ -107,11 +107,7 @@ class Folder:
         if data is None:
             return None
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
-                    raise ValueError
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                arrays = {each: file[each] for each in file.files}
+            arrays = stored_arrays(io.BytesIO(data), _MOST_BYTES)
             if arrays.pop("plan").tobytes() != self._plan:
                 raise ValueError
         except Exception:  # the readers of ZIP and NPY each raise their own

@@ -73,9 +73,9 @@ class Trainer:
     Attributes:
         plan: What all agreed on.
         params: Its parameters.
-        ring: This party's keyring; the key of the plan is made and accepted in it.
+        keys: This party's keyring folder, in which the plan's key is made or accepted.
+        passphrase: What locks it, or None.
         folder: Where this party's progress is kept.
-        passphrase: What locks the keyring, or None.
         model: The plan's model with its initial weights.
         work: This party's training on its own rows.
         weight: How much it counts, where the plan has weights.
@@ -84,16 +84,16 @@ class Trainer:
 
     plan: Plan
     params: Parameters
-    ring: Keyring
-    folder: Folder
     keys: Path
     passphrase: str | None
+    folder: Folder
     model: nn.Module
     work: LocalWork
     weight: int | None
     on_round: OnRound = lambda rounds, model: None
 
     def __post_init__(self) -> None:
+        self.ring = Keyring(self.keys, self.passphrase)
         self.place = self.params.index_of(self.ring.identity.public)
         done = self.folder.finished()
         if done is None:
@@ -158,9 +158,7 @@ class Trainer:
             number += 1
         channel.exchange("done", b"")
 
-    def _standings(
-        self, channel: Channel, session: bytes, topic: str = "standing"
-    ) -> list[_Standing]:
+    def _standings(self, channel: Channel, session: bytes, topic: str) -> list[_Standing]:
         """Say how far this party is, and hear all others."""
         party = self._party
         pending = None if party is None else self._pending(party)
@@ -232,9 +230,8 @@ class Trainer:
                 "copy; put the newest back, or begin anew under another job name"
             )
         giver = finished.index(most)
-        total = channel.exchange("total", self.folder.total() if self.place == giver else b"")[
-            giver
-        ]
+        own = self.folder.total() if self.place == giver else b""
+        total = channel.exchange("total", own)[giver]
         if self._done.rounds == least:
             self._finish(party, total)
 

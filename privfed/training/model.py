@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Mapping
-from typing import cast
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -71,6 +73,27 @@ def set_arrays(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]]) -> N
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(torch.from_numpy(arrays[name]))
+
+
+def stored_arrays(file: Path | BinaryIO, most_bytes: int) -> dict[str, NDArray[Any]]:
+    """Return what `numpy.savez` wrote: no pickle, nothing compressed, and no more than is expected.
+
+    Args:
+        file: The archive.
+        most_bytes: The most that all arrays together may take.
+
+    Raises:
+        ValueError: It holds more, or something is compressed. Where it is no archive, the readers
+            of ZIP and NPY each raise their own.
+    """
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    if sum(member.file_size for member in members) > most_bytes:
+        raise ValueError("more than is expected")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("compressed: it could expand")
+    with np.load(file, allow_pickle=False) as found:
+        return {name: found[name] for name in found.files}
 
 
 def weights_sha256(arrays: Mapping[str, NDArray[np.float32]]) -> str:

@@ -23,6 +23,7 @@ from privfed.training.row_kernels import (
     RowKernel,
     RowLosses,
     VmapRows,
+    check_apart,
     elsewhere,
     first_line,
     losses_of,
@@ -166,6 +167,9 @@ def try_out(model: nn.Module, row_losses: RowLosses, rows: LabelledRows) -> int 
     Raises:
         ConfigError: It takes none of them.
     """
+    for each in (model, row_losses):
+        if isinstance(each, nn.Module):
+            check_apart(each)
     errors: list[str] = []
     # Integers as a class or as an entry of a table; rows alone, or at least together.
     for together, below, widen in product((1, _TRIED), (2, 1), (True, False)):

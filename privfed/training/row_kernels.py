@@ -52,25 +52,24 @@ def twin(model: nn.Module, *, widen: bool = False) -> nn.Module:
         values = buffer.detach().clone()
         copied[id(buffer)] = wide(values) if widen else values
     try:
-        found = copy.deepcopy(model, copied).eval()
+        return copy.deepcopy(model, copied).eval()
     except Exception as error:  # whatever an attribute raises
         raise ConfigError(
             f"the {type(model).__name__} cannot be copied ({first_line(error)}), and rows are "
             "computed on copies, so that none sees what another leaves there: take out what has no "
             "copy; for weight norm use torch.nn.utils.parametrizations"
         ) from None
-    _check_apart(model, found)
-    return found
 
 
-def _check_apart(model: nn.Module, copied: nn.Module) -> None:
-    """Refuse a copy through which rows would reach the model itself, and leave with it.
+def check_apart(model: nn.Module) -> None:
+    """Refuse a model whose copies share more with it: what rows leave there would leave with it.
 
     A function is never copied: a hook that holds the model in its closure writes to the model.
 
     Raises:
         ConfigError: There is a part or a function that both share; names the layer.
     """
+    copied = twin(model)
     own = {id(each) for each in (*model.modules(), *model.parameters(), *model.buffers())}
     for module in model.modules():
         own |= {id(each) for each in vars(module).values() if isinstance(each, list | dict | set)}

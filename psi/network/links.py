@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from types import ModuleType
 from typing import Final
 
 import psi.errors
@@ -18,7 +19,7 @@ from psi.network.terms import Terms
 from psi.protocols.conversation import AnyConversation, Progress
 from psi.protocols.messages import HEADER_BYTES, announced_length
 
-__all__ = ["CHUNK_BYTES", "AbandonedError", "Link", "agree", "converse"]
+__all__ = ["CHUNK_BYTES", "AbandonedError", "Link", "agree", "converse", "known_error"]
 
 CHUNK_BYTES = 1 << 20
 _REFUSAL = b"psi refusal "
@@ -171,7 +172,9 @@ class Link:
         if not isinstance(got, bytes):
             raise TransportError(f"{self.name} went away in the middle of the session") from got
         if got.startswith(_REFUSAL):
-            raise PeerRefusedError(f"{self.name} stopped: {_known_error(got)}")
+            name = got.removeprefix(_REFUSAL).decode("ascii", "replace")
+            said = known_error(name, psi.errors, PSIError)
+            raise PeerRefusedError(f"{self.name} stopped: {said}")
         if got == b"":
             raise DecodeError(f"{self.name} sent an empty chunk")
         return got
@@ -256,8 +259,13 @@ def _told(links: Mapping[int, Link]) -> Iterator[None]:
         raise
 
 
-def _known_error(refusal: bytes) -> str:
-    """Return the name of one of our errors; a hostile peer cannot show other words."""
-    name = refusal.removeprefix(_REFUSAL).decode("ascii", "replace")
-    found = getattr(psi.errors, name, None) if name.isidentifier() else None
-    return name if isinstance(found, type) and issubclass(found, PSIError) else "no known error"
+def known_error(name: str, errors: ModuleType, base: type[Exception]) -> str:
+    """Return the name of an error, if it is one of ours: a hostile peer cannot show other words.
+
+    Args:
+        name: What the peer says.
+        errors: The module that holds ours.
+        base: What they all are.
+    """
+    found = getattr(errors, name, None) if name.isidentifier() else None
+    return name if isinstance(found, type) and issubclass(found, base) else "no known error"

@@ -30,7 +30,7 @@ def test_a_plan_is_the_same_from_its_file(tmp_path: Path) -> None:
     assert again == plan
     assert again.fingerprint == plan.fingerprint
     assert again.parameters().fingerprint == plan.parameters().fingerprint
-    with pytest.raises(ConfigError, match="is there"):
+    with pytest.raises(ConfigError, match="is there already: give another"):
         plan.save(tmp_path / "plan.toml")
 
 

@@ -126,8 +126,8 @@ class Training:
     def trainer(self, place: int, **changes: Any) -> Trainer:
         home = self.folder / f"party-{place}"
         given: dict[str, Any] = {
-            "plan": self.plan, "params": self.params, "ring": Keyring(home), "keys": home,
-            "folder": Folder(home / "training", self.plan.fingerprint), "passphrase": None,
+            "plan": self.plan, "params": self.params, "keys": home, "passphrase": None,
+            "folder": Folder(home / "training", self.plan.fingerprint),
             "model": initial_model(build, 3), "work": Pull(place), "weight": place + 1,
         }  # fmt: skip
         return Trainer(**given | changes)
