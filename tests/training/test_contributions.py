@@ -309,6 +309,10 @@ def test_running_statistics_are_refused_by_name() -> None:
         make(nn.Sequential(nn.Linear(5, 2), nn.BatchNorm1d(2)))
     make(nn.Sequential(nn.Linear(5, 2), nn.BatchNorm1d(2, track_running_stats=False)))
     make(nn.Sequential(nn.Linear(5, 2), nn.GroupNorm(1, 2)))
+    model = network()
+    model.register_buffer("spectrum", torch.zeros(3, dtype=torch.complex64))
+    with pytest.raises(ConfigError, match="spectrum follows the rows"):
+        make(model)
 
 
 def test_a_clip_of_another_plan_is_refused() -> None:
