@@ -12,16 +12,18 @@ import math
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import tomli_w
 
 from privfed.data import Encoder
+from privfed.dp import PrivacyPlan
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
 from privfed.keys import Identity, PublicIdentity
 from privfed.secagg import Layout, Parameters
-from privfed.training import Arrays, weights_sha256
+from privfed.training import Arrays, share_parameters, weights_sha256
+from privfed.training.local import LEARNING_RATE
 from psi.network import fingerprint
 from psi.network.certificates import one_certificate
 from psi.storage import json_as, json_bytes, whole_file
@@ -35,18 +37,29 @@ _Name = Annotated[str, msgspec.Meta(pattern=r"^[\w.-]{1,60}\Z")]
 _Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Count = Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)]
 _Range = Annotated[float, msgspec.Meta(gt=0)]
+_Address = Annotated[str, msgspec.Meta(pattern=r"^[\w.\[\]:-]{1,250}:\d{1,5}\Z")]
+
+Loss = Literal["sigmoid", "softmax"]
+"""How a model's scores are judged: the dress study's normalised sigmoids, or a softmax."""
+
+OverlapPlan = Literal["none", "counts", "rows"]
+"""What parties find out of the IDs that they share: nothing, how many, or which of their own."""
 
 
-class PlanParty(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PlanParty(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """A party, or the server.
 
     Attributes:
         name: What it is called on screens.
         certificate: Its certificate, PEM; a party's is tied to its identity.
+        address: HOST:PORT on which those after it reach it, where the overlap is looked for.
     """
 
     name: _Name
     certificate: str
+    address: _Address | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -74,6 +87,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         clip_range: Largest magnitude of a value of an update.
         adversary: Against whom it is to hold; see `privfed.secagg.Parameters`.
         group_sizes: Parties in each group; None: as many groups as there can be.
+        loss: How the model's scores are judged.
+        learning_rate: Adam's.
+        privacy: The settings of a `PrivacyPlan`, whose rounds may be more than `rounds`: those that
+            get lost are paid, too. None: whoever sees the models may learn of rows.
+        overlap: What parties find out of the IDs that they share before they train. "rows": the
+            later one of two takes those out that the earlier one trains on, too.
         address: HOST:PORT on which the server is reached.
         server: Who listens there: a party, or one that holds neither key nor data.
         parties: All parties, in their order.
@@ -94,7 +113,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     clip_range: _Range
     adversary: str
     group_sizes: tuple[_Count, ...] | None = None
-    address: Annotated[str, msgspec.Meta(pattern=r"^[\w.\[\]:-]{1,250}:\d{1,5}\Z")]
+    loss: Loss = "sigmoid"
+    learning_rate: _Range = LEARNING_RATE
+    privacy: dict[str, Any] | None = None
+    overlap: OverlapPlan = "none"
+    address: _Address
     server: PlanParty
     parties: Annotated[tuple[PlanParty, ...], msgspec.Meta(min_length=2, max_length=1024)]
 
@@ -133,11 +156,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         with whole_file(path, refusal=ConfigError) as file:
             file.write(tomli_w.dumps(fields, multiline_strings=True).encode())
 
+    def __post_init__(self) -> None:
+        if self.privacy is not None:  # one form, whatever the order in a file
+            settings = privacy_settings(_privacy(json_bytes(self.privacy)))
+            msgspec.structs.force_setattr(self, "privacy", settings)
+
     def check(self) -> None:
         """Check what the fields' types do not say.
 
         Raises:
-            ConfigError: Two parties have one name or certificate, or a certificate is none.
+            ConfigError: Two parties have one name or certificate, a certificate is none, or the
+                privacy is that of another training.
             DecodeError: A party's certificate has no identity, or the encoder is none.
             AuthenticationError: A certificate's key and identity do not sign one another.
         """
@@ -153,11 +182,41 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if len(set(names)) < len(names) or len(set(prints)) < len(prints):
             raise ConfigError("two parties of the plan have one name or one certificate")
         self.roster()
+        if self.overlap != "none":
+            lacking = [each.name for each in self.parties[:-1] if each.address is None]
+            if lacking:
+                raise ConfigError(
+                    f"to find the overlap those after {lacking[0]} connect to it: give its address"
+                )
+            if self.encoder_of_rows().schema.id_column is None:
+                raise ConfigError("an overlap is that of IDs, and the plan has no ID column")
+        self._check_privacy()
+
+    def _check_privacy(self) -> None:
+        private = self.private
+        if private is None:
+            return
+        size = sum(math.prod(shape) for _, shape in self.layout)
+        for wrong, why in (
+            (self.weighted, "parties do not count by their rows: the exact sum is no private one"),
+            (private.parties != len(self.parties), "it is for another number of parties"),
+            (private.quorum != private.parties, "all parties take part in each round"),
+            (private.rounds < self.rounds, "it pays for fewer rounds"),
+            (max(private.rows) > self.most_rows, "it counts more rows than the plan's bound"),
+            (private.noise != "local" and private.dimension != size, "its model has another size"),
+        ):
+            if wrong:
+                raise ConfigError(f"this privacy is not the training's: {why}")
 
     @property
     def fingerprint(self) -> bytes:
         """SHA-256 of everything in the plan, 32 bytes."""
         return hashlib.sha256(_DOMAIN + json_bytes(self)).digest()
+
+    @property
+    def private(self) -> PrivacyPlan | None:
+        """The plan of privacy, if there is one."""
+        return None if self.privacy is None else _privacy(json_bytes(self.privacy))
 
     def encoder_of_rows(self) -> Encoder:
         """Return how rows become features."""
@@ -202,8 +261,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Raises:
             ConfigError: The parties do not fit the adversary.
         """
+        job = f"{self.job} {self.fingerprint.hex()}"
+        if self.private is not None and self.private.is_shared:
+            return share_parameters(self.private, self.roster(), job=job)
         return Parameters(
-            job=f"{self.job} {self.fingerprint.hex()}",
+            job=job,
             layout=Layout(self.layout),
             clip_range=self.clip_range,
             bits=BITS,
@@ -232,6 +294,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise AuthenticationError(
                 f"{self.parties[place].name} did not sign this plan: compare its fingerprint"
             ) from None
+
+
+def privacy_settings(private: PrivacyPlan) -> dict[str, Any]:
+    """Return what a plan keeps of its privacy; TOML has no null."""
+    return {name: value for name, value in private.to_dict().items() if value is not None}
+
+
+@functools.lru_cache(maxsize=64)
+def _privacy(settings: bytes) -> PrivacyPlan:
+    return PrivacyPlan.from_dict(msgspec.json.decode(settings))
 
 
 @functools.lru_cache(maxsize=2048)

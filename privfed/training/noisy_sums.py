@@ -198,7 +198,11 @@ class SharedNoise:
 
 
 def share_parameters(
-    plan: PrivacyPlan, roster: Sequence[secagg.PublicIdentity], *, scheme: str = "packed"
+    plan: PrivacyPlan,
+    roster: Sequence[secagg.PublicIdentity],
+    *,
+    scheme: str = "packed",
+    job: str | None = None,
 ) -> secagg.Parameters:
     """Return the parameters under which a plan's noise shares travel; the plan is part of them.
 
@@ -206,6 +210,7 @@ def share_parameters(
         plan: A plan with noise="shares".
         roster: The parties, in the plan's order.
         scheme: "packed", or "reference" for the same integers in the clear.
+        job: Names the training, and the plan; None: the plan alone.
 
     Raises:
         ConfigError: The plan has one party, or the roster is not the plan's.
@@ -228,7 +233,7 @@ def share_parameters(
     colluders = min(max(plan.colluders, 1), quorum - 2)
     adversary = f"lying-server+{colluders}" if colluders else "lying-server"
     return secagg.Parameters(
-        job=f"noise shares of plan {plan.fingerprint}",
+        job=job or f"noise shares of plan {plan.fingerprint}",
         layout=secagg.Layout((("sum", (plan.dimension,)),)),
         clip_range=1.0,
         bits=bits,

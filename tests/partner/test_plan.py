@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import msgspec
 import pytest
 from torch import nn
 
+from privfed.dp import calibrate
 from privfed.errors import AuthenticationError, ConfigError, DecodeError, PrivFedError
 from privfed.partner import Plan, PlanParty
-from privfed.partner.plan import make_plan
+from privfed.partner.plan import make_plan, privacy_settings
 from privfed.training import get_arrays, initial_model
 from psi.network import create_identity
 from tests.partner.trainings import build, plan_of, rings
@@ -20,11 +22,26 @@ OTHER: dict[str, Any] = {
     "job": "another", "model": "module:function", "start": "0" * 64, "labels": ("1", "0"),
     "classes": ("yes", "no"), "rounds": 6, "seed": 4, "most_rows": 5, "weighted": False,
     "clip_range": 1.0, "adversary": "honest-server", "group_sizes": (2,), "address": "localhost:2",
+    "loss": "softmax", "learning_rate": 0.5, "overlap": "rows",
 }  # fmt: skip
 
 
-def test_a_plan_is_the_same_from_its_file(tmp_path: Path) -> None:
+def settings_of(plan: Plan, **changes: Any) -> dict[str, Any]:
+    """Settings of privacy that fit a plan, but for the changes."""
+    fitting: dict[str, Any] = {
+        "noise": "shares", "rows": [4] * len(plan.parties), "rounds": plan.rounds + 1,
+        "l2_clip_norm": 1.0, "sampling_rates": [0.5] * len(plan.parties),
+        "dimension": sum(math.prod(shape) for _, shape in plan.layout),
+    }  # fmt: skip
+    return privacy_settings(calibrate(3.0, 1e-5, **fitting | changes))
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_a_plan_is_the_same_from_its_file(tmp_path: Path, private: bool) -> None:
     plan = plan_of(tmp_path, 3)
+    if private:
+        settings = dict(reversed(settings_of(plan).items()))  # in any order
+        plan = msgspec.structs.replace(plan, privacy=settings, weighted=False)
     plan.save(tmp_path / "plan.toml")
     again = Plan.load(tmp_path / "plan.toml")
     assert again == plan
@@ -38,6 +55,7 @@ def test_the_fingerprint_is_of_every_field(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, 3)
     changed = {
         **OTHER,
+        "privacy": settings_of(plan, l2_clip_norm=2.0),
         "layout": plan.layout[:1],
         "encoder": plan.encoder + " ",
         "server": plan.parties[1],
@@ -150,3 +168,36 @@ def test_a_signature_is_of_this_plan_session_and_statement(tmp_path: Path) -> No
             plan.verify(at, signed, session, said)
     with pytest.raises(AuthenticationError, match="did not sign this plan"):
         other.verify(0, signed, b"session", b"said")
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"rows": [4, 4], "sampling_rates": [0.5, 0.5]}, "another number of parties"),
+        ({"quorum": 2}, "all parties take part"),
+        ({"rounds": 4}, "fewer rounds"),
+        ({"rows": [4, 5, 4]}, "more rows"),
+        ({"dimension": 5}, "another size"),
+    ],
+)
+def test_the_privacy_of_another_training_is_refused(
+    tmp_path: Path, changes: dict[str, Any], why: str
+) -> None:
+    plan = msgspec.structs.replace(plan_of(tmp_path, 3), weighted=False)
+    msgspec.structs.replace(plan, privacy=settings_of(plan)).check()
+    with pytest.raises(ConfigError, match=why):
+        msgspec.structs.replace(plan, privacy=settings_of(plan, **changes)).check()
+    with pytest.raises(ConfigError, match="count by their rows"):
+        msgspec.structs.replace(plan, privacy=settings_of(plan), weighted=True).check()
+    with pytest.raises(ConfigError, match="not the settings"):
+        msgspec.structs.replace(plan, privacy={"noise": "shares"})
+
+
+def test_an_overlap_needs_addresses_and_ids(tmp_path: Path) -> None:
+    plan = msgspec.structs.replace(plan_of(tmp_path, 2), overlap="counts")
+    with pytest.raises(ConfigError, match="connect to it: give its address"):
+        plan.check()
+    first = msgspec.structs.replace(plan.parties[0], address="localhost:2")
+    plan = msgspec.structs.replace(plan, parties=(first, plan.parties[1]))
+    with pytest.raises(ConfigError, match="no ID column"):
+        plan.check()
