@@ -14,6 +14,9 @@ ROUNDS = 500
 SEEDS = 5
 PRIVATE_ROUNDS = 20
 STEPS_PER_PRIVATE_ROUND = 5  # where each step is a round, this many for each of the others
+PRIVATE_LEARNING_RATE = 2e-2  # chosen on digits and breast cancer at seed 100
+EXPECTED_BATCH_SIZE = 64  # of private steps
+L2_CLIP_NORM = 1.0
 EPSILONS = (1.0, 3.0, 8.0)
 DELTA = 1e-5
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TextIO
 import typer
 
 from privfed import __version__
-from privfed.cli import audit, benchmark, keys, predict, report, train
+from privfed.cli import audit, benchmark, keys, predict, report, train, train_party
 from privfed.cli.words import in_command_words
 from privfed.errors import PrivacyWarning, PrivFedError
 from psi import MissingValueWarning, PSIError
@@ -25,7 +25,7 @@ app.command("audit")(audit.audit)
 app.command("benchmark")(benchmark.benchmark)
 app.command("predict")(predict.predict)
 app.command("report")(report.report)
-app.command("aggregate")(train.aggregate)
+app.command("aggregate")(train_party.aggregate)
 app.add_typer(keys.app, name="keys")
 app.add_typer(train.app, name="train")
 

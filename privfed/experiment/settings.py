@@ -29,8 +29,7 @@ class Settings:
         delta: The δ of the private arms.
         expected_batch_size: Rows expected in the private arms' Poisson batches.
         l2_clip_norm: The private arms' bound on one row's gradient.
-        private_learning_rate: The private arms' learning rate of Adam, chosen on digits and
-            breast cancer at seed 100.
+        private_learning_rate: The private arms' learning rate of Adam.
         centred: Whether the private arms train on centred features (see `Dataset.centred`).
 
     Raises:
@@ -46,9 +45,9 @@ class Settings:
     seeds: int = defaults.SEEDS
     epsilons: Sequence[float] = defaults.EPSILONS
     delta: float = defaults.DELTA
-    expected_batch_size: int = 64
-    l2_clip_norm: float = 1.0
-    private_learning_rate: float = 2e-2
+    expected_batch_size: int = defaults.EXPECTED_BATCH_SIZE
+    l2_clip_norm: float = defaults.L2_CLIP_NORM
+    private_learning_rate: float = defaults.PRIVATE_LEARNING_RATE
     centred: bool = True
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 import privfed.errors
 from privfed.errors import PeerError, PrivFedError
-from privfed.partner.messages import Answer, Join, Post, RoundUpdate, decode, encode, longest
+from privfed.partner.messages import Answer, Join, Post, RoundUpdate, Stop, decode, encode, longest
 from privfed.partner.plan import Plan
 from privfed.partner.server import SERVICE
 from privfed.secagg import Parameters
@@ -52,6 +52,7 @@ class Channel:
         self._call, self._plan, self._tell = call, plan, tell
         self.wait_seconds = wait_seconds
         self.session = b""
+        self.process = b""  # of the server
 
     def join(self) -> bytes:
         """Begin a session with all others.
@@ -68,6 +69,7 @@ class Channel:
         if ask.nonce not in answer.bodies:
             raise PeerError("the server left this party's nonce out: it is no server of this plan")
         self.session = hashlib.sha256(b"".join(answer.bodies)).digest()
+        self.process = answer.process
         return self.session
 
     def exchange(self, topic: str, body: bytes) -> tuple[bytes, ...]:
@@ -100,6 +102,11 @@ class Channel:
             raise PeerError("the server gave no total, or several")
         return bodies[0]
 
+    def stop(self, error: PrivFedError) -> None:
+        """Tell the others that this side cannot go on; whether they hear it is up to the server."""
+        with contextlib.suppress(grpc.RpcError):
+            self._call("Stop", encode(Stop(type(error).__name__)))
+
     def _ask(self, method: str, ask: msgspec.Struct) -> Answer:
         request, began, told = encode(ask), time.monotonic(), ""
         while True:
@@ -126,15 +133,24 @@ class Channel:
             return _why(error)
         if answer.what == "all":
             return answer
+        said = known_error(answer.reason, privfed.errors, PrivFedError)
+        if answer.what == "stopped":
+            raise PeerError(
+                f"{self._names(answer)} stopped: {said}: look there; all go on from the last round "
+                "that is finished when each starts again"
+            )
         if answer.what == "refused":
-            said = known_error(answer.reason, privfed.errors, PrivFedError)
             raise PeerError(f"the server refused what this party sent ({said}): look at its screen")
         if answer.what == "waiting":
-            absent = (p.name for at, p in enumerate(self._plan.parties) if at in answer.places)
-            return ", ".join(absent)
+            return self._names(answer)
         if method != "Join":
             raise AgainError
         return "a new session"
+
+    def _names(self, answer: Answer) -> str:
+        return ", ".join(
+            each.name for at, each in enumerate(self._plan.parties) if at in answer.places
+        )
 
 
 @contextlib.contextmanager
@@ -162,7 +178,7 @@ def connected(
     """
     certificate = plan.server.certificate.encode()
     where = address or plan.address
-    with secure_channel(where, identity, certificate, longest(params)) as channel:
+    with secure_channel(where, identity, certificate, longest(plan, params)) as channel:
 
         def call(method: str, request: bytes) -> bytes:
             ask = channel.unary_unary(f"/{SERVICE}/{method}")

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from privfed.errors import DecodeError
+from privfed.partner.plan import Plan
 from privfed.secagg import Parameters
 from privfed.secagg.parts import Parts
 from privfed.secagg.wire import Kind as Sent
@@ -23,6 +24,7 @@ _Topic = Annotated[str, msgspec.Meta(max_length=60)]
 _Place = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
 _Nonce = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 _Session = Annotated[bytes, msgspec.Meta(max_length=32)]
+_Reason = Annotated[str, msgspec.Meta(max_length=60)]
 _Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 Kind = TypeVar("Kind")
@@ -68,22 +70,34 @@ class RoundUpdate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     body: bytes
 
 
+class Stop(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A party cannot go on; all others are told.
+
+    Attributes:
+        reason: The name of an error of privfed.
+    """
+
+    reason: _Reason
+
+
 class Answer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What the server says.
 
     Attributes:
         what: "all" (of all parties, `bodies` in their order; of a round, the total), "waiting"
-            (for `places`; ask again), "again" (somebody left or came: begin a new session), or
-            "refused" (for the reason).
+            (for `places`; ask again), "again" (somebody left or came: begin a new session),
+            "stopped" (the party of `places` did, for the reason), or "refused" (for the reason).
         bodies: The bytes of all.
         places: Whom it waits for.
         reason: The name of an error of privfed.
+        process: Of a join: names the server's process, which another start of it does not share.
     """
 
-    what: Literal["all", "waiting", "again", "refused"]
+    what: Literal["all", "waiting", "again", "stopped", "refused"]
     bodies: tuple[bytes, ...] = ()
     places: tuple[_Place, ...] = ()
-    reason: Annotated[str, msgspec.Meta(max_length=60)] = ""
+    reason: _Reason = ""
+    process: Annotated[bytes, msgspec.Meta(max_length=16)] = b""
 
 
 def encode(message: msgspec.Struct) -> bytes:
@@ -105,9 +119,13 @@ def decode(data: bytes, kind: type[Kind]) -> Kind:
         ) from None
 
 
-def longest(params: Parameters) -> int:
+def longest(plan: Plan, params: Parameters) -> int:
     """Return the most bytes of a question or an answer: an update, a total, or a post of all."""
-    parts, senders = Parts(params), len(params.roster)
-    update = sum(parts.message_bytes(part, Sent.UPLOAD) for part in parts.all)
-    total = sum(parts.message_bytes(part, Sent.TOTAL, senders) for part in parts.all)
-    return max(update, total) + OVERHEAD_BYTES * (senders + 1)
+    senders, parts = len(params.roster), Parts(params)
+    if plan.method == "central":
+        most = 8 * params.layout.size
+    else:
+        update = sum(parts.message_bytes(part, Sent.UPLOAD) for part in parts.all)
+        total = sum(parts.message_bytes(part, Sent.TOTAL, senders) for part in parts.all)
+        most = max(update, total)
+    return most + OVERHEAD_BYTES * (senders + 1)

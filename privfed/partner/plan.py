@@ -42,6 +42,9 @@ _Address = Annotated[str, msgspec.Meta(pattern=r"^[\w.\[\]:-]{1,250}:\d{1,5}\Z")
 Loss = Literal["sigmoid", "softmax"]
 """How a model's scores are judged: the dress study's normalised sigmoids, or a softmax."""
 
+Method = Literal["averages", "shares", "central"]
+"""Encrypted updates and their mean; encrypted noise shares and their sum; or sums in the clear."""
+
 OverlapPlan = Literal["none", "counts", "rows"]
 """What parties find out of the IDs that they share: nothing, how many, or which of their own."""
 
@@ -65,6 +68,11 @@ class PlanParty(
     def fingerprint(self) -> str:
         """SHA-256 of the certificate, in hexadecimal."""
         return fingerprint(self.certificate.encode())
+
+    @property
+    def identity(self) -> PublicIdentity:
+        """The identity in the certificate."""
+        return _identity(self.certificate)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -197,7 +205,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if private is None:
             return
         size = sum(math.prod(shape) for _, shape in self.layout)
+        against = "honest-server" if self.method == "central" else self.parameters().adversary
         for wrong, why in (
+            (self.adversary != against, f"it is one against {against}"),
             (self.weighted, "parties do not count by their rows: the exact sum is no private one"),
             (private.parties != len(self.parties), "it is for another number of parties"),
             (private.quorum != private.parties, "all parties take part in each round"),
@@ -218,13 +228,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """The plan of privacy, if there is one."""
         return None if self.privacy is None else _privacy(json_bytes(self.privacy))
 
+    @property
+    def method(self) -> Method:
+        """What passes to the server, and what comes back."""
+        private = self.private
+        if private is None or private.noise == "local":
+            return "averages"
+        return private.noise
+
     def encoder_of_rows(self) -> Encoder:
         """Return how rows become features."""
         return Encoder.from_json(self.encoder)
 
     def roster(self) -> tuple[PublicIdentity, ...]:
         """Return the parties' identities, in their order."""
-        return tuple(_identity(each.certificate) for each in self.parties)
+        return tuple(each.identity for each in self.parties)
 
     def place_of(self, certificate: bytes) -> int:
         """Return the place of the party with a certificate.

@@ -22,11 +22,12 @@ _MOST_BYTES = 1 << 33
 
 @dataclass(frozen=True)
 class Finished:
-    """The model after so many rounds, and this party's own state of training."""
+    """The model after so many rounds, and the optimizer's state: of this party, or of all."""
 
     rounds: int
     weights: Arrays
     moments: Arrays
+    round_id: int = 0  # of the last of them
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Pending:
     round_id: int
     upload: bytes
     moments: Arrays
+    server: bytes = b""  # the process that it is for, where another one must not get it
 
 
 class Folder:
@@ -58,14 +60,15 @@ class Folder:
         found = self._read("finished")
         if found is None:
             return None
-        (rounds,) = found.pop("rounds")
-        return Finished(int(rounds), _part(found, "weights"), _part(found, "moments"))
+        rounds, round_id = found.pop("rounds")
+        weights, moments = _part(found, "weights"), _part(found, "moments")
+        return Finished(int(rounds), weights, moments, int(round_id))
 
     def finish(self, done: Finished) -> None:
         """Keep what is finished; the update that led to it is forgotten."""
         self._write(
             "finished",
-            {"rounds": np.array([done.rounds])}
+            {"rounds": np.array([done.rounds, done.round_id])}
             | _named("weights", done.weights)
             | _named("moments", done.moments),
         )
@@ -77,16 +80,26 @@ class Folder:
         if found is None:
             return None
         (round_id,) = found.pop("round_id")
-        upload = found.pop("upload").tobytes()
-        return Pending(int(round_id), upload, _part(found, "moments"))
+        upload, server = found.pop("upload").tobytes(), found.pop("server").tobytes()
+        return Pending(int(round_id), upload, _part(found, "moments"), server)
 
     def send(self, pending: Pending) -> None:
         """Keep an update before it goes out."""
         fields = {
             "round_id": np.array([pending.round_id]),
             "upload": np.frombuffer(pending.upload, np.uint8),
+            "server": np.frombuffer(pending.server, np.uint8),
         }
         self._write("pending", fields | _named("moments", pending.moments))
+
+    def number(self) -> int:
+        """Return the last number of a round that `use` kept; 0: none."""
+        found = read_whole(self._path / "number", most=8, refusal=ConfigError)
+        return int.from_bytes(found or b"", "little")
+
+    def use(self, number: int) -> None:
+        """Keep the number of a round before anything is made for it."""
+        write_whole(self._path / "number", number.to_bytes(8, "little"), refusal=ConfigError)
 
     def total(self) -> bytes:
         """Return the last total that arrived, for a party that missed it; empty: none."""

@@ -12,18 +12,25 @@ from privfed.partner.models import DRESS
 from privfed.partner.plan import Plan
 
 
-def load_rows(path: Path, plan: Plan, label: str | None = None, ids: str | None = None) -> Dataset:
+def load_rows(
+    path: Path,
+    plan: Plan,
+    place: int,
+    label: str | None = None,
+    ids: str | None = None,
+) -> Dataset:
     """Return the rows of a table; it stays untouched.
 
     Args:
         path: CSV or XLSX.
         plan: How columns are understood.
+        place: This party's.
         label: The label column's name in this table; None: as in the plan.
         ids: The ID column's name in this table; None: as in the plan.
 
     Raises:
         ConfigError: The file cannot be read, columns do not fit, or there are more rows than the
-            plan bounds.
+            plan bounds, or others than its noise is made for.
     """
     table = read_text_table(path)
     encoder = plan.encoder_of_rows()
@@ -48,6 +55,12 @@ def load_rows(path: Path, plan: Plan, label: str | None = None, ids: str | None 
         class_names=plan.classes,
         where=str(path),
     )
+    private = plan.private
+    if private is not None and len(rows) != private.rows[place]:
+        raise ConfigError(
+            f"{path} has {len(rows)} rows and the plan's noise is made for {private.rows[place]}, "
+            "which all parties know: bring those, or make a plan anew"
+        )
     if len(rows) > plan.most_rows:
         raise ConfigError(
             f"{path} has {len(rows)} rows and the plan allows {plan.most_rows}: agree on a plan "

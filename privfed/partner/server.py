@@ -9,25 +9,39 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
+import privfed.errors
 from privfed.errors import PrivFedError, ReplayError
-from privfed.partner.messages import Answer, Join, Post, RoundUpdate, decode, encode, longest
+from privfed.partner.messages import Answer, Join, Post, RoundUpdate, Stop, decode, encode, longest
+from privfed.partner.noise import NoisySum
 from privfed.partner.plan import Plan
 from privfed.secagg import Aggregator, Parameters
 from psi.network import TLSIdentity
+from psi.network.links import known_error
 from psi.network.tls import bind, caller_of, options
 
 SERVICE = "privfed.Train"
 _PATIENCE_SECONDS = 5.0
 _TOPICS = 16  # that are kept; a session needs fewer
 _FLUSH_SECONDS = 5
+
+
+class RoundSum(Protocol):
+    """Adds the updates of one round."""
+
+    def add(self, data: bytes) -> None:
+        """Add one; an error of privfed says why not."""
+
+    def total(self) -> bytes:
+        """Return the sum, once all are in it."""
 
 
 class Meeting:
@@ -38,6 +52,7 @@ class Meeting:
         params: Its aggregation's parameters.
         tell: Called with a line for the operator.
         patience_seconds: After which a caller that waits is told for whom, and asks again.
+        begin: Begins a round's sum, by its number; None: as the plan says.
     """
 
     def __init__(
@@ -46,8 +61,11 @@ class Meeting:
         params: Parameters,
         tell: Callable[[str], None],
         patience_seconds: float = _PATIENCE_SECONDS,
+        begin: Callable[[int], RoundSum] | None = None,
     ) -> None:
-        self._plan, self._params, self._tell = plan, params, tell
+        self._plan, self._tell = plan, tell
+        self._begin = begin or round_sums(plan, params)
+        self._process = secrets.token_bytes(16)
         self._patience_seconds = patience_seconds
         self._everybody = frozenset(range(len(plan.parties)))
         self._changed = threading.Condition()
@@ -55,6 +73,7 @@ class Meeting:
         self._here: dict[int, bytes] = {}
         self._posts: dict[str, dict[int, bytes]] = {}
         self._round: _Round | None = None
+        self._stopped: dict[int, str] = {}
         self.finished = threading.Event()
 
     def join(self, place: int, ask: Join) -> Answer:
@@ -63,6 +82,8 @@ class Meeting:
             self._tell(f"{self._name(place)} came with another plan")
             return Answer("refused", reason="ContextMismatchError")
         with self._changed:
+            if self._stopped.pop(place, None):
+                self._tell(f"{self._name(place)} is back")
             if self._session:
                 if self._here.get(place) == ask.nonce:
                     return self._nonces()
@@ -83,7 +104,7 @@ class Meeting:
         """Return what all gave under a topic, once all did."""
         with self._changed:
             if not self._session or ask.session != self._session:
-                return Answer("again")
+                return self._no_longer()
             given = self._posts.setdefault(ask.topic, {})
             while len(self._posts) > _TOPICS:
                 del self._posts[next(iter(self._posts))]
@@ -101,15 +122,15 @@ class Meeting:
         """Add a party's update, and return the total once all gave theirs."""
         with self._changed:
             if not self._session or ask.session != self._session:
-                return Answer("again")
+                return self._no_longer()
             if self._round is None or ask.round_id > self._round.number:
-                self._round = _Round(ask.round_id, Aggregator(self._params, ask.round_id))
+                self._round = _Round(ask.round_id, self._begin(ask.round_id))
             now = self._round
             if ask.round_id < now.number:
                 return Answer("again")
             try:
                 if place not in now.given:
-                    now.aggregator.add(ask.body)
+                    now.sum.add(ask.body)
                 elif now.given[place] != hashlib.sha256(ask.body).digest():
                     raise ReplayError("another update of the same round")
             except PrivFedError as error:
@@ -118,7 +139,7 @@ class Meeting:
             now.given[place] = hashlib.sha256(ask.body).digest()
             if now.given.keys() == self._everybody and not now.total:
                 try:
-                    now.total = now.aggregator.total()
+                    now.total = now.sum.total()
                 except PrivFedError as error:
                     self._tell(f"round {now.number} has no total: {error}")
                     return Answer("refused", reason=type(error).__name__)
@@ -128,6 +149,15 @@ class Meeting:
                 lambda: ask.session == self._session and self._round is now,
                 now.given.keys,
             )
+
+    def stop(self, place: int, ask: Stop) -> Answer:
+        """Tell all others that a party cannot go on; until it joins again."""
+        with self._changed:
+            said = known_error(ask.reason, privfed.errors, PrivFedError)
+            self._tell(f"{self._name(place)} stopped: {said}")
+            self._stopped[place] = ask.reason
+            self._break_up()
+        return Answer("all")
 
     def restart(self) -> None:
         """Let all begin a new session, as when somebody comes back."""
@@ -142,17 +172,25 @@ class Meeting:
     ) -> Answer:
         """Wait a while until it is ready; says for whom, where it is not."""
         give_up = time.monotonic() + self._patience_seconds
-        while goes_on():
+        while goes_on() and not self._stopped:
             if (answer := ready()) is not None:
                 return answer
             left = give_up - time.monotonic()
             if left <= 0:
                 return Answer("waiting", places=tuple(sorted(self._everybody - set(heard()))))
             self._changed.wait(left)
-        return Answer("again")
+        return self._no_longer()
+
+    def _no_longer(self) -> Answer:
+        """Say why a session has ended."""
+        if not self._stopped:
+            return Answer("again")
+        place, reason = next(iter(self._stopped.items()))
+        return Answer("stopped", places=(place,), reason=reason)
 
     def _nonces(self) -> Answer:
-        return Answer("all", bodies=tuple(self._here[place] for place in sorted(self._here)))
+        bodies = tuple(self._here[place] for place in sorted(self._here))
+        return Answer("all", bodies=bodies, process=self._process)
 
     def _all_of(self, given: dict[int, bytes]) -> Answer | None:
         if given.keys() != self._everybody:
@@ -160,7 +198,9 @@ class Meeting:
         return Answer("all", bodies=tuple(given[place] for place in sorted(given)))
 
     def _break_up(self) -> None:
-        self._session, self._here, self._posts, self._round = b"", {}, {}, None
+        self._session, self._here, self._posts = b"", {}, {}
+        if self._round is not None and not self._round.total:
+            self._round = None  # a total that is there stays: it is made once
         self._changed.notify_all()
 
     def _name(self, place: int) -> str:
@@ -170,10 +210,18 @@ class Meeting:
 class _Round:
     """One round's sum: the digest of what each party gave, and the total once it is there."""
 
-    def __init__(self, number: int, aggregator: Aggregator) -> None:
-        self.number, self.aggregator = number, aggregator
+    def __init__(self, number: int, begun: RoundSum) -> None:
+        self.number, self.sum = number, begun
         self.given: dict[int, bytes] = {}
         self.total = b""
+
+
+def round_sums(plan: Plan, params: Parameters) -> Callable[[int], RoundSum]:
+    """Return what begins the sum of a round of a plan."""
+    private = plan.private
+    if private is not None and plan.method == "central":
+        return lambda number: NoisySum(private)
+    return lambda number: Aggregator(params, number)
 
 
 @contextlib.contextmanager
@@ -185,6 +233,7 @@ def served(
     address: str | None = None,
     tell: Callable[[str], None] = lambda line: None,
     on_listening: Callable[[int], None] = lambda port: None,
+    begin: Callable[[int], RoundSum] | None = None,
 ) -> Iterator[Meeting]:
     """Serve a training while the block runs.
 
@@ -195,6 +244,7 @@ def served(
         address: HOST:PORT to listen on; None: the plan's port on all interfaces.
         tell: Called with a line for the operator.
         on_listening: Called with the port.
+        begin: As of `Meeting`.
 
     Yields:
         The meeting, whose `finished` is set once all parties say that they are done.
@@ -202,7 +252,7 @@ def served(
     Raises:
         ConfigError: The address cannot be listened on.
     """
-    meeting = Meeting(plan, params, tell)
+    meeting = Meeting(plan, params, tell, begin=begin)
     places = {each.fingerprint: place for place, each in enumerate(plan.parties)}
 
     def method(kind: type[Any], act: Callable[[int, Any], Answer]) -> Any:
@@ -219,13 +269,14 @@ def served(
         "Join": method(Join, meeting.join),
         "Post": method(Post, meeting.post),
         "Upload": method(RoundUpdate, meeting.upload),
+        "Stop": method(Stop, meeting.stop),
     }
     # Each party has one call at a time; one that broke may still wait.
     pool = ThreadPoolExecutor(3 * len(plan.parties))
     server = grpc.server(
         pool,
         (grpc.method_handlers_generic_handler(SERVICE, methods),),
-        options=options(longest(params)),
+        options=options(longest(plan, params)),
     )
     certificates = [each.certificate.encode() for each in plan.parties]
     where = address or f"0.0.0.0:{plan.address.rpartition(':')[2]}"

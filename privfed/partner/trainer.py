@@ -14,49 +14,62 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import msgspec
 from torch import nn
 
-from privfed.errors import AuthenticationError, ConfigError, PeerError
+from privfed.errors import AuthenticationError, ConfigError, PeerError, PrivFedError
+from privfed.partner.carriers import (
+    Carrier,
+    ClearSums,
+    EncryptedMeans,
+    EncryptedShares,
+    may_go,
+)
 from privfed.partner.channel import AgainError, Channel
 from privfed.partner.messages import decode
 from privfed.partner.plan import Plan
 from privfed.partner.progress import Finished, Folder, Pending
+from privfed.partner.work import Work
 from privfed.secagg import Keyring, Parameters, Party
 from privfed.secagg.sealing import seal_to_roster
-from privfed.training import Arrays, get_arrays, set_arrays
-from privfed.training.averaging import add, subtract
-from privfed.training.federated import batch_seed
-
-OnRound = Callable[[int, nn.Module], None]
-"""Called after each round with the number of rounds that are finished, and the model."""
+from privfed.training import Arrays, get_arrays, set_arrays, weights_sha256
 
 _MOST_APART = 1000  # numbers of rounds: each try that fails uses one up
 _Round = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
-class LocalWork(Protocol):
-    """A party's own training: `privfed.training.AdamTrainer` is one."""
+@dataclass(frozen=True)
+class FinishedRound:
+    """What a round was.
 
-    def train_epoch(self, model: nn.Module, seed: int) -> None:
-        """Train one local epoch, in place."""
+    Attributes:
+        rounds: How many are finished with it.
+        model: After it.
+        train_seconds: On this party's rows; 0 if an update was sent again, or a total caught up.
+        exchange_seconds: From there to the model: with the wait for others.
+        upload_bytes: What this party sent.
+    """
 
-    def moments(self) -> Arrays:
-        """Copy its state out."""
-
-    def resume(self, model: nn.Module, moments: Arrays) -> None:
-        """Go on with such a state."""
+    rounds: int
+    model: nn.Module
+    train_seconds: float
+    exchange_seconds: float
+    upload_bytes: int
 
 
 class _Standing(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """How far a party is: rounds finished, the last number used, an update at hand, its key."""
+    """How far a party is: rounds finished, the last number used, an update at hand, its key.
+
+    And what its model hashes to: all go on from one.
+    """
 
     finished: _Round
     last: _Round
     pending: _Round
     key: str
+    weights: str
 
 
 class _Signed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -80,6 +93,7 @@ class Trainer:
         work: This party's training on its own rows.
         weight: How much it counts, where the plan has weights.
         on_round: Called after each round.
+        carrier: How values travel; None: as the plan says.
     """
 
     plan: Plan
@@ -88,9 +102,10 @@ class Trainer:
     passphrase: str | None
     folder: Folder
     model: nn.Module
-    work: LocalWork
+    work: Work
     weight: int | None
-    on_round: OnRound = lambda rounds, model: None
+    on_round: Callable[[FinishedRound], None] = lambda finished: None
+    carrier: Carrier | None = None
 
     def __post_init__(self) -> None:
         self.ring = Keyring(self.keys, self.passphrase)
@@ -101,7 +116,11 @@ class Trainer:
             self.folder.finish(done)
         self._done = done
         set_arrays(self.model, done.weights)
-        self._party: Party | None = None
+        if self.carrier is None and self.plan.method == "central":
+            self.carrier = ClearSums(self.folder, self.params.layout.size)
+        self._encrypted = self.carrier is None
+        self._server = b""
+        self._made_at = self._train_seconds = 0.0
 
     @property
     def rounds(self) -> int:
@@ -118,6 +137,7 @@ class Trainer:
             PeerError: Somebody is missing or too slow.
             AuthenticationError: Another party or the server sent what does not verify.
             ConfigError: Files or parties do not fit together; says what to do.
+            PrivFedError: This party cannot go on for another reason; the others are told its name.
         """
         began, rounds = time.monotonic(), self.rounds
         try:
@@ -136,37 +156,45 @@ class Trainer:
             if self._done.rounds < self.plan.rounds:
                 raise
             return self._done.weights  # others may have left: they are finished, too
+        except PrivFedError as error:
+            channel.stop(error)
+            raise
         finally:
-            if self._party is not None:
-                self._party.close()
-                self._party = None
+            if self.carrier is not None:
+                self.carrier.close()
+                self.carrier = None if self._encrypted else self.carrier
 
     # -- a session -------------------------------------------------------------------------------
 
     def _session(self, channel: Channel) -> None:
         session = channel.join()
+        self._server = channel.process
         standings = self._standings(channel, session, "standing")
-        self._agree_on_key(channel, standings)
-        party = self._open_party()
+        self._check_weights(standings)
+        if self._encrypted:
+            self._agree_on_key(channel, standings)
+        carrier = self._open_carrier()
         standings = self._standings(channel, session, "key")
-        self._catch_up(channel, party, standings)
+        self._catch_up(channel, carrier, standings)
         number, repeated = self._next_number(standings)
-        if self.params.masks:
-            self._agree_on_masks(channel, party, number + repeated)
+        if isinstance(carrier, EncryptedMeans | EncryptedShares) and self.params.masks:
+            own = carrier.party.start_epoch(number + repeated)
+            carrier.party.enter_epoch(channel.exchange("epoch", own))
         while self._done.rounds < self.plan.rounds:
-            self._round(channel, party, number)
+            self._round(channel, carrier, number)
             number += 1
         channel.exchange("done", b"")
 
     def _standings(self, channel: Channel, session: bytes, topic: str) -> list[_Standing]:
         """Say how far this party is, and hear all others."""
-        party = self._party
-        pending = None if party is None else self._pending(party)
+        carrier = self.carrier
+        pending = None if carrier is None else self._pending(carrier)
         own = _Standing(
             self._done.rounds,
-            0 if party is None else party.round_id,
+            0 if carrier is None else carrier.round_id,
             0 if pending is None else pending.round_id,
-            self._key_in_use(),
+            self._key_in_use() if self._encrypted else "",
+            weights_sha256(self._done.weights),
         )
         said = msgspec.msgpack.encode(own)
         fresh = session + topic.encode()
@@ -180,10 +208,24 @@ class Trainer:
             raise AuthenticationError("the server changed what this party said")
         return found
 
-    def _pending(self, party: Party) -> Pending | None:
+    def _check_weights(self, standings: Sequence[_Standing]) -> None:
+        """Check that who is equally far has the same model.
+
+        Raises:
+            ConfigError: Somebody has another.
+        """
+        own = standings[self.place]
+        for party, each in zip(self.plan.parties, standings, strict=True):
+            if each.finished == own.finished and each.weights != own.weights:
+                raise ConfigError(
+                    f"after {own.finished} rounds {party.name} has another model than this party: "
+                    "one of their folders was changed; begin anew under another job name"
+                )
+
+    def _pending(self, carrier: Carrier) -> Pending | None:
         """Return the update that can be sent again: of the last round, and not opened."""
         pending = self.folder.pending()
-        if pending is None or not party.opened_round < pending.round_id == party.round_id:
+        if pending is None or not may_go(pending, carrier, self._server):
             return None
         return pending
 
@@ -209,15 +251,21 @@ class Trainer:
             # The plan was compared, and all of it is in the parameters.
             self.ring.accept(own, self.params, self.params.roster[0], changed=True)
 
-    def _open_party(self) -> Party:
-        if self._party is None:
-            self._party = party = Party.load(self.keys, self.passphrase)
+    def _open_carrier(self) -> Carrier:
+        if self.carrier is None:
+            party, private = Party.load(self.keys, self.passphrase), self.plan.private
+            shared = private is not None and private.is_shared
+            self.carrier = (
+                EncryptedShares(party, private)
+                if private is not None and shared
+                else EncryptedMeans(party, self.weight)
+            )
             pending = self.folder.pending()
-            if pending is not None and pending.round_id == party.opened_round:
-                self._finish(party, self.folder.total())  # killed between the two
-        return self._party
+            if pending is not None and pending.round_id == self.carrier.opened_round:
+                self._finish(self.carrier, self.folder.total())  # killed between the two
+        return self.carrier
 
-    def _catch_up(self, channel: Channel, party: Party, standings: Sequence[_Standing]) -> None:
+    def _catch_up(self, channel: Channel, carrier: Carrier, standings: Sequence[_Standing]) -> None:
         """Send the last total to those who missed it."""
         finished = [each.finished for each in standings]
         most, least = max(finished), min(finished)
@@ -233,7 +281,7 @@ class Trainer:
         own = self.folder.total() if self.place == giver else b""
         total = channel.exchange("total", own)[giver]
         if self._done.rounds == least:
-            self._finish(party, total)
+            self._finish(carrier, total)
 
     def _next_number(self, standings: Sequence[_Standing]) -> tuple[int, bool]:
         """Return the number of the next round, and whether updates of it wait at all parties.
@@ -258,43 +306,45 @@ class Trainer:
         repeated = last > 0 and all(each.pending == last for each in users)
         return (last, True) if repeated else (last + 1, False)
 
-    def _agree_on_masks(self, channel: Channel, party: Party, number: int) -> None:
-        party.enter_epoch(channel.exchange("epoch", party.start_epoch(number)))
-
     # -- a round ---------------------------------------------------------------------------------
 
-    def _round(self, channel: Channel, party: Party, number: int) -> None:
-        pending = self._pending(party)
+    def _round(self, channel: Channel, carrier: Carrier, number: int) -> None:
+        pending = self._pending(carrier)
         if pending is None or pending.round_id != number:
-            pending = self._made(party, number)
+            pending = self._made(carrier, number)
         total = channel.sum(number, pending.upload)
         self.folder.keep_total(total)
-        self._finish(party, total)
+        self._finish(carrier, total)
 
-    def _made(self, party: Party, number: int) -> Pending:
+    def _made(self, carrier: Carrier, number: int) -> Pending:
         """Train, encrypt, and keep the update."""
-        self.work.resume(self.model, self._done.moments)
-        seed = batch_seed(self.plan.seed, self._done.rounds + 1, self.place)
-        with _meanwhile(party.prepare):
-            self.work.train_epoch(self.model, seed)
-        update = subtract(get_arrays(self.model), self._done.weights)
-        set_arrays(self.model, self._done.weights)
-        upload = party.encrypt(update, weight=self.weight, round_id=number)
-        pending = Pending(number, upload, self.work.moments())
+        began = time.perf_counter()
+        with _meanwhile(lambda: carrier.prepare(number)):
+            values, moments = self.work.make(self.model, self._done)
+            self._made_at = time.perf_counter()
+            self._train_seconds = self._made_at - began
+        upload = carrier.pack(values, number)
+        pending = Pending(number, upload, moments, carrier.goes_to(self._server))
         self.folder.send(pending)
         return pending
 
-    def _finish(self, party: Party, total: bytes) -> None:
-        """Open a total, and take its mean."""
+    def _finish(self, carrier: Carrier, total: bytes) -> None:
+        """Open a total, and take what it says."""
         pending = self.folder.pending()
         if pending is None:
             raise ConfigError("this party's update of the last round is lost: begin anew")
-        result = party.open(total, round_id=pending.round_id)
-        weights = add(self._done.weights, result.mean)
-        self._done = Finished(self._done.rounds + 1, weights, pending.moments)
+        opened = carrier.unpack(total, pending.round_id)
+        weights, moments = self.work.take(self._done, pending.moments, opened)
+        self._done = Finished(self._done.rounds + 1, weights, moments, pending.round_id)
         self.folder.finish(self._done)
         set_arrays(self.model, weights)
-        self.on_round(self._done.rounds, self.model)
+        waited = time.perf_counter() - self._made_at if self._made_at else 0.0
+        self.on_round(
+            FinishedRound(
+                self._done.rounds, self.model, self._train_seconds, waited, len(pending.upload)
+            )
+        )
+        self._made_at = self._train_seconds = 0.0
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from privfed.training.rows import Features, LabelledRows, PublicRows
 
 LEARNING_RATE = 1e-3
 BATCH_SIZE = 32
-_BETAS = (0.9, 0.999)
+BETAS = (0.9, 0.999)
 
 
 class LocalTrainer(Protocol):
@@ -103,7 +103,7 @@ def carry_on(
     fused: bool | None = None,
 ) -> torch.optim.Adam:
     """Make an Adam for this round's copy of the model, with the moments of the previous round."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=_BETAS, fused=fused)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, betas=BETAS, fused=fused)
     if previous is not None:
         optimizer.load_state_dict(previous.state_dict())
     return optimizer
@@ -116,6 +116,6 @@ def adam_reach(steps: int, learning_rate: float = LEARNING_RATE) -> float:
     |m|/√v ≤ (1-β₁)/√(1-β₂) / √(1-β₁²/β₂), and the bias corrections only shrink it. So a clip range
     that parties agree on beforehand can hold every update; one part in a hundred covers rounding.
     """
-    beta1, beta2 = _BETAS
+    beta1, beta2 = BETAS
     per_step = (1 - beta1) / math.sqrt((1 - beta2) * (1 - beta1**2 / beta2))
     return 1.01 * steps * learning_rate * per_step

@@ -108,7 +108,7 @@ def test_a_party_that_wastes_numbers_is_named(tmp_path: Path) -> None:
     def far(method: str, request: bytes) -> bytes:
         ask = decode(request, Post) if method == "Post" else None
         if ask is not None and ask.topic == "key":
-            said = msgspec.msgpack.encode([0, 2**62, 0, "00"])
+            said = msgspec.msgpack.encode([0, 2**62, 0, "00", job.plan.start])
             signed = [said, job.plan.sign(party, ask.session + b"key", said)]
             request = encode(Post(ask.session, ask.topic, msgspec.msgpack.encode(signed)))
         return own(method, request)

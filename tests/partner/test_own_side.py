@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from privfed.cli.train import _reached
+from privfed.cli.train_party import _reached
 from privfed.errors import ConfigError, DecodeError
 from privfed.partner.models import model_builder, started
 from privfed.partner.progress import Finished, Folder, Pending
@@ -72,7 +72,7 @@ def test_what_is_no_model_is_named(own: Any, model: str, said: str) -> None:
 def test_a_table_is_read_as_the_plan_says(tmp_path: Path) -> None:
     plan, table = plan_of(tmp_path, 2), tmp_path / "rows.csv"
     table.write_text("x,z,bought\n0,1,1\n0.5,0.25,0\n")
-    rows = load_rows(table, plan, label="bought")
+    rows = load_rows(table, plan, 0, label="bought")
     assert rows.features.tolist() == [[0, 1], [0.5, 0.25]]
     assert rows.labels.tolist() == [1, 0]
     assert table.read_text() == "x,z,bought\n0,1,1\n0.5,0.25,0\n"
@@ -94,7 +94,7 @@ def test_a_table_that_does_not_fit_is_named(
     table = tmp_path / "rows.csv"
     table.write_text(text)
     with pytest.raises(ConfigError, match=said):
-        load_rows(table, plan_of(tmp_path, 2), **named)
+        load_rows(table, plan_of(tmp_path, 2), 0, **named)
 
 
 def equal(one: Arrays, other: Arrays) -> bool:

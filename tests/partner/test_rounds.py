@@ -12,7 +12,7 @@ import pytest
 
 from privfed.errors import PeerError
 from privfed.partner.progress import Folder, Pending
-from privfed.partner.trainer import Trainer
+from privfed.partner.trainer import FinishedRound, Trainer
 from privfed.secagg import Party
 from privfed.training import Arrays, weights_sha256
 from tests.partner.trainings import ROUNDS, Training, expected, training
@@ -42,7 +42,7 @@ def killing(trainer: Trainer, point: str, number: int, monkeypatch: pytest.Monke
         "total": trainer.folder, "opened": Party, "finished": trainer.folder,
     }  # fmt: skip
     name = {
-        "trained": "train_epoch", "encrypted": "encrypt", "kept": "send", "total": "keep_total",
+        "trained": "make", "encrypted": "encrypt", "kept": "send", "total": "keep_total",
         "opened": "open", "finished": "finish",
     }[point]  # fmt: skip
     real, count = getattr(owner[point], name), 0
@@ -102,7 +102,7 @@ def test_all_start_anew_from_what_is_finished(tmp_path: Path, parties: int) -> N
     trainers = [again.trainer(place) for place in range(parties)]
     assert [each.rounds for each in trainers] == [2] * parties
     check(again.all_run(trainers), parties)
-    assert [each.work.trained for each in trainers] == [ROUNDS - 2] * parties  # type: ignore[attr-defined]
+    assert [each.work.pull.trained for each in trainers] == [ROUNDS - 2] * parties  # type: ignore[attr-defined]
 
 
 def test_a_server_that_forgets_all_costs_nothing(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_an_update_that_was_sent_is_sent_again_as_it_was(tmp_path: Path) -> None
         assert isinstance(waiting, Pending)
         assert waiting.upload in sent[0]
         found = back.run(job.channel(1))
-        assert back.work.trained == ROUNDS - 1  # type: ignore[attr-defined]
+        assert back.work.pull.trained == ROUNDS - 1  # type: ignore[attr-defined]
         return found
 
     check(job.run([lambda: trainers[0].run(job.channel(0)), killed_and_back]), 2)
@@ -163,8 +163,8 @@ def test_an_older_copy_of_a_folder_is_named(tmp_path: Path) -> None:
     trainers = [job.trainer(place) for place in range(2)]
     old: dict[str, bytes] = {}
 
-    def keep(rounds: int, model: Any) -> None:
-        if rounds == 2:
+    def keep(finished: FinishedRound) -> None:
+        if finished.rounds == 2:
             old["finished"] = (home / "finished.npz").read_bytes()
 
     trainers[1].on_round = keep

@@ -17,11 +17,12 @@ from privfed.data import NumericColumn, Schema
 from privfed.data.encoding import Encoder
 from privfed.partner import Plan, PlanParty
 from privfed.partner.channel import Channel
-from privfed.partner.messages import Answer, Join, Post, RoundUpdate, decode, encode
+from privfed.partner.messages import Answer, Join, Post, RoundUpdate, Stop, decode, encode
 from privfed.partner.plan import make_plan
 from privfed.partner.progress import Folder
 from privfed.partner.server import Meeting
 from privfed.partner.trainer import Trainer
+from privfed.partner.work import LocalEpochs
 from privfed.secagg import Keyring
 from privfed.training import Arrays, FloatAveraging, get_arrays, initial_model, set_arrays
 from privfed.training.averaging import add, subtract
@@ -29,7 +30,7 @@ from privfed.training.federated import batch_seed
 
 ROUNDS = 5
 ENCODER = Encoder(Schema((NumericColumn("x", 0, 1), NumericColumn("z", 0, 1)), label_column="y"))
-KINDS: dict[str, type[Any]] = {"Join": Join, "Post": Post, "Upload": RoundUpdate}
+KINDS: dict[str, type[Any]] = {"Join": Join, "Post": Post, "Stop": Stop, "Upload": RoundUpdate}
 
 
 def build() -> nn.Module:
@@ -58,6 +59,14 @@ class Pull:
 
     def resume(self, model: nn.Module, moments: Arrays) -> None:
         self._speed = {name: each.copy() for name, each in moments.items()}
+
+
+class Pulls(LocalEpochs):
+    """The same, as a round's work."""
+
+    def __init__(self, plan: Plan, place: int) -> None:
+        self.pull = Pull(place)
+        super().__init__(self.pull, plan.seed, place)
 
 
 @cache
@@ -128,7 +137,8 @@ class Training:
         given: dict[str, Any] = {
             "plan": self.plan, "params": self.params, "keys": home, "passphrase": None,
             "folder": Folder(home / "training", self.plan.fingerprint),
-            "model": initial_model(build, 3), "work": Pull(place), "weight": place + 1,
+            "model": initial_model(build, 3), "weight": place + 1,
+            "work": Pulls(self.plan, place),
         }  # fmt: skip
         return Trainer(**given | changes)
 

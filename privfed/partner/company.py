@@ -1,0 +1,182 @@
+"""One company in a training: from its rows to its part of each round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from privfed.data import Dataset
+from privfed.dp import PrivacyBudget, PrivacyPlan, SecretRandomness
+from privfed.errors import BudgetExceededError, ConfigError
+from privfed.partner.channel import connected
+from privfed.partner.losses import LOSSES
+from privfed.partner.plan import Plan
+from privfed.partner.progress import Folder
+from privfed.partner.trainer import FinishedRound, Trainer
+from privfed.partner.work import LocalEpochs, NoisySteps, Work
+from privfed.secagg import Parameters
+from privfed.training import AdamTrainer, Arrays, DPSGDTrainer, RecordGradients, one_thread
+from psi.network import TLSIdentity
+
+
+class Company:
+    """What a company brings, and what it keeps on its disk.
+
+    Args:
+        plan: What all agreed on.
+        params: Its parameters.
+        keys: This company's keyring folder; its progress and, unless there is another file, its
+            budget are kept there.
+        passphrase: What locks it, or None.
+        budget: The file of a budget over several trainings on the same rows; None: one for this
+            plan alone.
+        granted: What that budget grants in all; None: the plan's ε.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        params: Parameters,
+        keys: Path,
+        passphrase: str | None,
+        *,
+        budget: Path | None = None,
+        granted: float | None = None,
+    ) -> None:
+        self.plan, self.params = plan, params
+        self._keys, self._passphrase = keys, passphrase
+        self.home = keys / "training" / plan.fingerprint.hex()[:32]
+        self.folder = Folder(self.home, plan.fingerprint)
+        self._budget, self._granted = budget or self.home / "budget.json", granted
+
+    def open_budget(self) -> AbstractContextManager[PrivacyBudget | None]:
+        """Open what this company may spend.
+
+        Returns:
+            The budget, which the block closes; None without privacy.
+
+        Raises:
+            BudgetExceededError: It does not pay for the rounds that are left.
+            ConfigError: The file is no such budget, or in use.
+        """
+        private = self.plan.private
+        if private is None:
+            return nullcontext()
+        done = self.folder.finished()
+        left = self.plan.rounds - (0 if done is None else done.rounds)
+        budget = PrivacyBudget(
+            self._granted or private.target_epsilon or private.epsilon,
+            private.delta,
+            privacy_unit=private.privacy_unit,
+            path=self._budget,
+        )
+        try:
+            if (payable := budget.rounds_left(private)) < left:
+                raise BudgetExceededError(
+                    f"{left} rounds are left and the budget pays for {payable}: "
+                    f"{budget.statement()}"
+                )
+        except BaseException:
+            budget.close()
+            raise
+        return budget
+
+    def train(
+        self,
+        rows: Dataset,
+        model: nn.Module,
+        identity: TLSIdentity,
+        *,
+        address: str | None = None,
+        wait_seconds: float,
+        tell: Callable[[str], None] = lambda line: None,
+        on_round: Callable[[FinishedRound], None] = lambda finished: None,
+    ) -> Arrays:
+        """Train until all rounds are finished.
+
+        Args:
+            rows: This company's own, encoded as the plan says.
+            model: The plan's, with its initial weights.
+            identity: This company's key and certificate.
+            address: HOST:PORT of the server; None: the plan's.
+            wait_seconds: For how long others may be missed.
+            tell: Called with a line for the operator.
+            on_round: Called after each round.
+
+        Returns:
+            The weights; the model has them, too.
+
+        Raises:
+            PeerError: Somebody is missing, too slow, or stopped.
+            AuthenticationError: Another party or the server sent what does not verify.
+            BudgetExceededError: The budget does not pay for all rounds.
+            ConfigError: Files, rows or parties do not fit together; says what to do.
+        """
+        plan = self.plan
+        place = plan.place_of(identity.certificate)
+        with self.open_budget() as budget, one_thread():
+            trainer = Trainer(
+                plan,
+                self.params,
+                self._keys,
+                self._passphrase,
+                self.folder,
+                model,
+                _work(plan, place, rows, model, budget),
+                len(rows) if plan.weighted else None,
+                on_round,
+            )
+            with connected(
+                plan, self.params, identity, address=address, wait_seconds=wait_seconds, tell=tell
+            ) as channel:
+                return trainer.run(channel)
+
+
+def _work(
+    plan: Plan, place: int, rows: Dataset, model: nn.Module, budget: PrivacyBudget | None
+) -> Work:
+    features, labels = torch.from_numpy(rows.features), torch.from_numpy(rows.labels)
+    private, loss = plan.private, LOSSES[plan.loss]
+    if private is None:
+        adam = AdamTrainer(features, labels, learning_rate=plan.learning_rate, loss=loss.mean)
+        return LocalEpochs(adam, plan.seed, place)
+    ids = _ids(private, rows)
+    if budget is None:
+        raise ConfigError("private training is paid from a budget")
+    if private.noise == "local":
+        trainer = DPSGDTrainer(
+            features,
+            labels,
+            private,
+            place,
+            SecretRandomness(),
+            plan.learning_rate,
+            row_losses=loss.by_row,
+            budget=budget,
+            ids=ids,
+        )
+        return LocalEpochs(trainer, plan.seed, place)
+    gradients = RecordGradients(
+        model,
+        features,
+        labels,
+        private,
+        place,
+        SecretRandomness(),
+        row_losses=loss.by_row,
+        ids=ids,
+    )
+    return NoisySteps(gradients, budget, plan.learning_rate)
+
+
+def _ids(private: PrivacyPlan, rows: Dataset) -> NDArray[np.str_] | None:
+    """Return the IDs where a unit may have several rows, so that its cap is checked."""
+    if all(sum(unit) == 1 for unit in private.placements):
+        return None
+    return rows.require_ids("a plan that protects all rows of one ID")
