@@ -205,9 +205,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if private is None:
             return
         size = sum(math.prod(shape) for _, shape in self.layout)
-        against = "honest-server" if self.method == "central" else self.parameters().adversary
         for wrong, why in (
-            (self.adversary != against, f"it is one against {against}"),
             (self.weighted, "parties do not count by their rows: the exact sum is no private one"),
             (private.parties != len(self.parties), "it is for another number of parties"),
             (private.quorum != private.parties, "all parties take part in each round"),
@@ -217,6 +215,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         ):
             if wrong:
                 raise ConfigError(f"this privacy is not the training's: {why}")
+        against = "honest-server" if self.method == "central" else self.parameters().adversary
+        if self.adversary != against:
+            raise ConfigError(f"this privacy is against {against}: let the plan say so")
 
     @property
     def fingerprint(self) -> bytes:

@@ -94,9 +94,13 @@ class Meeting:
             if self._here.keys() == self._everybody:
                 self._session = hashlib.sha256(b"".join(self._nonces().bodies)).digest()
                 self._changed.notify_all()
+
+            def here() -> bool:
+                return self._here.get(place) == ask.nonce
+
             return self._wait(
-                lambda: self._nonces() if self._session else None,
-                lambda: self._here.get(place) == ask.nonce,
+                lambda: self._nonces() if self._session and here() else None,
+                here,
                 lambda: self._here.keys(),
             )
 
@@ -172,14 +176,12 @@ class Meeting:
     ) -> Answer:
         """Wait a while until it is ready; says for whom, where it is not."""
         give_up = time.monotonic() + self._patience_seconds
-        while goes_on() and not self._stopped:
-            if (answer := ready()) is not None:
-                return answer
+        while (answer := ready()) is None and goes_on() and not self._stopped:
             left = give_up - time.monotonic()
             if left <= 0:
                 return Answer("waiting", places=tuple(sorted(self._everybody - set(heard()))))
             self._changed.wait(left)
-        return self._no_longer()
+        return answer or self._no_longer()
 
     def _no_longer(self) -> Answer:
         """Say why a session has ended."""
