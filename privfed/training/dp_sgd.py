@@ -18,9 +18,11 @@ from privfed.dp.randomness import NoiseSource, require_secret
 from privfed.errors import ConfigError, PrivacyWarning
 from privfed.training.clipping import GradientClipper, cross_entropy_by_row
 from privfed.training.contributions import check_rows
-from privfed.training.local import LEARNING_RATE, carry_on
+from privfed.training.local import LEARNING_RATE, carry_on, moments_of, put_moments
+from privfed.training.model import Arrays
 from privfed.training.row_kernels import RowLosses
 from privfed.training.rows import Features, PublicRows, count_rows
+from privfed.training.structure import same_structure, structure
 from privfed.training.vector import one_vector
 
 
@@ -88,6 +90,7 @@ class DPSGDTrainer:
         self._budget = budget
         self._adam: torch.optim.Adam | None = None
         self._clipper: GradientClipper | None = None
+        self._structure: list[object] = []
 
     def statement(self) -> str:
         """Return what the plan promises, and what is assumed of the model trained last for it."""
@@ -103,21 +106,10 @@ class DPSGDTrainer:
             BudgetExceededError: The plan's rounds are done, or the budget does not allow another;
                 no row was touched.
         """
-        self._clipper = clipper = GradientClipper(
-            model,
-            self._features,
-            self._labels,
-            self._plan.l2_clip_norm,
-            row_losses=self._row_losses,
-            expected_rows=self._plan.sampling_rates[self._party] * count_rows(self._features),
-            public_rows=self._public_rows,
-            strict=self._strict,
-        )
+        clipper = self._clipper_of(model)
         self._budget.spend_round(self._plan)
         vector = one_vector(clipper.parameters)
-        self._adam = carry_on(
-            self._adam, nn.ParameterList([vector]), self._learning_rate, fused=True
-        )
+        self._adam = self._adam_of(vector, self._adam)
         sizes = self._plan.truncated_batch_sizes
         most = None if sizes is None else sizes[self._party]
         for _ in range(self._plan.steps_per_round[self._party]):
@@ -130,6 +122,39 @@ class DPSGDTrainer:
                 noise_multiplier=self._plan.noise_multiplier,
                 most=most,
             )
+
+    def moments(self) -> Arrays:
+        """Copy Adam's state out, as of noisy sums alone; nothing before the first epoch."""
+        return moments_of(self._adam)
+
+    def resume(self, model: nn.Module, moments: Arrays) -> None:
+        """Go on with what `moments` returned, in another process; the budget has its own file.
+
+        Raises:
+            ConfigError: They are those of another model, or the model can't be clipped.
+        """
+        adam = self._adam_of(one_vector(self._clipper_of(model).parameters), None)
+        put_moments(adam, moments)
+        self._adam = adam
+
+    def _adam_of(self, vector: nn.Parameter, before: torch.optim.Adam | None) -> torch.optim.Adam:
+        return carry_on(before, nn.ParameterList([vector]), self._learning_rate, fused=True)
+
+    def _clipper_of(self, model: nn.Module) -> GradientClipper:
+        """Return the clipper of before, unless this is another model or it has changed."""
+        if self._clipper is None or not same_structure(structure(model), self._structure):
+            self._clipper = GradientClipper(
+                model,
+                self._features,
+                self._labels,
+                self._plan.l2_clip_norm,
+                row_losses=self._row_losses,
+                expected_rows=self._plan.sampling_rates[self._party] * count_rows(self._features),
+                public_rows=self._public_rows,
+                strict=self._strict,
+            )
+            self._structure = structure(model)
+        return self._clipper
 
 
 def noisy_step(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from privfed.training.model import log_probabilities
+from privfed.training.rows import wide
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def evaluate(model: nn.Module, features: Tensor, labels: Tensor) -> Evaluation:
     """Evaluate `model` on `features` (n, d) and `labels` (n,) without dropout; n ≥ 1."""
     model.eval()
     with torch.inference_mode():
-        log_p = log_probabilities(model(features))
+        log_p = log_probabilities(wide(model(features)))
         loss = float(functional.nll_loss(log_p, labels))
         predicted = log_p.argmax(dim=1).numpy()
         probabilities = log_p.exp().numpy()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from privfed.errors import ConfigError
 from privfed.training.model import Arrays, cross_entropy
-from privfed.training.rows import Features, LabelledRows, PublicRows
+from privfed.training.rows import Features, LabelledRows, PublicRows, wide
 
 LEARNING_RATE = 1e-3
 BATCH_SIZE = 32
@@ -68,14 +68,7 @@ class AdamTrainer:
 
     def moments(self) -> Arrays:
         """Copy Adam's state out, by names of its own; nothing before the first epoch."""
-        if self._optimizer is None:
-            return {}
-        kept = self._optimizer.state_dict()["state"]
-        return {
-            f"{place}/{name}": value.numpy().copy()
-            for place, values in kept.items()
-            for name, value in values.items()
-        }
+        return moments_of(self._optimizer)
 
     def resume(self, model: nn.Module, moments: Arrays) -> None:
         """Go on with what `moments` returned, in another process.
@@ -84,15 +77,39 @@ class AdamTrainer:
             ConfigError: They are those of another model.
         """
         self._optimizer = carry_on(None, model, self._learning_rate)
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in moments.items():
-            place, _, kind = name.partition("/")
-            state.setdefault(int(place), {})[kind] = torch.from_numpy(value.copy())
-        shapes = [tuple(each.shape) for each in model.parameters()]
-        if state and [tuple(state[at]["exp_avg"].shape) for at in sorted(state)] != shapes:
-            raise ConfigError("Adam's moments are those of another model")
-        whole = self._optimizer.state_dict()
-        self._optimizer.load_state_dict(whole | {"state": state})
+        put_moments(self._optimizer, moments)
+
+
+def moments_of(optimizer: torch.optim.Adam | None) -> Arrays:
+    """Copy Adam's state out; half types, which numpy has not, become float32."""
+    if optimizer is None:
+        return {}
+    return {
+        f"{place}/{name}": wide(value).numpy().copy()
+        for place, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+
+
+def put_moments(optimizer: torch.optim.Adam, moments: Arrays) -> None:
+    """Copy into a new Adam what `moments_of` returned; what was never trained has no state.
+
+    Raises:
+        ConfigError: They are those of another model.
+    """
+    whole = optimizer.state_dict()
+    (group,) = optimizer.param_groups
+    state: dict[int, dict[str, Tensor]] = {}
+    for place, parameter in enumerate(group["params"]):
+        shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+        own = {name: moments[key] for name in shapes if (key := f"{place}/{name}") in moments}
+        if own and {name: each.shape for name, each in own.items()} != shapes:
+            break
+        if own:
+            state[place] = {name: torch.from_numpy(each.copy()) for name, each in own.items()}
+    if len(moments) != sum(map(len, state.values())):
+        raise ConfigError("Adam's moments are those of another model")
+    optimizer.load_state_dict(whole | {"state": state})
 
 
 def carry_on(

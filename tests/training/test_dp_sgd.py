@@ -377,3 +377,46 @@ def test_a_trainer_without_a_budget_says_so_once(rows: tuple[torch.Tensor, torch
     budget = PrivacyBudget(plan().epsilon, 1e-5, privacy_unit="one row")
     DPSGDTrainer(*rows, plan(), 1, SecretRandomness(), budget=budget)
     simulated(*rows, plan(), SeededRandomness(0))
+
+
+class Counted(nn.Module):
+    """Counts its calls, in all copies."""
+
+    calls = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.settings = nn.Linear(12, 2), {"scale": [1.0]}
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        type(self).calls += 1
+        scores: torch.Tensor = self.last(x) * self.settings["scale"][0]
+        return scores
+
+
+def test_a_model_is_checked_once_and_not_every_epoch(
+    rows: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    model, nobody = Counted(), np.zeros(N, bool)
+    trainer = simulated(*rows, plan(rounds=4), Chosen(*4 * [nobody]))
+    trainer.train_epoch(model, 0)
+    Counted.calls = 0
+    trainer.train_epoch(model, 0)
+    assert Counted.calls == 0  # no row takes part, and there is nothing to check
+    model.settings["scale"][0] = 2.0
+    trainer.train_epoch(model, 0)
+    assert Counted.calls > 0
+    Counted.calls = 0
+    trainer.train_epoch(Counted(), 0)
+    assert Counted.calls > 0
+
+
+def test_a_layer_that_mixes_rows_is_refused_also_after_an_epoch(
+    rows: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    model = fresh()
+    trainer = simulated(*rows, plan(), Chosen(np.ones(N, bool)))
+    trainer.train_epoch(model, 0)
+    model.append(nn.BatchNorm1d(2))
+    with pytest.raises(ConfigError, match="mixes the rows of a batch"):
+        trainer.train_epoch(model, 0)
