@@ -128,7 +128,7 @@ class Company:
                 self._passphrase,
                 self.folder,
                 model,
-                _work(plan, place, rows, model, budget),
+                round_work(plan, place, rows, model, budget),
                 len(rows) if plan.weighted else None,
                 on_round,
             )
@@ -138,9 +138,21 @@ class Company:
                 return trainer.run(channel)
 
 
-def _work(
+def round_work(
     plan: Plan, place: int, rows: Dataset, model: nn.Module, budget: PrivacyBudget | None
 ) -> Work:
+    """Return what a party does in each round.
+
+    Args:
+        plan: Says what that is.
+        place: The party's.
+        rows: Its own.
+        model: On which it is done.
+        budget: What pays for it; None without privacy.
+
+    Raises:
+        ConfigError: Rows or model are not those of the plan's privacy, or there is no budget.
+    """
     features, labels = torch.from_numpy(rows.features), torch.from_numpy(rows.labels)
     private, loss = plan.private, LOSSES[plan.loss]
     if private is None:

@@ -45,6 +45,8 @@ def killing(trainer: Trainer, point: str, number: int, monkeypatch: pytest.Monke
         "trained": "make", "encrypted": "encrypt", "kept": "send", "total": "keep_total",
         "opened": "open", "finished": "finish",
     }[point]  # fmt: skip
+    if trainer.plan.method == "shares":
+        name = {"encrypt": "encrypt_integers", "open": "open_sums"}.get(name, name)
     real, count = getattr(owner[point], name), 0
 
     def act(*given: Any, **named: Any) -> Any:

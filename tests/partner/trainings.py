@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from privfed.data import NumericColumn, Schema
+from privfed.data import Dataset, NumericColumn, Schema
 from privfed.data.encoding import Encoder
+from privfed.dp import Noise, PrivacyBudget
 from privfed.partner import Plan, PlanParty
 from privfed.partner.channel import Channel
+from privfed.partner.company import Company, round_work
 from privfed.partner.messages import Answer, Join, Post, RoundUpdate, Stop, decode, encode
-from privfed.partner.plan import make_plan
+from privfed.partner.plan import make_plan, privacy_settings
+from privfed.partner.privacy import training_privacy
 from privfed.partner.progress import Folder
 from privfed.partner.server import Meeting
 from privfed.partner.trainer import Trainer
@@ -119,6 +122,7 @@ class Training:
     plan: Plan
     meeting: Meeting = field(init=False)
     told: list[str] = field(default_factory=list)
+    budgets: dict[int, PrivacyBudget] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.params = self.plan.parameters()
@@ -134,6 +138,8 @@ class Training:
 
     def trainer(self, place: int, **changes: Any) -> Trainer:
         home = self.folder / f"party-{place}"
+        if self.plan.private is not None:
+            changes = self.private(place, home) | changes
         given: dict[str, Any] = {
             "plan": self.plan, "params": self.params, "keys": home, "passphrase": None,
             "folder": Folder(home / "training", self.plan.fingerprint),
@@ -141,6 +147,30 @@ class Training:
             "work": Pulls(self.plan, place),
         }  # fmt: skip
         return Trainer(**given | changes)
+
+    def rows(self, place: int) -> Dataset:
+        """As many of a party's own as the plan's privacy counts."""
+        private = self.plan.private
+        assert private is not None
+        random = np.random.default_rng([3, place])
+        features = random.uniform(0, 1, (private.rows[place], 2)).astype(np.float32)
+        labels = (features[:, 0] > features[:, 1]).astype(np.int64)
+        return Dataset(
+            "table", "test", "test", True, "0" * 64, None, features, labels, ("no", "yes"),
+            ENCODER, None,
+        )  # fmt: skip
+
+    def private(self, place: int, home: Path) -> dict[str, Any]:
+        """What a party of a private training brings; another process opens its budget anew."""
+        model = initial_model(build, 3)
+        company = Company(self.plan, self.params, home, None)
+        if place in self.budgets:
+            self.budgets.pop(place).close()
+        budget = company.open_budget().__enter__()
+        assert isinstance(budget, PrivacyBudget)
+        self.budgets[place] = budget
+        work = round_work(self.plan, place, self.rows(place), model, budget)
+        return {"folder": company.folder, "model": model, "weight": None, "work": work}
 
     def channel(self, place: int, call: Call | None = None, wait_seconds: float = 30) -> Channel:
         own = call or self.call(place)
@@ -174,3 +204,21 @@ class Training:
 
 def training(folder: Path, parties: int = 2, **changes: Any) -> Training:
     return Training(folder, parties, plan_of(folder, parties, **changes))
+
+
+def private_training(
+    folder: Path, noise: Noise, parties: int = 2, *, epsilon: float = 3.0, **changes: Any
+) -> Training:
+    """A training with noise, whose rounds are few and whose spare rounds are many."""
+    settings: dict[str, Any] = {
+        "noise": noise, "rows": (4,) * parties, "rounds": ROUNDS, "spare_rounds": 10,
+        "expected_batch_size": 2, "l2_clip_norm": 1.0, "per_id": None, "dimension": 6,
+    }  # fmt: skip
+    private = training_privacy(epsilon, 1e-3, **settings | changes)
+    adversary = {
+        "central": "honest-server", "local": "lying-server" if parties == 2 else "lying-server+1",
+        "shares": "lying-server" if parties == 2 else "lying-server+1",
+    }[noise]  # fmt: skip
+    return training(
+        folder, parties, privacy=privacy_settings(private), weighted=False, adversary=adversary
+    )
