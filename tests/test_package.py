@@ -112,14 +112,23 @@ def test_the_error_tree_is_the_one_drawn(module: ModuleType, root: type[Exceptio
     assert root.__bases__ == (Exception,)
 
 
+_HEAVY = [
+    *("torch", "opacus", "pandas", "sklearn", "scipy", "matplotlib", "jinja2"),
+    *("dp_accounting", "numba", "typer", "rich"),
+]
+# What a company waits for before it trains: models and tables, but no library that few need.
+_TRAINING = [each for each in _HEAVY if each not in ("torch", "pandas")]
+
+
 @pytest.mark.parametrize(
-    "package", ["privfed", "privfed.dp", "privfed.errors", "privfed.secagg", "psi"]
+    ("package", "heavy"),
+    [
+        *((name, _HEAVY) for name in ("privfed", "privfed.dp", "privfed.errors")),
+        *((name, _HEAVY) for name in ("privfed.secagg", "psi")),
+        *((name, _TRAINING) for name in ("privfed.training", "privfed.partner.company")),
+    ],
 )
-def test_importing_stays_light(package: str) -> None:
-    heavy = [
-        *("torch", "opacus", "pandas", "sklearn", "scipy", "matplotlib", "jinja2"),
-        *("dp_accounting", "numba", "typer", "rich"),
-    ]
+def test_importing_stays_light(package: str, heavy: list[str]) -> None:
     code = f"import {package}, sys; print([m for m in sys.argv[1:] if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True

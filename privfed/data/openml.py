@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pandas as pd
-from sklearn.datasets import fetch_openml
 
 from privfed.data.codebook import DRESSES
 from privfed.errors import ConfigError
@@ -32,6 +31,8 @@ def fetch_dresses() -> pd.DataFrame:
     Raises:
         ConfigError: OpenML cannot be reached, or what it sends is not the dress data.
     """
+    from sklearn.datasets import fetch_openml  # a second, which other data do not wait for
+
     try:
         with _timeout(_TIMEOUT_SECONDS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of its retries; if they fail, the error below says so

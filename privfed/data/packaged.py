@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from sklearn.datasets import load_breast_cancer, load_digits
 
 from privfed.data.cleaning import Cleaned
 from privfed.data.dataset import DataKind, Dataset
@@ -68,6 +67,8 @@ def load_packaged(kind: DataKind, *, encoding: Encoding = "codes") -> Dataset:
     Returns:
         Features in [0, 1]; IDs are the row numbers, "0" and up.
     """
+    from sklearn.datasets import load_breast_cancer, load_digits  # as of openml.py: a second
+
     bunch = (load_digits if kind == "digits" else load_breast_cancer)(as_frame=True)
     schema = Schema(
         tuple(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -48,6 +47,8 @@ def evaluate(model: nn.Module, features: Tensor, labels: Tensor) -> Evaluation:
 def _auc(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> float | None:
     if len(np.unique(truth)) < probabilities.shape[1]:
         return None
+    from sklearn.metrics import roc_auc_score  # a second, which training does not wait for
+
     if probabilities.shape[1] == 2:
         return float(roc_auc_score(truth, probabilities[:, 1]))
     # float32 rows need not sum to one closely enough for scikit-learn's check

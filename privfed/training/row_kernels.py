@@ -13,8 +13,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 import torch
-from opacus import GradSampleModule
-from opacus.validators import ModuleValidator
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
@@ -187,6 +185,8 @@ class HookRows:
     """
 
     def __init__(self, model: nn.Module, row_losses: RowLosses) -> None:
+        from opacus.validators import ModuleValidator  # a second, which only hooks wait for
+
         for name, module in model.named_modules():
             validate = ModuleValidator.VALIDATORS.get(type(module))
             if validate is not None and trained(module) and validate(module):
@@ -197,6 +197,8 @@ class HookRows:
 
     def __call__(self, features: Inputs, labels: Tensor) -> list[Tensor]:
         """Return (rows, …) for each trained parameter."""
+        from opacus import GradSampleModule
+
         model = twin(self._model)
         sampled = GradSampleModule(model, loss_reduction="sum")
         # Opacus works in training mode, and only there; what has no weights (dropout) stays out.
