@@ -20,7 +20,8 @@ _FENCE = re.compile(r"^```(.*)$\n((?s:.*?))^```$", re.MULTILINE)
 _EXCUSE = re.compile(r"<!-- (not run: |run by )(.*) -->")
 _PROMPT = re.compile(r"(\w+)\$ +(.*)")
 _ADDRESS = re.compile(r"\b(\w+\.example):\d+")
-_WAITS = {"serve", "together", "answer"}  # for another side, which comes later in the block
+_WAITS = {"serve", "together", "answer", "aggregate"}  # for others, who come later in the block
+_SENT = ("*.crt", "plan.toml")  # each gives its own to the others
 
 
 @dataclass(frozen=True)
@@ -102,22 +103,31 @@ def run_console(block: Block, folder: Path, files: dict[str, str]) -> None:
     running = []
     with ThreadPoolExecutor(len(commands)) as beside:
         for who, command in commands:
+            if command.split()[1] == "predict":  # with what those before it leave
+                for ended in running:
+                    ended.result()
             port = ports.get(f"{who or 'alice'}.example")
             ended = beside.submit(_run, folder / who, command, port)
-            if command.split()[1] in _WAITS:
+            if waits(command):
                 running.append(ended)
                 continue
             ended.result()
-            for certificate in (folder / who).glob("*.crt"):  # each gives its own to the others
+            for file in itertools.chain(*((folder / who).glob(each) for each in _SENT)):
                 for other in parties - {folder / who}:
-                    shutil.copy(certificate, other)
+                    shutil.copy(file, other)
         for ended in running:
             ended.result()
 
 
+def waits(command: str) -> bool:
+    """Whether a command waits for others, who come later in the block."""
+    words = command.split()
+    return bool(_WAITS & set(words[1:3])) or words[1:3] == ["train", "join"]
+
+
 def _run(place: Path, command: str, port: int | None) -> None:
     """Run a command at a terminal, where its passphrase is typed if it asks for one."""
-    if port is not None and command.split()[1] in _WAITS:
+    if port is not None and waits(command) and "join" not in command.split()[1:3]:
         command = f"{command} --listen 127.0.0.1:{port}"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = at_terminal(
