@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from privfed.data import Dataset
 from privfed.data.dataset import DataKind, assemble
@@ -67,3 +71,31 @@ def load_rows(
             "with more"
         )
     return rows
+
+
+def leave_out(rows: Dataset, taken_out: NDArray[np.bool_] | None, *, private: bool) -> Dataset:
+    """Return rows of which some are not trained on.
+
+    Args:
+        rows: A party's training rows.
+        taken_out: (n,) those that another party trains on; None: none.
+        private: Whether the rows' number is public, in a `PrivacyPlan`. Then all stay, and those
+            taken out are NaN: a row whose gradient is not finite adds exactly nothing. A model that
+            turns NaN into numbers would still train on their labels, with the same ε.
+
+    Raises:
+        ConfigError: The mask is of other rows, or leaves none.
+    """
+    if taken_out is None:
+        return rows
+    if taken_out.shape != (len(rows),):
+        raise ConfigError(f"{len(rows)} rows have an overlap of {taken_out.shape[0]}")
+    if private:
+        # Their places stay, too: which rows a coin draws does not depend on the overlap.
+        features = np.where(taken_out[:, None], np.float32(np.nan), rows.features)
+        return replace(rows, features=features)
+    if taken_out.all():
+        raise ConfigError("other parties train on all of these rows: nothing is left to train on")
+    stays = ~taken_out
+    ids = None if rows.ids is None else rows.ids[stays]
+    return replace(rows, ids=ids, features=rows.features[stays], labels=rows.labels[stays])

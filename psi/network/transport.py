@@ -241,12 +241,11 @@ def _greet(channel: Any, terms: Terms, name: str, address: str, wait_seconds: fl
                 raise TransportError(f"{name} is in a session already") from None
             if "CERTIFICATE_VERIFY_FAILED" in (error.details() or ""):
                 raise TransportError(
-                    f"whoever listens on {address} does not have the certificate given as the "
-                    "other side's"
+                    f"whoever listens on {address} does not have the certificate given as {name}'s"
                 ) from None
             if time.monotonic() + _RETRY_SECONDS > give_up:
                 raise TransportError(
-                    f"cannot reach {address}: check the address, that the other side serves, and "
+                    f"cannot reach {name} at {address}: check the address, that it serves, and "
                     "that it was given this side's certificate"
                 ) from None
         else:

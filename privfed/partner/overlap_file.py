@@ -1,0 +1,113 @@
+"""What a party learnt of the overlap, kept on its own disk: once it is trained on, it stays.
+
+Nobody trains before all have said that they keep their part. So a party that is killed later never
+makes the others look again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from privfed.errors import ConfigError, DecodeError, PeerError
+from privfed.partner.overlap import FoundOverlap, IDs, digest_of_ids
+from privfed.partner.plan import Plan
+from psi.storage import json_bytes, json_read, read_whole, write_whole
+
+_MOST_BYTES = 1 << 33
+_KEPT, _LACKING = b"kept", b"lacking"
+
+
+class OverlapFile:
+    """Where it lies: mode 0600, as it says which rows others have, too.
+
+    Args:
+        path: The file, in the training's own folder.
+        plan: What all agreed on.
+        train_ids: As of `find_overlap`.
+        test_ids: As of `find_overlap`.
+    """
+
+    def __init__(
+        self, path: Path, plan: Plan, train_ids: IDs | None, test_ids: IDs | None = None
+    ) -> None:
+        self._path, self.plan = path, plan
+        self._ids = digest_of_ids(plan, train_ids, test_ids)
+
+    def load(self) -> FoundOverlap | None:
+        """Return what is kept; None: nothing.
+
+        Raises:
+            DecodeError: It is damaged, or of another plan.
+            ConfigError: It cannot be read, or is of other rows than this party's.
+        """
+        data = read_whole(self._path, most=_MOST_BYTES, refusal=ConfigError)
+        if data is None:
+            return None
+        try:
+            found = json_read(data, FoundOverlap)
+        except ValueError:
+            found = None
+        if found is None or found.plan != self.plan.fingerprint.hex():
+            raise DecodeError(
+                f"{self._path} is damaged or of another plan: put it back from a backup, or remove "
+                "the folder and begin anew"
+            )
+        if found.ids != self._ids:
+            raise ConfigError(
+                f"{self._path} is of other rows than those of these tables: give the tables as "
+                "they were at the first start, or begin anew under another job name"
+            )
+        return found
+
+    def save(self, found: FoundOverlap) -> None:
+        """Keep it.
+
+        Raises:
+            ConfigError: It cannot be written.
+        """
+        write_whole(self._path, json_bytes(found), refusal=ConfigError)
+
+
+def settled_overlap(
+    file: OverlapFile,
+    find: Callable[[], FoundOverlap],
+    exchange: Callable[[bytes], Sequence[bytes]],
+    *,
+    begun: bool,
+) -> FoundOverlap:
+    """Return what is kept; if anybody lacks it, all find it first, and say that they keep it.
+
+    All parties call it at the same time, each time they meet.
+
+    Args:
+        file: Where this party keeps it.
+        find: Calls `find_overlap`.
+        exchange: Sends bytes to all, and returns those of all, in the plan's order.
+        begun: Whether this party has finished a round: then nothing is found anew.
+
+    Raises:
+        PeerError: A party lacks it after a round, or after all have found it.
+        ConfigError: As of `find_overlap` and `OverlapFile`.
+        DecodeError: As of `OverlapFile.load`.
+    """
+    kept = file.load()
+    lacking = _lacking(file.plan, exchange(_LACKING if kept is None else _KEPT))
+    if lacking and begun:
+        raise PeerError(
+            f"{lacking} has lost the overlap, by which all train: let it put its folder back from "
+            "a backup, or begin anew under another job name"
+        )
+    if lacking:
+        kept = find()
+        file.save(kept)
+        lacking = _lacking(file.plan, exchange(_KEPT))
+    if lacking or kept is None:
+        raise PeerError(f"{lacking or 'this party'} does not keep the overlap: let all start again")
+    return kept
+
+
+def _lacking(plan: Plan, said: Sequence[bytes]) -> str:
+    """Return the names of those who lack it."""
+    names = (each.name for each in plan.parties)
+    return ", ".join(name for name, word in zip(names, said, strict=True) if word != _KEPT)
