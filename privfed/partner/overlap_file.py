@@ -72,7 +72,7 @@ class OverlapFile:
 def settled_overlap(
     file: OverlapFile,
     find: Callable[[], FoundOverlap],
-    exchange: Callable[[bytes], Sequence[bytes]],
+    exchange: Callable[[str, bytes], Sequence[bytes]],
     *,
     begun: bool,
 ) -> FoundOverlap:
@@ -83,7 +83,8 @@ def settled_overlap(
     Args:
         file: Where this party keeps it.
         find: Calls `find_overlap`.
-        exchange: Sends bytes to all, and returns those of all, in the plan's order.
+        exchange: Sends bytes to all under a topic, and returns those of all, in the plan's order:
+            as `Channel.exchange`.
         begun: Whether this party has finished a round: then nothing is found anew.
 
     Raises:
@@ -92,7 +93,7 @@ def settled_overlap(
         DecodeError: As of `OverlapFile.load`.
     """
     kept = file.load()
-    lacking = _lacking(file.plan, exchange(_LACKING if kept is None else _KEPT))
+    lacking = _lacking(file.plan, exchange("overlap", _LACKING if kept is None else _KEPT))
     if lacking and begun:
         raise PeerError(
             f"{lacking} has lost the overlap, by which all train: let it put its folder back from "
@@ -101,7 +102,7 @@ def settled_overlap(
     if lacking:
         kept = find()
         file.save(kept)
-        lacking = _lacking(file.plan, exchange(_KEPT))
+        lacking = _lacking(file.plan, exchange("overlap kept", _KEPT))
     if lacking or kept is None:
         raise PeerError(f"{lacking or 'this party'} does not keep the overlap: let all start again")
     return kept

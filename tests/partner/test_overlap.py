@@ -7,8 +7,7 @@ import functools
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ from privfed.training import GradientClipper, RecordGradients
 from psi import Receiver, Sender, SizeLimitError, TransportError
 from psi.network import Link, TLSIdentity, connect, converse
 from psi.sessions import TableSession
-from tests.partner.trainings import ENCODER, plan_of
+from tests.partner.trainings import ENCODER, Training, at_once, plan_of
 from tests.waiting import LONG_SECONDS
 
 IDList = list[str | None]
@@ -81,28 +80,9 @@ def party(folder: Path, plan: Plan, place: int, *ids: Any, **how: Any) -> FoundO
     return find_overlap(plan, identity(folder, plan, place), *ids, **given | how)
 
 
-def together(*acts: Callable[[], Any]) -> list[Any]:
-    """What each returned or raised, all at the same time."""
-    ended: list[Any] = [None] * len(acts)
-
-    def kept(place: int) -> None:
-        try:
-            ended[place] = acts[place]()
-        except Exception as error:
-            ended[place] = error
-
-    threads = [threading.Thread(target=kept, args=(place,)) for place in range(len(acts))]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join(LONG_SECONDS)
-        assert not each.is_alive()
-    return ended
-
-
 def found(folder: Path, plan: Plan, tables: Tables) -> list[Any]:
     acts = [functools.partial(party, folder, plan, at, *ids) for at, ids in enumerate(tables)]
-    return together(*acts)
+    return at_once(*acts)
 
 
 def plain(plan: Plan, tables: Tables, place: int) -> FoundOverlap:
@@ -238,7 +218,7 @@ def test_a_party_of_another_plan_is_turned_away(folder: Path) -> None:
             party(folder, other, 1, ["b"])
         return party(folder, plan, 1, ["b"])
 
-    first, second = together(
+    first, second = at_once(
         functools.partial(party, folder, plan, 0, ["a", "b"], tell=told.append), wrong_then_right
     )
     assert first == plain(plan, [(["a", "b"], None), (["b"], None)], 0)
@@ -273,7 +253,7 @@ def test_a_stranger_in_a_partys_place_is_not_let_in(folder: Path, eve: TLSIdenti
         return party(folder, plan, 1, ["b"])
 
     acts = functools.partial(party, folder, plan, 0, ["a", "b"]), stranger_then_party
-    assert [each.counts for each in together(*acts)] == [(2, 1), (1, 1)]
+    assert [each.counts for each in at_once(*acts)] == [(2, 1), (1, 1)]
 
 
 def test_a_stranger_who_listens_in_a_partys_place_learns_nothing(
@@ -289,7 +269,7 @@ def test_a_stranger_who_listens_in_a_partys_place_learns_nothing(
         return party(folder, planted, 1, ["b"])  # with her in the plan she would learn
 
     hers = functools.partial(find_overlap, planted, eve, ["b"], listen=plan.parties[0].address)
-    assert [each.counts for each in together(hers, careful_then_deceived)] == [(1, 1), (1, 1)]
+    assert [each.counts for each in at_once(hers, careful_then_deceived)] == [(1, 1), (1, 1)]
 
 
 def hand_made(
@@ -342,7 +322,7 @@ def test_a_party_that_cheats_or_dies_is_named(
     folder: Path, wrong: dict[str, Any], named: str
 ) -> None:
     plan = plan_with(folder, 2, "rows")
-    honest, cheat = together(
+    honest, cheat = at_once(
         functools.partial(party, folder, plan, 0, ["a", "b"]),
         functools.partial(hand_made, folder, plan, **wrong),
     )
@@ -355,7 +335,7 @@ def test_the_size_of_a_set_is_hidden(folder: Path) -> None:
     received = []
     for ids in (["b"], ["b", "c", "c", "d", "e", "f", "g", ""]):
         plan = plan_with(folder, 2, "rows")
-        honest, by_hand = together(
+        honest, by_hand = at_once(
             functools.partial(party, folder, plan, 0, ids),
             functools.partial(hand_made, folder, plan),
         )
@@ -404,7 +384,7 @@ def test_nobody_waits_in_a_circle() -> None:
         )
         for at, each in enumerate(pairs)
     ]
-    assert together(*acts) == [None] * 3
+    assert at_once(*acts) == [None] * 3
     assert all(each[(at + 1) % 3].matches.tolist() == [1] for at, each in enumerate(pairs))
 
 
@@ -456,30 +436,12 @@ def test_a_file_that_is_not_this_partys_is_named(folder: Path, tmp_path: Path) -
             OverlapFile(path, plan, *other).load()
 
 
-class Table:
-    """Where parties put down their words, and take up those of all."""
-
-    def __init__(self, parties: int) -> None:
-        self.rounds = 0
-        self._words = [b""] * parties
-        self._all_here = threading.Barrier(parties, action=self._count)
-
-    def _count(self) -> None:
-        self.rounds += 1
-
-    def exchange(self, place: int, word: bytes) -> list[bytes]:
-        self._words[place] = word
-        self._all_here.wait(LONG_SECONDS)
-        said = list(self._words)
-        self._all_here.wait(LONG_SECONDS)
-        return said
-
-
 @pytest.mark.parametrize("having", [(), (0,), (1,), (0, 1)])
 def test_if_anybody_lacks_it_all_find_it(
     folder: Path, tmp_path: Path, having: tuple[int, ...]
 ) -> None:
-    plan, table = plan_with(folder, 2, "rows"), Table(2)
+    plan = plan_with(folder, 2, "rows")
+    meeting = Training(folder / "2", 2, plan)
     files = [OverlapFile(tmp_path / str(at), plan, *OWN) for at in range(2)]
     for at in having:
         files[at].save(overlap_of(plan, at))
@@ -490,10 +452,11 @@ def test_if_anybody_lacks_it_all_find_it(
             asked.append(at)
             return party(folder, plan, at, *OWN)
 
-        said = functools.partial(table.exchange, at)
-        return settled_overlap(files[at], find, said, begun=having == (0, 1))
+        channel = meeting.channel(at, wait_seconds=LONG_SECONDS)
+        channel.join()
+        return settled_overlap(files[at], find, channel.exchange, begun=having == (0, 1))
 
-    ended = together(functools.partial(settle, 0), functools.partial(settle, 1))
+    ended = at_once(functools.partial(settle, 0), functools.partial(settle, 1))
     assert ended == [overlap_of(plan, 0), overlap_of(plan, 1)]
     assert [each.load() for each in files] == ended
     assert sorted(asked) == ([] if having == (0, 1) else [0, 1])
@@ -505,14 +468,14 @@ def test_who_lacks_it_once_training_began_is_named(folder: Path, tmp_path: Path)
     file.save(overlap_of(plan))
     refused = pytest.fail
     with pytest.raises(PeerError, match="party-1 has lost the overlap"):
-        settled_overlap(file, refused, lambda word: (word, b"lacking"), begun=True)
+        settled_overlap(file, refused, lambda topic, word: (word, b"lacking"), begun=True)
     with pytest.raises(PeerError, match="party-1 does not keep the overlap"):
         settled_overlap(
-            file, lambda: overlap_of(plan), lambda word: (word, b"lacking"), begun=False
+            file, lambda: overlap_of(plan), lambda topic, word: (word, b"lacking"), begun=False
         )
     (tmp_path / "overlap").unlink()
     with pytest.raises(PeerError, match="this party does not keep"):  # what a server may say
-        settled_overlap(file, refused, lambda word: (b"kept", b"kept"), begun=False)
+        settled_overlap(file, refused, lambda topic, word: (b"kept", b"kept"), begun=False)
 
 
 # -- rows that are not trained on ----------------------------------------------------------------

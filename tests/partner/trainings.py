@@ -113,6 +113,24 @@ def expected(parties: int, rounds: int = ROUNDS) -> Arrays:
 Call = Callable[[str, bytes], bytes]
 
 
+def at_once(*acts: Callable[[], Any]) -> list[Any]:
+    """Run acts at the same time; return what each returned or raised."""
+    results: list[Any] = [None] * len(acts)
+
+    def kept(place: int) -> None:
+        try:
+            results[place] = acts[place]()
+        except BaseException as error:
+            results[place] = error
+
+    threads = [threading.Thread(target=kept, args=(place,)) for place in range(len(acts))]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    return results
+
+
 @dataclass
 class Training:
     """All parties of one training, each in a thread when it runs."""
@@ -178,20 +196,7 @@ class Training:
 
     def run(self, acts: Sequence[Callable[[], Any]]) -> list[Any]:
         """Run one act a party at once; return what each returned or raised."""
-        results: list[Any] = [None] * len(acts)
-
-        def kept(place: int) -> None:
-            try:
-                results[place] = acts[place]()
-            except BaseException as error:
-                results[place] = error
-
-        threads = [threading.Thread(target=kept, args=(place,)) for place in range(len(acts))]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join()
-        return results
+        return at_once(*acts)
 
     def all_run(self, trainers: Sequence[Trainer] | None = None) -> list[Any]:
         every = trainers or [self.trainer(place) for place in range(self.parties)]
