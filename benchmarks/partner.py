@@ -315,6 +315,7 @@ def party(folder: Path, job: Job, method: Method, port: int, place: int) -> None
     if method == "plain":
         carrier = PlainUpdates(place, len(rows), get_arrays(model))
     with company.open_budget() as budget, one_thread():
+        work = round_work(plan, place, rows, model, budget)
         trainer = Trainer(
             plan,
             params,
@@ -322,8 +323,7 @@ def party(folder: Path, job: Job, method: Method, port: int, place: int) -> None
             None,
             company.folder,
             model,
-            round_work(plan, place, rows, model, budget),
-            len(rows) if plan.weighted else None,
+            lambda exchange, begun: (work, len(rows) if plan.weighted else None),
             rounds.append,
             carrier,
         )

@@ -194,7 +194,7 @@ class _Party:
                 address=address,
                 wait_seconds=wait,
                 tell=bar.console.print,
-                on_round=lambda finished: bar.update(task, completed=finished.rounds),
+                on_start=lambda rows, found: lambda done: bar.update(task, completed=done.rounds),
             )
         about = f"{plan.job}: {len(plan.parties)} parties, {plan.rounds} rounds"
         saved = SavedModel(arrays, rows.encoder, rows.class_names, about)

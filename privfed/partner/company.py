@@ -16,9 +16,12 @@ from privfed.dp import PrivacyBudget, PrivacyPlan, SecretRandomness
 from privfed.errors import BudgetExceededError, ConfigError
 from privfed.partner.channel import connected
 from privfed.partner.losses import LOSSES
+from privfed.partner.overlap import FoundOverlap, find_overlap
+from privfed.partner.overlap_file import OverlapFile, settled_overlap
 from privfed.partner.plan import Plan
 from privfed.partner.progress import Folder
-from privfed.partner.trainer import FinishedRound, Trainer
+from privfed.partner.rows import leave_out
+from privfed.partner.trainer import FinishedRound, OnFinished, ToAll, Trainer
 from privfed.partner.work import LocalEpochs, NoisySteps, Work
 from privfed.secagg import Parameters
 from privfed.training import AdamTrainer, Arrays, DPSGDTrainer, RecordGradients, one_thread
@@ -93,10 +96,14 @@ class Company:
         model: nn.Module,
         identity: TLSIdentity,
         *,
+        test: Dataset | None = None,
         address: str | None = None,
+        overlap_address: str | None = None,
         wait_seconds: float,
         tell: Callable[[str], None] = lambda line: None,
-        on_round: Callable[[FinishedRound], None] = lambda finished: None,
+        on_start: Callable[[Dataset, FoundOverlap | None], OnFinished] = lambda rows, found: (
+            _ignore
+        ),
     ) -> Arrays:
         """Train until all rounds are finished.
 
@@ -104,10 +111,13 @@ class Company:
             rows: This company's own, encoded as the plan says.
             model: The plan's, with its initial weights.
             identity: This company's key and certificate.
+            test: Rows of its own that are not trained on, whose IDs are looked for, too.
             address: HOST:PORT of the server; None: the plan's.
+            overlap_address: HOST:PORT to listen on for the overlap; None: the plan's.
             wait_seconds: For how long others may be missed.
             tell: Called with a line for the operator.
-            on_round: Called after each round.
+            on_start: Called before the first round of this process, with the rows that are trained
+                on and the overlap; returns what is called after each round.
 
         Returns:
             The weights; the model has them, too.
@@ -120,22 +130,41 @@ class Company:
         """
         plan = self.plan
         place = plan.place_of(identity.certificate)
+        tests = None if test is None else test.ids
+        file = OverlapFile(self.home / "overlap.json", plan, rows.ids, tests)
+
+        def find() -> FoundOverlap:
+            return find_overlap(
+                plan, identity, rows.ids, tests,
+                listen=overlap_address, wait_seconds=wait_seconds, tell=tell,
+            )  # fmt: skip
+
         with self.open_budget() as budget, one_thread():
+            part: list[tuple[Work, int | None]] = []  # made once
+
+            def settle(exchange: ToAll, begun: bool) -> tuple[Work, int | None]:
+                found = None
+                if plan.overlap != "none":
+                    found = settled_overlap(file, find, exchange, begun=begun)
+                if not part:
+                    taken_out = None if found is None else found.taken_out
+                    left = leave_out(rows, taken_out, private=plan.private is not None)
+                    work = round_work(plan, place, left, model, budget)
+                    part.append((work, len(left) if plan.weighted else None))
+                    trainer.on_round = on_start(left, found)
+                return part[0]
+
             trainer = Trainer(
-                plan,
-                self.params,
-                self._keys,
-                self._passphrase,
-                self.folder,
-                model,
-                round_work(plan, place, rows, model, budget),
-                len(rows) if plan.weighted else None,
-                on_round,
+                plan, self.params, self._keys, self._passphrase, self.folder, model, settle
             )
             with connected(
                 plan, self.params, identity, address=address, wait_seconds=wait_seconds, tell=tell
             ) as channel:
                 return trainer.run(channel)
+
+
+def _ignore(finished: FinishedRound) -> None:
+    """Do nothing."""
 
 
 def round_work(

@@ -196,6 +196,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 raise ConfigError(
                     f"to find the overlap those after {lacking[0]} connect to it: give its address"
                 )
+            if self.address in {each.address for each in self.parties}:
+                raise ConfigError(
+                    f"the server and a party both have {self.address}: give the party another port"
+                )
             if self.encoder_of_rows().schema.id_column is None:
                 raise ConfigError("an overlap is that of IDs, and the plan has no ID column")
         self._check_privacy()

@@ -22,6 +22,8 @@ def load_rows(
     place: int,
     label: str | None = None,
     ids: str | None = None,
+    *,
+    test: bool = False,
 ) -> Dataset:
     """Return the rows of a table; it stays untouched.
 
@@ -31,6 +33,7 @@ def load_rows(
         place: This party's.
         label: The label column's name in this table; None: as in the plan.
         ids: The ID column's name in this table; None: as in the plan.
+        test: Whether they are not trained on; then the plan does not bound their number.
 
     Raises:
         ConfigError: The file cannot be read, columns do not fit, or there are more rows than the
@@ -60,6 +63,8 @@ def load_rows(
         where=str(path),
     )
     private = plan.private
+    if test:
+        return rows
     if private is not None and len(rows) != private.rows[place]:
         raise ConfigError(
             f"{path} has {len(rows)} rows and the plan's noise is made for {private.rows[place]}, "

@@ -40,6 +40,12 @@ _MOST_APART = 1000  # numbers of rounds: each try that fails uses one up
 _Round = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
+ToAll = Callable[[str, bytes], Sequence[bytes]]
+"""Sends bytes to all under a topic, and returns those of all: as `Channel.exchange`."""
+
+Settle = Callable[[ToAll, bool], tuple[Work, int | None]]
+
+
 @dataclass(frozen=True)
 class FinishedRound:
     """What a round was.
@@ -79,6 +85,9 @@ class _Signed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     signature: bytes
 
 
+OnFinished = Callable[[FinishedRound], None]
+
+
 @dataclass
 class Trainer:
     """One company in a training.
@@ -90,8 +99,9 @@ class Trainer:
         passphrase: What locks it, or None.
         folder: Where this party's progress is kept.
         model: The plan's model with its initial weights.
-        work: This party's training on its own rows.
-        weight: How much it counts, where the plan has weights.
+        settle: Called when all have met, each time, with a way to exchange bytes with all and
+            whether a round is finished; returns this party's part of a round, and how much it
+            counts where the plan has weights.
         on_round: Called after each round.
         carrier: How values travel; None: as the plan says.
     """
@@ -102,9 +112,8 @@ class Trainer:
     passphrase: str | None
     folder: Folder
     model: nn.Module
-    work: Work
-    weight: int | None
-    on_round: Callable[[FinishedRound], None] = lambda finished: None
+    settle: Settle
+    on_round: OnFinished = lambda finished: None
     carrier: Carrier | None = None
 
     def __post_init__(self) -> None:
@@ -169,6 +178,7 @@ class Trainer:
     def _session(self, channel: Channel) -> None:
         session = channel.join()
         self._server = channel.process
+        self._work, self._weight = self.settle(channel.exchange, self.rounds > 0)
         standings = self._standings(channel, session, "standing")
         self._check_weights(standings)
         if self._encrypted:
@@ -258,7 +268,7 @@ class Trainer:
             self.carrier = (
                 EncryptedShares(party, private)
                 if private is not None and shared
-                else EncryptedMeans(party, self.weight)
+                else EncryptedMeans(party, self._weight)
             )
             pending = self.folder.pending()
             if pending is not None and pending.round_id == self.carrier.opened_round:
@@ -320,7 +330,7 @@ class Trainer:
         """Train, encrypt, and keep the update."""
         began = time.perf_counter()
         with _meanwhile(lambda: carrier.prepare(number)):
-            values, moments = self.work.make(self.model, self._done)
+            values, moments = self._work.make(self.model, self._done)
             self._made_at = time.perf_counter()
             self._train_seconds = self._made_at - began
         upload = carrier.pack(values, number)
@@ -334,7 +344,7 @@ class Trainer:
         if pending is None:
             raise ConfigError("this party's update of the last round is lost: begin anew")
         opened = carrier.unpack(total, pending.round_id)
-        weights, moments = self.work.take(self._done, pending.moments, opened)
+        weights, moments = self._work.take(self._done, pending.moments, opened)
         self._done = Finished(self._done.rounds + 1, weights, moments, pending.round_id)
         self.folder.finish(self._done)
         set_arrays(self.model, weights)

@@ -6,7 +6,7 @@ import re
 import shutil
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def run_console(block: Block, folder: Path, files: dict[str, str]) -> None:
         place.mkdir(exist_ok=True)
         for name, text in files.items():
             (place / name).write_text(with_local_addresses(text, ports))
-    running = []
+    running: list[Future[None]] = []
     with ThreadPoolExecutor(len(commands)) as beside:
         for who, command in commands:
             if command.split()[1] == "predict":  # with what those before it leave

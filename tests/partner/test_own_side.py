@@ -89,7 +89,7 @@ def test_a_table_is_read_as_the_plan_says(tmp_path: Path) -> None:
     ],
 )
 def test_a_table_that_does_not_fit_is_named(
-    tmp_path: Path, text: str, named: dict[str, str], said: str
+    tmp_path: Path, text: str, named: dict[str, Any], said: str
 ) -> None:
     table = tmp_path / "rows.csv"
     table.write_text(text)

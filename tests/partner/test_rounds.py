@@ -15,7 +15,7 @@ from privfed.partner.progress import Folder, Pending
 from privfed.partner.trainer import FinishedRound, Trainer
 from privfed.secagg import Party
 from privfed.training import Arrays, weights_sha256
-from tests.partner.trainings import ROUNDS, Training, expected, training
+from tests.partner.trainings import ROUNDS, Training, expected, training, work_of
 
 
 class Killed(BaseException):
@@ -38,7 +38,7 @@ def test_all_end_with_one_model_that_plain_averaging_gives(tmp_path: Path, parti
 def killing(trainer: Trainer, point: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """End this party before or after one of its steps, in its round of that number."""
     owner: dict[str, Any] = {
-        "trained": trainer.work, "encrypted": Party, "kept": trainer.folder,
+        "trained": work_of(trainer), "encrypted": Party, "kept": trainer.folder,
         "total": trainer.folder, "opened": Party, "finished": trainer.folder,
     }  # fmt: skip
     name = {
@@ -104,7 +104,7 @@ def test_all_start_anew_from_what_is_finished(tmp_path: Path, parties: int) -> N
     trainers = [again.trainer(place) for place in range(parties)]
     assert [each.rounds for each in trainers] == [2] * parties
     check(again.all_run(trainers), parties)
-    assert [each.work.pull.trained for each in trainers] == [ROUNDS - 2] * parties  # type: ignore[attr-defined]
+    assert [work_of(each).pull.trained for each in trainers] == [ROUNDS - 2] * parties
 
 
 def test_a_server_that_forgets_all_costs_nothing(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_an_update_that_was_sent_is_sent_again_as_it_was(tmp_path: Path) -> None
         assert isinstance(waiting, Pending)
         assert waiting.upload in sent[0]
         found = back.run(job.channel(1))
-        assert back.work.pull.trained == ROUNDS - 1  # type: ignore[attr-defined]
+        assert work_of(back).pull.trained == ROUNDS - 1
         return found
 
     check(job.run([lambda: trainers[0].run(job.channel(0)), killed_and_back]), 2)

@@ -64,6 +64,22 @@ class Pull:
         self._speed = {name: each.copy() for name, each in moments.items()}
 
 
+@dataclass
+class Part:
+    """What a party brings, without an overlap to look for."""
+
+    work: Any
+    weight: int | None
+
+    def __call__(self, exchange: Any, begun: bool) -> tuple[Any, int | None]:
+        return self.work, self.weight
+
+
+def work_of(trainer: Trainer) -> Any:
+    assert isinstance(trainer.settle, Part)
+    return trainer.settle.work
+
+
 class Pulls(LocalEpochs):
     """The same, as a round's work."""
 
@@ -161,8 +177,7 @@ class Training:
         given: dict[str, Any] = {
             "plan": self.plan, "params": self.params, "keys": home, "passphrase": None,
             "folder": Folder(home / "training", self.plan.fingerprint),
-            "model": initial_model(build, 3), "weight": place + 1,
-            "work": Pulls(self.plan, place),
+            "model": initial_model(build, 3), "settle": Part(Pulls(self.plan, place), place + 1),
         }  # fmt: skip
         return Trainer(**given | changes)
 
@@ -188,7 +203,7 @@ class Training:
         assert isinstance(budget, PrivacyBudget)
         self.budgets[place] = budget
         work = round_work(self.plan, place, self.rows(place), model, budget)
-        return {"folder": company.folder, "model": model, "weight": None, "work": work}
+        return {"folder": company.folder, "model": model, "settle": Part(work, None)}
 
     def channel(self, place: int, call: Call | None = None, wait_seconds: float = 30) -> Channel:
         own = call or self.call(place)
