@@ -168,6 +168,23 @@ def three_companies(folder: Path) -> None:
             (folder / other / certificate.name).write_bytes(certificate.read_bytes())
 
 
+def makers(**rows: int) -> Callable[[Path], None]:
+    """Companies with so many dresses, of which each two share some, and some held out."""
+
+    def prepare(folder: Path) -> None:
+        dresses, _ = surrogate_tables()
+        for place, (name, count) in enumerate(rows.items()):
+            home = folder / name
+            home.mkdir()
+            own = dresses.iloc[50 * place :]
+            own.head(count).to_csv(home / "dresses.csv", index=False)
+            own.tail(40).to_csv(home / "held-out.csv", index=False)
+            unlabelled = own.tail(5).drop(columns="Recommendation")
+            unlabelled.to_csv(home / "new-dresses.csv", index=False)
+
+    return prepare
+
+
 # By page, in the order of the blocks that run.
 PYTHON: dict[str, list[Callable[[Path], dict[str, Any]]]] = {
     "README.md": [averaging, private_training, frames("maker", "shop", on="Dress_ID")],
@@ -176,6 +193,11 @@ PYTHON: dict[str, list[Callable[[Path], dict[str, Any]]]] = {
 }
 CONSOLE: dict[str, list[Callable[[Path], None]]] = {
     "README.md": [finished_demo],
+    "docs/partner.md": [
+        makers(maker=200, shop=150),
+        makers(maker=120, shop=100, outlet=80),
+        makers(maker=200, shop=150),
+    ],
     "docs/psi.md": [
         companies(alice="customers.csv", bob="orders.parquet"),
         three_companies,
