@@ -11,20 +11,31 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from privfed.cli.train_party import from_here
+
 
 def predict(
     rows: Annotated[
         Path, typer.Argument(help="CSV or XLSX file with the columns of the training.")
     ],
     model: Annotated[
-        Path, typer.Option(help="A model (.npz) from the output folder of privfed benchmark.")
+        Path,
+        typer.Option(help="A model (.npz) from the output folder of a training or a benchmark."),
     ],
+    code: Annotated[
+        str | None,
+        typer.Option(
+            help="The module:function that makes the network, where the training's was your own."
+        ),
+    ] = None,
 ) -> None:
     """Recommend for new rows: a CSV on standard output, remarks on standard error."""
     from privfed.experiment import load_model
     from privfed.experiment import predict as judge
 
-    trained = load_model(model)
+    if code is not None:
+        from_here()
+    trained = load_model(model, code)
     found = judge(trained, rows)
     remarks = Console(stderr=True, highlight=False, soft_wrap=True)
     remarks.print(f"model: {trained.trained_on}", markup=False)

@@ -126,11 +126,12 @@ def init(
 ) -> None:
     """Write a plan from the parties' certificates; all compare its fingerprint."""
     from privfed.data import load_dataset
-    from privfed.partner.models import DRESS, model_builder, started
+    from privfed.partner.models import started
     from privfed.partner.plan import make_plan, privacy_settings
     from privfed.partner.privacy import training_privacy
     from privfed.secagg.adversary import default_adversary
     from privfed.training import adam_reach, get_arrays, share_parameters
+    from privfed.training.builders import DRESS, model_builder
     from privfed.training.local import BATCH_SIZE, LEARNING_RATE
 
     parties = [_party(each) for each in party]

@@ -205,8 +205,9 @@ class _Party:
 
 def _model(plan: Plan, name: str) -> Any:
     """Return the plan's model with its initial weights."""
-    from privfed.partner.models import model_builder, started
+    from privfed.partner.models import started
     from privfed.training import get_arrays
+    from privfed.training.builders import model_builder
 
     if name != plan.model:
         raise ConfigError(

@@ -6,6 +6,7 @@ __all__ = ["COMMANDS", "OPTIONS", "in_command_words"]
 
 OPTIONS = {
     "arms": "--arms",
+    "code": "--code",
     "data": "--data",
     "delta": "--delta",
     "directory": "--out",

@@ -5,9 +5,10 @@ from privfed.experiment.exposure import Aligner
 from privfed.experiment.model_file import Prediction, SavedModel, load_model, predict, save_model
 from privfed.experiment.partitioned import Job
 from privfed.experiment.provenance import provenance
-from privfed.experiment.results import Overlap, PrivacyCost, Results, Run, Summary
+from privfed.experiment.results import Overlap, Results, Run, Summary
 from privfed.experiment.runner import jobs, party_names, run_benchmark
 from privfed.experiment.settings import Settings
+from privfed.training.records import PrivacyCost
 
 __all__ = [
     "Aligner",

@@ -1,28 +1,34 @@
-"""A trained model with the encoder it was trained on, in one file without pickle."""
+"""A trained model with the encoder it was trained on, in one file without pickle.
+
+The file names the code that makes its network and holds none: who predicts gives that name anew.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from privfed.data import Encoder, read_new_rows
 from privfed.errors import ConfigError
-from privfed.training import Arrays, log_probabilities, paper_network, set_arrays
-from privfed.training.model import stored_arrays
+from privfed.training import Arrays, log_probabilities, set_arrays
+from privfed.training.builders import DRESS, model_builder
+from privfed.training.model import Loss, stored_arrays
 from psi.storage import json_bytes, json_read, whole_file
 
-_FORMAT: Final = "privfed model 1"
-_MAX_BYTES = 64 * 2**20
+_FORMAT: Final = "privfed model 2"
+_WEIGHTS = "weights:"  # before an array's name: a layer may be called "header"
+_ROWS_AT_ONCE = 4096
 
 
-class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is beside the arrays; the encoder is JSON of its own."""
+class _Header1(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is beside the arrays of the first format, all of the dress study's network."""
 
     format: Literal["privfed model 1"]
     encoder: str
@@ -30,21 +36,48 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trained_on: str
 
 
+class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is beside the arrays; the encoder is JSON of its own."""
+
+    format: Literal["privfed model 2"]
+    encoder: str
+    class_names: tuple[str, ...]
+    trained_on: str
+    model: Annotated[str, msgspec.Meta(pattern=r"^[\w.]{1,200}(:\w{1,200})?\Z")]
+    loss: Loss
+
+
 @dataclass(frozen=True)
 class SavedModel:
-    """The network's arrays, the encoder that turns raw rows into features, and the class names.
+    """A network's arrays, the encoder that turns raw rows into features, and the class names.
 
-    `trained_on` says in words which data, arm and privacy it was trained with.
+    Attributes:
+        arrays: The weights.
+        encoder: What makes features of raw rows.
+        class_names: One name a class.
+        trained_on: In words: which data, arm and privacy it was trained with.
+        model: "dress", or the "module:function" that makes the network, which is imported as it is
+            named here: of a file, `load_model` compares it with what the user gave.
+        loss: What turns scores into probabilities.
     """
 
     arrays: Arrays
     encoder: Encoder
     class_names: tuple[str, ...]
     trained_on: str
+    model: str = DRESS
+    loss: Loss = "sigmoid"
 
     def network(self) -> nn.Module:
-        """Build the network with these weights."""
-        model = paper_network(self.encoder.num_features, len(self.class_names))
+        """Build the network with these weights.
+
+        Returns:
+            The network, in training mode.
+
+        Raises:
+            ConfigError: There is no such code, or its network has other weights.
+        """
+        model = model_builder(self.model, self.encoder.num_features, len(self.class_names))()
         set_arrays(model, self.arrays)
         return model
 
@@ -69,54 +102,104 @@ def save_model(path: Path, model: SavedModel) -> None:
         ConfigError: The folder cannot be written.
     """
     names = tuple(map(str, model.class_names))  # numpy's texts are no JSON
-    header = _Header(_FORMAT, model.encoder.to_json(), names, model.trained_on)
+    encoder = model.encoder.to_json()
+    header = _Header(_FORMAT, encoder, names, model.trained_on, model.model, model.loss)
+    arrays: dict[str, Any] = {_WEIGHTS + name: array for name, array in model.arrays.items()}
     with whole_file(path, replace=True, parents=True, refusal=ConfigError) as file:
-        np.savez(file, header=np.array(json_bytes(header).decode()), **model.arrays)  # type: ignore[arg-type]
+        np.savez(file, header=np.array(json_bytes(header).decode()), **arrays)
 
 
-def load_model(path: Path) -> SavedModel:
+def load_model(path: Path, code: str | None = None) -> SavedModel:
     """Return the model that `save_model` wrote.
 
+    Args:
+        path: The file.
+        code: The "module:function" that makes its network, where that is the user's own. Nothing
+            is imported that is not named here: a file brings no code.
+
     Raises:
-        ConfigError: The file is missing, or not a model of this version.
-    """  # noqa: DOC501 - its ValueErrors are caught
+        ConfigError: The file is missing, or not a model of this version; or its network is made by
+            other code than `code`, or by code that has changed.
+    """
     if not path.is_file():
         raise ConfigError(
-            f"there is no model at {path}: give the .npz that `run_benchmark` left in its "
-            "output folder"
+            f"there is no model at {path}: give the .npz that a training or `run_benchmark` left "
+            "in its output folder"
         )
     try:
-        arrays = stored_arrays(path, _MAX_BYTES)
-        header = json_read(str(arrays.pop("header")), _Header)
-        model = SavedModel(
-            arrays,
-            Encoder.from_json(header.encoder),
-            header.class_names,
-            header.trained_on,
-        )
-        model.network()  # refuses arrays of other names and shapes
-        if not all(a.dtype == np.float32 and np.isfinite(a).all() for a in arrays.values()):
-            raise ValueError
+        model = _read(stored_arrays(path, path.stat().st_size))
+        if model.model == DRESS:
+            model.network()  # refuses arrays of other names and shapes
     except Exception:  # the readers of ZIP, NPY and JSON each raise their own
         raise ConfigError(
-            f"{path} is not a model that this version of privfed wrote: give the .npz that "
-            "`run_benchmark` left in its output folder"
+            f"{path} is not a model that this version of privfed wrote: give the .npz that a "
+            "training or `run_benchmark` left in its output folder"
         ) from None
+    if model.model != DRESS and code is None:
+        raise ConfigError(
+            f"the network of {path} is made by {model.model}: give that as `code`, if you trust "
+            "what it does here"
+        )
+    if code not in (None, model.model):
+        raise ConfigError(f"the network of {path} is made by {model.model}, not by {code}")
+    if model.model != DRESS:
+        _check_fit(path, model)
     return model
+
+
+def _read(arrays: dict[str, NDArray[Any]]) -> SavedModel:
+    text = str(arrays.pop("header"))
+    try:
+        header = json_read(text, _Header)
+    except ValueError:
+        first = json_read(text, _Header1)
+        header = _Header(
+            _FORMAT, first.encoder, first.class_names, first.trained_on, DRESS, "sigmoid"
+        )
+    else:
+        if not all(name.startswith(_WEIGHTS) for name in arrays):
+            raise ValueError
+        arrays = {name.removeprefix(_WEIGHTS): array for name, array in arrays.items()}
+    if not all(a.dtype == np.float32 and np.isfinite(a).all() for a in arrays.values()):
+        raise ValueError
+    encoder = Encoder.from_json(header.encoder)
+    return SavedModel(
+        arrays, encoder, header.class_names, header.trained_on, header.model, header.loss
+    )
+
+
+def _check_fit(path: Path, model: SavedModel) -> None:
+    """Build the network by its code, and see whether the weights are its."""
+    network = model_builder(model.model, model.encoder.num_features, len(model.class_names))()
+    try:
+        set_arrays(network, model.arrays)
+    except ConfigError:
+        raise ConfigError(
+            f"what {model.model} makes here has other weights than {path}: take the code as it was "
+            "in the training"
+        ) from None
 
 
 def predict(model: SavedModel, path: Path) -> Prediction:
     """Return predictions for a CSV or XLSX file with the columns the model was trained on.
 
     Raises:
-        ConfigError: The file is missing, empty or has other columns.
+        ConfigError: The file is missing, empty or has other columns, or the network gives no score
+            for each class.
     """
     raw = read_new_rows(path, model.encoder)
     features, unseen = model.encoder.encode(raw)
     network = model.network()
     network.eval()
     with torch.inference_mode():
-        probabilities = log_probabilities(network(torch.from_numpy(features))).exp().numpy()
+        pieces = torch.split(torch.from_numpy(features), _ROWS_AT_ONCE)
+        scores = torch.cat([network(piece) for piece in pieces])
+        if scores.shape != (len(features), len(model.class_names)):
+            raise ConfigError(
+                f"{model.model} must give {len(model.class_names)} scores a row, one a class, and "
+                f"gave an array of shape {tuple(scores.shape)} for {len(features)} rows"
+            )
+        probabilities = log_probabilities(scores, model.loss).exp().numpy()
     id_column = model.encoder.schema.id_column
     return Prediction(
         ids=tuple(map(str, raw[id_column])) if id_column in raw.columns else None,

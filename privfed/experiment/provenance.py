@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import importlib.metadata
 import os
 import platform
 from pathlib import Path
@@ -13,23 +11,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from privfed import __version__
 from privfed.data import Dataset
 from privfed.data.dataset import DataKind
-from privfed.experiment.results import Count
 from privfed.experiment.settings import Settings
-
-_PACKAGES = (
-    "torch",
-    "opacus",
-    "tenseal",
-    "dp-accounting",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "cryptography",
-    "rbcl",
-)
+from privfed.training.records import Count, made_with
 
 
 class DataOrigin(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,14 +48,8 @@ def provenance(settings: Settings, dataset: Dataset, command: str | None = None)
 
 def origin(dataset: Dataset, command: str | None = None) -> dict[str, Any]:
     """Describe the program, the machine and the data of any measurement, as `provenance`."""
-    return {
-        "created_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    return made_with() | {
         "command": command,
-        "privfed_version": __version__,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
-        },
         "machine": {
             "system": platform.system(),  # not its release, which may name who built it
             "architecture": platform.machine(),

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from privfed.dp import PrivacyPlan
 from privfed.experiment.arms import Arm
-from privfed.experiment.results import EXCHANGE, PrivacyCost, Run
+from privfed.experiment.results import EXCHANGE, Run
 from privfed.training import Arrays, Evaluation, Exchange, evaluate, get_arrays, weights_sha256
+from privfed.training.records import privacy_cost
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,31 +133,10 @@ class Recorder:
             wall_seconds=time.perf_counter() - self._start,
             seconds=phases,
             history=dict(history),
-            privacy=_cost(plan) if plan is not None else None,
+            privacy=privacy_cost(plan) if plan is not None else None,
             model=model,
         )
 
 
 def _rows(mask: NDArray[np.bool_] | None, right: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return right[mask] if mask is not None else right[:0]
-
-
-def _cost(plan: PrivacyPlan) -> PrivacyCost:
-    return PrivacyCost(
-        epsilon=plan.epsilon,
-        epsilon_outsider=plan.epsilon_outsider,
-        target_epsilon=plan.target_epsilon or plan.epsilon,
-        delta=plan.delta,
-        noise=plan.noise,
-        quorum=plan.quorum,
-        colluders=plan.colluders,
-        adjacency=plan.adjacency,
-        privacy_unit=plan.privacy_unit,
-        sampling=plan.sampling,
-        accountant=plan.accountant,
-        noise_multiplier=plan.noise_multiplier,
-        l2_clip_norm=plan.l2_clip_norm,
-        sampling_rate=plan.sampling_rates,
-        steps=plan.steps,
-        epsilon_single_row=plan.epsilon_single_row,
-    )

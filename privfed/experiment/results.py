@@ -5,40 +5,29 @@ The JSON form is documented field by field in docs/results.md and versioned by S
 
 from __future__ import annotations
 
-import math
-import typing
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import msgspec
-from msgspec import Meta
-
-from privfed.dp import Noise
 from privfed.errors import ConfigError
 from privfed.experiment.arms import Arm
+from privfed.training.records import (
+    Bound,
+    Count,
+    KnownNumber,
+    KnownShare,
+    Number,
+    PrivacyCost,
+    ResultsPart,
+    Share,
+)
 from psi.storage import json_bytes, whole_file
 
 SCHEMA_VERSION = 4
 EXCHANGE = ("prepare", "encrypt", "aggregate", "decrypt")
 """Phases of a round from the updates to their mean, after what is made ahead."""
 
-
-_MOST = 10**15  # no count, byte, second or loss here is larger
-Count = Annotated[int, Meta(ge=0, le=_MOST)]
-KnownNumber = Annotated[float, Meta(ge=0.0, le=float(_MOST))]
-KnownShare = Annotated[float, Meta(ge=0.0, le=1.0)]
-_Bound = Annotated[float, Meta(ge=-float(_MOST), le=float(_MOST))]
-Interval = tuple[_Bound, _Bound]  # Student's t may reach past 0 and 1
-
-# A null in their place is a number that was not finite when it was written; it is read as NaN.
-if TYPE_CHECKING:
-    Number = float
-    Share = float
-else:
-    Number = Annotated[KnownNumber | None, Meta(extra={"null": "NaN"})]
-    Share = Annotated[KnownShare | None, Meta(extra={"null": "NaN"})]
+Interval = tuple[Bound, Bound]  # Student's t may reach past 0 and 1
 
 HISTORY: Mapping[str, Any] = {
     **dict.fromkeys(("train_accuracy", "test_accuracy", "test_auc"), list[KnownShare | None]),
@@ -47,45 +36,7 @@ HISTORY: Mapping[str, Any] = {
 """The columns of `Run.history` that are not lists of `KnownNumber | None`."""
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of the file."""
-
-    def __post_init__(self) -> None:
-        for name in _nan_for_null(type(self)):
-            if getattr(self, name) is None:
-                msgspec.structs.force_setattr(self, name, math.nan)
-
-
-@cache
-def _nan_for_null(kind: type[_Record]) -> tuple[str, ...]:
-    hints = typing.get_type_hints(kind, include_extras=True)
-    return tuple(name for name, hint in hints.items() if hint in (Number, Share))
-
-
-class PrivacyCost(_Record, frozen=True):
-    """An ε with all its terms."""
-
-    epsilon: Number  # spent by the worst-placed unit, against anybody
-    epsilon_outsider: Number  # the same against somebody who sees the models and put nothing in
-    target_epsilon: Number  # asked
-    delta: Number
-    noise: (
-        Noise  # "local": full noise per party; "shares": under encryption; "central": at the server
-    )
-    quorum: Count  # parties whose noise a round needs
-    colluders: Count  # parties whose shares of the noise may be known or missing
-    adjacency: str
-    privacy_unit: str
-    sampling: str
-    accountant: str
-    noise_multiplier: Number
-    l2_clip_norm: Number
-    sampling_rate: tuple[KnownNumber, ...]  # one per party
-    steps: tuple[Count, ...]  # one per party
-    epsilon_single_row: Number  # what a unit with one row at one party spends
-
-
-class Overlap(_Record, frozen=True):
+class Overlap(ResultsPart, frozen=True):
     """What private set intersection said about one split before training."""
 
     split: str
@@ -98,7 +49,7 @@ class Overlap(_Record, frozen=True):
     psi_seconds: Number
 
 
-class Run(_Record, frozen=True):
+class Run(ResultsPart, frozen=True):
     """One arm on one split with one seed. Losses and accuracies are means over rows in [0, 1]."""
 
     arm: str
@@ -136,7 +87,7 @@ class Run(_Record, frozen=True):
     model: str | None  # file name beside results.json
 
 
-class Summary(_Record, frozen=True):
+class Summary(ResultsPart, frozen=True):
     """One arm on one split over all seeds; intervals are 95 %."""
 
     arm: str
@@ -164,7 +115,7 @@ class Summary(_Record, frozen=True):
     wall_seconds_mean: Number
 
 
-class Results(_Record, frozen=True):
+class Results(ResultsPart, frozen=True):
     """The whole file. `provenance`: versions, command, seeds, data source and hash, machine."""
 
     provenance: dict[str, Any]

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional
 
-from privfed.partner.plan import Loss
 from privfed.training.clipping import RowLosses, cross_entropy_by_row
-from privfed.training.model import cross_entropy
+from privfed.training.model import Loss, cross_entropy
 
 
 def softmax_by_row(scores: Tensor, labels: Tensor) -> Tensor:

@@ -1,58 +1,13 @@
-"""The model of a plan, by the name that a party gives on its own command line."""
+"""What a model needs before parties average its weights."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Callable
 
 from torch import nn
 
 from privfed.errors import ConfigError
-from privfed.training import initial_model, paper_network
-
-DRESS = "dress"
-
-
-def model_builder(name: str, features: int, classes: int) -> Callable[[], nn.Module]:
-    """Return what builds a model.
-
-    Args:
-        name: "dress" for the network of the dress study, or "module:function"; the function is
-            called with `features` and `classes` as far as it takes them, and returns a torch
-            module.
-        features: The width of a row.
-        classes: How many classes there are.
-
-    Returns:
-        A function without arguments; torch's global generator draws the initial weights.
-
-    Raises:
-        ConfigError: There is no such function, or it returns something else.
-    """
-    if name == DRESS:
-        return lambda: paper_network(features, classes)
-    module, _, function = name.partition(":")
-    try:
-        build = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError):
-        raise ConfigError(
-            f"there is no {name}: give {DRESS!r} or module:function, as Python imports it from here"
-        ) from None
-    if not callable(build):
-        raise ConfigError(f"{name} is no function: it must return a torch module")
-    taken = inspect.signature(build).parameters
-    every = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken.values())
-    given = {"features": features, "classes": classes}
-    wanted = {key: value for key, value in given.items() if every or key in taken}
-
-    def built() -> nn.Module:
-        model = build(**wanted)
-        if not isinstance(model, nn.Module):
-            raise ConfigError(f"{name} returned {type(model).__name__}: it must be a torch module")
-        return model
-
-    return built
+from privfed.training import initial_model
 
 
 def started(build: Callable[[], nn.Module], seed: int) -> nn.Module:

@@ -24,6 +24,7 @@ from privfed.keys import Identity, PublicIdentity
 from privfed.secagg import Layout, Parameters
 from privfed.training import Arrays, share_parameters, weights_sha256
 from privfed.training.local import LEARNING_RATE
+from privfed.training.model import Loss
 from psi.network import fingerprint
 from psi.network.certificates import one_certificate
 from psi.storage import json_as, json_bytes, whole_file
@@ -38,9 +39,6 @@ _Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Count = Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)]
 _Range = Annotated[float, msgspec.Meta(gt=0)]
 _Address = Annotated[str, msgspec.Meta(pattern=r"^[\w.\[\]:-]{1,250}:\d{1,5}\Z")]
-
-Loss = Literal["sigmoid", "softmax"]
-"""How a model's scores are judged: the dress study's normalised sigmoids, or a softmax."""
 
 Method = Literal["averages", "shares", "central"]
 """Encrypted updates and their mean; encrypted noise shares and their sum; or sums in the clear."""

@@ -12,8 +12,8 @@ from privfed.data import Dataset
 from privfed.data.dataset import DataKind, assemble
 from privfed.data.files import read_text_table
 from privfed.errors import ConfigError
-from privfed.partner.models import DRESS
 from privfed.partner.plan import Plan
+from privfed.training.builders import DRESS
 
 
 def load_rows(

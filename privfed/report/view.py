@@ -15,8 +15,9 @@ from privfed.data.dataset import DataKind
 from privfed.errors import ConfigError
 from privfed.experiment.arms import Aggregation, Arm
 from privfed.experiment.provenance import DataOrigin
-from privfed.experiment.results import PrivacyCost, Results, Run, Summary
+from privfed.experiment.results import Results, Run, Summary
 from privfed.rounding import as_given
+from privfed.training.records import PrivacyCost
 from psi.storage import json_as
 
 _SPLITS = ("overlapping", "disjoint", "deduplicated")  # their order in the report

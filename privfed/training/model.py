@@ -6,7 +6,7 @@ import hashlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,9 @@ from privfed.training.rows import wide
 
 Arrays = dict[str, NDArray[np.float32]]
 """A model's parameters, or an update of them, by name in the model's order."""
+
+Loss = Literal["sigmoid", "softmax"]
+"""How a model's scores are judged: the dress study's normalised sigmoids, or a softmax."""
 
 
 def paper_network(num_features: int, num_classes: int) -> nn.Sequential:
@@ -37,13 +40,15 @@ def paper_network(num_features: int, num_classes: int) -> nn.Sequential:
     )
 
 
-def log_probabilities(scores: Tensor) -> Tensor:
-    """Return the log class probabilities of scores (n, classes): the output sigmoids, normalised.
+def log_probabilities(scores: Tensor, loss: Loss = "sigmoid") -> Tensor:
+    """Return the log class probabilities of scores (n, classes): by default sigmoids, normalised.
 
     Keras's categorical cross-entropy divides the outputs of a sigmoid layer by their sum; that is a
     softmax of log-sigmoids.
     """
-    return functional.log_softmax(functional.logsigmoid(scores), dim=1)
+    return functional.log_softmax(
+        functional.logsigmoid(scores) if loss == "sigmoid" else scores, dim=1
+    )
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:

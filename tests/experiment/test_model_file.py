@@ -95,20 +95,24 @@ class Bomb:
 
 
 CHANGES: dict[str, Callable[[dict[str, Any]], None]] = {
-    "array missing": lambda a: a.pop("5.bias"),
+    "array missing": lambda a: a.pop("weights:5.bias"),
     "array too many": lambda a: a.update(further=np.zeros(3, np.float32)),
-    "array of another shape": lambda a: a.update({"0.bias": np.zeros(1, np.float32)}),
-    "array of another type": lambda a: a.update({"0.bias": np.zeros(128)}),
-    "array of text": lambda a: a.update({"0.bias": np.full(128, "x")}),
-    "array of nothing": lambda a: a.update({"0.bias": np.full(128, np.nan, np.float32)}),
-    "array of infinities": lambda a: a.update({"0.bias": np.full(128, np.inf, np.float32)}),
-    "pickle inside": lambda a: a.update({"0.bias": np.array([Bomb()] * 128, dtype=object)}),
+    "array of another shape": lambda a: a.update({"weights:0.bias": np.zeros(1, np.float32)}),
+    "array of another type": lambda a: a.update({"weights:0.bias": np.zeros(128)}),
+    "array of text": lambda a: a.update({"weights:0.bias": np.full(128, "x")}),
+    "array of nothing": lambda a: a.update({"weights:0.bias": np.full(128, np.nan, np.float32)}),
+    "array of infinities": lambda a: a.update({"weights:0.bias": np.full(128, np.inf, np.float32)}),
+    "pickle inside": lambda a: a.update({"weights:0.bias": np.array([Bomb()] * 128, dtype=object)}),
     "pickled header": lambda a: a.update(header=np.array([Bomb()], dtype=object)),
     "no header": lambda a: a.pop("header"),
     "header of numbers": lambda a: a.update(header=np.zeros(3)),
     "header of no JSON": lambda a: a.update(header=np.array("{")),
     "header too deep": lambda a: a.update(header=np.array("[" * 100_000)),
-    "another version": lambda a: header(a, format="privfed model 2"),
+    "another version": lambda a: header(a, format="privfed model 3"),
+    "the first version with other names": lambda a: header(a, format="privfed model 1"),
+    "an array of the first version": lambda a: a.update({"0.bias": a.pop("weights:0.bias")}),
+    "code that is none": lambda a: header(a, model="own models"),
+    "another loss": lambda a: header(a, loss="hinge"),
     "one class too many": lambda a: header(a, class_names=["a", "b", "c"]),
     "no classes": lambda a: header(a, class_names=None),
     "no encoder": lambda a: header(a, encoder=None),
@@ -150,7 +154,7 @@ def test_a_torch_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_archive_that_swells_is_not_unpacked(path: Path) -> None:
-    with_arrays(path, lambda a: a.update({"0.bias": np.zeros(2**25, np.float32)}))
+    with_arrays(path, lambda a: a.update({"weights:0.bias": np.zeros(2**25, np.float32)}))
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     np.savez_compressed(path, **arrays)
@@ -166,12 +170,24 @@ def test_what_save_model_would_not_compress_is_refused(path: Path) -> None:
     refused(path)
 
 
+def test_members_that_share_bytes_are_more_than_the_file(path: Path) -> None:
+    """Their sizes are bounded by the file's: none is larger, and none is read twice."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.save(member, array)
+        archive.filelist += [archive.getinfo("weights:2.weight.npy")] * 4
+    refused(path)
+
+
 def test_a_header_that_asks_for_more_than_there_is(path: Path, tmp_path: Path) -> None:
     head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,)}"
     npy = b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(tmp_path / "n.npz", "w") as new:
         for name in old.namelist():
-            new.writestr(name, npy if name == "0.bias.npy" else old.read(name))
+            new.writestr(name, npy if name == "weights:0.bias.npy" else old.read(name))
     refused(tmp_path / "n.npz")
 
 

@@ -14,10 +14,11 @@ from torch import nn
 
 from privfed.cli.train_party import _reached
 from privfed.errors import ConfigError, DecodeError
-from privfed.partner.models import model_builder, started
+from privfed.partner.models import started
 from privfed.partner.progress import Finished, Folder, Pending
 from privfed.partner.rows import load_rows
 from privfed.training import Arrays, get_arrays
+from privfed.training.builders import model_builder
 from tests.partner.trainings import build, plan_of
 
 

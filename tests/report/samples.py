@@ -10,13 +10,9 @@ from typing import Any
 import numpy as np
 
 from privfed.experiment.arms import choose_arms
-from privfed.experiment.results import (
-    Overlap,
-    PrivacyCost,
-    Results,
-    Run,
-)
+from privfed.experiment.results import Overlap, Results, Run
 from privfed.experiment.summary import summarise
+from privfed.training.records import PrivacyCost
 
 ARMS = {
     arm.name: arm

@@ -9,6 +9,7 @@ import pytest
 
 from privfed.experiment import results
 from privfed.experiment.arms import Arm
+from privfed.training.records import PrivacyCost
 from tests.places import DOCS
 
 DOCUMENT = DOCS / "results.md"
@@ -17,7 +18,7 @@ CLASSES = (
     Arm,
     results.Overlap,
     results.Run,
-    results.PrivacyCost,
+    PrivacyCost,
     results.Summary,
 )
 
