@@ -178,7 +178,7 @@ def test_members_that_share_bytes_are_more_than_the_file(path: Path) -> None:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w") as member:
                 np.save(member, array)
-        archive.filelist += [archive.getinfo("weights:2.weight.npy")] * 4
+        archive.filelist += [archive.getinfo("weights:3.weight.npy")] * 4
     refused(path)
 
 
