@@ -166,12 +166,12 @@ def _run(
             "weights_sha256": hashes,
             "seconds_train": [0.018] * rounds,
         },
-        privacy=_privacy(epsilon, rounds, split) if epsilon is not None else None,
+        privacy=privacy(epsilon, rounds, split) if epsilon is not None else None,
         model=None,
     )
 
 
-def _privacy(epsilon: float, rounds: int, split: str) -> PrivacyCost:
+def privacy(epsilon: float, rounds: int, split: str) -> PrivacyCost:
     return PrivacyCost(
         epsilon=epsilon * 0.998,
         epsilon_outsider=epsilon * 0.998,
