@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,18 @@ from psi.storage import json_as, json_read
 
 MAX_BYTES = 256_000_000  # ten times the full benchmark; checked before anything is parsed
 
+_HEAD_BYTES = 200
 _AGAIN = "write it again with `run_benchmark`"
+
+
+def is_training(path: Path) -> bool:
+    """Return whether a file holds what `privfed.partner` keeps of a training, in any version."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:  # `load_results` says why
+        return False
+    return re.match(rb'\s*\{\s*"format":\s*"privfed training results ', head) is not None
 
 
 def load_results(path: Path) -> Results:

@@ -86,7 +86,7 @@ def _tiles(results: TrainingResults) -> list[KeyFigure]:
     exchange = _known(results.history, lambda each: each.exchange_seconds)
     found.append(
         KeyFigure(
-            f"{results.rounds:,}", "rounds",
+            f"{results.rounds:,}", "round" if results.rounds == 1 else "rounds",
             f"exchange {words.duration(median(exchange))} in the median" if exchange else "",
         )
     )  # fmt: skip

@@ -15,8 +15,11 @@ import pytest
 
 import privfed as package
 from privfed.data import surrogate_tables
+from privfed.partner.results import TrainingResults
 from privfed.report import load_results
+from privfed.report.training import render_training
 from tests.cli.command import PRIVFED, Command
+from tests.report.training_samples import training
 
 INTERRUPTED_AT_THE_FIRST_RUN = """
 import os, signal
@@ -207,3 +210,14 @@ def test_interrupted_it_says_so_and_goes_on(tmp_path: Path) -> None:
     assert "Report:" in done.stdout
     assert guest.stat().st_mtime_ns == before
     assert len(load_results(tmp_path).runs) == 2
+
+
+def test_report_draws_a_trainings_page_again(tmp_path: Path, privfed: Command) -> None:
+    path = training().write(tmp_path)
+    done = privfed("report", tmp_path)
+    assert done.status == 0
+    assert (tmp_path / "report.html").read_text() == render_training(TrainingResults.load(path))
+    path.write_text(path.read_text().replace("results 1", "results 9"))
+    done = privfed("report", tmp_path)
+    assert (done.status, "holds no results of a training" in done.err) == (2, True)
+    assert "Traceback" not in done.err

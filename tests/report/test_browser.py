@@ -14,7 +14,9 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from privfed.report import write_report
+from privfed.report.training import write_training
 from tests.report.samples import sample
+from tests.report.training_samples import SHAPES as TRAININGS
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
@@ -101,6 +103,12 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return write_report(SHAPES[request.param], directory).as_uri()
 
 
+@pytest.fixture(scope="module", params=TRAININGS)
+def training(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory: Path = tmp_path_factory.mktemp("training")
+    return write_training(TRAININGS[request.param], directory).as_uri()
+
+
 def show(browser: webdriver.Chrome, page: str, *, scheme: str, width: int) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
@@ -113,12 +121,30 @@ def show(browser: webdriver.Chrome, page: str, *, scheme: str, width: int) -> No
 
 
 def test_every_picture_draws_and_nothing_is_fetched(browser: webdriver.Chrome, page: str) -> None:
+    assert len(drawn_alone(browser, page)) >= 7
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
+def test_a_trainings_page_draws_and_can_be_read(
+    browser: webdriver.Chrome, training: str, scheme: str, width: int
+) -> None:
+    drawn_alone(browser, training)
+    show(browser, training, scheme=scheme, width=width)
+    result = browser.execute_script(UNREADABLE)
+    assert result["read"] > 60
+    assert result["found"] == []
+    page, window = widths(browser)
+    assert page == window
+    assert window > width - 20  # a desk's window has a bar to scroll with
+
+
+def drawn_alone(browser: webdriver.Chrome, page: str) -> list[Any]:
+    """The page's pictures, all of which draw; it fetches nothing and complains of nothing."""
     browser.get("about:blank")
     browser.get_log("performance")
     browser.get_log("browser")
     show(browser, page, scheme="light", width=1280)
-    pictures = browser.execute_script(PICTURES)
-    assert len(pictures) >= 7
+    pictures: list[Any] = browser.execute_script(PICTURES)
     for picture in pictures:
         assert picture["width"] > 300, picture
         assert picture["height"] > 50, picture
@@ -133,6 +159,7 @@ def test_every_picture_draws_and_nothing_is_fetched(browser: webdriver.Chrome, p
     ]
     assert page in addresses
     assert [a for a in addresses if a != page and not a.startswith("data:")] == []
+    return pictures
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -157,12 +184,17 @@ def test_the_button_changes_the_theme_without_the_network(
 
 def test_a_telephone_needs_no_sideways_scrolling(browser: webdriver.Chrome, page: str) -> None:
     show(browser, page, scheme="light", width=390)
-    root: Any = browser.execute_script(
-        "const r = document.documentElement; return [r.scrollWidth, r.clientWidth];"
-    )
-    assert root == [390, 390]
+    assert widths(browser) == [390, 390]
     pictures = browser.execute_script(PICTURES)
     assert all(200 < picture["width"] <= 390 for picture in pictures)
+
+
+def widths(browser: webdriver.Chrome) -> list[int]:
+    """Of the page and of the window."""
+    root: list[int] = browser.execute_script(
+        "const r = document.documentElement; return [r.scrollWidth, r.clientWidth];"
+    )
+    return root
 
 
 def _ground(browser: webdriver.Chrome) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from privfed.experiment import results
 from privfed.experiment.arms import Arm
+from privfed.partner import results as training
 from privfed.training.records import PrivacyCost
 from tests.places import DOCS
 
@@ -20,6 +21,10 @@ CLASSES = (
     results.Run,
     PrivacyCost,
     results.Summary,
+    training.TrainingResults,
+    training.RoundRecord,
+    training.OwnFile,
+    training.OverlapCounts,
 )
 
 
@@ -32,4 +37,6 @@ def test_every_field_is_documented_in_order_of_the_schema(schema: type[msgspec.S
 
 
 def test_the_documented_version_is_the_one_that_is_written() -> None:
-    assert f"| `schema_version` | int | {results.SCHEMA_VERSION} |" in DOCUMENT.read_text("utf-8")
+    text = DOCUMENT.read_text("utf-8")
+    assert f"| `schema_version` | int | {results.SCHEMA_VERSION} |" in text
+    assert f"| `format` | string | `{training.FORMAT}` |" in text
