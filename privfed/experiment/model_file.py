@@ -20,6 +20,7 @@ from privfed.errors import ConfigError
 from privfed.training import Arrays, log_probabilities, set_arrays
 from privfed.training.builders import DRESS, model_builder
 from privfed.training.model import Loss, stored_arrays
+from privfed.training.rows import wide
 from psi.storage import json_bytes, json_read, whole_file
 
 _FORMAT: Final = "privfed model 2"
@@ -193,7 +194,7 @@ def predict(model: SavedModel, path: Path) -> Prediction:
     network.eval()
     with torch.inference_mode():
         pieces = torch.split(torch.from_numpy(features), _ROWS_AT_ONCE)
-        scores = torch.cat([network(piece) for piece in pieces])
+        scores = wide(torch.cat([network(piece) for piece in pieces]))
         if scores.shape != (len(features), len(model.class_names)):
             raise ConfigError(
                 f"{model.model} must give {len(model.class_names)} scores a row, one a class, and "

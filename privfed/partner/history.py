@@ -29,6 +29,7 @@ from privfed.partner.results import (
 from privfed.training import get_arrays, log_probabilities, weights_sha256
 from privfed.training.model import Loss
 from privfed.training.records import made_with, privacy_cost
+from privfed.training.rows import wide
 from psi.storage import json_bytes, json_read, read_whole, write_whole
 
 if TYPE_CHECKING:  # it brings gRPC
@@ -252,7 +253,7 @@ def _judged(model: nn.Module, rows: Rows, loss: Loss) -> _Judgement:
     with _evaluating(model):
         pieces = [torch.split(each, _ROWS_AT_ONCE) for each in rows]
         for features, labels in zip(*pieces, strict=True):
-            log_p = log_probabilities(model(features), loss)
+            log_p = log_probabilities(wide(model(features)), loss)
             total += float(functional.nll_loss(log_p, labels, reduction="sum"))
             right.append((log_p.argmax(dim=1) == labels).numpy())
     mean = total / len(rows[1])

@@ -39,4 +39,4 @@ def test_every_field_is_documented_in_order_of_the_schema(schema: type[msgspec.S
 def test_the_documented_version_is_the_one_that_is_written() -> None:
     text = DOCUMENT.read_text("utf-8")
     assert f"| `schema_version` | int | {results.SCHEMA_VERSION} |" in text
-    assert f"| `format` | string | `{training.FORMAT}` |" in text
+    assert f'| `format` | string | "{training.FORMAT}" |' in text
