@@ -20,7 +20,7 @@ from privfed.table import Table
 REPORT_PAGE = "report.html"
 
 _MOST_POINTS = 160  # of a curve
-_MANY = 20  # rounds: of fewer the slowest few say nothing
+_MANY = 20  # rounds: of fewer the slow ones say nothing
 _DASH = (4.0, 2.0)
 _OWN = Line("train", None, "own training rows", "alone", 0, "guest", ())
 _TEST = Line("test", None, "own test rows", "alone", 1, "host", _DASH)
@@ -139,7 +139,7 @@ def _curve_picture(
 
 
 def _time_bars(history: Sequence[RoundRecord]) -> Picture | None:
-    """Draw where the time of a round goes; None where no time is known."""
+    """Draw where the time of a round goes; None where few rounds' times are known."""
     known = sorted(
         (
             (each.train_seconds, each.exchange_seconds)
@@ -148,13 +148,13 @@ def _time_bars(history: Sequence[RoundRecord]) -> Picture | None:
         ),
         key=sum,
     )
-    if not known:
+    if len(known) < _MANY:
         return None
-    shown = [("The median round", known[len(known) // 2])]
-    if len(known) >= _MANY:
-        shown.append(("One in twenty takes longer than", known[len(known) * 19 // 20]))
     groups = []
-    for label, seconds in shown:
+    for label, seconds in (
+        ("The median round", known[len(known) // 2]),
+        ("One in twenty takes longer than", known[len(known) * 19 // 20]),
+    ):
         parts = tuple(zip(seconds, (key.colour for key in TIME_KEY), strict=True))
         groups.append(Group(label, (Bar(parts, words.duration(sum(seconds))),)))
     limit = max(bar.length for group in groups for bar in group.bars)
