@@ -126,7 +126,7 @@ def init(
 ) -> None:
     """Write a plan from the parties' certificates; all compare its fingerprint."""
     from privfed.data import load_dataset
-    from privfed.partner.models import started
+    from privfed.partner.models import check_scores, started
     from privfed.partner.plan import make_plan, privacy_settings
     from privfed.partner.privacy import training_privacy
     from privfed.secagg.adversary import default_adversary
@@ -144,9 +144,12 @@ def init(
         known, labels = load_dataset("dresses", **how), ("0", "1")
     if epsilon is not None:
         known = known.centred()
-    train_party.from_here()
-    build = model_builder(model, known.encoder.num_features, len(known.class_names))
-    start = get_arrays(started(build, seed))
+    if model != DRESS:
+        train_party.from_here()
+    features, classes = known.encoder.num_features, len(known.class_names)
+    network = started(model_builder(model, features, classes), seed)
+    check_scores(network, features, classes)
+    start = get_arrays(network)
     counts = _counts(rows, len(parties))
     against: str | None = adversary or default_adversary(len(parties))
     private: dict[str, Any] = {}

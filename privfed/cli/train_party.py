@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +18,14 @@ from psi.cli.passphrases import known_passphrase
 from psi.defaults import WAIT_SECONDS
 
 if TYPE_CHECKING:
+    from privfed.data import Dataset
+    from privfed.partner.overlap import FoundOverlap
     from privfed.partner.plan import Plan
+    from privfed.partner.results import OwnFile
+    from privfed.partner.trainer import FinishedRound
+
+# Without gRPC's own reports of failed handshakes, which would come beside our one line.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 _ALL_INTERFACES = ("", "0.0.0.0", "[::]")  # noqa: S104
 
@@ -53,6 +63,14 @@ BudgetFile = Annotated[
         "exist. One for this plan alone without it."
     ),
 ]
+TestFile = Annotated[
+    Path | None,
+    typer.Option("--test", help="Rows of one's own that are not trained on, to evaluate on."),
+]
+OverlapListen = Annotated[
+    str | None,
+    typer.Option(help="HOST:PORT to listen on for the overlap; the plan's port without it."),
+]
 Granted = Annotated[
     float | None,
     typer.Option(help="ε that --budget grants in all; the plan's without it."),
@@ -69,7 +87,9 @@ def serve(
     model: Model = "dress",
     budget: BudgetFile = None,
     grant: Granted = None,
+    test: TestFile = None,
     listen: Listen = None,
+    overlap_listen: OverlapListen = None,
     wait: Wait = WAIT_SECONDS,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -84,13 +104,13 @@ def serve(
         or agreed.server.fingerprint != agreed.parties[0].fingerprint
     ):
         raise ConfigError("another one is the plan's server: use `privfed train join`")
-    party.bring(table, label, ids, model)
+    party.bring(table, label, ids, model, test)
     ports: list[int] = []
     with served(
         agreed, party.params, party.own, address=listen, tell=_tell, on_listening=ports.append
     ) as meeting:
         _tell(f"listening on port {ports[0]}")
-        party.train(out, wait, address=_reached(listen, ports[0]))
+        party.train(out, wait, overlap_listen, address=_reached(listen, ports[0]))
         meeting.finished.wait(min(wait, 10))
 
 
@@ -104,6 +124,8 @@ def join(
     model: Model = "dress",
     budget: BudgetFile = None,
     grant: Granted = None,
+    test: TestFile = None,
+    overlap_listen: OverlapListen = None,
     wait: Wait = WAIT_SECONDS,
     passphrase_file: PassphraseFile = None,
 ) -> None:
@@ -111,8 +133,8 @@ def join(
     from privfed.partner.plan import Plan
 
     party = _Party(Plan.load(plan), identity, passphrase_file, budget, grant)
-    party.bring(table, label, ids, model)
-    party.train(out, wait)
+    party.bring(table, label, ids, model, test)
+    party.train(out, wait, overlap_listen)
 
 
 def aggregate(
@@ -160,63 +182,146 @@ class _Party:
         self._company = Company(
             plan, self.params, identity, passphrase, budget=budget, granted=grant
         )
-        if len(plan.parties) == 2 and plan.private is None:
-            _tell("two parties: each can compute the other's update from the sum")
-        if plan.private is not None:  # before a row is touched
-            _tell(f"privacy: {plan.private.statement()}")
-            if who := _AGAINST.get(plan.private.noise):
-                _tell(who)
+        self._statement = _statement(plan)
+        for line in self._statement:  # before a row is touched
+            _tell(line)
 
-    def bring(self, table: Path, label: str | None, ids: str | None, model: str) -> None:
+    def bring(
+        self, table: Path, label: str | None, ids: str | None, model: str, test: Path | None
+    ) -> None:
         from privfed.partner.rows import load_rows
 
-        self._rows = load_rows(
-            table, self._plan, self._plan.place_of(self.own.certificate), label, ids
-        )
-        self._model = _model(self._plan, model)
+        plan, place = self._plan, self._plan.place_of(self.own.certificate)
+        self._table, self._model = table, _model(plan, model)
+        self._rows = load_rows(table, plan, place, label, ids)
+        self._test_table = test
+        self._test = None if test is None else load_rows(test, plan, place, label, ids, test=True)
 
-    def train(self, out: Path, wait: float, address: str | None = None) -> None:
+    def train(
+        self, out: Path, wait: float, overlap_listen: str | None, address: str | None = None
+    ) -> None:
+        import numpy as np
+        import torch
+
         from privfed.experiment.model_file import SavedModel, save_model
-        from privfed.training import weights_sha256
+        from privfed.partner.history import TrainingHistory
+        from privfed.partner.results import OverlapCounts
+        from privfed.report.training import write_training
 
-        plan, rows = self._plan, self._rows
+        plan, company, rows = self._plan, self._company, self._rows
+        known: dict[str, Any] = {"history": None, "found": None}
+
+        def history(of: Dataset) -> TrainingHistory:
+            """Return what takes rounds down; rows without a number in them are not trained on."""
+            sound = np.isfinite(of.features).all(axis=1)
+            train = torch.from_numpy(of.features[sound]), torch.from_numpy(of.labels[sound])
+            test = None
+            if self._test is not None:
+                test = torch.from_numpy(self._test.features), torch.from_numpy(self._test.labels)
+            return TrainingHistory(company.home, plan, train, test)
+
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         console = Console(stderr=True)
         with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-            done = self._company.folder.finished()
+            done = company.folder.finished()
             task = bar.add_task(
                 "training", total=plan.rounds, completed=0 if done is None else done.rounds
             )
-            arrays = self._company.train(
+
+            def started(left: Dataset, found: FoundOverlap | None) -> Callable[[Any], None]:
+                takes_down = history(left)
+                known.update(history=takes_down, found=found)
+
+                def on_round(finished: FinishedRound) -> None:
+                    takes_down.on_round(finished)
+                    bar.update(task, completed=finished.rounds)
+
+                return on_round
+
+            arrays = company.train(
                 rows,
                 self._model,
                 self.own,
+                test=self._test,
                 address=address,
+                overlap_address=overlap_listen,
                 wait_seconds=wait,
                 tell=bar.console.print,
-                on_start=lambda rows, found: lambda done: bar.update(task, completed=done.rounds),
+                on_start=started,
             )
         about = f"{plan.job}: {len(plan.parties)} parties, {plan.rounds} rounds"
-        saved = SavedModel(arrays, rows.encoder, rows.class_names, about)
+        saved = SavedModel(
+            arrays, rows.encoder, rows.class_names, about, model=plan.model, loss=plan.loss
+        )
         save_model(out / "model.npz", saved)
-        print(f"weights  {weights_sha256(arrays)}")
+        found: FoundOverlap | None = known["found"]
+        seen = None if found is None else found.seen
+        overlap = None
+        if found is not None:
+            taken = found.taken_out
+            overlap = OverlapCounts(found.counts, None if taken is None else int(taken.sum()))
+        results = (known["history"] or history(rows)).finish(
+            self._model,
+            place=plan.place_of(self.own.certificate),
+            statement=self._statement,
+            rounds_paid=company.rounds_paid,
+            files=self._files(out / "model.npz"),
+            overlap=overlap,
+            seen=seen,
+            unseen=None if seen is None else ~seen,
+        )
+        results.write(out)
+        report = write_training(results, out)
+        print(f"weights  {results.weights_sha256}")
         print(out / "model.npz")
+        print(report)
+
+    def _files(self, model: Path) -> list[OwnFile]:
+        from privfed.partner.results import OwnFile
+
+        files = [OwnFile("training rows", self._table.name, self._rows.sha256)]
+        if self._test is not None and self._test_table is not None:
+            files.append(OwnFile("test rows", self._test_table.name, self._test.sha256))
+        digest = hashlib.sha256(model.read_bytes()).hexdigest()
+        return [*files, OwnFile("model", model.name, digest)]
+
+
+def _statement(plan: Plan) -> list[str]:
+    """Say what the plan promises, and what it does not."""
+    private, said = plan.private, list[str]()
+    if private is None:
+        if len(plan.parties) == 2:
+            said.append("two parties: each can compute the other's update from the sum")
+        return said
+    said.append(f"privacy: {private.statement()}")
+    if who := _AGAINST.get(private.noise):
+        said.append(who)
+    if plan.overlap == "rows" and all(sum(unit) == 1 for unit in private.placements):
+        said.append(
+            "the overlap is outside of that ε, which is for a row whose ID is known to be there: "
+            "it decides whether others train on theirs"
+        )
+    elif plan.overlap != "none":
+        said.append("what the overlap tells is outside of that ε")
+    return said
 
 
 def _model(plan: Plan, name: str) -> Any:
     """Return the plan's model with its initial weights."""
-    from privfed.partner.models import started
+    from privfed.partner.models import check_scores, started
     from privfed.training import get_arrays
-    from privfed.training.builders import model_builder
+    from privfed.training.builders import DRESS, model_builder
 
     if name != plan.model:
         raise ConfigError(
             f"the plan trains {plan.model}: name it with --model, if you trust that code; code "
             "comes from one's own command line alone"
         )
-    from_here()
-    encoder = plan.encoder_of_rows()
-    model = started(model_builder(name, encoder.num_features, len(plan.classes)), plan.seed)
+    if name != DRESS:
+        from_here()
+    features, classes = plan.encoder_of_rows().num_features, len(plan.classes)
+    model = started(model_builder(name, features, classes), plan.seed)
+    check_scores(model, features, classes)
     plan.check_start(get_arrays(model))
     return model
 

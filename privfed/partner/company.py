@@ -57,6 +57,7 @@ class Company:
         self.home = keys / "training" / plan.fingerprint.hex()[:32]
         self.folder = Folder(self.home, plan.fingerprint)
         self._budget, self._granted = budget or self.home / "budget.json", granted
+        self.rounds_paid: int | None = None  # once it has trained
 
     def open_budget(self) -> AbstractContextManager[PrivacyBudget | None]:
         """Open what this company may spend.
@@ -160,7 +161,10 @@ class Company:
             with connected(
                 plan, self.params, identity, address=address, wait_seconds=wait_seconds, tell=tell
             ) as channel:
-                return trainer.run(channel)
+                arrays = trainer.run(channel)
+            if budget is not None and plan.private is not None:
+                self.rounds_paid = budget.rounds_spent(plan.private)
+            return arrays
 
 
 def _ignore(finished: FinishedRound) -> None:

@@ -95,12 +95,12 @@ def leave_out(rows: Dataset, taken_out: NDArray[np.bool_] | None, *, private: bo
         return rows
     if taken_out.shape != (len(rows),):
         raise ConfigError(f"{len(rows)} rows have an overlap of {taken_out.shape[0]}")
+    if taken_out.all():
+        raise ConfigError("other parties train on all of these rows: nothing is left to train on")
     if private:
         # Their places stay, too: which rows a coin draws does not depend on the overlap.
         features = np.where(taken_out[:, None], np.float32(np.nan), rows.features)
         return replace(rows, features=features)
-    if taken_out.all():
-        raise ConfigError("other parties train on all of these rows: nothing is left to train on")
     stays = ~taken_out
     ids = None if rows.ids is None else rows.ids[stays]
     return replace(rows, ids=ids, features=rows.features[stays], labels=rows.labels[stays])

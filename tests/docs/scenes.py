@@ -176,7 +176,7 @@ def makers(**rows: int) -> Callable[[Path], None]:
         for place, (name, count) in enumerate(rows.items()):
             home = folder / name
             home.mkdir()
-            own = dresses.iloc[50 * place :]
+            own = dresses.iloc[100 * place :]
             own.head(count).to_csv(home / "dresses.csv", index=False)
             own.tail(40).to_csv(home / "held-out.csv", index=False)
             unlabelled = own.tail(5).drop(columns="Recommendation")
