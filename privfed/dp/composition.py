@@ -24,6 +24,7 @@ MASS_ERROR = 2.0**-40
 """Relative error of a step's masses, and of tilting them, that is paid for."""
 _TRANSFORM_ERROR = 16 * _UNIT  # for each doubling of the length, in the Euclidean norm
 _LEFT_OUT = 30.0  # e^-30 of a tail may lie outside the window
+_FAR = 16.0  # standard deviations, twice as many as a Gaussian needs
 _LARGEST = 2**24
 _ITERATIONS = 60
 _FEW = 64
@@ -148,14 +149,15 @@ class Composition:
             return least, most
         unit = 1 / math.sqrt(at.variance)  # of a Gaussian, 7.7 of it would be best
         base = at.log - tilt * at.mean - _LEFT_OUT
-        high = min(
-            (self._moments(tilt + more).log - base) / (tilt + more)
-            for more in (2 * unit, 4 * unit, 8 * unit)
-        )
-        low = max(
-            (at.log - self._moments(tilt - less).log - _LEFT_OUT) / less
-            for less in (8 * unit, 12 * unit)
-        )
+
+        def above(more: float) -> float:
+            return (self._moments(tilt + more).log - base) / (tilt + more) - at.mean
+
+        def below(less: float) -> float:
+            return at.mean - (at.log - self._moments(tilt - less).log - _LEFT_OUT) / less
+
+        high = at.mean + _nearest(above, (2 * unit, 4 * unit, 8 * unit), _FAR / unit)
+        low = at.mean - _nearest(below, (8 * unit, 12 * unit), _FAR / unit)
         # A tilt may raise a step's far tail again: let two such steps stay in the window.
         longest = max(len(loss.masses) for loss, _ in self._parts)
         first = min(max(least, math.floor(low / self._grid)), most)
@@ -204,6 +206,14 @@ class Composition:
             growth=self._growth,
             infinite=self._infinite,
         )
+
+
+def _nearest(end: Callable[[float], float], tilts: Sequence[float], far: float) -> float:
+    """Return the nearest end that a tilt finds; gentler ones are tried where a tail is heavy."""
+    found, tilt = min(map(end, tilts)), min(tilts) / 2
+    while found > far and (nearer := end(tilt)) < found:
+        found, tilt = nearer, tilt / 2
+    return found
 
 
 def _tilted(loss: Loss, tilt: float) -> tuple[float, Floats]:

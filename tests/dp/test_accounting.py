@@ -278,6 +278,17 @@ def test_calibrated_noise_is_what_dp_accounting_asks(
     assert less > target
 
 
+@pytest.mark.parametrize(("sigma", "rate", "steps"), [(0.9, 2e-3, 1000), (0.5, 1e-4, 10_000)])
+def test_little_noise_on_few_rows_is_accounted_for(sigma: float, rate: float, steps: int) -> None:
+    """A unit that is added gives a step a far lower tail, which tilting down makes the heaviest."""
+    found = dp_sgd_epsilon(sigma, sampling_rates=[rate], steps=[steps], placement=(1,), delta=DELTA)
+    low, high = (
+        dp_accounting_epsilon(sigma, rate, steps, DELTA, 3e-4, pessimistic=above)
+        for above in (False, True)
+    )
+    assert low <= found <= 1.002 * high
+
+
 @pytest.mark.parametrize("delta", [1e-5, 1e-12, 1e-15, 1e-20, 1e-40, 1e-200])
 @pytest.mark.parametrize(("sigma", "steps"), [(30.0, 1000), (3.0, 4), (200.0, 100_000)])
 def test_a_delta_of_any_size_is_right(sigma: float, steps: int, delta: float) -> None:

@@ -72,6 +72,23 @@ def test_the_transforms_error_is_within_its_bound() -> None:
         assert wanted <= bounds[place] <= wanted + 1e-10
 
 
+def test_a_far_lower_tail_does_not_stretch_the_window() -> None:
+    """As little noise on rarely sampled rows has it; against sums of positive terms."""
+    loss = step_losses(0.7, (0.998, 0.002), GRID / 64, TAIL).added
+    assert loss.first < -1000 * (loss.first + len(loss.masses) - 1)
+    composed = Composition([(loss, 2)])
+    above = np.append(np.cumsum(loss.masses[::-1])[::-1], 0.0)
+    scaled = np.append(np.cumsum((loss.masses * np.exp(-loss.values))[::-1])[::-1], 0.0)
+    for place in range(4):
+        others = np.clip(
+            place - 2 * loss.first + 1 - np.arange(len(loss.masses)), 0, len(above) - 1
+        )
+        epsilon = place * loss.grid
+        each = above[others] - np.exp(epsilon - loss.values) * scaled[others]
+        wanted = float(loss.masses @ each) + 2 * loss.infinite
+        assert wanted * (1 - 1e-9) <= composed.delta(epsilon) <= wanted * (1 + 1e-5)
+
+
 KINDS = [
     (((3.0, (0.9, 0.1), 10),),),
     (((3.0, (0.9, 0.1), 10),), ((3.0, (0.8, 0.2), 5),), ((3.0, (0.0, 1.0), 1),)),
