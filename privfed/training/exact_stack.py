@@ -33,6 +33,7 @@ LOWEST = -700.0  # e^-700 is as good as zero beside 1
 TO_WHOLE = 6755399441055744.0  # 1.5·2^52: adding it rounds to a whole number
 TAYLOR = np.array([1 / np.prod(np.arange(1, n + 1, dtype=float)) for n in range(13, -1, -1)])
 POWERS = 2.0 ** -np.arange(1024, dtype=float)
+LEAST = 2.0**-1020  # for each square: more than it loses where it underflows
 CHECKED_ROWS = 7
 
 
@@ -177,8 +178,11 @@ def _deltas(
 
 
 def _squares(values: Array) -> Array:
-    """Return each row's sum of squares, added one after another."""
-    total = np.zeros(len(values))
+    """Return each row's sum of squares, added one after another, and no less where they underflow.
+
+    The other factor of a layer's norm may be so large that what underflows here would count.
+    """
+    total = np.full(len(values), values.shape[1] * LEAST)
     for column in values.T:
         total += column * column
     return total

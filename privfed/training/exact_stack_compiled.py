@@ -14,6 +14,7 @@ from numba import types
 from numba.extending import register_jitable
 
 from privfed.training.exact_stack import (
+    LEAST,
     LN2_HIGH,
     LN2_LOW,
     LOG2_E,
@@ -172,12 +173,12 @@ def add_rows(
                     passed[place] = passed[place] if inputs[layer, place] > 0.0 else 0.0
         squared = 0.0
         for layer in range(depth):
-            size = 0.0
+            size = widths[layer] * LEAST
             for place in range(widths[layer]):
                 size += inputs[layer, place] * inputs[layer, place]
             if biases[layer]:
                 size += 1.0
-            change = 0.0
+            change = widths[layer + 1] * LEAST
             for place in range(widths[layer + 1]):
                 change += deltas[layer, place] * deltas[layer, place]
             squared += change * size

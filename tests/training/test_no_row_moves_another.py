@@ -60,23 +60,31 @@ def batches(rows: int) -> Iterator[tuple[np.ndarray, int]]:
         yield mask, int(order[size - 1])
 
 
-def moved(total: Sum, rows: int) -> list[int]:
+def moved(total: Sum, rows: int, clip: float = CLIP) -> list[int]:
     """The sizes of batch at which one row more changed the sum by something else than itself."""
     found, before = [], total(np.zeros(rows, bool))
     for mask, row in batches(rows):
         after, alone = total(mask), total(np.arange(rows) == row)
-        if not np.array_equal(after - before, alone) or np.linalg.norm(alone) > CLIP:
+        if not np.array_equal(after - before, alone) or norm(alone) > clip:
             found.append(int(mask.sum()))
         before = after
     return found
+
+
+def norm(values: np.ndarray) -> float:
+    """The norm, of values whose squares would underflow, too."""
+    largest = np.abs(values).max() or 1.0
+    return float(largest * np.linalg.norm(values / largest))
 
 
 def summed(clipper: GradientClipper) -> Sum:
     return lambda mask: clipper.clipped_sum(mask).flat
 
 
-def clipped(model: nn.Module, x: Tensor, y: Tensor, *, compiled: bool = True) -> GradientClipper:
-    clipper = GradientClipper(model, x, y, CLIP)
+def clipped(
+    model: nn.Module, x: Tensor, y: Tensor, *, compiled: bool = True, clip: float = CLIP
+) -> GradientClipper:
+    clipper = GradientClipper(model, x, y, clip)
     stack_of = clipper._stack  # noqa: SLF001  (to choose between two ways of the same)
     if not compiled and stack_of is not None:
         stack_of._compiled = None  # noqa: SLF001  (as above)
@@ -134,6 +142,42 @@ def test_no_row_moves_another(widths: tuple[int, ...], compiled: bool) -> None:
         clipper = clipped(model, *on_the_kink(model, rows), compiled=compiled)
         assert clipper.method == "closed form"
         assert moved(summed(clipper), rows) == []
+
+
+EXTREMES = (1e-100, 1e-8, 1e-6, 1e-3, 1e3, 1e100)
+
+
+@pytest.mark.parametrize("clip", EXTREMES)
+@pytest.mark.parametrize("compiled", [True, False])
+def test_no_row_moves_another_at_any_clip_norm(clip: float, compiled: bool) -> None:
+    for widths in ((64, 10, 2), (7, 5, 3)):
+        model = stack(widths)
+        x, y = on_the_kink(model, 30)
+        x *= 10.0 ** torch.linspace(-150, 150, 30, dtype=torch.float64)[:, None]
+        clipper = clipped(model, x, y, compiled=compiled, clip=clip)
+        assert clipper.method == "closed form"
+        assert moved(summed(clipper), 30, clip) == []
+
+
+@pytest.mark.parametrize("clip", EXTREMES)
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+def test_squares_that_underflow_count_beside_a_huge_feature(
+    clip: float, compiled: bool, bias: bool
+) -> None:
+    """20,000 classes that are all but impossible, each with a gradient whose square is 0."""
+    model, feature = nn.Linear(1, 20_000, bias=bias).double(), 1.3e154
+    with torch.no_grad():
+        model.weight[:] = -372.6 / feature
+        model.weight[0] = 500 / feature
+        if bias:
+            model.bias.zero_()
+    x, y = torch.tensor([[feature]], dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
+    clipper = clipped(nn.Sequential(model), x, y, compiled=compiled, clip=clip)
+    assert clipper.method == "closed form"
+    alone = clipper.clipped_sum(np.ones(1, bool)).flat
+    assert norm(alone) <= clip
+    assert clip > 1 or norm(alone) > 0  # a grid of the largest norm is coarser than the gradient
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
