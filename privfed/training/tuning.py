@@ -6,15 +6,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle, islice, repeat
 from typing import Generic, TypeVar
 
 from numpy.typing import ArrayLike
 
 from privfed.dp import FixedRuns, PrivacyBudget, SecretRandomness, TunedPlan
 from privfed.dp.randomness import NoiseSource, require_secret
-from privfed.dp.runs import below
+from privfed.dp.runs import Runs, below
 from privfed.errors import ConfigError
 from privfed.training.means import private_mean
 from privfed.training.noisy_sums import NoisySums
@@ -58,6 +59,11 @@ def tune_private(
     what this returns: what `run` prints, keeps or sends, and the time it all takes, would be
     protected by nothing. A `run` that raises ends the tuning, which has been paid for.
 
+    A traceback that shows variables shows of this function the settings of the run that raised, and
+    neither how many runs there are or were nor what others gave. That covers nothing else: not
+    what `run` keeps in variables of its own, nor who interrupts the draw of the number, nor a
+    debugger, nor that there was an error.
+
     Args:
         run: Trains with the settings on the budget that it is given, which allows one run of the
             plan and its score; returns what it made, and its score. If the scores are private,
@@ -90,17 +96,46 @@ def tune_private(
     if score_sums is not None and score_sums().plan != tuned.score:
         raise ConfigError("score_sums follow another plan than the tuning's score: use that one")
     budget.spend_round(tuned)
-    best: Best[Candidate, Result] | None = None
-    for number in range(tuned.runs.draw(source)):
-        in_turn = isinstance(tuned.runs, FixedRuns)
-        place = number if in_turn else below(source, len(candidates))
-        candidate = candidates[place % len(candidates)]
+    kept: _Kept[Candidate, Result] = _Kept()
+    for candidate in _settings(candidates, tuned.runs, source):
         own = tuned.budget_of_a_run()
-        result, given = run(candidate, own)
+        kept.take(candidate, run(candidate, own), score_sums, score_range, own)
+    return kept.best
+
+
+class _Kept(Generic[Candidate, Result]):
+    """The best run so far, of which a traceback that shows variables shows nothing."""
+
+    def __init__(self) -> None:
+        self.best: Best[Candidate, Result] | None = None
+
+    def __repr__(self) -> str:
+        return "<the best run so far>"
+
+    def take(
+        self,
+        candidate: Candidate,
+        made: tuple[Result, Scores],
+        score_sums: Callable[[], NoisySums] | None,
+        score_range: tuple[float, float],
+        own: PrivacyBudget,
+    ) -> None:
+        """Score a run, and keep it if it is better."""
+        result, given = made
         score = _score(given, score_sums, score_range, own)
-        if best is None or score > best.score:
-            best = Best(candidate, result, score)
-    return best
+        if self.best is None or score > self.best.score:
+            self.best = Best(candidate, result, score)
+
+
+def _settings(
+    candidates: Sequence[Candidate], runs: Runs, source: NoiseSource
+) -> Iterator[Candidate]:
+    """Yield each run's settings. How many there are, and were, is in no variable."""
+    if isinstance(runs, FixedRuns):
+        yield from islice(cycle(candidates), runs.count)
+        return
+    for _ in repeat(None, runs.draw(source)):
+        yield candidates[below(source, len(candidates))]
 
 
 def _score(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from privfed.dp import PrivacyBudget, PrivacyPlan, SeededRandomness, calibrate
 from privfed.errors import BudgetExceededError, ConfigError
@@ -144,6 +146,7 @@ def test_the_mean_and_the_training_after_it_share_one_budget(rows: Any) -> None:
         ({}, {"ranges": (LOW[1:], HIGH[1:])}),
         ({}, {"ranges": (0.0,)}),
         ({}, {"ranges": ("low", "high")}),
+        ({}, {"ranges": (-(10**400), 10**400)}),
     ],
 )
 def test_what_does_not_fit_is_refused_before_it_is_paid(how: Any, change: Any, rows: Any) -> None:
@@ -153,3 +156,117 @@ def test_what_does_not_fit_is_refused_before_it_is_paid(how: Any, change: Any, r
     with pytest.raises(ConfigError):
         private_mean(given, change.get("ranges", (LOW, HIGH)), NOISY[found.noise](found), untouched)
     assert untouched.spent_epsilon == 0
+
+
+class Unreadable:
+    """A cell that tells of itself wherever it is read."""
+
+    def __float__(self) -> float:
+        warnings.warn("Alice", UserWarning, stacklevel=2)
+        raise ZeroDivisionError("Alice")
+
+
+CELLS: dict[str, Any] = {
+    "a number past doubles": 10**400,
+    "text": "Alice",
+    "nothing": None,
+    "two numbers": [1.0, 2.0],
+    "a complex number": np.complex128(1j),
+    "what raises and warns": Unreadable(),
+    "no number": math.nan,
+    "infinity": -math.inf,
+    "a wide number": np.longdouble("1e4000"),
+}
+
+
+def contributed(rows: list[Any]) -> list[bytes]:
+    sums = Recorded(CentralNoise(plan()))
+    private_mean(rows, (LOW, HIGH), sums, budget())
+    return [each.flat.tobytes() for each in sums.given]
+
+
+@pytest.mark.parametrize("what", CELLS)
+def test_a_cell_that_is_no_finite_number_adds_nothing_and_raises_nothing(
+    what: str, rows: Any
+) -> None:
+    """In a list or an array of objects; a warning here is an error."""
+    nothing = [row.tolist() for row in rows[0]]
+    nothing[3] = ((LOW + HIGH) / 2).tolist()
+    bad = [list(row) for row in nothing]
+    bad[3][1] = CELLS[what]
+    wanted = contributed([nothing, *rows[1:]])
+    assert contributed([bad, *rows[1:]]) == wanted
+    objects = np.empty((ROWS, SIZE), object)
+    for place, row in enumerate(bad):
+        for column, cell in enumerate(row):
+            objects[place, column] = cell
+    assert contributed([objects, *rows[1:]]) == wanted
+    with np.errstate(all="raise"):
+        assert contributed([objects, *rows[1:]]) == wanted
+
+
+@pytest.mark.parametrize(
+    "bad", [[], [1.0], [1.0] * (SIZE + 1), 7.0, "Alice", None, [[1.0], [2.0, 3.0]]]
+)
+def test_a_row_of_another_form_adds_nothing(bad: Any, rows: Any) -> None:
+    nothing = [*rows[0][:-1], (LOW + HIGH) / 2]
+    assert contributed([[*rows[0][:-1], bad], *rows[1:]]) == contributed([nothing, *rows[1:]])
+
+
+def test_a_masked_cell_is_no_number(rows: Any) -> None:
+    masked = np.ma.masked_array(rows[0], mask=np.zeros((ROWS, SIZE), bool))
+    assert contributed([masked, *rows[1:]]) == contributed(rows)
+    masked[2, 1] = np.ma.masked
+    nothing = rows[0].copy()
+    nothing[2] = (LOW + HIGH) / 2
+    assert contributed([masked, *rows[1:]]) == contributed([nothing, *rows[1:]])
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64, np.uint8, bool, np.longdouble, object])
+def test_rows_are_arrays_of_any_number_type(kind: Any, rows: Any) -> None:
+    whole = [np.rint(each).clip(0, 1).astype(kind) for each in rows]
+    assert contributed(whole) == contributed([each.astype(np.float64) for each in whole])
+    assert contributed([torch.ones(ROWS, SIZE), *rows[1:]]) == contributed(
+        [np.ones((ROWS, SIZE)), *rows[1:]]
+    )
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        np.full((ROWS, SIZE), "1.0"),
+        np.ones((ROWS, SIZE), complex),
+        np.full((ROWS, SIZE), "2020-01-01", "datetime64[D]"),
+        np.ones((ROWS, SIZE + 1)),
+        np.ones(ROWS),
+        np.empty(ROWS, object),
+        torch.ones(ROWS, SIZE, requires_grad=True),
+        torch.ones(ROWS, SIZE, dtype=torch.bfloat16),
+        7.0,
+        iter([[1.0]]),
+        [[1.0] * SIZE] * (ROWS - 1),
+    ],
+)
+def test_a_form_that_is_public_is_refused_before_it_is_paid(bad: Any, rows: Any) -> None:
+    untouched = budget()
+    with pytest.raises(ConfigError):
+        private_mean([bad, *rows[1:]], (LOW, HIGH), CentralNoise(plan()), untouched)
+    assert untouched.spent_epsilon == 0
+
+
+def test_ids_are_checked_against_the_placements_before_it_is_paid(rows: Any) -> None:
+    names = [[f"{place} {row}" for row in range(ROWS)] for place in range(PARTIES)]
+    one = budget()
+    private_mean(rows, (LOW, HIGH), CentralNoise(plan()), one, ids=names)
+    assert one.spent_epsilon > 0
+    twice = [[*each] for each in names]
+    twice[1][7] = twice[1][0]
+    for ids, message in (
+        (twice, "a unit has more rows here than the 1"),
+        ([*names[:-1], names[-1][1:]], "IDs: give each row one"),
+        (names[1:], "the plan has"),
+    ):
+        untouched = budget()
+        with pytest.raises(ConfigError, match=message):
+            private_mean(rows, (LOW, HIGH), CentralNoise(plan()), untouched, ids=ids)
+        assert untouched.spent_epsilon == 0

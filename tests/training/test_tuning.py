@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import traceback
 from collections import Counter
 from typing import Any
 
@@ -29,6 +31,7 @@ from privfed.training import (
     RecordGradients,
     train_private,
     tune_private,
+    tuning,
 )
 
 ROWS, HELD = 300, 80
@@ -249,3 +252,38 @@ def test_local_noise_scores_at_one_party() -> None:
     )  # fmt: skip
     assert found is not None
     assert abs(found.score - 1) < 0.2
+
+
+class Breaks:
+    """Runs of which one raises."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self, candidate: float, own: PrivacyBudget) -> tuple[str, float]:
+        self.left -= 1
+        if not self.left:
+            raise RuntimeError("it broke")
+        return f"model before {self.left}", 1000.0 + self.left
+
+    def __repr__(self) -> str:
+        return "Breaks()"
+
+
+@pytest.mark.parametrize("runs", [FixedRuns(9), RandomRuns(900)])
+def test_a_traceback_with_variables_tells_of_no_other_run(runs: FixedRuns | RandomRuns) -> None:
+    """Neither how many there are or were; by their repr, as python, rich and pytest show them."""
+    whole, shown = tuned(runs), []
+    for fails in (1, 7):
+        source = SeededRandomness(fails)
+        with pytest.raises(RuntimeError) as raised:
+            tune_private(Breaks(fails), [5.0], whole, budget(), randomness=source, simulation=True)
+        frames = traceback.TracebackException.from_exception(raised.value, capture_locals=True)
+        own = [frame for frame in frames.stack if frame.filename == tuning.__file__]
+        assert [frame.name for frame in own] == ["tune_private"]
+        assert own[0].locals is not None
+        assert own[0].locals["candidate"] == "5.0"
+        shown.append(
+            {name: re.sub("0x[0-9a-f]+", "", each) for name, each in own[0].locals.items()}
+        )
+    assert shown[0] == shown[1]
