@@ -26,6 +26,8 @@ _MOST_RUNS = 1000  # on average
 _BITS = 320  # of the uniform number that a number of runs is read off
 _DIGITS = 100
 _NEGLIGIBLE = Decimal("1e-80")
+_LEAST_GAMMA = 1e-20  # below, numbers come up that are too large for so many digits
+_NEAR_ZERO = 1e-12
 DRAW_ERROR = 1e-75
 """How far, in total variation, the number that is drawn may be from its law."""
 
@@ -67,10 +69,11 @@ class RandomRuns:
         mean: How many on average: above 1, or for Poisson at least 1.
         shape: η > -1 of a truncated negative binomial law (0: logarithmic, 1: geometric), or
             infinity for Poisson, which may give no run at all. A smaller one costs less and varies
-            more.
+            more. One within 1e-12 of 0 is taken for 0.
 
     Raises:
-        ConfigError: A number is out of range.
+        ConfigError: A number is out of range, or no law of that shape has that mean: with one
+            near -1 the number would be 1 nearly always, and past all bounds else.
     """
 
     mean: float
@@ -88,6 +91,13 @@ class RandomRuns:
         if not least <= self.mean <= _MOST_RUNS:
             raise ConfigError(
                 f"the mean number of runs must be {least:g} to {_MOST_RUNS}, not {self.mean}"
+            )
+        if abs(self.shape) < _NEAR_ZERO:
+            object.__setattr__(self, "shape", 0.0)
+        if not self.is_poisson and not self._has_its_mean():
+            raise ConfigError(
+                f"a random number of runs of shape {self.shape:g} cannot have a mean of "
+                f"{self.mean:g}: take a shape from -0.5 to 1000, or infinity for Poisson"
             )
 
     def __str__(self) -> str:
@@ -109,9 +119,16 @@ class RandomRuns:
             low, high = (low, middle) if self._mean(middle) < self.mean else (middle, high)
         return math.exp(high)
 
+    def _has_its_mean(self) -> bool:
+        try:
+            mean = self._mean(math.log(self.gamma))
+        except (OverflowError, ValueError):  # γ is too small for doubles
+            return False
+        return self.gamma >= _LEAST_GAMMA and math.isclose(mean, self.mean, rel_tol=1e-6)
+
     def _mean(self, log_gamma: float) -> float:
         eta = self.shape
-        if abs(eta) < 1e-12:
+        if eta == 0:
             return math.expm1(-log_gamma) / -log_gamma
         return eta * math.expm1(-log_gamma) / -math.expm1(eta * log_gamma)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from dp_accounting.dp_event import GaussianDpEvent, RepeatAndSelectDpEvent
@@ -218,9 +219,37 @@ def test_settings_survive(runs: RandomRuns | FixedRuns) -> None:
         lambda: RandomRuns(1.0), lambda: RandomRuns(0.5, math.inf), lambda: RandomRuns(2000.0),
         lambda: RandomRuns(5.0, -1.0), lambda: RandomRuns(5.0, math.nan),
         lambda: RandomRuns(math.nan), lambda: RandomRuns("many"),  # type: ignore[arg-type]
-        lambda: FixedRuns(0), lambda: FixedRuns(1.5),  # type: ignore[arg-type]
+        lambda: RandomRuns(1000, -0.995), lambda: RandomRuns(10, 1e16), lambda: FixedRuns(0), lambda: FixedRuns(1.5),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
 def test_numbers_out_of_range_are_refused(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigError):
         make()
+
+
+@pytest.mark.parametrize("mean", [1.001, 1.5, 10, 1000])
+@pytest.mark.parametrize(
+    "shape", [-1 + 1e-12, -0.995, -0.9, -0.5, 1e-300, -1e-13, 1e-9, 1e3, 1e9, 1e16, 1e100, 1e308]
+)
+def test_a_law_is_refused_when_it_is_made_or_has_its_mean(mean: float, shape: float) -> None:
+    try:
+        runs = RandomRuns(mean, shape)
+    except ConfigError:
+        runs = None
+    if runs is None:
+        assert not -0.5 <= shape <= 1000
+        return
+    gamma, eta = Fraction(runs.gamma), runs.shape
+    with mpmath.workdps(60):
+        low = mpmath.mpf(gamma.numerator) / gamma.denominator
+        found = (
+            (1 / low - 1) / -mpmath.log(low)
+            if eta == 0
+            else eta * (1 / low - 1) / (1 - mpmath.power(low, eta))
+        )
+    assert float(found) == pytest.approx(mean, rel=2e-6)
+    once, chance = next(iter(runs.law()))
+    assert once == 1
+    assert 0 < chance <= 1
+    assert runs.draw(SeededRandomness(0)) >= 1
+    assert np.isfinite(runs.divergences(np.full(len(ORDERS), 0.1), lambda epsilon: 0.0)).all()
