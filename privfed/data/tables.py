@@ -29,6 +29,9 @@ from privfed.errors import ConfigError
 
 MAX_CATEGORIES = 1000  # more texts than this are names or sentences, not categories
 MAX_CLASSES = 100
+SCHEMA_IS_PUBLIC = (
+    "columns, categories and ranges are read from the table: they count as public, outside every ε"
+)
 _MOST_SHOWN = 5  # odd cells of one column
 # Such as 1200, 12,5 and 1 200.50: digits, in threes or not, and a fraction.
 _WRITTEN_NUMBER = re.compile(r"(\d+|\d{1,3}([ .,'’]\d{3})+)([.,]\d+)?")

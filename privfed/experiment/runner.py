@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from privfed import __version__
 from privfed.data import Dataset, Split, split_parties
-from privfed.errors import ConfigError
+from privfed.data.tables import SCHEMA_IS_PUBLIC
+from privfed.errors import ConfigError, PrivacyWarning
 from privfed.experiment.arms import Arm, choose_arms
 from privfed.experiment.exposure import Aligner, expose
 from privfed.experiment.model_file import load_model
@@ -84,6 +86,12 @@ def run_benchmark(
         ConfigError: Settings and data do not fit, or the folder cannot be written.
     """
     asked = jobs(settings)
+    if dataset.kind == "table" and any(job.arm.private for job in asked):
+        warnings.warn(
+            f"{SCHEMA_IS_PUBLIC}; agree on a schema without the rows where they may not be",
+            PrivacyWarning,
+            stacklevel=2,
+        )
     # All splits first, so that errors come before a folder is made or an arm has run.
     splits = list(_partitioned(settings, dataset, align, asked))
     store = RunStore(directory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from privfed.data.tables import SCHEMA_IS_PUBLIC
 from privfed.report.charts import Spend, Trade, epsilon_chart, trade_chart
 from privfed.report.pictures import Key, Picture, on_split, picture, slug
 from privfed.report.view import Line, Role, View
@@ -206,7 +207,7 @@ def privacy_table(view: View, split: str) -> Table:
 
 
 def privacy_terms(view: View, split: str) -> list[tuple[str, str]]:
-    """Return the terms of every ε of a split: unit, adjacency, sampling, accountant, δ."""
+    """Return the terms of every ε of a split: unit, adjacency, sampling, accountant, δ; limits."""
     costs = [c for line in view.lines(split, *PRIVATE) for c in view.costs(split, line)]
     fields = (
         ("Privacy unit", [c.privacy_unit for c in costs]),
@@ -214,6 +215,7 @@ def privacy_terms(view: View, split: str) -> list[tuple[str, str]]:
         ("Sampling", [c.sampling for c in costs]),
         ("Accountant", [c.accountant for c in costs]),
         ("δ", [given(c.delta) for c in costs]),
+        ("Outside", [SCHEMA_IS_PUBLIC] if costs and view.kind == "table" else []),
     )
     return [(name, "; ".join(dict.fromkeys(values))) for name, values in fields if values]
 

@@ -219,7 +219,8 @@ def test_settings_survive(runs: RandomRuns | FixedRuns) -> None:
         lambda: RandomRuns(1.0), lambda: RandomRuns(0.5, math.inf), lambda: RandomRuns(2000.0),
         lambda: RandomRuns(5.0, -1.0), lambda: RandomRuns(5.0, math.nan),
         lambda: RandomRuns(math.nan), lambda: RandomRuns("many"),  # type: ignore[arg-type]
-        lambda: RandomRuns(1000, -0.995), lambda: RandomRuns(10, 1e16), lambda: FixedRuns(0), lambda: FixedRuns(1.5),  # type: ignore[arg-type]
+        lambda: RandomRuns(1000, -0.995), lambda: RandomRuns(10, 1e16),
+        lambda: FixedRuns(0), lambda: FixedRuns(1.5),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
 def test_numbers_out_of_range_are_refused(make: Callable[[], object]) -> None:

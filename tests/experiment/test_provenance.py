@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import sys
+import warnings
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from privfed.data import load_dataset
+from privfed.errors import PrivacyWarning
 from privfed.experiment import Settings, provenance, run_benchmark
 from privfed.report import write_report
 from tests.experiment.mini import PlainAligner
@@ -38,3 +40,31 @@ def test_a_program_that_embeds_it_is_not_named(
         content = path.read_bytes()
         for word in (secret, "nightly", "/srv", str(tmp_path), socket.gethostname()):
             assert word.encode() not in content, (path.name, word)
+
+
+def test_that_an_own_tables_schema_counts_as_public_is_said_where_privacy_is(
+    tmp_path: Path,
+) -> None:
+    """Once on the screen, and among the terms of every ε; not of data whose schema was there."""
+    table = pd.DataFrame({"x": range(80), "late": ["no", "yes"] * 40})
+    table.to_csv(tmp_path / "own.csv", index=False)
+    said = "columns, categories and ranges are read from the table: they count as public"
+    for dataset in (
+        load_dataset("table", tmp_path / "own.csv", label="late"),
+        load_dataset("breast-cancer"),
+    ):
+        settings = Settings(
+            splits=("disjoint",), arms=("federated", "federated-he-dp"), rounds=1,
+            private_rounds=1, seeds=1, epsilons=(8.0,),
+        )  # fmt: skip
+        out = tmp_path / dataset.name
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", PrivacyWarning)
+            results = run_benchmark(
+                settings, dataset, align=PlainAligner(), directory=out,
+                provenance=provenance(settings, dataset),
+            )  # fmt: skip
+        page = write_report(results, out).read_text(encoding="utf-8")
+        own = dataset.kind == "table"
+        assert [str(each.message).startswith(said) for each in warned] == [True] * own
+        assert page.count(said) == own
