@@ -143,3 +143,12 @@ def test_auc_of_many_classes_is_one_against_rest() -> None:
 def test_no_auc_without_all_classes() -> None:
     model, rows = tiny([[2.0, -1.0], [0.0, 1.0]])
     assert evaluate(model, rows, torch.tensor([1, 1])).auc is None
+
+
+def test_a_model_of_half_types_is_evaluated() -> None:
+    torch.manual_seed(2)
+    model, x = paper_network(12, 2).bfloat16(), torch.randn(40, 12)
+    found = evaluate(model, x.bfloat16(), torch.arange(40) % 2)
+    wanted = evaluate(model.float(), x.bfloat16().float(), torch.arange(40) % 2)
+    assert found.loss == pytest.approx(wanted.loss, abs=0.02)
+    assert found.auc is not None
