@@ -85,13 +85,13 @@ class Row:
         params: Values in an update.
         method: "plain", "encrypted" or "shares".
         round_seconds: A whole round, training included.
-        exchange_seconds: Of that, from the end of training to the new model.
+        exchange_seconds: The part of it from the end of training to the new model.
         upload_bytes: What a party sends in a round.
         equal_bits: See above.
         rounds: How many rounds a training had.
         trainings: How many trainings there were.
         dataset: Whose rows.
-        train_rows: Of all parties.
+        train_rows: Those of all parties.
     """
 
     parties: int

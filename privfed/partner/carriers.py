@@ -92,7 +92,7 @@ class EncryptedShares(_Encrypted):
 
     Args:
         party: This company's side.
-        plan: Of the noise.
+        plan: The noise.
     """
 
     def __init__(self, party: Party, plan: PrivacyPlan) -> None:

@@ -90,7 +90,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
         bodies: The bytes of all.
         places: Whom it waits for.
         reason: The name of an error of privfed.
-        process: Of a join: names the server's process, which another start of it does not share.
+        process: In the answer to a join, names the server's process, which another start of it does not share.
     """
 
     what: Literal["all", "waiting", "again", "stopped", "refused"]
