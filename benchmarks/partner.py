@@ -36,7 +36,7 @@ from torch import nn
 
 from benchmarks.rows import print_table, write
 from privfed.cli.alignment import PSIAligner
-from privfed.data import Dataset, PartyRows, load_dataset, split_parties
+from privfed.data import Dataset, PartyRows, Split, load_dataset, split_parties
 from privfed.defaults import (
     DELTA,
     EXPECTED_BATCH_SIZE,
@@ -191,9 +191,8 @@ class Job:
     @functools.cached_property
     def held(self) -> tuple[PartyRows, ...]:
         """Who has which of them."""
-        return split_parties(
-            self.dataset, "overlapping", parties=self.parties, seed=0, align=PSIAligner()
-        )
+        split: Split = "overlapping" if self.parties == 2 else "disjoint"
+        return split_parties(self.dataset, split, parties=self.parties, seed=0, align=PSIAligner())
 
     def rows(self, place: int, method: Method) -> Dataset:
         """Return a party's training rows."""
@@ -438,7 +437,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="first layer of each model, comma-separated; 0: the paper's network",
     )
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--trainings", type=int, default=3, help="of each method, in turn")
+    parser.add_argument("--trainings", type=int, default=2, help="of each method, in turn")
     parser.add_argument("--data", help="the dress study's file; its surrogate without it")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args(arguments)

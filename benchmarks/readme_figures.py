@@ -123,9 +123,32 @@ def _seconds(row: Row | None) -> str:
     return f"{row['cpu_seconds_per_party']:.2f} / {row['wall_seconds']:.1f}"
 
 
+def partner(rows: Sequence[Row]) -> str:
+    """Return what a round between companies costs, plain, encrypted and with noise shares."""
+    names = {"plain": "plain averaging", "encrypted": "encrypted", "shares": "noise shares"}
+    cells = [
+        [
+            str(row["parties"]),
+            f"{row['params']:,}",
+            names[row["method"]],
+            f"{1000 * row['round_seconds']:.1f}",
+            f"{1000 * row['exchange_seconds']:.1f}",
+            f"{row['upload_bytes'] / 1000:.1f}",
+            "yes" if row["equal_bits"] else "no",
+        ]
+        for row in rows
+    ]
+    head = (
+        *("companies", "parameters", "method", "round, ms", "of it exchange, ms", "upload, KB"),
+        "equal bits",
+    )
+    return markdown(Table(head, cells))
+
+
 TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
     "aggregation": ("aggregation-1m.json", aggregation),
     "dropout": ("dropout.json", dropout),
+    "partner": ("partner.json", partner),
     "privacy": ("privacy-digits.json", privacy),
     "psi": ("psi.json", psi),
 }

@@ -8,6 +8,7 @@ import pytest
 
 from privfed import secagg
 from privfed.errors import ConfigError, PrivFedError
+from tests.extras import lacking
 from tests.secagg.hostile_arguments import (
     CALLS,
     encryptor,
@@ -56,7 +57,9 @@ def test_honest_arguments_reach_what_they_are_for(name: str) -> None:
         "Aggregator.add_partial", "Simulation.add_integers"}  # fmt: skip
     try:
         call(**honest())
-    except PrivFedError:
+    except PrivFedError as error:
+        if lacking(error):
+            raise
         assert name in fail
     else:
         assert name not in fail
