@@ -20,7 +20,11 @@ from privfed.secagg.wire import Kind as Sent
 OVERHEAD_BYTES = 4096
 """The most that a question or an answer is longer than the bytes that it carries."""
 
-_Topic = Annotated[str, msgspec.Meta(max_length=60)]
+Topic = Literal[
+    "overlap", "overlap kept", "standing", "sealed", "key", "total", "epoch", "done"
+]
+"""What parties tell all others; only a total is as long as an update."""
+
 _Place = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
 _Nonce = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 _Session = Annotated[bytes, msgspec.Meta(max_length=32)]
@@ -52,7 +56,7 @@ class Post(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     """
 
     session: _Session
-    topic: _Topic
+    topic: Topic
     body: bytes
 
 

@@ -26,12 +26,14 @@ class NoisySum:
 
         Raises:
             DecodeError: It is none.
-            CapacityError: The sum is past what noise can be put on.
+            CapacityError: It is larger than clipped gradients can be.
         """
-        total = self._sum + read_sum(data, self._plan.dimension)
-        if not np.abs(total).max() < 2.0**30 * self._deviation:
-            raise CapacityError("a sum is far larger than clipped gradients can be")
-        self._sum = total
+        values = read_sum(data, self._plan.dimension)
+        # Beside a far larger sum others' rows would be rounded by more than `SLACK`.
+        most = max(self._plan.rows) * self._plan.l2_clip_norm * (1 + SLACK)
+        if not np.abs(values).max() <= most:
+            raise CapacityError("a sum is larger than clipped gradients can be")
+        self._sum += values
 
     def total(self) -> bytes:
         """Return the noisy sum; it is drawn anew at each call."""

@@ -19,8 +19,18 @@ from typing import Any, Protocol
 import grpc
 
 import privfed.errors
-from privfed.errors import PrivFedError, ReplayError
-from privfed.partner.messages import Answer, Join, Post, RoundUpdate, Stop, decode, encode, longest
+from privfed.errors import CapacityError, PrivFedError, ReplayError
+from privfed.partner.messages import (
+    OVERHEAD_BYTES,
+    Answer,
+    Join,
+    Post,
+    RoundUpdate,
+    Stop,
+    decode,
+    encode,
+    longest,
+)
 from privfed.partner.noise import NoisySum
 from privfed.partner.plan import Plan
 from privfed.secagg import Aggregator, Parameters
@@ -30,7 +40,7 @@ from psi.network.tls import bind, caller_of, options
 
 SERVICE = "privfed.Train"
 _PATIENCE_SECONDS = 5.0
-_TOPICS = 16  # that are kept; a session needs fewer
+_CALLS = 3  # of one party at once: it needs one, and one that broke may still wait
 _FLUSH_SECONDS = 5
 
 
@@ -73,6 +83,7 @@ class Meeting:
         self._here: dict[int, bytes] = {}
         self._posts: dict[str, dict[int, bytes]] = {}
         self._round: _Round | None = None
+        self._summed = 0  # the last round with a total
         self._stopped: dict[int, str] = {}
         self.finished = threading.Event()
 
@@ -109,9 +120,9 @@ class Meeting:
         with self._changed:
             if not self._session or ask.session != self._session:
                 return self._no_longer()
+            if ask.topic != "total" and len(ask.body) > OVERHEAD_BYTES * len(self._everybody):
+                return Answer("refused", reason=CapacityError.__name__)
             given = self._posts.setdefault(ask.topic, {})
-            while len(self._posts) > _TOPICS:
-                del self._posts[next(iter(self._posts))]
             if given.setdefault(place, ask.body) != ask.body:
                 return Answer("refused", reason=ReplayError.__name__)
             if given.keys() == self._everybody:
@@ -128,6 +139,8 @@ class Meeting:
             if not self._session or ask.session != self._session:
                 return self._no_longer()
             if self._round is None or ask.round_id > self._round.number:
+                if ask.round_id <= self._summed:  # summed anew, it could get another noise
+                    return Answer("again")
                 self._round = _Round(ask.round_id, self._begin(ask.round_id))
             now = self._round
             if ask.round_id < now.number:
@@ -147,6 +160,7 @@ class Meeting:
                 except PrivFedError as error:
                     self._tell(f"round {now.number} has no total: {error}")
                     return Answer("refused", reason=type(error).__name__)
+                self._summed = now.number
                 self._changed.notify_all()
             return self._wait(
                 lambda: Answer("all", bodies=(now.total,)) if now.total else None,
@@ -256,14 +270,19 @@ def served(
     """
     meeting = Meeting(plan, params, tell, begin=begin)
     places = {each.fingerprint: place for place, each in enumerate(plan.parties)}
+    turns = [threading.BoundedSemaphore(_CALLS) for _ in plan.parties]
 
     def method(kind: type[Any], act: Callable[[int, Any], Answer]) -> Any:
         def answer(request: bytes, context: Any) -> bytes:
             place = places[caller_of(context)]  # TLS lets in no others
+            if not turns[place].acquire(blocking=False):  # the threads are for all
+                return encode(Answer("refused", reason=CapacityError.__name__))
             try:
                 return encode(act(place, decode(request, kind)))
             except PrivFedError as error:
                 return encode(Answer("refused", reason=type(error).__name__))
+            finally:
+                turns[place].release()
 
         return grpc.unary_unary_rpc_method_handler(answer)
 
@@ -273,8 +292,8 @@ def served(
         "Upload": method(RoundUpdate, meeting.upload),
         "Stop": method(Stop, meeting.stop),
     }
-    # Each party has one call at a time; one that broke may still wait.
-    pool = ThreadPoolExecutor(3 * len(plan.parties))
+    # One thread more than may wait, so that calls past a party's own are turned away at once.
+    pool = ThreadPoolExecutor(_CALLS * len(plan.parties) + 1)
     server = grpc.server(
         pool,
         (grpc.method_handlers_generic_handler(SERVICE, methods),),

@@ -28,7 +28,7 @@ from privfed.partner.carriers import (
     may_go,
 )
 from privfed.partner.channel import AgainError, Channel
-from privfed.partner.messages import decode
+from privfed.partner.messages import Topic, decode
 from privfed.partner.plan import Plan
 from privfed.partner.progress import Finished, Folder, Pending
 from privfed.partner.work import Work
@@ -40,7 +40,7 @@ _MOST_APART = 1000  # numbers of rounds: each try that fails uses one up
 _Round = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
-ToAll = Callable[[str, bytes], Sequence[bytes]]
+ToAll = Callable[[Topic, bytes], Sequence[bytes]]
 """Sends bytes to all under a topic, and returns those of all: as `Channel.exchange`."""
 
 Settle = Callable[[ToAll, bool], tuple[Work, int | None]]
@@ -79,9 +79,9 @@ class _Standing(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 class _Signed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A standing's bytes, and its party's signature of them, the session and the plan."""
+    """What a party says, and its signature of that, the topic, the session and the plan."""
 
-    standing: bytes
+    said: bytes
     signature: bytes
 
 
@@ -99,8 +99,8 @@ class Trainer:
         passphrase: What locks it, or None.
         folder: Where this party's progress is kept.
         model: The plan's model with its initial weights.
-        settle: Called when all have met, each time, with a way to exchange bytes with all and
-            whether a round is finished; returns this party's part of a round, and how much it
+        settle: Called when all have met, each time, with a way to exchange signed bytes with all
+            and whether a round is finished; returns this party's part of a round, and how much it
             counts where the plan has weights.
         on_round: Called after each round.
         carrier: How values travel; None: as the plan says.
@@ -178,13 +178,17 @@ class Trainer:
     def _session(self, channel: Channel) -> None:
         session = channel.join()
         self._server = channel.process
-        self._work, self._weight = self.settle(channel.exchange, self.rounds > 0)
-        standings = self._standings(channel, session, "standing")
+
+        def exchange(topic: Topic, said: bytes) -> list[bytes]:
+            return self._signed_by_all(channel, session, topic, said)
+
+        self._work, self._weight = self.settle(exchange, self.rounds > 0)
+        standings = self._standings(exchange, "standing")
         self._check_weights(standings)
         if self._encrypted:
             self._agree_on_key(channel, standings)
         carrier = self._open_carrier()
-        standings = self._standings(channel, session, "key")
+        standings = self._standings(exchange, "key")
         self._catch_up(channel, carrier, standings)
         number, repeated = self._next_number(standings)
         if isinstance(carrier, EncryptedMeans | EncryptedShares) and self.params.masks:
@@ -193,9 +197,27 @@ class Trainer:
         while self._done.rounds < self.plan.rounds:
             self._round(channel, carrier, number)
             number += 1
-        channel.exchange("done", b"")
+        self._check_weights(self._standings(exchange, "done"))
 
-    def _standings(self, channel: Channel, session: bytes, topic: str) -> list[_Standing]:
+    def _signed_by_all(
+        self, channel: Channel, session: bytes, topic: Topic, said: bytes
+    ) -> list[bytes]:
+        """Say something to all others, and hear what each of them says in this session.
+
+        Raises:
+            AuthenticationError: A party did not sign what it is to have said.
+        """
+        fresh, found = session + topic.encode() + b"\x00", list[bytes]()
+        signed = _Signed(said, self.plan.sign(self.ring.identity, fresh, said))
+        for place, body in enumerate(channel.exchange(topic, msgspec.msgpack.encode(signed))):
+            theirs = decode(body, _Signed)
+            self.plan.verify(place, theirs.signature, fresh, theirs.said)
+            found.append(theirs.said)
+        if found[self.place] != said:
+            raise AuthenticationError("the server changed what this party said")
+        return found
+
+    def _standings(self, exchange: ToAll, topic: Topic) -> list[_Standing]:
         """Say how far this party is, and hear all others."""
         carrier = self.carrier
         pending = None if carrier is None else self._pending(carrier)
@@ -206,17 +228,8 @@ class Trainer:
             self._key_in_use() if self._encrypted else "",
             weights_sha256(self._done.weights),
         )
-        said = msgspec.msgpack.encode(own)
-        fresh = session + topic.encode()
-        signed = _Signed(said, self.plan.sign(self.ring.identity, fresh, said))
-        found = []
-        for place, body in enumerate(channel.exchange(topic, msgspec.msgpack.encode(signed))):
-            theirs = decode(body, _Signed)
-            self.plan.verify(place, theirs.signature, fresh, theirs.standing)
-            found.append(decode(theirs.standing, _Standing))
-        if found[self.place] != own:
-            raise AuthenticationError("the server changed what this party said")
-        return found
+        said = exchange(topic, msgspec.msgpack.encode(own))
+        return [decode(each, _Standing) for each in said]
 
     def _check_weights(self, standings: Sequence[_Standing]) -> None:
         """Check that who is equally far has the same model.
@@ -229,7 +242,8 @@ class Trainer:
             if each.finished == own.finished and each.weights != own.weights:
                 raise ConfigError(
                     f"after {own.finished} rounds {party.name} has another model than this party: "
-                    "one of their folders was changed; begin anew under another job name"
+                    "one of their folders was changed, or they were shown two sums of a round; "
+                    "begin anew under another job name"
                 )
 
     def _pending(self, carrier: Carrier) -> Pending | None:

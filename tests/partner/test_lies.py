@@ -109,7 +109,7 @@ def test_a_party_that_wastes_numbers_is_named(tmp_path: Path) -> None:
         ask = decode(request, Post) if method == "Post" else None
         if ask is not None and ask.topic == "key":
             said = msgspec.msgpack.encode([0, 2**62, 0, "00", job.plan.start])
-            signed = [said, job.plan.sign(party, ask.session + b"key", said)]
+            signed = [said, job.plan.sign(party, ask.session + b"key\x00", said)]
             request = encode(Post(ask.session, ask.topic, msgspec.msgpack.encode(signed)))
         return own(method, request)
 

@@ -16,7 +16,7 @@ from scipy import stats
 from privfed.dp import Noise, PrivacyPlan
 from privfed.errors import BudgetExceededError, CapacityError, DecodeError, PeerError
 from privfed.partner.adam import adam_step
-from privfed.partner.messages import Join, Post, RoundUpdate, decode
+from privfed.partner.messages import Answer, Join, Post, RoundUpdate, decode
 from privfed.partner.noise import NoisySum
 from privfed.partner.progress import Finished
 from privfed.partner.server import Meeting, RoundSum
@@ -182,11 +182,44 @@ def test_an_attacker_gets_two_noises_from_a_server_that_forgets(tmp_path: Path) 
     class Forgetful(Meeting):
         def restart(self) -> None:
             super().restart()
-            self._round = None
+            self._round, self._summed = None, 0
 
     job.meeting = Forgetful(job.plan, job.params, job.told.append, 0.1)
     first, second = ask_twice(job)
     assert first != second
+
+
+def after_a_later_round(job: Training) -> list[Any]:
+    """Get a round's total, begin the next one alone, come back, and ask for the first again."""
+    body, answers = bytes(8 * job.params.layout.size), list[Any]()
+    for nonce in (b"a", b"b"):
+        nonces = [nonce * 15 + bytes([place]) for place in range(2)]
+        joins = [Join(job.plan.fingerprint, each) for each in nonces]
+        job.run([functools.partial(job.meeting.join, at, each) for at, each in enumerate(joins)])
+        session = hashlib.sha256(b"".join(nonces)).digest()
+        first = RoundUpdate(session, 1, body)
+        answers += job.run([functools.partial(job.meeting.upload, at, first) for at in range(2)])
+        assert job.meeting.upload(1, RoundUpdate(session, 2, body)).what == "waiting"
+    return answers
+
+
+def test_no_sum_gets_another_noise_once_a_later_round_began(tmp_path: Path) -> None:
+    """One who has a total sends the next update and comes back; the other missed the total."""
+    job, _ = central(tmp_path)
+    assert [each.what for each in after_a_later_round(job)] == ["all", "all", "again", "again"]
+
+
+def test_an_attacker_gets_two_noises_where_only_the_last_round_is_known(tmp_path: Path) -> None:
+    job, _ = central(tmp_path)
+
+    class Forgetful(Meeting):
+        def upload(self, place: int, ask: RoundUpdate) -> Answer:
+            self._summed = 0
+            return super().upload(place, ask)
+
+    job.meeting = Forgetful(job.plan, job.params, job.told.append, 0.1)
+    one, _, other, _ = after_a_later_round(job)
+    assert one.bodies != other.bodies
 
 
 def test_another_process_of_the_server_never_gets_the_same_sum(tmp_path: Path) -> None:
@@ -237,6 +270,7 @@ def test_the_servers_noise_is_the_plans(tmp_path: Path) -> None:
         (bytes(47), DecodeError),
         (np.full(6, np.nan).tobytes(), DecodeError),
         (np.full(6, 1e300).tobytes(), CapacityError),
+        (np.full(6, 4.1).tobytes(), CapacityError),  # of 4 rows, clipped to 1
     ],
 )
 def test_what_is_no_sum_is_refused_and_leaves_nothing(

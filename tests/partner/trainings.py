@@ -36,8 +36,17 @@ ENCODER = Encoder(Schema((NumericColumn("x", 0, 1), NumericColumn("z", 0, 1)), l
 KINDS: dict[str, type[Any]] = {"Join": Join, "Post": Post, "Stop": Stop, "Upload": RoundUpdate}
 
 
+_ONE = threading.Lock()
+
+
 def build() -> nn.Module:
     return nn.Linear(2, 2)
+
+
+def start_model() -> nn.Module:
+    """The plan's initial model; torch's generator is one for all threads."""
+    with _ONE:
+        return initial_model(build, 3)
 
 
 class Pull:
@@ -106,7 +115,7 @@ def plan_of(folder: Path, parties: int, **changes: Any) -> Plan:
         "clip_range": 2.0, "address": "localhost:1",
         "adversary": "lying-server" if parties == 2 else "lying-server+1",
     }  # fmt: skip
-    start = get_arrays(initial_model(build, 3))
+    start = get_arrays(start_model())
     return make_plan(members, members[0], start=start, **settings | changes)
 
 
@@ -114,7 +123,7 @@ def expected(parties: int, rounds: int = ROUNDS) -> Arrays:
     """What plain averaging with the same weights gives, but for the encoding's grid."""
     works = [Pull(place) for place in range(parties)]
     averaging = FloatAveraging([place + 1.0 for place in range(parties)])
-    model = initial_model(build, 3)
+    model = start_model()
     now = get_arrays(model)
     for number in range(1, rounds + 1):
         updates = []
@@ -177,7 +186,7 @@ class Training:
         given: dict[str, Any] = {
             "plan": self.plan, "params": self.params, "keys": home, "passphrase": None,
             "folder": Folder(home / "training", self.plan.fingerprint),
-            "model": initial_model(build, 3), "settle": Part(Pulls(self.plan, place), place + 1),
+            "model": start_model(), "settle": Part(Pulls(self.plan, place), place + 1),
         }  # fmt: skip
         return Trainer(**given | changes)
 
@@ -195,7 +204,7 @@ class Training:
 
     def private(self, place: int, home: Path) -> dict[str, Any]:
         """What a party of a private training brings; another process opens its budget anew."""
-        model = initial_model(build, 3)
+        model = start_model()
         company = Company(self.plan, self.params, home, None)
         if place in self.budgets:
             self.budgets.pop(place).close()
