@@ -21,6 +21,7 @@ from privfed.data import Encoder
 from privfed.dp import PrivacyPlan
 from privfed.errors import AuthenticationError, ConfigError, DecodeError
 from privfed.keys import Identity, PublicIdentity
+from privfed.partner.privacy import unit_of
 from privfed.secagg import Layout, Parameters
 from privfed.training import Arrays, share_parameters, weights_sha256
 from privfed.training.local import LEARNING_RATE
@@ -37,7 +38,7 @@ _MOST_BYTES = 1 << 24
 _Name = Annotated[str, msgspec.Meta(pattern=r"^[\w.-]{1,60}\Z")]
 _Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Count = Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)]
-_Range = Annotated[float, msgspec.Meta(gt=0)]
+_Range = Annotated[float, msgspec.Meta(gt=0, le=1e20)]  # no number that JSON cannot say
 _Address = Annotated[str, msgspec.Meta(pattern=r"^[\w.\[\]:-]{1,250}:\d{1,5}\Z")]
 
 Method = Literal["averages", "shares", "central"]
@@ -143,6 +144,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise DecodeError(f"{path} is larger than {_MOST_BYTES} bytes: it is no plan")
         try:
             plan = json_as(tomllib.loads(data.decode()), cls, "plan")
+        except RecursionError:
+            raise DecodeError(f"{path} is no plan of this privfed: it is nested too deep") from None
         except ValueError as error:
             raise DecodeError(f"{path} is no plan of this privfed: {error}") from None
         plan.check()
@@ -171,10 +174,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """Check what the fields' types do not say.
 
         Raises:
-            ConfigError: Two parties have one name or certificate, a certificate is none, or the
-                privacy is that of another training.
+            ConfigError: Two parties have one name or certificate, a certificate is none, the
+                parties do not fit the adversary, or the privacy is that of another training.
             DecodeError: A party's certificate has no identity, or the encoder is none.
             AuthenticationError: A certificate's key and identity do not sign one another.
+            CapacityError: No encoding holds the sums.
         """
         self.encoder_of_rows()
         if len(self.labels) != len(self.classes):
@@ -201,6 +205,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             if self.encoder_of_rows().schema.id_column is None:
                 raise ConfigError("an overlap is that of IDs, and the plan has no ID column")
         self._check_privacy()
+        against = self.parameters().assumed
+        if self.server.fingerprint in prints:
+            if self.method == "central":
+                raise ConfigError("a server that is trusted with sums is no party: name another")
+            if len(prints) > 2 and not against.colluders:
+                raise ConfigError(
+                    "a party is the server, and must not see a single update: let the adversary "
+                    "be lying-server+1 at least, or name another server"
+                )
 
     def _check_privacy(self) -> None:
         private = self.private
@@ -214,6 +227,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             (private.rounds < self.rounds, "it pays for fewer rounds"),
             (max(private.rows) > self.most_rows, "it counts more rows than the plan's bound"),
             (private.noise != "local" and private.dimension != size, "its model has another size"),
+            (private.is_shared and not private.colluders, "a party can take out its own share"),
+            (private.privacy_unit != unit_of(private), "its unit is not what its placements say"),
         ):
             if wrong:
                 raise ConfigError(f"this privacy is not the training's: {why}")
@@ -356,5 +371,4 @@ def make_plan(
     except ValueError as error:
         raise ConfigError(str(error)) from None
     plan.check()
-    plan.parameters()
     return plan

@@ -41,9 +41,6 @@ def training_privacy(
         ConfigError: A value is out of its range, or no noise reaches the ε.
     """
     spare = max(3, math.ceil(rounds / 20)) if spare_rounds is None else spare_rounds
-    unit = "one row"
-    if per_id is not None:
-        unit = f"all rows of one ID at all parties, at most {per_id} at each"
     return calibrate(
         epsilon,
         delta,
@@ -53,6 +50,20 @@ def training_privacy(
         expected_batch_size=expected_batch_size,
         l2_clip_norm=l2_clip_norm,
         placements=None if per_id is None else [(per_id,) * len(rows)],
-        privacy_unit=unit,
+        privacy_unit=_unit(per_id),
         dimension=dimension,
     )
+
+
+def unit_of(private: PrivacyPlan) -> str | None:
+    """Return what the placements of a plan protect, in the words that `training_privacy` uses."""
+    if all(sum(unit) == 1 for unit in private.placements):
+        return _unit(None)
+    counts = {count for unit in private.placements for count in unit}
+    return _unit(counts.pop()) if len(counts) == 1 else None
+
+
+def _unit(per_id: int | None) -> str:
+    if per_id is None:
+        return "one row"
+    return f"all rows of one ID at all parties, at most {per_id} at each"

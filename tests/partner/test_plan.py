@@ -82,6 +82,9 @@ def test_two_plans_have_other_keys(tmp_path: Path) -> None:
         ("rounds = 5", "rounds = 5\nmore = 1"),
         ('format = "privfed plan 1"', 'format = "privfed plan 2"'),
         ('name = "party-0"', 'name = "a\\u001b[2J"'),
+        ('adversary = "lying-server"', 'adversary = "lying-server+1, certified\\u001b[2J"'),
+        ("learning_rate = 0.001", "learning_rate = inf"),
+        ("seed = 3", f"seed = {'[' * 10_000}"),
         ("-----BEGIN", "-----BEGUN"),
         ("[", "]"),
         ("most_rows", "m\xe9st_rows"),
@@ -178,6 +181,10 @@ def test_a_signature_is_of_this_plan_session_and_statement(tmp_path: Path) -> No
         ({"rounds": 4}, "fewer rounds"),
         ({"rows": [4, 5, 4]}, "more rows"),
         ({"dimension": 5}, "another size"),
+        ({"colluders": 0}, "its own share"),
+        ({"privacy_unit": "all rows of one ID at all parties, at most 1 at each"}, "its unit"),
+        ({"privacy_unit": "one row\n against everybody"}, "its unit"),
+        ({"placements": [(2, 0, 0), (0, 2, 0), (0, 0, 2)]}, "its unit"),
     ],
 )
 def test_the_privacy_of_another_training_is_refused(
@@ -201,3 +208,23 @@ def test_an_overlap_needs_addresses_and_ids(tmp_path: Path) -> None:
     plan = msgspec.structs.replace(plan, parties=(first, plan.parties[1]))
     with pytest.raises(ConfigError, match="no ID column"):
         plan.check()
+
+
+@pytest.mark.parametrize("adversary", ["lying-server", "honest-server"])
+def test_a_party_that_serves_three_is_held_against(tmp_path: Path, adversary: str) -> None:
+    """Also where somebody edits the file: it would see two others' updates one by one."""
+    text = tmp_path / "plan.toml"
+    plan_of(tmp_path, 3).save(text)
+    text.write_text(text.read_text().replace("lying-server+1", adversary))
+    with pytest.raises(ConfigError, match=r"a party is the server, .* lying-server\+1 at least"):
+        Plan.load(text)
+    (ring,) = rings(tmp_path / "server", 1)
+    other = PlanParty(name="server", certificate=ring.certificate.decode())
+    msgspec.structs.replace(plan_of(tmp_path, 3), server=other, adversary=adversary).check()
+
+
+def test_no_party_is_trusted_with_sums(tmp_path: Path) -> None:
+    plan = msgspec.structs.replace(plan_of(tmp_path, 2), weighted=False, adversary="honest-server")
+    settings = settings_of(plan, noise="central")
+    with pytest.raises(ConfigError, match="is no party: name another"):
+        msgspec.structs.replace(plan, privacy=settings).check()
