@@ -47,9 +47,9 @@ class Channel:
             call: Calls a method with bytes.
             plan: What is trained.
             wait_seconds: For how long others may be missed.
-            tell: Called with a line when this side begins to wait.
+            tell: Called with a line for the operator, as when this side begins to wait.
         """
-        self._call, self._plan, self._tell = call, plan, tell
+        self._call, self._plan, self.tell = call, plan, tell
         self.wait_seconds = wait_seconds
         self.session = b""
         self.process = b""  # of the server
@@ -119,7 +119,7 @@ class Channel:
                     "from the last round that is finished"
                 )
             if missed != told:
-                self._tell(f"waiting for {missed}")
+                self.tell(f"waiting for {missed}")
                 told = missed
 
     def _missed(self, method: str, request: bytes) -> Answer | str:

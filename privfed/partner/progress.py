@@ -37,6 +37,7 @@ class Pending:
     round_id: int
     upload: bytes
     moments: Arrays
+    rounds: int  # that were finished when it was made: it is no update of another model
     server: bytes = b""  # the process that it is for, where another one must not get it
 
 
@@ -79,14 +80,14 @@ class Folder:
         found = self._read("pending")
         if found is None:
             return None
-        (round_id,) = found.pop("round_id")
+        round_id, rounds = found.pop("round_id")
         upload, server = found.pop("upload").tobytes(), found.pop("server").tobytes()
-        return Pending(int(round_id), upload, _part(found, "moments"), server)
+        return Pending(int(round_id), upload, _part(found, "moments"), int(rounds), server)
 
     def send(self, pending: Pending) -> None:
         """Keep an update before it goes out."""
         fields = {
-            "round_id": np.array([pending.round_id]),
+            "round_id": np.array([pending.round_id, pending.rounds]),
             "upload": np.frombuffer(pending.upload, np.uint8),
             "server": np.frombuffer(pending.server, np.uint8),
         }

@@ -164,6 +164,7 @@ class Trainer:
         except PeerError:
             if self._done.rounds < self.plan.rounds:
                 raise
+            channel.tell("not all said which model they ended with: compare its digest with theirs")
             return self._done.weights  # others may have left: they are finished, too
         except PrivFedError as error:
             channel.stop(error)
@@ -190,7 +191,7 @@ class Trainer:
         carrier = self._open_carrier()
         standings = self._standings(exchange, "key")
         self._catch_up(channel, carrier, standings)
-        number, repeated = self._next_number(standings)
+        number, repeated = self._next_number(standings, channel.tell)
         if isinstance(carrier, EncryptedMeans | EncryptedShares) and self.params.masks:
             own = carrier.party.start_epoch(number + repeated)
             carrier.party.enter_epoch(channel.exchange("epoch", own))
@@ -248,10 +249,15 @@ class Trainer:
 
     def _pending(self, carrier: Carrier) -> Pending | None:
         """Return the update that can be sent again: of the last round, and not opened."""
-        pending = self.folder.pending()
+        pending = self._made_last()
         if pending is None or not may_go(pending, carrier, self._server):
             return None
         return pending
+
+    def _made_last(self) -> Pending | None:
+        """Return the update of this model; a kill may leave the one that led to it."""
+        pending = self.folder.pending()
+        return None if pending is None or pending.rounds != self._done.rounds else pending
 
     def _key_in_use(self) -> str:
         try:
@@ -284,7 +290,7 @@ class Trainer:
                 if private is not None and shared
                 else EncryptedMeans(party, self._weight)
             )
-            pending = self.folder.pending()
+            pending = self._made_last()
             if pending is not None and pending.round_id == self.carrier.opened_round:
                 self._finish(self.carrier, self.folder.total())  # killed between the two
         return self.carrier
@@ -305,9 +311,17 @@ class Trainer:
         own = self.folder.total() if self.place == giver else b""
         total = channel.exchange("total", own)[giver]
         if self._done.rounds == least:
+            if self._made_last() is None:
+                raise PeerError(
+                    f"{self.plan.parties[giver].name} says that it has finished {most} rounds, and "
+                    "this party has sent no update of the last of them: if its folder is no older "
+                    "copy, that is a lie"
+                )
             self._finish(carrier, total)
 
-    def _next_number(self, standings: Sequence[_Standing]) -> tuple[int, bool]:
+    def _next_number(
+        self, standings: Sequence[_Standing], tell: Callable[[str], None]
+    ) -> tuple[int, bool]:
         """Return the number of the next round, and whether updates of it wait at all parties.
 
         Without masks an update that waits is sent as it is, and others make theirs to go with it.
@@ -328,6 +342,13 @@ class Trainer:
             standings if self.params.masks else [each for each in standings if each.last == last]
         )
         repeated = last > 0 and all(each.pending == last for each in users)
+        if standings[self.place].pending == last and not repeated:
+            lost = [
+                party.name
+                for party, each in zip(self.plan.parties, standings, strict=True)
+                if each in users and each.pending != last
+            ]
+            tell(f"{', '.join(lost)} lost what it sent last: all train that round anew")
         return (last, True) if repeated else (last + 1, False)
 
     # -- a round ---------------------------------------------------------------------------------
@@ -348,13 +369,14 @@ class Trainer:
             self._made_at = time.perf_counter()
             self._train_seconds = self._made_at - began
         upload = carrier.pack(values, number)
-        pending = Pending(number, upload, moments, carrier.goes_to(self._server))
+        goes_to = carrier.goes_to(self._server)
+        pending = Pending(number, upload, moments, self._done.rounds, goes_to)
         self.folder.send(pending)
         return pending
 
     def _finish(self, carrier: Carrier, total: bytes) -> None:
         """Open a total, and take what it says."""
-        pending = self.folder.pending()
+        pending = self._made_last()
         if pending is None:
             raise ConfigError("this party's update of the last round is lost: begin anew")
         opened = carrier.unpack(total, pending.round_id)

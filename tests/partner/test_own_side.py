@@ -107,7 +107,7 @@ def test_progress_is_kept_for_its_owner(tmp_path: Path) -> None:
     kept, weights = Folder(folder, plan), get_arrays(build())
     assert (kept.finished(), kept.pending(), kept.total()) == (None, None, b"")
     kept.finish(Finished(3, weights, {"0/step": weights["bias"]}))
-    kept.send(Pending(7, b"upload", weights))
+    kept.send(Pending(7, b"upload", weights, 3))
     kept.keep_total(b"total")
     again = Folder(folder, plan)
     found, waiting = again.finished(), again.pending()
@@ -127,7 +127,7 @@ def test_progress_is_kept_for_its_owner(tmp_path: Path) -> None:
 def test_damaged_progress_is_named(tmp_path: Path, name: str) -> None:
     kept, weights = Folder(tmp_path, bytes(32)), get_arrays(build())
     kept.finish(Finished(3, weights, {}))
-    kept.send(Pending(7, b"upload", weights))
+    kept.send(Pending(7, b"upload", weights, 3))
     path = tmp_path / f"{name}.npz"
     good = path.read_bytes()
     for wrong in (b"", b"no archive", good[:-1], good[: len(good) // 2], good[40:]):

@@ -85,6 +85,36 @@ def test_a_party_that_is_killed_goes_on(
 
 
 @pytest.mark.parametrize("parties", [2, 3])
+@pytest.mark.parametrize("number", [1, ROUNDS])
+def test_no_mean_is_added_twice(tmp_path: Path, parties: int, number: int) -> None:
+    """A kill leaves the update beside the model that has it already."""
+    job = training(tmp_path, parties)
+    trainers = [job.trainer(place) for place in range(parties)]
+    real, count = Path.unlink, 0
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        nonlocal count
+        if path.name == "pending.npz" and "party-1" in path.parts:
+            count += 1
+            if count == number:
+                raise Killed
+        real(path, missing_ok)
+
+    def killed_and_back() -> Arrays:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Path, "unlink", unlink)
+            with pytest.raises(Killed):
+                trainers[1].run(job.channel(1))
+        back = job.trainer(1)
+        assert back.rounds == number
+        return back.run(job.channel(1))
+
+    acts = [functools.partial(each.run, job.channel(at)) for at, each in enumerate(trainers)]
+    acts[1] = killed_and_back
+    check(job.run(acts), parties)
+
+
+@pytest.mark.parametrize("parties", [2, 3])
 def test_all_start_anew_from_what_is_finished(tmp_path: Path, parties: int) -> None:
     """Every process ends after round 2, as at night."""
     job = training(tmp_path, parties)
