@@ -14,7 +14,17 @@ import msgspec
 
 import privfed.errors
 from privfed.errors import PeerError, PrivFedError
-from privfed.partner.messages import Answer, Join, Post, RoundUpdate, Stop, decode, encode, longest
+from privfed.partner.messages import (
+    Answer,
+    Join,
+    Post,
+    RoundUpdate,
+    Stop,
+    Topic,
+    decode,
+    encode,
+    longest,
+)
 from privfed.partner.plan import Plan
 from privfed.partner.server import SERVICE
 from privfed.secagg import Parameters
@@ -72,7 +82,7 @@ class Channel:
         self.process = answer.process
         return self.session
 
-    def exchange(self, topic: str, body: bytes) -> tuple[bytes, ...]:
+    def exchange(self, topic: Topic, body: bytes) -> tuple[bytes, ...]:
         """Send bytes to all, and receive those of all.
 
         Returns:

@@ -25,7 +25,9 @@ from privfed.partner.trainer import FinishedRound, OnFinished, ToAll, Trainer
 from privfed.partner.work import LocalEpochs, NoisySteps, Work
 from privfed.secagg import Parameters
 from privfed.training import AdamTrainer, Arrays, DPSGDTrainer, RecordGradients, one_thread
+from privfed.training.contributions import check_rows
 from psi.network import TLSIdentity
+from psi.storage import Record
 
 
 class Company:
@@ -127,10 +129,13 @@ class Company:
             PeerError: Somebody is missing, too slow, or stopped.
             AuthenticationError: Another party or the server sent what does not verify.
             BudgetExceededError: The budget does not pay for all rounds.
-            ConfigError: Files, rows or parties do not fit together; says what to do.
+            ConfigError: Files, rows or parties do not fit together, or another process trains by
+                this plan; says what to do.
         """
         plan = self.plan
         place = plan.place_of(identity.certificate)
+        if plan.private is not None:  # before others hear of it
+            check_rows(plan.private, place, len(rows), _ids(plan.private, rows))
         tests = None if test is None else test.ids
         file = OverlapFile(self.home / "overlap.json", plan, rows.ids, tests)
 
@@ -140,7 +145,8 @@ class Company:
                 listen=overlap_address, wait_seconds=wait_seconds, tell=tell,
             )  # fmt: skip
 
-        with self.open_budget() as budget, one_thread():
+        in_use = Record(self.home / "process", refusal=ConfigError)
+        with in_use, self.open_budget() as budget, one_thread():
             part: list[tuple[Work, int | None]] = []  # made once
 
             def settle(exchange: ToAll, begun: bool) -> tuple[Work, int | None]:

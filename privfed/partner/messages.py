@@ -20,9 +20,7 @@ from privfed.secagg.wire import Kind as Sent
 OVERHEAD_BYTES = 4096
 """The most that a question or an answer is longer than the bytes that it carries."""
 
-Topic = Literal[
-    "overlap", "overlap kept", "standing", "sealed", "key", "total", "epoch", "done"
-]
+Topic = Literal["overlap", "overlap kept", "standing", "sealed", "key", "total", "epoch", "done"]
 """What parties tell all others; only a total is as long as an update."""
 
 _Place = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
@@ -94,7 +92,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
         bodies: The bytes of all.
         places: Whom it waits for.
         reason: The name of an error of privfed.
-        process: In the answer to a join, names the server's process, which another start of it does not share.
+        process: In the answer to a join, names the server's process: another start has another.
     """
 
     what: Literal["all", "waiting", "again", "stopped", "refused"]

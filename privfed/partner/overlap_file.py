@@ -1,7 +1,7 @@
 """What a party learnt of the overlap, kept on its own disk: once it is trained on, it stays.
 
 Nobody trains before all have said that they keep their part. So a party that is killed later never
-makes the others look again.
+makes the others look again. Before that it may, some times: each time it may ask about other IDs.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from privfed.errors import ConfigError, DecodeError, PeerError
+from privfed.partner.messages import Topic
 from privfed.partner.overlap import FoundOverlap, IDs, digest_of_ids
 from privfed.partner.plan import Plan
 from psi.storage import json_bytes, json_read, read_whole, write_whole
 
 _MOST_BYTES = 1 << 33
 _KEPT, _LACKING = b"kept", b"lacking"
+MOST_SEARCHES = 10
+"""How often one plan's overlap is looked for, with what a party brings then."""
 
 
 class OverlapFile:
@@ -60,6 +63,26 @@ class OverlapFile:
             )
         return found
 
+    def begin_search(self) -> None:
+        """Count one more search, and forget what is kept: it is of what others brought before.
+
+        Raises:
+            PeerError: There were as many as may be.
+            ConfigError: The files cannot be written.
+        """
+        file = self._path.with_name(f"{self._path.name}.searches")
+        before = int.from_bytes(read_whole(file, most=1, refusal=ConfigError) or b"", "little")
+        if before >= MOST_SEARCHES:
+            raise PeerError(
+                f"the overlap was looked for {before} times, and somebody lacks it again: ask why, "
+                "and begin anew under another job name"
+            )
+        write_whole(file, bytes([before + 1]), refusal=ConfigError)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot remove {self._path}: {error.strerror}") from None
+
     def save(self, found: FoundOverlap) -> None:
         """Keep it.
 
@@ -72,7 +95,7 @@ class OverlapFile:
 def settled_overlap(
     file: OverlapFile,
     find: Callable[[], FoundOverlap],
-    exchange: Callable[[str, bytes], Sequence[bytes]],
+    exchange: Callable[[Topic, bytes], Sequence[bytes]],
     *,
     begun: bool,
 ) -> FoundOverlap:
@@ -84,11 +107,11 @@ def settled_overlap(
         file: Where this party keeps it.
         find: Calls `find_overlap`.
         exchange: Sends bytes to all under a topic, and returns those of all, in the plan's order:
-            as `Channel.exchange`.
+            as `Channel.exchange`; whose they are was checked.
         begun: Whether this party has finished a round: then nothing is found anew.
 
     Raises:
-        PeerError: A party lacks it after a round, or after all have found it.
+        PeerError: A party lacks it after a round, after all have found it, or too often.
         ConfigError: As of `find_overlap` and `OverlapFile`.
         DecodeError: As of `OverlapFile.load`.
     """
@@ -100,6 +123,7 @@ def settled_overlap(
             "a backup, or begin anew under another job name"
         )
     if lacking:
+        file.begin_search()
         kept = find()
         file.save(kept)
         lacking = _lacking(file.plan, exchange("overlap kept", _KEPT))

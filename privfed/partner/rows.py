@@ -89,13 +89,13 @@ def leave_out(rows: Dataset, taken_out: NDArray[np.bool_] | None, *, private: bo
             turns NaN into numbers would still train on their labels, with the same ε.
 
     Raises:
-        ConfigError: The mask is of other rows, or leaves none.
+        ConfigError: The mask is of other rows, or leaves none where it may be known.
     """
     if taken_out is None:
         return rows
     if taken_out.shape != (len(rows),):
         raise ConfigError(f"{len(rows)} rows have an overlap of {taken_out.shape[0]}")
-    if taken_out.all():
+    if taken_out.all() and not private:  # that it stops would tell others of its rows
         raise ConfigError("other parties train on all of these rows: nothing is left to train on")
     if private:
         # Their places stay, too: which rows a coin draws does not depend on the overlap.

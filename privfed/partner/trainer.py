@@ -203,7 +203,10 @@ class Trainer:
     def _signed_by_all(
         self, channel: Channel, session: bytes, topic: Topic, said: bytes
     ) -> list[bytes]:
-        """Say something to all others, and hear what each of them says in this session.
+        """Say something to all others in this session.
+
+        Returns:
+            What each said, in the parties' order.
 
         Raises:
             AuthenticationError: A party did not sign what it is to have said.
@@ -318,6 +321,9 @@ class Trainer:
                     "copy, that is a lie"
                 )
             self._finish(carrier, total)
+            weights = weights_sha256(self._done.weights)
+            now = msgspec.structs.replace(standings[self.place], finished=most, weights=weights)
+            self._check_weights([*standings[: self.place], now, *standings[self.place + 1 :]])
 
     def _next_number(
         self, standings: Sequence[_Standing], tell: Callable[[str], None]

@@ -190,3 +190,64 @@ def test_a_server_shows_no_words_of_its_own(tmp_path: Path) -> None:
     with pytest.raises(PeerError) as told:
         job.channel(0, lambda method, request: answer).join()
     assert "1000" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        (lambda b: (b[0], b"lacking"), DecodeError, "no _Signed"),
+        (lambda b: (b[0], b[0]), AuthenticationError, "party-1 did not sign"),
+        (lambda b: (b[0], flipped(b[1])), AuthenticationError, "party-1 did not sign"),
+    ],
+)
+def test_words_before_training_are_their_speakers(
+    tmp_path: Path, change: Any, error: type[PrivFedError], said: str
+) -> None:
+    """Else a server says who lacks the overlap, or has it."""
+    job = training(tmp_path)
+
+    class Settles(Training):
+        def trainer(self, place: int, **changes: Any) -> Any:
+            found = super().trainer(place, **changes)
+            part = found.settle
+
+            def settle(exchange: Any, begun: bool) -> Any:
+                assert list(exchange("overlap", b"kept")) == [b"kept", b"kept"]
+                return part(exchange, begun)
+
+            found.settle = settle
+            return found
+
+    found = under(Settles(job.folder, 2, job.plan), bodies(change, "overlap"))
+    assert isinstance(found[0], error), found[0]
+    assert said in str(found[0])
+
+
+def test_who_says_it_is_ahead_is_named(tmp_path: Path) -> None:
+    job = training(tmp_path)
+    ahead = job.trainer(1)
+    own = job.call(1)
+
+    def lies(method: str, request: bytes) -> bytes:
+        ask = decode(request, Post) if method == "Post" else None
+        if ask is not None and ask.topic == "key":
+            said = msgspec.msgpack.encode([1, 1, 0, "00", "00"])
+            signed = [said, job.plan.sign(ahead.ring.identity, ask.session + b"key\x00", said)]
+            request = encode(Post(ask.session, ask.topic, msgspec.msgpack.encode(signed)))
+        return own(method, request)
+
+    honest = job.trainer(0)
+
+    def give() -> None:
+        channel = job.channel(1, lies, wait_seconds=1)
+        session = channel.join()
+        for topic in ("standing", "sealed", "key", "total"):
+            said = msgspec.msgpack.encode([0, 0, 0, "", job.plan.start])
+            fresh = session + topic.encode() + b"\x00"
+            signed = [said, job.plan.sign(ahead.ring.identity, fresh, said)]
+            channel.exchange(topic, msgspec.msgpack.encode(signed))
+
+    found, _ = job.run([lambda: honest.run(job.channel(0, wait_seconds=1)), give])
+    assert isinstance(found, PeerError)
+    assert "party-1 says that it has finished 1 rounds" in str(found)
+    assert honest.rounds == 0

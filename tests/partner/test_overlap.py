@@ -31,7 +31,7 @@ from privfed.partner.overlap import (
     digest_of_ids,
     find_overlap,
 )
-from privfed.partner.overlap_file import OverlapFile, settled_overlap
+from privfed.partner.overlap_file import MOST_SEARCHES, OverlapFile, settled_overlap
 from privfed.partner.pairwise import Pairwise
 from privfed.partner.rows import leave_out
 from privfed.secagg import Keyring
@@ -460,6 +460,26 @@ def test_if_anybody_lacks_it_all_find_it(
     assert ended == [overlap_of(plan, 0), overlap_of(plan, 1)]
     assert [each.load() for each in files] == ended
     assert sorted(asked) == ([] if having == (0, 1) else [0, 1])
+
+
+def test_it_is_looked_for_some_times_only(folder: Path, tmp_path: Path) -> None:
+    """A party that says that it lacks it may ask about other IDs each time."""
+    plan = plan_with(folder, 2, "rows")
+    file, searches = OverlapFile(tmp_path / "overlap", plan, *OWN), list[FoundOverlap]()
+
+    def find() -> FoundOverlap:
+        assert file.load() is None  # what a kill leaves here is of no search before
+        searches.append(overlap_of(plan))
+        return searches[-1]
+
+    def lost(topic: str, word: bytes) -> tuple[bytes, bytes]:
+        return word, b"lacking" if topic == "overlap" else b"kept"
+
+    for _ in range(MOST_SEARCHES):
+        settled_overlap(file, find, lost, begun=False)
+    with pytest.raises(PeerError, match="looked for 10 times, and somebody lacks it again"):
+        settled_overlap(OverlapFile(tmp_path / "overlap", plan, *OWN), find, lost, begun=False)
+    assert len(searches) == MOST_SEARCHES
 
 
 def test_who_lacks_it_once_training_began_is_named(folder: Path, tmp_path: Path) -> None:

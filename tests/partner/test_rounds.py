@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from privfed.errors import PeerError
-from privfed.partner.progress import Folder, Pending
+from privfed.errors import ConfigError, PeerError
+from privfed.partner.messages import Answer, Post, decode, encode
+from privfed.partner.progress import Finished, Folder, Pending
 from privfed.partner.trainer import FinishedRound, Trainer
 from privfed.secagg import Party
 from privfed.training import Arrays, weights_sha256
-from tests.partner.trainings import ROUNDS, Training, expected, training, work_of
+from tests.partner.trainings import ROUNDS, Part, Pulls, Training, expected, training, work_of
 
 
 class Killed(BaseException):
@@ -109,7 +110,9 @@ def test_no_mean_is_added_twice(tmp_path: Path, parties: int, number: int) -> No
         assert back.rounds == number
         return back.run(job.channel(1))
 
-    acts = [functools.partial(each.run, job.channel(at)) for at, each in enumerate(trainers)]
+    acts: list[Callable[[], Arrays]] = [
+        functools.partial(each.run, job.channel(at)) for at, each in enumerate(trainers)
+    ]
     acts[1] = killed_and_back
     check(job.run(acts), parties)
 
@@ -207,3 +210,59 @@ def test_an_older_copy_of_a_folder_is_named(tmp_path: Path) -> None:
     assert isinstance(ended, dict)  # it has finished, whatever others do
     assert isinstance(behind, PeerError)
     assert "party-1 has finished 2 rounds and others 5" in str(behind)
+
+
+class Astray(Pulls):
+    """A party that was led to another model in the last round, of which no other follows."""
+
+    def take(self, done: Finished, moments: Arrays, opened: Arrays) -> tuple[Arrays, Arrays]:
+        weights, moments = super().take(done, moments, opened)
+        if done.rounds == ROUNDS - 1:
+            weights = {name: each + 1 for name, each in weights.items()}
+        return weights, moments
+
+
+def test_two_models_in_the_last_round_are_noticed(tmp_path: Path) -> None:
+    """A server and a party that signs two updates can lead two others to two models."""
+    job = training(tmp_path, 3)
+    trainers = [job.trainer(place) for place in range(3)]
+    trainers[1] = job.trainer(1, settle=Part(Astray(job.plan, 1), 2))
+    for each in job.all_run(trainers):
+        assert isinstance(each, ConfigError)
+        assert "after 5 rounds" in str(each)
+
+
+def test_who_hears_no_last_word_is_told(tmp_path: Path) -> None:
+    job = training(tmp_path)
+    own = job.call(0)
+
+    def silent(method: str, request: bytes) -> bytes:
+        if method == "Post" and decode(request, Post).topic == "done":
+            own(method, request)
+            return encode(Answer("refused", reason="PeerError"))
+        return own(method, request)
+
+    trainers = [job.trainer(place) for place in range(2)]
+    channels = [job.channel(0, silent), job.channel(1)]
+    check(
+        job.run(
+            [functools.partial(each.run, at) for each, at in zip(trainers, channels, strict=True)]
+        ),
+        2,
+    )
+    assert any("compare its digest with theirs" in line for line in job.told)
+
+
+def test_who_loses_an_update_is_named_to_those_who_train_anew(tmp_path: Path) -> None:
+    job = training(tmp_path)
+    trainers = [job.trainer(place) for place in range(2)]
+
+    def killed_and_back() -> Arrays:
+        with pytest.MonkeyPatch.context() as patch:
+            killing(trainers[1], "encrypted", 2, patch)
+            with pytest.raises(Killed):
+                trainers[1].run(job.channel(1))
+        return job.trainer(1).run(job.channel(1))
+
+    check(job.run([functools.partial(trainers[0].run, job.channel(0)), killed_and_back]), 2)
+    assert "party-1 lost what it sent last: all train that round anew" in job.told
