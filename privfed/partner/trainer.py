@@ -19,7 +19,13 @@ from typing import Annotated
 import msgspec
 from torch import nn
 
-from privfed.errors import AuthenticationError, ConfigError, PeerError, PrivFedError
+from privfed.errors import (
+    AuthenticationError,
+    ConfigError,
+    PeerError,
+    PrivFedError,
+    ReplayError,
+)
 from privfed.partner.carriers import (
     Carrier,
     ClearSums,
@@ -295,7 +301,8 @@ class Trainer:
             )
             pending = self._made_last()
             if pending is not None and pending.round_id == self.carrier.opened_round:
-                self._finish(self.carrier, self.folder.total())  # killed between the two
+                with contextlib.suppress(ReplayError):  # or it does not open
+                    self._finish(self.carrier, self.folder.total())  # killed between the two
         return self.carrier
 
     def _catch_up(self, channel: Channel, carrier: Carrier, standings: Sequence[_Standing]) -> None:
@@ -320,7 +327,13 @@ class Trainer:
                     "this party has sent no update of the last of them: if its folder is no older "
                     "copy, that is a lie"
                 )
-            self._finish(carrier, total)
+            try:
+                self._take(carrier, total)
+            except ReplayError:
+                raise AuthenticationError(
+                    "a total did not open here that others opened, and none is tried twice: the "
+                    "server or a party altered it; begin anew under another job name"
+                ) from None
             weights = weights_sha256(self._done.weights)
             now = msgspec.structs.replace(standings[self.place], finished=most, weights=weights)
             self._check_weights([*standings[: self.place], now, *standings[self.place + 1 :]])
@@ -354,7 +367,7 @@ class Trainer:
                 for party, each in zip(self.plan.parties, standings, strict=True)
                 if each in users and each.pending != last
             ]
-            tell(f"{', '.join(lost)} lost what it sent last: all train that round anew")
+            tell(f"round {last} is made anew: {', '.join(lost)} has no update of it")
         return (last, True) if repeated else (last + 1, False)
 
     # -- a round ---------------------------------------------------------------------------------
@@ -364,6 +377,9 @@ class Trainer:
         if pending is None or pending.round_id != number:
             pending = self._made(carrier, number)
         total = channel.sum(number, pending.upload)
+        self._take(carrier, total)
+
+    def _take(self, carrier: Carrier, total: bytes) -> None:
         self.folder.keep_total(total)
         self._finish(carrier, total)
 

@@ -251,3 +251,46 @@ def test_who_says_it_is_ahead_is_named(tmp_path: Path) -> None:
     assert isinstance(found, PeerError)
     assert "party-1 says that it has finished 1 rounds" in str(found)
     assert honest.rounds == 0
+
+
+def garbled_once(job: Training, places: tuple[int, ...]) -> None:
+    """Run all parties, some of which are given the first total with another bit in its noise."""
+
+    def lied(place: int) -> Callable[[str, bytes], bytes]:
+        def call(method: str, request: bytes) -> bytes:
+            answer = decode(job.call(place)(method, request), Answer)
+            if method == "Upload" and answer.what == "all" and place in places:
+                answer = Answer("all", (flipped(answer.bodies[0], -3),))
+            return encode(answer)
+
+        return call
+
+    parties = [job.trainer(place) for place in range(job.parties)]
+    found = job.run(
+        [
+            functools.partial(each.run, job.channel(place, lied(place), wait_seconds=1))
+            for place, each in enumerate(parties)
+        ]
+    )
+    for place in places:
+        assert isinstance(found[place], AuthenticationError | PeerError)
+    assert [parties[place].rounds for place in places] == [0] * len(places)
+
+
+@pytest.mark.parametrize("parties", [2, 3])
+def test_after_a_total_that_opens_nowhere_all_go_on(tmp_path: Path, parties: int) -> None:
+    job = training(tmp_path, parties)
+    garbled_once(job, tuple(range(parties)))
+    for each in Training(job.folder, parties, job.plan).all_run():
+        assert isinstance(each, dict), each
+
+
+@pytest.mark.parametrize("parties", [2, 3])
+def test_after_a_total_that_opens_elsewhere_all_are_told(tmp_path: Path, parties: int) -> None:
+    job = training(tmp_path, parties)
+    garbled_once(job, (0,))
+    again = Training(job.folder, parties, job.plan)
+    out, *others = again.all_run([again.trainer(place) for place in range(parties)])
+    assert isinstance(out, AuthenticationError)
+    assert "begin anew under another job name" in str(out)
+    assert all("party-0 stopped: AuthenticationError" in str(each) for each in others)

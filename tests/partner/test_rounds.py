@@ -212,6 +212,36 @@ def test_an_older_copy_of_a_folder_is_named(tmp_path: Path) -> None:
     assert "party-1 has finished 2 rounds and others 5" in str(behind)
 
 
+@pytest.mark.parametrize("parties", [2, 3])
+def test_a_party_that_is_killed_while_it_catches_up_goes_on(tmp_path: Path, parties: int) -> None:
+    """The total that it was given is on its disk before it is opened."""
+    job = training(tmp_path, parties)
+    trainers = [job.trainer(place) for place in range(parties)]
+
+    def dies(method: str, request: bytes) -> bytes:
+        answer = job.call(1)(method, request)
+        if method == "Upload" and decode(answer, Answer).what == "all":
+            raise Killed  # the others have the total
+        return answer
+
+    def killed_twice_and_back() -> Arrays:
+        with pytest.raises(Killed):
+            trainers[1].run(job.channel(1, dies))
+        again = job.trainer(1)
+        with pytest.MonkeyPatch.context() as patch:
+            killing(again, "opened", 1, patch)
+            with pytest.raises(Killed):
+                again.run(job.channel(1))
+        assert again.rounds == 0
+        return job.trainer(1).run(job.channel(1))
+
+    acts: list[Callable[[], Arrays]] = [
+        functools.partial(each.run, job.channel(at)) for at, each in enumerate(trainers)
+    ]
+    acts[1] = killed_twice_and_back
+    check(job.run(acts), parties)
+
+
 class Astray(Pulls):
     """A party that was led to another model in the last round, of which no other follows."""
 
@@ -265,4 +295,4 @@ def test_who_loses_an_update_is_named_to_those_who_train_anew(tmp_path: Path) ->
         return job.trainer(1).run(job.channel(1))
 
     check(job.run([functools.partial(trainers[0].run, job.channel(0)), killed_and_back]), 2)
-    assert "party-1 lost what it sent last: all train that round anew" in job.told
+    assert "round 2 is made anew: party-1 has no update of it" in job.told
