@@ -21,7 +21,8 @@ from privfed.partner.overlap_file import OverlapFile, settled_overlap
 from privfed.partner.plan import Plan
 from privfed.partner.progress import Folder
 from privfed.partner.rows import leave_out
-from privfed.partner.trainer import FinishedRound, OnFinished, ToAll, Trainer
+from privfed.partner.standings import ToAll
+from privfed.partner.trainer import FinishedRound, OnFinished, Trainer
 from privfed.partner.work import LocalEpochs, NoisySteps, Work
 from privfed.secagg import Parameters
 from privfed.training import AdamTrainer, Arrays, DPSGDTrainer, RecordGradients, one_thread

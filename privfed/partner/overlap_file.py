@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from privfed.errors import ConfigError, DecodeError, PeerError
-from privfed.partner.messages import Topic
 from privfed.partner.overlap import FoundOverlap, IDs, digest_of_ids
 from privfed.partner.plan import Plan
+from privfed.partner.standings import ToAll
 from psi.storage import json_bytes, json_read, read_whole, write_whole
 
 _MOST_BYTES = 1 << 33
@@ -95,7 +95,7 @@ class OverlapFile:
 def settled_overlap(
     file: OverlapFile,
     find: Callable[[], FoundOverlap],
-    exchange: Callable[[Topic, bytes], Sequence[bytes]],
+    exchange: ToAll,
     *,
     begun: bool,
 ) -> FoundOverlap:

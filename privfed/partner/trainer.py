@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
 from torch import nn
@@ -37,17 +36,13 @@ from privfed.partner.channel import AgainError, Channel
 from privfed.partner.messages import Topic, decode
 from privfed.partner.plan import Plan
 from privfed.partner.progress import Finished, Folder, Pending
+from privfed.partner.standings import Standing, ToAll, check_models, signed_exchange
 from privfed.partner.work import Work
 from privfed.secagg import Keyring, Parameters, Party
 from privfed.secagg.sealing import seal_to_roster
 from privfed.training import Arrays, get_arrays, set_arrays, weights_sha256
 
 _MOST_APART = 1000  # numbers of rounds: each try that fails uses one up
-_Round = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
-
-
-ToAll = Callable[[Topic, bytes], Sequence[bytes]]
-"""Sends bytes to all under a topic, and returns those of all: as `Channel.exchange`."""
 
 Settle = Callable[[ToAll, bool], tuple[Work, int | None]]
 
@@ -69,26 +64,6 @@ class FinishedRound:
     train_seconds: float
     exchange_seconds: float
     upload_bytes: int
-
-
-class _Standing(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """How far a party is: rounds finished, the last number used, an update at hand, its key.
-
-    And what its model hashes to: all go on from one.
-    """
-
-    finished: _Round
-    last: _Round
-    pending: _Round
-    key: str
-    weights: str
-
-
-class _Signed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What a party says, and its signature of that, the topic, the session and the plan."""
-
-    said: bytes
-    signature: bytes
 
 
 OnFinished = Callable[[FinishedRound], None]
@@ -185,13 +160,10 @@ class Trainer:
     def _session(self, channel: Channel) -> None:
         session = channel.join()
         self._server = channel.process
-
-        def exchange(topic: Topic, said: bytes) -> list[bytes]:
-            return self._signed_by_all(channel, session, topic, said)
-
+        exchange = signed_exchange(self.plan, self.ring.identity, channel.exchange, session)
         self._work, self._weight = self.settle(exchange, self.rounds > 0)
         standings = self._standings(exchange, "standing")
-        self._check_weights(standings)
+        check_models(self.plan, self.place, standings)
         if self._encrypted:
             self._agree_on_key(channel, standings)
         carrier = self._open_carrier()
@@ -204,34 +176,13 @@ class Trainer:
         while self._done.rounds < self.plan.rounds:
             self._round(channel, carrier, number)
             number += 1
-        self._check_weights(self._standings(exchange, "done"))
+        check_models(self.plan, self.place, self._standings(exchange, "done"))
 
-    def _signed_by_all(
-        self, channel: Channel, session: bytes, topic: Topic, said: bytes
-    ) -> list[bytes]:
-        """Say something to all others in this session.
-
-        Returns:
-            What each said, in the parties' order.
-
-        Raises:
-            AuthenticationError: A party did not sign what it is to have said.
-        """
-        fresh, found = session + topic.encode() + b"\x00", list[bytes]()
-        signed = _Signed(said, self.plan.sign(self.ring.identity, fresh, said))
-        for place, body in enumerate(channel.exchange(topic, msgspec.msgpack.encode(signed))):
-            theirs = decode(body, _Signed)
-            self.plan.verify(place, theirs.signature, fresh, theirs.said)
-            found.append(theirs.said)
-        if found[self.place] != said:
-            raise AuthenticationError("the server changed what this party said")
-        return found
-
-    def _standings(self, exchange: ToAll, topic: Topic) -> list[_Standing]:
+    def _standings(self, exchange: ToAll, topic: Topic) -> list[Standing]:
         """Say how far this party is, and hear all others."""
         carrier = self.carrier
         pending = None if carrier is None else self._pending(carrier)
-        own = _Standing(
+        own = Standing(
             self._done.rounds,
             0 if carrier is None else carrier.round_id,
             0 if pending is None else pending.round_id,
@@ -239,22 +190,7 @@ class Trainer:
             weights_sha256(self._done.weights),
         )
         said = exchange(topic, msgspec.msgpack.encode(own))
-        return [decode(each, _Standing) for each in said]
-
-    def _check_weights(self, standings: Sequence[_Standing]) -> None:
-        """Check that who is equally far has the same model.
-
-        Raises:
-            ConfigError: Somebody has another.
-        """
-        own = standings[self.place]
-        for party, each in zip(self.plan.parties, standings, strict=True):
-            if each.finished == own.finished and each.weights != own.weights:
-                raise ConfigError(
-                    f"after {own.finished} rounds {party.name} has another model than this party: "
-                    "one of their folders was changed, or they were shown two sums of a round; "
-                    "begin anew under another job name"
-                )
+        return [decode(each, Standing) for each in said]
 
     def _pending(self, carrier: Carrier) -> Pending | None:
         """Return the update that can be sent again: of the last round, and not opened."""
@@ -274,7 +210,7 @@ class Trainer:
         except ConfigError:  # none yet
             return ""
 
-    def _agree_on_key(self, channel: Channel, standings: Sequence[_Standing]) -> None:
+    def _agree_on_key(self, channel: Channel, standings: Sequence[Standing]) -> None:
         """Let the first party make the key, if it has none, and hand it to those who lack it."""
         if len({each.key for each in standings}) == 1 and standings[0].key:
             return
@@ -305,7 +241,7 @@ class Trainer:
                     self._finish(self.carrier, self.folder.total())  # killed between the two
         return self.carrier
 
-    def _catch_up(self, channel: Channel, carrier: Carrier, standings: Sequence[_Standing]) -> None:
+    def _catch_up(self, channel: Channel, carrier: Carrier, standings: Sequence[Standing]) -> None:
         """Send the last total to those who missed it."""
         finished = [each.finished for each in standings]
         most, least = max(finished), min(finished)
@@ -336,10 +272,12 @@ class Trainer:
                 ) from None
             weights = weights_sha256(self._done.weights)
             now = msgspec.structs.replace(standings[self.place], finished=most, weights=weights)
-            self._check_weights([*standings[: self.place], now, *standings[self.place + 1 :]])
+            check_models(
+                self.plan, self.place, [*standings[: self.place], now, *standings[self.place + 1 :]]
+            )
 
     def _next_number(
-        self, standings: Sequence[_Standing], tell: Callable[[str], None]
+        self, standings: Sequence[Standing], tell: Callable[[str], None]
     ) -> tuple[int, bool]:
         """Return the number of the next round, and whether updates of it wait at all parties.
 
