@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from privfed.cli.train_party import from_here
+from privfed.cli.own_code import from_here
 
 
 def predict(

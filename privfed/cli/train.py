@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from privfed import defaults
 from privfed.cli import train_party
-from privfed.cli.train_party import IDs, Model, PlanFile
+from privfed.cli.own_code import from_here
+from privfed.cli.train_party import MODEL_HELP, PlanFile
+from privfed.cli.train_plan import check_together, member, party_of, rows_of, say_plan
+from privfed.cli.typed import above_zero, host_port, one_of, part_name
 from privfed.errors import ConfigError
 
-if TYPE_CHECKING:
-    from privfed.partner.plan import Plan, PlanParty
-
 app = typer.Typer(no_args_is_help=True, help="Train one model with other companies.")
+
+_MODEL, _PRIVACY = "What is trained", "Differential privacy, with --epsilon"
+_ENCRYPTION = "Encrypted averaging"
 
 
 @app.command()
 def init(
+    context: typer.Context,
     plan: PlanFile,
     party: Annotated[
         list[str],
@@ -29,7 +33,9 @@ def init(
             "NAME=CERTIFICATE@HOST:PORT of all but the last."
         ),
     ],
-    address: Annotated[str, typer.Option(help="HOST:PORT on which the server is reached.")],
+    address: Annotated[
+        str, typer.Option(help="HOST:PORT on which the server is reached.", callback=host_port)
+    ],
     rows: Annotated[
         str,
         typer.Option(
@@ -44,87 +50,144 @@ def init(
     rounds: Annotated[
         int, typer.Option(min=1, help="Rounds of one local epoch, or of one noisy step.")
     ] = defaults.ROUNDS,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, batches and dropout.")] = 0,
-    weighted: Annotated[
-        bool | None,
+    overlap: Annotated[
+        str,
         typer.Option(
-            help="Whether parties count by their rows, which stay hidden; they do, unless there "
-            "is an --epsilon."
+            help="What parties find out of the IDs that they share: none, counts, or rows, which "
+            "the later of two takes out.",
+            callback=one_of("none", "counts", "rows"),
+        ),
+    ] = "none",
+    job: Annotated[
+        str,
+        typer.Option(help="Name of the training; another one begins anew.", callback=part_name),
+    ] = "training",
+    model: Annotated[str, typer.Option(help=MODEL_HELP, rich_help_panel=_MODEL)] = "dress",
+    example: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table whose columns, categories and ranges all may know: they are in the plan. "
+            "The dress study's public code table without it.",
+            rich_help_panel=_MODEL,
         ),
     ] = None,
-    clip_range: Annotated[
-        float | None,
-        typer.Option(help="Bound on an update's values; as far as Adam can go without it."),
+    label: Annotated[
+        str | None, typer.Option(help="The label column of --example.", rich_help_panel=_MODEL)
     ] = None,
-    adversary: Annotated[
-        str | None, typer.Option(help="lying-server+N, lying-server or honest-server.")
+    ids: Annotated[
+        str | None, typer.Option("--id", help="Its ID column, if any.", rich_help_panel=_MODEL)
     ] = None,
-    model: Model = "dress",
+    encoding: Annotated[
+        str,
+        typer.Option(
+            help="How columns become features: codes, one each, or onehot, one a category.",
+            callback=one_of("codes", "onehot"),
+            rich_help_panel=_MODEL,
+        ),
+    ] = defaults.ENCODING,
     loss: Annotated[
         str | None,
         typer.Option(
             help="How scores are judged: sigmoid, as in the dress study, or softmax; by the model "
-            "without it."
+            "without it.",
+            callback=one_of("sigmoid", "softmax"),
+            rich_help_panel=_MODEL,
         ),
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Adam's; 0.001, or 0.02 with --epsilon."),
+        typer.Option(
+            help="Adam's; 0.001, or 0.02 with --epsilon.",
+            callback=above_zero,
+            rich_help_panel=_MODEL,
+        ),
     ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Of weights, batches and dropout.", rich_help_panel=_MODEL),
+    ] = 0,
     epsilon: Annotated[
         float | None,
-        typer.Option(help="Train with differential privacy: ε over all rounds."),
+        typer.Option(
+            help="Train with differential privacy: ε over all rounds.",
+            callback=above_zero,
+            rich_help_panel=_PRIVACY,
+        ),
     ] = None,
-    delta: Annotated[float, typer.Option(help="δ of that ε.")] = defaults.DELTA,
+    delta: Annotated[
+        float, typer.Option(help="δ of that ε.", rich_help_panel=_PRIVACY)
+    ] = defaults.DELTA,
     noise: Annotated[
         str,
         typer.Option(
             help="shares: each party adds a share of it under encryption. local: each adds all of "
-            "it. central: a server that is trusted with exact sums adds it."
+            "it. central: a server that is trusted with exact sums adds it.",
+            callback=one_of("shares", "local", "central"),
+            rich_help_panel=_PRIVACY,
         ),
     ] = "shares",
-    clip_norm: Annotated[
-        float, typer.Option(help="Bound on one row's gradient.")
-    ] = defaults.L2_CLIP_NORM,
-    batch: Annotated[
-        int, typer.Option(min=1, help="Rows expected in a party's batch of a noisy step.")
-    ] = defaults.EXPECTED_BATCH_SIZE,
     per_id: Annotated[
         int | None,
         typer.Option(
             min=1,
             help="Protect all rows of one ID at all parties, at most so many at each; each row by "
             "itself without it.",
+            rich_help_panel=_PRIVACY,
         ),
     ] = None,
+    clip_norm: Annotated[
+        float,
+        typer.Option(
+            help="Bound on one row's gradient.", callback=above_zero, rich_help_panel=_PRIVACY
+        ),
+    ] = defaults.L2_CLIP_NORM,
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Rows expected in a party's batch of a noisy step.",
+            rich_help_panel=_PRIVACY,
+        ),
+    ] = defaults.EXPECTED_BATCH_SIZE,
     spare_rounds: Annotated[
         int | None,
         typer.Option(
             min=0,
             help="Rounds that are paid for beside --rounds, as a lost one is paid anew; one in "
             "twenty without it, and at least 3.",
+            rich_help_panel=_PRIVACY,
         ),
     ] = None,
-    overlap: Annotated[
-        str,
+    adversary: Annotated[
+        str | None,
         typer.Option(
-            help="What parties find out of the IDs that they share: none, counts, or rows, which "
-            "the later of two takes out."
-        ),
-    ] = "none",
-    example: Annotated[
-        Path | None,
-        typer.Option(
-            help="A table whose columns, categories and ranges all may know: they are in the plan. "
-            "The dress study's public code table without it."
+            help="Against whom it holds: lying-server+N, lying-server or honest-server; from three "
+            "parties on lying-server+1 without it, else lying-server.",
+            rich_help_panel=_ENCRYPTION,
         ),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="The label column of --example.")] = None,
-    ids: IDs = None,
-    encoding: Annotated[str, typer.Option(help="codes or onehot.")] = defaults.ENCODING,
-    job: Annotated[str, typer.Option(help="Name of the training.")] = "training",
+    weighted: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether parties count by their rows, which stay hidden; they do, unless there "
+            "is an --epsilon.",
+            rich_help_panel=_ENCRYPTION,
+        ),
+    ] = None,
+    clip_range: Annotated[
+        float | None,
+        typer.Option(
+            help="Bound on an update's values; as far as Adam can go without it.",
+            callback=above_zero,
+            rich_help_panel=_ENCRYPTION,
+        ),
+    ] = None,
 ) -> None:
-    """Write a plan from the parties' certificates; all compare its fingerprint."""
+    """Write a plan from the parties' certificates; all compare its fingerprint.
+
+    Whoever has all certificates runs it, and gives the plan to all. It is public: it holds no
+    secret and no row.
+    """
     from privfed.data import load_dataset
     from privfed.partner.models import check_scores, started
     from privfed.partner.plan import make_plan, privacy_settings
@@ -134,8 +197,12 @@ def init(
     from privfed.training.builders import DRESS, model_builder
     from privfed.training.local import BATCH_SIZE, LEARNING_RATE
 
-    parties = [_party(each) for each in party]
-    listens = parties[0] if server is None else _member("server", server)
+    check_together(context)
+    parties = [party_of(each) for each in party]
+    if len(parties) < 2:
+        raise ConfigError("a training has two parties or more: give a --party for each")
+    listens = parties[0] if server is None else member("server", server)
+    counts = rows_of(rows, len(parties))
     how: dict[str, Any] = {"encoding": encoding}
     if example is not None:
         known = load_dataset("table", example, label=label, id_column=ids, **how)
@@ -145,21 +212,21 @@ def init(
     if epsilon is not None:
         known = known.centred()
     if model != DRESS:
-        train_party.from_here()
+        from_here()
     features, classes = known.encoder.num_features, len(known.class_names)
     network = started(model_builder(model, features, classes), seed)
     check_scores(network, features, classes)
     start = get_arrays(network)
-    counts = _counts(rows, len(parties))
     against: str | None = adversary or default_adversary(len(parties))
     private: dict[str, Any] = {}
     steps = math.ceil(max(counts) / BATCH_SIZE)
-    rate = learning_rate or LEARNING_RATE
+    usual_rate = LEARNING_RATE if epsilon is None else defaults.PRIVATE_LEARNING_RATE
+    rate = usual_rate if learning_rate is None else learning_rate
     if epsilon is not None:
         agreed = training_privacy(
             epsilon,
             delta,
-            noise=noise,  # type: ignore[arg-type]  # checked where it is used
+            noise=noise,  # type: ignore[arg-type]  # checked as it was typed
             rows=counts,
             rounds=rounds,
             spare_rounds=spare_rounds,
@@ -168,13 +235,18 @@ def init(
             per_id=per_id,
             dimension=sum(each.size for each in start.values()),
         )
-        steps, rate = max(agreed.steps_per_round), learning_rate or defaults.PRIVATE_LEARNING_RATE
+        steps = max(agreed.steps_per_round)
         private = {"privacy": privacy_settings(agreed)}
         if agreed.is_shared:
             roster = [each.identity for each in parties]
             against = share_parameters(agreed, roster).adversary
         elif noise == "central":
             against = "honest-server"
+        if adversary not in (None, against):
+            raise ConfigError(
+                f"--adversary {adversary}: --noise {noise} of these parties is against {against}: "
+                "leave it out"
+            )
     made = make_plan(
         parties,
         listens,
@@ -188,7 +260,7 @@ def init(
         seed=seed,
         most_rows=max(counts),
         weighted=epsilon is None if weighted is None else weighted,
-        clip_range=clip_range or adam_reach(steps, rate),
+        clip_range=adam_reach(steps, rate) if clip_range is None else clip_range,
         adversary=against,
         loss=loss or ("sigmoid" if model == DRESS else "softmax"),
         learning_rate=rate,
@@ -197,7 +269,7 @@ def init(
         **private,
     )
     made.save(plan)
-    _say(made)
+    say_plan(made)
     print(f"give {plan} to all; they compare the fingerprint by telephone")
 
 
@@ -206,58 +278,8 @@ def show(plan: PlanFile) -> None:
     """Say what a plan is: who, how long, against whom, and the fingerprint to compare."""
     from privfed.partner.plan import Plan
 
-    _say(Plan.load(plan))
+    say_plan(Plan.load(plan))
 
 
 app.command()(train_party.serve)
 app.command()(train_party.join)
-
-
-def _party(given: str) -> PlanParty:
-    """Return the party of NAME=CERTIFICATE or NAME=CERTIFICATE@HOST:PORT."""
-    name, _, rest = given.partition("=")
-    if not rest:
-        raise ConfigError(f"--party {given}: give NAME=CERTIFICATE, such as guest=guest.crt")
-    if Path(rest).is_file():
-        return _member(name, Path(rest))
-    file, _, address = rest.rpartition("@")
-    return _member(name, Path(file or rest), address or None)
-
-
-def _member(name: str, file: Path, address: str | None = None) -> PlanParty:
-    from privfed.partner.plan import PlanParty
-    from psi.network import load_certificate
-
-    certificate = load_certificate(file).decode()
-    return PlanParty(name=name, certificate=certificate, address=address)
-
-
-def _counts(given: str, parties: int) -> tuple[int, ...]:
-    """Return the rows of each party: one number is for all."""
-    try:
-        counts = tuple(int(each) for each in given.split(","))
-    except ValueError:
-        counts = ()
-    if len(counts) == 1:
-        counts *= parties
-    if len(counts) != parties or min(counts) < 1:
-        raise ConfigError(
-            f"--rows {given}: give a number from 1 up, or one for each of {parties} parties"
-        )
-    return counts
-
-
-def _say(plan: Plan) -> None:
-    def who(member: PlanParty) -> str:
-        return f"{member.name:12} {member.fingerprint}"
-
-    print(f"plan     {plan.fingerprint.hex(':')}")
-    print(f"job      {plan.job}: {plan.model}, {plan.rounds} rounds, at most {plan.most_rows} rows")
-    print(f"against  {plan.adversary}")
-    private = plan.private
-    print(f"privacy  {'none' if private is None else private.statement()}")
-    if plan.overlap != "none":
-        print(f"overlap  {plan.overlap}")
-    for each in plan.parties:
-        print(f"party    {who(each)}")
-    print(f"server   {who(plan.server)} at {plan.address}")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from privfed.cli.own_code import from_here
+from privfed.cli.train_progress import rounds_bar, tell
+from privfed.cli.typed import above_zero, host_port_here
 from privfed.errors import ConfigError
 from psi.cli.passphrases import known_passphrase
 from psi.defaults import WAIT_SECONDS
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from privfed.data import Dataset
     from privfed.partner.overlap import FoundOverlap
     from privfed.partner.plan import Plan
-    from privfed.partner.results import OwnFile
     from privfed.partner.trainer import FinishedRound
+    from psi.network import TLSIdentity
 
 # Without gRPC's own reports of failed handshakes, which would come beside our one line.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -46,16 +45,27 @@ PassphraseFile = Annotated[
 ]
 Listen = Annotated[
     str | None,
-    typer.Option(help="HOST:PORT to listen on; the plan's port on all interfaces without it."),
+    typer.Option(
+        help="HOST:PORT to listen on; the plan's port on all interfaces without it.",
+        callback=host_port_here,
+    ),
 ]
 TableFile = Annotated[
     Path, typer.Argument(help="This party's rows: CSV or XLSX.", show_default=False)
 ]
-Label = Annotated[str | None, typer.Option(help="This table's label column; as in the plan.")]
-IDs = Annotated[str | None, typer.Option("--id", help="This table's ID column; as in the plan.")]
-Model = Annotated[str, typer.Option(help="dress, or module:function that returns a torch module.")]
-Out = Annotated[Path, typer.Option(help="Folder for the model and the report.")]
-Wait = Annotated[float, typer.Option(help="Seconds for which others may be missed.")]
+Label = Annotated[
+    str | None, typer.Option(help="This table's label column; called as in the plan without it.")
+]
+IDs = Annotated[
+    str | None,
+    typer.Option("--id", help="This table's ID column; called as in the plan without it."),
+]
+MODEL_HELP = "dress, or module:function of one's own, called with features= and classes=."
+Model = Annotated[str, typer.Option(help=f"What the plan trains: {MODEL_HELP}")]
+Out = Annotated[Path, typer.Option(help="Folder for the model and the report; may be new.")]
+Wait = Annotated[
+    float, typer.Option(help="Seconds for which others may be missed.", callback=above_zero)
+]
 BudgetFile = Annotated[
     Path | None,
     typer.Option(
@@ -69,11 +79,14 @@ TestFile = Annotated[
 ]
 OverlapListen = Annotated[
     str | None,
-    typer.Option(help="HOST:PORT to listen on for the overlap; the plan's port without it."),
+    typer.Option(
+        help="HOST:PORT to listen on for the overlap; the plan's port without it.",
+        callback=host_port_here,
+    ),
 ]
 Granted = Annotated[
     float | None,
-    typer.Option(help="ε that --budget grants in all; the plan's without it."),
+    typer.Option(help="ε that --budget grants in all; the plan's without it.", callback=above_zero),
 ]
 
 
@@ -82,35 +95,36 @@ def serve(
     plan: PlanFile,
     identity: IdentityFolder,
     out: Out,
+    test: TestFile = None,
     label: Label = None,
     ids: IDs = None,
     model: Model = "dress",
     budget: BudgetFile = None,
     grant: Granted = None,
-    test: TestFile = None,
     listen: Listen = None,
     overlap_listen: OverlapListen = None,
     wait: Wait = WAIT_SECONDS,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Be a party that also runs the server."""
+    """Be a party that also runs the server: train on TABLE, a CSV or XLSX file.
+
+    Started again after any interruption, it goes on from the last round that is finished. The
+    table is read and not changed.
+    """
     from privfed.partner.plan import Plan
     from privfed.partner.server import served
 
     agreed = Plan.load(plan)
     party = _Party(agreed, identity, passphrase_file, budget, grant)
-    if (
-        agreed.place_of(party.own.certificate)
-        or agreed.server.fingerprint != agreed.parties[0].fingerprint
-    ):
+    if agreed.server.fingerprint != agreed.parties[party.place].fingerprint:
         raise ConfigError("another one is the plan's server: use `privfed train join`")
-    party.bring(table, label, ids, model, test)
+    party.bring(table, out, label, ids, model, test)
     ports: list[int] = []
     with served(
-        agreed, party.params, party.own, address=listen, tell=_tell, on_listening=ports.append
+        agreed, party.params, party.own, address=listen, tell=tell, on_listening=ports.append
     ) as meeting:
-        _tell(f"listening on port {ports[0]}")
-        party.train(out, wait, overlap_listen, address=_reached(listen, ports[0]))
+        tell(f"listening on port {ports[0]}")
+        party.train(wait, overlap_listen, address=_reached(listen, ports[0]))
         meeting.finished.wait(min(wait, 10))
 
 
@@ -119,22 +133,27 @@ def join(
     plan: PlanFile,
     identity: IdentityFolder,
     out: Out,
+    test: TestFile = None,
     label: Label = None,
     ids: IDs = None,
     model: Model = "dress",
     budget: BudgetFile = None,
     grant: Granted = None,
-    test: TestFile = None,
     overlap_listen: OverlapListen = None,
     wait: Wait = WAIT_SECONDS,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Be a party; another one, or `privfed aggregate`, runs the server."""
+    """Be a party: train on TABLE, a CSV or XLSX file; another one runs the server.
+
+    That is the party that runs `privfed train serve`, or `privfed aggregate`. Started again after
+    any interruption, it goes on from the last round that is finished. The table is read and not
+    changed.
+    """
     from privfed.partner.plan import Plan
 
     party = _Party(Plan.load(plan), identity, passphrase_file, budget, grant)
-    party.bring(table, label, ids, model, test)
-    party.train(out, wait, overlap_listen)
+    party.bring(table, out, label, ids, model, test)
+    party.train(wait, overlap_listen)
 
 
 def aggregate(
@@ -149,15 +168,20 @@ def aggregate(
     """Be the server: it listens, all join, and it holds no key of theirs and no data."""
     from privfed.partner.plan import Plan
     from privfed.partner.server import served
-    from psi.network import TLSIdentity
+    from psi.network import fingerprint
 
     agreed = Plan.load(plan)
-    own = TLSIdentity.load(identity, _passphrase(identity, passphrase_file))
+    own, _ = own_identity(identity, passphrase_file)
+    if fingerprint(own.certificate) != agreed.server.fingerprint:
+        raise ConfigError(
+            f"--identity {identity} is not the plan's server: give the folder whose tls.crt the "
+            "parties got"
+        )
     if agreed.method == "central":
-        _tell("this server is trusted: it sees each party's exact sums, and adds the noise")
+        tell("this server is trusted: it sees each party's exact sums, and adds the noise")
     with served(
-        agreed, agreed.parameters(), own, address=listen, tell=_tell,
-        on_listening=lambda port: _tell(f"listening on port {port}"),
+        agreed, agreed.parameters(), own, address=listen, tell=tell,
+        on_listening=lambda port: tell(f"listening on port {port}"),
     ) as meeting:  # fmt: skip
         meeting.finished.wait()
 
@@ -174,116 +198,80 @@ class _Party:
         grant: float | None,
     ) -> None:
         from privfed.partner.company import Company
-        from psi.network import TLSIdentity
 
-        passphrase = _passphrase(identity, passphrase_file)
+        if grant is not None and budget is None:
+            raise ConfigError("--grant has no effect without --budget: give both")
+        if budget is not None and plan.private is None:
+            raise ConfigError("--budget: the plan has no ε to pay for: leave it out")
         self._plan, self.params = plan, plan.parameters()
-        self.own = TLSIdentity.load(identity, passphrase)
+        self.own, passphrase = own_identity(identity, passphrase_file)
+        self.place = plan.place_of(self.own.certificate)
         self._company = Company(
             plan, self.params, identity, passphrase, budget=budget, granted=grant
         )
         self._statement = _statement(plan)
         for line in self._statement:  # before a row is touched
-            _tell(line)
+            tell(line)
 
     def bring(
-        self, table: Path, label: str | None, ids: str | None, model: str, test: Path | None
+        self,
+        table: Path,
+        out: Path,
+        label: str | None,
+        ids: str | None,
+        model: str,
+        test: Path | None,
     ) -> None:
-        from privfed.partner.rows import load_rows
+        """Read what the party brings; all of it is checked before anybody is asked to wait."""
+        from privfed.cli.train_outcome import Outcome, check_out
+        from privfed.partner.rows import load_rows, remarks
 
-        plan, place = self._plan, self._plan.place_of(self.own.certificate)
-        self._table, self._model = table, _model(plan, model)
+        plan, place = self._plan, self.place
+        check_out(out, plan.fingerprint.hex())
+        self._model = _model(plan, model)
         self._rows = load_rows(table, plan, place, label, ids)
-        self._test_table = test
         self._test = None if test is None else load_rows(test, plan, place, label, ids, test=True)
+        for file, rows in ((table, self._rows), (test, self._test)):
+            for line in [] if rows is None else remarks(rows):
+                tell(f"{file}: {line}")
+        self._outcome = Outcome(self._company, place, out, table, self._rows, test, self._test)
 
-    def train(
-        self, out: Path, wait: float, overlap_listen: str | None, address: str | None = None
-    ) -> None:
-        import numpy as np
-        import torch
+    def train(self, wait: float, overlap_listen: str | None, address: str | None = None) -> None:
+        """Train, and write what is left of it into the folder of --out."""
+        from privfed.training import set_arrays
 
-        from privfed.experiment.model_file import SavedModel, save_model
-        from privfed.partner.history import TrainingHistory
-        from privfed.partner.results import OverlapCounts
-        from privfed.report.training import write_training
+        plan, company, outcome = self._plan, self._company, self._outcome
+        done = company.folder.finished()
+        with rounds_bar(plan.rounds, 0 if done is None else done.rounds) as bar:
 
-        plan, company, rows = self._plan, self._company, self._rows
-        known: dict[str, Any] = {"history": None, "found": None}
-
-        def history(of: Dataset) -> TrainingHistory:
-            """Return what takes rounds down; rows without a number in them are not trained on."""
-            sound = np.isfinite(of.features).all(axis=1)
-            train = torch.from_numpy(of.features[sound]), torch.from_numpy(of.labels[sound])
-            test = None
-            if self._test is not None:
-                test = torch.from_numpy(self._test.features), torch.from_numpy(self._test.labels)
-            return TrainingHistory(company.home, plan, train, test)
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        console = Console(stderr=True)
-        with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-            done = company.folder.finished()
-            task = bar.add_task(
-                "training", total=plan.rounds, completed=0 if done is None else done.rounds
-            )
-
-            def started(left: Dataset, found: FoundOverlap | None) -> Callable[[Any], None]:
-                takes_down = history(left)
-                known.update(history=takes_down, found=found)
+            def on_start(left: Dataset, found: FoundOverlap | None) -> Callable[[Any], None]:
+                take_down = outcome.start(left, found)
 
                 def on_round(finished: FinishedRound) -> None:
-                    takes_down.on_round(finished)
-                    bar.update(task, completed=finished.rounds)
+                    take_down(finished)
+                    bar.finished(finished.rounds)
 
                 return on_round
 
-            arrays = company.train(
-                rows,
-                self._model,
-                self.own,
-                test=self._test,
-                address=address,
-                overlap_address=overlap_listen,
-                wait_seconds=wait,
-                tell=bar.console.print,
-                on_start=started,
-            )
-        about = f"{plan.job}: {len(plan.parties)} parties, {plan.rounds} rounds"
-        saved = SavedModel(
-            arrays, rows.encoder, rows.class_names, about, model=plan.model, loss=plan.loss
-        )
-        save_model(out / "model.npz", saved)
-        found: FoundOverlap | None = known["found"]
-        seen = None if found is None else found.seen
-        overlap = None
-        if found is not None:
-            taken = found.taken_out
-            overlap = OverlapCounts(found.counts, None if taken is None else int(taken.sum()))
-        results = (known["history"] or history(rows)).finish(
-            self._model,
-            place=plan.place_of(self.own.certificate),
-            statement=self._statement,
-            rounds_paid=company.rounds_paid,
-            files=self._files(out / "model.npz"),
-            overlap=overlap,
-            seen=seen,
-            unseen=None if seen is None else ~seen,
-        )
-        results.write(out)
-        report = write_training(results, out)
-        print(f"weights  {results.weights_sha256}")
-        print(out / "model.npz")
-        print(report)
-
-    def _files(self, model: Path) -> list[OwnFile]:
-        from privfed.partner.results import OwnFile
-
-        files = [OwnFile("training rows", self._table.name, self._rows.sha256)]
-        if self._test is not None and self._test_table is not None:
-            files.append(OwnFile("test rows", self._test_table.name, self._test.sha256))
-        digest = hashlib.sha256(model.read_bytes()).hexdigest()
-        return [*files, OwnFile("model", model.name, digest)]
+            try:
+                company.train(
+                    self._rows,
+                    self._model,
+                    self.own,
+                    test=self._test,
+                    address=address,
+                    overlap_address=overlap_listen,
+                    wait_seconds=wait,
+                    tell=bar.tell,
+                    on_start=on_start,
+                )
+            except KeyboardInterrupt:  # which may end the wait for others' last word
+                done = company.folder.finished()
+                if done is None or done.rounds < plan.rounds:
+                    raise
+                set_arrays(self._model, done.weights)
+        for line in outcome.write(self._model, self._statement):
+            print(line)
 
 
 def _statement(plan: Plan) -> list[str]:
@@ -326,21 +314,19 @@ def _model(plan: Plan, name: str) -> Any:
     return model
 
 
-def from_here() -> None:
-    """Let a module beside the user be imported, as `python -m` does."""
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-
-
 def _reached(listen: str | None, port: int) -> str:
     """Return where this process reaches its own server."""
     host = (listen or "").rpartition(":")[0]
     return f"{'localhost' if host in _ALL_INTERFACES else host}:{port}"
 
 
-def _passphrase(identity: Path, file: Path | None) -> str | None:
-    return known_passphrase(file, identity / "identity.key", refusal=ConfigError)
+def own_identity(identity: Path, passphrase_file: Path | None) -> tuple[TLSIdentity, str | None]:
+    """Return this process's key and certificate, and what locks them."""
+    from psi.network import TLSIdentity
 
-
-def _tell(line: str) -> None:
-    print(f"privfed: {line}", file=sys.stderr, flush=True)
+    if not identity.is_dir():
+        raise ConfigError(
+            f"--identity {identity} is no folder: give the one that `privfed keys identity` made"
+        )
+    passphrase = known_passphrase(passphrase_file, identity / "identity.key", refusal=ConfigError)
+    return TLSIdentity.load(identity, passphrase), passphrase

@@ -94,6 +94,11 @@ class Company:
             raise
         return budget
 
+    def overlap_file(self, rows: Dataset, test: Dataset | None) -> OverlapFile:
+        """Return what keeps the overlap of this company's rows; there may be none in it."""
+        tests = None if test is None else test.ids
+        return OverlapFile(self.home / "overlap.json", self.plan, rows.ids, tests)
+
     def train(
         self,
         rows: Dataset,
@@ -138,7 +143,7 @@ class Company:
         if plan.private is not None:  # before others hear of it
             check_rows(plan.private, place, len(rows), _ids(plan.private, rows))
         tests = None if test is None else test.ids
-        file = OverlapFile(self.home / "overlap.json", plan, rows.ids, tests)
+        file = self.overlap_file(rows, test)
 
         def find() -> FoundOverlap:
             return find_overlap(
@@ -168,10 +173,11 @@ class Company:
             with connected(
                 plan, self.params, identity, address=address, wait_seconds=wait_seconds, tell=tell
             ) as channel:
-                arrays = trainer.run(channel)
-            if budget is not None and plan.private is not None:
-                self.rounds_paid = budget.rounds_spent(plan.private)
-            return arrays
+                try:
+                    return trainer.run(channel)
+                finally:  # all rounds may be finished, and only the others' last word be missed
+                    if budget is not None and plan.private is not None:
+                        self.rounds_paid = budget.rounds_spent(plan.private)
 
 
 def _ignore(finished: FinishedRound) -> None:

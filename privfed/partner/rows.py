@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.data import Dataset
+from privfed.data import Dataset, NumericColumn
 from privfed.data.dataset import DataKind, assemble
 from privfed.data.files import read_text_table
 from privfed.errors import ConfigError
@@ -76,6 +77,26 @@ def load_rows(
             "with more"
         )
     return rows
+
+
+def remarks(rows: Dataset) -> list[str]:
+    """Say what a table holds that the plan's columns do not; cells are counted, and not shown."""
+    unknown = Counter[str]()
+    for change in rows.cleaning.unknown if rows.cleaning else ():
+        unknown[change.column] += change.rows
+    said = []
+    for column in rows.encoder.columns:
+        if not (cells := unknown[column.name]):
+            continue
+        of = f"{cells} {'cell' if cells == 1 else 'cells'} of {column.name}"
+        said.append(
+            f"{of} outside {column.low:g} to {column.high:g}, taken as the nearest of these"
+            if isinstance(column, NumericColumn)
+            else f"{of} in none of the plan's categories, taken as other"
+        )
+    if len(rows.class_names) > (classes := len(np.unique(rows.labels))):
+        said.append(f"rows of {classes} of {len(rows.class_names)} classes")
+    return said
 
 
 def leave_out(rows: Dataset, taken_out: NDArray[np.bool_] | None, *, private: bool) -> Dataset:
