@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,21 +29,43 @@ def predict(
             help="The module:function that makes the network, where the training's was your own."
         ),
     ] = None,
+    ids: Annotated[
+        str | None,
+        typer.Option("--id", help="This table's ID column; called as in the training without it."),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="A label column of this table, which is not read; called as in the training "
+            "without it."
+        ),
+    ] = None,
 ) -> None:
-    """Recommend for new rows: a CSV on standard output, remarks on standard error."""
+    """Predict for new rows: a CSV on standard output, remarks on standard error."""
+    from privfed.data import NumericColumn
     from privfed.experiment import load_model
     from privfed.experiment import predict as judge
 
     if code is not None:
         from_here()
     trained = load_model(model, code)
-    found = judge(trained, rows)
+    schema = trained.encoder.schema
+    called = replace(
+        schema, id_column=ids or schema.id_column, label_column=label or schema.label_column
+    )
+    encoder = replace(trained.encoder, schema=called)
+    found = judge(replace(trained, encoder=encoder), rows)
+    ranges = {each.name: each for each in encoder.columns if isinstance(each, NumericColumn)}
     remarks = Console(stderr=True, highlight=False, soft_wrap=True)
     remarks.print(f"model: {trained.trained_on}", markup=False)
     for row, column, value in found.unseen:
-        remarks.print(
-            f"row {row + 1}: {column} {value!r} was never seen; taken as unknown", markup=False
+        known = ranges.get(column)
+        why = (
+            "was never seen; taken as unknown"
+            if known is None
+            else f"is outside {known.low:g} to {known.high:g}; taken as the nearest of these"
         )
+        remarks.print(f"row {row + 1}: {column} {value!r} {why}", markup=False)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(

@@ -15,6 +15,7 @@ from privfed.cli.typed import above_zero, host_port_here
 from privfed.errors import ConfigError
 from psi.cli.passphrases import known_passphrase
 from psi.defaults import WAIT_SECONDS
+from psi.storage import Record, check_folder
 
 if TYPE_CHECKING:
     from privfed.data import Dataset
@@ -209,6 +210,13 @@ class _Party:
         self._company = Company(
             plan, self.params, identity, passphrase, budget=budget, granted=grant
         )
+        check_folder(self._company.home)
+        try:
+            self._alone = Record(self._company.home / "process", refusal=ConfigError)
+        except ConfigError:
+            raise ConfigError(
+                f"another process trains by this plan with --identity {identity}: end that first"
+            ) from None
         self._statement = _statement(plan)
         for line in self._statement:  # before a row is touched
             tell(line)

@@ -41,7 +41,7 @@ class RoundsBar:
     def tell(self, line: str) -> None:
         """Print a remark above the bar."""
         if self.is_full and line.startswith("waiting for "):
-            line += ", who may lack the last round: Ctrl-C ends this and loses nothing here"
+            line += ": all rounds are finished here, and Ctrl-C ends this and loses nothing"
         tell(line)
 
 

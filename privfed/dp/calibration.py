@@ -55,6 +55,8 @@ def calibrate(
     Raises:
         ConfigError: A value outside its range, or an ε that no noise reaches.
     """
+    if not 0 < target_epsilon < math.inf:
+        raise ConfigError(f"epsilon must be a positive number, not {target_epsilon}")
     rows = tuple(rows)
     if (sampling_rates is None) == (expected_batch_size is None):
         raise ConfigError("give either sampling_rates or expected_batch_size")

@@ -13,7 +13,7 @@ import grpc
 import msgspec
 
 import privfed.errors
-from privfed.errors import PeerError, PrivFedError
+from privfed.errors import ContextMismatchError, PeerError, PrivFedError
 from privfed.partner.messages import (
     Answer,
     Join,
@@ -149,6 +149,8 @@ class Channel:
                 f"{self._names(answer)} stopped: {said}: look there; all go on from the last round "
                 "that is finished when each starts again"
             )
+        if answer.what == "refused" and said == ContextMismatchError.__name__:
+            raise PeerError("the server has another plan: compare the fingerprint of both")
         if answer.what == "refused":
             raise PeerError(f"the server refused what this party sent ({said}): look at its screen")
         if answer.what == "waiting":

@@ -196,7 +196,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             lacking = [each.name for each in self.parties[:-1] if each.address is None]
             if lacking:
                 raise ConfigError(
-                    f"to find the overlap those after {lacking[0]} connect to it: give its address"
+                    f"to find the overlap those after {lacking[0]} connect to it: give its address "
+                    "as NAME=CERTIFICATE@HOST:PORT"
                 )
             if self.address in {each.address for each in self.parties}:
                 raise ConfigError(
@@ -367,7 +368,8 @@ def make_plan(
     """
     fields = {"format": FORMAT, "layout": _layout(start), "start": weights_sha256(start)} | settings
     try:
-        plan = json_as(fields | {"parties": list(parties), "server": server}, Plan, "plan")
+        members = {"parties": list(parties), "server": server}
+        plan = json_as(msgspec.to_builtins(fields | members), Plan, "plan")
     except ValueError as error:
         raise ConfigError(str(error)) from None
     plan.check()

@@ -90,7 +90,7 @@ class Meeting:
     def join(self, place: int, ask: Join) -> Answer:
         """Begin a session once all are here; its nonces are returned, in the parties' order."""
         if ask.plan != self._plan.fingerprint:
-            self._tell(f"{self._name(place)} came with another plan")
+            self._tell(f"{self._name(place)} came with another plan: compare its fingerprint")
             return Answer("refused", reason="ContextMismatchError")
         with self._changed:
             if self._stopped.pop(place, None):

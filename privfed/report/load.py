@@ -50,7 +50,7 @@ def load_results(path: Path) -> Results:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(
-            f"{path} does not exist; give the folder that `run_benchmark` wrote"
+            f"{path} does not exist; give the folder that `run_benchmark` or a training wrote"
         ) from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
