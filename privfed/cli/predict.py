@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,7 @@ def predict(
 ) -> None:
     """Predict for new rows: a CSV on standard output, remarks on standard error."""
     from privfed.data import NumericColumn
+    from privfed.data.schema import parse_number
     from privfed.experiment import load_model
     from privfed.experiment import predict as judge
 
@@ -60,11 +62,11 @@ def predict(
     remarks.print(f"model: {trained.trained_on}", markup=False)
     for row, column, value in found.unseen:
         known = ranges.get(column)
-        why = (
-            "was never seen; taken as unknown"
-            if known is None
-            else f"is outside {known.low:g} to {known.high:g}; taken as the nearest of these"
-        )
+        why = "was never seen; taken as unknown"
+        if known is not None:
+            why = f"is outside {known.low:g} to {known.high:g}; taken as the nearest of these"
+            if math.isnan(parse_number(value)):
+                why = "is no number; taken as missing"
         remarks.print(f"row {row + 1}: {column} {value!r} {why}", markup=False)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

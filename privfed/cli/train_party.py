@@ -185,6 +185,7 @@ def aggregate(
         on_listening=lambda port: tell(f"listening on port {port}"),
     ) as meeting:  # fmt: skip
         meeting.finished.wait()
+    tell("all parties have finished")
 
 
 class _Party:

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from privfed.data import Dataset, NumericColumn
+from privfed.data import Dataset, NumericColumn, Schema
 from privfed.data.dataset import DataKind, assemble
 from privfed.data.files import read_text_table
 from privfed.errors import ConfigError
@@ -42,27 +43,21 @@ def load_rows(
     """
     table = read_text_table(path)
     encoder = plan.encoder_of_rows()
-    frame, schema = table.frame, encoder.schema
-    for given, agreed in ((label, schema.label_column), (ids, schema.id_column)):
-        if given is None:
-            continue
-        if given not in frame.columns:
-            raise ConfigError(f"{path} has no column {given!r}")
-        if agreed is None:
-            raise ConfigError(f"the plan has no such column as {given!r}: leave it out")
-        frame = frame.rename(columns={given: agreed})
     kind: DataKind = "dresses" if plan.model == DRESS else "table"
-    rows = assemble(
-        frame,
-        encoder,
-        kind=kind,
-        name=Path(path).stem,
-        source=f"own table, {Path(path).name}",
-        sha256=table.sha256,
-        classes=plan.labels,
-        class_names=plan.classes,
-        where=str(path),
-    )
+    try:
+        rows = assemble(
+            _called_as_agreed(table.frame, encoder.schema, label, ids),
+            encoder,
+            kind=kind,
+            name=Path(path).stem,
+            source=f"own table, {Path(path).name}",
+            sha256=table.sha256,
+            classes=plan.labels,
+            class_names=plan.classes,
+            where="the table",
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     private = plan.private
     if test:
         return rows
@@ -79,21 +74,46 @@ def load_rows(
     return rows
 
 
+def _called_as_agreed(
+    frame: pd.DataFrame, schema: Schema, label: str | None, ids: str | None
+) -> pd.DataFrame:
+    """Return a table whose label and ID have the plan's names."""
+    for option, given, agreed in (
+        ("--label", label, schema.label_column),
+        ("--id", ids, schema.id_column),
+    ):
+        if given is None or given == agreed:
+            continue
+        if given not in frame.columns:
+            raise ConfigError(
+                f"there is no column {given!r}: give {option} one of {', '.join(frame.columns)}"
+            )
+        if agreed is None:
+            raise ConfigError(f"the plan has no ID column: remove {given!r} from the table")
+        if agreed in frame.columns:
+            raise ConfigError(
+                f"{option} {given}: there is a column {agreed}, too, as the plan calls it: leave "
+                f"the option out, or remove the column {agreed}"
+            )
+        frame = frame.rename(columns={given: agreed})
+    return frame
+
+
 def remarks(rows: Dataset) -> list[str]:
     """Say what a table holds that the plan's columns do not; cells are counted, and not shown."""
-    unknown = Counter[str]()
+    unknown = Counter[tuple[str, str]]()
     for change in rows.cleaning.unknown if rows.cleaning else ():
-        unknown[change.column] += change.rows
-    said = []
-    for column in rows.encoder.columns:
-        if not (cells := unknown[column.name]):
-            continue
-        of = f"{cells} {'cell' if cells == 1 else 'cells'} of {column.name}"
-        said.append(
-            f"{of} outside {column.low:g} to {column.high:g}, taken as the nearest of these"
-            if isinstance(column, NumericColumn)
-            else f"{of} in none of the plan's categories, taken as other"
-        )
+        column = next(each for each in rows.encoder.columns if each.name == change.column)
+        taken = "in none of the plan's categories: taken as other"
+        if isinstance(column, NumericColumn):
+            taken = f"outside {column.low:g} to {column.high:g}: taken as the nearest of these"
+            if change.meaning == "missing":
+                taken = "that are no number: taken as missing"
+        unknown[column.name, taken] += change.rows
+    said = [
+        f"{cells} {'cell' if cells == 1 else 'cells'} of {name} {taken}"
+        for (name, taken), cells in unknown.items()
+    ]
     if len(rows.class_names) > (classes := len(np.unique(rows.labels))):
         said.append(f"rows of {classes} of {len(rows.class_names)} classes")
     return said
