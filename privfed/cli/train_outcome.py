@@ -39,7 +39,7 @@ def check_out(out: Path, plan: str) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"--out {out} cannot be made ({error.strerror})") from None
+        raise ConfigError(f"--out {out} cannot be made ({error.strerror}): give another") from None
     check_folder(out, f"--out {out}")
     if not any((out / name).exists() for name in (MODEL, RESULTS)):
         return

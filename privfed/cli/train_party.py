@@ -119,14 +119,15 @@ def serve(
     party = _Party(agreed, identity, passphrase_file, budget, grant)
     if agreed.server.fingerprint != agreed.parties[party.place].fingerprint:
         raise ConfigError("another one is the plan's server: use `privfed train join`")
-    party.bring(table, out, label, ids, model, test)
     ports: list[int] = []
-    with served(
-        agreed, party.params, party.own, address=listen, tell=tell, on_listening=ports.append
-    ) as meeting:
-        tell(f"listening on port {ports[0]}")
-        party.train(wait, overlap_listen, address=_reached(listen, ports[0]))
-        meeting.finished.wait(min(wait, 10))
+    with party.alone():
+        party.bring(table, out, label, ids, model, test)
+        with served(
+            agreed, party.params, party.own, address=listen, tell=tell, on_listening=ports.append
+        ) as meeting:
+            tell(f"listening on port {ports[0]}")
+            party.train(wait, overlap_listen, address=_reached(listen, ports[0]))
+            meeting.finished.wait(min(wait, 10))
 
 
 def join(
@@ -153,8 +154,9 @@ def join(
     from privfed.partner.plan import Plan
 
     party = _Party(Plan.load(plan), identity, passphrase_file, budget, grant)
-    party.bring(table, out, label, ids, model, test)
-    party.train(wait, overlap_listen)
+    with party.alone():
+        party.bring(table, out, label, ids, model, test)
+        party.train(wait, overlap_listen)
 
 
 def aggregate(
@@ -211,16 +213,21 @@ class _Party:
         self._company = Company(
             plan, self.params, identity, passphrase, budget=budget, granted=grant
         )
-        check_folder(self._company.home)
-        try:
-            self._alone = Record(self._company.home / "process", refusal=ConfigError)
-        except ConfigError:
-            raise ConfigError(
-                f"another process trains by this plan with --identity {identity}: end that first"
-            ) from None
+        self._identity = identity
         self._statement = _statement(plan)
         for line in self._statement:  # before a row is touched
             tell(line)
+
+    def alone(self) -> Record:
+        """Hold this party's folder while a block runs: two would throw each other out."""
+        check_folder(self._company.home)
+        try:
+            return Record(self._company.home / "process", refusal=ConfigError)
+        except ConfigError:
+            raise ConfigError(
+                f"another process trains by this plan with --identity {self._identity}: end that "
+                "first"
+            ) from None
 
     def bring(
         self,

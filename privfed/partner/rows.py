@@ -108,10 +108,10 @@ def remarks(rows: Dataset) -> list[str]:
         if isinstance(column, NumericColumn):
             taken = f"outside {column.low:g} to {column.high:g}: taken as the nearest of these"
             if change.meaning == "missing":
-                taken = "that are no number: taken as missing"
+                taken = "without a number: taken as missing"
         unknown[column.name, taken] += change.rows
     said = [
-        f"{cells} {'cell' if cells == 1 else 'cells'} of {name} {taken}"
+        f"{name}: {cells} {'cell' if cells == 1 else 'cells'} {taken}"
         for (name, taken), cells in unknown.items()
     ]
     if len(rows.class_names) > (classes := len(np.unique(rows.labels))):

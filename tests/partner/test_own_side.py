@@ -16,7 +16,7 @@ from privfed.cli.train_party import _reached
 from privfed.errors import ConfigError, DecodeError
 from privfed.partner.models import started
 from privfed.partner.progress import Finished, Folder, Pending
-from privfed.partner.rows import load_rows
+from privfed.partner.rows import load_rows, remarks
 from privfed.training import Arrays, get_arrays
 from privfed.training.builders import model_builder
 from tests.partner.trainings import build, plan_of
@@ -83,9 +83,10 @@ def test_a_table_is_read_as_the_plan_says(tmp_path: Path) -> None:
     ("text", "named", "said"),
     [
         ("x,z,y\n0,1,1\n", {"label": "label"}, "no column 'label'"),
-        ("x,z,y\n0,1,1\n", {"ids": "x"}, "no such column as 'x'"),
-        ("x,y\n0,1\n", {}, "z"),
-        ("x,z,y\n0,1,2\n", {}, "y"),
+        ("x,z,y\n0,1,1\n", {"ids": "x"}, "the plan has no ID column: remove 'x'"),
+        ("x,z,y\n0,1,1\n", {"label": "z"}, "--label z: there is a column y, too"),
+        ("x,y\n0,1\n", {}, "rows.csv: the table has no column z"),
+        ("x,z,y\n0,1,2\n", {}, "rows.csv: column y has '2' in data row 1"),
         ("x,z,y\n" + "0,1,1\n0,1,0\n" * 3, {}, "6 rows and the plan allows 4"),
     ],
 )
@@ -96,6 +97,19 @@ def test_a_table_that_does_not_fit_is_named(
     table.write_text(text)
     with pytest.raises(ConfigError, match=said):
         load_rows(table, plan_of(tmp_path, 2), 0, **named)
+
+
+def test_cells_that_the_plan_does_not_know_are_counted(tmp_path: Path) -> None:
+    """A number beyond the plan's range is clipped: somebody's table may be in other units."""
+    table = tmp_path / "rows.csv"
+    table.write_text("x,z,y\n0,1,1\n0.5,,0\n-3,nothing,0\n7,0.5,1\n")
+    rows = load_rows(table, plan_of(tmp_path, 2), 0)
+    assert remarks(rows) == [
+        "x: 2 cells outside 0 to 1: taken as the nearest of these",
+        "z: 1 cell without a number: taken as missing",
+    ]
+    table.write_text("x,z,y\n0,1,1\n1,0,0\n")
+    assert remarks(load_rows(table, plan_of(tmp_path, 2), 0)) == []
 
 
 def equal(one: Arrays, other: Arrays) -> bool:
