@@ -219,7 +219,8 @@ class Schema:
         if absent == [self.label_column]:
             raise ConfigError(
                 f"{where} has no label column {self.label_column}: training needs the outcome of "
-                "each row; to judge rows without one, use `predict`"
+                "each row (name it as `label`, if it is called otherwise); to judge rows without "
+                "one, use `predict`"
             )
         if absent:
             raise ConfigError(
@@ -227,8 +228,10 @@ class Schema:
                 + (f" (it has {_listed(list(headers))})" if headers else "")
             )
         if unknown:
+            no_id = self.id_column is not None and self.id_column not in found
             raise ConfigError(
-                f"{where} has the unknown column {_listed(unknown)}: remove it; "
+                f"{where} has the unknown column {_listed(unknown)}: remove it"
+                f"{', or name it as `id_column`, if it is the ID' if no_id else ''}; "
                 f"known are {_listed([*extra, *features])}"
             )
         return matched

@@ -140,7 +140,7 @@ class Channel:
             if method != "Join" and error.code() is grpc.StatusCode.UNAVAILABLE:
                 raise AgainError from None
             time.sleep(_RETRY_SECONDS)
-            return _why(error)
+            return _why(error, self._plan.address)
         if answer.what == "all":
             return answer
         said = known_error(answer.reason, privfed.errors, PrivFedError)
@@ -199,7 +199,10 @@ def connected(
         yield Channel(call, plan, wait_seconds=wait_seconds, tell=tell)
 
 
-def _why(error: Any) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in (error.details() or ""):
+def _why(error: Any, address: str) -> str:
+    said = error.details() or ""
+    if "CERTIFICATE_VERIFY_FAILED" in said:
         return "a server with the plan's certificate: another one listens there"
-    return "the server"
+    if "resol" in said:
+        return f"the server: nobody knows its host, {address}"
+    return f"the server at {address}"
