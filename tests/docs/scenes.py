@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -17,6 +18,7 @@ from privfed.data import surrogate_tables
 from privfed.dp import PrivacyBudget, calibrate
 from psi.network import TLSIdentity, connect, create_identity
 from psi.sessions import PairChoice, TableSession
+from tests.docs.snippets import BLOCKS
 from tests.places import ROOT
 
 __all__ = ["CONSOLE", "PYTHON", "SLOW"]
@@ -185,9 +187,44 @@ def makers(**rows: int) -> Callable[[Path], None]:
     return prepare
 
 
+def customers(folder: Path) -> None:
+    """Companies with a table and a model of their own; one calls columns otherwise."""
+    random = np.random.default_rng(0)
+
+    def rows(first: int, count: int) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                "customer": [f"C{first + at}" for at in range(count)],
+                "age": random.integers(18, 80, count),
+                "region": random.choice(["north", "south"], count),
+                "buys": random.choice(["no", "yes"], count),
+            }
+        )
+
+    (model,) = (
+        block.text
+        for block in BLOCKS
+        if (block.page, block.language) == ("docs/partner.md", "python")
+    )
+    for name in ("maker", "shop"):
+        (folder / name).mkdir()
+        (folder / name / "networks.py").write_text(model)
+    rows(900, 60).to_csv(folder / "maker" / "public.csv", index=False)
+    rows(0, 150).to_csv(folder / "maker" / "rows.csv", index=False)
+    own = rows(500, 120).rename(columns={"customer": "Number", "buys": "Bought"})
+    own.to_excel(folder / "shop" / "rows.xlsx", index=False)
+    own.tail(5).drop(columns="Bought").to_excel(folder / "shop" / "new.xlsx", index=False)
+
+
+def nothing(folder: Path) -> dict[str, Any]:
+    """What a block that needs no names has."""
+    return {}
+
+
 # By page, in the order of the blocks that run.
 PYTHON: dict[str, list[Callable[[Path], dict[str, Any]]]] = {
     "README.md": [averaging, private_training, frames("maker", "shop", on="Dress_ID")],
+    "docs/partner.md": [nothing],
     "docs/privacy.md": [private_training, private_rows, private_tuning],
     "docs/psi.md": [frames("left", "right", on="ID"), a_side_that_joins],
 }
@@ -197,6 +234,7 @@ CONSOLE: dict[str, list[Callable[[Path], None]]] = {
         makers(maker=200, shop=150),
         makers(maker=120, shop=100, outlet=80),
         makers(maker=200, shop=150),
+        customers,
     ],
     "docs/psi.md": [
         companies(alice="customers.csv", bob="orders.parquet"),

@@ -237,7 +237,9 @@ def test_what_is_no_results_file_is_refused(tmp_path: Path, content: bytes, word
 
 
 def test_a_missing_file_says_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="give the folder that `run_benchmark` or a training wrote"):
+    with pytest.raises(
+        ConfigError, match="give the folder that `run_benchmark` or a training wrote"
+    ):
         load_results(tmp_path / "nowhere")
 
 
