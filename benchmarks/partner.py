@@ -201,6 +201,11 @@ class Job:
         kept = {"features": dataset.features[rows], "labels": dataset.labels[rows]}
         return Dataset(**{**_fields(dataset), **kept, "ids": None})
 
+    @property
+    def most_bytes(self) -> int:
+        """The longest message of plain averaging."""
+        return 4 * sum(each.numel() for each in self.build().parameters()) + 4096
+
     def build(self) -> nn.Module:
         """Make the model."""
         classes = len(self.dataset.class_names)
@@ -298,7 +303,8 @@ def serve(folder: Path, job: Job, method: Method, port: int) -> None:
     start = get_arrays(initial_model(job.build, 0))
     identity = TLSIdentity.load(folder / "server", None)
     begin = (lambda number: PlainMean(start)) if method == "plain" else None
-    with served(plan, plan.parameters(), identity, begin=begin) as meeting:
+    most = job.most_bytes if method == "plain" else None
+    with served(plan, plan.parameters(), identity, begin=begin, most_bytes=most) as meeting:
         meeting.finished.wait()
 
 
@@ -326,7 +332,8 @@ def party(folder: Path, job: Job, method: Method, port: int, place: int) -> None
             rounds.append,
             carrier,
         )
-        with connected(plan, params, identity, wait_seconds=600) as channel:
+        most = job.most_bytes if method == "plain" else None
+        with connected(plan, params, identity, wait_seconds=600, most_bytes=most) as channel:
             arrays = trainer.run(channel)
     found = [
         {

@@ -34,6 +34,9 @@ from psi.network.tls import secure_channel
 
 _CALL_SECONDS = 30  # the server answers within 5, if it is there
 _RETRY_SECONDS = 0.2
+_PASSING = (  # what another try may mend
+    grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED,
+)  # fmt: skip
 
 
 class AgainError(Exception):
@@ -139,6 +142,11 @@ class Channel:
         except grpc.RpcError as error:
             if method != "Join" and error.code() is grpc.StatusCode.UNAVAILABLE:
                 raise AgainError from None
+            if error.code() not in _PASSING:
+                raise PeerError(
+                    f"the server failed ({error.code().name}): look at its screen, and install the "
+                    "same privfed there"
+                ) from None
             time.sleep(_RETRY_SECONDS)
             return _why(error, self._plan.address)
         if answer.what == "all":
@@ -174,6 +182,7 @@ def connected(
     address: str | None = None,
     wait_seconds: float,
     tell: Callable[[str], None] = lambda line: None,
+    most_bytes: int | None = None,
 ) -> Iterator[Channel]:
     """Yield a channel to the plan's server.
 
@@ -184,13 +193,15 @@ def connected(
         address: HOST:PORT of the server; None: the plan's.
         wait_seconds: For how long others may be missed.
         tell: Called with a line when this side begins to wait.
+        most_bytes: The longest message, where values travel in another way than the plan's.
 
     Yields:
         The channel.
     """
     certificate = plan.server.certificate.encode()
     where = address or plan.address
-    with secure_channel(where, identity, certificate, longest(plan, params)) as channel:
+    most = most_bytes or longest(plan, params)
+    with secure_channel(where, identity, certificate, most) as channel:
 
         def call(method: str, request: bytes) -> bytes:
             ask = channel.unary_unary(f"/{SERVICE}/{method}")

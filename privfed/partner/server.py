@@ -250,6 +250,7 @@ def served(
     tell: Callable[[str], None] = lambda line: None,
     on_listening: Callable[[int], None] = lambda port: None,
     begin: Callable[[int], RoundSum] | None = None,
+    most_bytes: int | None = None,
 ) -> Iterator[Meeting]:
     """Serve a training while the block runs.
 
@@ -261,6 +262,7 @@ def served(
         tell: Called with a line for the operator.
         on_listening: Called with the port.
         begin: As of `Meeting`.
+        most_bytes: As of `connected`.
 
     Yields:
         The meeting, whose `finished` is set once all parties say that they are done.
@@ -297,7 +299,7 @@ def served(
     server = grpc.server(
         pool,
         (grpc.method_handlers_generic_handler(SERVICE, methods),),
-        options=options(longest(plan, params)),
+        options=options(most_bytes or longest(plan, params)),
     )
     certificates = [each.certificate.encode() for each in plan.parties]
     where = address or f"0.0.0.0:{plan.address.rpartition(':')[2]}"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import msgspec
 import pytest
 
@@ -127,7 +128,7 @@ def test_a_party_with_another_plan_is_told(tmp_path: Path) -> None:
     job = training(tmp_path)
     other = Training(tmp_path, 2, plan_of(tmp_path, 2, rounds=6))
     call = job.call(1)
-    with pytest.raises(PeerError, match="ContextMismatchError"):
+    with pytest.raises(PeerError, match="the server has another plan"):
         other.trainer(1).run(other.channel(1, call))
     assert any("party-1 came with another plan" in line for line in job.told)
     assert issubclass(ContextMismatchError, PrivFedError)
@@ -294,3 +295,20 @@ def test_after_a_total_that_opens_elsewhere_all_are_told(tmp_path: Path, parties
     assert isinstance(out, AuthenticationError)
     assert "begin anew under another job name" in str(out)
     assert all("party-0 stopped: AuthenticationError" in str(each) for each in others)
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNKNOWN])
+def test_a_server_that_fails_is_not_waited_for(tmp_path: Path, code: grpc.StatusCode) -> None:
+    class Failed(grpc.RpcError):  # type: ignore[misc]
+        def code(self) -> grpc.StatusCode:
+            return code
+
+        def details(self) -> str:
+            return "said by the server"
+
+    def fails(method: str, request: bytes) -> bytes:
+        raise Failed
+
+    with pytest.raises(PeerError, match=f"the server failed .{code.name}.: look at") as told:
+        training(tmp_path).channel(0, fails).join()
+    assert "said by" not in str(told.value)
