@@ -52,7 +52,7 @@ def check_out(out: Path, plan: str) -> None:
 
 
 @dataclass
-class Outcome:
+class TrainingOutcome:
     """What is taken down while a company trains, and written afterwards.
 
     Attributes:

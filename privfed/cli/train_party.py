@@ -239,7 +239,7 @@ class _Party:
         test: Path | None,
     ) -> None:
         """Read what the party brings; all of it is checked before anybody is asked to wait."""
-        from privfed.cli.train_outcome import Outcome, check_out
+        from privfed.cli.train_outcome import TrainingOutcome, check_out
         from privfed.partner.rows import load_rows, remarks
 
         plan, place = self._plan, self.place
@@ -250,7 +250,9 @@ class _Party:
         for file, rows in ((table, self._rows), (test, self._test)):
             for line in [] if rows is None else remarks(rows):
                 tell(f"{file}: {line}")
-        self._outcome = Outcome(self._company, place, out, table, self._rows, test, self._test)
+        self._outcome = TrainingOutcome(
+            self._company, place, out, table, self._rows, test, self._test
+        )
 
     def train(self, wait: float, overlap_listen: str | None, address: str | None = None) -> None:
         """Train, and write what is left of it into the folder of --out."""

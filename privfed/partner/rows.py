@@ -78,22 +78,22 @@ def _called_as_agreed(
     frame: pd.DataFrame, schema: Schema, label: str | None, ids: str | None
 ) -> pd.DataFrame:
     """Return a table whose label and ID have the plan's names."""
-    for option, given, agreed in (
-        ("--label", label, schema.label_column),
-        ("--id", ids, schema.id_column),
+    for name, given, agreed in (
+        ("label", label, schema.label_column),
+        ("id_column", ids, schema.id_column),
     ):
         if given is None or given == agreed:
             continue
         if given not in frame.columns:
             raise ConfigError(
-                f"there is no column {given!r}: give {option} one of {', '.join(frame.columns)}"
+                f"there is no column {given!r}: give `{name}` one of {', '.join(frame.columns)}"
             )
         if agreed is None:
             raise ConfigError(f"the plan has no ID column: remove {given!r} from the table")
         if agreed in frame.columns:
             raise ConfigError(
-                f"{option} {given}: there is a column {agreed}, too, as the plan calls it: leave "
-                f"the option out, or remove the column {agreed}"
+                f"`{name}` {given}: there is a column {agreed}, too, as the plan calls it: leave "
+                f"that out, or remove the column {agreed}"
             )
         frame = frame.rename(columns={given: agreed})
     return frame

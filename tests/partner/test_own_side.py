@@ -84,7 +84,7 @@ def test_a_table_is_read_as_the_plan_says(tmp_path: Path) -> None:
     [
         ("x,z,y\n0,1,1\n", {"label": "label"}, "no column 'label'"),
         ("x,z,y\n0,1,1\n", {"ids": "x"}, "the plan has no ID column: remove 'x'"),
-        ("x,z,y\n0,1,1\n", {"label": "z"}, "--label z: there is a column y, too"),
+        ("x,z,y\n0,1,1\n", {"label": "z"}, "`label` z: there is a column y, too"),
         ("x,y\n0,1\n", {}, "rows.csv: the table has no column z"),
         ("x,z,y\n0,1,2\n", {}, "rows.csv: column y has '2' in data row 1"),
         ("x,z,y\n" + "0,1,1\n0,1,0\n" * 3, {}, "6 rows and the plan allows 4"),
