@@ -186,6 +186,7 @@ class TrainingHistory:
             files=tuple(files),
             train_rows=len(self._train[1]),
             test_rows=None if self._test is None else len(self._test[1]),
+            majority_share=_majority_share((self._test or self._train)[1]),
             overlap=overlap,
             history=self.rounds,
             seen_accuracy=float(seen_right.mean()) if len(seen_right) else None,
@@ -245,6 +246,10 @@ class TrainingHistory:
         while self._rounds and self._rounds[-1].number >= record.number:
             self._rounds.pop()
         self._rounds.append(record)
+
+
+def _majority_share(labels: Tensor) -> float:
+    return float(torch.bincount(labels).max()) / len(labels)
 
 
 def _judged(model: nn.Module, rows: Rows, loss: Loss) -> _Judgement:

@@ -78,6 +78,7 @@ class TrainingResults(ResultsPart, frozen=True, kw_only=True):
     files: tuple[OwnFile, ...]
     train_rows: Count
     test_rows: Count | None
+    majority_share: KnownShare  # of own test rows, or training rows: who names it always, is right
     overlap: OverlapCounts | None
     history: tuple[RoundRecord, ...]
     seen_accuracy: KnownShare | None  # on own test rows whose ID some party trained on

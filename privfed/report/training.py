@@ -67,11 +67,12 @@ def write_training(results: TrainingResults, directory: Path) -> Path:
 
 def _tiles(results: TrainingResults) -> list[KeyFigure]:
     last, cost = results.history[-1] if results.history else RoundRecord(number=0), results.privacy
-    trained = f"own training rows: {words.percent(last.train_accuracy)}"
+    always = f"always the commonest class: {words.percent(results.majority_share)}"
+    trained = f"{always}; own training rows: {words.percent(last.train_accuracy)}"
     found = [
         KeyFigure(words.percent(last.test_accuracy), "of own test rows right", trained)
         if results.test_rows is not None
-        else KeyFigure(words.percent(last.train_accuracy), "of own training rows right", "")
+        else KeyFigure(words.percent(last.train_accuracy), "of own training rows right", always)
     ]
     if cost is None:
         found.append(KeyFigure("no ε", "differential privacy", "the model may tell of rows"))

@@ -169,6 +169,7 @@ def test_what_a_company_keeps_at_the_end(tmp_path: Path) -> None:
     assert results.method == "encrypted averages"
     assert (results.privacy, results.statement) == (None, ())
     assert (results.train_rows, results.test_rows) == (4, 3)
+    assert results.majority_share == 2 / 3
     assert [each.number for each in results.history] == list(range(1, plan.rounds + 1))
     assert (results.seen_accuracy, results.seen_n) == (0.5, 2)
     assert (results.unseen_accuracy, results.unseen_n) == (0.0, 1)
