@@ -15,7 +15,6 @@ from privfed.cli.typed import above_zero, host_port_here
 from privfed.errors import ConfigError
 from psi.cli.passphrases import known_passphrase
 from psi.defaults import WAIT_SECONDS
-from psi.storage import Record, check_folder
 
 if TYPE_CHECKING:
     from privfed.data import Dataset
@@ -120,14 +119,13 @@ def serve(
     if agreed.server.fingerprint != agreed.parties[party.place].fingerprint:
         raise ConfigError("another one is the plan's server: use `privfed train join`")
     ports: list[int] = []
-    with party.alone():
-        party.bring(table, out, label, ids, model, test)
-        with served(
-            agreed, party.params, party.own, address=listen, tell=tell, on_listening=ports.append
-        ) as meeting:
-            tell(f"listening on port {ports[0]}")
-            party.train(wait, overlap_listen, address=_reached(listen, ports[0]))
-            meeting.finished.wait(min(wait, 10))
+    party.bring(table, out, label, ids, model, test)
+    with served(
+        agreed, party.params, party.own, address=listen, tell=tell, on_listening=ports.append
+    ) as meeting:
+        tell(f"listening on port {ports[0]}")
+        party.train(wait, overlap_listen, address=_reached(listen, ports[0]))
+        meeting.finished.wait(min(wait, 10))
 
 
 def join(
@@ -154,9 +152,8 @@ def join(
     from privfed.partner.plan import Plan
 
     party = _Party(Plan.load(plan), identity, passphrase_file, budget, grant)
-    with party.alone():
-        party.bring(table, out, label, ids, model, test)
-        party.train(wait, overlap_listen)
+    party.bring(table, out, label, ids, model, test)
+    party.train(wait, overlap_listen)
 
 
 def aggregate(
@@ -213,21 +210,9 @@ class _Party:
         self._company = Company(
             plan, self.params, identity, passphrase, budget=budget, granted=grant
         )
-        self._identity = identity
         self._statement = _statement(plan)
         for line in self._statement:  # before a row is touched
             tell(line)
-
-    def alone(self) -> Record:
-        """Hold this party's folder while a block runs: two would throw each other out."""
-        check_folder(self._company.home)
-        try:
-            return Record(self._company.home / "process", refusal=ConfigError)
-        except ConfigError:
-            raise ConfigError(
-                f"another process trains by this plan with --identity {self._identity}: end that "
-                "first"
-            ) from None
 
     def bring(
         self,

@@ -94,6 +94,15 @@ class Company:
             raise
         return budget
 
+    def _alone(self) -> Record:
+        """Hold the folder while a block runs: two processes would throw each other out."""
+        try:
+            return Record(self.home / "process", refusal=ConfigError)
+        except ConfigError as error:
+            raise ConfigError(
+                f"another process trains by this plan? End it first: {error}"
+            ) from None
+
     def overlap_file(self, rows: Dataset, test: Dataset | None) -> OverlapFile:
         """Return what keeps the overlap of this company's rows; there may be none in it."""
         tests = None if test is None else test.ids
@@ -151,8 +160,7 @@ class Company:
                 listen=overlap_address, wait_seconds=wait_seconds, tell=tell,
             )  # fmt: skip
 
-        in_use = Record(self.home / "process", refusal=ConfigError)
-        with in_use, self.open_budget() as budget, one_thread():
+        with self._alone(), self.open_budget() as budget, one_thread():
             part: list[tuple[Work, int | None]] = []  # made once
 
             def settle(exchange: ToAll, begun: bool) -> tuple[Work, int | None]:

@@ -169,5 +169,8 @@ def test_one_identity_trains_once_at_a_time(
     home = companies / "maker" / "training" / Plan.load(plan).fingerprint.hex()[:32]
     home.mkdir(parents=True, exist_ok=True)
     with Record(home / "process"):
-        done = privfed(*party(companies, plan, tmp_path / "out"))
-    assert (done.status, "another process trains by this plan" in done.err) == (2, True)
+        done = privfed(*party(companies, plan, tmp_path / "out", listen="127.0.0.1:0"))
+    assert (done.status, "another process trains by this plan? End it first" in done.err) == (
+        2,
+        True,
+    )

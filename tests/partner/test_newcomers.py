@@ -91,7 +91,7 @@ def test_tables_and_a_model_of_their_own(
         until(lambda: "waiting for the server at localhost" in log.read_text(), joins)
         second = run(place, *shop)
         assert second.returncode == 2
-        assert "another process trains by this plan with" in second.stderr.splitlines()[-1]
+        assert "another process trains by this plan? End it first" in second.stderr.splitlines()[-1]
         serves = run(place, *maker)
         assert joins.wait() == 0, log.read_text()
     assert serves.returncode == 0, serves.stderr
