@@ -6,6 +6,7 @@ the model, and moments that this party's own rows made.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from privfed.training.model import stored_arrays
 from psi.storage import read_whole, write_whole
 
 _MOST_BYTES = 1 << 33
+_DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Folder:
             | _named("weights", done.weights)
             | _named("moments", done.moments),
         )
-        (self._path / "pending.npz").unlink(missing_ok=True)
+        (self._path / "pending").unlink(missing_ok=True)
 
     def pending(self) -> Pending | None:
         """Return the update that was made and not finished, if there is one."""
@@ -112,24 +114,25 @@ class Folder:
 
     def _write(self, name: str, arrays: Arrays) -> None:
         file = io.BytesIO()
-        np.savez(file, plan=np.frombuffer(self._plan, np.uint8), **arrays)  # type: ignore[arg-type]
-        write_whole(self._path / f"{name}.npz", file.getvalue(), refusal=ConfigError)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+        data = file.getvalue()
+        write_whole(self._path / name, self._digest(data) + data, refusal=ConfigError)
 
     def _read(self, name: str) -> Arrays | None:
-        path = self._path / f"{name}.npz"
+        path = self._path / name
         data = read_whole(path, most=_MOST_BYTES, refusal=ConfigError)
         if data is None:
             return None
-        try:
-            arrays = stored_arrays(io.BytesIO(data), _MOST_BYTES)
-            if arrays.pop("plan").tobytes() != self._plan:
-                raise ValueError
-        except Exception:  # the readers of ZIP and NPY each raise their own
+        digest, stored = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+        if digest != self._digest(stored):  # ZIP covers no names
             raise DecodeError(
                 f"{path} is damaged or of another plan: put it back from a backup, or remove the "
                 "folder and begin anew"
-            ) from None
-        return arrays
+            )
+        return stored_arrays(io.BytesIO(stored), _MOST_BYTES)
+
+    def _digest(self, data: bytes) -> bytes:
+        return hashlib.sha256(self._plan + data).digest()
 
 
 def _named(kind: str, arrays: Arrays) -> Arrays:

@@ -98,7 +98,7 @@ def test_two_companies_get_the_benchmarks_model(place: Path, tmp_path: Path) -> 
     training = place / "host" / "training"
     with started(place / "s.log", *serves) as server, started(place / "g.log", *guest) as first:
         with started(place / "h.log", *host) as second:
-            until(lambda: any(training.glob("*/pending.npz")), second)
+            until(lambda: any(training.glob("*/pending")), second)
             os.kill(second.pid, signal.SIGKILL)
         with started(place / "h2.log", *host) as second:
             assert second.wait() == 0, (place / "h2.log").read_text()

@@ -142,11 +142,14 @@ def test_damaged_progress_is_named(tmp_path: Path, name: str) -> None:
     kept, weights = Folder(tmp_path, bytes(32)), get_arrays(build())
     kept.finish(Finished(3, weights, {}))
     kept.send(Pending(7, b"upload", weights, 3))
-    path = tmp_path / f"{name}.npz"
+    path = tmp_path / name
     good = path.read_bytes()
-    for wrong in (b"", b"no archive", good[:-1], good[: len(good) // 2], good[40:]):
+    changed = [
+        good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :] for at in range(len(good))
+    ]  # the archive's own checks do not cover its names
+    for wrong in (b"", b"no archive", good[:-1], good[: len(good) // 2], good[40:], *changed):
         path.write_bytes(wrong)
-        with pytest.raises(DecodeError, match=f"{name}.npz is damaged"):
+        with pytest.raises(DecodeError, match=f"{name} is damaged"):
             getattr(kept, name)()
     path.write_bytes(good)
     with pytest.raises(DecodeError, match="of another plan"):

@@ -247,7 +247,9 @@ def test_another_process_of_the_server_never_gets_the_same_sum(tmp_path: Path) -
         return job.trainer(1).run(job.channel(1, watch))
 
     one_model(job.run([lambda: job.trainer(0).run(job.channel(0)), other_server]))
-    assert len(sent) == len(set(sent)) == ROUNDS + 1
+    drawn = [each for each in sent if any(each)]  # a batch may be empty: then its sum is 0
+    assert len(sent) == ROUNDS + 1
+    assert len(set(drawn)) == len(drawn)
     assert paid(job)[1] == ROUNDS + 1
 
 

@@ -95,7 +95,7 @@ def test_no_mean_is_added_twice(tmp_path: Path, parties: int, number: int) -> No
 
     def unlink(path: Path, missing_ok: bool = False) -> None:
         nonlocal count
-        if path.name == "pending.npz" and "party-1" in path.parts:
+        if path.name == "pending" and "party-1" in path.parts:
             count += 1
             if count == number:
                 raise Killed
@@ -200,11 +200,11 @@ def test_an_older_copy_of_a_folder_is_named(tmp_path: Path) -> None:
 
     def keep(finished: FinishedRound) -> None:
         if finished.rounds == 2:
-            old["finished"] = (home / "finished.npz").read_bytes()
+            old["finished"] = (home / "finished").read_bytes()
 
     trainers[1].on_round = keep
     check(job.all_run(trainers), 2)
-    (home / "finished.npz").write_bytes(old["finished"])
+    (home / "finished").write_bytes(old["finished"])
     again = Training(job.folder, 2, job.plan)
     ended, behind = again.all_run()
     assert isinstance(ended, dict)  # it has finished, whatever others do
