@@ -86,14 +86,14 @@ def run_benchmark(
         ConfigError: Settings and data do not fit, or the folder cannot be written.
     """
     asked = jobs(settings)
+    # All splits first, so that errors come before a folder is made or an arm has run.
+    splits = list(_partitioned(settings, dataset, align, asked))
     if dataset.kind == "table" and any(job.arm.private for job in asked):
         warnings.warn(
             f"{SCHEMA_IS_PUBLIC}; agree on a schema without the rows where they may not be",
             PrivacyWarning,
             stacklevel=2,
         )
-    # All splits first, so that errors come before a folder is made or an arm has run.
-    splits = list(_partitioned(settings, dataset, align, asked))
     store = RunStore(directory)
     runs: list[Run] = []
     overlaps: list[Overlap] = []
