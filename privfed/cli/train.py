@@ -12,7 +12,7 @@ from privfed import defaults
 from privfed.cli import train_party
 from privfed.cli.own_code import from_here
 from privfed.cli.train_party import MODEL_HELP, PlanFile
-from privfed.cli.train_plan import check_together, member, party_of, rows_of, say_plan
+from privfed.cli.train_plan import check_together, groups_of, member, party_of, rows_of, say_plan
 from privfed.cli.typed import above_zero, host_port, one_of, part_name
 from privfed.errors import ConfigError
 
@@ -158,6 +158,14 @@ def init(
             rich_help_panel=_PRIVACY,
         ),
     ] = None,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            help="Parties in each group of those who mask together, in their order, such as 3,4; "
+            "as many groups as there can be without it.",
+            rich_help_panel=_ENCRYPTION,
+        ),
+    ] = None,
     adversary: Annotated[
         str | None,
         typer.Option(
@@ -262,6 +270,7 @@ def init(
         weighted=epsilon is None if weighted is None else weighted,
         clip_range=adam_reach(steps, rate) if clip_range is None else clip_range,
         adversary=against,
+        group_sizes=None if groups is None else groups_of(groups),
         loss=loss or ("sigmoid" if model == DRESS else "softmax"),
         learning_rate=rate,
         overlap=overlap,

@@ -90,6 +90,20 @@ def rows_of(given: str, parties: int) -> tuple[int, ...]:
     return counts
 
 
+def groups_of(given: str) -> tuple[int, ...]:
+    """Return the parties in each group.
+
+    Raises:
+        ConfigError: These are no numbers.
+    """
+    try:
+        return tuple(int(each) for each in given.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--groups {given}: give the parties of each group, such as 3,4"
+        ) from None
+
+
 def say_plan(plan: Plan) -> None:
     """Print what a plan is."""
 
@@ -100,8 +114,13 @@ def say_plan(plan: Plan) -> None:
     print(f"job      {plan.job}: {plan.model}, {plan.rounds} rounds, at most {plan.most_rows} rows")
     for line in _columns(plan, plan.encoder_of_rows()):
         print(line)
-    print(f"against  {plan.adversary}")
+    groups = plan.parameters().group_sizes
+    masked = f", in groups of {', '.join(map(str, groups))}" if groups else ""
+    print(f"against  {plan.adversary}{masked}")
     private = plan.private
+    if plan.method == "averages":
+        counts = "count by their rows, which stay hidden" if plan.weighted else "count alike"
+        print(f"updates  at most {plan.clip_range:g} in each value; parties {counts}")
     print(f"privacy  {'none' if private is None else private.statement()}")
     if plan.overlap != "none":
         print(f"overlap  {plan.overlap}")

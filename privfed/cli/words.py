@@ -11,6 +11,7 @@ OPTIONS = {
     "delta": "--delta",
     "directory": "--out",
     "epsilons": "--epsilon",
+    "group_sizes": "--groups",
     "id_column": "--id",
     "label": "--label",
     "parties": "--parties",

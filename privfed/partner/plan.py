@@ -218,6 +218,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def _check_privacy(self) -> None:
         private = self.private
+        if self.method != "averages" and self.group_sizes is not None:
+            raise ConfigError("with noise shares and with central noise there are no groups")
         if private is None:
             return
         size = sum(math.prod(shape) for _, shape in self.layout)

@@ -54,7 +54,8 @@ def check_sizes(sizes: Sequence[int], parties: int, least: int) -> None:
     """
     if sum(sizes) != parties or min(sizes, default=0) < least:
         raise ConfigError(
-            f"group_sizes must add up to the roster's {parties} parties, and none be below {least}"
+            f"`group_sizes` must add up to the roster's {parties} parties, none of them below "
+            f"{least}"
         )
 
 
