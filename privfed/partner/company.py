@@ -77,6 +77,8 @@ class Company:
             return nullcontext()
         done = self.folder.finished()
         left = self.plan.rounds - (0 if done is None else done.rounds)
+        if self.folder.pending() is not None:  # that one is paid
+            left -= 1
         budget = PrivacyBudget(
             self._granted or private.target_epsilon or private.epsilon,
             private.delta,

@@ -217,14 +217,16 @@ class Trainer:
         body = b""
         if self.place == 0:
             if not self._key_in_use():
-                self.ring.make(self.params)
+                self.ring.make(self.params, regroup=True)
             sealed = seal_to_roster(self.ring.key(), self.params, self.ring.identity)
             body = msgspec.msgpack.encode(sealed)
         given = channel.exchange("sealed", body)[0]
         if self.place:
             own = decode(given, dict[str, bytes]).get(self.ring.identity.public.id, b"")
-            # The plan was compared, and all of it is in the parameters.
-            self.ring.accept(own, self.params, self.params.roster[0], changed=True)
+            # The plan was compared, and all of it is in the parameters; a training with others
+            # before had a plan of its own.
+            maker = self.params.roster[0]
+            self.ring.accept(own, self.params, maker, changed=True, regroup=True)
 
     def _open_carrier(self) -> Carrier:
         if self.carrier is None:

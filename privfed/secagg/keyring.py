@@ -279,7 +279,7 @@ class Keyring:
                 that it trusts; or a first key in place of the one in use. If that were always
                 allowed, one party could turn masks off; a server could bring back a revoked
                 party with an old sealed key; and two parties that both made a first key could
-                exchange them and go on with different ones.
+                exchange them and go on with different ones. With a `maker` that one may be new.
             regroup: Take parameters that put this party in another group than before. Sums of the
                 old group and of the new one, compared, may show a single party's update: say so
                 only where the updates to come are of other rows than those before.
@@ -292,14 +292,16 @@ class Keyring:
                 party in another group than before; or it was retired, or replaces a retired key;
                 or it is a first key where one is in use. Then it is an old one, or two parties
                 made keys at once.
-            AuthenticationError: It was altered, or made by another party than `maker` or by
-                one that was not on the roster before.
+            AuthenticationError: It was altered, or made by another party than `maker` or, unless
+                that one was named and the parameters are changed, by one that was not on the
+                roster before.
             ConfigError: This party is not on the roster.
         """
         key, made_by, replaces = open_key(sealed, params, self.identity, maker)
         with self._writing() as (record, file):
             old = record.in_use(or_none=changed)
-            if old is not None and made_by not in old.roster:
+            named = changed and maker is not None  # by whoever trusts these parameters
+            if old is not None and made_by not in old.roster and not named:
                 raise AuthenticationError("a party outside the roster in use made the sealed key")
             if old is not None and not (changed or follows(old, params)):
                 raise ContextMismatchError(

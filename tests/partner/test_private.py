@@ -116,6 +116,22 @@ def test_what_does_not_pay_for_all_rounds_is_refused_before_any(tmp_path: Path) 
         job.trainer(1)
 
 
+def test_an_update_that_waits_is_paid(tmp_path: Path) -> None:
+    """Without spare rounds, too, who was killed with one goes on."""
+    job = private_training(tmp_path, "shares", spare_rounds=0)
+    trainers = [job.trainer(place) for place in range(2)]
+
+    def killed_and_back() -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            killing(trainers[1], "kept", 2, patch)
+            with pytest.raises(Killed):
+                trainers[1].run(job.channel(1))
+        return job.trainer(1).run(job.channel(1))
+
+    one_model(job.run([lambda: trainers[0].run(job.channel(0)), killed_and_back]))
+    assert paid(job) == [ROUNDS] * 2
+
+
 def test_a_party_whose_budget_ends_is_named_to_the_others(tmp_path: Path) -> None:
     job = private_training(tmp_path, "shares", spare_rounds=0)
     private = job.plan.private

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,7 +17,16 @@ from privfed.partner.progress import Finished, Folder, Pending
 from privfed.partner.trainer import FinishedRound, Trainer
 from privfed.secagg import Party
 from privfed.training import Arrays, weights_sha256
-from tests.partner.trainings import ROUNDS, Part, Pulls, Training, expected, training, work_of
+from tests.partner.trainings import (
+    ROUNDS,
+    Part,
+    Pulls,
+    Training,
+    expected,
+    plan_of,
+    training,
+    work_of,
+)
 
 
 class Killed(BaseException):
@@ -296,3 +306,21 @@ def test_who_loses_an_update_is_named_to_those_who_train_anew(tmp_path: Path) ->
 
     check(job.run([functools.partial(trainers[0].run, job.channel(0)), killed_and_back]), 2)
     assert "round 2 is made anew: party-1 has no update of it" in job.told
+
+
+def test_a_company_trains_with_others_afterwards(tmp_path: Path) -> None:
+    """With one identity: with party 0 first, then with party 2, who makes the next key."""
+    three = plan_of(tmp_path, 3)
+    for others in ((0, 1), (2, 1)):
+        plan = msgspec.structs.replace(
+            three,
+            job=f"with {others[0]}",
+            parties=tuple(three.parties[each] for each in others),
+            adversary="lying-server",
+        )
+        job = Training(tmp_path, 2, plan, homes=tuple(f"party-{each}" for each in others))
+        trainers = [
+            job.trainer(place, folder=Folder(tmp_path / home / plan.job, plan.fingerprint))
+            for place, home in enumerate(job.homes or ())
+        ]
+        check(job.all_run(trainers), 2)

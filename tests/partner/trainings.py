@@ -170,6 +170,7 @@ class Training:
     meeting: Meeting = field(init=False)
     told: list[str] = field(default_factory=list)
     budgets: dict[int, PrivacyBudget] = field(default_factory=dict)
+    homes: tuple[str, ...] | None = None  # of the parties' folders; None: by their places
 
     def __post_init__(self) -> None:
         self.params = self.plan.parameters()
@@ -184,7 +185,7 @@ class Training:
         return call
 
     def trainer(self, place: int, **changes: Any) -> Trainer:
-        home = self.folder / f"party-{place}"
+        home = self.folder / (self.homes[place] if self.homes else f"party-{place}")
         if self.plan.private is not None:
             changes = self.private(place, home) | changes
         given: dict[str, Any] = {
