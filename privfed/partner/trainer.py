@@ -301,7 +301,7 @@ class Trainer:
             standings if self.params.masks else [each for each in standings if each.last == last]
         )
         repeated = last > 0 and all(each.pending == last for each in users)
-        if standings[self.place].pending == last and not repeated:
+        if last and standings[self.place].pending == last and not repeated:
             lost = [
                 party.name
                 for party, each in zip(self.plan.parties, standings, strict=True)

@@ -43,7 +43,9 @@ def check(found: list[Any], parties: int) -> None:
 
 @pytest.mark.parametrize("parties", [2, 3, 4])
 def test_all_end_with_one_model_that_plain_averaging_gives(tmp_path: Path, parties: int) -> None:
-    check(training(tmp_path, parties).all_run(), parties)
+    job = training(tmp_path, parties)
+    check(job.all_run(), parties)
+    assert not [line for line in job.told if "anew" in line]  # nothing was lost
 
 
 def killing(trainer: Trainer, point: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
