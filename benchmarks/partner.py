@@ -51,6 +51,7 @@ from privfed.partner.company import Company, round_work
 from privfed.partner.plan import make_plan, privacy_settings
 from privfed.partner.privacy import training_privacy
 from privfed.partner.server import served
+from privfed.partner.standings import ToAll
 from privfed.partner.trainer import FinishedRound, Trainer
 from privfed.secagg import Keyring
 from privfed.secagg.adversary import default_adversary
@@ -124,6 +125,9 @@ class PlainUpdates:
         self._head = np.array([place, weight], "<i8").tobytes()
         self._start = start
         self.round_id = self.opened_round = 0
+
+    def agree(self, to_all: ToAll, first_round: int) -> None:
+        """Do nothing."""
 
     def prepare(self, round_id: int) -> None:
         """Do nothing."""

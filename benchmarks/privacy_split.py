@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from privfed.cli.alignment import PSIAligner
 from privfed.data import Dataset, Split, split_parties
@@ -15,6 +14,7 @@ from privfed.dp import Placement
 from privfed.experiment.exposure import expose
 from privfed.training import paper_network
 from privfed.training.clipping import RowLosses, cross_entropy_by_row
+from privfed.training.losses import softmax_by_row
 
 Rows = tuple[Tensor, Tensor]
 
@@ -71,8 +71,3 @@ def partition(dataset: Dataset, split: Split, parties: int, seed: int) -> Partit
         build=build,
         row_losses=softmax_by_row if packaged else cross_entropy_by_row,
     )
-
-
-def softmax_by_row(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of each row under a softmax: multinomial logistic regression."""
-    return functional.cross_entropy(scores, labels, reduction="none")

@@ -197,12 +197,12 @@ def init(
     secret and no row.
     """
     from privfed.data import load_dataset
-    from privfed.partner.models import check_scores, started
+    from privfed.partner.models import started
     from privfed.partner.plan import make_plan, privacy_settings
     from privfed.partner.privacy import training_privacy
     from privfed.secagg.adversary import default_adversary
     from privfed.training import adam_reach, get_arrays, share_parameters
-    from privfed.training.builders import DRESS, model_builder
+    from privfed.training.builders import DRESS, check_scores, model_builder
     from privfed.training.local import BATCH_SIZE, LEARNING_RATE
 
     check_together(context)

@@ -299,9 +299,9 @@ def _statement(plan: Plan) -> list[str]:
 
 def _model(plan: Plan, name: str) -> Any:
     """Return the plan's model with its initial weights."""
-    from privfed.partner.models import check_scores, started
+    from privfed.partner.models import started
     from privfed.training import get_arrays
-    from privfed.training.builders import DRESS, model_builder
+    from privfed.training.builders import DRESS, check_scores, model_builder
 
     if name != plan.model:
         raise ConfigError(

@@ -17,15 +17,14 @@ from torch import nn
 
 from privfed.data import Encoder, read_new_rows
 from privfed.errors import ConfigError
-from privfed.training import Arrays, log_probabilities, set_arrays
-from privfed.training.builders import DRESS, model_builder
+from privfed.training import Arrays, set_arrays
+from privfed.training.builders import CODE_NAME, DRESS, check_scores, model_builder
+from privfed.training.evaluate import class_log_probabilities
 from privfed.training.model import Loss, stored_arrays
-from privfed.training.rows import wide
 from psi.storage import json_bytes, json_read, whole_file
 
 _FORMAT: Final = "privfed model 2"
 _WEIGHTS = "weights:"  # before an array's name: a layer may be called "header"
-_ROWS_AT_ONCE = 4096
 
 
 class _Header1(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,7 +43,7 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     encoder: str
     class_names: tuple[str, ...]
     trained_on: str
-    model: Annotated[str, msgspec.Meta(pattern=r"^[\w.]{1,200}(:\w{1,200})?\Z")]
+    model: Annotated[str, msgspec.Meta(pattern=CODE_NAME)]
     loss: Loss
 
 
@@ -191,16 +190,10 @@ def predict(model: SavedModel, path: Path) -> Prediction:
     raw = read_new_rows(path, model.encoder)
     features, unseen = model.encoder.encode(raw)
     network = model.network()
-    network.eval()
-    with torch.inference_mode():
-        pieces = torch.split(torch.from_numpy(features), _ROWS_AT_ONCE)
-        scores = wide(torch.cat([network(piece) for piece in pieces]))
-        if scores.shape != (len(features), len(model.class_names)):
-            raise ConfigError(
-                f"{model.model} must give {len(model.class_names)} scores a row, one a class, and "
-                f"gave an array of shape {tuple(scores.shape)} for {len(features)} rows"
-            )
-        probabilities = log_probabilities(scores, model.loss).exp().numpy()
+    check_scores(network, model.encoder.num_features, len(model.class_names))
+    probabilities = (
+        class_log_probabilities(network, torch.from_numpy(features), model.loss).exp().numpy()
+    )
     id_column = model.encoder.schema.id_column
     return Prediction(
         ids=tuple(map(str, raw[id_column])) if id_column in raw.columns else None,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from privfed.dp import NoiseShares, PrivacyPlan
 from privfed.errors import DecodeError
 from privfed.partner.progress import Folder, Pending
+from privfed.partner.standings import ToAll
 from privfed.secagg import Party
 from privfed.training import Arrays
 
@@ -25,6 +26,9 @@ class Carrier(Protocol):
     @property
     def opened_round(self) -> int:
         """The last round whose total was opened, or tried."""
+
+    def agree(self, to_all: ToAll, first_round: int) -> None:
+        """Agree with all others on what hides values from that round on."""
 
     def prepare(self, round_id: int) -> None:
         """Do what needs no values yet."""
@@ -46,24 +50,28 @@ class _Encrypted:
     """What goes through `privfed.secagg.Party`; the server may be any, as it reads nothing."""
 
     def __init__(self, party: Party) -> None:
-        self.party = party
+        self._party = party
 
     @property
     def round_id(self) -> int:
-        return self.party.round_id
+        return self._party.round_id
 
     @property
     def opened_round(self) -> int:
-        return self.party.opened_round
+        return self._party.opened_round
+
+    def agree(self, to_all: ToAll, first_round: int) -> None:
+        if self._party.params.masks:
+            self._party.enter_epoch(to_all("epoch", self._party.start_epoch(first_round)))
 
     def prepare(self, round_id: int) -> None:
-        self.party.prepare()
+        self._party.prepare()
 
     def goes_to(self, server: bytes) -> bytes:
         return b""
 
     def close(self) -> None:
-        self.party.close()
+        self._party.close()
 
 
 class EncryptedMeans(_Encrypted):
@@ -80,11 +88,11 @@ class EncryptedMeans(_Encrypted):
 
     def pack(self, values: Mapping[str, NDArray[Any]], round_id: int) -> bytes:
         """Encrypt an update."""
-        return self.party.encrypt(values, weight=self._weight, round_id=round_id)
+        return self._party.encrypt(values, weight=self._weight, round_id=round_id)
 
     def unpack(self, total: bytes, round_id: int) -> Arrays:
         """Open the mean."""
-        return self.party.open(total, round_id=round_id).mean
+        return self._party.open(total, round_id=round_id).mean
 
 
 class EncryptedShares(_Encrypted):
@@ -101,11 +109,11 @@ class EncryptedShares(_Encrypted):
 
     def pack(self, values: Mapping[str, NDArray[Any]], round_id: int) -> bytes:
         """Encrypt integers."""
-        return self.party.encrypt_integers(values, round_id=round_id)
+        return self._party.encrypt_integers(values, round_id=round_id)
 
     def unpack(self, total: bytes, round_id: int) -> NDArray[np.float64]:
         """Open the sum."""
-        return self._shares.decode(self.party.open_sums(total, round_id=round_id).sums["sum"])
+        return self._shares.decode(self._party.open_sums(total, round_id=round_id).sums["sum"])
 
 
 class ClearSums:
@@ -121,17 +129,16 @@ class ClearSums:
 
     def __init__(self, folder: Folder, size: int) -> None:
         self._folder, self._size = folder, size
+        done = folder.finished()
+        self.opened_round = 0 if done is None else done.round_id
 
     @property
     def round_id(self) -> int:
         """The last round that was begun."""
         return self._folder.number()
 
-    @property
-    def opened_round(self) -> int:
-        """The last round that is finished."""
-        done = self._folder.finished()
-        return 0 if done is None else done.round_id
+    def agree(self, to_all: ToAll, first_round: int) -> None:
+        """Do nothing: nothing hides them."""
 
     def prepare(self, round_id: int) -> None:
         """Keep the number: it is never used for other values."""
@@ -147,7 +154,9 @@ class ClearSums:
         Raises:
             DecodeError: It is none.
         """
-        return read_sum(total, self._size)
+        values = read_sum(total, self._size)
+        self.opened_round = round_id
+        return values
 
     def goes_to(self, server: bytes) -> bytes:
         """Return the process itself."""

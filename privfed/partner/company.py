@@ -15,7 +15,6 @@ from privfed.data import Dataset
 from privfed.dp import PrivacyBudget, PrivacyPlan, SecretRandomness
 from privfed.errors import BudgetExceededError, ConfigError
 from privfed.partner.channel import connected
-from privfed.partner.losses import LOSSES
 from privfed.partner.overlap import FoundOverlap, find_overlap
 from privfed.partner.overlap_file import OverlapFile, settled_overlap
 from privfed.partner.plan import Plan
@@ -27,6 +26,7 @@ from privfed.partner.work import LocalEpochs, NoisySteps, Work
 from privfed.secagg import Parameters
 from privfed.training import AdamTrainer, Arrays, DPSGDTrainer, RecordGradients, one_thread
 from privfed.training.contributions import check_rows
+from privfed.training.losses import LOSSES
 from psi.network import TLSIdentity
 from psi.storage import Record
 
@@ -77,7 +77,8 @@ class Company:
             return nullcontext()
         done = self.folder.finished()
         left = self.plan.rounds - (0 if done is None else done.rounds)
-        if self.folder.pending() is not None:  # that one is paid
+        pending = self.folder.pending()
+        if pending is not None and pending.rounds == self.plan.rounds - left:  # that one is paid
             left -= 1
         budget = PrivacyBudget(
             self._granted or private.target_epsilon or private.epsilon,

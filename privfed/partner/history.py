@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -26,10 +25,10 @@ from privfed.partner.results import (
     TrainingResults,
     how_trained,
 )
-from privfed.training import get_arrays, log_probabilities, weights_sha256
+from privfed.training import get_arrays, weights_sha256
+from privfed.training.evaluate import class_log_probabilities
 from privfed.training.model import Loss
 from privfed.training.records import made_with, privacy_cost
-from privfed.training.rows import wide
 from psi.storage import json_bytes, json_read, read_whole, write_whole
 
 if TYPE_CHECKING:  # it brings gRPC
@@ -42,7 +41,6 @@ SHARE = 0.05
 _FORMAT: Literal["privfed training history 1"] = "privfed training history 1"
 _MOST_BYTES = 1 << 30
 _LARGEST = 1e15  # a loss; a larger one is written as none, as is what is no number
-_ROWS_AT_ONCE = 4096
 
 Rows = tuple[Tensor, Tensor]
 """Features (n, d) and labels (n,) with n ≥ 1, encoded as the plan says."""
@@ -253,26 +251,9 @@ def _majority_share(labels: Tensor) -> float:
 
 
 def _judged(model: nn.Module, rows: Rows, loss: Loss) -> _Judgement:
-    """Evaluate a model, and leave it as it was; a few rows at once, as there may be many."""
-    total, right = 0.0, []
-    with _evaluating(model):
-        pieces = [torch.split(each, _ROWS_AT_ONCE) for each in rows]
-        for features, labels in zip(*pieces, strict=True):
-            log_p = log_probabilities(wide(model(features)), loss)
-            total += float(functional.nll_loss(log_p, labels, reduction="sum"))
-            right.append((log_p.argmax(dim=1) == labels).numpy())
-    mean = total / len(rows[1])
-    return _Judgement(mean if 0 <= mean <= _LARGEST else None, np.concatenate(right))
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Take each layer out of training, and put it back as it was."""
-    modes = [(layer, layer.training) for layer in model.modules()]
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for layer, mode in modes:
-            layer.training = mode
+    features, labels = rows
+    log_p = class_log_probabilities(model, features, loss)
+    mean = float(functional.nll_loss(log_p, labels))
+    return _Judgement(
+        mean if 0 <= mean <= _LARGEST else None, (log_p.argmax(dim=1) == labels).numpy()
+    )

@@ -1,8 +1,8 @@
 """What passes between a party and the server: MessagePack by its type, measured before it is read.
 
 A party asks, the server answers; all else (updates, totals, sealed keys, signatures) are bytes that
-the server passes on or adds. An answer of the server is trusted with nothing: who sent what is
-signed by its sender.
+the server passes on or adds. What parties say is signed by its sender, and sums open or do not: of
+its own words a server is believed whom it waits for, and, with central noise, the noisy sum.
 """
 
 from __future__ import annotations

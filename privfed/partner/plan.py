@@ -24,6 +24,7 @@ from privfed.keys import Identity, PublicIdentity
 from privfed.partner.privacy import unit_of
 from privfed.secagg import Layout, Parameters
 from privfed.training import Arrays, share_parameters, weights_sha256
+from privfed.training.builders import CODE_NAME
 from privfed.training.local import LEARNING_RATE
 from privfed.training.model import Loss
 from psi.network import fingerprint
@@ -107,7 +108,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     format: Literal["privfed plan 1"]
     job: _Name
-    model: Annotated[str, msgspec.Meta(pattern=r"^[\w.]{1,200}(:\w{1,200})?\Z")]
+    model: Annotated[str, msgspec.Meta(pattern=CODE_NAME)]
     layout: tuple[tuple[str, tuple[_Count, ...]], ...]
     start: _Hex32
     encoder: str

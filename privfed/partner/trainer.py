@@ -170,9 +170,7 @@ class Trainer:
         standings = self._standings(exchange, "key")
         self._catch_up(channel, carrier, standings)
         number, repeated = self._next_number(standings, channel.tell)
-        if isinstance(carrier, EncryptedMeans | EncryptedShares) and self.params.masks:
-            own = carrier.party.start_epoch(number + repeated)
-            carrier.party.enter_epoch(channel.exchange("epoch", own))
+        carrier.agree(channel.exchange, number + repeated)
         while self._done.rounds < self.plan.rounds:
             self._round(channel, carrier, number)
             number += 1
@@ -231,16 +229,14 @@ class Trainer:
     def _open_carrier(self) -> Carrier:
         if self.carrier is None:
             party, private = Party.load(self.keys, self.passphrase), self.plan.private
-            shared = private is not None and private.is_shared
-            self.carrier = (
-                EncryptedShares(party, private)
-                if private is not None and shared
-                else EncryptedMeans(party, self._weight)
-            )
+            if private is not None and private.is_shared:
+                self.carrier = EncryptedShares(party, private)
+            else:
+                self.carrier = EncryptedMeans(party, self._weight)
             pending = self._made_last()
             if pending is not None and pending.round_id == self.carrier.opened_round:
                 with contextlib.suppress(ReplayError):  # or it does not open
-                    self._finish(self.carrier, self.folder.total())  # killed between the two
+                    self._finish(self.carrier, pending, self.folder.total())  # killed in between
         return self.carrier
 
     def _catch_up(self, channel: Channel, carrier: Carrier, standings: Sequence[Standing]) -> None:
@@ -259,14 +255,15 @@ class Trainer:
         own = self.folder.total() if self.place == giver else b""
         total = channel.exchange("total", own)[giver]
         if self._done.rounds == least:
-            if self._made_last() is None:
+            pending = self._made_last()
+            if pending is None:
                 raise PeerError(
                     f"{self.plan.parties[giver].name} says that it has finished {most} rounds, and "
                     "this party has sent no update of the last of them: if its folder is no older "
                     "copy, that is a lie"
                 )
             try:
-                self._take(carrier, total)
+                self._take(carrier, pending, total)
             except ReplayError:
                 raise AuthenticationError(
                     "a total did not open here that others opened, and none is tried twice: the "
@@ -316,12 +313,11 @@ class Trainer:
         pending = self._pending(carrier)
         if pending is None or pending.round_id != number:
             pending = self._made(carrier, number)
-        total = channel.sum(number, pending.upload)
-        self._take(carrier, total)
+        self._take(carrier, pending, channel.sum(number, pending.upload))
 
-    def _take(self, carrier: Carrier, total: bytes) -> None:
+    def _take(self, carrier: Carrier, pending: Pending, total: bytes) -> None:
         self.folder.keep_total(total)
-        self._finish(carrier, total)
+        self._finish(carrier, pending, total)
 
     def _made(self, carrier: Carrier, number: int) -> Pending:
         """Train, encrypt, and keep the update."""
@@ -336,11 +332,8 @@ class Trainer:
         self.folder.send(pending)
         return pending
 
-    def _finish(self, carrier: Carrier, total: bytes) -> None:
-        """Open a total, and take what it says."""
-        pending = self._made_last()
-        if pending is None:
-            raise ConfigError("this party's update of the last round is lost: begin anew")
+    def _finish(self, carrier: Carrier, pending: Pending, total: bytes) -> None:
+        """Open the total of an update, and take what it says."""
         opened = carrier.unpack(total, pending.round_id)
         weights, moments = self._work.take(self._done, pending.moments, opened)
         self._done = Finished(self._done.rounds + 1, weights, moments, pending.round_id)

@@ -6,12 +6,15 @@ import importlib
 import inspect
 from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from privfed.errors import ConfigError
 from privfed.training.model import paper_network
 
 DRESS = "dress"
+CODE_NAME = r"^[\w.]{1,200}(:\w{1,200})?\Z"
+"""What such a name looks like, as a regular expression."""
 
 
 def model_builder(name: str, features: int, classes: int) -> Callable[[], nn.Module]:
@@ -57,3 +60,26 @@ def model_builder(name: str, features: int, classes: int) -> Callable[[], nn.Mod
         return model
 
     return built
+
+
+def check_scores(model: nn.Module, features: int, classes: int) -> None:
+    """Check that a model gives one score a row and class, on rows that are made up.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    model.eval()
+    try:
+        with torch.inference_mode():
+            shape = list(model(torch.zeros(2, features)).shape)
+    except Exception as error:  # whatever the user's code raises
+        raise ConfigError(
+            f"the model does not take rows of {features} features: {type(error).__name__}"
+        ) from None
+    finally:
+        model.train()
+    if shape != [2, classes]:
+        raise ConfigError(
+            f"of 2 rows of {features} features the model makes {shape}: it must give one score a "
+            f"row and class, [2, {classes}]"
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from privfed.training.model import log_probabilities
+from privfed.training.model import Loss, log_probabilities
 from privfed.training.rows import wide
+
+_ROWS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -29,19 +33,40 @@ class Evaluation:
 
 def evaluate(model: nn.Module, features: Tensor, labels: Tensor) -> Evaluation:
     """Evaluate `model` on `features` (n, d) and `labels` (n,) without dropout; n ≥ 1."""
-    model.eval()
-    with torch.inference_mode():
-        log_p = log_probabilities(wide(model(features)))
-        loss = float(functional.nll_loss(log_p, labels))
-        predicted = log_p.argmax(dim=1).numpy()
-        probabilities = log_p.exp().numpy()
-    truth = labels.numpy()
+    log_p = class_log_probabilities(model, features)
+    predicted, truth = log_p.argmax(dim=1).numpy(), labels.numpy()
     return Evaluation(
-        loss=loss,
+        loss=float(functional.nll_loss(log_p, labels)),
         accuracy=float(np.mean(predicted == truth)),
-        auc=_auc(truth, probabilities),
+        auc=_auc(truth, log_p.exp().numpy()),
         predicted=predicted,
     )
+
+
+def class_log_probabilities(model: nn.Module, features: Tensor, loss: Loss = "sigmoid") -> Tensor:
+    """Return a model's log class probabilities (n, classes) without dropout; it stays as it was.
+
+    Args:
+        model: Makes scores of features.
+        features: (n, d), taken a few at once, as there may be many.
+        loss: What the scores mean.
+    """
+    with _evaluating(model):
+        scores = torch.cat([wide(model(each)) for each in torch.split(features, _ROWS_AT_ONCE)])
+        return log_probabilities(scores, loss)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Take each layer out of training, and put it back as it was."""
+    modes = [(layer, layer.training) for layer in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for layer, mode in modes:
+            layer.training = mode
 
 
 def _auc(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> float | None:

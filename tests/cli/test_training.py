@@ -76,6 +76,7 @@ def plan(companies: Path, privfed: Command, tmp_path: Path) -> Path:
         ({"party": "x y=tls.crt"}, "--party x y=tls.crt: 'x y' is no name"),
         ({"party": "third"}, "--party third: give NAME=CERTIFICATE"),
         ({"rows": "1,2,3"}, "or one for each of 2 parties"),
+        ({"rows": "many"}, "--rows many: give a number from 1 up"),
     ],
 )  # fmt: skip
 def test_a_plan_that_cannot_be_is_refused(

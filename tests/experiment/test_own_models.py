@@ -152,7 +152,9 @@ def test_code_that_has_changed_is_named(place: Path) -> None:
 
 def test_a_score_for_each_class(place: Path) -> None:
     model = saved(place / "m.npz", "narrow")
-    with pytest.raises(ConfigError, match=r"must give 2 scores a row.* shape \(20, 1\)"):
+    with pytest.raises(
+        ConfigError, match=r"makes \[2, 1\]: it must give one score a row and class"
+    ):
         predict(load_model(place / "m.npz", model.model), place / "rows.csv")
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from privfed.cli.alignment import PSIAligner
 from privfed.data import load_dataset, split_parties, surrogate_tables
 from privfed.experiment import Settings, run_benchmark
 from privfed.experiment.model_file import load_model
+from privfed.partner.results import RESULTS, TrainingResults
 from privfed.training import weights_sha256
 
 PRIVFED = (sys.executable, "-m", "privfed")
@@ -117,6 +118,56 @@ def test_two_companies_get_the_benchmarks_model(place: Path, tmp_path: Path) -> 
     model = load_model(place / f"guest-{port}" / "model.npz")
     assert weights_sha256(model.arrays) in found
     assert tables == {name: (place / f"{name}.csv").read_bytes() for name in tables}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("noise", "method", "said"),
+    [
+        ("central", "central noise", "but not for the server: it is trusted"),
+        ("local", "local noise, encrypted averages", "it holds against all others together"),
+    ],
+)
+def test_two_companies_train_privately(
+    place: Path, tmp_path: Path, noise: str, method: str, said: str
+) -> None:
+    """Over the network: what is promised is on the screen before a row is read."""
+    rows = [len((place / f"{name}.csv").read_text().splitlines()) - 1 for name in ("guest", "host")]
+    plan = ("--plan", tmp_path / "plan.toml")
+    overlap = f"localhost:{free_port()}"
+    run(
+        "train", "init", *plan, "--party", f"guest={place / 'guest' / 'tls.crt'}@{overlap}",
+        "--party", f"host={place / 'host' / 'tls.crt'}", "--server", place / "server" / "tls.crt",
+        "--address", f"localhost:{free_port()}", "--rows", ",".join(map(str, rows)),
+        "--rounds", "2", "--epsilon", "8", "--noise", noise, "--overlap", "counts", "--job", noise,
+    )  # fmt: skip
+    serves = ("aggregate", *plan, "--identity", place / "server")
+    with ExitStack() as stack:
+        server = stack.enter_context(started(tmp_path / "server.log", *serves))
+        joined = {
+            name: stack.enter_context(
+                started(
+                    tmp_path / f"{name}.log", "train", "join", place / f"{name}.csv", *plan,
+                    "--identity", place / name, "--out", tmp_path / name, "--wait", "100",
+                )
+            )
+            for name in ("guest", "host")
+        }  # fmt: skip
+        for name, process in joined.items():
+            assert process.wait() == 0, (tmp_path / f"{name}.log").read_text()
+        assert server.wait() == 0, (tmp_path / "server.log").read_text()
+    found = [TrainingResults.load(tmp_path / name / RESULTS) for name in joined]
+    assert found[0].weights_sha256 == found[1].weights_sha256
+    for name, each in zip(joined, found, strict=True):
+        assert each.method == method
+        assert each.rounds_paid == 2
+        assert each.overlap is not None
+        assert (each.overlap.rows_taken_out, each.seen_accuracy) == (None, None)
+        lines = (tmp_path / f"{name}.log").read_text()
+        assert lines.index("privacy: ε = 8") < lines.index(said) < lines.index("overlap with")
+        assert "what the overlap tells is outside of that ε" in lines
+    trusted = "this server is trusted: it sees each party's exact sums"
+    assert (trusted in (tmp_path / "server.log").read_text()) == (noise == "central")
 
 
 def test_what_does_not_fit_is_said_in_a_line(place: Path) -> None:

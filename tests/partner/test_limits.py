@@ -12,10 +12,22 @@ import numpy as np
 import pytest
 
 from privfed.data import Dataset
-from privfed.errors import ConfigError, DecodeError, PeerError
-from privfed.partner.company import Company
-from privfed.partner.messages import OVERHEAD_BYTES, Answer, Join, Post, decode, encode, longest
-from privfed.partner.server import SERVICE, served
+from privfed.errors import ConfigError, DecodeError, PeerError, QuorumError
+from privfed.partner.channel import connected
+from privfed.partner.company import Company, round_work
+from privfed.partner.messages import (
+    OVERHEAD_BYTES,
+    Answer,
+    Join,
+    Post,
+    RoundUpdate,
+    Stop,
+    decode,
+    encode,
+    longest,
+)
+from privfed.partner.overlap_file import OverlapFile
+from privfed.partner.server import SERVICE, Meeting, served
 from psi.network import TLSIdentity
 from psi.network.tls import secure_channel
 from tests.partner.trainings import (
@@ -113,3 +125,88 @@ def test_nobody_hears_that_a_unit_has_too_many_rows(tmp_path: Path) -> None:
     assert not told
     with pytest.raises(PeerError, match="waited 0 s for the server"):
         train(["a", "a", "b", "b"])
+
+
+def test_what_the_server_answers_to_what_is_out_of_turn(tmp_path: Path) -> None:
+    job = training(tmp_path)
+    session = in_session(job)
+    assert job.meeting.post(1, Post(session, "standing", b"one")).what == "waiting"
+    other = job.meeting.post(1, Post(session, "standing", b"another"))
+    assert (other.what, other.reason) == ("refused", "ReplayError")
+    sums = iter(range(9))
+    meeting = Meeting(job.plan, job.params, job.told.append, 0.1, begin=lambda number: Sum(sums))
+    job.meeting = meeting
+    session = in_session(job)
+    assert meeting.upload(0, RoundUpdate(session, 5, b"")).what == "waiting"
+    assert meeting.upload(0, RoundUpdate(session, 4, b"")).what == "again"
+    failed = meeting.upload(1, RoundUpdate(session, 5, b""))
+    assert (failed.what, failed.reason) == ("refused", "QuorumError")
+    assert "round 5 has no total: none today" in job.told
+
+
+class Sum:
+    """A round's sum that never comes to a total."""
+
+    def __init__(self, sums: Any) -> None:
+        self.number = next(sums)
+
+    def add(self, data: bytes) -> None:
+        """Take all."""
+
+    def total(self) -> bytes:
+        raise QuorumError("none today")
+
+
+def test_who_joins_again_with_the_same_words_is_in_the_same_session(tmp_path: Path) -> None:
+    """As when an answer was lost on the way; a party that stopped is said to be back."""
+    job = training(tmp_path)
+    ask = [Join(job.plan.fingerprint, bytes([place]) * 16) for place in range(2)]
+    first = at_once(*(lambda place=place: job.meeting.join(place, ask[place]) for place in (0, 1)))
+    assert job.meeting.join(1, ask[1]) == first[1]
+    assert job.meeting.stop(1, Stop("BudgetExceededError")).what == "all"
+    assert job.meeting.join(0, ask[0]).what == "stopped"
+    assert job.meeting.join(1, ask[1]).what == "all"
+    assert "party-1 is back" in job.told
+
+
+def test_bytes_that_are_no_message_are_refused_over_the_network(tmp_path: Path) -> None:
+    plan, params = (job := training(tmp_path)).plan, job.params
+    own = TLSIdentity.load(tmp_path / "party-1")
+    ports: list[int] = []
+    with served(
+        plan, params, TLSIdentity.load(tmp_path / "party-0"), address="localhost:0",
+        on_listening=ports.append,
+    ):  # fmt: skip
+        certificate, where = plan.server.certificate.encode(), f"localhost:{ports[0]}"
+        with secure_channel(where, own, certificate, longest(plan, params)) as channel:
+            join: Callable[..., bytes] = channel.unary_unary(f"/{SERVICE}/Join")
+            answer = decode(join(b"no message", timeout=30), Answer)
+    assert (answer.what, answer.reason) == ("refused", "DecodeError")
+
+
+def test_a_server_with_another_certificate_is_named(tmp_path: Path) -> None:
+    """Whoever listens at the plan's address is not trusted for it."""
+    plan = plan_of(tmp_path, 2)
+    stranger = TLSIdentity.load(tmp_path / "party-1")
+    ports: list[int] = []
+    with (
+        served(plan, plan.parameters(), stranger, address="localhost:0", on_listening=ports.append),
+        connected(
+            plan, plan.parameters(), stranger, address=f"localhost:{ports[0]}", wait_seconds=0
+        ) as channel,
+        pytest.raises(PeerError, match="a server with the plan's certificate"),
+    ):
+        channel.join()
+
+
+def test_work_that_is_private_has_a_budget(tmp_path: Path) -> None:
+    job = private_training(tmp_path, "shares")
+    with pytest.raises(ConfigError, match="is paid from a budget"):
+        round_work(job.plan, 0, job.rows(0), start_model(), None)
+
+
+def test_an_overlap_that_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "overlap.json").mkdir()
+    file = OverlapFile(tmp_path / "overlap.json", plan_of(tmp_path / "keys", 2), None)
+    with pytest.raises(ConfigError, match="cannot remove"):
+        file.begin_search()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from torch import nn
@@ -18,8 +19,8 @@ from privfed.partner.models import started
 from privfed.partner.progress import Finished, Folder, Pending
 from privfed.partner.rows import load_rows, remarks
 from privfed.training import Arrays, get_arrays
-from privfed.training.builders import model_builder
-from tests.partner.trainings import build, plan_of
+from privfed.training.builders import check_scores, model_builder
+from tests.partner.trainings import build, plan_of, private_training
 
 
 @pytest.fixture
@@ -56,6 +57,7 @@ def test_the_seed_decides_the_weights(own: Any) -> None:
         ("own_models:nothing", "there is no own_models:nothing"),
         ("own_models", "there is no own_models"),
         ("own_models:number", "is no function"),
+        ("own_models:opaque", "does not say what it takes"),
         ("own_models:text", "returned str"),
         ("own_models:empty", "needs parameters"),
         ("own_models:double", "all of them float32"),
@@ -63,11 +65,36 @@ def test_the_seed_decides_the_weights(own: Any) -> None:
     ],
 )
 def test_what_is_no_model_is_named(own: Any, model: str, said: str) -> None:
+    own.opaque = type  # Python knows no signature of it
     own.number, own.text, own.empty = 5, (lambda: "model"), nn.ReLU
     own.double = lambda: nn.Linear(1, 1).double()
     own.normal = lambda: nn.BatchNorm1d(2)
     with pytest.raises(ConfigError, match=said):
         started(model_builder(model, 3, 2), 0)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (nn.Linear(3, 1), r"makes \[2, 1\]: it must give one score a row and class, \[2, 2\]"),
+        (nn.Sequential(nn.Linear(3, 4), nn.Flatten(0)), r"makes \[8\]"),
+        (nn.Linear(7, 2), "does not take rows of 3 features: RuntimeError"),
+    ],
+)
+def test_a_model_gives_one_score_a_row_and_class(model: nn.Module, said: str) -> None:
+    check_scores(nn.Linear(3, 2), 3, 2)
+    with pytest.raises(ConfigError, match=said):
+        check_scores(model, 3, 2)
+    assert model.training
+
+
+def test_a_private_plan_is_for_its_own_rows(tmp_path: Path) -> None:
+    job = private_training(tmp_path, "shares")
+    table = tmp_path / "rows.csv"
+    table.write_text("x,z,y\n0,1,1\n0.5,0.25,0\n")
+    with pytest.raises(ConfigError, match="has 2 rows and the plan's noise is made for 4"):
+        load_rows(table, job.plan, 0)
+    assert len(load_rows(table, job.plan, 0, test=True)) == 2
 
 
 def test_a_table_is_read_as_the_plan_says(tmp_path: Path) -> None:
@@ -110,6 +137,9 @@ def test_cells_that_the_plan_does_not_know_are_counted(tmp_path: Path) -> None:
     ]
     table.write_text("x,z,y\n0,1,1\n1,0,0\n")
     assert remarks(load_rows(table, plan_of(tmp_path, 2), 0)) == []
+    names = ("a", "b", "c")
+    plan = msgspec.structs.replace(plan_of(tmp_path, 2), labels=("0", "1", "2"), classes=names)
+    assert "rows of 2 of 3 classes" in remarks(load_rows(table, plan, 0))
 
 
 def equal(one: Arrays, other: Arrays) -> bool:

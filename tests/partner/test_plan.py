@@ -101,6 +101,13 @@ def test_a_damaged_file_is_named(tmp_path: Path, old: str, new: str) -> None:
     assert len(str(told.value).splitlines()) == 1
 
 
+def test_a_file_is_measured_before_it_is_parsed(tmp_path: Path) -> None:
+    with (tmp_path / "plan.toml").open("wb") as file:
+        file.truncate((1 << 24) + 1)
+    with pytest.raises(DecodeError, match="is larger than 16777216 bytes: it is no plan"):
+        Plan.load(tmp_path / "plan.toml")
+
+
 def test_no_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot read"):
         Plan.load(tmp_path / "none.toml")
@@ -194,6 +201,9 @@ def test_the_privacy_of_another_training_is_refused(
     msgspec.structs.replace(plan, privacy=settings_of(plan)).check()
     with pytest.raises(ConfigError, match=why):
         msgspec.structs.replace(plan, privacy=settings_of(plan, **changes)).check()
+    weaker = msgspec.structs.replace(plan, privacy=settings_of(plan), adversary="lying-server")
+    with pytest.raises(ConfigError, match=r"is against lying-server\+1: let the plan say so"):
+        weaker.check()
     with pytest.raises(ConfigError, match="count by their rows"):
         msgspec.structs.replace(plan, privacy=settings_of(plan), weighted=True).check()
     with pytest.raises(ConfigError, match="not the settings"):
@@ -208,6 +218,8 @@ def test_an_overlap_needs_addresses_and_ids(tmp_path: Path) -> None:
     plan = msgspec.structs.replace(plan, parties=(first, plan.parties[1]))
     with pytest.raises(ConfigError, match="no ID column"):
         plan.check()
+    with pytest.raises(ConfigError, match="the server and a party both have localhost:2"):
+        msgspec.structs.replace(plan, address="localhost:2").check()
 
 
 @pytest.mark.parametrize("adversary", ["lying-server", "honest-server"])

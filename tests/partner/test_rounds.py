@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tests.partner.trainings import (
     training,
     work_of,
 )
+from tests.waiting import LONG_SECONDS
 
 
 class Killed(BaseException):
@@ -326,3 +328,25 @@ def test_a_company_trains_with_others_afterwards(tmp_path: Path) -> None:
             for place, home in enumerate(job.homes or ())
         ]
         check(job.all_run(trainers), 2)
+
+
+def test_zeros_are_made_while_a_party_trains(tmp_path: Path) -> None:
+    """Training waits here until they are begun: one after the other it would wait for ever."""
+    job, begun = training(tmp_path), [threading.Event() for _ in range(2)]
+    prepare, seen = Party.prepare, list[bool]()
+
+    def prepared(party: Party, count: int = 1) -> None:
+        begun[party.place].set()
+        prepare(party, count)
+
+    class Waits(Pulls):
+        def make(self, *given: Any) -> Any:
+            seen.append(begun[self.pull.place].wait(LONG_SECONDS))
+            begun[self.pull.place].clear()
+            return super().make(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Party, "prepare", prepared)
+        works = [Part(Waits(job.plan, place), place + 1) for place in range(2)]
+        check(job.all_run([job.trainer(place, settle=works[place]) for place in range(2)]), 2)
+    assert seen == [True] * (2 * ROUNDS)

@@ -1,4 +1,4 @@
-"""How a model's scores are judged, over a batch and row by row, by the plan's word for it."""
+"""How a model's scores are judged, over a batch and row by row, by its name."""
 
 from __future__ import annotations
 
