@@ -110,6 +110,8 @@ def test_two_companies_get_the_benchmarks_model(place: Path, tmp_path: Path) -> 
         for log in ("g.log", "h2.log")
     }
     found = {each[1] for each in said if each}
+    for log in ("g.log", "h2.log"):  # what two parties are told
+        assert "each can compute the other's update from the sum" in (place / log).read_text()
     settings = Settings(splits=("overlapping",), arms=("federated-he",), rounds=ROUNDS, seeds=1)
     results = run_benchmark(
         settings, load_dataset(), align=PSIAligner(), directory=tmp_path, provenance={}
