@@ -1,0 +1,206 @@
+"""Arithmetic on words, each with as few ANDs as is known: one for each bit that is added.
+
+All of it is one idea, `add_columns`: bits by their weight, and three bits of one weight become one
+of it and one of the next by a full adder of one AND (Kolesnikov and Schneider, ICALP 2008).
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from privfed.garbled.circuit import CircuitBuilder, Wire, Word
+
+__all__ = [
+    "Columns",
+    "absolute",
+    "add",
+    "add_columns",
+    "add_lanes",
+    "at_least",
+    "choose",
+    "clamp",
+    "look_up",
+    "masked",
+    "multiply",
+    "negate",
+    "repeat",
+    "square",
+    "subtract",
+    "xor_all",
+]
+
+Columns: TypeAlias = Sequence[Sequence[Wire]]
+"""The bits to add, by weight: column i holds those that count 2^i."""
+
+
+def add_columns(circuit: CircuitBuilder, columns: Columns, width: int) -> Word:
+    """Return the sum of all bits modulo 2^width; it ends sooner where no bit is left."""
+    left = [list(column) for column in columns] + [[] for _ in range(width - len(columns))]
+    word = []
+    for weight in range(width):
+        column = left[weight]
+        last = weight == width - 1
+        while len(column) > 1:
+            a, b = column.pop(0), column.pop(0)
+            both = circuit.xor(a, b)
+            if last:
+                column.append(both)
+                continue
+            if column:
+                c = column.pop(0)
+                column.append(circuit.xor(both, c))
+                carry = circuit.xor(circuit.conjunction(circuit.xor(a, c), circuit.xor(b, c)), c)
+            else:
+                column.append(both)
+                carry = circuit.conjunction(a, b)
+            left[weight + 1].append(carry)
+        if not column:
+            if any(left[weight + 1 : width]):
+                raise ValueError("a column without bits stands below others")
+            break
+        word.append(column[0])
+    return word
+
+
+def add(circuit: CircuitBuilder, a: Word, b: Word, width: int) -> Word:
+    """Return the sum of two numbers modulo 2^width."""
+    return add_columns(circuit, _columns(a[:width], b[:width]), width)
+
+
+def subtract(circuit: CircuitBuilder, a: Word, b: Word) -> Word:
+    """Return the difference modulo 2^(bits of the first number)."""
+    # a - b = ~(~a + b)
+    total = add(circuit, [circuit.inverted(bit) for bit in a], b, len(a))
+    return [circuit.inverted(bit) for bit in total]
+
+
+def absolute(circuit: CircuitBuilder, a: Word) -> Word:
+    """Return the absolute value of a number in two's complement, with as many bits."""
+    return choose(circuit, a[-1], negate(circuit, a), a)
+
+
+def negate(circuit: CircuitBuilder, a: Word) -> Word:
+    """Return minus a number, in two's complement."""
+    # Bits above the lowest 1 change; no borrow leaves the top.
+    word, any_below = [a[0]], a[0]
+    for weight, bit in enumerate(a[1:], 1):
+        word.append(circuit.xor(bit, any_below))
+        if weight < len(a) - 1:
+            any_below = _either(circuit, any_below, bit)
+    return word
+
+
+def at_least(circuit: CircuitBuilder, a: Word, numbers: Sequence[int]) -> Wire:
+    """Return whether the number in each lane is at least that lane's constant, above 0."""
+    # Bits of a - constant: MAJ(a, ~constant, carry) is a OR or an AND with the carry.
+    zero = circuit.xor(a[0], a[0])
+    carry = circuit.inverted(zero)
+    for weight, bit in enumerate(a):
+        ors = [1 - (number >> weight & 1) for number in numbers]
+        met = circuit.conjunction(circuit.flipped(bit, ors), circuit.flipped(carry, ors))
+        carry = circuit.flipped(met, ors)
+    fits = [int(number < 1 << len(a)) for number in numbers]
+    if not all(fits):
+        carry = circuit.conjunction(carry, circuit.flipped(zero, fits))
+    return carry
+
+
+def choose(circuit: CircuitBuilder, condition: Wire, a: Word, b: Word) -> Word:
+    """Return the first number where the condition holds, else the second."""
+    return [
+        circuit.xor(y, circuit.conjunction(condition, circuit.xor(x, y)))
+        for x, y in zip(a, b, strict=True)
+    ]
+
+
+def masked(circuit: CircuitBuilder, condition: Wire, a: Word) -> Word:
+    """Return a number where the condition holds, else 0."""
+    return [circuit.conjunction(condition, bit) for bit in a]
+
+
+def multiply(circuit: CircuitBuilder, a: Word, b: Word) -> Word:
+    """Return the product of two numbers without sign."""
+    columns: list[list[Wire]] = [[] for _ in range(len(a) + len(b))]
+    for shift, bit in enumerate(b):
+        for weight, product in enumerate(masked(circuit, bit, a)):
+            columns[weight + shift].append(product)
+    return add_columns(circuit, columns, len(columns))
+
+
+def square(circuit: CircuitBuilder, a: Word) -> Word:
+    """Return the square of a number without sign, for about half the ANDs of a product."""
+    columns: list[list[Wire]] = [[] for _ in range(2 * len(a))]
+    for i, bit in enumerate(a):
+        columns[2 * i].append(bit)
+        for j in range(i):
+            columns[i + j + 1].append(circuit.conjunction(bit, a[j]))
+    zero = circuit.xor(a[0], a[0])
+    columns[1].append(zero)  # no square is 2 or 3 mod 4
+    return add_columns(circuit, columns, len(columns))
+
+
+def add_lanes(circuit: CircuitBuilder, a: Word) -> Word:
+    """Return the sum over all lanes, in one lane."""
+    rest = []
+    while (lanes := a[0].lanes) > 1:
+        half = lanes // 2
+        if lanes % 2:
+            rest.append([bit.part(lanes - 1, lanes) for bit in a])
+        low, high = ([bit.part(start, start + half) for bit in a] for start in (0, half))
+        a = add(circuit, low, high, len(a) + 1)
+    for other in rest:
+        a = add(circuit, a, other, len(a) + 1)
+    return a
+
+
+def look_up(circuit: CircuitBuilder, reached: Wire, numbers: Sequence[int], bits: int) -> Word:
+    """Return the number of the last level that is reached, in one lane and without an AND.
+
+    Args:
+        circuit: Where gates go.
+        reached: A lane for each level; a level is reached only if all before it are.
+        numbers: The number of each level; without any, the number is 0.
+        bits: How many bits the numbers have.
+    """
+    steps = [a ^ b for a, b in zip(numbers, [0, *numbers], strict=False)]
+    levels = [reached.part(level, level + 1) for level in range(len(numbers))]
+    zero = circuit.xor(levels[0], levels[0])
+    return [
+        xor_all(
+            circuit, [zero, *(a for a, step in zip(levels, steps, strict=True) if step >> i & 1)]
+        )
+        for i in range(bits)
+    ]
+
+
+def clamp(circuit: CircuitBuilder, a: Word, bits: int) -> Word:
+    """Return a signed number, or the nearest one that has so many bits."""
+    sign = a[-1]
+    if bits >= len(a):
+        return [*a, *[sign] * (bits - len(a))]
+    beyond = circuit.xor(a[bits - 1], sign)
+    for bit in a[bits:-1]:
+        beyond = _either(circuit, beyond, circuit.xor(bit, sign))
+    most = [circuit.inverted(sign)] * (bits - 1)
+    return [*choose(circuit, beyond, most, a[: bits - 1]), sign]
+
+
+def repeat(word: Word, lanes: int) -> Word:
+    """Return the first lane of a number in so many lanes."""
+    return [bit.repeated(lanes) for bit in word]
+
+
+def xor_all(circuit: CircuitBuilder, wires: Sequence[Wire]) -> Wire:
+    """Return the exclusive or of at least one wire."""
+    total = wires[0]
+    for wire in wires[1:]:
+        total = circuit.xor(total, wire)
+    return total
+
+
+def _either(circuit: CircuitBuilder, a: Wire, b: Wire) -> Wire:
+    return circuit.xor(circuit.xor(a, b), circuit.conjunction(a, b))
+
+
+def _columns(*words: Word) -> list[list[Wire]]:
+    width = max(map(len, words))
+    return [[word[i] for word in words if i < len(word)] for i in range(width)]

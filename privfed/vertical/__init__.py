@@ -1,0 +1,1 @@
+"""Vertical learning: two companies, one linear model, nobody's columns shown."""
