@@ -15,6 +15,7 @@ import psi
 COMMANDS = ("privfed.cli", "psi.cli")  # a command's function is called what is typed
 TWINS = {  # one function, compiled and not, chosen by what is installed
     "privfed.dp.proposals", "privfed.dp.proposals_compiled",
+    "privfed.garbled.half_gates", "privfed.garbled.half_gates_compiled",
     "psi.compiled.ristretto", "psi.compiled.ristretto_code", "psi.compiled.ristretto_points",
     "psi.group.ristretto255", "psi.kernels", "psi.kernels.fast", "psi.kernels.portable",
 }  # fmt: skip

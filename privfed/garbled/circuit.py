@@ -257,11 +257,10 @@ class CircuitBuilder:
             a, b = gate.a, gate.b
             second, step = (space.at(b), b.step) if b else gate.constants
             row[:] = gate.kind, out, space.at(a), second, a.step, step, a.lanes
-            for wire in (a, b):
-                if wire:
-                    readers[wire.cell] -= 1
-                    if not readers[wire.cell] and wire.cell not in outputs:
-                        space.free(wire.cell)
+            for cell in [wire.cell for wire in (a, b) if wire]:
+                readers[cell] -= 1
+                if not readers[cell] and cell not in outputs:
+                    space.free(cell)
         ports |= {side: self._located(side, space) for side in self._ports if "outputs" in side}
         ands = int(rows[rows[:, 0] == AND, 6].sum())
         return Circuit(rows, np.array(self._constants, np.uint8), space.size, ands, **ports)

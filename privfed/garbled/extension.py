@@ -1,15 +1,17 @@
-"""Oblivious transfers by the thousand from 128 base transfers (Ishai, Kilian, Nissim, Petrank 2003).
+"""Many oblivious transfers from 128 base transfers (Ishai, Kilian, Nissim, Petrank 2003).
 
 In each transfer the sender gets two random pads of 16 bytes, and the receiver the one of its
-choice. The seeds of the base transfers, in which the roles are exchanged, are keys of streams,
-read as 128 columns of bits. For choices r, a bit each row, the receiver sends
+choice. In the base transfers the roles are exchanged. Their seeds are keys of streams, read as 128
+columns of bits. For choices r, a bit for each row, the receiver sends
 
-    u = t0 ^ t1 ^ r,   keeps the rows of t0,   and the sender gets   q = t_s ^ (u & s) = t0 ^ (r & s).
+    u = t0 ^ t1 ^ r,   keeps t0,   and the sender gets   q = t_s ^ (u & s) = t0 ^ (r & s).
 
 So the sender's pads of row i are H(q, i) and H(q ^ s, i), and the receiver's is H(t0, i), which is
-the one of its choice: of the other it lacks s, the sender's 128 secret bits. Rows are numbered
-through the session, streams go on from batch to batch and none is read twice. Against a receiver
-that lies this does not hold: it is for sides that follow the protocol.
+the one of its choice: for the other it lacks s, the sender's 128 secret bits. Rows are numbered
+through the session; streams go on from batch to batch, and no part is read twice. The key of H is
+made of the session's identity: both sides have it, and no two sessions hash under one key.
+
+This is for sides that follow the protocol: a receiver that lies can learn bits of s.
 """
 
 import hashlib

@@ -8,12 +8,14 @@ colour, says which of two rows to use and nothing of the value. An AND of a and 
 
 each of one block. Every lane of every AND has two tweaks of its own.
 
-Where AES instructions and numba are at hand, `half_gates_compiled` computes the same bits.
+Where numba and AES instructions are at hand, `half_gates_compiled` does the same, with equal bits.
 """
 
 import functools
 import importlib
 import importlib.util
+import sys
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 from privfed.garbled.circuit import AND, FLIP, Circuit, lanes_at
 from privfed.garbled.hashing import Blocks, TweakableHash
 
-__all__ = ["TABLE_BLOCKS", "colours", "compiled_available", "evaluate_gates", "garble_gates"]
+__all__ = ["TABLE_BLOCKS", "colours", "evaluate_gates", "fastest", "garble_gates"]
 
 TABLE_BLOCKS = 2  # of an AND
 
@@ -33,55 +35,29 @@ def colours(labels: Blocks) -> NDArray[np.uint8]:
     return (labels[:, 0] & _ONE).astype(np.uint8)
 
 
+@functools.cache
+def fastest() -> ModuleType:
+    """Return the module to call: the compiled one where numba and AES instructions are, or this."""
+    if importlib.util.find_spec("numba") is not None:
+        features = importlib.import_module("llvmlite.binding").get_host_cpu_features()
+        if features.get("aes"):
+            return importlib.import_module("privfed.garbled.half_gates_compiled")
+    return sys.modules[__name__]
+
+
 def garble_gates(circuit: Circuit, labels: Blocks, offset: Blocks, key: bytes) -> Blocks:
-    """Compute the labels of 0 of all wires and the tables of the ANDs.
+    """Compute the labels of 0 of all wires, and the tables of the ANDs.
 
     Args:
         circuit: The gates.
-        labels: Shape (size, 2): filled in for the inputs; the others are written.
+        labels: Shape (size, 2): those of the inputs are given, the others are written.
         offset: Shape (1, 2): the difference of the labels of 0 and 1.
         key: The hash's.
 
     Returns:
-        Shape (2 · ANDs, 2).
+        The tables, shape (2 · ANDs, 2).
     """
     tables = np.empty((TABLE_BLOCKS * circuit.ands, 2), np.uint64)
-    if compiled_available():
-        from privfed.garbled import half_gates_compiled as fast
-
-        fast.garble_gates(circuit, labels, offset, key, tables)
-    else:
-        _garble(circuit, labels, offset, key, tables)
-    return tables
-
-
-def evaluate_gates(circuit: Circuit, labels: Blocks, tables: Blocks, key: bytes) -> None:
-    """Compute the one label of each wire.
-
-    Args:
-        circuit: The gates.
-        labels: Shape (size, 2): filled in for the inputs; the others are written.
-        tables: What `garble_gates` returned.
-        key: The hash's.
-    """
-    if compiled_available():
-        from privfed.garbled import half_gates_compiled as fast
-
-        fast.evaluate_gates(circuit, labels, tables, key)
-    else:
-        _evaluate(circuit, labels, tables, key)
-
-
-@functools.cache
-def compiled_available() -> bool:
-    """Return whether numba is installed and this processor has instructions for AES."""
-    if importlib.util.find_spec("privfed.garbled.half_gates_compiled") is None or True:
-        return False
-    binding = importlib.import_module("llvmlite.binding")
-    return bool(binding.get_host_cpu_features().get("aes", False))
-
-
-def _garble(circuit: Circuit, labels: Blocks, offset: Blocks, key: bytes, tables: Blocks) -> None:
     hashed = TweakableHash(key)
     done = 0
     for kind, out, a, b, a_step, b_step, lanes in circuit.gates.tolist():
@@ -112,9 +88,18 @@ def _garble(circuit: Circuit, labels: Blocks, offset: Blocks, key: bytes, tables
             ^ _times(b_colours, evaluator ^ first)
         )
         done += lanes
+    return tables
 
 
-def _evaluate(circuit: Circuit, labels: Blocks, tables: Blocks, key: bytes) -> None:
+def evaluate_gates(circuit: Circuit, labels: Blocks, tables: Blocks, key: bytes) -> None:
+    """Compute the one label of each wire.
+
+    Args:
+        circuit: The gates.
+        labels: Shape (size, 2): those of the inputs are given, the others are written.
+        tables: What `garble_gates` returned.
+        key: The hash's.
+    """
     hashed = TweakableHash(key)
     done = 0
     for kind, out, a, b, a_step, b_step, lanes in circuit.gates.tolist():

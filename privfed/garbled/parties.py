@@ -23,12 +23,7 @@ import numpy as np
 from privfed.errors import DecodeError, ReplayError
 from privfed.garbled.circuit import Bits, Circuit, Values, count_bits, from_bits, places, to_bits
 from privfed.garbled.extension import TransferReceiver, TransferSender, request_bytes
-from privfed.garbled.half_gates import (
-    TABLE_BLOCKS,
-    colours,
-    evaluate_gates,
-    garble_gates,
-)
+from privfed.garbled.half_gates import TABLE_BLOCKS, colours, fastest
 from privfed.garbled.hashing import BLOCK_BYTES, Blocks, key_stream
 
 __all__ = ["Evaluated", "Evaluator", "Garbler", "Lengths"]
@@ -112,7 +107,7 @@ class Garbler(_Party):
         own = key_stream(seed, len(bits))
         labels[places(circuit.garbler_inputs)] = own ^ (offset & -bits.astype(np.uint64)[:, None])
         labels[places(circuit.evaluator_inputs)] = zeros
-        tables = garble_gates(circuit, labels, offset, key)
+        tables: Blocks = fastest().garble_gates(circuit, labels, offset, key)
         self._decoding = colours(labels[places(circuit.garbler_outputs)])
         decoding = colours(labels[places(circuit.evaluator_outputs)])
         return b"".join(
@@ -178,6 +173,9 @@ class Evaluator(_Party):
         Args:
             garbled: What `Garbler.garble` returned at the other side.
 
+        Returns:
+            This party's outputs, and what the other side needs for its own.
+
         Raises:
             DecodeError: It has another length.
             ReplayError: The circuit was evaluated before.
@@ -205,7 +203,7 @@ class Evaluator(_Party):
         )
         chosen = differences & -self._bits.astype(np.uint64)[:, None]
         labels[places(circuit.evaluator_inputs)] = pads ^ chosen
-        evaluate_gates(circuit, labels, _blocks(rest), key)
+        fastest().evaluate_gates(circuit, labels, _blocks(rest), key)
         own = colours(labels[places(circuit.evaluator_outputs)]) ^ decoding
         returned = colours(labels[places(circuit.garbler_outputs)])
         return Evaluated(from_bits(circuit.evaluator_outputs, own), _packed(returned))

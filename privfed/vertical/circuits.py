@@ -1,26 +1,27 @@
 """What two companies compute garbled: coefficients onto a ball, their opening, and a score's.
 
 The guest garbles, the host evaluates. A value v is shared modulo t: v = x_G + x_H mod t, centred.
-With `value_bits` = b and O = 2^(b-1), all of it is below 2^63:
+With `value_bits` = b, O = 2^(b-1) and K = b - 1 - drop, and everything below 2^63:
 
-**`project`**, a lane a coefficient, |v| <= O - 2^drop.
+**`project`**, a lane a coefficient, -O <= v + 2^drop / 2 < O.
 
 - The guest's `sum`: x_G + O + 2^drop / 2 mod t (no half where drop is 0). The host's `share`: x_H.
-- u = v / 2^drop, rounded to the nearest integer, halves up: from -2^K to 2^K - 1, K = b - 1 - drop.
+- u = v / 2^drop, rounded to the nearest integer, halves up: from -2^K to 2^K - 1.
 - m = u, or -u - 1 where u is negative; S = sum over all lanes of (m >> cut)^2.
-- beta is that of the last threshold that S reaches, 0 if none; beta_j are its bits, below
-  2^beta_bits.  m' = m - sum over j of beta_j (m >> (beta_bits - j)), about m (1 - beta / 2^beta_bits)
-  and never more than that by more than one for each bit of beta. u' has the sign of u and m' as its m.
-- The host's output `share`: u' 2^drop - rho mod t, uniform for a rho that the guest draws uniformly.
-  For that the guest brings `mask`, g = -rho - O mod t, and `room`, 2^(K+1) - min(2^(K+1),
-  (t - g) / 2^drop rounded up): a sum u' 2^drop + O + g passes t where (u' + 2^K) + room passes 2^(K+1).
+- beta belongs to the last threshold that S reaches, and is 0 below the first; beta_j are its bits.
+  m' = m - sum over j of beta_j (m >> (beta_bits - j)): about m (1 - beta / 2^beta_bits), and above
+  it by less than one for each bit that is set. u' is to m' as u to m.
+- The host's output `share`: u' 2^drop - rho mod t, where the guest draws rho uniformly, its new
+  share; so the host's is uniform, too. The guest brings `mask`, g = -rho - O mod t, and `room`,
+  2^(K+1) - min(2^(K+1), (t - g) / 2^drop rounded up): the sum (u' 2^drop + O) + g reaches t just
+  where (u' + 2^K) + room reaches 2^(K+1), because the low bits of its first part are 0.
 
-**`project` with opened lanes** (`to_guest`, then `to_host`, then the shared ones): instead of a share,
-u' / 2^rounding, rounded to the nearest integer, halves up, goes to its owner, plus 2^(K - rounding).
+**`project` with opened lanes**: `to_guest` lanes, then `to_host`, then those that stay shared.
+Instead of a share, u' / 2^rounding opens, to the nearest integer, halves up, plus 2^(K - rounding).
 
-**`open_scores`**, a lane a row, the result to the guest alone. For a class, `sum` is
-x_G + O - threshold - 1 mod t, and the result is whether v > threshold. For a score, `sum` is as above,
-and the result is u, or the nearest number of `bits` bits in two's complement.
+**`open_scores`**, a lane a row, to the guest alone. For a class, the guest's `sum` is
+x_G + O - threshold - 1 mod t, and whether v > threshold opens. For a score, `sum` is as above, and
+u opens, or the nearest number that has `bits` bits in two's complement.
 
 `projected` and `opened` are the same in plain integers; `projected_bound` bounds what can leave.
 """
@@ -59,6 +60,7 @@ Residues = NDArray[np.uint64]
 
 _PRECISION = 20  # bits behind the point of a square root, which is rounded up
 _ULP = Fraction(1, 1 << _PRECISION)
+_WORD_BITS = 64
 _MOST_BITS = 62  # of a modulus, so that sums fit a word
 
 
@@ -100,7 +102,8 @@ class Projection:
         levels = len(self.thresholds) == len(self.betas) and all(
             0 <= beta < 1 << self.beta_bits for beta in self.betas
         )
-        if not (fits and opened and ascending and levels):
+        counted = 2 * (self.magnitude_bits - self.cut) + self.lanes.bit_length() < _WORD_BITS
+        if not (fits and opened and ascending and levels and counted):
             raise ConfigError(f"no projection can be made of {self}")
 
     @property
@@ -164,8 +167,8 @@ class Projection:
             thresholds.append(good + 1)
         else:
             raise CapacityError(
-                f"no shrinking by less than 2^{beta_bits} leads from a norm of {reach} to {radius}: "
-                "take smaller steps or a larger ball"
+                f"no shrinking by less than 2^{beta_bits} leads from a norm of {reach} to "
+                f"{radius}: take smaller steps or a larger ball"
             )
         return cls(
             modulus, lanes, value_bits, drop, cut, tuple(thresholds), tuple(betas), beta_bits
@@ -221,9 +224,9 @@ def project(plan: Projection) -> Circuit:
         room = circuit.garbler_input("room", len(high), plan.shared)
         rest = _part(high, plan.lanes - plan.shared, plan.lanes)
         passes = gadgets.add(circuit, rest, room, len(high) + 1)[-1]
-        shifted = [[] for _ in range(plan.drop)] + [[bit] for bit in rest]
-        shifted += [[] for _ in range(bits - len(shifted))]
-        columns = [[bit, *more] for bit, more in zip(mask, shifted, strict=True)]
+        columns = [[bit] for bit in mask]
+        for column, bit in zip(columns[plan.drop :], rest, strict=False):
+            column.append(bit)
         less = _less_modulus(columns, passes, plan.modulus)
         circuit.evaluator_output("share", gadgets.add_columns(circuit, less, bits))
     return circuit.build()
@@ -247,7 +250,8 @@ def open_scores(plan: Opening) -> Circuit:
 
 def _reconstruct(circuit: CircuitBuilder, a: Word, b: Word, modulus: int, bits: int) -> Word:
     """Return a + b mod t, which is known to be below 2^bits."""
-    # The sum is w or w + t: its high part 0, or that of t, or one more. Find bits whose parity tells.
+    # The sum is w or w + t: its high part is 0, or that of t, or one more. The parity of some bits
+    # tells which.
     high = modulus >> bits
     common = high & (high + 1)
     telling = common & -common if common else 1 | (high + 1)
@@ -364,7 +368,7 @@ def scores(plan: Opening, values: Values) -> Integers:
 def centred(modulus: int, guest: Residues, host: Residues) -> Integers:
     """Return the values of which these are shares, from -t/2 to t/2."""
     values = ((guest + host) % np.uint64(modulus)).astype(np.int64)
-    return np.where(values > modulus // 2, values - modulus, values)
+    return values - modulus * (values > modulus // 2)
 
 
 def projected(plan: Projection, values: Integers) -> Integers:
