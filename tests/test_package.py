@@ -28,6 +28,10 @@ EXPORTS = {
         *("calibrate", "calibrate_noise_multiplier", "calibrate_tuning", "discrete_gaussian"),
         *("dominating_variance", "domination_gap", "dp_sgd_epsilon", "placements_from_ids"),
     ],
+    "privfed.garbled": [
+        *("Circuit", "CircuitBuilder", "Evaluated", "Evaluator", "Garbler", "Lengths", "Numbers"),
+        *("TransferReceiver", "TransferSender", "Wire", "Word", "gadgets"),
+    ],
     "privfed.he": [
         *("MAX_BITS", "MODULUS", "MODULUS_BITS", "RING_DEGREE", "Integers", "Packing", "Words"),
         *("choose", "choose_slots", "pack", "planes", "rlwe", "seal", "unpack"),
@@ -124,7 +128,7 @@ _TRAINING = [each for each in _HEAVY if each not in ("torch", "pandas")]
     ("package", "heavy"),
     [
         *((name, _HEAVY) for name in ("privfed", "privfed.dp", "privfed.errors")),
-        *((name, _HEAVY) for name in ("privfed.secagg", "psi")),
+        *((name, _HEAVY) for name in ("privfed.garbled", "privfed.secagg", "psi")),
         *((name, _TRAINING) for name in ("privfed.training", "privfed.partner.company")),
     ],
 )

@@ -6,7 +6,7 @@ their numbers, bytes in and bytes out, with the transfers of `TransferSender` an
 """
 
 from privfed.garbled import gadgets
-from privfed.garbled.circuit import Circuit, CircuitBuilder, Values, Wire, Word
+from privfed.garbled.circuit import Circuit, CircuitBuilder, Numbers, Wire, Word
 from privfed.garbled.extension import TransferReceiver, TransferSender
 from privfed.garbled.parties import Evaluated, Evaluator, Garbler, Lengths
 
@@ -17,9 +17,9 @@ __all__ = [
     "Evaluator",
     "Garbler",
     "Lengths",
+    "Numbers",
     "TransferReceiver",
     "TransferSender",
-    "Values",
     "Wire",
     "Word",
     "gadgets",

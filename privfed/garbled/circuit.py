@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
 
-__all__ = ["AND", "FLIP", "XOR", "Circuit", "CircuitBuilder", "Port", "Values", "Wire", "Word"]
+__all__ = ["AND", "FLIP", "XOR", "Circuit", "CircuitBuilder", "Numbers", "Port", "Wire", "Word"]
 
 XOR, AND, FLIP = range(3)
 
 _Entry = TypeVar("_Entry", bound=np.generic)
 Bits: TypeAlias = NDArray[np.uint8]
-Values: TypeAlias = Mapping[str, NDArray[np.uint64]]
+Numbers: TypeAlias = Mapping[str, NDArray[np.uint64]]
 """A number in each lane, by the name of an input or output."""
 
 _WORD_BITS = 64
@@ -103,7 +103,7 @@ class Circuit:
     def __repr__(self) -> str:
         return f"Circuit({len(self.gates)} gates, {self.ands} ANDs)"
 
-    def compute(self, garbler: Values, evaluator: Values) -> tuple[Values, Values]:
+    def compute(self, garbler: Numbers, evaluator: Numbers) -> tuple[Numbers, Numbers]:
         """Return what each party learns, computed in the open: for tests and simulations.
 
         Raises:
@@ -136,7 +136,7 @@ def count_bits(ports: Iterable[Port]) -> int:
     return sum(port.bits * port.lanes for port in ports)
 
 
-def to_bits(ports: Sequence[Port], values: Values) -> Bits:
+def to_bits(ports: Sequence[Port], values: Numbers) -> Bits:
     """Return the bits of numbers in the order of `places`.
 
     Raises:
@@ -156,7 +156,7 @@ def to_bits(ports: Sequence[Port], values: Values) -> Bits:
     return np.concatenate(found)
 
 
-def from_bits(ports: Iterable[Port], bits: Bits) -> Values:
+def from_bits(ports: Iterable[Port], bits: Bits) -> Numbers:
     """Return the numbers whose bits these are, in the order of `places`."""
     values, start = {}, 0
     for port in ports:

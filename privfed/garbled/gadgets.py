@@ -5,35 +5,40 @@ of it and one of the next by a full adder of one AND (Kolesnikov and Schneider, 
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
+from privfed.errors import ConfigError
 from privfed.garbled.circuit import CircuitBuilder, Wire, Word
 
 __all__ = [
-    "Columns",
     "absolute",
     "add",
     "add_columns",
     "add_lanes",
     "at_least",
-    "choose",
     "clamp",
-    "look_up",
     "masked",
     "multiply",
     "negate",
+    "reached_entry",
     "repeat",
+    "select",
     "square",
     "subtract",
     "xor_all",
 ]
 
-Columns: TypeAlias = Sequence[Sequence[Wire]]
-"""The bits to add, by weight: column i holds those that count 2^i."""
 
+def add_columns(circuit: CircuitBuilder, columns: Sequence[Sequence[Wire]], width: int) -> Word:
+    """Return the sum of all bits modulo 2^width, shorter where the highest have none.
 
-def add_columns(circuit: CircuitBuilder, columns: Columns, width: int) -> Word:
-    """Return the sum of all bits modulo 2^width; it ends sooner where no bit is left."""
+    Args:
+        circuit: Where gates go.
+        columns: The bits by their weight: column i holds those that count 2^i.
+        width: How many bits the sum has at most.
+
+    Raises:
+        ConfigError: A column without bits stands below others.
+    """
     left = [list(column) for column in columns] + [[] for _ in range(width - len(columns))]
     word = []
     for weight in range(width):
@@ -55,7 +60,7 @@ def add_columns(circuit: CircuitBuilder, columns: Columns, width: int) -> Word:
             left[weight + 1].append(carry)
         if not column:
             if any(left[weight + 1 : width]):
-                raise ValueError("a column without bits stands below others")
+                raise ConfigError("a column without bits stands below others")
             break
         word.append(column[0])
     return word
@@ -75,7 +80,7 @@ def subtract(circuit: CircuitBuilder, a: Word, b: Word) -> Word:
 
 def absolute(circuit: CircuitBuilder, a: Word) -> Word:
     """Return the absolute value of a number in two's complement, with as many bits."""
-    return choose(circuit, a[-1], negate(circuit, a), a)
+    return select(circuit, a[-1], negate(circuit, a), a)
 
 
 def negate(circuit: CircuitBuilder, a: Word) -> Word:
@@ -104,7 +109,7 @@ def at_least(circuit: CircuitBuilder, a: Word, numbers: Sequence[int]) -> Wire:
     return carry
 
 
-def choose(circuit: CircuitBuilder, condition: Wire, a: Word, b: Word) -> Word:
+def select(circuit: CircuitBuilder, condition: Wire, a: Word, b: Word) -> Word:
     """Return the first number where the condition holds, else the second."""
     return [
         circuit.xor(y, circuit.conjunction(condition, circuit.xor(x, y)))
@@ -133,8 +138,7 @@ def square(circuit: CircuitBuilder, a: Word) -> Word:
         columns[2 * i].append(bit)
         for j in range(i):
             columns[i + j + 1].append(circuit.conjunction(bit, a[j]))
-    zero = circuit.xor(a[0], a[0])
-    columns[1].append(zero)  # no square is 2 or 3 mod 4
+    columns[1].append(circuit.xor(a[0], a[0]))  # 0: no square is 2 or 3 mod 4
     return add_columns(circuit, columns, len(columns))
 
 
@@ -152,7 +156,9 @@ def add_lanes(circuit: CircuitBuilder, a: Word) -> Word:
     return a
 
 
-def look_up(circuit: CircuitBuilder, reached: Wire, numbers: Sequence[int], bits: int) -> Word:
+def reached_entry(
+    circuit: CircuitBuilder, reached: Wire, numbers: Sequence[int], bits: int
+) -> Word:
     """Return the number of the last level that is reached, in one lane and without an AND.
 
     Args:
@@ -181,7 +187,7 @@ def clamp(circuit: CircuitBuilder, a: Word, bits: int) -> Word:
     for bit in a[bits:-1]:
         beyond = _either(circuit, beyond, circuit.xor(bit, sign))
     most = [circuit.inverted(sign)] * (bits - 1)
-    return [*choose(circuit, beyond, most, a[: bits - 1]), sign]
+    return [*select(circuit, beyond, most, a[: bits - 1]), sign]
 
 
 def repeat(word: Word, lanes: int) -> Word:

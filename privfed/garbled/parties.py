@@ -21,7 +21,7 @@ from typing import NamedTuple, Never
 import numpy as np
 
 from privfed.errors import DecodeError, ReplayError
-from privfed.garbled.circuit import Bits, Circuit, Values, count_bits, from_bits, places, to_bits
+from privfed.garbled.circuit import Bits, Circuit, Numbers, count_bits, from_bits, places, to_bits
 from privfed.garbled.extension import TransferReceiver, TransferSender, request_bytes
 from privfed.garbled.half_gates import TABLE_BLOCKS, colours, fastest
 from privfed.garbled.hashing import BLOCK_BYTES, Blocks, key_stream
@@ -70,7 +70,7 @@ class _Party:
 class Garbler(_Party):
     """The party that garbles; one for each evaluation, as offset and labels serve once."""
 
-    def __init__(self, circuit: Circuit, values: Values) -> None:
+    def __init__(self, circuit: Circuit, values: Numbers) -> None:
         """Take this party's numbers.
 
         Args:
@@ -114,7 +114,7 @@ class Garbler(_Party):
             (key, seed, (zeros ^ ones ^ offset).tobytes(), _packed(decoding), tables.tobytes())
         )
 
-    def read(self, returned: bytes | memoryview) -> Values:
+    def read(self, returned: bytes | memoryview) -> Numbers:
         """Return this party's outputs.
 
         Args:
@@ -139,7 +139,7 @@ class Evaluated(NamedTuple):
         colours: For the garbling party, to read its outputs.
     """
 
-    values: Values
+    values: Numbers
     colours: bytes
 
 
@@ -150,7 +150,7 @@ class Evaluator(_Party):
         request: What the garbling party needs; requests of a session are answered in order.
     """
 
-    def __init__(self, circuit: Circuit, values: Values, transfers: TransferReceiver) -> None:
+    def __init__(self, circuit: Circuit, values: Numbers, transfers: TransferReceiver) -> None:
         """Take this party's numbers, and begin the transfers of their labels.
 
         Args:

@@ -37,7 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privfed.errors import CapacityError, ConfigError
-from privfed.garbled import Circuit, CircuitBuilder, Values, Wire, Word, gadgets
+from privfed.garbled import Circuit, CircuitBuilder, Numbers, Wire, Word, gadgets
 
 __all__ = [
     "Opening",
@@ -282,7 +282,7 @@ def _shrink(circuit: CircuitBuilder, kept: Word, plan: Projection) -> Word:
     reached = gadgets.at_least(
         circuit, gadgets.repeat(total, len(plan.thresholds)), plan.thresholds
     )
-    beta = gadgets.look_up(circuit, reached, plan.betas, plan.beta_bits)
+    beta = gadgets.reached_entry(circuit, reached, plan.betas, plan.beta_bits)
     # m - x = ~(~m + x)
     columns = [[circuit.inverted(bit)] for bit in magnitude]
     used = functools.reduce(int.__or__, plan.betas)
@@ -323,13 +323,13 @@ def fresh_shares(modulus: int, count: int) -> Residues:
     return drawn[:count].copy()
 
 
-def projection_values(plan: Projection, shares: Residues, fresh: Residues) -> Values:
+def projection_values(plan: Projection, shares: Residues, fresh: Residues) -> Numbers:
     """Return the guest's inputs of `project`.
 
     Args:
         plan: The plan.
         shares: The guest's share of each value, shape (lanes,).
-        fresh: rho, the guest's next share of each lane that stays shared: `fresh_shares`.
+        fresh: Its next share of each lane that stays shared, rho: from `fresh_shares`.
     """
     modulus, offset = np.uint64(plan.modulus), np.uint64(1 << (plan.value_bits - 1))
     values = {"sum": (shares + np.uint64(_added(plan))) % modulus}
@@ -343,18 +343,18 @@ def projection_values(plan: Projection, shares: Residues, fresh: Residues) -> Va
     return values
 
 
-def score_values(plan: Opening, shares: Residues) -> Values:
+def score_values(plan: Opening, shares: Residues) -> Numbers:
     """Return the guest's inputs of `open_scores`, for its share of each score."""
     modulus = np.uint64(plan.modulus)
     return {"sum": (shares + np.uint64(_added(plan) % plan.modulus)) % modulus}
 
 
-def opened_values(plan: Projection, values: Values) -> Integers:
+def opened_values(plan: Projection, values: Numbers) -> Integers:
     """Return opened coefficients, in units of 2^(drop + rounding), of a party's outputs."""
     return values["opened"].astype(np.int64) - (1 << (plan.magnitude_bits - plan.rounding))
 
 
-def scores(plan: Opening, values: Values) -> Integers:
+def scores(plan: Opening, values: Numbers) -> Integers:
     """Return classes, 0 or 1, or scores in units of 2^drop, of the guest's outputs."""
     found = values["opened"].astype(np.int64)
     if plan.threshold is None:
@@ -392,7 +392,8 @@ def opened(plan: Projection | Opening, values: Integers) -> Integers:
         return (values > plan.threshold).astype(np.int64)
     rounded = (values + ((1 << plan.drop) >> 1)) >> plan.drop
     most = 1 << (plan.bits - 1)
-    return np.clip(rounded, -most, most - 1)
+    clamped: Integers = np.clip(rounded, -most, most - 1)
+    return clamped
 
 
 def projected_bound(plan: Projection, reach: int | None = None) -> int:
