@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -78,8 +78,8 @@ def load_own_table(
     features = [header for header in headers if header not in (label, id_column)]
     if not features:
         raise ConfigError(f"{path} has no column beside label and ID: add what to learn from")
-    columns = tuple(_column(name, list(table.frame[name]), table.lines) for name in features)
-    classes = _classes(table.frame[label], label)
+    columns = own_columns(table.frame, features, table.lines)
+    classes = classes_of(table.frame[label], label)
     return assemble(
         table.frame,
         Encoder(Schema(columns, id_column=id_column, label_column=label), encoding),
@@ -91,6 +91,23 @@ def load_own_table(
         class_names=classes,
         where=str(path),
     )
+
+
+def own_columns(
+    frame: pd.DataFrame, names: Sequence[str], lines: Sequence[int]
+) -> tuple[Column, ...]:
+    """Describe some columns of a table by the values in them; the result counts as public.
+
+    Args:
+        frame: Text cells.
+        names: The columns.
+        lines: Where each row begins, for messages.
+
+    Raises:
+        ConfigError: A number column has a cell that is no number, or a text column has more than
+            1000 values.
+    """
+    return tuple(_column(name, list(frame[name]), lines) for name in names)
 
 
 def _column(name: str, cells: list[str], lines: Sequence[int]) -> Column:
@@ -134,8 +151,17 @@ def _is_like_a_number(text: str) -> bool:
     return not math.isnan(parse_number(text)) or _WRITTEN_NUMBER.fullmatch(bare) is not None
 
 
-def _classes(cells: pd.Series[str], label: str) -> list[str]:
-    """Return a label column's values: numbers by size, else alphabetically."""
+def classes_of(cells: Iterable[str], label: str) -> list[str]:
+    """Return a label column's values: numbers by size, else alphabetically.
+
+    Args:
+        cells: The cells as written.
+        label: The column's name, for messages.
+
+    Raises:
+        ConfigError: A row has no label, or there are more than 100 values.
+    """
+    cells = list(cells)
     counts = Counter(cells)
     for row, cell in enumerate(cells, start=1):
         if fold(cell) in MISSING_WORDS:

@@ -1,1 +1,1 @@
-"""Vertical learning: two companies, one linear model, nobody's columns shown."""
+"""Two companies, one linear model, nobody's columns shown. See docs/vertical.md."""

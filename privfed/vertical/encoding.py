@@ -1,0 +1,353 @@
+"""One company's table as the columns of a linear model; nothing here is sent to anybody.
+
+The schema says what a column is: it counts as public, and is the table's own where none was agreed
+on. A number becomes its value, and a flag "is missing" where rows of the fit lack it; a text column
+one feature for each category that rows of the fit have, but the commonest, which is the reference.
+Features are centred and scaled by the rows of the fit. So a number that is missing is 0 exactly,
+and so is nothing else: a new row's number outside the schema's range is taken as the nearest in it,
+and a category that no row of the fit had counts as the reference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from privfed.data import CategoricalColumn, Encoder, Schema
+from privfed.data.cleaning import Cleaned, clean
+from privfed.data.schema import shown
+from privfed.data.tables import own_columns
+from privfed.errors import ConfigError, DecodeError
+
+MOST_FEATURES = 4096
+_FORMAT: Literal["privfed vertical encoder 1"] = "privfed vertical encoder 1"
+_CONSTANT = 1e-12  # a share of the public range: what varies less is rounding
+_WHITE_FLOOR = 1e-9  # of the largest eigenvalue: directions below it are rounding, too
+
+_Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+_Positive = Annotated[float, msgspec.Meta(gt=0.0, le=1e300)]
+
+
+class BlockFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `BlockEncoder` as data only, to be kept in its owner's half of a model."""
+
+    encoder: dict[str, Any]
+    kept: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
+    middles: tuple[_Finite, ...]
+    scales: tuple[_Positive, ...]
+    rows: Annotated[int, msgspec.Meta(ge=1)]
+    support: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
+    format: Literal["privfed vertical encoder 1"] = _FORMAT
+
+
+@dataclass(frozen=True, eq=False)
+class BlockEncoder:
+    """Turns a company's rows into standardised features. Its repr shows no number of any row.
+
+    Attributes:
+        encoder: The public part: schema and one-hot features.
+        kept: Those of the encoder's features that the model has.
+        middles: Of each kept feature, its mean over the rows of the fit.
+        scales: Of each, its standard deviation there.
+        rows: The rows of the fit.
+        support: Of each, how many rows of the fit differ from its commonest value.
+    """
+
+    encoder: Encoder
+    kept: tuple[int, ...]
+    middles: NDArray[np.float64] = field(repr=False)
+    scales: NDArray[np.float64] = field(repr=False)
+    rows: int
+    support: tuple[int, ...] = field(repr=False)
+
+    @classmethod
+    def fit(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        id_column: str | None = None,
+        label_column: str | None = None,
+        schema: Schema | None = None,
+        least_rows: int = 0,
+    ) -> BlockEncoder:
+        """Fit an encoder to the rows that a company trains on.
+
+        Args:
+            frame: Text cells; ID and label columns may be there and are no features.
+            id_column: The ID column; None: as the schema says.
+            label_column: The label column; None: as the schema says.
+            schema: What was agreed on in public; None: read from these rows.
+            least_rows: A category that fewer rows have counts as the reference, and "is missing"
+                of fewer rows as nothing: such a feature would tell of these few.
+
+        Returns:
+            The encoder.
+
+        Raises:
+            ConfigError: There is no row or no feature, columns do not fit the schema, a column has
+                one value in all rows, a number column has a cell that is no number, or there are
+                more than `MOST_FEATURES`.
+        """
+        if frame.empty:
+            raise ConfigError("there are no rows to learn from: give a table with rows")
+        if schema is None:
+            for named in (id_column, label_column):
+                if named is not None and named not in frame.columns:
+                    raise ConfigError(
+                        f"there is no column {shown(named)}: name one of "
+                        f"{', '.join(map(shown, frame.columns[:12]))}"
+                    )
+            features = [str(c) for c in frame.columns if c not in (id_column, label_column)]
+            columns = own_columns(frame, features, range(2, len(frame) + 2))
+            schema = Schema(columns, id_column=id_column, label_column=label_column)
+        if not schema.columns:
+            raise ConfigError("the table has no column beside ID and label: add what to learn from")
+        encoder = Encoder(schema, "onehot")
+        cleaned = _cleaned(frame, schema)
+        dense = _filled(encoder, cleaned, None)
+        spread, middles = dense.std(axis=0), dense.mean(axis=0)
+        varies = spread > _CONSTANT * np.maximum(1.0, np.abs(middles))
+        support = [_support(feature) if v else 0 for feature, v in zip(dense.T, varies, strict=True)]
+        constant, kept = [], list[int]()
+        for column, own in zip(schema.columns, _places(encoder), strict=True):
+            varying = [place for place in own if varies[place]]
+            if not varying:
+                constant.append(column.name)
+                continue
+            is_text = isinstance(column, CategoricalColumn)
+            number = -1 if is_text else own[0]
+            reference = max(own, key=lambda place: middles[place]) if is_text else -1
+            kept += [
+                place
+                for place in varying
+                if place == number or (support[place] >= least_rows and place != reference)
+            ]
+        if constant:
+            raise ConfigError(
+                f"{'columns' if len(constant) > 1 else 'column'} "
+                f"{', '.join(map(shown, constant))} {'have' if len(constant) > 1 else 'has'} one "
+                f"value in all {len(frame)} rows: leave out what cannot tell rows apart"
+            )
+        if not kept:
+            raise ConfigError(
+                f"no column tells {least_rows} rows or more from the others: add such a column, or "
+                "join categories"
+            )
+        if len(kept) > MOST_FEATURES:
+            raise ConfigError(
+                f"{len(kept)} features, at most {MOST_FEATURES} are learned from: join categories"
+            )
+        return cls(
+            encoder,
+            tuple(kept),
+            middles[kept],
+            spread[kept],
+            len(frame),
+            tuple(support[place] for place in kept),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name per feature, such as "income" or "city=Lyon"."""
+        every = self.encoder.feature_names
+        return tuple(every[place] for place in self.kept)
+
+    def matrix(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Encode rows to (n, features), standardised as the rows of the fit were.
+
+        Raises:
+            ConfigError: A column of the schema is absent.
+        """
+        schema = self.encoder.schema
+        filled = np.zeros(self.encoder.num_features)
+        filled[list(self.kept)] = self.middles
+        dense = _filled(self.encoder, _cleaned(frame, schema), filled)
+        standard: NDArray[np.float64] = (dense[:, list(self.kept)] - self.middles) / self.scales
+        return standard
+
+    def rare_columns(self, least: int) -> tuple[str, ...]:
+        """Name the features that fewer than so many rows of the fit tell from the others.
+
+        The coefficient of such a feature says much about these few rows' labels.
+        """
+        pairs = zip(self.names, self.support, strict=True)
+        return tuple(name for name, rows in pairs if rows < least)
+
+    def to_fields(self) -> BlockFields:
+        """Return the encoder as data, from which `from_fields` makes an equal one."""
+        return BlockFields(
+            json.loads(self.encoder.to_json()),
+            self.kept,
+            tuple(self.middles.tolist()),
+            tuple(self.scales.tolist()),
+            self.rows,
+            self.support,
+        )
+
+    @classmethod
+    def from_fields(cls, fields: BlockFields) -> BlockEncoder:
+        """Return the encoder that `to_fields` wrote.
+
+        Raises:
+            DecodeError: The fields contradict each other.
+        """
+        encoder = Encoder.from_json(json.dumps(fields.encoder))
+        lengths = {len(fields.kept), *map(len, (fields.middles, fields.scales, fields.support))}
+        ascending = list(fields.kept) == sorted(set(fields.kept))
+        if (
+            encoder.encoding != "onehot"
+            or encoder.centred
+            or len(lengths) != 1
+            or not ascending
+            or not fields.kept
+            or len(fields.kept) > MOST_FEATURES
+            or fields.kept[-1] >= encoder.num_features
+        ):
+            raise DecodeError(
+                "the saved columns of a vertical model contradict each other: take the file that "
+                "training wrote"
+            )
+        middles, scales = np.array(fields.middles), np.array(fields.scales)
+        return cls(encoder, fields.kept, middles, scales, fields.rows, fields.support)
+
+
+class WhiteningFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `Whitening` as data only."""
+
+    matrix: tuple[tuple[_Finite, ...], ...]
+    format: Literal["privfed vertical whitening 1"] = "privfed vertical whitening 1"
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """Directions in which a block's features are uncorrelated and of equal weight.
+
+    Where X are standardised features, `X @ matrix` are whitened ones; weights v of these are the
+    weights `matrix @ v` of X.
+
+    Attributes:
+        matrix: (features, directions); square unless features are collinear.
+    """
+
+    matrix: NDArray[np.float64] = field(repr=False)
+
+    @classmethod
+    def fit(cls, matrix: NDArray[np.float64], penalty: float) -> Whitening:
+        """Whiten a block: (covariance + penalty)^(-1/2), symmetric where all directions vary.
+
+        Directions that do not vary, as of features that are sums of others, are left out: no row
+        tells anything of them.
+
+        Args:
+            matrix: (n, features), standardised.
+            penalty: What is added to every eigenvalue, at least 0.
+
+        Returns:
+            The whitening.
+
+        Raises:
+            ConfigError: The penalty is negative or not finite, or there is nothing to whiten.
+        """
+        if not 0 <= penalty < np.inf:
+            raise ConfigError(f"a penalty of {penalty}: give 0 or more")
+        if not matrix.size:
+            raise ConfigError("there is nothing to whiten: give rows and columns")
+        values, vectors = np.linalg.eigh(matrix.T @ matrix / len(matrix))
+        values = np.maximum(values, 0.0) + penalty
+        kept = values > _WHITE_FLOOR * values[-1]
+        if not kept.any():
+            raise ConfigError("no column varies: leave out constant columns")
+        directions = vectors[:, kept] / np.sqrt(values[kept])
+        return cls(directions @ vectors.T if kept.all() else directions)
+
+    def to_fields(self) -> WhiteningFields:
+        """Return the whitening as data, from which `from_fields` makes an equal one."""
+        return WhiteningFields(tuple(map(tuple, self.matrix.tolist())))
+
+    @classmethod
+    def from_fields(cls, fields: WhiteningFields) -> Whitening:
+        """Return the whitening that `to_fields` wrote.
+
+        Raises:
+            DecodeError: The rows have different lengths, or there are none.
+        """
+        lengths = {len(row) for row in fields.matrix}
+        if len(lengths) != 1 or 0 in lengths:
+            raise DecodeError("the saved whitening of a vertical model is no matrix")
+        return cls(np.array(fields.matrix, dtype=np.float64))
+
+
+def clip_rows(matrix: NDArray[np.float64], bound: float) -> tuple[NDArray[np.float64], float]:
+    """Shorten each row that is longer than a public bound to it.
+
+    Args:
+        matrix: (n, columns).
+        bound: The greatest length of a row, above 0.
+
+    Returns:
+        The rows, none longer than the bound, and the share of them that was.
+
+    Raises:
+        ConfigError: The bound is not positive, or a number is not finite.
+    """
+    if not 0 < bound < np.inf:
+        raise ConfigError(f"a bound of {bound} on rows: give a number above 0")
+    if not np.isfinite(matrix).all():
+        raise ConfigError("a row holds a number that is not finite: remove it")
+    norms = np.sqrt((matrix**2).sum(axis=1))
+    over = norms > bound
+    # Rounding may leave a product a last place above the bound, which is proven from.
+    factors = np.where(over, bound / np.where(over, norms, 1.0) * (1 - 1e-12), 1.0)
+    return matrix * factors[:, None], float(over.mean()) if len(over) else 0.0
+
+
+def _cleaned(frame: pd.DataFrame, schema: Schema) -> Cleaned:
+    """Clean the schema's columns of a table; ID and label may be there or not."""
+    known = {schema.normal(name) for name in (schema.id_column, schema.label_column) if name}
+    features = [str(name) for name in frame.columns if schema.normal(str(name)) not in known]
+    names = schema.match_headers(features, label=False, where="the table")
+    return clean(frame[features].rename(columns=names), schema)
+
+
+def _places(encoder: Encoder) -> list[Sequence[int]]:
+    """Return each column's features, by their number."""
+    found, start = list[Sequence[int]](), 0
+    for column in encoder.columns:
+        width = column.num_codes if isinstance(column, CategoricalColumn) else 1 + column.optional
+        found.append(range(start, start + width))
+        start += width
+    return found
+
+
+def _filled(
+    encoder: Encoder, cleaned: Cleaned, middles: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Return one-hot features whose missing numbers are the mean: given, or that of these rows."""
+    dense = encoder.features(cleaned).astype(np.float64)
+    for values, column, own in zip(
+        cleaned.values.T, encoder.columns, _places(encoder), strict=True
+    ):
+        if isinstance(column, CategoricalColumn):
+            continue
+        missing = np.isnan(values)
+        if not missing.any():
+            continue
+        known = dense[~missing, own[0]]
+        if middles is not None:
+            mean = middles[own[0]]
+        else:
+            mean = known.mean() if len(known) else 0.0
+        dense[missing, own[0]] = mean
+    return dense
+
+
+def _support(feature: NDArray[np.float64]) -> int:
+    """Count the rows that differ from the commonest value."""
+    return len(feature) - int(np.unique(feature, return_counts=True)[1].max())
