@@ -7,7 +7,7 @@ needs numba (`privfed[vertical]`), and neither SEAL nor torch.
 
 from privfed.he.ring import bounds
 from privfed.he.ring.answers import Answers
-from privfed.he.ring.ciphertexts import Ciphertexts, Plaintexts, Products, centred, products
+from privfed.he.ring.ciphertexts import Ciphertexts, Plaintexts, Products, centred
 from privfed.he.ring.keys import PublicKey, RingKey
 from privfed.he.ring.parameters import DEGREE, PLAIN_MODULUS, PRIMES, RING
 from privfed.he.ring.sampling import MAX_FLOOD_BITS, uniform_plain
@@ -28,7 +28,6 @@ __all__ = [
     "bounds",
     "centred",
     "from_slots",
-    "products",
     "to_slots",
     "uniform_plain",
 ]

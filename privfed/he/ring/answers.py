@@ -13,40 +13,38 @@ from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
 from privfed.he.ring import kernels, sampling, wire
-from privfed.he.ring.ciphertexts import Products
+from privfed.he.ring.ciphertexts import Ciphertexts, Products
 from privfed.he.ring.kernels import LIMB_BITS
 from privfed.he.ring.parameters import RING, Numbers, Residues, Ring
-
-_ROWS = 4  # at once: a few MB of numbers
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Answers:
-    """Answers to one key.
+    """Answers to one key, as checked bytes: a row at a time is read.
 
     Attributes:
         ring: Where they lie.
         primes: How many primes they had before they were made small.
-        c0: First halves (rows, kept primes, positions), coefficients.
-        c1: Second halves (rows, kept primes, degree), coefficients.
-        positions: Which coefficients are there; None for all.
+        kept_primes: How many they have.
+        positions: Which coefficients of first halves are there; None for all.
+        body: For each row its first half and its second one, coefficients.
     """
 
     ring: Ring
     primes: int
-    c0: Numbers
-    c1: Numbers
+    kept_primes: int
     positions: NDArray[np.int64] | None
+    body: NDArray[np.uint8]
 
     def to_bytes(self) -> bytes:
-        """Return both halves."""
-        return wire.pack(self.c0) + wire.pack(self.c1)
+        """Return all rows."""
+        return self.body.tobytes()
 
     @staticmethod
     def size_bytes(rows: int, kept_primes: int, places: int, *, ring: Ring = RING) -> int:
         """Return the length of so many rows' bytes, with so many positions in each."""
-        return wire.size_bytes(rows, kept_primes, places) + wire.size_bytes(
-            rows, kept_primes, ring.degree
+        return rows * (
+            wire.size_bytes(kept_primes, places) + wire.size_bytes(kept_primes, ring.degree)
         )
 
     @classmethod
@@ -69,11 +67,37 @@ class Answers:
         kept = check_positions(positions, ring)
         check_kept(primes, kept_primes, ring)
         places = ring.degree if kept is None else len(kept)
-        wire.check_size(data, cls.size_bytes(rows, kept_primes, places, ring=ring))
-        first = wire.size_bytes(rows, kept_primes, places)
-        c0 = wire.unpack(data[:first], (rows, kept_primes, places), ring)
-        c1 = wire.unpack(data[first:], (rows, kept_primes, ring.degree), ring)
-        return cls(ring, primes, c0, c1, kept)
+        read = wire.checked(data, cls.size_bytes(rows, kept_primes, places, ring=ring))
+        answers = cls(ring, primes, kept_primes, kept, read.reshape(rows, -1))
+        c0, c1 = answers.halves()
+        for row in range(rows):
+            answers.read(row, c0, c1)
+        return answers
+
+    def halves(self) -> tuple[Numbers, Numbers]:
+        """Return memory for a row's two halves, (kept primes, coefficients) each."""
+        places = self.ring.degree if self.positions is None else len(self.positions)
+        return np.empty((self.kept_primes, places)), np.empty((self.kept_primes, self.ring.degree))
+
+    def read(self, row: int, c0: Numbers, c1: Numbers) -> None:
+        """Read a row.
+
+        Raises:
+            DecodeError: A residue is not below its prime.
+        """
+        start = 0
+        for half in (c0, c1):
+            size = wire.size_bytes(*half.shape)
+            wire.unpack(self.body[row, start : start + size], self.ring, half)
+            start += size
+
+    def write(self, row: int, c0: Numbers, c1: Numbers) -> None:
+        """Write a row."""
+        start = 0
+        for half in (c0, c1):
+            size = wire.size_bytes(*half.shape)
+            wire.pack(half, self.body[row, start : start + size])
+            start += size
 
 
 def check_kept(primes: int, kept_primes: int, ring: Ring) -> None:
@@ -104,59 +128,67 @@ def check_positions(
 
 
 def answer(
-    public: tuple[Numbers, Numbers],
+    zero: Ciphertexts,
     products: Products,
     masks: Residues,
     flood_bits: int,
     kept_primes: int,
     positions: Sequence[int] | NDArray[np.int64] | None,
 ) -> Answers:
-    """Return answers under a public key's two halves (see `PublicKey.answer`).
+    """Return answers under a public key, an encryption of zero (see `PublicKey.answer`).
 
     Raises:
         ConfigError: Masks, positions or numbers do not fit.
     """
-    ring, (rows, primes, degree) = products.ring, products.c0.shape
+    ring, (rows, primes) = products.plaintexts.ring, products.shape
     check_kept(primes, kept_primes, ring)
     kept = check_positions(positions, ring)
-    if masks.shape != (rows, degree) or masks.size and masks.max() >= ring.plain_modulus:
-        raise ConfigError(f"masks are ({rows}, {degree}) residues mod t, one row an answer")
+    if masks.shape != (rows, ring.degree) or masks.max(initial=0) >= ring.plain_modulus:
+        raise ConfigError(f"masks are ({rows}, {ring.degree}) residues mod t, one row an answer")
     if not 1 <= flood_bits <= sampling.MAX_FLOOD_BITS:
         raise ConfigError(f"a flood has 1 to {sampling.MAX_FLOOD_BITS} bits, not {flood_bits}")
-    c0 = np.empty((rows, kept_primes, degree if kept is None else len(kept)))
-    c1 = np.empty((rows, kept_primes, degree))
-    for start in range(0, rows, _ROWS):
-        part = slice(start, min(start + _ROWS, rows))
-        halves = (products.c0[part].copy(), products.c1[part].copy())
-        _hide(halves, public, masks[part], flood_bits, ring)
+    places = ring.degree if kept is None else len(kept)
+    size = Answers.size_bytes(1, kept_primes, places, ring=ring)
+    answers = Answers(ring, primes, kept_primes, kept, np.empty((rows, size), np.uint8))
+    hiding = _Hiding(ring, primes, zero, flood_bits)
+    for row in range(rows):
+        halves = hiding.hidden(products, row, masks[row])
         for half in halves:
             for last in range(primes - 1, kept_primes - 1, -1):
-                kernels.drop_last(*_dropping(ring, last), ring.moduli, last, half)
-        first = halves[0][:, :kept_primes]
-        c0[part] = first if kept is None else first[:, :, kept]
-        c1[part] = halves[1][:, :kept_primes]
-    return Answers(ring, primes, c0, c1, kept)
+                kernels.drop_last(*_dropping(ring, last), ring.moduli, last, half[0])
+        first, second = (half[0, :kept_primes] for half in halves)
+        answers.write(row, first if kept is None else first.take(kept, 1), second)
+    return answers
 
 
-def _hide(
-    halves: tuple[Numbers, Numbers],
-    public: tuple[Numbers, Numbers],
-    masks: Residues,
-    flood_bits: int,
-    ring: Ring,
-) -> None:
-    """Add a fresh encryption of the masks and the flood, in place; leave coefficients."""
-    rows, primes, degree = halves[0].shape
-    plain = float(ring.plain_modulus)
-    once = np.empty((rows, primes, degree))
-    once[:] = sampling.ternary(rows, ring)[:, np.newaxis]
-    ring.to_values(once)
-    for half, key in zip(halves, public, strict=True):
-        kernels.add_products(once, key[:primes], 1.0, ring.moduli, half)
-        ring.to_coefficients(half)
-        kernels.add_error(sampling.errors(rows, ring), plain, ring.moduli, half)
-    limbs = sampling.limbs(rows, ring, flood_bits)
-    kernels.add_flood(masks, limbs, _flooding(ring, flood_bits), ring.moduli, halves[0])
+class _Hiding:
+    """What hides one row after another, in memory that is taken once."""
+
+    def __init__(self, ring: Ring, primes: int, zero: Ciphertexts, flood_bits: int) -> None:
+        self._ring = ring
+        self._public = (zero.c0[0], zero.c1[0])
+        self._factors = _flooding(ring, flood_bits)
+        self._once, *self._halves = np.empty((3, 1, primes, ring.degree))
+        self._limbs = np.empty((-(-flood_bits // LIMB_BITS), ring.degree), np.uint64)
+        self._top = (1 << (flood_bits - LIMB_BITS * (len(self._limbs) - 1))) - 1
+
+    def hidden(self, products: Products, row: int, mask: Residues) -> tuple[Numbers, Numbers]:
+        """Return coefficients of a row plus a fresh encryption of its mask, flooded."""
+        ring, once, plain = self._ring, self._once, float(self._ring.plain_modulus)
+        once[:] = sampling.ternary(ring)
+        ring.to_values(once)
+        errors = sampling.errors(2, ring)
+        first, second = self._halves
+        products.write(row, first[0], second[0])
+        for half, key in zip((first, second), self._public, strict=True):
+            kernels.add_products(once, key, 1.0, ring.moduli, half)
+            ring.to_coefficients(half)
+        kernels.add_error(errors[1], plain, ring.moduli, second[0])
+        sampling.fresh().fill(self._limbs)
+        kernels.add_flood(
+            mask, errors[0], self._limbs, self._top, self._factors, ring.moduli, first[0]
+        )
+        return first, second
 
 
 @cache
@@ -176,12 +208,10 @@ def _dropping(ring: Ring, last: int) -> tuple[Numbers, Numbers]:
     return plain, np.array([_middle(pow(q, -1, p), p) for p in ring.primes[:last]], float)
 
 
-def opened(phases: Numbers, primes: int, ring: Ring) -> Residues:
-    """Return the messages of phases (rows, kept primes, positions), up to two primes; uses them up."""
-    kept = phases.shape[1]
-    out = np.empty((len(phases), phases.shape[2]), np.uint64)
-    kernels.compose(phases, ring.moduli, *_composing(ring, primes, kept), out)
-    return out
+def compose(phases: Numbers, primes: int, ring: Ring, out: Residues) -> None:
+    """Write the message of phases (kept primes, positions) up to two primes, which it uses up."""
+    constants = _composing(ring, primes, len(phases))
+    kernels.compose(phases, ring.moduli, *constants, out)
 
 
 @cache

@@ -5,6 +5,7 @@ half is the expansion of a seed, which travels instead.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,22 +24,29 @@ class Ciphertexts:
         ring: Where they lie.
         seed: Of their uniform halves.
         c0: Their other halves.
-        c1: The uniform halves.
     """
 
     ring: Ring
     seed: bytes
     c0: Numbers
-    c1: Numbers
+
+    @cached_property
+    def c1(self) -> Numbers:
+        """The uniform halves."""
+        return uniform(self.seed, len(self.c0), self.ring, self.c0.shape[1])
 
     def to_bytes(self) -> bytes:
         """Return the seed and the halves that it does not give."""
-        return self.seed + wire.pack(self.c0)
+        count, primes, degree = self.c0.shape
+        body = np.empty((count, wire.size_bytes(primes, degree)), np.uint8)
+        for row, piece in zip(self.c0, body, strict=True):
+            wire.pack(row, piece)
+        return self.seed + body.tobytes()
 
     @staticmethod
     def size_bytes(count: int, primes: int, *, ring: Ring = RING) -> int:
         """Return the length of so many ciphertexts' bytes."""
-        return SEED_BYTES + wire.size_bytes(count, primes, ring.degree)
+        return SEED_BYTES + count * wire.size_bytes(primes, ring.degree)
 
     @classmethod
     def from_bytes(
@@ -50,10 +58,11 @@ class Ciphertexts:
             DecodeError: They are not so many, or a residue is not below its prime.
         """
         ring.check_level(primes)
-        wire.check_size(data, cls.size_bytes(count, primes, ring=ring))
-        seed = bytes(data[:SEED_BYTES])
-        c0 = wire.unpack(data[SEED_BYTES:], (count, primes, ring.degree), ring)
-        return cls(ring, seed, c0, uniform(seed, count, ring, primes))
+        read = wire.checked(data, cls.size_bytes(count, primes, ring=ring))
+        c0 = np.empty((count, primes, ring.degree))
+        for row, piece in zip(c0, read[SEED_BYTES:].reshape(count, -1), strict=True):
+            wire.unpack(piece, ring, row)
+        return cls(ring, read[:SEED_BYTES].tobytes(), c0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,34 +101,38 @@ class Plaintexts:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Products:
-    """Sums of products (rows, primes, degree), which say much of the plaintexts: never sent.
+    """For each row of plaintexts the sum of its products with the ciphertexts, taken when needed.
+
+    They say much of the plaintexts, and are never sent: see `PublicKey.answer`.
 
     Attributes:
-        ring: Where they lie.
-        c0: First halves.
-        c1: Second halves.
-    """
-
-    ring: Ring
-    c0: Numbers
-    c1: Numbers
-
-
-def products(plaintexts: Plaintexts, ciphertexts: Ciphertexts) -> Products:
-    """Return for each row of plaintexts the sum of its products with the ciphertexts.
+        plaintexts: A matrix.
+        ciphertexts: As many as it has columns.
 
     Raises:
         ConfigError: There is not one ciphertext a column, or primes or rings differ.
     """
-    rows, *shape = plaintexts.values.shape
-    if plaintexts.ring != ciphertexts.ring or tuple(shape) != ciphertexts.c0.shape:
-        raise ConfigError("a matrix is multiplied with as many ciphertexts as it has columns")
-    ring = plaintexts.ring
-    c0, c1 = np.empty((rows, *shape[1:])), np.empty((rows, *shape[1:]))
-    kernels.multiply_accumulate(
-        plaintexts.values, ciphertexts.c0, ciphertexts.c1, ring.moduli, c0, c1
-    )
-    return Products(ring, c0, c1)
+
+    plaintexts: Plaintexts
+    ciphertexts: Ciphertexts
+
+    def __post_init__(self) -> None:
+        same = self.plaintexts.ring == self.ciphertexts.ring
+        if not same or self.plaintexts.values.shape[1:] != self.ciphertexts.c0.shape:
+            raise ConfigError("a matrix is multiplied with as many ciphertexts as it has columns")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and primes."""
+        rows, _, primes, _ = self.plaintexts.values.shape
+        return rows, primes
+
+    def write(self, row: int, c0: Numbers, c1: Numbers) -> None:
+        """Write both halves (primes, degree) of a row's sum, transformed."""
+        matrix, vector = self.plaintexts, self.ciphertexts
+        kernels.multiply_accumulate(
+            matrix.values[row], vector.c0, vector.c1, matrix.ring.moduli, c0, c1
+        )
 
 
 def centred(residues: Residues, ring: Ring = RING) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ branch nor an address that depends on a number.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import float64, uint64
 from numba.core import types
@@ -127,7 +128,7 @@ _nearest: Any = intrinsic(_generate_nearest)
 count_ones: Any = intrinsic(_generate_ones)
 
 
-@register_jitable(inline="always")
+@register_jitable
 def product(x: Any, y: Any, prime: Any, inverse: Any) -> Any:
     """Return x * y mod the prime; up to A and B primes become 1/2 + 3AB/8."""
     high = x * y
@@ -135,13 +136,13 @@ def product(x: Any, y: Any, prime: Any, inverse: Any) -> Any:
     return _fused(-quotient, prime, high) + _fused(x, y, -high)
 
 
-@register_jitable(inline="always")
+@register_jitable
 def reduced(x: Any, prime: Any, inverse: Any) -> Any:
     """Return x mod the prime: at most half of it, and a little."""
     return _fused(-_nearest(x * inverse), prime, x)
 
 
-@register_jitable(inline="always")
+@register_jitable
 def canonical(x: Any, prime: Any) -> Any:
     """Return what is above -prime and below it, from 0 on."""
-    return x + (prime if x < 0.0 else 0.0)
+    return x + prime * np.float64(x < 0.0)

@@ -24,6 +24,7 @@ __all__ = [
     "compose",
     "drop_last",
     "multiply_accumulate",
+    "pick",
     "spread",
 ]
 
@@ -51,6 +52,18 @@ def _sampling(source: int) -> tuple[Any, ...]:
             plus = np.int64(count_ones(words[i] & mask))
             out[i] = np.float64(plus - np.int64(count_ones((words[i] >> np.uint64(21)) & mask)))
 
+    @compiled(array("uint8", 1), uint64, _numbers(1, write=True), int64, result=int64)
+    def pick(drawn: Any, below: Any, out: Any, start: Any) -> Any:
+        """Write -1, 0 or 1 for each byte below a limit, from a place on; return the next place.
+
+        The last place takes all that are too many.
+        """
+        _ = source
+        for i in range(len(drawn)):
+            out[min(start, len(out) - 1)] = np.float64(np.int64(drawn[i]) % 3 - 1)
+            start += drawn[i] < below
+        return start
+
     @compiled(_words(3), uint64, _words(1), _numbers(3, write=True), result=int64)
     def accept(words: Any, mask: Any, limits: Any, out: Any) -> Any:
         """Write the masked words; return how many are no residues, and must be drawn again."""
@@ -65,7 +78,7 @@ def _sampling(source: int) -> tuple[Any, ...]:
                     refused += word >= limit
         return refused
 
-    return binomial, accept
+    return binomial, accept, pick
 
 
 def _encoding(source: int) -> tuple[Any, ...]:
@@ -92,7 +105,7 @@ def _encoding(source: int) -> tuple[Any, ...]:
                 message, error, into = messages[row], errors[row], out[row, prime]
                 for i in range(len(into)):
                     m = np.float64(np.int64(message[i]))
-                    m -= plain if m + m > plain else 0.0
+                    m -= plain * np.float64(m + m > plain)
                     into[i] = reduced(product(error[i], plain, p, inverse) + m, p, inverse)
 
     return centre, spread
@@ -114,37 +127,40 @@ def _multiplying(source: int) -> tuple[Any, ...]:
                     into[i] = canonical(reduced(total, p, inverse), p)
 
     @compiled(
-        _numbers(4), _numbers(3), _numbers(3), _numbers(2),
-        _numbers(3, write=True), _numbers(3, write=True),
+        _numbers(3), _numbers(3), _numbers(3), _numbers(2),
+        _numbers(2, write=True), _numbers(2, write=True),
     )  # fmt: skip
     def multiply_accumulate(
         plain: Any, c0: Any, c1: Any, moduli: Any, first: Any, second: Any
     ) -> None:
-        """Write each row's sum over the columns of a plaintext's products with both halves."""
+        """Write the sum over all columns of a plaintext's products with both halves."""
         _ = source
-        degree = first.shape[2]
+        degree = first.shape[1]
         size = min(_CHUNK, degree)
         sum0, sum1 = np.empty(size), np.empty(size)
-        for row in range(first.shape[0]):
-            for prime in range(first.shape[1]):
-                p, inverse = moduli[prime, 0], moduli[prime, 1]
-                for start in range(0, degree, size):
-                    sum0[:] = 0.0
-                    sum1[:] = 0.0
-                    for column in range(plain.shape[1]):
-                        x = plain[row, column, prime, start : start + size]
-                        y = c0[column, prime, start : start + size]
-                        z = c1[column, prime, start : start + size]
-                        for i in range(size):
-                            total = sum0[i] + product(x[i], y[i], p, inverse)
-                            sum0[i] = reduced(total, p, inverse)
-                            total = sum1[i] + product(x[i], z[i], p, inverse)
-                            sum1[i] = reduced(total, p, inverse)
-                    into0 = first[row, prime, start : start + size]
-                    into1 = second[row, prime, start : start + size]
+        for prime in range(first.shape[0]):
+            p, inverse = moduli[prime, 0], moduli[prime, 1]
+            for start in range(0, degree, size):
+                sum0[:] = 0.0
+                sum1[:] = 0.0
+                for column in range(len(plain)):
+                    x = plain[column, prime, start : start + size]
+                    y = c0[column, prime, start : start + size]
+                    z = c1[column, prime, start : start + size]
                     for i in range(size):
-                        into0[i] = canonical(sum0[i], p)
-                        into1[i] = canonical(sum1[i], p)
+                        sum0[i] += product(x[i], y[i], p, inverse)
+                        sum1[i] += product(x[i], z[i], p, inverse)
+                    if column % 4 == 3:  # four products, each under .88 primes, are no eight
+                        for i in range(size):
+                            sum0[i] = reduced(sum0[i], p, inverse)
+                            sum1[i] = reduced(sum1[i], p, inverse)
+                into0, into1 = (
+                    first[prime, start : start + size],
+                    second[prime, start : start + size],
+                )
+                for i in range(size):
+                    into0[i] = canonical(reduced(sum0[i], p, inverse), p)
+                    into1[i] = canonical(reduced(sum1[i], p, inverse), p)
 
     return add_products, multiply_accumulate
 
@@ -152,37 +168,53 @@ def _multiplying(source: int) -> tuple[Any, ...]:
 def _answering(source: int) -> tuple[Any, ...]:
     """Return the loops over an answer's coefficients. `source` is there for the cache."""
 
-    @compiled(_numbers(2), float64, _numbers(2), _numbers(3, write=True))
-    def add_error(errors: Any, plain: Any, moduli: Any, out: Any) -> None:
+    @compiled(_numbers(1), float64, _numbers(2), _numbers(2, write=True))
+    def add_error(error: Any, plain: Any, moduli: Any, out: Any) -> None:
         """Add t*e."""
         _ = source
-        for row in range(out.shape[0]):
-            for prime in range(out.shape[1]):
-                p, inverse = moduli[prime, 0], moduli[prime, 1]
-                error, into = errors[row], out[row, prime]
-                for i in range(len(into)):
-                    total = into[i] + product(error[i], plain, p, inverse)
-                    into[i] = canonical(reduced(total, p, inverse), p)
+        for prime in range(len(out)):
+            p, inverse = moduli[prime, 0], moduli[prime, 1]
+            into = out[prime]
+            for i in range(len(into)):
+                total = into[i] + product(error[i], plain, p, inverse)
+                into[i] = canonical(reduced(total, p, inverse), p)
 
-    @compiled(_words(2), _words(3), _numbers(2), _numbers(2), _numbers(3, write=True))
-    def add_flood(masks: Any, limbs: Any, factors: Any, moduli: Any, out: Any) -> None:
-        """Add m + t*F: factors are t * 2^(48*k) for each limb of F, and what starts F below 0."""
+    @compiled(
+        _words(1), _numbers(1), _words(2), uint64, _numbers(2), _numbers(2),
+        _numbers(2, write=True),
+    )  # fmt: skip
+    def add_flood(
+        mask: Any, error: Any, limbs: Any, top: Any, factors: Any, moduli: Any, out: Any
+    ) -> None:
+        """Add m + t*(e + F).
+
+        Args:
+            mask: m.
+            error: e.
+            limbs: Random words, of which F takes `LIMB_BITS` each, the lowest first.
+            top: The bits that F takes of the last ones.
+            factors: For each prime, t times each limb's weight, and times F's least number.
+            moduli: The primes.
+            out: Coefficients mod each prime.
+        """
         _ = source
-        last = limbs.shape[1]
-        for row in range(out.shape[0]):
-            for prime in range(out.shape[1]):
-                p, inverse = moduli[prime, 0], moduli[prime, 1]
-                mask, into, start = masks[row], out[row, prime], factors[prime, last]
+        last = len(limbs)
+        for prime in range(len(out)):
+            p, inverse = moduli[prime, 0], moduli[prime, 1]
+            into, start, factor = out[prime], factors[prime, last], factors[prime, 0]
+            for i in range(len(into)):
+                into[i] += np.float64(np.int64(mask[i])) + start
+                into[i] += product(error[i], factor, p, inverse)
+            for limb in range(last):  # three at most, each under .6 primes
+                word, factor = limbs[limb], factors[prime, limb]
+                bits = top if limb + 1 == last else np.uint64((1 << LIMB_BITS) - 1)
                 for i in range(len(into)):
-                    into[i] += np.float64(np.int64(mask[i])) + start
-                for limb in range(last):  # three at most, each under .6 primes
-                    word, factor = limbs[row, limb], factors[prime, limb]
-                    for i in range(len(into)):
-                        into[i] += product(np.float64(np.int64(word[i])), factor, p, inverse)
-                for i in range(len(into)):
-                    into[i] = canonical(reduced(into[i], p, inverse), p)
+                    number = np.float64(np.int64(word[i] & bits))
+                    into[i] += product(number, factor, p, inverse)
+            for i in range(len(into)):
+                into[i] = canonical(reduced(into[i], p, inverse), p)
 
-    @compiled(_numbers(1), _numbers(1), _numbers(2), int64, _numbers(3, write=True))
+    @compiled(_numbers(1), _numbers(1), _numbers(2), int64, _numbers(2, write=True))
     def drop_last(plain: Any, shares: Any, moduli: Any, last: Any, out: Any) -> None:
         """Divide by the last prime, in place in those before it, after adding a multiple of t.
 
@@ -195,30 +227,25 @@ def _answering(source: int) -> tuple[Any, ...]:
         """
         _ = source
         t, ratio, factor, q = plain[0], plain[1], plain[2], moduli[last, 0]
-        degree = out.shape[2]
+        degree, rest = out.shape[1], out[last]
         low, high = np.empty(degree), np.empty(degree)
-        for row in range(out.shape[0]):
-            rest = out[row, last]
+        for i in range(degree):
+            x = rest[i] - q * np.float64(rest[i] + rest[i] > q)
+            k = product(x, factor, t, ratio)
+            k -= t * np.float64(k + k > t)
+            k += t * np.float64(k + k < -t)
+            low[i], high[i] = x, k
+        for prime in range(last):  # c - x - q*k is a multiple of q, and x + q*k one of t
+            p, inverse, share, into = moduli[prime, 0], moduli[prime, 1], shares[prime], out[prime]
             for i in range(degree):
-                x = rest[i] - (q if rest[i] + rest[i] > q else 0.0)
-                k = product(x, factor, t, ratio)
-                k -= t if k + k > t else 0.0
-                k += t if k + k < -t else 0.0
-                low[i], high[i] = x, k
-            for prime in range(last):  # c - x - q*k is a multiple of q, and x + q*k one of t
-                p, inverse, share = moduli[prime, 0], moduli[prime, 1], shares[prime]
-                into = out[row, prime]
-                for i in range(degree):
-                    total = product(into[i] - low[i], share, p, inverse) - high[i]
-                    into[i] = canonical(reduced(total, p, inverse), p)
+                total = product(into[i] - low[i], share, p, inverse) - high[i]
+                into[i] = canonical(reduced(total, p, inverse), p)
 
     @compiled(
-        _numbers(3, write=True), _numbers(2), _numbers(1), _numbers(2), _numbers(2),
-        _words(2, write=True),
+        _numbers(2, write=True), _numbers(2), _numbers(1), _numbers(2), _numbers(2),
+        _words(1, write=True),
     )  # fmt: skip
-    def compose(
-        phases: Any, moduli: Any, half: Any, shares: Any, plain: Any, out: Any
-    ) -> None:
+    def compose(phases: Any, moduli: Any, half: Any, shares: Any, plain: Any, out: Any) -> None:
         """Write the numbers of these residues, centred, times a factor mod t; uses up `phases`.
 
         Args:
@@ -231,28 +258,26 @@ def _answering(source: int) -> tuple[Any, ...]:
             out: Residues mod t.
         """
         _ = source
-        t, ratio = plain[0, 0], plain[0, 1]
-        for row in range(out.shape[0]):
-            for prime in range(phases.shape[1]):  # digits of the number plus half of all
-                p, inverse, digit = moduli[prime, 0], moduli[prime, 1], phases[row, prime]
+        primes, t, ratio = len(phases), plain[0, 0], plain[0, 1]
+        for prime in range(primes):  # digits of the number plus half of all
+            p, inverse, digit = moduli[prime, 0], moduli[prime, 1], phases[prime]
+            for i in range(len(digit)):
+                digit[i] = canonical(reduced(digit[i] + half[prime], p, inverse), p)
+            for before in range(prime):
+                lower, share = phases[before], shares[before, prime]
                 for i in range(len(digit)):
-                    digit[i] = canonical(reduced(digit[i] + half[prime], p, inverse), p)
-                for before in range(prime):
-                    lower, share = phases[row, before], shares[before, prime]
-                    for i in range(len(digit)):
-                        digit[i] = canonical(product(digit[i] - lower[i], share, p, inverse), p)
-            into = out[row]
-            for i in range(len(into)):
-                total = plain[1 + phases.shape[1], 0]
-                for prime in range(phases.shape[1]):
-                    total += product(phases[row, prime, i], plain[1 + prime, 0], t, ratio)
-                into[i] = np.uint64(canonical(reduced(total, t, ratio), t))
+                    digit[i] = canonical(product(digit[i] - lower[i], share, p, inverse), p)
+        for i in range(len(out)):
+            total = plain[1 + primes, 0]
+            for prime in range(primes):
+                total += product(phases[prime, i], plain[1 + prime, 0], t, ratio)
+            out[i] = np.uint64(canonical(reduced(total, t, ratio), t))
 
     return add_error, add_flood, drop_last, compose
 
 
 _SOURCE = code_fingerprint(floats)
-binomial, accept = _sampling(_SOURCE)
+binomial, accept, pick = _sampling(_SOURCE)
 centre, spread = _encoding(_SOURCE)
 add_products, multiply_accumulate = _multiplying(_SOURCE)
 add_error, add_flood, drop_last, compose = _answering(_SOURCE)

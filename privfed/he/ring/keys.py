@@ -1,5 +1,6 @@
 """The two keys: who holds the first reads, and who has the second answers."""
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -8,36 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
-from privfed.he.ring import kernels, sampling, wire
-from privfed.he.ring.answers import Answers, answer, opened
+from privfed.he.ring import kernels, sampling
+from privfed.he.ring.answers import Answers, answer, compose
 from privfed.he.ring.ciphertexts import Ciphertexts, Products
-from privfed.he.ring.parameters import RING, Numbers, Residues, Ring
+from privfed.he.ring.parameters import RING, Residues, Ring
 from privfed.he.ring.sampling import SEED_BYTES
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PublicKey:
-    """An encryption of zero, whose second half is the expansion of a seed.
+    """What anybody encrypts with.
 
     Attributes:
-        ring: Where it lies.
-        seed: Of the second half.
-        c0: The first half (primes, degree), transformed.
-        c1: The second half.
+        zero: An encryption of zero, at all primes.
     """
 
-    ring: Ring
-    seed: bytes
-    c0: Numbers
-    c1: Numbers
+    zero: Ciphertexts
 
     def to_bytes(self) -> bytes:
-        """Return the seed and the first half."""
-        return self.seed + wire.pack(self.c0[np.newaxis])
+        """Return the key's bytes."""
+        return self.zero.to_bytes()
 
     @staticmethod
     def size_bytes(*, ring: Ring = RING) -> int:
-        """Return the length of a public key's bytes."""
+        """Return their length."""
         return Ciphertexts.size_bytes(1, len(ring.primes), ring=ring)
 
     @classmethod
@@ -47,8 +42,7 @@ class PublicKey:
         Raises:
             DecodeError: It has another length, or a residue is not below its prime.
         """
-        read = Ciphertexts.from_bytes(data, 1, len(ring.primes), ring=ring)
-        return cls(ring, read.seed, read.c0[0], read.c1[0])
+        return cls(Ciphertexts.from_bytes(data, 1, len(ring.primes), ring=ring))
 
     def answer(
         self,
@@ -72,9 +66,9 @@ class PublicKey:
         Raises:
             ConfigError: Something does not fit.
         """
-        if products.ring != self.ring:
+        if products.plaintexts.ring != self.zero.ring:
             raise ConfigError("products and key lie in one ring")
-        return answer((self.c0, self.c1), products, masks, flood_bits, kept_primes, positions)
+        return answer(self.zero, products, masks, flood_bits, kept_primes, positions)
 
 
 class RingKey:
@@ -86,11 +80,11 @@ class RingKey:
         """Draw a key and its public key."""
         self.ring = ring
         secret = np.empty((1, len(ring.primes), ring.degree))
-        secret[:] = sampling.ternary(1, ring)
+        secret[:] = sampling.ternary(ring)
         ring.to_values(secret)
         self._secret = secret[0]
-        zero = self.encrypt(np.zeros((1, ring.degree), np.uint64), len(ring.primes))
-        self.public = PublicKey(ring, zero.seed, zero.c0[0], zero.c1[0])
+        zero = np.zeros((1, ring.degree), np.uint64)
+        self.public = PublicKey(self.encrypt(zero, len(ring.primes)))
 
     @classmethod
     def generate(cls, ring: Ring = RING) -> "RingKey":
@@ -113,14 +107,16 @@ class RingKey:
         ring.check_level(primes)
         if messages.shape[1:] != (ring.degree,) or messages.max(initial=0) >= ring.plain_modulus:
             raise ConfigError(f"messages are (count, {ring.degree}) residues mod t")
-        seed = sampling.fresh().bytes(SEED_BYTES).tobytes()
-        c1 = sampling.uniform(seed, count, ring, primes)
-        c0 = np.empty_like(c1)
-        plain = float(ring.plain_modulus)
-        kernels.spread(messages, sampling.errors(count, ring), plain, ring.moduli, c0)
-        ring.to_values(c0)
-        kernels.add_products(c1, self._secret[:primes], -1.0, ring.moduli, c0)
-        return Ciphertexts(ring, seed, c0, c1)
+        seed = secrets.token_bytes(SEED_BYTES)
+        stream, plain = sampling.Stream(seed), float(ring.plain_modulus)
+        c0, c1 = np.empty((count, primes, ring.degree)), np.empty((1, primes, ring.degree))
+        for row in range(count):
+            part, errors = c0[row : row + 1], sampling.errors(1, ring)
+            sampling.fill_below(stream, ring.primes[:primes], c1)
+            kernels.spread(messages[row : row + 1], errors, plain, ring.moduli, part)
+            ring.to_values(part)
+            kernels.add_products(c1, self._secret[:primes], -1.0, ring.moduli, part)
+        return Ciphertexts(ring, seed, c0)
 
     def decrypt(self, answers: Answers) -> Residues:
         """Return the messages (rows, positions) mod t of answers to this key.
@@ -130,12 +126,16 @@ class RingKey:
         """
         if answers.ring != self.ring:
             raise ConfigError("answers and key lie in one ring")
-        values = answers.c1.copy()
-        self.ring.to_values(values)
-        phases = np.zeros_like(values)
-        kept = values.shape[1]
-        kernels.add_products(values, self._secret[:kept], 1.0, self.ring.moduli, phases)
-        self.ring.to_coefficients(phases)
-        if answers.positions is not None:
-            phases = phases[:, :, answers.positions]
-        return opened(np.ascontiguousarray(phases + answers.c0), answers.primes, self.ring)
+        ring, kept, positions = self.ring, answers.kept_primes, answers.positions
+        c0, c1 = answers.halves()
+        phases = np.empty((1, kept, ring.degree))
+        out = np.empty((len(answers.body), c0.shape[1]), np.uint64)
+        for row, opened in enumerate(out):
+            answers.read(row, c0, c1)
+            ring.to_values(c1[np.newaxis])
+            phases[:] = 0
+            kernels.add_products(c1[np.newaxis], self._secret[:kept], 1.0, ring.moduli, phases)
+            ring.to_coefficients(phases)
+            c0 += phases[0] if positions is None else phases[0][:, positions]
+            compose(c0, answers.primes, ring, opened)
+        return out

@@ -5,6 +5,7 @@ nothing of those that stay.
 """
 
 import secrets
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -18,6 +19,7 @@ SEED_BYTES = 32
 ERROR_BOUND = 21  # of centred binomial errors: 21 bits less 21 bits, a deviation of 3.24
 MAX_FLOOD_BITS = 3 * LIMB_BITS
 
+_ZEROS = bytes(2**15)
 _TERNARY_BYTES = 255  # a byte below it is one of three numbers, each alike
 
 
@@ -27,15 +29,12 @@ class Stream:
     def __init__(self, key: bytes) -> None:
         self._cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
 
-    def words(self, count: int) -> Residues:
-        """Return the next 64-bit words."""
-        return self.bytes(8 * count).view("<u8").astype(np.uint64, copy=False)
-
-    def bytes(self, count: int) -> NDArray[np.uint8]:
-        """Return the next bytes."""
-        out = np.empty(count, np.uint8)
-        self._cipher.update_into(bytes(count), out.data)
-        return out
+    def fill(self, out: NDArray[Any]) -> None:
+        """Fill an array with the next bytes."""
+        view = out.reshape(-1).data.cast("B")
+        for start in range(0, len(view), len(_ZEROS)):
+            piece = view[start : start + len(_ZEROS)]
+            self._cipher.update_into(_ZEROS[: len(piece)], piece)
 
 
 def fresh() -> Stream:
@@ -45,52 +44,54 @@ def fresh() -> Stream:
 
 def uniform(seed: bytes, count: int, ring: Ring, primes: int) -> Numbers:
     """Return the residues (count, primes, degree) of a public seed."""
-    limits = np.array(ring.primes[:primes], np.uint64)
-    return _below(Stream(seed), limits, (count, primes, ring.degree))
+    out = np.empty((count, primes, ring.degree))
+    fill_below(Stream(seed), ring.primes[:primes], out)
+    return out
 
 
 def uniform_plain(count: int, ring: Ring = RING) -> Residues:
     """Return polynomials (count, degree) of uniform residues mod t, for masks."""
-    limits = np.array([ring.plain_modulus], np.uint64)
-    return _below(fresh(), limits, (count, 1, ring.degree))[:, 0].astype(np.uint64)
+    out = np.empty((count, 1, ring.degree))
+    fill_below(fresh(), (ring.plain_modulus,), out)
+    return out[:, 0].astype(np.uint64)
 
 
-def _below(stream: Stream, limits: Residues, shape: tuple[int, int, int]) -> Numbers:
-    mask = np.uint64((1 << int(limits.max()).bit_length()) - 1)
-    out = np.empty(shape)
-    refused = kernels.accept(stream.words(out.size).reshape(shape), mask, limits, out)
-    while refused:
-        bounds = np.broadcast_to(limits[:, np.newaxis], shape)
-        places = np.nonzero(out >= bounds)
-        again = stream.words(len(places[0])) & mask
-        out[places] = again
-        refused = int((again >= bounds[places]).sum())
-    return out
+def fill_below(stream: Stream, limits: tuple[int, ...], out: Numbers) -> None:
+    """Fill (rows, limits, degree) with numbers below each limit, row after row.
+
+    A row takes a word for each number, then one for each that was refused, until none is.
+    """
+    bounds = np.array(limits, np.uint64)
+    mask = np.uint64((1 << max(limits).bit_length()) - 1)
+    words = np.empty((1, *out.shape[1:]), np.uint64)
+    for row in range(len(out)):
+        stream.fill(words)
+        part = out[row : row + 1]
+        refused = kernels.accept(words, mask, bounds, part)
+        while refused:
+            places = np.nonzero(part >= bounds[:, np.newaxis])
+            again = np.empty(len(places[0]), np.uint64)
+            stream.fill(again)
+            again &= mask
+            part[places] = again
+            refused = (again >= bounds[places[1]]).sum()
 
 
-def ternary(count: int, ring: Ring) -> Numbers:
-    """Return polynomials (count, degree) of uniform -1, 0 and 1."""
-    stream, wanted = fresh(), count * ring.degree
-    drawn = stream.bytes(wanted)
-    drawn = drawn[drawn < _TERNARY_BYTES]
-    while len(drawn) < wanted:
-        more = stream.bytes(wanted - len(drawn) + 64)
-        drawn = np.concatenate([drawn, more[more < _TERNARY_BYTES]])
-    numbers: Numbers = (drawn[:wanted] % 3).astype(np.float64) - 1
-    return numbers.reshape(count, ring.degree)
+def ternary(ring: Ring) -> Numbers:
+    """Return a polynomial of uniform -1, 0 and 1."""
+    stream, place = fresh(), 0
+    out = np.empty(ring.degree + 1)  # what is one too many goes to the last place
+    drawn = np.empty(ring.degree + ring.degree // 64, np.uint8)
+    while place < ring.degree:
+        stream.fill(drawn)
+        place = kernels.pick(drawn, _TERNARY_BYTES, out, place)
+    return out[: ring.degree]
 
 
 def errors(count: int, ring: Ring) -> Numbers:
     """Return polynomials (count, degree) of errors, up to `ERROR_BOUND` either way."""
-    out = np.empty(count * ring.degree)
-    kernels.binomial(fresh().words(out.size), out)
-    return out.reshape(count, ring.degree)
-
-
-def limbs(count: int, ring: Ring, bits: int) -> Residues:
-    """Return uniform numbers of so many bits (count, limbs, degree), low limbs first."""
-    places = -(-bits // LIMB_BITS)
-    words = fresh().words(count * places * ring.degree).reshape(count, places, ring.degree)
-    words &= np.uint64((1 << LIMB_BITS) - 1)
-    words[:, -1:] &= np.uint64((1 << (bits - LIMB_BITS * (places - 1))) - 1)
-    return words
+    words = np.empty((count, ring.degree), np.uint64)
+    fresh().fill(words)
+    out = np.empty((count, ring.degree))
+    kernels.binomial(words.reshape(-1), out.reshape(-1))
+    return out

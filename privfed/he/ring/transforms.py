@@ -52,7 +52,9 @@ def _inverse_quad(builder: Any, arguments: Any) -> None:
     places, (a, b, c, d), (first, second, third), p, inverse = _quad(builder, arguments)
     a, b, c, d = a + b, (a - b).times(*second, p), c + d, (c - d).times(*third, p)
     a, b, c, d = a + c, b + d, (a - c).times(*first, p), (b - d).times(*first, p)
-    for row, place in zip((a.reduced(p, inverse), b.reduced(p, inverse), c, d), places, strict=True):
+    for row, place in zip(
+        (a.reduced(p, inverse), b.reduced(p, inverse), c, d), places, strict=True
+    ):
         row.store(place)
 
 
@@ -110,7 +112,7 @@ _forward_four, _inverse_four = _quads(_forward_quad), _quads(_inverse_quad)
 _forward_two, _inverse_two = _pairs(_forward_pair), _pairs(_inverse_pair)
 
 
-@register_jitable(inline="always")
+@register_jitable
 def _each_four(x: Any, blocks: Any, table: Any, prime: Any, inverse: Any, back: Any) -> Any:
     """Take the stage of so many blocks and the next one (or the other way round)."""
     rows, lanes = x.shape
@@ -138,7 +140,7 @@ def _each_four(x: Any, blocks: Any, table: Any, prime: Any, inverse: Any, back: 
                     )  # fmt: skip
 
 
-@register_jitable(inline="always")
+@register_jitable
 def _each_two(x: Any, table: Any, prime: Any, inverse: Any, back: Any) -> Any:
     """Take the stage of one block."""
     rows, lanes = x.shape
@@ -155,7 +157,7 @@ def _each_two(x: Any, table: Any, prime: Any, inverse: Any, back: Any) -> Any:
                 _forward_two(at, 8 * half * lanes, first + offset, ratios, prime, inverse)
 
 
-@register_jitable(inline="always")
+@register_jitable
 def _forward_rows(x: Any, odd: Any, table: Any, prime: Any, inverse: Any) -> Any:
     blocks = 1
     if odd:
@@ -166,7 +168,7 @@ def _forward_rows(x: Any, odd: Any, table: Any, prime: Any, inverse: Any) -> Any
         blocks *= 4
 
 
-@register_jitable(inline="always")
+@register_jitable
 def _inverse_rows(x: Any, odd: Any, table: Any, prime: Any, inverse: Any) -> Any:
     blocks = len(x) // 4
     while blocks >= 1:
@@ -181,7 +183,7 @@ def _has_odd_stages(rows: Any) -> Any:
     return rows & 0xAAAAAAAA != 0
 
 
-@register_jitable(inline="always")
+@register_jitable
 def _transpose(x: Any, out: Any) -> Any:
     rows, columns = x.shape
     for first in range(0, rows, LANES):
