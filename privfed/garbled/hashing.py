@@ -38,7 +38,7 @@ class TweakableHash:
         return self._permuted(tweaked) ^ once
 
     def _permuted(self, blocks: Blocks) -> Blocks:
-        data = self._permutation.update(np.ascontiguousarray(blocks).data.cast("B"))
+        data = self._permutation.update(blocks.tobytes())
         return np.frombuffer(data, np.uint64).reshape(-1, 2)
 
 

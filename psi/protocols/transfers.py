@@ -182,8 +182,11 @@ class BaseOTReceiver(_BaseOT):
             public: The sender's 32 bytes, trusted or not.
 
         Raises:
+            DecodeError: They are not 32 bytes.
             InvalidPointError: They are no valid point.
         """
+        if len(public) != POINT_BYTES:
+            raise DecodeError(f"the sender's key has {POINT_BYTES} bytes")
         point = points_from_bytes(public)
         secret = np.vstack([multiply(scalar, point) for scalar in self._secrets])
         return self._derived(self.bits.tolist(), point, self._pairs, secret)

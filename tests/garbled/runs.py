@@ -52,7 +52,8 @@ def garbled(
 def same(found: tuple[Numbers, Numbers], wanted: tuple[Numbers, Numbers]) -> bool:
     """Whether both parties learn the same in both."""
     return all(
-        each.keys() == other.keys() and all(np.array_equal(each[name], other[name]) for name in each)
+        each.keys() == other.keys()
+        and all(np.array_equal(each[name], other[name]) for name in each)
         for each, other in zip(found, wanted, strict=True)
     )
 

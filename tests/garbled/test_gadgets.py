@@ -47,7 +47,10 @@ GADGETS: dict[str, tuple[Gadget, Callable[[int, int, int], int]]] = {
     "clamp": (
         lambda c, a, b: gadgets.clamp(c, a, max(len(a) - 2, 1)),
         lambda a, b, bits: (
-            max(min(signed(a, bits), 2 ** (max(bits - 2, 1) - 1) - 1), -(2 ** (max(bits - 2, 1) - 1)))
+            max(
+                min(signed(a, bits), 2 ** (max(bits - 2, 1) - 1) - 1),
+                -(2 ** (max(bits - 2, 1) - 1)),
+            )
             % 2 ** max(bits - 2, 1)
         ),
     ),
@@ -89,10 +92,10 @@ def test_gadgets_do_what_integers_do(name: str, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_each_lane_meets_its_own_constant(data: st.DataObject) -> None:
     bits = data.draw(st.integers(1, 12))
-    constants = data.draw(
-        st.lists(st.integers(1, 2 ** (bits + 2)), min_size=LANES, max_size=LANES)
+    constants = data.draw(st.lists(st.integers(1, 2 ** (bits + 2)), min_size=LANES, max_size=LANES))
+    near = st.sampled_from(
+        [c + d for c in constants for d in (-1, 0, 1) if 0 <= c + d < 2**bits] or [0]
     )
-    near = st.sampled_from([c + d for c in constants for d in (-1, 0, 1) if 0 <= c + d < 2**bits] or [0])
     a = data.draw(st.lists(near, min_size=LANES, max_size=LANES))
     circuit = built(lambda c, x, y: [gadgets.at_least(c, x, constants)], bits)
     assert computed(circuit, a, [0] * LANES) == [

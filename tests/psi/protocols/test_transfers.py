@@ -51,6 +51,10 @@ def test_choices_and_keys_that_are_none() -> None:
     for wrong in (receiver.choices[:-1], receiver.choices[:-64], receiver.choices + bytes(64), b""):
         with pytest.raises(DecodeError, match="another number"):
             sender.seeds(wrong)
+    key = sender.public.tobytes()
+    for wrong in (b"", key[:-1], key + b"\0", key + key):
+        with pytest.raises(DecodeError, match="32 bytes"):
+            receiver.seeds(wrong)
     for point in BAD_POINTS.values():
         with pytest.raises(InvalidPointError):
             sender.seeds(receiver.choices[:-32] + point)
