@@ -7,16 +7,18 @@ import pickle
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from numpy.typing import NDArray
 
 from privfed.errors import ConfigError, DecodeError, ReplayError
 from privfed.garbled import TransferReceiver, TransferSender, extension
 from privfed.garbled.extension import request_bytes
+from privfed.garbled.hashing import Blocks, TweakableHash
 from tests.garbled.runs import IDENTITY, transfers
 
 HEAD_BYTES = 8
 
 
-def choices(count: int, seed: int = 1) -> np.ndarray:
+def choices(count: int, seed: int = 1) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 2, count, np.uint8)
 
 
@@ -56,6 +58,27 @@ def test_sessions_have_other_pads() -> None:
     assert not np.any(np.all(chosen == zeros, axis=1) | np.all(chosen == ones, axis=1))
 
 
+def test_each_transfer_of_each_session_is_hashed_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a key nor, under it, a number serves two transfers."""
+    numbers: dict[bytes, list[int]] = {}
+
+    class Noting(TweakableHash):
+        def __init__(self, key: bytes) -> None:
+            super().__init__(key)
+            self.numbers = numbers.setdefault(key, [])
+
+        def __call__(self, blocks: Blocks, tweaks: NDArray[np.uint64]) -> Blocks:
+            self.numbers += tweaks.tolist()
+            return super().__call__(blocks, tweaks)
+
+    monkeypatch.setattr(extension, "TweakableHash", Noting)
+    for identity in (b"one session", b"another"):
+        _, receiver = transfers(identity)
+        for count in (5, 9, 3):
+            receiver.request(choices(count))
+    assert list(numbers.values()) == [list(range(17))] * 2
+
+
 # -- streams never repeat: an attack on those that do ---------------------------------------------
 
 
@@ -65,7 +88,7 @@ class Restarting:
     def __init__(self, seeds: list[bytes]) -> None:
         self.seeds = seeds
 
-    def columns(self, transfers: int) -> np.ndarray:
+    def columns(self, transfers: int) -> NDArray[np.uint8]:
         blank = bytes(-(-transfers // 8))
         made = [
             Cipher(algorithms.AES(seed), modes.CTR(bytes(16))).encryptor().update(blank)
@@ -74,7 +97,7 @@ class Restarting:
         return np.frombuffer(b"".join(made), np.uint8).reshape(128, len(blank))
 
 
-def changed_choices(first: bytes, second: bytes) -> np.ndarray | None:
+def changed_choices(first: bytes, second: bytes) -> NDArray[np.uint8] | None:
     """Return where the choices of two requests differ, if the same streams hide both."""
     one, other = (
         np.frombuffer(request, np.uint8, offset=HEAD_BYTES).reshape(128, -1)

@@ -7,22 +7,23 @@ import pytest
 from hypothesis import given, settings
 
 from privfed.garbled import Circuit, CircuitBuilder, Numbers, gadgets, half_gates
-from privfed.garbled.circuit import places, to_bits
+from privfed.garbled.circuit import Bits, places, to_bits
 from privfed.garbled.half_gates import colours
+from privfed.garbled.hashing import Blocks
 from tests.garbled.runs import circuits, needs_compiled, random_blocks
 from tests.garbled.test_hashing import KEY, exclusive_or, hashed
 
 OFFSET = random_blocks(1, 2) | np.array([[1, 0]], np.uint64)
 
 
-def inputs(circuit: Circuit, own: Numbers, theirs: Numbers) -> np.ndarray:
+def inputs(circuit: Circuit, own: Numbers, theirs: Numbers) -> Bits:
     """The bits of both parties' inputs, in the order of their places."""
     return np.concatenate(
         [to_bits(circuit.garbler_inputs, own), to_bits(circuit.evaluator_inputs, theirs)]
     )
 
 
-def both_sides(circuit: Circuit, own: Numbers, theirs: Numbers) -> tuple[np.ndarray, np.ndarray]:
+def both_sides(circuit: Circuit, own: Numbers, theirs: Numbers) -> tuple[Blocks, Blocks]:
     """The labels of 0 and those the evaluator holds, of all outputs."""
     at = places([*circuit.garbler_inputs, *circuit.evaluator_inputs])
     out = places([*circuit.garbler_outputs, *circuit.evaluator_outputs])
