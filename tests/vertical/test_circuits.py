@@ -11,29 +11,29 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from privfed.errors import CapacityError, ConfigError
 from privfed.garbled import Lengths, Numbers
 from privfed.vertical.circuits import (
-    Opening,
-    Projection,
-    centred,
     fresh_shares,
     open_scores,
-    opened,
     opened_values,
     project,
-    projected,
-    projected_bound,
     projection_values,
     score_values,
     scores,
 )
+from privfed.vertical.projections import (
+    Integers,
+    Opening,
+    Projection,
+    Residues,
+    centred,
+    opened,
+    projected,
+    projected_bound,
+)
 from tests.garbled.runs import garbled, transfers
-
-Integers = NDArray[np.int64]
-Residues = NDArray[np.uint64]
 
 PRIME = 562949953404929  # below 2^49, 1 mod 2^14
 # A prime in the middle, Mersenne's form, one above a power of two, and small ones.
