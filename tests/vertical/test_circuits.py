@@ -28,7 +28,7 @@ from privfed.vertical.projections import (
     Opening,
     Projection,
     Residues,
-    centred,
+    joined,
     opened,
     projected,
     projected_bound,
@@ -308,4 +308,4 @@ def test_fresh_shares_are_uniform_residues(modulus: int) -> None:
 
 def test_shares_are_centred() -> None:
     guest, host = np.array([0, 96, 50, 48, 49], np.uint64), np.array([0, 0, 50, 0, 0], np.uint64)
-    assert centred(97, guest, host).tolist() == [0, -1, 3, 48, -48]
+    assert joined(97, guest, host).tolist() == [0, -1, 3, 48, -48]
