@@ -207,6 +207,13 @@ def test_the_bound_is_no_larger_than_it_must_be() -> None:
     assert within <= projected_bound(plan, 2**25) <= 1.03 * within
 
 
+def test_a_finer_shrinking_that_rounding_outweighs_is_left_out() -> None:
+    """In a ball of some grid units, each bit of beta costs more by rounding than it gains."""
+    plan = Projection.onto_ball(PRIME, 9, 30, 5, radius=100, reach=200, beta_bits=8)
+    assert plan.betas[:3] == (8, 16, 24)
+    assert projected_bound(plan, 200) <= 100**2
+
+
 def test_balls_that_cannot_be_reached_are_refused() -> None:
     with pytest.raises(CapacityError, match="smaller steps or a larger ball"):
         Projection.onto_ball(PRIME, 101, 42, 17, radius=2**16, reach=2**24)
