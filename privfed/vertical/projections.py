@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from privfed.errors import CapacityError, ConfigError
 
-__all__ = ["Opening", "Projection", "joined", "opened", "projected", "projected_bound"]
+__all__ = ["Opening", "Projection", "opened", "projected", "projected_bound", "shared_values"]
 
 Integers = NDArray[np.int64]
 Residues = NDArray[np.uint64]
@@ -163,7 +163,7 @@ class Opening:
             raise ConfigError(f"no opening can be made of {self}")
 
 
-def joined(modulus: int, guest: Residues, host: Residues) -> Integers:
+def shared_values(modulus: int, guest: Residues, host: Residues) -> Integers:
     """Return the values of which these are shares, from -t/2 to t/2."""
     values = ((guest + host) % np.uint64(modulus)).astype(np.int64)
     return values - modulus * (values > modulus // 2)

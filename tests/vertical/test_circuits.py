@@ -28,10 +28,10 @@ from privfed.vertical.projections import (
     Opening,
     Projection,
     Residues,
-    joined,
     opened,
     projected,
     projected_bound,
+    shared_values,
 )
 from tests.garbled.runs import garbled, transfers
 
@@ -313,6 +313,6 @@ def test_fresh_shares_are_uniform_residues(modulus: int) -> None:
     assert len(np.unique(drawn)) > min(modulus, 4000) * 0.9
 
 
-def test_shares_are_centred() -> None:
+def test_values_of_shares_are_centred() -> None:
     guest, host = np.array([0, 96, 50, 48, 49], np.uint64), np.array([0, 0, 50, 0, 0], np.uint64)
-    assert joined(97, guest, host).tolist() == [0, -1, 3, 48, -48]
+    assert shared_values(97, guest, host).tolist() == [0, -1, 3, 48, -48]
