@@ -1,0 +1,162 @@
+"""The host: the company whose columns help. It answers, and evaluates what the guest garbled."""
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privfed.garbled import Evaluated, Evaluator, TransferReceiver
+from privfed.he.ring import (
+    Ciphertexts,
+    Plaintexts,
+    Products,
+    centred,
+    from_slots,
+    uniform_plain,
+)
+from privfed.vertical.capacity import layouts_of
+from privfed.vertical.circuits import opened_values, project
+from privfed.vertical.messages import CHOICES_BYTES, Kind
+from privfed.vertical.plan import VerticalPlan
+from privfed.vertical.rows import Role
+from privfed.vertical.shares import negative, plus, times
+from privfed.vertical.side import Side
+from privfed.vertical.state import TrainingState
+from privfed.vertical.waves import host_waves
+from psi.errors import StateError
+from psi.protocols.conversation import Progress
+
+__all__ = ["Host"]
+
+Floats = NDArray[np.float64]
+
+
+class Host(Side):
+    """The side without labels."""
+
+    role: ClassVar[Role] = "host"
+    speaks_first: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        plan: VerticalPlan,
+        block: Floats,
+        whitening: Floats,
+        *,
+        state: TrainingState | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare the side without labels; arguments and errors as of `Side`."""
+        super().__init__(plan, block, whitening, state=state, progress=progress)
+        self._receiver: TransferReceiver | None = None
+        self._evaluator: Evaluator | None = None
+        self._scores = np.empty(0, np.uint64)
+        self._residuals = np.empty(0, np.uint64)
+        self._agreed = False
+        self._awaiting(Kind.GUEST_HELLO, self._hello_lengths, self._met)
+
+    # -- messages --------------------------------------------------------------------------------
+
+    def _met(self, parts: list[memoryview]) -> bytes:
+        message = self._hello(Kind.HOST_HELLO)
+        self._meet(parts)
+        self._receiver = TransferReceiver(self._transcript.begin_session())
+        self._await_coefficients(CHOICES_BYTES)
+        return message
+
+    def _await_coefficients(self, first_bytes: int, ahead: int = 0) -> None:
+        sent = layouts_of(self.plan, self._iteration + ahead).host_forward.ciphertexts_bytes
+        self._awaiting(Kind.COEFFICIENTS, [first_bytes, sent], self._asked, ahead=ahead)
+
+    def _asked(self, parts: list[memoryview]) -> bytes:
+        first = b""
+        if not self._agreed:
+            first = self._transfers.public
+            self._transfers.agree(parts[0])
+            self._agreed = True
+        else:
+            self._keep(self._evaluate(parts[0]).values["share"])
+        layouts, own = self._layouts, self._matrices()
+        answer, mine = self._answered(own.forward, layouts.host_forward, parts[1])
+        self._scores = plus(own.scores(self._shares[self._own]), mine)
+        sent = self._encrypted(layouts.guest_forward, self._shares[self._other])
+        message = self._sealed(Kind.SCORES, first, answer, sent)
+        waves = layouts.waves
+        self._awaiting(
+            Kind.WAVES,
+            [layouts.guest_forward.answers_bytes, *[waves.ciphertexts_bytes] * waves.blocks],
+            self._waved,
+        )
+        return message
+
+    def _waved(self, parts: list[memoryview]) -> bytes:
+        layouts = self._layouts
+        waves = layouts.waves
+        scores = plus(self._scores, self._decrypted(layouts.guest_forward, parts[0]))
+        masks = uniform_plain(waves.blocks)
+        answers = [
+            self._their_key.answer(
+                Products(
+                    Plaintexts.encode(centred(polynomials)[np.newaxis], waves.primes),
+                    Ciphertexts.from_bytes(part, 2 * waves.harmonics, waves.primes),
+                ),
+                mask[np.newaxis],
+                waves.flood_bits,
+                kept_primes=waves.kept_primes,
+            ).to_bytes()
+            for polynomials, part, mask in zip(
+                host_waves(self.plan, self._iteration, scores), parts[1:], masks, strict=True
+            )
+        ]
+        rows = len(self._matrices().rows)
+        self._residuals = negative(from_slots(masks).reshape(-1)[:rows])
+        sent = self._encrypted(layouts.guest_backward, self._residuals)
+        message = self._sealed(Kind.LINKED, *answers, sent)
+        self._awaiting(
+            Kind.RESIDUALS,
+            [layouts.guest_backward.answers_bytes, layouts.host_backward.ciphertexts_bytes],
+            self._resided,
+        )
+        return message
+
+    def _resided(self, parts: list[memoryview]) -> bytes:
+        layouts, own = self._layouts, self._matrices()
+        theirs = self._decrypted(layouts.guest_backward, parts[0])
+        answer, mine = self._answered(own.backward, layouts.host_backward, parts[1])
+        gradient = np.concatenate([theirs, plus(own.slopes(self._residuals), mine)])
+        moved = plus(self._shares, times(gradient, -self.plan.multiplier(self._iteration)))
+        self._evaluator = Evaluator(project(self._projection), {"share": moved}, self._transfers)
+        message = self._sealed(Kind.GRADIENTS, answer, self._evaluator.request)
+        if self._last:
+            self._awaiting(Kind.FINISH, [self._lengths.garbled], self._finished)
+        else:
+            self._await_coefficients(self._lengths.garbled, ahead=1)
+        return message
+
+    def _finished(self, parts: list[memoryview]) -> bytes:
+        projection = self._projection
+        done = self._evaluate(parts[0])
+        if projection.to_host:
+            self._opened = opened_values(projection, done.values)
+        else:
+            self._final = done.values["share"]
+        message = self._sealed(Kind.OPENED, done.colours)
+        self._keep(self._final)
+        self._end()
+        return message
+
+    @property
+    def _transfers(self) -> TransferReceiver:
+        if self._receiver is None:
+            raise StateError("this session has no other side")
+        return self._receiver
+
+    def _evaluate(self, garbled: memoryview) -> Evaluated:
+        if self._evaluator is None:
+            raise StateError("this session has no circuit")
+        return self._evaluator.evaluate(garbled)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._receiver = self._evaluator = None
+        self._scores = self._residuals = np.empty(0, np.uint64)

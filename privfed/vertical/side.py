@@ -1,0 +1,325 @@
+"""What guest and host have in common: their rows as polynomials, their shares, their frames."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privfed.errors import ConfigError, ContextMismatchError
+from privfed.garbled import Lengths
+from privfed.he.ring import (
+    Answers,
+    Ciphertexts,
+    Plaintexts,
+    Products,
+    PublicKey,
+    RingKey,
+    uniform_plain,
+)
+from privfed.vertical.capacity import Layout, Layouts, layouts_of
+from privfed.vertical.circuits import project
+from privfed.vertical.messages import FRAME_BYTES, Kind, parts_of
+from privfed.vertical.plan import VerticalPlan
+from privfed.vertical.projections import Projection
+from privfed.vertical.rows import Role, batch_matrix, integer_rows
+from privfed.vertical.shares import Residues, matrix_product, negative
+from privfed.vertical.state import TrainingState
+from psi.errors import StateError
+from psi.protocols.conversation import Dialogue, Progress
+from psi.protocols.messages import Message, Transcript
+
+__all__ = ["Side"]
+
+Floats = NDArray[np.float64]
+_TRANSCRIPT = "privfed vertical"
+_FINGERPRINT_BYTES = 32
+_STATE_BYTES = 4
+
+
+class Side(Dialogue):
+    """One company in the training: takes messages in turn and answers each.
+
+    An error ends it, and it forgets its key and its shares; `state` then still holds those of the
+    last iteration that ended, from which another session goes on with new keys and masks.
+    """
+
+    protocol = _TRANSCRIPT
+    role: ClassVar[Role]
+
+    def __init__(
+        self,
+        plan: VerticalPlan,
+        block: Floats,
+        whitening: Floats,
+        *,
+        state: TrainingState | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare one side.
+
+        Args:
+            plan: What both sides agreed on.
+            block: Shape (rows, columns of the plan): whitened columns, the guest's with its
+                intercept; row i is of the same ID at both sides.
+            whitening: Shape (names, whitened columns): what makes coefficients of standardised
+                columns of whitened ones.
+            state: That of a session which broke off, to go on with.
+            progress: Called with a stage, the iterations done and their number.
+
+        Raises:
+            ConfigError: The rows do not fit the plan, or the state is of another one.
+        """
+        super().__init__(progress)
+        names = plan.guest_names if self.role == "guest" else plan.host_names
+        own = plan.guest_columns - 1 if self.role == "guest" else plan.host_columns
+        if len(block) != plan.rows or whitening.shape != (names, own):
+            raise ConfigError(
+                f"the plan has {plan.rows} rows, {names} names and {own} whitened columns"
+            )
+        if state is not None:
+            state.check(plan)
+        self.plan = plan
+        self.state = TrainingState.begun(plan) if state is None else state
+        self._rows = integer_rows(plan, self.role, block)
+        self._whitening = whitening
+        self._prepared: tuple[int, _Prepared] | None = None
+        self._ring_key: RingKey | None = RingKey.generate()
+        self._theirs: PublicKey | None = None
+        self._transcript = Transcript(_TRANSCRIPT)
+        self._shares: Residues = np.empty(0, np.uint64)
+        self._iteration = 0
+        self._longest = 0
+        self._final: Residues = np.empty(0, np.uint64)
+        self._opened: NDArray[np.int64] | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.plan.rows} rows)"
+
+    @property
+    def longest_message(self) -> int:
+        """What the other side's next message measures, in bytes."""
+        return self._longest
+
+    @property
+    def coefficients(self) -> Floats:
+        """This side's coefficients of whitened columns, rounded as they opened.
+
+        Raises:
+            StateError: The session is not done, or coefficients stay shared.
+        """
+        coefficients: Floats = self.opened.astype(np.float64) * self._opened_unit
+        return coefficients
+
+    @property
+    def opened(self) -> NDArray[np.int64]:
+        """The same as integers, in the unit of the plan's rounding.
+
+        Raises:
+            StateError: The session is not done, or coefficients stay shared.
+        """
+        self._require_done()
+        if self._opened is None:
+            raise StateError("coefficients stay shared: predict with both halves")
+        return self._opened
+
+    @property
+    def shares(self) -> Residues:
+        """This side's shares of all coefficients, where these stay shared.
+
+        Raises:
+            StateError: The session is not done, or coefficients opened.
+        """
+        self._require_done()
+        if self._opened is not None:
+            raise StateError("coefficients opened: there are no shares to keep")
+        return self._final
+
+    # -- frames ----------------------------------------------------------------------------------
+
+    def _awaiting(
+        self,
+        kind: Kind,
+        lengths: Sequence[int],
+        then: Callable[[list[memoryview]], bytes | None],
+        *,
+        ahead: int = 0,
+    ) -> None:
+        """Expect a message of these parts, of this iteration or one ahead."""
+        self._longest = FRAME_BYTES + sum(lengths)
+        number = self._iteration + ahead
+
+        def take(arrived: bytes) -> bytes | None:
+            message: Message = self._transcript.open(kind, arrived)
+            return then(parts_of(message, lengths, number))
+
+        self._expect = take
+
+    def _sealed(self, kind: Kind, *parts: bytes) -> bytes:
+        return self._transcript.seal(kind, self._iteration, *parts)
+
+    def _hello(self, kind: Kind) -> bytes:
+        have = b"".join(each.to_bytes(_STATE_BYTES, "big") for each in self.state.iterations)
+        return self._sealed(
+            kind,
+            self.plan.fingerprint(),
+            have.rjust(2 * _STATE_BYTES, b"\xff"),
+            self._key.public.to_bytes(),
+        )
+
+    @property
+    def _hello_lengths(self) -> list[int]:
+        return [_FINGERPRINT_BYTES, 2 * _STATE_BYTES, PublicKey.size_bytes()]
+
+    def _meet(self, parts: list[memoryview]) -> None:
+        """Take the other side's hello."""
+        fingerprint, have, public = parts
+        if fingerprint != self.plan.fingerprint():
+            raise ContextMismatchError(
+                "the other side has another plan: agree on family, penalty, iterations, rows, "
+                "columns and what opens, and start again"
+            )
+        theirs = [
+            int.from_bytes(have[start : start + _STATE_BYTES], "big")
+            for start in range(0, len(have), _STATE_BYTES)
+        ]
+        self._iteration, self._shares = self.state.common(theirs)
+        self._theirs = PublicKey.from_bytes(public)
+
+    @property
+    def _their_key(self) -> PublicKey:
+        if self._theirs is None:
+            raise StateError("this session has no other side")
+        return self._theirs
+
+    @property
+    def _key(self) -> RingKey:
+        if self._ring_key is None:
+            raise StateError("this session is over: start a new one")
+        return self._ring_key
+
+    # -- products --------------------------------------------------------------------------------
+
+    @property
+    def _layouts(self) -> Layouts:
+        return layouts_of(self.plan, self._iteration)
+
+    @property
+    def _own(self) -> slice:
+        """Which coefficients are of this side's columns."""
+        guests = self.plan.guest_columns
+        return slice(0, guests) if self.role == "guest" else slice(guests, self.plan.lanes)
+
+    @property
+    def _other(self) -> slice:
+        guests = self.plan.guest_columns
+        return slice(guests, self.plan.lanes) if self.role == "guest" else slice(0, guests)
+
+    def _matrices(self) -> "_Prepared":
+        """Return the iteration's rows and their polynomials; those of the last batch are kept."""
+        batch = self._iteration % self.plan.batches
+        if self._prepared is None or self._prepared[0] != batch:
+            rows = batch_matrix(self.plan, self.role, self._rows, self._whitening, self._iteration)
+            layouts = self._layouts
+            forward, backward = (
+                (layouts.guest_forward, layouts.guest_backward)
+                if self.role == "guest"
+                else (layouts.host_forward, layouts.host_backward)
+            )
+            self._prepared = batch, _Prepared(rows, forward, backward)
+        return self._prepared[1]
+
+    def _encrypted(self, layout: Layout, numbers: Residues) -> bytes:
+        return self._key.encrypt(layout.packing.vector(numbers), layout.primes).to_bytes()
+
+    def _answered(
+        self, plaintexts: Plaintexts, layout: Layout, ciphertexts: memoryview
+    ) -> tuple[bytes, Residues]:
+        """Return the answers to the other side, and this side's share of what they hold."""
+        packing = layout.packing
+        taken = Ciphertexts.from_bytes(ciphertexts, packing.ciphertexts, layout.primes)
+        masks = uniform_plain(packing.answers)
+        answers = self._their_key.answer(
+            Products(plaintexts, taken),
+            masks,
+            layout.flood_bits,
+            kept_primes=layout.kept_primes,
+            positions=packing.positions,
+        )
+        return answers.to_bytes(), negative(packing.results(masks[:, packing.positions]))
+
+    def _decrypted(self, layout: Layout, answers: memoryview) -> Residues:
+        packing = layout.packing
+        taken = Answers.from_bytes(
+            answers,
+            packing.answers,
+            primes=layout.primes,
+            kept_primes=layout.kept_primes,
+            positions=packing.positions,
+        )
+        return packing.results(self._key.decrypt(taken))
+
+    # -- the end of an iteration -----------------------------------------------------------------
+
+    @property
+    def _last(self) -> bool:
+        return self._iteration + 1 == self.plan.iterations
+
+    @property
+    def _projection(self) -> Projection:
+        return projection_of(self.plan, last=self._last)
+
+    @property
+    def _lengths(self) -> Lengths:
+        return Lengths.of(project(self._projection))
+
+    @property
+    def _opened_unit(self) -> float:
+        plan = self.plan
+        return float(2.0 ** (plan.drop + plan.rounding) / plan.coefficient_scale)
+
+    def _keep(self, shares: Residues) -> None:
+        """Take the shares of the next iteration; they are what a later session can go on with."""
+        self._iteration += 1
+        self._shares = shares
+        self.state = self.state.followed(self._iteration, shares)
+        self._progress("training", self._iteration, self.plan.iterations)
+
+    def _forget(self) -> None:
+        self._ring_key = self._theirs = None
+        self._shares = np.empty(0, np.uint64)
+        self._prepared = None
+
+
+class _Prepared:
+    """A batch's integers and both of their polynomials."""
+
+    def __init__(self, rows: Floats, forward: Layout, backward: Layout) -> None:
+        self.rows, self.turned = rows, np.ascontiguousarray(rows.T)
+        self.forward = Plaintexts.encode(
+            forward.packing.matrix(rows.astype(np.int64)), forward.primes
+        )
+        self.backward = Plaintexts.encode(
+            backward.packing.matrix(self.turned.astype(np.int64)), backward.primes
+        )
+
+    def scores(self, coefficients: Residues) -> Residues:
+        return matrix_product(self.rows, coefficients)
+
+    def slopes(self, residuals: Residues) -> Residues:
+        return matrix_product(self.turned, residuals)
+
+
+@lru_cache(maxsize=16)
+def projection_of(plan: VerticalPlan, *, last: bool) -> Projection:
+    """Return the circuit's plan after an iteration: after the last one coefficients may open."""
+    if not last or plan.coefficients == "shared":
+        return plan.projection
+    return dataclasses.replace(
+        plan.projection,
+        to_guest=plan.guest_columns,
+        to_host=plan.host_columns,
+        rounding=plan.rounding,
+    )
