@@ -21,7 +21,7 @@ from privfed.errors import ConfigError
 COMMON_SHARE = 0.7  # of each side's customers
 _REPEATED_SHARE = 0.015  # customers who are in a table twice, with their key typed otherwise
 _MESSY_SHARE = 0.2  # of keys
-# Standard deviations of the log odds: by the bank's columns, by the shop's, by combinations of these.
+# Standard deviations of the log odds: by the bank's columns, the shop's, combinations of these.
 _SIGNAL = (0.8, 1.04, 1.06)
 _BASE = -0.6  # log odds of nobody in particular
 _LEAST, _MOST = 50, 1_000_000
@@ -33,8 +33,31 @@ _BANDS = ("18-25", "26-35", "36-50", "51-65", "66+")
 _DEPARTMENTS = ("clothing", "electronics", "food", "garden", "toys")
 _PAYS_BY = ("card", "invoice", "wallet", "cash")
 _DELIVERY = ("home", "shop", "locker")
-_FIRST = "anna ben chloe david emma felix greta hugo ines jonas klara luis mara nils".split()
-_LAST = "berger costa dumont evers fischer gallo haas ivanov jansen kowal lopez moreau".split()
+_FIRST = (
+    "anna",
+    "ben",
+    "chloe",
+    "david",
+    "emma",
+    "felix",
+    "greta",
+    "hugo",
+    "ines",
+    "jonas",
+    "klara",
+)
+_LAST = (
+    "berger",
+    "costa",
+    "dumont",
+    "evers",
+    "fischer",
+    "gallo",
+    "haas",
+    "ivanov",
+    "jansen",
+    "kowal",
+)
 
 _Numbers = NDArray[np.float64]
 
@@ -84,7 +107,7 @@ def bank_and_shop(
     odds = _BASE + _SIGNAL[0] * parts[0]
     odds += worth * (_SIGNAL[1] * parts[1] + _SIGNAL[2] * parts[2])
     late = draw.random_sample(people) < 1 / (1 + np.exp(-odds))
-    bank["paid_late"] = np.where(late, "yes", "no")
+    bank["paid_late"] = np.where(late, "yes", "no").tolist()
     at_bank, at_shop = order[:customers], order[customers - common :]
     return (
         _table(draw, {"email": keys, **bank}, at_bank),
@@ -92,7 +115,7 @@ def bank_and_shop(
     )
 
 
-def _bank(draw: np.random.RandomState, n: int) -> tuple[dict[str, Sequence[str]], _Numbers]:
+def _bank(draw: np.random.RandomState, n: int) -> tuple[dict[str, list[str]], _Numbers]:
     """Return the bank's columns, and what they say of who pays late."""
     band = draw.choice(len(_BANDS), n, p=(0.14, 0.26, 0.28, 0.2, 0.12))
     work = draw.choice(len(_WORK), n, p=(0.58, 0.14, 0.13, 0.09, 0.06))
@@ -127,9 +150,7 @@ def _bank(draw: np.random.RandomState, n: int) -> tuple[dict[str, Sequence[str]]
     return columns, odds
 
 
-def _shop(
-    draw: np.random.RandomState, n: int
-) -> tuple[dict[str, Sequence[str]], _Numbers, _Numbers]:
+def _shop(draw: np.random.RandomState, n: int) -> tuple[dict[str, list[str]], _Numbers, _Numbers]:
     """Return the shop's columns, what they say of who pays late, and what combinations say."""
     pays_by = draw.choice(len(_PAYS_BY), n, p=(0.42, 0.28, 0.2, 0.1))
     visits = 1 + draw.poisson(np.exp(1.0 + 0.5 * draw.standard_normal(n)))
@@ -166,7 +187,7 @@ def _shop(
 
 
 def _table(
-    draw: np.random.RandomState, columns: dict[str, Sequence[str]], rows: NDArray[np.intp]
+    draw: np.random.RandomState, columns: dict[str, list[str]], rows: NDArray[np.intp]
 ) -> pd.DataFrame:
     """Return some people's rows in an order of their own, a few twice, with keys as typed."""
     twice = draw.choice(rows, round(_REPEATED_SHARE * len(rows)), replace=False)

@@ -51,7 +51,7 @@ class Pair:
         normalise: The steps that make keys comparable, as psi writes them; "exact" for none.
     """
 
-    name: PairName
+    name: str
     source: str
     guest_name: str
     host_name: str
@@ -131,6 +131,13 @@ def _dresses(
 
     The files have their rows in one order, so that a repeated Dress_ID's rows belong together:
     later ones are dropped here, before the orders part. What is sold counts on a logarithmic scale.
+
+    Returns:
+        The pair.
+
+    Raises:
+        ConfigError: The files cannot be read or do not belong together, or there are not so many
+            days.
     """
     if (attributes is None) != (sales is None):
         raise ConfigError("the dresses are two files: give both `attributes` and `sales`")
@@ -202,9 +209,9 @@ def _as_two(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return both tables with their IDs, each with its rows in an order of its own."""
     draw = np.random.RandomState(seed)
-    first, second = (
-        table.reset_index(drop=True).pipe(lambda t: pd.concat([pd.Series(ids, name=name), t], axis=1))
-        .iloc[draw.permutation(len(ids))].reset_index(drop=True).astype(str)
-        for table in (guest, host)
-    )  # fmt: skip
-    return first, second
+    tables = []
+    for table in (guest, host):
+        named = table.reset_index(drop=True).astype(str)
+        named.insert(0, name, ids)
+        tables.append(named.iloc[draw.permutation(len(ids))].reset_index(drop=True))
+    return tables[0], tables[1]

@@ -103,6 +103,9 @@ def own_columns(
         names: The columns.
         lines: Where each row begins, for messages.
 
+    Returns:
+        A description of each.
+
     Raises:
         ConfigError: A number column has a cell that is no number, or a text column has more than
             1000 values.

@@ -29,9 +29,8 @@ from privfed.errors import ConfigError, DecodeError
 MOST_FEATURES = 4096
 _FORMAT: Literal["privfed vertical encoder 1"] = "privfed vertical encoder 1"
 _CONSTANT = 1e-12  # a share of the public range: what varies less is rounding
-_WHITE_FLOOR = 1e-9  # of the largest eigenvalue: directions below it are rounding, too
 
-_Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
+Finite = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]
 _Positive = Annotated[float, msgspec.Meta(gt=0.0, le=1e300)]
 
 
@@ -40,7 +39,7 @@ class BlockFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     encoder: dict[str, Any]
     kept: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
-    middles: tuple[_Finite, ...]
+    middles: tuple[Finite, ...]
     scales: tuple[_Positive, ...]
     rows: Annotated[int, msgspec.Meta(ge=1)]
     support: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
@@ -114,7 +113,9 @@ class BlockEncoder:
         dense = _filled(encoder, cleaned, None)
         spread, middles = dense.std(axis=0), dense.mean(axis=0)
         varies = spread > _CONSTANT * np.maximum(1.0, np.abs(middles))
-        support = [_support(feature) if v else 0 for feature, v in zip(dense.T, varies, strict=True)]
+        support = [
+            _support(feature) if v else 0 for feature, v in zip(dense.T, varies, strict=True)
+        ]
         constant, kept = [], list[int]()
         for column, own in zip(schema.columns, _places(encoder), strict=True):
             varying = [place for place in own if varies[place]]
@@ -162,6 +163,12 @@ class BlockEncoder:
     def matrix(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Encode rows to (n, features), standardised as the rows of the fit were.
 
+        Args:
+            frame: Text cells; ID and label columns may be there or not.
+
+        Returns:
+            The features; all numbers are finite.
+
         Raises:
             ConfigError: A column of the schema is absent.
         """
@@ -173,9 +180,15 @@ class BlockEncoder:
         return standard
 
     def rare_columns(self, least: int) -> tuple[str, ...]:
-        """Name the features that fewer than so many rows of the fit tell from the others.
+        """Name the features whose commonest value all but fewer than so many rows of the fit have.
 
         The coefficient of such a feature says much about these few rows' labels.
+
+        Args:
+            least: The least number of rows.
+
+        Returns:
+            Their names.
         """
         pairs = zip(self.names, self.support, strict=True)
         return tuple(name for name, rows in pairs if rows < least)
@@ -218,96 +231,6 @@ class BlockEncoder:
         return cls(encoder, fields.kept, middles, scales, fields.rows, fields.support)
 
 
-class WhiteningFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A `Whitening` as data only."""
-
-    matrix: tuple[tuple[_Finite, ...], ...]
-    format: Literal["privfed vertical whitening 1"] = "privfed vertical whitening 1"
-
-
-@dataclass(frozen=True, eq=False)
-class Whitening:
-    """Directions in which a block's features are uncorrelated and of equal weight.
-
-    Where X are standardised features, `X @ matrix` are whitened ones; weights v of these are the
-    weights `matrix @ v` of X.
-
-    Attributes:
-        matrix: (features, directions); square unless features are collinear.
-    """
-
-    matrix: NDArray[np.float64] = field(repr=False)
-
-    @classmethod
-    def fit(cls, matrix: NDArray[np.float64], penalty: float) -> Whitening:
-        """Whiten a block: (covariance + penalty)^(-1/2), symmetric where all directions vary.
-
-        Directions that do not vary, as of features that are sums of others, are left out: no row
-        tells anything of them.
-
-        Args:
-            matrix: (n, features), standardised.
-            penalty: What is added to every eigenvalue, at least 0.
-
-        Returns:
-            The whitening.
-
-        Raises:
-            ConfigError: The penalty is negative or not finite, or there is nothing to whiten.
-        """
-        if not 0 <= penalty < np.inf:
-            raise ConfigError(f"a penalty of {penalty}: give 0 or more")
-        if not matrix.size:
-            raise ConfigError("there is nothing to whiten: give rows and columns")
-        values, vectors = np.linalg.eigh(matrix.T @ matrix / len(matrix))
-        values = np.maximum(values, 0.0) + penalty
-        kept = values > _WHITE_FLOOR * values[-1]
-        if not kept.any():
-            raise ConfigError("no column varies: leave out constant columns")
-        directions = vectors[:, kept] / np.sqrt(values[kept])
-        return cls(directions @ vectors.T if kept.all() else directions)
-
-    def to_fields(self) -> WhiteningFields:
-        """Return the whitening as data, from which `from_fields` makes an equal one."""
-        return WhiteningFields(tuple(map(tuple, self.matrix.tolist())))
-
-    @classmethod
-    def from_fields(cls, fields: WhiteningFields) -> Whitening:
-        """Return the whitening that `to_fields` wrote.
-
-        Raises:
-            DecodeError: The rows have different lengths, or there are none.
-        """
-        lengths = {len(row) for row in fields.matrix}
-        if len(lengths) != 1 or 0 in lengths:
-            raise DecodeError("the saved whitening of a vertical model is no matrix")
-        return cls(np.array(fields.matrix, dtype=np.float64))
-
-
-def clip_rows(matrix: NDArray[np.float64], bound: float) -> tuple[NDArray[np.float64], float]:
-    """Shorten each row that is longer than a public bound to it.
-
-    Args:
-        matrix: (n, columns).
-        bound: The greatest length of a row, above 0.
-
-    Returns:
-        The rows, none longer than the bound, and the share of them that was.
-
-    Raises:
-        ConfigError: The bound is not positive, or a number is not finite.
-    """
-    if not 0 < bound < np.inf:
-        raise ConfigError(f"a bound of {bound} on rows: give a number above 0")
-    if not np.isfinite(matrix).all():
-        raise ConfigError("a row holds a number that is not finite: remove it")
-    norms = np.sqrt((matrix**2).sum(axis=1))
-    over = norms > bound
-    # Rounding may leave a product a last place above the bound, which is proven from.
-    factors = np.where(over, bound / np.where(over, norms, 1.0) * (1 - 1e-12), 1.0)
-    return matrix * factors[:, None], float(over.mean()) if len(over) else 0.0
-
-
 def _cleaned(frame: pd.DataFrame, schema: Schema) -> Cleaned:
     """Clean the schema's columns of a table; ID and label may be there or not."""
     known = {schema.normal(name) for name in (schema.id_column, schema.label_column) if name}
@@ -340,11 +263,8 @@ def _filled(
         if not missing.any():
             continue
         known = dense[~missing, own[0]]
-        if middles is not None:
-            mean = middles[own[0]]
-        else:
-            mean = known.mean() if len(known) else 0.0
-        dense[missing, own[0]] = mean
+        own_mean = known.mean() if len(known) else 0.0
+        dense[missing, own[0]] = own_mean if middles is None else middles[own[0]]
     return dense
 
 

@@ -40,7 +40,7 @@ def read_labels(
             )
         return np.array([float(cell == classes[1]) for cell in cells]), tuple(classes)
     numbers = np.array([parse_number(cell) for cell in cells])
-    for row in np.flatnonzero(np.isnan(numbers)):
+    for row in np.flatnonzero(np.isnan(numbers)).tolist():
         what = "no label" if fold(cells[row]) in MISSING_WORDS else shown(cells[row])
         raise ConfigError(
             f"column {shown(column)} has {what} in data row {row + 1}: a {family} model needs a "

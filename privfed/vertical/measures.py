@@ -1,8 +1,8 @@
 """How good scores are on held-out rows, and what collaborating gains, with its interval.
 
 A score is the linear predictor: log odds, the number itself, or the logarithm of the mean count.
-The interval is the 2.5th to the 97.5th percentile over 2,000 bootstrap samples of the held-out rows,
-drawn with a fixed seed; both models are measured on the same sample (paired). So it tells of the
+The interval is the 2.5th to the 97.5th percentile over 2,000 bootstrap samples of the held-out
+rows, drawn with a fixed seed; both models are measured on the same sample (paired). So it tells of the
 luck in which rows were held out, not in which were trained on.
 """
 
@@ -46,6 +46,9 @@ def measures_of(family: Family, *, classes_only: bool = False) -> tuple[str, ...
     Args:
         family: What the label is.
         classes_only: Whether scores were opened as classes only, which have no order within one.
+
+    Returns:
+        Their names.
     """
     if family == "logistic":
         return ("accuracy",) if classes_only else ("AUC", "accuracy")

@@ -47,9 +47,7 @@ def check_labels(labels: NDArray[np.float64], family: Family) -> None:
         ConfigError: The family is unknown, a label does not belong to it, or all are equal.
     """
     if family not in get_args(Family):
-        raise ConfigError(
-            f"unknown family {shown(family)}: use {', '.join(get_args(Family))}"
-        )
+        raise ConfigError(f"unknown family {shown(family)}: use {', '.join(get_args(Family))}")
     if not len(labels) or not np.isfinite(labels).all():
         raise ConfigError("labels are missing or not finite: give each row one")
     if family == "logistic" and not np.isin(labels, (0.0, 1.0)).all():
@@ -87,7 +85,9 @@ def fit_exactly(
         raise ConfigError(f"a penalty of {penalty}: give 0 or more")
     if not matrix.shape[1]:
         matrix = np.zeros((len(matrix), 1))
-        return LinearFit(np.zeros(0), fit_exactly(matrix, labels, family, max(penalty, 1.0)).intercept)
+        return LinearFit(
+            np.zeros(0), fit_exactly(matrix, labels, family, max(penalty, 1.0)).intercept
+        )
     if family == "linear":
         model = Ridge(alpha=penalty * len(matrix), solver="svd", tol=_TOLERANCE)
     elif family == "poisson":

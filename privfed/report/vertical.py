@@ -1,0 +1,187 @@
+"""A vertical training as one self-contained report.html."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from privfed.report import page, vertical_pictures, vertical_words, words
+from privfed.report.headline import KeyFigure
+from privfed.report.training import REPORT_PAGE
+from privfed.rounding import outwards
+from privfed.table import Table
+from privfed.vertical.results import SideOfModel, Stage, VerticalResults
+
+_TESTS_OF = {
+    "AUC": "how often a row of the one class scores above one of the other",
+    "accuracy": "rows whose class is right",
+    "R²": "of the variance explained",
+    "D²": "of the deviance explained",
+    "MAE": "mean absolute error",
+}
+
+
+def render_vertical(results: VerticalResults) -> str:
+    """Draw a vertical training's page; the same results give the same text."""
+    return page.render(
+        "vertical.html.j2",
+        results=results,
+        title=vertical_words.who_trained(results),
+        verdict=vertical_words.verdict(results),
+        security=vertical_words.SECURITY,
+        how_sure=vertical_words.how_sure(results),
+        tiles=_tiles(results),
+        sides=_sides(results),
+        left_out=list(filter(None, map(_left_out, (results.guest, results.host)))),
+        measure=vertical_pictures.measure_dots(results),
+        gain=vertical_pictures.gain_dots(results),
+        gain_key=vertical_pictures.GAIN_KEY,
+        measures=_measures(results),
+        coefficients=vertical_pictures.coefficient_bars(results),
+        coefficient_key=vertical_pictures.coefficient_key(results),
+        coefficient_table=_coefficients(results),
+        carriers=vertical_words.carriers(results),
+        seen=_seen(results),
+        never_seen=vertical_words.never_seen(results),
+        costs=[
+            each
+            for each in (vertical_pictures.cost_bars(results), vertical_pictures.byte_bars(results))
+            if each is not None
+        ],
+        cost_key=vertical_pictures.cost_key(results),
+        stages=_stages(results),
+        files=_files(results),
+        fingerprint=":".join(results.plan[at : at + 2] for at in range(0, 64, 2)),
+        words=words,
+    )
+
+
+def write_vertical(results: VerticalResults, directory: Path) -> Path:
+    """Write report.html, which only its owner may read, into an existing folder.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        ConfigError: The file cannot be written.
+    """
+    return page.write(render_vertical(results), directory / REPORT_PAGE, mode=0o600)
+
+
+def _tiles(results: VerticalResults) -> list[KeyFigure]:
+    found = []
+    if results.measures:
+        first, gain = results.measures[0], vertical_words.gain_of(results)
+        found.append(
+            KeyFigure(
+                words.decimal(first.together),
+                f"{first.name}, together",
+                _TESTS_OF[first.name],
+            )
+        )
+        found.append(
+            KeyFigure(
+                words.decimal(first.alone),
+                f"{first.name}, {results.guest.name} alone",
+                "the same model in the clear",
+            )
+        )
+        if gain is not None:
+            low, high = outwards((gain.low, gain.high), 3)
+            found.append(
+                KeyFigure(
+                    f"{gain.value:+.3f}".replace("-", "−"),
+                    "gain",
+                    f"95 % interval {low} to {high}".replace("-", "−"),
+                )
+            )
+    found.append(
+        KeyFigure(
+            f"{results.common_rows:,}",
+            "common rows",
+            f"{results.train_rows:,} to train, {results.test_rows:,} to test",
+        )
+    )
+    sent = [b for s in results.stages for b in (s.guest_bytes, s.host_bytes) if b is not None]
+    seconds = [s.wall_seconds for s in results.stages if s.wall_seconds is not None]
+    if seconds:
+        note = f"{words.size(sum(sent))} sent" if sent else ""
+        found.append(KeyFigure(words.duration(sum(seconds)), "in all", note))
+    return found
+
+
+def _sides(results: VerticalResults) -> Table:
+    rows = []
+    for side, what in (
+        (results.guest, f"the label{f' {results.label}' if results.label else ''}, and columns"),
+        (results.host, "further columns"),
+    ):
+        clipped = words.percent(side.clipped_share)
+        rows.append((side.name, what, _count(side.table_rows), f"{side.columns:,}", clipped))
+    return Table(("", "Has", "Rows", "Features", "Rows shortened"), rows, 2)
+
+
+def _measures(results: VerticalResults) -> Table | None:
+    if not results.measures:
+        return None
+    rows = [
+        (
+            f"{each.name}: {_TESTS_OF[each.name]}",
+            *map(words.decimal, (each.alone, each.together, each.pooled)),
+        )
+        for each in results.measures
+    ]
+    head = ("On held-out rows", f"{results.guest.name} alone", "Together", "Pooled")
+    return Table(head, rows)
+
+
+def _coefficients(results: VerticalResults) -> Table | None:
+    rows = [
+        (name, side.name, f"{value:+.4f}".replace("-", "−"))
+        for side in (results.guest, results.host)
+        for name, value in vertical_pictures.coefficients(side)
+    ]
+    return Table(("Feature", "Of", "Coefficient"), rows, 2) if rows else None
+
+
+def _seen(results: VerticalResults) -> Table:
+    return Table(("Message", "Who gets it", "What it tells"), vertical_words.seen(results), 3)
+
+
+def _stages(results: VerticalResults) -> Table:
+    guest, host = results.guest.name, results.host.name
+
+    def row(name: str, stage: Stage) -> tuple[str, ...]:
+        times = (stage.wall_seconds, stage.guest_cpu_seconds, stage.host_cpu_seconds)
+        sizes = (stage.guest_bytes, stage.host_bytes)
+        return (name, *map(words.duration, times), *map(words.size, sizes))
+
+    rows = [row(stage.name, stage) for stage in results.stages]
+    if len(rows) > 1:
+        rows.append(row("in all", _total(results)))
+    head = ("", "Time", f"CPU, {guest}", f"CPU, {host}", f"Sent by {guest}", f"Sent by {host}")
+    return Table(head, rows)
+
+
+def _total(results: VerticalResults) -> Stage:
+    """Add up what is known; null where no stage knows it."""
+    fields = {}
+    for name in Stage.__struct_fields__[1:]:
+        known = [value for s in results.stages if (value := getattr(s, name)) is not None]
+        fields[name] = sum(known) if known else None
+    return Stage(name="in all", **fields)
+
+
+def _files(results: VerticalResults) -> Table | None:
+    files = [(each.name, each.sha256 or words.MISSING) for each in results.files]
+    return Table(("Name", "SHA-256"), files, 2) if files else None
+
+
+def _count(number: int | None) -> str:
+    return words.MISSING if number is None else f"{number:,}"
+
+
+def _left_out(side: SideOfModel) -> str:
+    """Return which features a side left out, in a sentence; "" where none."""
+    if not side.left_out:
+        return ""
+    return f"{side.name} left out what too few rows have: {words.listing(side.left_out)}."

@@ -1,0 +1,113 @@
+"""A vertical training in words: what came of it, and what each side saw."""
+
+from __future__ import annotations
+
+from privfed.report.words import decimal
+from privfed.rounding import outwards
+from privfed.vertical.results import Gain, VerticalResults
+
+SECURITY = (
+    "Semi-honest: both companies follow the protocol. One that deviates from it could learn more, "
+    "and nothing here would notice."
+)
+
+
+def who_trained(results: VerticalResults) -> str:
+    """Return who trained with whom."""
+    return f"{results.guest.name} and {results.host.name} trained one model"
+
+
+def gain_of(results: VerticalResults, of: str = "together") -> Gain | None:
+    """Return what a model gains over the label holder alone; None where it is not known."""
+    return next((gain for gain in results.gains if gain.of == of), None)
+
+
+def verdict(results: VerticalResults) -> str:
+    """Return in a sentence whether collaborating gains anything."""
+    gain = gain_of(results)
+    if gain is None:
+        if results.role == "host":
+            return f"What collaborating gains, {results.guest.name} alone knows."
+        return "What collaborating gains cannot be told from these held-out rows."
+    name, size = results.measures[0].name, decimal(abs(gain.value))
+    low, high = outwards((gain.low, gain.high), 3)
+    interval = f"95 % interval {_signed(low)} to {_signed(high)}"
+    if gain.low > 0:
+        return f"Collaborating gains {size} {name} ({interval})."
+    if gain.high < 0:
+        return f"Collaborating loses {size} {name} ({interval})."
+    return f"No gain can be seen: {_signed(decimal(gain.value))} {name} ({interval})."
+
+
+def how_sure(results: VerticalResults) -> str:
+    """Return what the interval stands for."""
+    gain = gain_of(results)
+    if gain is None:
+        return ""
+    return (
+        f"The interval is a paired bootstrap of {results.test_rows:,} held-out rows, "
+        f"{gain.resamples:,} samples with a fixed seed. It tells of the luck in which rows were "
+        "held out, not in which were trained on. Without any gain it lies above 0 in about one "
+        "run of forty."
+    )
+
+
+def _signed(number: str) -> str:
+    if not number.strip("-0."):
+        return number.lstrip("-")
+    return number.replace("-", "−") if number.startswith("-") else f"+{number}"
+
+
+def seen(results: VerticalResults) -> list[tuple[str, str, str]]:
+    """Return each message, who gets it, and what the receiver learns of it."""
+    guest, host = results.guest.name, results.host.name
+    rows = f"{results.common_rows:,}"
+    found = [
+        ("intersection", "both", f"which of its own rows the other has, too: {rows}"),
+        ("plan", "both", "number of columns of each side, rows, terms: all of it is public"),
+        ("encrypted weights, sines and residuals", "the other",
+         "nothing: it has not the key"),
+        ("masked answers", "who has the key",
+         "numbers that are uniform whatever the data; nothing but their count"),
+        ("garbled circuits and their transfers", "both",
+         "nothing but what is opened on purpose, below"),
+    ]  # fmt: skip
+    if results.coefficients_opened == "each to its owner":
+        found.append(
+            ("coefficients, at the end", "each its own",
+             f"its own columns’ coefficients, rounded. {host} learns how its columns go with a "
+             f"label that it does not have; {guest}’s own depend on {host}’s columns, too")
+        )  # fmt: skip
+    else:
+        found.append(("coefficients", "nobody", "nothing: they stay shared between both"))
+    what = "the class alone" if results.scores_opened == "classes" else "a score, rounded before"
+    found.append(
+        (f"scores of {results.test_rows:,} test rows", guest,
+         f"{what}. It depends on {host}’s columns: many scores tell more of them")
+    )  # fmt: skip
+    return found
+
+
+def never_seen(results: VerticalResults) -> list[tuple[str, str]]:
+    """Return what each side did not see."""
+    guest, host = results.guest.name, results.host.name
+    return [
+        (f"{guest} did not see", f"{host}’s columns, their names, nor any row of them; partial "
+         f"scores, residuals or gradients of {host}; who of {host}’s is not common to both."),
+        (f"{host} did not see", f"{guest}’s columns, their names, nor any label; scores, residuals "
+         f"or gradients; who of {guest}’s is not common to both."),
+        ("Nobody else saw", "anything: there is no third party. The network sees that both talk, "
+         "when and how much."),
+    ]  # fmt: skip
+
+
+def carriers(results: VerticalResults) -> str:
+    """Return which side carries the score."""
+    if results.host_share is None:
+        return ""
+    theirs = round(100 * results.host_share)
+    return (
+        f"Of the variance of the training rows’ scores, {results.host.name}’s columns carry "
+        f"{theirs} % and {results.guest.name}’s {100 - theirs} %: each part’s covariance with the "
+        "whole. Beyond 0 and 100 % the two go against each other."
+    )

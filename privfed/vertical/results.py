@@ -1,0 +1,198 @@
+"""What a company keeps of a vertical training: results.json, in its own folder and for nobody else.
+
+A company knows its own half: what the other alone knows is null here. Where one run plays both, all
+is known. No score, label or row is in it; the measures and the company's coefficients are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from privfed.errors import ConfigError
+from privfed.training.records import Bound, Count, KnownNumber, KnownShare, ResultsPart
+from privfed.vertical.measures import RESAMPLES, measure, measured_gain, measures_of
+from privfed.vertical.references import Family
+from psi.storage import json_bytes, json_read, read_whole, whole_file
+
+FORMAT: Literal["privfed vertical results 1"] = "privfed vertical results 1"
+RESULTS_FILE = "results.json"
+_MOST_BYTES = 1 << 28
+
+_SHA256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Sha256OrNone = _SHA256 | None
+
+Role = Literal["guest", "host", "both"]
+"""Who wrote the file: the label holder, the other, or one run that played both."""
+
+Compared = Literal["together", "pooled"]
+
+
+class SideOfModel(ResultsPart, frozen=True, kw_only=True):
+    """What is known of one side; null: the other company alone knows it."""
+
+    name: str  # such as "bank"
+    columns: Count  # features that the model has of this side; both know it
+    table_rows: Count | None = None
+    names: tuple[str, ...] | None = None  # of its features
+    coefficients: tuple[Bound, ...] | None = None  # of its standardised features, in that order
+    clipped_share: KnownShare | None = None  # of its training rows, shortened to the plan's bound
+    left_out: tuple[str, ...] = ()  # features that too few rows have
+
+
+class Measured(ResultsPart, frozen=True):
+    """One measure on the held-out rows; null: it cannot be computed here."""
+
+    name: str
+    alone: Bound | None  # the label holder's own columns, in the clear
+    together: Bound | None  # the model that both trained without showing columns
+    pooled: Bound | None  # both tables in the clear, which no company has
+
+
+class Gain(ResultsPart, frozen=True):
+    """What a model has over the label holder alone by the first measure, on the same rows."""
+
+    of: Compared
+    value: Bound
+    low: Bound  # of the 95 % interval
+    high: Bound
+    resamples: Count
+
+
+class Stage(ResultsPart, frozen=True, kw_only=True):
+    """A part of the job, and what it cost; null: the other company alone knows it."""
+
+    name: str
+    wall_seconds: KnownNumber | None = None
+    guest_cpu_seconds: KnownNumber | None = None
+    host_cpu_seconds: KnownNumber | None = None
+    guest_bytes: Count | None = None  # that the guest sent
+    host_bytes: Count | None = None
+
+
+class TableFile(ResultsPart, frozen=True):
+    """A table of this company, or one that was made up; its folder is not said."""
+
+    name: str
+    sha256: _Sha256OrNone
+
+
+class VerticalResults(ResultsPart, frozen=True, kw_only=True):
+    """The whole file. `provenance`: versions, and when it was made."""
+
+    format: Literal["privfed vertical results 1"] = FORMAT
+    role: Role
+    plan: _SHA256  # its fingerprint
+    family: Family
+    penalty: KnownNumber
+    iterations: Count
+    label: str | None  # the column; the host does not know it
+    classes: tuple[str, ...] = ()  # the one that counts as 1 last
+    source: str = ""  # of a pair that ships with privfed
+    guest: SideOfModel
+    host: SideOfModel
+    common_rows: Count
+    train_rows: Count
+    test_rows: Count
+    terms: tuple[tuple[str, str], ...]  # of the plan, in words and figures
+    scores_opened: Literal["classes", "rounded scores"]  # of the test rows, to the guest
+    coefficients_opened: Literal["each to its owner", "to nobody"]
+    measures: tuple[Measured, ...]  # the first is the one that gains are told by
+    gains: tuple[Gain, ...]
+    unknown: str = ""  # why measures, the pooled model or the other half are not here
+    host_share: Bound | None = None  # of the score's variance
+    stages: tuple[Stage, ...]
+    files: tuple[TableFile, ...]
+    provenance: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for side in (self.guest, self.host):
+            for known in (side.names, side.coefficients):
+                if known is not None and len(known) != side.columns:
+                    raise ValueError("a side has one name and one coefficient a column")
+        if self.train_rows + self.test_rows > self.common_rows:
+            raise ValueError("more rows are used than are common")
+        if len({gain.of for gain in self.gains}) != len(self.gains):
+            raise ValueError("a model gains once")
+        if self.gains and not self.measures:
+            raise ValueError("a gain is of the first measure")
+
+    @classmethod
+    def load(cls, path: Path) -> VerticalResults:
+        """Return what `write` wrote.
+
+        Raises:
+            ConfigError: There is no such file, or it is of another version; names the field.
+        """
+        data = read_whole(path, most=_MOST_BYTES, refusal=ConfigError)
+        if data is None:
+            raise ConfigError(f"{path} does not exist: give the folder that a training wrote")
+        try:
+            return json_read(data, cls)
+        except ValueError as error:
+            raise ConfigError(f"{path} holds no results of vertical training: {error}") from None
+
+    def write(self, directory: Path) -> Path:
+        """Write results.json, which only its owner may read.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            ConfigError: The folder cannot be written.
+        """
+        path = directory / RESULTS_FILE
+        text = json_bytes(self, indent=1)
+        with whole_file(path, replace=True, mode=0o600, parents=True, refusal=ConfigError) as file:
+            file.write(text)
+        return path
+
+
+def compare(
+    family: Family,
+    labels: NDArray[np.float64],
+    alone: NDArray[np.float64],
+    together: NDArray[np.float64],
+    pooled: NDArray[np.float64] | None = None,
+    *,
+    classes_only: bool = False,
+) -> tuple[tuple[Measured, ...], tuple[Gain, ...]]:
+    """Measure three models on the same held-out rows.
+
+    Args:
+        family: What the label is.
+        labels: (n,).
+        alone: (n,) scores by the label holder's columns.
+        together: (n,) scores by the model that both trained, as they were opened.
+        pooled: (n,) scores by both tables in the clear; None: nobody has both.
+        classes_only: Whether `together` says classes only.
+
+    Returns:
+        The family's measures, and by the first of them what each model gains over `alone`.
+
+    Raises:
+        ConfigError: Labels and scores differ in number.
+    """
+    scores: Mapping[str, NDArray[np.float64] | None]
+    scores = {"alone": alone, "together": together, "pooled": pooled}
+    names = measures_of(family, classes_only=classes_only)
+    measures = tuple(
+        Measured(
+            name,
+            *(None if s is None else measure(name, labels, s, family) for s in scores.values()),
+        )
+        for name in names
+    )
+    gains = []
+    for of in get_args(Compared):
+        if (theirs := scores[of]) is not None:
+            gain = measured_gain(names[0], labels, theirs, alone, family)
+            if gain is not None:
+                gains.append(Gain(of, gain.value, gain.low, gain.high, RESAMPLES))
+    return measures, tuple(gains)
