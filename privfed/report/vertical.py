@@ -7,7 +7,6 @@ from pathlib import Path
 from privfed.report import page, vertical_pictures, vertical_words, words
 from privfed.report.headline import KeyFigure
 from privfed.report.training import REPORT_PAGE
-from privfed.rounding import outwards
 from privfed.table import Table
 from privfed.vertical.results import SideOfModel, Stage, VerticalResults
 
@@ -71,27 +70,14 @@ def _tiles(results: VerticalResults) -> list[KeyFigure]:
     found = []
     if results.measures:
         first, gain = results.measures[0], vertical_words.gain_of(results)
-        found.append(
-            KeyFigure(
-                words.decimal(first.together),
-                f"{first.name}, together",
-                _TESTS_OF[first.name],
-            )
-        )
-        found.append(
-            KeyFigure(
-                words.decimal(first.alone),
-                f"{first.name}, {results.guest.name} alone",
-                "the same model in the clear",
-            )
-        )
+        alone = f"{results.guest.name} alone: {words.decimal(first.alone)}"
+        found.append(KeyFigure(words.decimal(first.together), f"{first.name}, together", alone))
         if gain is not None:
-            low, high = outwards((gain.low, gain.high), 3)
             found.append(
                 KeyFigure(
-                    f"{gain.value:+.3f}".replace("-", "−"),
-                    "gain",
-                    f"95 % interval {low} to {high}".replace("-", "−"),
+                    vertical_words.signed(gain.value),
+                    f"over {results.guest.name} alone",
+                    vertical_words.interval_of(gain),
                 )
             )
     found.append(
@@ -136,7 +122,7 @@ def _measures(results: VerticalResults) -> Table | None:
 
 def _coefficients(results: VerticalResults) -> Table | None:
     rows = [
-        (name, side.name, f"{value:+.4f}".replace("-", "−"))
+        (name, side.name, vertical_words.signed(value, 4))
         for side in (results.guest, results.host)
         for name, value in vertical_pictures.coefficients(side)
     ]

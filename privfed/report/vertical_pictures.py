@@ -10,16 +10,16 @@ from matplotlib.ticker import MaxNLocator
 
 from privfed.report.charts import Bar, Group, Palette, _bare, _panel, bar_chart
 from privfed.report.pictures import INTERVAL, Key, Picture, groups_in_words, picture
+from privfed.report.vertical_words import interval_of, signed
 from privfed.report.words import decimal, duration, present, size
-from privfed.rounding import outwards
 from privfed.vertical.results import SideOfModel, Stage, VerticalResults
 
 MOST_COEFFICIENTS = 16
-_ROW, _NAME = 34.0, 12.0
+_ROW, _NAME, _DOT = 38.0, 10.0, 26.0
 _COLOURS = {"alone": "guest", "together": "federated", "pooled": "overall"}
 _WHO = {"alone": "{} alone", "together": "together", "pooled": "pooled, in the clear"}
 
-GAIN_KEY = (INTERVAL,)
+GAIN_KEY = (INTERVAL, Key("no gain", "ink", "mark"))
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,7 @@ def gain_dots(results: VerticalResults) -> Picture | None:
         return None
     dots = []
     for gain in results.gains:
-        low, high = outwards((gain.low, gain.high), 3)
-        text = f"{gain.value:+.3f} ({low} to {high})".replace("-", "−")
+        text = f"{signed(gain.value)} ({interval_of(gain).removeprefix('95 % interval ')})"
         interval = (gain.low, gain.high)
         label = _named(results, gain.of)
         dots.append(Dot(label, gain.value, _COLOURS[gain.of], text, interval))
@@ -88,15 +87,15 @@ def dot_chart(dots: Sequence[Dot], palette: Palette, *, zero: bool) -> Figure:
     axes.set_xlim(min(ends) - room, max(ends) + room)
     axes.grid(axis="x", color=palette["rule"], lw=0.8)
     axes.set_axisbelow(True)
-    if zero:
-        axes.axvline(0, color=palette["ink"], lw=1.2, ls=(0, (2, 1.5)))
     for nth, dot in enumerate(dots):
-        top, y = _ROW * nth, _ROW * nth + 24
+        top, y = _ROW * nth, _ROW * nth + _DOT
         for x, text, side in ((0.0, dot.label, "left"), (1.0, dot.text, "right")):
             axes.text(
                 x, top + _NAME, text, transform=axes.get_yaxis_transform(), ha=side,
                 color=palette["ink"], fontsize=11, va="center_baseline",
             )  # fmt: skip
+        if zero:
+            axes.plot([0, 0], [y - 6, y + 6], color=palette["ink"], lw=1.2, ls=(0, (2, 1.5)))
         if dot.interval is not None:
             axes.plot(dot.interval, [y, y], color=palette["ink"], lw=1.6, solid_capstyle="butt")
         colour = palette[dot.colour]
@@ -119,7 +118,7 @@ def coefficient_bars(results: VerticalResults) -> Picture | None:
     )[:MOST_COEFFICIENTS]
     if not known:
         return None
-    said = " ".join(f"{name}: {_signed(value)}." for value, name, _ in known)
+    said = " ".join(f"{name}: {signed(value, 2)}." for value, name, _ in known)
     heading = f"The {len(known)} largest coefficients" if len(known) > 1 else "One coefficient"
     return picture(
         "fig-coefficients", heading, heading, said,
@@ -160,7 +159,7 @@ def _diverging(bars: Sequence[tuple[float, str, str]], palette: Palette) -> Figu
             va="center_baseline",
         )  # fmt: skip
         axes.text(
-            most + number * width, y, _signed(value), color=palette["ink"], fontsize=10.5,
+            most + number * width, y, signed(value, 2), color=palette["ink"], fontsize=10.5,
             va="center_baseline", ha="right",
         )  # fmt: skip
     _bare(axes)
@@ -170,10 +169,6 @@ def _diverging(bars: Sequence[tuple[float, str, str]], palette: Palette) -> Figu
 
 def _short(name: str) -> str:
     return name if len(name) <= 26 else f"{name[:25]}…"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def cost_bars(results: VerticalResults) -> Picture | None:

@@ -30,13 +30,17 @@ def verdict(results: VerticalResults) -> str:
             return f"What collaborating gains, {results.guest.name} alone knows."
         return "What collaborating gains cannot be told from these held-out rows."
     name, size = results.measures[0].name, decimal(abs(gain.value))
-    low, high = outwards((gain.low, gain.high), 3)
-    interval = f"95 % interval {_signed(low)} to {_signed(high)}"
     if gain.low > 0:
-        return f"Collaborating gains {size} {name} ({interval})."
+        return f"Collaborating gains {size} {name} ({interval_of(gain)})."
     if gain.high < 0:
-        return f"Collaborating loses {size} {name} ({interval})."
-    return f"No gain can be seen: {_signed(decimal(gain.value))} {name} ({interval})."
+        return f"Collaborating loses {size} {name} ({interval_of(gain)})."
+    return f"No gain can be seen: {signed(gain.value)} {name} ({interval_of(gain)})."
+
+
+def interval_of(gain: Gain) -> str:
+    """Return the interval of a gain in words, rounded outwards."""
+    low, high = map(_with_sign, outwards((gain.low, gain.high), 3))
+    return f"95 % interval {low} to {high}"
 
 
 def how_sure(results: VerticalResults) -> str:
@@ -52,7 +56,12 @@ def how_sure(results: VerticalResults) -> str:
     )
 
 
-def _signed(number: str) -> str:
+def signed(value: float, digits: int = 3) -> str:
+    """Return a number with its sign; 0 has none."""
+    return _with_sign(f"{value:.{digits}f}")
+
+
+def _with_sign(number: str) -> str:
     if not number.strip("-0."):
         return number.lstrip("-")
     return number.replace("-", "−") if number.startswith("-") else f"+{number}"
@@ -68,7 +77,7 @@ def seen(results: VerticalResults) -> list[tuple[str, str, str]]:
         ("encrypted weights, sines and residuals", "the other",
          "nothing: it has not the key"),
         ("masked answers", "who has the key",
-         "numbers that are uniform whatever the data; nothing but their count"),
+         "nothing: uniform numbers, up to the distance that the plan bounds"),
         ("garbled circuits and their transfers", "both",
          "nothing but what is opened on purpose, below"),
     ]  # fmt: skip
@@ -80,7 +89,11 @@ def seen(results: VerticalResults) -> list[tuple[str, str, str]]:
         )  # fmt: skip
     else:
         found.append(("coefficients", "nobody", "nothing: they stay shared between both"))
-    what = "the class alone" if results.scores_opened == "classes" else "a score, rounded before"
+    what = (
+        "the class alone"
+        if results.scores_opened == "classes"
+        else "a score, rounded before it is opened"
+    )
     found.append(
         (f"scores of {results.test_rows:,} test rows", guest,
          f"{what}. It depends on {host}’s columns: many scores tell more of them")

@@ -2,8 +2,8 @@
 
 A score is the linear predictor: log odds, the number itself, or the logarithm of the mean count.
 The interval is the 2.5th to the 97.5th percentile over 2,000 bootstrap samples of the held-out
-rows, drawn with a fixed seed; both models are measured on the same sample (paired). So it tells of the
-luck in which rows were held out, not in which were trained on.
+rows, drawn with a fixed seed; both models are measured on the same sample (paired). It tells of
+the luck in which rows were held out, not in which were trained on.
 """
 
 from __future__ import annotations
