@@ -5,6 +5,7 @@ from privfed.data.codebook import DRESSES
 from privfed.data.dataset import Dataset
 from privfed.data.dresses import load_dresses
 from privfed.data.encoding import Encoder, Encoding, read_new_rows
+from privfed.data.pairs import Pair, load_pair
 from privfed.data.partition import Align, PartyRows, Split, split_parties
 from privfed.data.sales import SalesTable, parse_sales, read_sales
 from privfed.data.schema import CategoricalColumn, NumericColumn, Schema
@@ -21,12 +22,14 @@ __all__ = [
     "Encoder",
     "Encoding",
     "NumericColumn",
+    "Pair",
     "PartyRows",
     "SalesTable",
     "Schema",
     "Split",
     "load_dataset",
     "load_dresses",
+    "load_pair",
     "parse_sales",
     "read_new_rows",
     "read_sales",

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from privfed.report.charts import Bar, Group, Palette, _bare, _panel, bar_chart
 from privfed.report.pictures import INTERVAL, Key, Picture, groups_in_words, picture
-from privfed.report.vertical_words import interval_of, signed
+from privfed.report.vertical_words import INTERVAL_OF_95, interval_of, signed
 from privfed.report.words import decimal, duration, present, size
 from privfed.vertical.results import SideOfModel, Stage, VerticalResults
 
@@ -58,7 +58,7 @@ def gain_dots(results: VerticalResults) -> Picture | None:
         return None
     dots = []
     for gain in results.gains:
-        text = f"{signed(gain.value)} ({interval_of(gain).removeprefix('95 % interval ')})"
+        text = f"{signed(gain.value)} ({interval_of(gain).removeprefix(INTERVAL_OF_95)})"
         interval = (gain.low, gain.high)
         label = _named(results, gain.of)
         dots.append(Dot(label, gain.value, _COLOURS[gain.of], text, interval))
@@ -119,7 +119,9 @@ def coefficient_bars(results: VerticalResults) -> Picture | None:
     if not known:
         return None
     said = " ".join(f"{name}: {signed(value, 2)}." for value, name, _ in known)
-    heading = f"The {len(known)} largest coefficients" if len(known) > 1 else "One coefficient"
+    heading = "Coefficients"
+    if len(known) == MOST_COEFFICIENTS:
+        heading = f"The {MOST_COEFFICIENTS} largest coefficients"
     return picture(
         "fig-coefficients", heading, heading, said,
         lambda palette: _diverging(known, palette),
@@ -172,12 +174,12 @@ def _short(name: str) -> str:
 
 
 def cost_bars(results: VerticalResults) -> Picture | None:
-    """Draw processor time by stage; None where none is known."""
+    """Draw processor time by stage; None where fewer than two are known."""
     return _stage_bars(results, "CPU", "fig-cpu", _cpu, duration)
 
 
 def byte_bars(results: VerticalResults) -> Picture | None:
-    """Draw bytes by stage; None where none are known."""
+    """Draw bytes by stage; None where fewer than two are known."""
     return _stage_bars(results, "Bytes sent", "fig-bytes", _bytes, size)
 
 
@@ -210,7 +212,7 @@ def _stage_bars(
         )
         if parts:
             groups.append(Group(stage.name, (Bar(parts, show(sum(v for v, _ in parts))),)))
-    if not groups:
+    if len(groups) < 2:  # the table says as much
         return None
     limit = max(bar.length for group in groups for bar in group.bars)
     return picture(

@@ -6,6 +6,8 @@ from privfed.report.words import decimal
 from privfed.rounding import outwards
 from privfed.vertical.results import Gain, VerticalResults
 
+INTERVAL_OF_95 = "95\u00a0% interval "
+
 SECURITY = (
     "Semi-honest: both companies follow the protocol. One that deviates from it could learn more, "
     "and nothing here would notice."
@@ -40,7 +42,7 @@ def verdict(results: VerticalResults) -> str:
 def interval_of(gain: Gain) -> str:
     """Return the interval of a gain in words, rounded outwards."""
     low, high = map(_with_sign, outwards((gain.low, gain.high), 3))
-    return f"95 % interval {low} to {high}"
+    return f"{INTERVAL_OF_95}{low} to {high}"
 
 
 def how_sure(results: VerticalResults) -> str:
@@ -111,6 +113,8 @@ def never_seen(results: VerticalResults) -> list[tuple[str, str]]:
          f"or gradients; who of {guest}’s is not common to both."),
         ("Nobody else saw", "anything: there is no third party. The network sees that both talk, "
          "when and how much."),
+        ("Whoever is shown this page sees", "exact measures on rows of your own, and the "
+         "coefficients that you know: keep it where the rows are kept."),
     ]  # fmt: skip
 
 
