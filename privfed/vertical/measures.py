@@ -119,7 +119,7 @@ def _weighted(
         raise ConfigError(f"{family} models are not measured by {name}")
     if not len(labels) or labels.shape != scores.shape:
         raise ConfigError(f"{len(labels)} labels and {len(scores)} scores: give one of each a row")
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return _MEASURES[name](labels, _means(scores, family), weights)
 
 

@@ -16,8 +16,24 @@ PAGE = DOCS / "data.md"
 def test_exports_are_pinned() -> None:
     assert privfed.data.__all__ == [
         *("DRESSES", "Align", "CategoricalColumn", "Change", "CleaningReport", "Dataset"),
-        *("Encoder", "Encoding", "NumericColumn", "Pair", "PartyRows", "SalesTable", "Schema", "Split"),
-        *("load_dataset", "load_dresses", "load_pair", "parse_sales", "read_new_rows", "read_sales"),
+        *(
+            "Encoder",
+            "Encoding",
+            "NumericColumn",
+            "Pair",
+            "PartyRows",
+            "SalesTable",
+            "Schema",
+            "Split",
+        ),
+        *(
+            "load_dataset",
+            "load_dresses",
+            "load_pair",
+            "parse_sales",
+            "read_new_rows",
+            "read_sales",
+        ),
         *("split_parties", "surrogate_tables"),
     ]
     assert all(hasattr(privfed.data, name) for name in privfed.data.__all__)

@@ -1,4 +1,4 @@
-"""Pairs of tables about the same IDs: messy as they come, each in its own order, always the same."""
+"""Pairs of tables about the same IDs: messy as they come, in two orders, always the same."""
 
 from __future__ import annotations
 
@@ -145,9 +145,7 @@ def test_randhie_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
         load_pair("randhie")
 
 
-def test_randhie_is_read_where_it_lies(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_randhie_is_read_where_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "datasets" / "randhie"
     folder.mkdir(parents=True)
     (folder / "randhie.csv").write_text(

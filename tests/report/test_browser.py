@@ -15,8 +15,10 @@ from selenium.webdriver.chrome.service import Service
 
 from privfed.report import write_report
 from privfed.report.training import write_training
+from privfed.report.vertical import write_vertical
 from tests.report.samples import sample
 from tests.report.training_samples import SHAPES as TRAININGS
+from tests.report.vertical_samples import SHAPES as VERTICALS
 
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
@@ -109,6 +111,12 @@ def training(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return write_training(TRAININGS[request.param], directory).as_uri()
 
 
+@pytest.fixture(scope="module", params=VERTICALS)
+def vertical(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory: Path = tmp_path_factory.mktemp("vertical")
+    return write_vertical(VERTICALS[request.param], directory).as_uri()
+
+
 def show(browser: webdriver.Chrome, page: str, *, scheme: str, width: int) -> None:
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
@@ -128,13 +136,24 @@ def test_every_picture_draws_and_nothing_is_fetched(browser: webdriver.Chrome, p
 def test_a_trainings_page_draws_and_can_be_read(
     browser: webdriver.Chrome, training: str, scheme: str, width: int
 ) -> None:
-    drawn_alone(browser, training)
-    show(browser, training, scheme=scheme, width=width)
+    check_reading(browser, training, scheme, width)
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)])
+def test_a_vertical_trainings_page_draws_and_can_be_read(
+    browser: webdriver.Chrome, vertical: str, scheme: str, width: int
+) -> None:
+    check_reading(browser, vertical, scheme, width)
+
+
+def check_reading(browser: webdriver.Chrome, page: str, scheme: str, width: int) -> None:
+    drawn_alone(browser, page)
+    show(browser, page, scheme=scheme, width=width)
     result = browser.execute_script(UNREADABLE)
     assert result["read"] > 60
     assert result["found"] == []
-    page, window = widths(browser)
-    assert page == window
+    whole, window = widths(browser)
+    assert whole == window
     assert window > width - 20  # a desk's window has a bar to scroll with
 
 
