@@ -69,8 +69,8 @@ def bank_and_shop(
 
     Args:
         worth: How much the shop's columns matter for who pays late: 0 not at all, 1 most.
-        customers: Of each; 70 % of them are customers of both.
-        seed: Of all draws.
+        customers: How many each has; 70 % of them are customers of both.
+        seed: Fixes all draws.
 
     Returns:
         The bank's table: e-mail, eleven columns, and `paid_late`, yes or no. The shop's: e-mail and

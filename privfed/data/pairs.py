@@ -79,12 +79,12 @@ def load_pair(
     Args:
         name: "bank-and-shop", made up; "breast-cancer", 10 and 20 columns; "dresses", the first
             days of sales and attributes; "randhie", visits to a doctor, by health and insurance.
-        worth: Of bank and shop: how much the shop's columns matter, 0 to 1.
-        customers: Of bank and shop: of each.
-        seed: Of what is drawn: bank and shop, and the order of rows elsewhere.
-        days: Of dresses: the first dates of sales that the seller has as columns.
-        attributes: Of dresses: the path of UCI's “Attribute DataSet”; None: the surrogate's.
-        sales: Of dresses: the path of UCI's “Dress Sales”, which belongs to it.
+        worth: How much the shop's columns matter, 0 to 1; for bank and shop.
+        customers: How many each has; for bank and shop.
+        seed: Fixes what is drawn: bank and shop, and the order of rows elsewhere.
+        days: How many first dates of sales the seller has as columns; for dresses.
+        attributes: The path of UCI's “Attribute DataSet”, for dresses; None: the surrogate's.
+        sales: The path of UCI's “Dress Sales”, which belongs to it.
 
     Returns:
         The pair.

@@ -52,11 +52,11 @@ class BlockEncoder:
 
     Attributes:
         encoder: The public part: schema and one-hot features.
-        kept: Those of the encoder's features that the model has.
-        middles: Of each kept feature, its mean over the rows of the fit.
-        scales: Of each, its standard deviation there.
+        kept: The encoder's features that the model has, by number.
+        middles: The mean of each kept feature over the rows of the fit.
+        scales: The standard deviation of each there.
         rows: The rows of the fit.
-        support: Of each, how many rows of the fit differ from its commonest value.
+        support: How many rows of the fit differ from the commonest value of each.
     """
 
     encoder: Encoder

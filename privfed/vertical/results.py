@@ -75,7 +75,7 @@ class Stage(ResultsPart, frozen=True, kw_only=True):
     host_bytes: Count | None = None
 
 
-class TableFile(ResultsPart, frozen=True):
+class UsedTable(ResultsPart, frozen=True):
     """A table of this company, or one that was made up; its folder is not said."""
 
     name: str
@@ -107,7 +107,7 @@ class VerticalResults(ResultsPart, frozen=True, kw_only=True):
     unknown: str = ""  # why measures, the pooled model or the other half are not here
     host_share: Bound | None = None  # of the score's variance
     stages: tuple[Stage, ...]
-    files: tuple[TableFile, ...]
+    files: tuple[UsedTable, ...]
     provenance: dict[str, Any]
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from privfed.errors import ConfigError
 from privfed.report.vertical import render_vertical, write_vertical
 from privfed.report.vertical_words import never_seen, seen, verdict
-from privfed.vertical.results import TableFile, VerticalResults
+from privfed.vertical.results import UsedTable, VerticalResults
 from tests.report.vertical_samples import SHAPES, gain, side, vertical
 
 
@@ -126,7 +126,7 @@ def test_nothing_that_a_partner_names_is_markup() -> None:
     page = render_vertical(
         vertical(
             host=side(evil, (evil, "b"), 1), label=evil, classes=("a", evil), source=evil,
-            terms=((evil, evil),), unknown=evil, files=(TableFile(evil, None),),
+            terms=((evil, evil),), unknown=evil, files=(UsedTable(evil, None),),
             provenance={evil: evil},
         )
     )  # fmt: skip

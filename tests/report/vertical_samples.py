@@ -11,7 +11,7 @@ from privfed.vertical.results import (
     Measured,
     SideOfModel,
     Stage,
-    TableFile,
+    UsedTable,
     VerticalResults,
     compare,
 )
@@ -61,7 +61,7 @@ def vertical(**changes: Any) -> VerticalResults:
             Stage(name="test scores", wall_seconds=1.2, guest_cpu_seconds=0.7,
                   host_cpu_seconds=0.6, guest_bytes=22_000_000, host_bytes=900_000),
         ),
-        "files": (TableFile("bank.csv", sha256("bank")), TableFile("shop.csv", sha256("shop"))),
+        "files": (UsedTable("bank.csv", sha256("bank")), UsedTable("shop.csv", sha256("shop"))),
         "provenance": {"created_utc": "2026-11-28T10:00:00+00:00", "privfed_version": "0.1.0",
                        "versions": {"python": "3.11.7", "numpy": "2.2.0"}},
     }  # fmt: skip
@@ -87,6 +87,8 @@ HALF_STAGES = (
           host_bytes=340_000),
     Stage(name="training", wall_seconds=9.7, guest_cpu_seconds=5.4, guest_bytes=61_000_000,
           host_bytes=48_000_000),
+    Stage(name="test scores", wall_seconds=1.2, guest_cpu_seconds=0.7, guest_bytes=22_000_000,
+          host_bytes=900_000),
 )  # fmt: skip
 SHAPES = {
     "both": _WHOLE,

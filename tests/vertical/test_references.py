@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ LABELS: dict[Family, np.ndarray] = {
     "linear": SCORES + DRAW.normal(size=800),
     "poisson": DRAW.poisson(np.exp(SCORES)).astype(float),
 }
-MEANS = {
+MEANS: dict[Family, Callable[[np.ndarray], np.ndarray]] = {
     "logistic": lambda z: 1 / (1 + np.exp(-z)),
     "linear": lambda z: z,
     "poisson": np.exp,
