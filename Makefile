@@ -6,6 +6,7 @@ READY := $(VENV)/ready
 PYTEST_FLAGS ?= -n auto --dist worksteal
 
 ENGINES := flwr nvflare
+PEERS := openmined-psi spu phe heu
 
 .PHONY: demo test check hooks lint format types imports declared changed coverage deep busy \
 	pythons wheel beside dresses readme bench-peers clean
@@ -84,10 +85,12 @@ dresses: $(READY)  ## five seeds on UCI's file: make dresses DATA="Attribute Dat
 readme: $(READY)  ## remakes the README's demo table from demo/results.json
 	$(BIN)/python -m benchmarks.readme demo demo
 
-bench-peers: build/peers/openmined-psi/ready build/peers/spu/ready  ## for benchmarks.psi
+bench-peers: $(PEERS:%=build/peers/%/ready)  ## for benchmarks.psi and benchmarks.vertical
 
 build/peers/openmined-psi/ready: REQUIREMENT := openmined-psi==2.0.6
 build/peers/spu/ready: REQUIREMENT := spu==0.9.5
+build/peers/phe/ready: REQUIREMENT := phe==1.5.0 gmpy2==2.3.2
+build/peers/heu/ready: REQUIREMENT := sf-heu==0.5.2b0
 build/peers/%/ready:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet $(REQUIREMENT)

@@ -15,24 +15,16 @@ file's rows of other sizes and tools stay, so that the largest can be measured a
 import argparse
 import json
 import os
-import platform
 import random
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parties import free_ports, interpreter, processor, session
 from benchmarks.psi_cold import cold_align
-from benchmarks.psi_worker import MARK
 from psi.network.certificates import create_identity
 
-ROOT = Path(__file__).parent.parent
-PEERS = ROOT / "build" / "peers"
-LOOPBACK = Path("/sys/class/net/lo/statistics/rx_bytes")
 # Tool: its environment, its module, its protocol, who gets the result.
 TOOLS = {
     "psi-ecdh": ("", "psi_ours", "ecdh", (0, 1)),
@@ -55,7 +47,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="a picture of time and bytes against size")
     options = parser.parse_args()
     chosen = options.tools.split(",")
-    absent = [tool for tool in chosen if not interpreter(tool).exists()]
+    absent = [tool for tool in chosen if not interpreter(TOOLS[tool][0]).exists()]
     rows = []
     for log2_size in map(int, options.sizes.split(",")):
         with tempfile.TemporaryDirectory() as folder:
@@ -100,19 +92,6 @@ def main() -> None:
         draw(rows, options.plot)
 
 
-def processor() -> str:
-    """Return the processor's name, as far as the system tells."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def interpreter(tool: str) -> Path:
-    """Return the Python interpreter that has the tool."""
-    environment = TOOLS[tool][0]
-    return PEERS / environment / "bin" / "python" if environment else Path(sys.executable)
-
-
 def write_tables(folder: Path, n: int) -> list[list[str]]:
     """Write two tables of n IDs of 28 characters, half of them shared, in two orders."""
     draw = random.Random(n)  # noqa: S311 - test data
@@ -131,47 +110,26 @@ def run(tool: str, folder: Path, ids: list[list[str]]) -> dict[str, Any]:
     """Run one session of one tool."""
     environment, module, protocol, with_result = TOOLS[tool]
     task = {"protocol": protocol, "n": len(ids[0]), "folder": str(folder), "ports": free_ports()}
-    processes = []
+    tasks = []
     for rank in (0, 1):
         out = folder / f"out{rank}.csv"
         out.unlink(missing_ok=True)
-        own = {"rank": rank, "table": str(folder / f"{rank}.csv"), "out": str(out)}
-        processes.append(
-            subprocess.Popen(
-                [interpreter(tool), "-m", f"benchmarks.{module}", json.dumps(task | own)],
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-        )
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    carried, start = int(LOOPBACK.read_text()), time.perf_counter()
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    printed = [process.communicate()[0].splitlines() for process in processes]
-    wall = time.perf_counter() - start
-    costs = [
-        json.loads(line.removeprefix(MARK))
-        for lines in printed
-        for line in lines
-        if line.startswith(MARK)
-    ]
-    if len(costs) < len(processes):
-        raise SystemExit(f"{tool} failed: run its worker by hand to see why")
-    sent = [cost["sent_bytes"] for cost in costs]
-    total = int(LOOPBACK.read_text()) - carried if None in sent else sum(sent)
+        tasks.append(task | {"rank": rank, "table": str(folder / f"{rank}.csv"), "out": str(out)})
+    ran = session(tool, environment, module, tasks)
+    sent = [cost["sent_bytes"] for cost in ran.costs]
+    total = ran.loopback_bytes if None in sent else sum(sent)
     shared = set(ids[0]) & set(ids[1])
     found = [read_result(folder / f"out{rank}.csv", ids[rank]) for rank in with_result]
     aligned = all(one == found[0] for one in found) or environment == "spu"  # sorted by itself
     correct = aligned and all(set(one) == shared and len(one) == len(shared) for one in found)
     load = os.getloadavg()[0]  # 2 is this run alone; more is other work
-    return {"wall": wall, "bytes": total, "correct": correct, "costs": costs, "load": load}
+    return {
+        "wall": ran.wall_seconds,
+        "bytes": total,
+        "correct": correct,
+        "costs": ran.costs,
+        "load": load,
+    }
 
 
 def read_result(path: Path, ids: list[str]) -> list[str]:
@@ -198,12 +156,6 @@ def summary(runs: list[dict[str, Any]], n: int) -> dict[str, Any]:
         "load_average": statistics.median(run["load"] for run in runs),
         "cpu_seconds_of_each_party": [[c["cpu_seconds"] for c in run["costs"]] for run in runs],
     }
-
-
-def free_ports() -> list[int]:
-    """Return two ports that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as b:
-        return [one.getsockname()[1], b.getsockname()[1]]
 
 
 if __name__ == "__main__":

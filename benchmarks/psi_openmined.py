@@ -6,7 +6,7 @@ import struct
 import time
 from typing import Any
 
-from benchmarks.psi_worker import Work, measured
+from benchmarks.worker import Work, measured
 
 
 def load(task: dict[str, Any]) -> Work:

@@ -5,7 +5,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from benchmarks.psi_worker import Work, measured
+from benchmarks.worker import Work, measured
 
 
 def load(task: dict[str, Any]) -> Work:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.psi_worker import Work, measured
+from benchmarks.worker import Work, measured
 
 
 def load(task: dict[str, Any]) -> Work:
