@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn, TextIO
 import typer
 
 from privfed import __version__
-from privfed.cli import audit, benchmark, keys, predict, report, train, train_party
+from privfed.cli import audit, benchmark, keys, predict, report, train, train_party, vertical
 from privfed.cli.words import in_command_words
 from privfed.errors import PrivacyWarning, PrivFedError
 from psi import MissingValueWarning, PSIError
@@ -28,6 +28,7 @@ app.command("report")(report.report)
 app.command("aggregate")(train_party.aggregate)
 app.add_typer(keys.app, name="keys")
 app.add_typer(train.app, name="train")
+app.add_typer(vertical.app, name="vertical")
 
 _OF_PARTNERS = ("grpc", "tomli_w")
 _INTERRUPTED = 130  # typer's own exit status for Ctrl+C

@@ -18,6 +18,8 @@ CHOICES_BYTES = 2 * 128 * POINT_BYTES  # of 128 base transfers
 class Kind(enum.IntEnum):
     """What a message is."""
 
+    GUEST_SHAPE = 62
+    HOST_SHAPE = 63
     GUEST_HELLO = 64
     HOST_HELLO = 65
     COEFFICIENTS = 66

@@ -1,0 +1,89 @@
+"""`privfed vertical`: two companies with other columns of the same IDs train one linear model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from privfed.cli.vertical_options import (
+    ChoiceOptions,
+    IDColumns,
+    Label,
+    Normalise,
+    PartyOptions,
+    Repeated,
+)
+from privfed.errors import ConfigError
+from psi.cli.options import spread
+
+# Without gRPC's own reports of failed handshakes, which would come beside our one line.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+app = typer.Typer(invoke_without_command=True)
+
+Table = Annotated[Path, typer.Argument(help="This company's table: CSV or XLSX.")]
+
+
+@app.callback(invoke_without_command=True)
+@spread
+def vertical(
+    context: typer.Context,
+    options: ChoiceOptions,
+    guest: Annotated[
+        Path | None, typer.Option(help="Table of the company with labels: CSV or XLSX.")
+    ] = None,
+    host: Annotated[
+        Path | None, typer.Option(help="Table of the company with further columns.")
+    ] = None,
+    ids: IDColumns = None,
+    label: Label = None,
+    pair: Annotated[
+        str,
+        typer.Option(help="Where no table is given: bank-and-shop, breast-cancer or dresses."),
+    ] = "bank-and-shop",
+    worth: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="How much the made-up shop's columns matter."),
+    ] = 1.0,
+    normalise: Normalise = None,
+    duplicates: Repeated = "error",
+    out: Annotated[Path | None, typer.Option(help="Folder for results; may be new.")] = None,
+) -> None:
+    """Train one linear model on two companies' columns of the same IDs; nobody's are shown.
+
+    Without a subcommand both companies are played here, as two processes, on made-up tables of a
+    bank and a shop or on --guest and --host. `guest` and `host` are one company each.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if out is None:
+        raise ConfigError("name the folder for results: --out DIR")
+    from privfed.cli.vertical_both import BothTables, play_both
+
+    tables = BothTables.taken(
+        guest, host, ids or [], label, pair, worth, normalise=normalise, duplicates=duplicates
+    )
+    play_both(tables, options.choice, out)
+
+
+@app.command("guest")
+@spread
+def guest_side(table: Table, options: PartyOptions, label: Label = None) -> None:
+    """Be the company that holds the labels: train on TABLE with a host."""
+    _be("guest", table, options, label)
+
+
+@app.command("host")
+@spread
+def host_side(table: Table, options: PartyOptions) -> None:
+    """Be the company whose columns help: train on TABLE with a guest."""
+    _be("host", table, options, None)
+
+
+def _be(role: Any, table: Path, options: PartyOptions, label: str | None) -> None:
+    from privfed.cli.vertical_party import be_party
+
+    be_party(role, table, options, label)

@@ -1,0 +1,184 @@
+"""Both companies of a vertical training on one machine: two processes, one report."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import queue
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from rich.console import Console
+
+from privfed.cli.train_progress import tell
+from privfed.data.files import frame_sha256, read_text_table
+from privfed.data.pairs import load_pair
+from privfed.errors import ConfigError
+from privfed.report.vertical import write_vertical
+from privfed.report.vertical_words import verdict
+from privfed.vertical.company import CompanyTable
+from privfed.vertical.job import Line, VerticalJob, do_job
+from privfed.vertical.outcome import results_of_both
+from privfed.vertical.results import RESULTS_FILE, UsedTable
+from psi.cli.shared import progress_bar
+from psi.network import TLSIdentity, create_identity, load_certificate
+
+if TYPE_CHECKING:
+    from privfed.vertical.outcome import KnownHalf
+    from privfed.vertical.terms import VerticalChoice
+
+_WAIT_SECONDS = 60.0
+_LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class BothTables:
+    """Two tables of one run, and what in them is what."""
+
+    guest: CompanyTable
+    host: CompanyTable
+    names: tuple[str, str]
+    files: tuple[UsedTable, UsedTable]
+    source: str = ""
+    family: str | None = None
+
+    @classmethod
+    def taken(
+        cls,
+        guest: Path | None,
+        host: Path | None,
+        ids: list[str],
+        label: str | None,
+        pair: str,
+        worth: float,
+        *,
+        normalise: str | None,
+        duplicates: str,
+    ) -> BothTables:
+        """Return the tables that are named, or an embedded pair.
+
+        Raises:
+            ConfigError: One table is given without the other, or its columns are not named.
+        """
+        repeated = cast("Literal['error', 'first']", duplicates)
+        if guest is None and host is None:
+            if ids or label:
+                raise ConfigError("--id and --label belong to --guest and --host")
+            made = load_pair(pair, worth=worth)
+            steps = None if made.normalise == "exact" else made.normalise
+            return cls(
+                guest=CompanyTable(
+                    role="guest", frame=made.guest, id_columns=(made.guest_id,),
+                    label=made.label, normalise=steps, duplicates="first",
+                ),
+                host=CompanyTable(
+                    role="host", frame=made.host, id_columns=(made.host_id,), normalise=steps,
+                    duplicates="first",
+                ),
+                names=(made.guest_name, made.host_name),
+                files=(
+                    UsedTable(made.guest_name, frame_sha256(made.guest)),
+                    UsedTable(made.host_name, frame_sha256(made.host)),
+                ),
+                source=made.source,
+                family=made.family,
+            )  # fmt: skip
+        if guest is None or host is None:
+            raise ConfigError("give both tables: --guest and --host")
+        if not ids or label is None:
+            raise ConfigError("name the column of the ID, --id, and of the labels, --label")
+        read = [read_text_table(path) for path in (guest, host)]
+        return cls(
+            guest=CompanyTable(
+                role="guest", frame=read[0].frame, id_columns=tuple(ids), label=label,
+                normalise=normalise, duplicates=repeated,
+            ),
+            host=CompanyTable(
+                role="host", frame=read[1].frame, id_columns=tuple(ids), normalise=normalise,
+                duplicates=repeated,
+            ),
+            names=("guest", "host"),
+            files=(UsedTable(guest.name, read[0].sha256), UsedTable(host.name, read[1].sha256)),
+        )  # fmt: skip
+
+
+def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
+    """Train as two processes over a connection, and write each half and one report.
+
+    Raises:
+        ConfigError: A table cannot train, or the folder is taken.
+    """
+    if (out / RESULTS_FILE).exists():
+        raise ConfigError(f"--out {out} holds results already: give another folder")
+    if tables.family is not None and tables.family != choice.family:
+        raise ConfigError(f"this pair's labels are of --family {tables.family}")
+    tell(
+        "semi-honest: what is said of privacy holds if both companies follow the protocol; see "
+        "docs/vertical.md"
+    )
+    context = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        progress_bar() as progress,
+        context.Manager() as manager,
+        ProcessPoolExecutor(2, mp_context=context) as pool,
+    ):
+        for name in tables.names:
+            create_identity(Path(folder, name), unlocked=True)
+        told, ports = manager.Queue(), manager.Queue()
+        jobs = {
+            role: VerticalJob(
+                table=table, name=name, file=file, choice=choice, out=out / name,
+            )
+            for role, table, name, file in zip(
+                ("guest", "host"), (tables.guest, tables.host), tables.names, tables.files,
+                strict=True,
+            )
+        }  # fmt: skip
+        ends = _End(Path(folder), tables.names, ports, told)
+        played = [pool.submit(_play, jobs[role], ends) for role in ("guest", "host")]
+        while not all(one.done() for one in played):
+            with contextlib.suppress(queue.Empty):
+                progress(*told.get(timeout=_LOOK_SECONDS))
+            if any(one.done() and one.exception() is not None for one in played):
+                break
+        guest, host = (one.result() for one in played)
+    results = results_of_both(guest, host, choice, source=tables.source)
+    results.write(out)
+    page = write_vertical(results, out)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(verdict(results))
+    console.print(f"report: {page}")
+
+
+@dataclass(frozen=True)
+class _End:
+    """What both processes are given to find each other, and to tell how far they are."""
+
+    folder: Path
+    names: tuple[str, str]
+    ports: Any
+    told: Any
+
+
+def _play(job: VerticalJob, end: _End) -> KnownHalf:
+    """Be one of both, in a process of its own: the host listens on a free port."""
+    guest = job.table.role == "guest"
+    own, other = end.names if guest else end.names[::-1]
+    line = Line(
+        identity=TLSIdentity.load(end.folder / own, None),
+        peer_certificate=load_certificate(end.folder / f"{other}.crt"),
+        listens=not guest,
+        address=f"127.0.0.1:{end.ports.get(timeout=_WAIT_SECONDS) if guest else 0}",
+        wait_seconds=_WAIT_SECONDS,
+        on_listening=end.ports.put,
+    )
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if guest:
+            end.told.put((stage, done, total))
+
+    return do_job(job, line, progress=progress)

@@ -1,0 +1,190 @@
+"""The options of `privfed vertical`, each with its name, type and help in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from privfed.cli.typed import above_zero, host_port, host_port_here, one_of
+from privfed.errors import ConfigError
+from psi.cli.options import IdentityFile, PassphraseFile, Peer
+from psi.defaults import WAIT_SECONDS
+
+if TYPE_CHECKING:
+    from privfed.vertical.plan import Coefficients
+    from privfed.vertical.series import Family
+    from privfed.vertical.terms import Opened, VerticalChoice
+
+IDColumns = Annotated[
+    list[str] | None, typer.Option("--id", help="Column of the ID; repeat it for several.")
+]
+Label = Annotated[str | None, typer.Option(help="The guest's label column.")]
+Normalise = Annotated[
+    str | None,
+    typer.Option(help="Steps that make IDs comparable, as nfkc,case,space; the same at both."),
+]
+Repeated = Annotated[
+    str,
+    typer.Option(
+        help="An ID that repeats: error, or its first row.", callback=one_of("error", "first")
+    ),
+]
+Out = Annotated[Path, typer.Option(help="Folder for the half and the report; may be new.")]
+
+_CHOICE = "What both companies choose alike"
+_LINE = "The other company"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceOptions:
+    """What both companies choose alike."""
+
+    model: Annotated[
+        str,
+        typer.Option(
+            help="glm: a generalised linear model.", callback=one_of("glm"), rich_help_panel=_CHOICE
+        ),
+    ] = "glm"
+    family: Annotated[
+        str,
+        typer.Option(
+            help="What the label is: logistic (two classes), linear (a number), poisson (a count).",
+            callback=one_of("logistic", "linear", "poisson"),
+            rich_help_panel=_CHOICE,
+        ),
+    ] = "logistic"
+    penalty: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="L2: half of it times the squared coefficients of standardised columns is added "
+            "to the mean loss.",
+            rich_help_panel=_CHOICE,
+        ),
+    ] = 0.001
+    iterations: Annotated[
+        int,
+        typer.Option(min=1, max=1000, help="Steps of the descent.", rich_help_panel=_CHOICE),
+    ] = 20
+    coefficients: Annotated[
+        str,
+        typer.Option(
+            help="own: each company gets its own coefficients, rounded; shared: nobody does, and "
+            "both halves predict.",
+            callback=one_of("own", "shared"),
+            rich_help_panel=_CHOICE,
+        ),
+    ] = "own"
+    least_rows: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Common rows on which a column of the host must differ from its commonest value, "
+            "where coefficients open.",
+            rich_help_panel=_CHOICE,
+        ),
+    ] = 10
+    predictions: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Rows that the model may ever answer, held-out ones included.",
+            rich_help_panel=_CHOICE,
+        ),
+    ] = 100_000
+    test: Annotated[
+        int,
+        typer.Option(
+            min=0, max=90, help="Percent of common rows held out.", rich_help_panel=_CHOICE
+        ),
+    ] = 25
+    opened: Annotated[
+        str,
+        typer.Option(
+            help="What of a scored row the guest gets: its score, rounded, or its class.",
+            callback=one_of("score", "class"),
+            rich_help_panel=_CHOICE,
+        ),
+    ] = "score"
+
+    @property
+    def choice(self) -> VerticalChoice:
+        """What these options say.
+
+        Raises:
+            ConfigError: They do not go together.
+        """
+        from privfed.vertical.terms import VerticalChoice
+
+        if self.opened == "class" and self.family != "logistic":
+            raise ConfigError("only a logistic model has classes: take --opened score")
+        return VerticalChoice(
+            family=cast("Family", self.family),
+            penalty=self.penalty,
+            iterations=self.iterations,
+            coefficients=cast("Coefficients", self.coefficients),
+            least_rows=self.least_rows,
+            predictions=self.predictions,
+            test_percent=self.test,
+            opened=cast("Opened", self.opened),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineOptions:
+    """How the other company is reached, and known."""
+
+    identity: IdentityFile
+    peer: Peer
+    passphrase_file: PassphraseFile = None
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT to wait on for the other company; or --connect.",
+            callback=host_port_here,
+            rich_help_panel=_LINE,
+        ),
+    ] = None
+    connect: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT on which the other company waits.",
+            callback=host_port,
+            rich_help_panel=_LINE,
+        ),
+    ] = None
+    wait: Annotated[
+        float,
+        typer.Option(
+            help="Seconds for which the other company may be missed.",
+            callback=above_zero,
+            rich_help_panel=_LINE,
+        ),
+    ] = WAIT_SECONDS
+    max_peer_items: Annotated[
+        int | None,
+        typer.Option(help="The largest set the other company may bring; 2^24 without."),
+    ] = None
+    ledger: Annotated[
+        Path | None, typer.Option(help="A file that counts what each company asks, across runs.")
+    ] = None
+    sessions_a_peer: Annotated[
+        int | None, typer.Option(help="With --ledger: how many intersections a company may hold.")
+    ] = None
+    items_a_peer: Annotated[
+        int | None, typer.Option(help="With --ledger: how many IDs a company may bring in all.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartyOptions(LineOptions, ChoiceOptions):
+    """What one company of two gives."""
+
+    out: Out
+    ids: IDColumns = None
+    normalise: Normalise = None
+    duplicates: Repeated = "error"

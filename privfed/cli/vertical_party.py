@@ -1,0 +1,91 @@
+"""One company of two, from its files to its half and its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from rich.console import Console
+
+from privfed.cli.train_progress import tell
+from privfed.cli.vertical_options import LineOptions, PartyOptions
+from privfed.errors import ConfigError
+from psi.cli.shared import ledger_of, own_identity, progress_bar
+
+if TYPE_CHECKING:
+    from privfed.vertical.job import Line
+    from privfed.vertical.rows import Role
+
+_SECURITY = (
+    "semi-honest: what is said of privacy holds if the other company follows the protocol; "
+    "see docs/vertical.md"
+)
+
+
+def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -> None:
+    """Train one company's half, and write it with its report.
+
+    Raises:
+        ConfigError: A file or an option is not acceptable.
+    """
+    from privfed.data.files import read_text_table
+    from privfed.report.vertical import write_vertical
+    from privfed.vertical.company import CompanyTable
+    from privfed.vertical.job import HALF, VerticalJob, do_job
+    from privfed.vertical.outcome import results_of_one
+    from privfed.vertical.results import UsedTable
+    from psi.network import fingerprint, load_certificate
+
+    choice = options.choice
+    if not options.ids:
+        raise ConfigError("name the column of the ID: --id COLUMN")
+    if (options.out / HALF).exists():
+        raise ConfigError(f"--out {options.out} holds a half of a model: give another folder")
+    read = read_text_table(path)
+    peer = fingerprint(load_certificate(options.peer))
+    ledger = ledger_of(options)  # type: ignore[arg-type]
+    job = VerticalJob(
+        table=CompanyTable(
+            role=role,
+            frame=read.frame,
+            id_columns=tuple(options.ids),
+            label=label,
+            normalise=options.normalise,
+            duplicates=cast("Literal['error', 'first']", options.duplicates),
+        ),
+        name=role,
+        file=UsedTable(path.name, read.sha256),
+        choice=choice,
+        out=options.out,
+        charge=None if ledger is None else lambda _, items: ledger.charge(peer, items),
+        max_peer_items=options.max_peer_items,
+    )
+    tell(_SECURITY)
+    with progress_bar() as progress:
+        known = do_job(job, line_of(options), progress=progress)
+    results = results_of_one(known, choice, other="host" if role == "guest" else "guest")
+    results.write(options.out)
+    page = write_vertical(results, options.out)
+    Console(stderr=True).print(f"privfed: {page}", highlight=False, soft_wrap=True)
+
+
+def line_of(options: LineOptions) -> Line:
+    """Return how the other company is reached.
+
+    Raises:
+        ConfigError: Not one of --listen and --connect is given, or files cannot be read.
+    """
+    from privfed.vertical.job import Line
+    from psi.network import load_certificate
+
+    if (options.listen is None) == (options.connect is None):
+        raise ConfigError("give --listen HOST:PORT at one company and --connect at the other")
+    return Line(
+        identity=own_identity(options.identity, options.passphrase_file),
+        peer_certificate=load_certificate(options.peer),
+        listens=options.listen is not None,
+        address=options.listen or options.connect or "",
+        wait_seconds=options.wait,
+        on_listening=lambda port: tell(f"listening on port {port}"),
+        on_turned_away=lambda words: tell(f"turned away, and waiting on: {words}"),
+    )

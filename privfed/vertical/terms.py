@@ -1,0 +1,101 @@
+"""What both companies choose alike on their command lines, compared before anything is sent."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+from privfed.errors import ConfigError
+from privfed.vertical.plan import Coefficients, VerticalPlan
+from privfed.vertical.series import Family
+from privfed.vertical.shapes import Shape
+from psi.network import Terms
+
+__all__ = ["Opened", "Step", "VerticalChoice", "VerticalTerms"]
+
+Opened: TypeAlias = Literal["score", "class"]
+Step: TypeAlias = Literal["align", "shapes", "train", "predict"]
+
+_MOST_AT_ONCE = 250_000  # rows in an iteration: more take turns, so that a message fits memory
+
+
+class VerticalTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The terms of each conversation of a vertical training.
+
+    Attributes:
+        guest: Whether the label holder listens or connects: two of one role do not agree.
+        stage: Which conversation it is.
+        family: See `VerticalPlan`.
+        penalty: See there.
+        iterations: See there.
+        coefficients: See there.
+        least_rows: See there.
+        predictions: See there.
+        test_percent: Which part of the common rows is held out.
+        opened: What of a held-out row the label holder gets.
+    """
+
+    guest: Literal["listens", "connects"]
+    stage: Step
+    family: Family
+    penalty: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    iterations: Annotated[int, msgspec.Meta(ge=1, le=1000)]
+    coefficients: Coefficients
+    least_rows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    predictions: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+    test_percent: Annotated[int, msgspec.Meta(ge=0, le=90)]
+    opened: Opened
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerticalChoice:
+    """What a company chooses; the other chooses the same. Attributes as of `VerticalTerms`."""
+
+    family: Family = "logistic"
+    penalty: float = 0.001
+    iterations: int = 20
+    coefficients: Coefficients = "own"
+    least_rows: int = 10
+    predictions: int = 100_000
+    test_percent: int = 25
+    opened: Opened = "score"
+
+    def terms(self, stage: Step, *, guest_listens: bool) -> VerticalTerms:
+        """Return the terms of a conversation.
+
+        Raises:
+            ConfigError: A choice is out of its range.
+        """
+        try:
+            return msgspec.convert(
+                {
+                    **{name: getattr(self, name) for name in self.__dataclass_fields__},
+                    "guest": "listens" if guest_listens else "connects",
+                    "stage": stage,
+                },
+                VerticalTerms,
+            )
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"these choices cannot be: {error}") from None
+
+    def plan(self, guest: Shape, host: Shape) -> VerticalPlan:
+        """Return the plan of both shapes.
+
+        Raises:
+            CapacityError: It does not fit the ring.
+            ConfigError: A choice is out of its range.
+        """
+        return VerticalPlan(
+            family=self.family,
+            rows=guest.rows,
+            guest_columns=guest.columns,
+            host_columns=host.columns,
+            guest_names=guest.names,
+            host_names=host.names,
+            penalty=self.penalty,
+            iterations=self.iterations,
+            batches=-(-guest.rows // _MOST_AT_ONCE),
+            coefficients=self.coefficients,
+            least_rows=self.least_rows,
+            predictions=self.predictions,
+        )
