@@ -54,9 +54,10 @@ def _sampling(source: int) -> tuple[Any, ...]:
 
     @compiled(array("uint8", 1), uint64, _numbers(1, write=True), int64, result=int64)
     def pick(drawn: Any, below: Any, out: Any, start: Any) -> Any:
-        """Write -1, 0 or 1 for each byte below a limit, from a place on; return the next place.
+        """Write -1, 0 or 1 for each byte below a limit, from a place on.
 
-        The last place takes all that are too many.
+        Returns:
+            The next place; the last one takes all that are too many.
         """
         _ = source
         for i in range(len(drawn)):

@@ -261,7 +261,8 @@ def test_nothing_is_drawn_twice(keys: dict[Ring, RingKey]) -> None:
     one, other = key.encrypt(zero, 2), key.encrypt(zero, 2)
     assert one.seed != other.seed
     assert (one.c1 == other.c1).mean() < 0.1
-    assert not np.array_equal(*(RingKey.generate(SMALL).public.zero.c0 for _ in range(2)))
+    drawn = [RingKey.generate(SMALL).public.zero.c0 for _ in range(2)]
+    assert not np.array_equal(drawn[0], drawn[1])
     plain = Plaintexts.encode(np.zeros((2, 1, SMALL.degree), np.int64), 2, ring=SMALL)
     masks = np.zeros((2, SMALL.degree), np.uint64)
     answers = key.public.answer(Products(plain, one), masks, 40, kept_primes=2)
