@@ -20,6 +20,7 @@ TWINS = {  # one function, compiled and not, chosen by what is installed
     "psi.group.ristretto255", "psi.kernels", "psi.kernels.fast", "psi.kernels.portable",
 }  # fmt: skip
 ROLES = {  # what the field calls it in every protocol
+    "Ciphertexts": "of ElGamal's scheme; of the ring",
     "ConfigError": "the bases of two trees of errors",
     "DecodeError": "the bases of two trees of errors",
     "PROTOCOL": "a protocol's name, one per protocol",

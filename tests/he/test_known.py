@@ -44,7 +44,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
 
 @pytest.mark.parametrize(("degree", "primes", "fresh", "answers"), RINGS)
 def test_the_answers_are_those_of_the_definition(
-    degree: int, primes: tuple[int, ...], fresh: int, answers: known.Answers
+    degree: int, primes: tuple[int, ...], fresh: int, answers: known.KnownAnswers
 ) -> None:
     """Computed without SEAL, from its generator's and its draws' definition."""
     assert answers.key == key_digest(degree, primes)

@@ -22,7 +22,7 @@ class Ciphertexts:
 
     Attributes:
         ring: Where they lie.
-        seed: Of their uniform halves.
+        seed: What their uniform halves expand.
         c0: Their other halves.
     """
 

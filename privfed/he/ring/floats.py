@@ -16,10 +16,10 @@ from numba import float64, uint64
 from numba.core import types
 from numba.extending import intrinsic, register_jitable
 
-__all__ = ["LANES", "MAX_BITS", "Floats", "canonical", "count_ones", "product", "reduced"]
+__all__ = ["LANES", "PRIME_BITS", "Floats", "canonical", "count_ones", "product", "reduced"]
 
 LANES = 8
-MAX_BITS = 50  # of a prime: eight of them fit a double's 53 bits
+PRIME_BITS = 50  # of a prime: eight of them fit a double's 53 bits
 _VECTOR = ir.VectorType(ir.DoubleType(), LANES)
 
 

@@ -56,7 +56,7 @@ class PublicKey:
         """Return what the key's holder may see of products: their sums with the masks.
 
         Args:
-            products: Of this key's ciphertexts.
+            products: Those of this key's ciphertexts.
             masks: Residues mod t (rows, degree), fresh and uniform (`uniform_plain`); what is
                 known may be added mod t.
             flood_bits: F is uniform from -2^(flood_bits-1) on; how many hide what, `bounds` says.

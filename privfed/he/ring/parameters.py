@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
 from privfed.he.ring import transforms
-from privfed.he.ring.floats import LANES, MAX_BITS
+from privfed.he.ring.floats import LANES, PRIME_BITS
 
 DEGREE = 8192
 # The four greatest primes below 2^50, and the greatest below 2^49, that are 1 mod 2 * 8192: a word
@@ -47,8 +47,8 @@ class Ring:
             raise ConfigError("a ring has one prime or more, each once")
         if any(math.gcd(prime, self.plain_modulus) > 1 for prime in self.primes):
             raise ConfigError("the plaintext modulus shares a factor with a prime: the key opens")
-        if any(modulus % (2 * degree) != 1 or modulus >> MAX_BITS for modulus in moduli):
-            raise ConfigError(f"a modulus is below 2^{MAX_BITS} and 1 mod twice the degree")
+        if any(modulus % (2 * degree) != 1 or modulus >> PRIME_BITS for modulus in moduli):
+            raise ConfigError(f"a modulus is below 2^{PRIME_BITS} and 1 mod twice the degree")
         if self.plain_modulus > min(self.primes):
             raise ConfigError("the plaintext modulus is below each prime")
 

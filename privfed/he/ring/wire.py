@@ -14,7 +14,7 @@ from privfed.errors import DecodeError
 from privfed.he.ring.parameters import Numbers, Ring
 from psi.compiled.compiling import array, compiled
 
-_WHOLE = 6  # bytes of a residue; two bits more make `floats.MAX_BITS`
+_WHOLE = 6  # bytes of a residue; two bits more make `floats.PRIME_BITS`
 _LATTER = 4  # pairs of bits in a byte
 
 

@@ -25,7 +25,7 @@ from privfed.he.seal.files import (
     seeded_key,
     write,
 )
-from privfed.he.seal.known import CKKS, RING, SEED, Answers, check_c1, check_key, refusing
+from privfed.he.seal.known import CKKS, RING, SEED, KnownAnswers, check_c1, check_key, refusing
 from privfed.keys import SecretKey
 
 CKKS_DEGREE = 8192
@@ -72,7 +72,7 @@ class Batches:
         ConfigError: SEAL is not installed.
     """
 
-    def __init__(self, parameters: Any, slots: int, answers: Answers) -> None:
+    def __init__(self, parameters: Any, slots: int, answers: KnownAnswers) -> None:
         self._parameters, self._context = parameters, context_of(parameters)
         self.slots = slots
         with refusing():

@@ -22,7 +22,7 @@ SEED = bytes(range(SEED_BYTES))
 
 
 @dataclass(frozen=True)
-class Answers:
+class KnownAnswers:
     """What the fixed seed gives in one ring, as SHA-256 of the words, 8 bytes each.
 
     Attributes:
@@ -34,11 +34,11 @@ class Answers:
     c1: str
 
 
-RING = Answers(  # n = 4096 and our prime: packed and slots
+RING = KnownAnswers(  # n = 4096 and our prime: packed and slots
     key="a3d1c83def8b1119300a25b12abe5f0fda4958f6be8237a234c901ac8eb22736",
     c1="73f2ed90ec844a0fd753572d5544787d5f46cd723d5ad0d0f5da0589a6cc074f",
 )
-CKKS = Answers(  # n = 8192 and SEAL's own primes: three of a key, two of a fresh ciphertext
+CKKS = KnownAnswers(  # n = 8192 and SEAL's own primes: three of a key, two of a fresh ciphertext
     key="962c4d1285593fca3273549577cc9177756127abc8606ea55654b4aa1beccdd2",
     c1="ec3aa977446a8b9301824e7608c8eb9922f060e124381deb7b80968d43086146",
 )
@@ -71,7 +71,7 @@ def digest(words: bytes) -> str:
     return hashlib.sha256(words).hexdigest()
 
 
-def check_key(parameters: Any, answers: Answers) -> None:
+def check_key(parameters: Any, answers: KnownAnswers) -> None:
     """Check that a seed draws the key that it draws everywhere.
 
     Raises:
@@ -81,7 +81,7 @@ def check_key(parameters: Any, answers: Answers) -> None:
         raise LayoutError("a seed draws another key")
 
 
-def check_c1(words: bytes, answers: Answers) -> None:
+def check_c1(words: bytes, answers: KnownAnswers) -> None:
     """Check that c1 of the fixed seed is what it is everywhere.
 
     Raises:
