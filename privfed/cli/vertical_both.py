@@ -6,7 +6,8 @@ import contextlib
 import multiprocessing
 import queue
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -16,7 +17,7 @@ from rich.console import Console
 from privfed.cli.train_progress import tell
 from privfed.data.files import frame_sha256, read_text_table
 from privfed.data.pairs import load_pair
-from privfed.errors import ConfigError
+from privfed.errors import ConfigError, PrivFedError
 from privfed.report.vertical import write_vertical
 from privfed.report.vertical_words import verdict
 from privfed.vertical.company import CompanyTable
@@ -24,6 +25,7 @@ from privfed.vertical.job import Line, VerticalJob, do_job
 from privfed.vertical.outcome import results_of_both
 from privfed.vertical.results import RESULTS_FILE, UsedTable
 from psi.cli.shared import progress_bar
+from psi.errors import PSIError, TransportError
 from psi.network import TLSIdentity, create_identity, load_certificate
 
 if TYPE_CHECKING:
@@ -145,7 +147,7 @@ def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
                 progress(*told.get(timeout=_LOOK_SECONDS))
             if any(one.done() and one.exception() is not None for one in played):
                 break
-        guest, host = (one.result() for one in played)
+        guest, host = _both(played, tables.names)
     results = results_of_both(guest, host, choice, source=tables.source)
     results.write(out)
     page = write_vertical(results, out)
@@ -182,3 +184,20 @@ def _play(job: VerticalJob, end: _End) -> KnownHalf:
             end.told.put((stage, done, total))
 
     return do_job(job, line, progress=progress)
+
+
+def _both(played: Sequence[Future[KnownHalf]], names: Sequence[str]) -> tuple[KnownHalf, KnownHalf]:
+    """Return what both know; where one failed, say so of the one that began it.
+
+    Raises:
+        ConfigError: A side cannot go on; names it.
+        PSIError: The connection broke at both.
+    """
+    errors = [one.exception() for one in played]
+    for name, error in zip(names, errors, strict=True):
+        if error is not None and not isinstance(error, TransportError):
+            if isinstance(error, PrivFedError | PSIError):
+                raise ConfigError(f"{name}: {error}") from None
+            raise error
+    guest, host = (one.result() for one in played)
+    return guest, host
