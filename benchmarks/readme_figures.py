@@ -145,12 +145,53 @@ def partner(rows: Sequence[Row]) -> str:
     return markdown(Table(head, cells))
 
 
+def vertical(rows: Sequence[Row]) -> str:
+    """Return what a linear model of two companies costs by tool, and how good it came out."""
+    tools = {
+        "privfed-glm": "privfed",
+        "spu-cheetah": "spu CHEETAH",
+        "spu-cheetah-t1": "spu CHEETAH, SecretFlow's default sigmoid",
+        "heu-ou": "sf-heu, Okamoto–Uchiyama",
+        "heu-zpaillier": "sf-heu, ZPaillier",
+        "phe": "phe",
+    }
+    found = {row["tool"]: row for row in rows if row["task"] == "glm"}
+    ours = found["privfed-glm"]
+    cells = [
+        [
+            name,
+            "whole"
+            if found[tool]["slice_of"] is None
+            else f"scaled from {found[tool]['slice_of']} rows",
+            f"{found[tool]['cpu_seconds']:,.1f}",
+            f"{found[tool]['cpu_seconds'] / ours['cpu_seconds']:,.1f}x",
+            f"{found[tool]['bytes'] / 1e6:,.0f}",
+            _figure(found[tool]["metric"], ".4f"),
+            _figure(found[tool]["coefficient_error"], ".1e"),
+        ]
+        for tool, name in tools.items()
+        if tool in found
+    ]
+    head = (
+        f"{ours['rows']:,} rows, {ours['columns']} columns, {ours['iterations']} iterations",
+        *("measured", "processor s", "to ours", "MB"),
+        f"AUC (exact fit {ours['reference']:.4f})",
+        "coefficients off by",
+    )
+    return markdown(Table(head, cells, words=2))
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
 TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
     "aggregation": ("aggregation-1m.json", aggregation),
     "dropout": ("dropout.json", dropout),
     "partner": ("partner.json", partner),
     "privacy": ("privacy-digits.json", privacy),
     "psi": ("psi.json", psi),
+    "vertical": ("vertical.json", vertical),
 }
 
 

@@ -22,7 +22,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -30,11 +29,14 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.parties import free_ports, interpreter, processor, session
 from benchmarks.rows import print_table
-from benchmarks.vertical_job import Tables, tables
+from benchmarks.vertical_job import Floats, tables
+from benchmarks.vertical_ours import SIDES
 from privfed.table import Table
+from psi.network.certificates import create_identity
 
 # Tool: its environment, its module, and what its workers are told besides the job.
 TOOLS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "privfed-glm": ("", "vertical_ours", {}),
     "spu-cheetah": ("spu", "vertical_spu", {"sigmoid": "exact"}),
     "spu-cheetah-t1": ("spu", "vertical_spu", {"sigmoid": "t1"}),
     "phe": ("phe", "vertical_paillier", {"scheme": "phe"}),
@@ -91,30 +93,28 @@ class Exact:
     """The exact fit of a job, and how far a model is from it."""
 
     def __init__(self, job: Job) -> None:
-        drawn: Tables = tables(job.rows, job.columns)
+        drawn = tables(job.rows, job.columns)
         self._matrix, self._labels = np.hstack((drawn.guest, drawn.host)), drawn.labels
         model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
         fit = model.fit(self._matrix, self._labels)
         self._coefficients = fit.coef_[0]
-        self.area = self._area(self._coefficients)
+        self.area = self.area_of(self._coefficients)
 
-    def figures(self, coefficients: Sequence[float]) -> dict[str, float]:
-        """Return the columns of a row that tell how good its model is."""
-        error = np.abs(np.array(coefficients) - self._coefficients).max()
-        return {
-            "metric": self._area(np.array(coefficients)),
-            "reference": self.area,
-            "coefficient_error": float(error),
-        }
+    def error(self, coefficients: Floats) -> float:
+        """Return the largest difference between coefficients."""
+        return float(np.abs(coefficients - self._coefficients).max())
 
-    def _area(self, coefficients: Any) -> float:
+    def area_of(self, coefficients: Floats) -> float:
+        """Return the area under the curve of these coefficients' scores."""
         return float(roc_auc_score(self._labels, self._matrix @ coefficients))
 
 
 def trained(tool: str, job: Job, folder: Path, exact: Exact) -> list[Row]:
     """Run a job whole, a process a party."""
     environment, module, told = TOOLS[tool]
-    task = asdict(job) | told | {"ports": free_ports()}
+    task = asdict(job) | told | {"ports": free_ports(), "folder": str(folder)}
+    for name in SIDES:
+        create_identity(folder / name, unlocked=True)
     outs = [folder / f"{tool}{rank}.json" for rank in (0, 1)]
     ran = session(
         tool,
@@ -122,6 +122,7 @@ def trained(tool: str, job: Job, folder: Path, exact: Exact) -> list[Row]:
         module,
         [task | {"rank": rank, "out": str(out)} for rank, out in enumerate(outs)],
     )
+    coefficients = np.hstack([json.loads(out.read_text()) for out in outs])
     return [
         Row(
             task="glm",
@@ -131,7 +132,9 @@ def trained(tool: str, job: Job, folder: Path, exact: Exact) -> list[Row]:
             cpu_seconds=sum(cost["cpu_seconds"] for cost in ran.costs),
             bytes=sum(cost["sent_bytes"] for cost in ran.costs),
             wall_seconds=ran.wall_seconds,
-            **exact.figures(json.loads(outs[0].read_text())["coefficients"]),
+            metric=exact.area_of(coefficients),
+            reference=exact.area,
+            coefficient_error=exact.error(coefficients),
             load_average=os.getloadavg()[0],
         )
     ]
@@ -141,7 +144,8 @@ def sliced(tool: str, job: Job, folder: Path, rows: int) -> list[Row]:
     """Run one iteration of a slice of rows, and scale it to the job."""
     environment, module, told = TOOLS[tool]
     out = folder / f"{tool}.json"
-    task = told | {"slice": min(rows, job.rows), "columns": job.columns, "out": str(out)}
+    rows = min(rows, job.rows)
+    task = told | {"slice": rows, "columns": job.columns, "out": str(out)}
     ran = session(tool, environment, module, [task])
     cost = json.loads(out.read_text())
     seconds = job.iterations * (job.rows * cost["row_seconds"] + cost["decryption_seconds"])
@@ -151,7 +155,7 @@ def sliced(tool: str, job: Job, folder: Path, rows: int) -> list[Row]:
             task="glm",
             tool=tool,
             **asdict(job),
-            slice_of=task["slice"],
+            slice_of=rows,
             cpu_seconds=seconds,
             bytes=round(ciphertexts * cost["ciphertext_bytes"]),
             wall_seconds=seconds * ran.wall_seconds / ran.costs[0]["cpu_seconds"],

@@ -45,7 +45,7 @@ def tables(rows: int, columns: int, seed: int = 0) -> Tables:
     coefficients = rng.normal(0, 1 / np.sqrt(columns), columns)
     z = np.hstack(blocks) @ coefficients + INTERCEPT
     labels = (rng.random(rows) < 1 / (1 + np.exp(-z))).astype(np.float64)
-    return Tables(*blocks, labels)
+    return Tables(blocks[0], blocks[1], labels)
 
 
 def whitened(block: Floats) -> tuple[Floats, Floats]:

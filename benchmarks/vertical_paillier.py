@@ -121,7 +121,7 @@ class Heu:
 
     def size_bytes(self, ciphertexts: Any) -> float:
         """Return what one of the ciphertexts measures."""
-        return len(ciphertexts.serialize()) / ciphertexts.rows
+        return float(len(ciphertexts.serialize()) / ciphertexts.rows)
 
 
 def load(task: dict[str, Any]) -> Work:

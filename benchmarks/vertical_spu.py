@@ -98,9 +98,9 @@ def load(task: dict[str, Any]) -> Work:
         shares = [own, _receive(link, libspu.Share())]
         weights = io.reconstruct(shares if rank == 0 else shares[::-1]).ravel()
         link.stop_link()
-        parts = (changes[0] @ weights[1 : half + 1], changes[1] @ weights[half + 1 :])
-        fit = {"intercept": float(weights[0]), "coefficients": np.hstack(parts).tolist()}
-        Path(task["out"]).write_text(json.dumps(fit))
+        parts = weights[1 : half + 1], weights[half + 1 :]
+        coefficients = changes[rank] @ parts[rank]
+        Path(task["out"]).write_text(json.dumps(coefficients.tolist()))
         counts = re.findall(r"total send bytes (\d+)", log.read_text())
         assert len(counts) == task["iterations"]
         return sent + sum(map(int, counts))
