@@ -63,11 +63,11 @@ class Row:
         tool: Its name.
         rows: Rows of the job.
         columns: Columns of both sides together.
-        iterations: Of the job.
+        iterations: How often all rows were gone through.
         slice_of: Rows that were measured and scaled; None for a job that ran whole.
         cpu_seconds: Processor seconds of both parties together.
-        bytes: Of both directions.
-        wall_seconds: Of the session; other work on the machine stretches it.
+        bytes: What was sent, in both directions.
+        wall_seconds: The session's time; other work on the machine stretches it.
         metric: Area under the ROC curve.
         reference: The same of the exact fit.
         coefficient_error: Largest difference to the exact fit's coefficients.

@@ -19,11 +19,11 @@ SIDES = ("serve", "join")
 
 def load(task: dict[str, Any]) -> Work:
     """Import what a session uses, and load compiled code from its cache."""
-    from privfed.vertical.encoding import Whitening
     from privfed.vertical.guest import Guest
     from privfed.vertical.host import Host
     from privfed.vertical.plan import VerticalPlan
     from privfed.vertical.rows import with_intercept
+    from privfed.vertical.whitening import Whitening
     from psi import network
 
     def side(rank: int, drawn: Tables, iterations: int) -> tuple[Guest | Host, NDArray[np.float64]]:
