@@ -31,7 +31,8 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     from privfed.data.files import read_text_table
     from privfed.report.vertical import write_vertical
     from privfed.vertical.company import CompanyTable
-    from privfed.vertical.job import HALF, VerticalJob, do_job
+    from privfed.vertical.halves import HALF_FILE
+    from privfed.vertical.job import VerticalJob, do_job
     from privfed.vertical.outcome import results_of_one
     from privfed.vertical.results import UsedTable
     from psi.network import fingerprint, load_certificate
@@ -39,7 +40,7 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     choice = options.choice
     if not options.ids:
         raise ConfigError("name the column of the ID: --id COLUMN")
-    if (options.out / HALF).exists():
+    if (options.out / HALF_FILE).exists():
         raise ConfigError(f"--out {options.out} holds a half of a model: give another folder")
     read = read_text_table(path)
     peer = fingerprint(load_certificate(options.peer))

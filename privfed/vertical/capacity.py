@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from privfed.errors import CapacityError
 from privfed.he.ring import DEGREE, PLAIN_MODULUS, PRIMES, Answers, Ciphertexts, bounds
-from privfed.vertical.packing import Packing
+from privfed.vertical.packing import MatrixPacking
 
 if TYPE_CHECKING:
     from privfed.vertical.plan import VerticalPlan
 
-__all__ = ["FLOOD_DISTANCE", "Layout", "check_capacity", "layouts_of", "prediction_layout"]
+__all__ = ["FLOOD_DISTANCE", "ProductLayout", "check_capacity", "layouts_of", "prediction_layout"]
 
 FLOOD_DISTANCE = Fraction(1, 1 << 40)
 _KEPT_PRIMES = 2  # of answers: one prime cannot hold t and the rounding of its switch
@@ -27,7 +27,7 @@ _LEAST_SCALE = 16.0  # of sines and cosines, as integers
 
 
 @dataclass(frozen=True)
-class Layout:
+class ProductLayout:
     """How one product with an encrypted vector is laid out and hidden.
 
     Attributes:
@@ -38,7 +38,7 @@ class Layout:
         kept_primes: Of its answers, when they travel.
     """
 
-    packing: Packing
+    packing: MatrixPacking
     row_sum: int
     primes: int
     flood_bits: int
@@ -57,13 +57,13 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Waves:
+class WavesLayout:
     """How sines and cosines of shared scores are laid out and hidden: slot by slot.
 
     Attributes:
         blocks: How many polynomials hold all rows.
         harmonics: K: an answer sums 2K products.
-        primes: As of `Layout`, and so the next ones.
+        primes: As of `ProductLayout`, and so the next ones.
         flood_bits: Of its answers.
         kept_primes: Of its answers.
     """
@@ -86,7 +86,7 @@ class Waves:
 
 
 @dataclass(frozen=True)
-class Layouts:
+class IterationLayouts:
     """The layouts of an iteration.
 
     Attributes:
@@ -97,20 +97,20 @@ class Layouts:
         host_backward: The host's, times the guest's.
     """
 
-    guest_forward: Layout
-    host_forward: Layout
-    waves: Waves
-    guest_backward: Layout
-    host_backward: Layout
+    guest_forward: ProductLayout
+    host_forward: ProductLayout
+    waves: WavesLayout
+    guest_backward: ProductLayout
+    host_backward: ProductLayout
 
 
-def layouts_of(plan: "VerticalPlan", iteration: int) -> Layouts:
+def layouts_of(plan: "VerticalPlan", iteration: int) -> IterationLayouts:
     """Return the layouts of an iteration."""
     return _layouts(plan, plan.batch_size(iteration))
 
 
 @lru_cache(maxsize=16)
-def _layouts(plan: "VerticalPlan", batch: int) -> Layouts:
+def _layouts(plan: "VerticalPlan", batch: int) -> IterationLayouts:
     rows = batch + plan.penalty_rows
     bits = _distance_bits(plan)
     guest, host = (plan.guest_columns, plan.guest_norm), (plan.host_columns, plan.host_norm)
@@ -119,17 +119,17 @@ def _layouts(plan: "VerticalPlan", batch: int) -> Layouts:
     # A slot's product has polynomials whose coefficients are anything mod t.
     wave_sum = 2 * plan.harmonics * DEGREE * (PLAIN_MODULUS // 2)
     primes, flood = _hidden(wave_sum, bits)
-    return Layouts(
+    return IterationLayouts(
         _forward(rows, guest[0], sums[0], bits),
         _forward(rows, host[0], sums[1], bits),
-        Waves(blocks, plan.harmonics, primes, flood),
+        WavesLayout(blocks, plan.harmonics, primes, flood),
         _backward(rows, guest[0], sums[0], bits),
         _backward(rows, host[0], sums[1], bits),
     )
 
 
 @lru_cache(maxsize=16)
-def prediction_layout(plan: "VerticalPlan", side: str, rows: int) -> Layout:
+def prediction_layout(plan: "VerticalPlan", side: str, rows: int) -> ProductLayout:
     """Return how rows of one side's matrix times the other's shares are laid out."""
     columns, norm = (
         (plan.guest_columns, plan.guest_norm)
@@ -167,7 +167,7 @@ def check_capacity(plan: "VerticalPlan") -> None:
     _ = plan.projection  # makes its own checks
 
 
-def _answered(layouts: Layouts) -> Iterator[tuple[Layout | Waves, int, int]]:
+def _answered(layouts: IterationLayouts) -> Iterator[tuple[ProductLayout | WavesLayout, int, int]]:
     for one in (layouts.guest_forward, layouts.host_forward):
         yield one, one.row_sum, one.packing.answers * len(one.packing.positions)
     waves = layouts.waves
@@ -192,22 +192,24 @@ def _entry_sum(plan: "VerticalPlan", columns: int, norm: float) -> int:
     return isqrt(int(plan.entry_scale * longest) ** 2 * columns) + columns + 1
 
 
-def _forward(rows: int, columns: int, entry_sum: int, bits: int) -> Layout:
+def _forward(rows: int, columns: int, entry_sum: int, bits: int) -> ProductLayout:
     return _smallest(rows, columns, bits, lambda one: one.rows_each * entry_sum)
 
 
-def _backward(rows: int, columns: int, entry_sum: int, bits: int) -> Layout:
+def _backward(rows: int, columns: int, entry_sum: int, bits: int) -> ProductLayout:
     # An answer holds some columns; a row's part of them is at most all of the row.
     return _smallest(columns, rows, bits, lambda one: rows * entry_sum)
 
 
-def _smallest(rows: int, columns: int, bits: int, row_sum: Callable[[Packing], int]) -> Layout:
+def _smallest(
+    rows: int, columns: int, bits: int, row_sum: Callable[[MatrixPacking], int]
+) -> ProductLayout:
     """Return the layout that sends the fewest bytes."""
     layouts = []
     for width in (1 << power for power in range(DEGREE.bit_length())):
-        packing = Packing(rows, columns, width)
+        packing = MatrixPacking(rows, columns, width)
         most = row_sum(packing)
-        layouts.append(Layout(packing, most, *_hidden(most, bits)))
+        layouts.append(ProductLayout(packing, most, *_hidden(most, bits)))
     return min(layouts, key=lambda one: one.ciphertexts_bytes + one.answers_bytes)
 
 

@@ -26,7 +26,7 @@ from privfed.vertical.plan import VerticalPlan
 from privfed.vertical.rows import Role, clipped_share, with_intercept
 from privfed.vertical.series import Family
 from privfed.vertical.shapes import GuestShapes, HostShapes, Shape
-from privfed.vertical.side import Side
+from privfed.vertical.side import VerticalSide
 from privfed.vertical.terms import Step, VerticalChoice
 from privfed.vertical.whitening import Whitening
 from psi.network import Dialogue, Progress
@@ -150,6 +150,7 @@ class TrainedHalf:
         classes: What its labels 0 and 1 are called.
         labels: Of all common rows, in their order; empty at the host.
         block: Its common rows, standardised, in their order.
+        rows: The table's common rows, in that order.
         tests: How many first ones are held out.
         table_rows: Of its table.
         clipped_share: Of its training rows.
@@ -159,11 +160,12 @@ class TrainedHalf:
     plan: VerticalPlan
     encoder: BlockEncoder
     whitening: Whitening
-    side: Side
+    side: VerticalSide
     scale: LabelScale
     classes: tuple[str, ...]
     labels: Floats
     block: Floats
+    rows: Rows
     tests: int
     table_rows: int
     clipped_share: float
@@ -242,6 +244,11 @@ def train_half(
     rows = _common_rows(table, talk, charge, max_peer_items, progress)
     tests = len(rows) * choice.test_percent // 100
     train = rows[tests:]
+    if tests > choice.predictions:
+        raise ConfigError(
+            f"{tests} rows are held out, and the model may answer {choice.predictions} in all: "
+            "allow more predictions at both companies, or hold out fewer rows"
+        )
     tell("shapes")
     began = time.process_time()
     encoder = _fitted(features.iloc[train].reset_index(drop=True), choice, table.role)
@@ -257,7 +264,7 @@ def train_half(
     tell("train")
     began = time.process_time()
     scale = LabelScale.fit(labels[train], choice.family) if guest else LabelScale()
-    side: Side = (
+    side: VerticalSide = (
         Guest(plan, own, whitening.matrix, scale.scaled(labels[train]), progress=progress)
         if guest
         else Host(plan, own, whitening.matrix, progress=progress)
@@ -272,6 +279,7 @@ def train_half(
         classes=classes,
         labels=labels[rows] if guest else labels,
         block=block,
+        rows=rows,
         tests=tests,
         table_rows=len(table.frame),
         clipped_share=clipped_share(plan, table.role, own),

@@ -9,11 +9,11 @@ from privfed.errors import ConfigError
 from privfed.garbled import Garbler, TransferSender
 from privfed.he.ring import Answers, from_slots
 from privfed.vertical.circuits import fresh_shares, opened_values, project, projection_values
-from privfed.vertical.messages import POINT_BYTES, Kind
+from privfed.vertical.messages import POINT_BYTES, VerticalMessage
 from privfed.vertical.plan import VerticalPlan
 from privfed.vertical.rows import Role
 from privfed.vertical.shares import plus, times
-from privfed.vertical.side import Side
+from privfed.vertical.side import VerticalSide
 from privfed.vertical.state import TrainingState
 from privfed.vertical.waves import constants, guest_waves
 from psi.errors import StateError
@@ -24,7 +24,7 @@ __all__ = ["Guest"]
 Floats = NDArray[np.float64]
 
 
-class Guest(Side):
+class Guest(VerticalSide):
     """The side with the labels. `coefficients` has its intercept last."""
 
     role: ClassVar[Role] = "guest"
@@ -40,7 +40,7 @@ class Guest(Side):
         state: TrainingState | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Prepare the side with the labels; other arguments and errors as of `Side`.
+        """Prepare the side with the labels; other arguments and errors as of `VerticalSide`.
 
         Args:
             plan: What both sides agreed on.
@@ -64,8 +64,8 @@ class Guest(Side):
     # -- messages --------------------------------------------------------------------------------
 
     def _begin(self) -> bytes:
-        self._awaiting(Kind.HOST_HELLO, self._hello_lengths, self._met)
-        return self._hello(Kind.GUEST_HELLO)
+        self._awaiting(VerticalMessage.HOST_HELLO, self._hello_lengths, self._met)
+        return self._hello(VerticalMessage.GUEST_HELLO)
 
     def _met(self, parts: list[memoryview]) -> bytes:
         self._meet(parts)
@@ -75,14 +75,14 @@ class Guest(Side):
     def _coefficients(self, first: bytes) -> bytes:
         layouts = self._layouts
         sent = self._encrypted(layouts.host_forward, self._shares[self._other])
-        message = self._sealed(Kind.COEFFICIENTS, first, sent)
+        message = self._sealed(VerticalMessage.COEFFICIENTS, first, sent)
         due = [
             layouts.host_forward.answers_bytes,
             layouts.guest_forward.ciphertexts_bytes,
         ]
         if not self._agreed:
             due.insert(0, POINT_BYTES)
-        self._awaiting(Kind.SCORES, due, self._scored)
+        self._awaiting(VerticalMessage.SCORES, due, self._scored)
         return message
 
     def _scored(self, parts: list[memoryview]) -> bytes:
@@ -98,9 +98,9 @@ class Guest(Side):
             self._key.encrypt(messages, waves.primes).to_bytes()
             for messages in guest_waves(self.plan, self._iteration, scores)
         ]
-        message = self._sealed(Kind.WAVES, answer, *blocks)
+        message = self._sealed(VerticalMessage.WAVES, answer, *blocks)
         self._awaiting(
-            Kind.LINKED,
+            VerticalMessage.LINKED,
             [*[waves.answer_bytes] * waves.blocks, layouts.guest_backward.ciphertexts_bytes],
             self._linked,
         )
@@ -120,10 +120,10 @@ class Guest(Side):
         answer, mine = self._answered(own.backward, layouts.guest_backward, parts[-1])
         self._slopes = plus(own.slopes(residuals), mine)
         message = self._sealed(
-            Kind.RESIDUALS, answer, self._encrypted(layouts.host_backward, residuals)
+            VerticalMessage.RESIDUALS, answer, self._encrypted(layouts.host_backward, residuals)
         )
         self._awaiting(
-            Kind.GRADIENTS,
+            VerticalMessage.GRADIENTS,
             [layouts.host_backward.answers_bytes, self._lengths.request],
             self._stepped,
         )
@@ -142,8 +142,8 @@ class Guest(Side):
             self._keep(fresh)
             return self._coefficients(garbled)
         self._final = fresh
-        message = self._sealed(Kind.FINISH, garbled)
-        self._awaiting(Kind.OPENED, [self._lengths.colours], self._finished)
+        message = self._sealed(VerticalMessage.FINISH, garbled)
+        self._awaiting(VerticalMessage.OPENED, [self._lengths.colours], self._finished)
         return message
 
     def _finished(self, parts: list[memoryview]) -> None:

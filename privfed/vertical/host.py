@@ -16,11 +16,11 @@ from privfed.he.ring import (
 )
 from privfed.vertical.capacity import layouts_of
 from privfed.vertical.circuits import opened_values, project
-from privfed.vertical.messages import CHOICES_BYTES, Kind
+from privfed.vertical.messages import CHOICES_BYTES, VerticalMessage
 from privfed.vertical.plan import VerticalPlan
 from privfed.vertical.rows import Role
 from privfed.vertical.shares import negative, plus, times
-from privfed.vertical.side import Side
+from privfed.vertical.side import VerticalSide
 from privfed.vertical.state import TrainingState
 from privfed.vertical.waves import host_waves
 from psi.errors import StateError
@@ -31,7 +31,7 @@ __all__ = ["Host"]
 Floats = NDArray[np.float64]
 
 
-class Host(Side):
+class Host(VerticalSide):
     """The side without labels."""
 
     role: ClassVar[Role] = "host"
@@ -46,19 +46,19 @@ class Host(Side):
         state: TrainingState | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Prepare the side without labels; arguments and errors as of `Side`."""
+        """Prepare the side without labels; arguments and errors as of `VerticalSide`."""
         super().__init__(plan, block, whitening, state=state, progress=progress)
         self._receiver: TransferReceiver | None = None
         self._evaluator: Evaluator | None = None
         self._scores = np.empty(0, np.uint64)
         self._residuals = np.empty(0, np.uint64)
         self._agreed = False
-        self._awaiting(Kind.GUEST_HELLO, self._hello_lengths, self._met)
+        self._awaiting(VerticalMessage.GUEST_HELLO, self._hello_lengths, self._met)
 
     # -- messages --------------------------------------------------------------------------------
 
     def _met(self, parts: list[memoryview]) -> bytes:
-        message = self._hello(Kind.HOST_HELLO)
+        message = self._hello(VerticalMessage.HOST_HELLO)
         self._meet(parts)
         self._receiver = TransferReceiver(self._transcript.begin_session())
         self._await_coefficients(CHOICES_BYTES)
@@ -66,7 +66,7 @@ class Host(Side):
 
     def _await_coefficients(self, first_bytes: int, ahead: int = 0) -> None:
         sent = layouts_of(self.plan, self._iteration + ahead).host_forward.ciphertexts_bytes
-        self._awaiting(Kind.COEFFICIENTS, [first_bytes, sent], self._asked, ahead=ahead)
+        self._awaiting(VerticalMessage.COEFFICIENTS, [first_bytes, sent], self._asked, ahead=ahead)
 
     def _asked(self, parts: list[memoryview]) -> bytes:
         first = b""
@@ -80,10 +80,10 @@ class Host(Side):
         answer, mine = self._answered(own.forward, layouts.host_forward, parts[1])
         self._scores = plus(own.scores(self._shares[self._own]), mine)
         sent = self._encrypted(layouts.guest_forward, self._shares[self._other])
-        message = self._sealed(Kind.SCORES, first, answer, sent)
+        message = self._sealed(VerticalMessage.SCORES, first, answer, sent)
         waves = layouts.waves
         self._awaiting(
-            Kind.WAVES,
+            VerticalMessage.WAVES,
             [layouts.guest_forward.answers_bytes, *[waves.ciphertexts_bytes] * waves.blocks],
             self._waved,
         )
@@ -111,9 +111,9 @@ class Host(Side):
         rows = len(self._matrices().rows)
         self._residuals = negative(from_slots(masks).reshape(-1)[:rows])
         sent = self._encrypted(layouts.guest_backward, self._residuals)
-        message = self._sealed(Kind.LINKED, *answers, sent)
+        message = self._sealed(VerticalMessage.LINKED, *answers, sent)
         self._awaiting(
-            Kind.RESIDUALS,
+            VerticalMessage.RESIDUALS,
             [layouts.guest_backward.answers_bytes, layouts.host_backward.ciphertexts_bytes],
             self._resided,
         )
@@ -126,9 +126,9 @@ class Host(Side):
         gradient = np.concatenate([theirs, plus(own.slopes(self._residuals), mine)])
         moved = plus(self._shares, times(gradient, -self.plan.multiplier(self._iteration)))
         self._evaluator = Evaluator(project(self._projection), {"share": moved}, self._transfers)
-        message = self._sealed(Kind.GRADIENTS, answer, self._evaluator.request)
+        message = self._sealed(VerticalMessage.GRADIENTS, answer, self._evaluator.request)
         if self._last:
-            self._awaiting(Kind.FINISH, [self._lengths.garbled], self._finished)
+            self._awaiting(VerticalMessage.FINISH, [self._lengths.garbled], self._finished)
         else:
             self._await_coefficients(self._lengths.garbled, ahead=1)
         return message
@@ -140,7 +140,7 @@ class Host(Side):
             self._opened = opened_values(projection, done.values)
         else:
             self._final = done.values["share"]
-        message = self._sealed(Kind.OPENED, done.colours)
+        message = self._sealed(VerticalMessage.OPENED, done.colours)
         self._keep(self._final)
         self._end()
         return message

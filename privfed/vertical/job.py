@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from privfed.vertical.answered import ANSWERED_FILE, Answered
 from privfed.vertical.company import CompanyTable, Talk, TrainedHalf, train_half
+from privfed.vertical.halves import HALF_FILE, Half
 from privfed.vertical.outcome import KnownHalf
+from privfed.vertical.query import GuestQuery
 from privfed.vertical.results import UsedTable
 from privfed.vertical.terms import Step, VerticalChoice
 from psi.network import Progress, TLSIdentity, connect, listen
@@ -19,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "VerticalJob", "do_job"]
 
-HALF = "half.json"
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,16 +126,46 @@ def do_job(
             progress=progress,
             on_step=on_step,
         )
-        joint = _held_out(job, half, talk, progress, on_step)
+        saved = _half_of(job, half)
+        if on_step is not None:
+            on_step("predict")
+        joint = _held_out(job, half, saved, talk, progress)
+    job.out.mkdir(parents=True, exist_ok=True)
+    saved.save(job.out / HALF_FILE)
+    if not guest and half.tests:
+        counted = Answered(job.out / ANSWERED_FILE, saved.model, saved.plan.predictions)
+        counted.charge(half.tests)
     return KnownHalf.of(half, name=job.name, joint=joint, label=job.table.label, file=job.file)
 
 
 def _held_out(
-    job: VerticalJob,
-    half: TrainedHalf,
-    talk: Talk,
-    progress: Progress | None,
-    on_step: Callable[[Step], None] | None,
-) -> None:
-    """Score held-out rows; the guest gets their scores."""
-    return None
+    job: VerticalJob, half: TrainedHalf, saved: Half, talk: Talk, progress: Progress | None
+) -> Floats | None:
+    """Score held-out rows; the guest gets what opens of them."""
+    if not half.tests:
+        return None
+    frame = job.table.features.iloc[half.rows[: half.tests]].reset_index(drop=True)
+    query = saved.query(frame, progress=progress)
+    talk.hold("predict", query)
+    return query.scores if isinstance(query, GuestQuery) else None
+
+
+def _half_of(job: VerticalJob, half: TrainedHalf) -> Half:
+    """Return what is kept of a trained half."""
+    own = half.plan.coefficients == "own"
+    return Half(
+        role=job.table.role,
+        plan=half.plan,
+        model=half.side.model.hex(),
+        answers=job.choice.opened,
+        encoder=half.encoder.to_fields(),
+        whitening=half.whitening.to_fields(),
+        id_columns=job.table.id_columns,
+        normalise=job.table.normalise,
+        label=job.table.label,
+        classes=half.classes,
+        middle=half.scale.middle,
+        unit=half.scale.unit,
+        coefficients=tuple(half.side.opened.tolist()) if own else None,
+        shares=None if own else tuple(half.side.shares.tolist()),
+    )

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from privfed.errors import DecodeError
 from psi.protocols.messages import FRAME_BYTES, Message
 
-__all__ = ["CHOICES_BYTES", "FRAME_BYTES", "POINT_BYTES", "Kind", "parts_of"]
+__all__ = ["CHOICES_BYTES", "FRAME_BYTES", "POINT_BYTES", "VerticalMessage", "parts_of"]
 
 POINT_BYTES = 32  # of ristretto255: the base transfers' key
 CHOICES_BYTES = 2 * 128 * POINT_BYTES  # of 128 base transfers
 
 
-class Kind(enum.IntEnum):
+class VerticalMessage(enum.IntEnum):
     """What a message is."""
 
     GUEST_SHAPE = 62
@@ -31,9 +31,12 @@ class Kind(enum.IntEnum):
     FINISH = 72
     OPENED = 73
     QUERY = 80
-    SHARES = 81
-    REQUEST = 82
-    GARBLED = 83
+    MET = 81
+    CHOICES = 82
+    SHARES = 83
+    REQUEST = 84
+    GARBLED = 85
+    COLOURS = 86
 
 
 def parts_of(message: Message, lengths: Sequence[int], number: int) -> list[memoryview]:

@@ -12,7 +12,6 @@ from privfed.training.records import made_with
 from privfed.vertical.company import LabelScale, StepCost, TrainedHalf
 from privfed.vertical.plan import VerticalPlan
 from privfed.vertical.references import fit_exactly, shares_of_variance
-from privfed.vertical.results import Role as Who
 from privfed.vertical.results import (
     Gain,
     Measured,
@@ -22,6 +21,7 @@ from privfed.vertical.results import (
     VerticalResults,
     compare,
 )
+from privfed.vertical.results import Role as Who
 from privfed.vertical.rows import Role
 from privfed.vertical.terms import VerticalChoice
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from privfed.he.ring import DEGREE
 
-__all__ = ["Packing"]
+__all__ = ["MatrixPacking"]
 
 
 @dataclass(frozen=True)
-class Packing:
+class MatrixPacking:
     """How a product of a matrix with a vector is laid out.
 
     Attributes:
@@ -39,7 +39,7 @@ class Packing:
     @classmethod
     def fewest_bytes(
         cls, rows: int, columns: int, ciphertext_bytes: int, answer_bytes: int
-    ) -> "Packing":
+    ) -> "MatrixPacking":
         """Return the layout that sends the fewest bytes, ciphertexts and answers together."""
         widths = [1 << bits for bits in range(DEGREE.bit_length())]
         layouts = [cls(rows, columns, width) for width in widths]

@@ -25,9 +25,10 @@ Coefficients: TypeAlias = Literal["own", "shared"]
 ENTRY_SCALE = 64  # of a matrix's entries: integers
 _CLIP = 3.0  # beyond the root of its columns, which is a whitened row's usual norm
 _BALL_BITS = 20  # behind the point of a coefficient that is projected
-_OPENED_BITS = 13  # behind the point of one that opens
+_OPENED_BITS = 15  # behind the point of one that opens
 _LEAST_MULTIPLIER = 4  # of the smallest step: steps are multiples of a quarter of it
 _MOST_ROWS = 1 << 22
+_SCORE_GRIDS: dict[Family, float] = {"logistic": 0.19, "linear": 0.0625, "poisson": 0.0625}
 
 
 @dataclass(frozen=True)
@@ -267,6 +268,22 @@ class VerticalPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def projection(self) -> Projection:
         """The circuit that keeps all coefficients in the ball."""
         return _projection(self)
+
+    @property
+    def score_drop(self) -> int:
+        """How many low bits of a score, in units of 2^drop, are rounded away as it opens."""
+        whole = _SCORE_GRIDS[self.family] * PLAIN_MODULUS / self.period
+        return round(math.log2(whole)) - self.drop
+
+    @property
+    def score_bits(self) -> int:
+        """How many bits it has; what lies beyond is taken to the nearest."""
+        return 7 if self.family == "logistic" else 8
+
+    @property
+    def score_unit(self) -> float:
+        """What a unit of it is: about .19 of log odds, 1/16 of a deviation or of a logarithm."""
+        return float(2.0 ** (self.score_drop + self.drop) * self.period / PLAIN_MODULUS)
 
     @property
     def rounding(self) -> int:

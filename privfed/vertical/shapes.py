@@ -6,7 +6,7 @@ from typing import ClassVar
 import msgspec
 
 from privfed.errors import ContextMismatchError, DecodeError
-from privfed.vertical.messages import FRAME_BYTES, Kind
+from privfed.vertical.messages import FRAME_BYTES, VerticalMessage
 from privfed.vertical.rows import Role
 from psi.errors import StateError
 from psi.network import Dialogue, Progress, Transcript
@@ -60,8 +60,8 @@ class Shapes(Dialogue):
 
     protocol = "privfed vertical shapes"
     role: ClassVar[Role]
-    _sends: ClassVar[Kind]
-    _awaits: ClassVar[Kind]
+    _sends: ClassVar[VerticalMessage]
+    _awaits: ClassVar[VerticalMessage]
 
     def __init__(self, own: Shape, progress: Progress | None = None) -> None:
         """Take this side's shape."""
@@ -109,8 +109,8 @@ class GuestShapes(Shapes):
 
     role: ClassVar[Role] = "guest"
     speaks_first: ClassVar[bool] = True
-    _sends: ClassVar[Kind] = Kind.GUEST_SHAPE
-    _awaits: ClassVar[Kind] = Kind.HOST_SHAPE
+    _sends: ClassVar[VerticalMessage] = VerticalMessage.GUEST_SHAPE
+    _awaits: ClassVar[VerticalMessage] = VerticalMessage.HOST_SHAPE
 
 
 class HostShapes(Shapes):
@@ -118,5 +118,5 @@ class HostShapes(Shapes):
 
     role: ClassVar[Role] = "host"
     speaks_first: ClassVar[bool] = False
-    _sends: ClassVar[Kind] = Kind.HOST_SHAPE
-    _awaits: ClassVar[Kind] = Kind.GUEST_SHAPE
+    _sends: ClassVar[VerticalMessage] = VerticalMessage.HOST_SHAPE
+    _awaits: ClassVar[VerticalMessage] = VerticalMessage.GUEST_SHAPE

@@ -1,6 +1,7 @@
 """What guest and host have in common: their rows as polynomials, their shares, their frames."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import ClassVar
@@ -19,9 +20,9 @@ from privfed.he.ring import (
     RingKey,
     uniform_plain,
 )
-from privfed.vertical.capacity import Layout, Layouts, layouts_of
+from privfed.vertical.capacity import IterationLayouts, ProductLayout, layouts_of
 from privfed.vertical.circuits import project
-from privfed.vertical.messages import FRAME_BYTES, Kind, parts_of
+from privfed.vertical.messages import FRAME_BYTES, VerticalMessage, parts_of
 from privfed.vertical.plan import VerticalPlan
 from privfed.vertical.projections import Projection
 from privfed.vertical.rows import Role, batch_matrix, integer_rows
@@ -31,7 +32,7 @@ from psi.errors import StateError
 from psi.protocols.conversation import Dialogue, Progress
 from psi.protocols.messages import Message, Transcript
 
-__all__ = ["Side"]
+__all__ = ["VerticalSide"]
 
 Floats = NDArray[np.float64]
 _TRANSCRIPT = "privfed vertical"
@@ -39,7 +40,7 @@ _FINGERPRINT_BYTES = 32
 _STATE_BYTES = 4
 
 
-class Side(Dialogue):
+class VerticalSide(Dialogue):
     """One company in the training: takes messages in turn and answers each.
 
     An error ends it, and it forgets its key and its shares; `state` then still holds those of the
@@ -137,11 +138,21 @@ class Side(Dialogue):
             raise StateError("coefficients opened: there are no shares to keep")
         return self._final
 
+    @property
+    def model(self) -> bytes:
+        """32 bytes that name the model, the same at both sides.
+
+        Raises:
+            StateError: The session is not done.
+        """
+        self._require_done()
+        return hashlib.sha256(b"privfed vertical model, " + self._transcript.digest).digest()
+
     # -- frames ----------------------------------------------------------------------------------
 
     def _awaiting(
         self,
-        kind: Kind,
+        kind: VerticalMessage,
         lengths: Sequence[int],
         then: Callable[[list[memoryview]], bytes | None],
         *,
@@ -157,10 +168,10 @@ class Side(Dialogue):
 
         self._expect = take
 
-    def _sealed(self, kind: Kind, *parts: bytes) -> bytes:
+    def _sealed(self, kind: VerticalMessage, *parts: bytes) -> bytes:
         return self._transcript.seal(kind, self._iteration, *parts)
 
-    def _hello(self, kind: Kind) -> bytes:
+    def _hello(self, kind: VerticalMessage) -> bytes:
         have = b"".join(each.to_bytes(_STATE_BYTES, "big") for each in self.state.iterations)
         return self._sealed(
             kind,
@@ -203,7 +214,7 @@ class Side(Dialogue):
     # -- products --------------------------------------------------------------------------------
 
     @property
-    def _layouts(self) -> Layouts:
+    def _layouts(self) -> IterationLayouts:
         return layouts_of(self.plan, self._iteration)
 
     @property
@@ -231,11 +242,11 @@ class Side(Dialogue):
             self._prepared = batch, _Prepared(rows, forward, backward)
         return self._prepared[1]
 
-    def _encrypted(self, layout: Layout, numbers: Residues) -> bytes:
+    def _encrypted(self, layout: ProductLayout, numbers: Residues) -> bytes:
         return self._key.encrypt(layout.packing.vector(numbers), layout.primes).to_bytes()
 
     def _answered(
-        self, plaintexts: Plaintexts, layout: Layout, ciphertexts: memoryview
+        self, plaintexts: Plaintexts, layout: ProductLayout, ciphertexts: memoryview
     ) -> tuple[bytes, Residues]:
         """Return the answers to the other side, and this side's share of what they hold."""
         packing = layout.packing
@@ -250,7 +261,7 @@ class Side(Dialogue):
         )
         return answers.to_bytes(), negative(packing.results(masks[:, packing.positions]))
 
-    def _decrypted(self, layout: Layout, answers: memoryview) -> Residues:
+    def _decrypted(self, layout: ProductLayout, answers: memoryview) -> Residues:
         packing = layout.packing
         taken = Answers.from_bytes(
             answers,
@@ -296,7 +307,7 @@ class Side(Dialogue):
 class _Prepared:
     """A batch's integers and both of their polynomials."""
 
-    def __init__(self, rows: Floats, forward: Layout, backward: Layout) -> None:
+    def __init__(self, rows: Floats, forward: ProductLayout, backward: ProductLayout) -> None:
         self.rows, self.turned = rows, np.ascontiguousarray(rows.T)
         self.forward = Plaintexts.encode(
             forward.packing.matrix(rows.astype(np.int64)), forward.primes

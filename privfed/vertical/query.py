@@ -1,0 +1,444 @@
+"""Scores of new rows: the guest gets each one's class, or its score rounded before it opens.
+
+Where coefficients opened, each side's part of a score is its own product; where they stay shared,
+parts go through the ring, as in training. In both cases two numbers modulo t go into a garbled
+circuit, which tells the guest the class or a few bits, and nobody else anything. A guest that knows
+its own coefficients can take its part off a rounded score; what is left is the host's part within
+the grid, and narrower if it asks again with other values. So the host counts every row, before it
+answers (`charge`).
+
+    hellos · the guest's base choices, and its shares of the host's coefficients where shared
+    for each chunk of rows, where coefficients are shared:  host: answers · guest: answers
+    then                                                    host: request · guest: garbled circuit
+    the host's next message begins with the colours of the last circuit; the last is colours alone
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privfed.errors import ConfigError, ContextMismatchError
+from privfed.garbled import Evaluator, Garbler, Lengths, TransferReceiver, TransferSender
+from privfed.he.ring import (
+    PLAIN_MODULUS,
+    Answers,
+    Ciphertexts,
+    Plaintexts,
+    Products,
+    PublicKey,
+    RingKey,
+    uniform_plain,
+)
+from privfed.vertical.capacity import ProductLayout, prediction_layout
+from privfed.vertical.circuits import open_scores, score_values, scores
+from privfed.vertical.messages import (
+    CHOICES_BYTES,
+    FRAME_BYTES,
+    POINT_BYTES,
+    VerticalMessage,
+    parts_of,
+)
+from privfed.vertical.plan import VerticalPlan
+from privfed.vertical.projections import Opening
+from privfed.vertical.rows import Role, integer_rows
+from privfed.vertical.shares import Residues, matrix_product, negative, plus, residues
+from privfed.vertical.terms import Opened
+from psi.errors import StateError
+from psi.network import Dialogue, Progress, Transcript
+
+__all__ = ["GuestQuery", "HostQuery", "Query", "query_numbers"]
+
+Floats = NDArray[np.float64]
+_ROWS_AT_ONCE = 2048
+_NUMBER_BYTES = 4
+_FINGERPRINT_BYTES = 32
+
+
+def query_numbers(
+    plan: VerticalPlan, *, opened: NDArray[np.int64] | None, shares: Residues | None
+) -> Residues:
+    """Return what a half brings to queries.
+
+    Args:
+        plan: Its plan.
+        opened: Its coefficients as they opened; None where they did not.
+        shares: Its shares of all coefficients; None where they opened.
+
+    Raises:
+        ConfigError: Both are given, or neither.
+    """
+    if (opened is None) == (shares is None):
+        raise ConfigError("a half has coefficients or shares")
+    if opened is not None:
+        return residues(opened << plan.rounding)
+    # A projected coefficient is a multiple of 2^drop, so that dividing shares is exact.
+    inverse = pow(1 << plan.drop, -1, PLAIN_MODULUS)
+    held = [] if shares is None else shares.tolist()
+    return np.array([share * inverse % PLAIN_MODULUS for share in held], np.uint64)
+
+
+class Query(Dialogue):
+    """One side of a query: an error ends it, and it forgets its key and its numbers."""
+
+    protocol = "privfed vertical query"
+    role: ClassVar[Role]
+    _other_role: ClassVar[Role]
+    _sends: ClassVar[VerticalMessage]
+    _awaits: ClassVar[VerticalMessage]
+
+    def __init__(
+        self,
+        plan: VerticalPlan,
+        model: bytes,
+        numbers: Residues,
+        block: Floats,
+        opened: Opened = "score",
+        *,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare one side.
+
+        Args:
+            plan: The plan that was trained.
+            model: 32 bytes that name the model, the same at both halves.
+            numbers: Modulo t, in units of the plan's 2^drop: this side's coefficients where they
+                opened, its shares of all coefficients where they did not (`query_numbers`).
+            block: Shape (rows, columns of the plan): whitened, the guest's with its intercept;
+                row i is of the same ID at both sides.
+            opened: What of a row the guest gets.
+            progress: Called with a stage, the rows done and their number.
+
+        Raises:
+            ConfigError: The rows or the numbers do not fit the plan, or a class is asked of a
+                model that has none.
+        """
+        super().__init__(progress)
+        shared = plan.coefficients == "shared"
+        own = plan.guest_columns if self.role == "guest" else plan.host_columns
+        if len(numbers) != (plan.lanes if shared else own) or not len(block):
+            raise ConfigError("a query takes a half of this plan, and one row or more")
+        if opened == "class" and plan.family != "logistic":
+            raise ConfigError("only a logistic model has classes: ask for scores")
+        self._plan, self._model, self._shared, self._opened = plan, model, shared, opened
+        self._rows = integer_rows(plan, self.role, block)
+        self._numbers = numbers
+        self._key = RingKey.generate() if shared else None
+        self._theirs: PublicKey | None = None
+        self._transcript = Transcript(self.protocol)
+        self._longest = 0
+        self._start_row = 0
+        self._await(self._awaits, [len(self._hello)], self._met)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self._rows)} rows)"
+
+    @property
+    def longest_message(self) -> int:
+        """What the other side's next message measures, in bytes."""
+        return self._longest
+
+    # -- frames ----------------------------------------------------------------------------------
+
+    @property
+    def _hello(self) -> bytes:
+        said = b"class" if self._opened == "class" else b"score"
+        rows = len(self._rows).to_bytes(_NUMBER_BYTES, "big")
+        key = self._key.public.to_bytes() if self._key is not None else b""
+        return self._plan.fingerprint() + self._model + said + rows + key
+
+    def _meet(self, hello: memoryview) -> None:
+        agreed = len(self._hello) - (PublicKey.size_bytes() if self._shared else 0)
+        if hello[:agreed] != self._hello[:agreed]:
+            raise ContextMismatchError(
+                "the other side brings the half of another model, another number of rows, or asks "
+                "for classes where this side answers scores"
+            )
+        if self._shared:
+            self._theirs = PublicKey.from_bytes(hello[agreed:])
+
+    def _met(self, parts: list[memoryview]) -> bytes:
+        raise NotImplementedError
+
+    def _await(
+        self,
+        kind: VerticalMessage,
+        lengths: list[int],
+        then: Callable[[list[memoryview]], bytes | None],
+    ) -> None:
+        self._longest = FRAME_BYTES + sum(lengths)
+        number = self._start_row
+
+        def take(arrived: bytes) -> bytes | None:
+            return then(parts_of(self._transcript.open(kind, arrived), lengths, number))
+
+        self._expect = take
+
+    def _sealed(self, kind: VerticalMessage, *parts: bytes) -> bytes:
+        return self._transcript.seal(kind, self._start_row, *parts)
+
+    # -- a chunk ---------------------------------------------------------------------------------
+
+    @property
+    def _chunk(self) -> Floats:
+        return self._rows[self._start_row : self._start_row + _ROWS_AT_ONCE]
+
+    @property
+    def _over(self) -> bool:
+        return self._start_row >= len(self._rows)
+
+    @property
+    def _opening(self) -> Opening:
+        plan, rows = self._plan, len(self._chunk)
+        bits = PLAIN_MODULUS.bit_length() - plan.drop
+        if self._opened == "class":
+            return Opening(PLAIN_MODULUS, rows, bits, threshold=0)
+        return Opening(PLAIN_MODULUS, rows, bits, drop=plan.score_drop, bits=plan.score_bits)
+
+    @property
+    def _lengths(self) -> Lengths:
+        return Lengths.of(open_scores(self._opening))
+
+    def _layout(self, role: Role) -> ProductLayout:
+        return prediction_layout(self._plan, role, len(self._chunk))
+
+    def _numbers_of(self, role: Role) -> Residues:
+        guests = self._plan.guest_columns
+        return self._numbers[:guests] if role == "guest" else self._numbers[guests:]
+
+    def _encrypted(self) -> bytes:
+        """Return this side's shares of the other's coefficients, under its own key."""
+        layout = self._layout(self._other_role)
+        if self._key is None:
+            raise StateError("this query has no key")
+        vector = layout.packing.vector(self._numbers_of(self._other_role))
+        return self._key.encrypt(vector, layout.primes).to_bytes()
+
+    def _answered(self, ciphertexts: Ciphertexts) -> tuple[bytes, Residues]:
+        """Return the answers to the other side, and what this side's shares begin with."""
+        layout = self._layout(self.role)
+        if self._theirs is None:
+            raise StateError("this query has no other side")
+        matrix = layout.packing.matrix(self._chunk.astype(np.int64))
+        masks = uniform_plain(layout.packing.answers)
+        answers = self._theirs.answer(
+            Products(Plaintexts.encode(matrix, layout.primes), ciphertexts),
+            masks,
+            layout.flood_bits,
+            kept_primes=layout.kept_primes,
+            positions=layout.packing.positions,
+        )
+        mine = negative(layout.packing.results(masks[:, layout.packing.positions]))
+        own = matrix_product(self._chunk, self._numbers_of(self.role))
+        return answers.to_bytes(), plus(own, mine)
+
+    def _decrypted(self, answers: memoryview) -> Residues:
+        layout = self._layout(self._other_role)
+        if self._key is None:
+            raise StateError("this query has no key")
+        taken = Answers.from_bytes(
+            answers,
+            layout.packing.answers,
+            primes=layout.primes,
+            kept_primes=layout.kept_primes,
+            positions=layout.packing.positions,
+        )
+        return layout.packing.results(self._key.decrypt(taken))
+
+    def _ciphertexts_of(self, role: Role, sent: memoryview) -> Ciphertexts:
+        """Return the other side's shares of this side's coefficients."""
+        layout = self._layout(role)
+        return Ciphertexts.from_bytes(sent, layout.packing.ciphertexts, layout.primes)
+
+    def _next(self, rows: int) -> None:
+        self._progress("scoring", min(self._start_row + rows, len(self._rows)), len(self._rows))
+
+    def _forget(self) -> None:
+        self._key = self._theirs = None
+        self._numbers = np.empty(0, np.uint64)
+        self._rows = np.empty((0, self._rows.shape[1]))
+
+
+class GuestQuery(Query):
+    """The side that gets the answers. `scores` are linear predictors, or classes 0 and 1."""
+
+    role: ClassVar[Role] = "guest"
+    _other_role: ClassVar[Role] = "host"
+    speaks_first: ClassVar[bool] = True
+    _sends = VerticalMessage.QUERY
+    _awaits = VerticalMessage.MET
+
+    _sender: TransferSender | None = None
+    _garbler: Garbler | None = None
+    _taken: Ciphertexts | None = None
+
+    @property
+    def scores(self) -> Floats:
+        """What opened, in the order of rows.
+
+        Raises:
+            StateError: The query is not done.
+        """
+        self._require_done()
+        return np.concatenate(self._found)
+
+    def _begin(self) -> bytes:
+        self._found: list[Floats] = []
+        self._await(self._awaits, [len(self._hello)], self._met)
+        return self._sealed(self._sends, self._hello)
+
+    def _met(self, parts: list[memoryview]) -> bytes:
+        self._meet(parts[0])
+        self._sender = TransferSender(self._transcript.begin_session())
+        sent = self._encrypted() if self._shared else b""
+        message = self._sealed(VerticalMessage.CHOICES, self._sender.choices, sent)
+        due = [POINT_BYTES]
+        if self._shared:
+            due.append(self._layout("guest").ciphertexts_bytes)
+        self._await_chunk(due, self._first)
+        return message
+
+    def _await_chunk(
+        self, due: list[int], then: Callable[[list[memoryview]], bytes | None]
+    ) -> None:
+        rest = self._layout("host").answers_bytes if self._shared else self._lengths.request
+        kind = VerticalMessage.SHARES if self._shared else VerticalMessage.REQUEST
+        self._await(kind, [*due, rest], then)
+
+    def _first(self, parts: list[memoryview]) -> bytes:
+        self._transfers.agree(parts[0])
+        if self._shared:
+            self._taken = self._ciphertexts_of("guest", parts[1])
+        return self._chunked(parts[-1])
+
+    def _chunked(self, sent: memoryview) -> bytes:
+        if not self._shared:
+            return self._garbled(matrix_product(self._chunk, self._numbers), sent)
+        if self._taken is None:
+            raise StateError("this query has no other side")
+        answers, mine = self._answered(self._taken)
+        shares = plus(mine, self._decrypted(sent))
+        message = self._sealed(VerticalMessage.SHARES, answers)
+        self._await(
+            VerticalMessage.REQUEST,
+            [self._lengths.request],
+            lambda parts: self._garbled(shares, parts[0]),
+        )
+        return message
+
+    def _garbled(self, shares: Residues, request: memoryview) -> bytes:
+        opening = self._opening
+        garbler = Garbler(open_scores(opening), score_values(opening, shares))
+        message = self._sealed(VerticalMessage.GARBLED, garbler.garble(request, self._transfers))
+        colours = self._lengths.colours
+
+        def read(parts: list[memoryview]) -> None:
+            unit = 1.0 if self._opened == "class" else self._plan.score_unit
+            self._found.append(scores(opening, garbler.read(parts[0])).astype(np.float64) * unit)
+            self._next(0)
+
+        def go_on(parts: list[memoryview]) -> bytes:
+            read(parts)
+            return self._chunked(parts[1])
+
+        def end(parts: list[memoryview]) -> None:
+            read(parts)
+            self._end()
+
+        self._start_row += len(self._chunk)
+        if self._over:
+            self._await(VerticalMessage.COLOURS, [colours], end)
+        else:
+            self._await_chunk([colours], go_on)
+        return message
+
+    @property
+    def _transfers(self) -> TransferSender:
+        if self._sender is None:
+            raise StateError("this query has no other side")
+        return self._sender
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._sender = self._garbler = self._taken = None
+
+
+class HostQuery(Query):
+    """The side that answers."""
+
+    role: ClassVar[Role] = "host"
+    _other_role: ClassVar[Role] = "guest"
+    speaks_first: ClassVar[bool] = False
+    _sends = VerticalMessage.MET
+    _awaits = VerticalMessage.QUERY
+
+    _receiver: TransferReceiver | None = None
+    _taken: Ciphertexts | None = None
+    _charge: Callable[[int], None] | None = None
+
+    def charge_with(self, charge: Callable[[int], None]) -> None:
+        """Let rows be counted before any is answered; an exception of it ends the session."""
+        self._charge = charge
+
+    def _met(self, parts: list[memoryview]) -> bytes:
+        self._meet(parts[0])
+        if self._charge is not None:
+            self._charge(len(self._rows))
+        message = self._sealed(self._sends, self._hello)
+        self._receiver = TransferReceiver(self._transcript.begin_session())
+        due = [CHOICES_BYTES]
+        if self._shared:
+            due.append(self._layout("host").ciphertexts_bytes)
+        self._await(VerticalMessage.CHOICES, due, self._first)
+        return message
+
+    def _first(self, parts: list[memoryview]) -> bytes:
+        self._transfers.agree(parts[0])
+        first = [self._transfers.public]
+        if self._shared:
+            self._taken = self._ciphertexts_of("host", parts[1])
+            first.append(self._encrypted())
+        return self._chunked(first)
+
+    def _chunked(self, first: list[bytes]) -> bytes:
+        if not self._shared:
+            return self._asked(first, matrix_product(self._chunk, self._numbers))
+        if self._taken is None:
+            raise StateError("this query has no other side")
+        answers, mine = self._answered(self._taken)
+        message = self._sealed(VerticalMessage.SHARES, *first, answers)
+        self._await(
+            VerticalMessage.SHARES,
+            [self._layout("guest").answers_bytes],
+            lambda parts: self._asked([], plus(mine, self._decrypted(parts[0]))),
+        )
+        return message
+
+    def _asked(self, first: list[bytes], shares: Residues) -> bytes:
+        circuit = open_scores(self._opening)
+        evaluator = Evaluator(circuit, {"share": shares}, self._transfers)
+        message = self._sealed(VerticalMessage.REQUEST, *first, evaluator.request)
+
+        def evaluated(parts: list[memoryview]) -> bytes:
+            colours = evaluator.evaluate(parts[0]).colours
+            self._start_row += len(self._chunk)
+            self._next(0)
+            if not self._over:
+                return self._chunked([colours])
+            last = self._sealed(VerticalMessage.COLOURS, colours)
+            self._end()
+            return last
+
+        self._await(VerticalMessage.GARBLED, [self._lengths.garbled], evaluated)
+        return message
+
+    @property
+    def _transfers(self) -> TransferReceiver:
+        if self._receiver is None:
+            raise StateError("this query has no other side")
+        return self._receiver
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._receiver = self._taken = None
