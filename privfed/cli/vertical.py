@@ -15,6 +15,7 @@ from privfed.cli.vertical_options import (
     Normalise,
     PartyOptions,
     Repeated,
+    ScoringOptions,
 )
 from privfed.errors import ConfigError
 from psi.cli.options import spread
@@ -81,6 +82,34 @@ def guest_side(table: Table, options: PartyOptions, label: Label = None) -> None
 def host_side(table: Table, options: PartyOptions) -> None:
     """Be the company whose columns help: train on TABLE with a guest."""
     _be("host", table, options, None)
+
+
+predict = typer.Typer(
+    no_args_is_help=True, help="Score new rows of both companies; each brings its half."
+)
+app.add_typer(predict, name="predict")
+
+
+@predict.command("guest")
+@spread
+def predict_guest(
+    table: Table,
+    options: ScoringOptions,
+    out: Annotated[Path, typer.Option(help="CSV file to make: a row's number and what opened.")],
+) -> None:
+    """Be the company that gets the scores of its rows in TABLE."""
+    from privfed.cli.vertical_party import score
+
+    score("guest", table, options, out)
+
+
+@predict.command("host")
+@spread
+def predict_host(table: Table, options: ScoringOptions) -> None:
+    """Be the company that answers for the common rows of TABLE."""
+    from privfed.cli.vertical_party import score
+
+    score("host", table, options, None)
 
 
 def _be(role: Any, table: Path, options: PartyOptions, label: str | None) -> None:

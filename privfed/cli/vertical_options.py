@@ -188,3 +188,13 @@ class PartyOptions(LineOptions, ChoiceOptions):
     ids: IDColumns = None
     normalise: Normalise = None
     duplicates: Repeated = "error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions(LineOptions):
+    """What one company of two gives to score new rows."""
+
+    half: Annotated[
+        Path, typer.Option("--model", help="This company's half, half.json of its training.")
+    ]
+    duplicates: Repeated = "error"

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Literal, cast
 from rich.console import Console
 
 from privfed.cli.train_progress import tell
-from privfed.cli.vertical_options import LineOptions, PartyOptions
+from privfed.cli.vertical_options import LineOptions, PartyOptions, ScoringOptions
 from privfed.errors import ConfigError
 from psi.cli.shared import ledger_of, own_identity, progress_bar
 
 if TYPE_CHECKING:
+    from privfed.vertical.halves import Half
     from privfed.vertical.job import Line
     from privfed.vertical.rows import Role
+    from privfed.vertical.scoring import ScoredRows
 
 _SECURITY = (
     "semi-honest: what is said of privacy holds if the other company follows the protocol; "
@@ -44,7 +46,7 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
         raise ConfigError(f"--out {options.out} holds a half of a model: give another folder")
     read = read_text_table(path)
     peer = fingerprint(load_certificate(options.peer))
-    ledger = ledger_of(options)  # type: ignore[arg-type]
+    ledger = ledger_of(options)
     job = VerticalJob(
         table=CompanyTable(
             role=role,
@@ -90,3 +92,48 @@ def line_of(options: LineOptions) -> Line:
         on_listening=lambda port: tell(f"listening on port {port}"),
         on_turned_away=lambda words: tell(f"turned away, and waiting on: {words}"),
     )
+
+
+def score(role: Role, path: Path, options: ScoringOptions, out: Path | None) -> None:
+    """Score new rows; the guest writes what opened.
+
+    Raises:
+        ConfigError: A file or an option is not acceptable, or the half is the other company's.
+    """
+    from privfed.data.files import read_text_table
+    from privfed.vertical.halves import Half
+    from privfed.vertical.scoring import score_rows
+    from psi.network import fingerprint, load_certificate
+    from psi.storage import check_place
+    from psi.tables.files import write_table
+
+    half = Half.load(options.half)
+    if half.role != role:
+        raise ConfigError(f"{options.half} is the {half.role}'s half: take this company's own")
+    if out is not None:
+        check_place(out, inputs=[path, options.half])
+    read = read_text_table(path)
+    line, ledger = line_of(options), ledger_of(options)
+    peer = fingerprint(load_certificate(options.peer))
+    with progress_bar() as progress, line.opened(progress) as connection:
+        found = score_rows(
+            half,
+            read.frame,
+            connection,
+            guest_listens=(role == "guest") == line.listens,
+            folder=options.half.parent,
+            duplicates=cast("Literal['error', 'first']", options.duplicates),
+            charge=None if ledger is None else lambda _, items: ledger.charge(peer, items),
+            progress=progress,
+        )
+    if found is None or out is None:
+        return
+    ids = {name: list(read.frame[name].iloc[found.rows]) for name in half.id_columns}
+    write_table(out, {**ids, half.answers: _values(half, found)})
+    tell(f"{len(found.rows)} rows are in {out}")
+
+
+def _values(half: Half, found: ScoredRows) -> list[str]:
+    if half.answers == "class":
+        return [half.classes[int(value)] for value in found.values]
+    return [f"{value:.4g}" for value in found.values]

@@ -130,7 +130,8 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """
         encoder = BlockEncoder.from_fields(self.encoder)
         whitening = Whitening.from_fields(self.whitening).matrix
-        whitened = encoder.matrix(frame) @ whitening
+        features = frame.drop(columns=[*self.id_columns, self.label], errors="ignore")
+        whitened = encoder.matrix(features) @ whitening
         numbers = query_numbers(
             self.plan,
             opened=None if self.coefficients is None else np.array(self.coefficients, np.int64),

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from psi.protocols.conversation import Progress
 
 __all__ = [
+    "Limits",
     "check_files",
     "ledger_of",
     "load",
@@ -34,6 +35,23 @@ __all__ = [
     "say_turned_away",
     "steps_of",
 ]
+
+
+class Limits(Protocol):
+    """Options that limit what peers may ask, across runs."""
+
+    @property
+    def ledger(self) -> Path | None:
+        """The file that counts."""
+
+    @property
+    def sessions_a_peer(self) -> int | None:
+        """How many sessions a peer may hold."""
+
+    @property
+    def items_a_peer(self) -> int | None:
+        """How many IDs a peer may announce in all."""
+
 
 # Plain: words of files and rosters are no markup.
 messages = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -101,7 +119,7 @@ def steps_of(options: list[str] | None) -> str | dict[str, str]:
     return named[0][2]
 
 
-def ledger_of(options: SessionOptions) -> "Ledger | None":
+def ledger_of(options: "Limits") -> "Ledger | None":
     """Return the ledger that limits what peers may ask, if one is kept.
 
     Raises:
