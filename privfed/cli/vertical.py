@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from privfed.cli.train_progress import tell
 from privfed.cli.vertical_options import (
+    SECURITY,
     ChoiceOptions,
     IDColumns,
     Label,
@@ -67,6 +69,7 @@ def vertical(
     tables = BothTables.taken(
         guest, host, ids or [], label, pair, worth, normalise=normalise, duplicates=duplicates
     )
+    tell(SECURITY)
     play_both(tables, options.choice, out)
 
 

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from rich.console import Console
 
-from privfed.cli.train_progress import tell
 from privfed.data.files import frame_sha256, read_text_table
-from privfed.data.pairs import load_pair
+from privfed.data.pairs import Pair, load_pair
 from privfed.errors import ConfigError, PrivFedError
 from privfed.report.vertical import write_vertical
 from privfed.report.vertical_words import verdict
 from privfed.vertical.company import CompanyTable
-from privfed.vertical.job import Line, VerticalJob, do_job
+from privfed.vertical.job import PartnerLine, VerticalJob, do_job
 from privfed.vertical.outcome import results_of_both
 from privfed.vertical.results import RESULTS_FILE, UsedTable
 from psi.cli.shared import progress_bar
@@ -69,30 +68,16 @@ class BothTables:
         if guest is None and host is None:
             if ids or label:
                 raise ConfigError("--id and --label belong to --guest and --host")
-            made = load_pair(pair, worth=worth)
-            steps = None if made.normalise == "exact" else made.normalise
-            return cls(
-                guest=CompanyTable(
-                    role="guest", frame=made.guest, id_columns=(made.guest_id,),
-                    label=made.label, normalise=steps, duplicates="first",
-                ),
-                host=CompanyTable(
-                    role="host", frame=made.host, id_columns=(made.host_id,), normalise=steps,
-                    duplicates="first",
-                ),
-                names=(made.guest_name, made.host_name),
-                files=(
-                    UsedTable(made.guest_name, frame_sha256(made.guest)),
-                    UsedTable(made.host_name, frame_sha256(made.host)),
-                ),
-                source=made.source,
-                family=made.family,
-            )  # fmt: skip
+            return cls.of_pair(load_pair(pair, worth=worth))
         if guest is None or host is None:
             raise ConfigError("give both tables: --guest and --host")
         if not ids or label is None:
             raise ConfigError("name the column of the ID, --id, and of the labels, --label")
         read = [read_text_table(path) for path in (guest, host)]
+        if label in read[1].frame.columns:
+            raise ConfigError(
+                f"column {label!r} is in both tables: the host has no labels, take it out there"
+            )
         return cls(
             guest=CompanyTable(
                 role="guest", frame=read[0].frame, id_columns=tuple(ids), label=label,
@@ -106,6 +91,28 @@ class BothTables:
             files=(UsedTable(guest.name, read[0].sha256), UsedTable(host.name, read[1].sha256)),
         )  # fmt: skip
 
+    @classmethod
+    def of_pair(cls, pair: Pair) -> BothTables:
+        """Return the tables of a pair; of an ID that repeats, the first row."""
+        steps = None if pair.normalise == "exact" else pair.normalise
+        return cls(
+            guest=CompanyTable(
+                role="guest", frame=pair.guest, id_columns=(pair.guest_id,), label=pair.label,
+                normalise=steps, duplicates="first",
+            ),
+            host=CompanyTable(
+                role="host", frame=pair.host, id_columns=(pair.host_id,), normalise=steps,
+                duplicates="first",
+            ),
+            names=(pair.guest_name, pair.host_name),
+            files=(
+                UsedTable(pair.guest_name, frame_sha256(pair.guest)),
+                UsedTable(pair.host_name, frame_sha256(pair.host)),
+            ),
+            source=pair.source,
+            family=pair.family,
+        )  # fmt: skip
+
 
 def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
     """Train as two processes over a connection, and write each half and one report.
@@ -117,10 +124,6 @@ def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
         raise ConfigError(f"--out {out} holds results already: give another folder")
     if tables.family is not None and tables.family != choice.family:
         raise ConfigError(f"this pair's labels are of --family {tables.family}")
-    tell(
-        "semi-honest: what is said of privacy holds if both companies follow the protocol; see "
-        "docs/vertical.md"
-    )
     context = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -170,7 +173,7 @@ def _play(job: VerticalJob, end: _End) -> KnownHalf:
     """Be one of both, in a process of its own: the host listens on a free port."""
     guest = job.table.role == "guest"
     own, other = end.names if guest else end.names[::-1]
-    line = Line(
+    line = PartnerLine(
         identity=TLSIdentity.load(end.folder / own, None),
         peer_certificate=load_certificate(end.folder / f"{other}.crt"),
         listens=not guest,

@@ -34,6 +34,10 @@ Repeated = Annotated[
 ]
 Out = Annotated[Path, typer.Option(help="Folder for the half and the report; may be new.")]
 
+SECURITY = (
+    "semi-honest: what is said of privacy holds if both companies follow the protocol; see "
+    "docs/vertical.md"
+)
 _CHOICE = "What both companies choose alike"
 _LINE = "The other company"
 

@@ -8,20 +8,15 @@ from typing import TYPE_CHECKING, Literal, cast
 from rich.console import Console
 
 from privfed.cli.train_progress import tell
-from privfed.cli.vertical_options import LineOptions, PartyOptions, ScoringOptions
+from privfed.cli.vertical_options import SECURITY, LineOptions, PartyOptions, ScoringOptions
 from privfed.errors import ConfigError
 from psi.cli.shared import ledger_of, own_identity, progress_bar
 
 if TYPE_CHECKING:
     from privfed.vertical.halves import Half
-    from privfed.vertical.job import Line
+    from privfed.vertical.job import PartnerLine
     from privfed.vertical.rows import Role
     from privfed.vertical.scoring import ScoredRows
-
-_SECURITY = (
-    "semi-honest: what is said of privacy holds if the other company follows the protocol; "
-    "see docs/vertical.md"
-)
 
 
 def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -> None:
@@ -32,6 +27,7 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     """
     from privfed.data.files import read_text_table
     from privfed.report.vertical import write_vertical
+    from privfed.report.vertical_words import verdict
     from privfed.vertical.company import CompanyTable
     from privfed.vertical.halves import HALF_FILE
     from privfed.vertical.job import VerticalJob, do_job
@@ -63,27 +59,29 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
         charge=None if ledger is None else lambda _, items: ledger.charge(peer, items),
         max_peer_items=options.max_peer_items,
     )
-    tell(_SECURITY)
+    tell(SECURITY)
     with progress_bar() as progress:
         known = do_job(job, line_of(options), progress=progress)
     results = results_of_one(known, choice, other="host" if role == "guest" else "guest")
     results.write(options.out)
     page = write_vertical(results, options.out)
-    Console(stderr=True).print(f"privfed: {page}", highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(verdict(results))
+    console.print(f"report: {page}")
 
 
-def line_of(options: LineOptions) -> Line:
+def line_of(options: LineOptions) -> PartnerLine:
     """Return how the other company is reached.
 
     Raises:
         ConfigError: Not one of --listen and --connect is given, or files cannot be read.
     """
-    from privfed.vertical.job import Line
+    from privfed.vertical.job import PartnerLine
     from psi.network import load_certificate
 
     if (options.listen is None) == (options.connect is None):
         raise ConfigError("give --listen HOST:PORT at one company and --connect at the other")
-    return Line(
+    return PartnerLine(
         identity=own_identity(options.identity, options.passphrase_file),
         peer_certificate=load_certificate(options.peer),
         listens=options.listen is not None,

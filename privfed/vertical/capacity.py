@@ -33,9 +33,9 @@ class ProductLayout:
     Attributes:
         packing: How matrix and vector become polynomials.
         row_sum: The most that an answer's plaintext coefficients sum to in size.
-        primes: Of its ciphertexts.
-        flood_bits: Of its answers.
-        kept_primes: Of its answers, when they travel.
+        primes: How many its ciphertexts have.
+        flood_bits: How wide its answers are flooded.
+        kept_primes: How many its answers have when they travel.
     """
 
     packing: MatrixPacking
@@ -64,8 +64,8 @@ class WavesLayout:
         blocks: How many polynomials hold all rows.
         harmonics: K: an answer sums 2K products.
         primes: As of `ProductLayout`, and so the next ones.
-        flood_bits: Of its answers.
-        kept_primes: Of its answers.
+        flood_bits: How wide its answers are flooded.
+        kept_primes: How many its answers have when they travel.
     """
 
     blocks: int

@@ -25,9 +25,9 @@ from privfed.vertical.labels import read_labels
 from privfed.vertical.plan import VerticalPlan
 from privfed.vertical.rows import Role, clipped_share, with_intercept
 from privfed.vertical.series import Family
-from privfed.vertical.shapes import GuestShapes, HostShapes, Shape
+from privfed.vertical.shapes import BlockShape, GuestShapes, HostShapes
 from privfed.vertical.side import VerticalSide
-from privfed.vertical.terms import Step, VerticalChoice
+from privfed.vertical.terms import TrainingStep, VerticalChoice
 from privfed.vertical.whitening import Whitening
 from psi.network import Dialogue, Progress
 from psi.sessions import PairChoice, TableSession
@@ -125,12 +125,12 @@ class StepCost:
     Attributes:
         step: Which conversation.
         wall_seconds: From its beginning to its end, waiting included.
-        cpu_seconds: Of this process.
+        cpu_seconds: What this process took.
         bytes_sent: By this side.
         bytes_received: From the other.
     """
 
-    step: Step
+    step: TrainingStep
     wall_seconds: float
     cpu_seconds: float
     bytes_sent: int
@@ -144,17 +144,17 @@ class TrainedHalf:
     Attributes:
         plan: What both agreed on.
         encoder: Its table's columns.
-        whitening: Of these.
+        whitening: What is done to these.
         side: The session, done: its coefficients or shares.
-        scale: Of its labels.
+        scale: How its labels were scaled.
         classes: What its labels 0 and 1 are called.
-        labels: Of all common rows, in their order; empty at the host.
+        labels: All common rows', in their order; empty at the host.
         block: Its common rows, standardised, in their order.
         rows: The table's common rows, in that order.
         tests: How many first ones are held out.
-        table_rows: Of its table.
-        clipped_share: Of its training rows.
-        costs: Of each step.
+        table_rows: How many its table has.
+        clipped_share: Which part of its training rows was shortened.
+        costs: What each step cost.
     """
 
     plan: VerticalPlan
@@ -180,7 +180,7 @@ class Talk:
         connection: To the other company.
         choice: What both chose.
         guest_listens: Whether the guest is the side that listens.
-        costs: Of the steps so far.
+        costs: What the steps so far cost.
     """
 
     connection: Connection
@@ -188,7 +188,7 @@ class Talk:
     guest_listens: bool
     costs: list[StepCost] = field(default_factory=list)
 
-    def hold(self, step: Step, dialogue: Dialogue, cpu_began: float | None = None) -> None:
+    def hold(self, step: TrainingStep, dialogue: Dialogue, cpu_began: float | None = None) -> None:
         """Hold a conversation; errors as of `Connection.converse`."""
         began = time.process_time() if cpu_began is None else cpu_began
         started = time.monotonic()
@@ -212,7 +212,7 @@ def train_half(
     charge: Callable[[int, int], None] | None = None,
     max_peer_items: int | None = None,
     progress: Progress | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: Callable[[TrainingStep], None] | None = None,
 ) -> TrainedHalf:
     """Train one company's half.
 
@@ -257,7 +257,7 @@ def train_half(
     whitening = Whitening.fit(block[tests:], ridge)
     whitened = block[tests:] @ whitening.matrix
     own = with_intercept(whitened) if guest else whitened
-    shape = Shape(len(train), block.shape[1], own.shape[1])
+    shape = BlockShape(len(train), block.shape[1], own.shape[1])
     shapes = GuestShapes(shape) if guest else HostShapes(shape)
     talk.hold("shapes", shapes, began)
     plan = choice.plan(*((shape, shapes.theirs) if guest else (shapes.theirs, shape)))
@@ -311,7 +311,7 @@ def _common_rows(
     if len(rows) < _FEWEST:
         raise ConfigError(
             f"{len(rows)} rows are common to both tables, at least {_FEWEST} can train: compare "
-            "how IDs are written, and take the same steps of --normalise at both sides"
+            "how IDs are written, and choose the same steps of normalisation at both sides"
         )
     return rows
 

@@ -45,7 +45,7 @@ class Guest(VerticalSide):
         Args:
             plan: What both sides agreed on.
             block: Its rows.
-            whitening: Of its columns.
+            whitening: What its columns went through.
             labels: Shape (rows,): 0 and 1, standardised numbers, or counts over their mean.
             state: That of a session which broke off.
             progress: Called with a stage, the iterations done and their number.

@@ -17,19 +17,19 @@ from privfed.vertical.halves import HALF_FILE, Half
 from privfed.vertical.outcome import KnownHalf
 from privfed.vertical.query import GuestQuery
 from privfed.vertical.results import UsedTable
-from privfed.vertical.terms import Step, VerticalChoice
+from privfed.vertical.terms import TrainingStep, VerticalChoice
 from psi.network import Progress, TLSIdentity, connect, listen
 
 if TYPE_CHECKING:
     from psi.network import Connection
 
-__all__ = ["Line", "VerticalJob", "do_job"]
+__all__ = ["PartnerLine", "VerticalJob", "do_job"]
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class PartnerLine:
     """How the other company is reached, and known.
 
     Attributes:
@@ -100,10 +100,10 @@ class VerticalJob:
 
 def do_job(
     job: VerticalJob,
-    line: Line,
+    line: PartnerLine,
     *,
     progress: Progress | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: Callable[[TrainingStep], None] | None = None,
 ) -> KnownHalf:
     """Train, score held-out rows, and write the half; nothing is written before all is done.
 

@@ -44,8 +44,8 @@ def parts_of(message: Message, lengths: Sequence[int], number: int) -> list[memo
 
     Args:
         message: Its frame is checked.
-        lengths: Of the parts that are due.
-        number: Of the iteration that is due.
+        lengths: What the parts that are due measure.
+        number: Which iteration is due.
 
     Raises:
         DecodeError: The body has another length, or is of another iteration.

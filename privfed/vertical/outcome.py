@@ -46,17 +46,17 @@ class KnownHalf:
         name: What the company is called.
         plan: What both agreed on.
         names: Its standardised columns.
-        coefficients: Of these; None: they stay shared.
-        intercept: Of the guest; None: it stays shared, or the host alone speaks.
+        coefficients: What these have; None: they stay shared.
+        intercept: What the guest has besides; None: it stays shared, or this is the host.
         block: Its common rows, standardised.
         labels: The guest's, of all common rows.
-        scale: Of these.
+        scale: How these were scaled.
         classes: What the labels 0 and 1 are called.
         tests: How many first rows are held out.
         joint: The guest's scores of held-out rows, as they opened.
-        table_rows: Of its table.
-        clipped_share: Of its training rows.
-        costs: Of each step.
+        table_rows: How many its table has.
+        clipped_share: Which part of its training rows was shortened.
+        costs: What each step cost.
         label: The guest's label column.
         file: Its table.
     """
@@ -139,7 +139,7 @@ def results_of_one(
         known: What it knows.
         choice: What both chose.
         other: What the other company is called.
-        source: Of an embedded pair.
+        source: Where an embedded pair comes from.
     """
     theirs = SideOfModel(
         name=other,

@@ -47,7 +47,7 @@ class ScoredRows:
 
     Attributes:
         rows: Row numbers of its table, ascending.
-        values: Of each: its score, in the label's own terms, or its class, 0 or 1.
+        values: For each its score, in the label's own terms, or its class, 0 or 1.
     """
 
     rows: NDArray[np.intp] = field(repr=False)

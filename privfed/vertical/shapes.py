@@ -11,13 +11,13 @@ from privfed.vertical.rows import Role
 from psi.errors import StateError
 from psi.network import Dialogue, Progress, Transcript
 
-__all__ = ["GuestShapes", "HostShapes", "Shape", "Shapes"]
+__all__ = ["BlockShape", "GuestShapes", "HostShapes", "Shapes"]
 
 _NUMBER_BYTES = 4
 _MOST_COLUMNS = 1 << 14
 
 
-class Shape(msgspec.Struct, frozen=True):
+class BlockShape(msgspec.Struct, frozen=True):
     """What a side tells of its block.
 
     Attributes:
@@ -38,7 +38,7 @@ class Shape(msgspec.Struct, frozen=True):
         )
 
     @classmethod
-    def from_bytes(cls, data: memoryview) -> "Shape":
+    def from_bytes(cls, data: memoryview) -> "BlockShape":
         """Return the shape that `to_bytes` wrote.
 
         Raises:
@@ -63,16 +63,16 @@ class Shapes(Dialogue):
     _sends: ClassVar[VerticalMessage]
     _awaits: ClassVar[VerticalMessage]
 
-    def __init__(self, own: Shape, progress: Progress | None = None) -> None:
+    def __init__(self, own: BlockShape, progress: Progress | None = None) -> None:
         """Take this side's shape."""
         super().__init__(progress)
         self._own = own
-        self._theirs: Shape | None = None
+        self._theirs: BlockShape | None = None
         self._transcript = Transcript(self.protocol)
         self._expect: Callable[[bytes], bytes | None] | None = self._take
 
     @property
-    def theirs(self) -> Shape:
+    def theirs(self) -> BlockShape:
         """The other side's shape.
 
         Raises:
@@ -93,7 +93,7 @@ class Shapes(Dialogue):
         return self._transcript.seal(self._sends, 0, self._own.to_bytes())
 
     def _take(self, arrived: bytes) -> bytes | None:
-        theirs = Shape.from_bytes(self._transcript.open(self._awaits, arrived).body)
+        theirs = BlockShape.from_bytes(self._transcript.open(self._awaits, arrived).body)
         if theirs.rows != self._own.rows:
             raise ContextMismatchError(
                 f"the other side trains on {theirs.rows} common rows, this side on {self._own.rows}"

@@ -295,7 +295,8 @@ class VerticalSide(Dialogue):
         """Take the shares of the next iteration; they are what a later session can go on with."""
         self._iteration += 1
         self._shares = shares
-        self.state = self.state.followed(self._iteration, shares)
+        if len(shares):  # none where coefficients open: until both have them, the last state holds
+            self.state = self.state.followed(self._iteration, shares)
         self._progress("training", self._iteration, self.plan.iterations)
 
     def _forget(self) -> None:

@@ -26,10 +26,10 @@ class TrainingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One side's shares of the coefficients after its last two iterations; secret.
 
     Attributes:
-        fingerprint: Of the plan.
+        fingerprint: The plan's.
         sessions: How many sessions there were before the one that goes on.
         iterations: Which iterations the shares precede, ascending.
-        shares: Of each of these, one share a coefficient.
+        shares: For each of these, one share a coefficient.
     """
 
     fingerprint: bytes

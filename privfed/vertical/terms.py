@@ -8,13 +8,13 @@ import msgspec
 from privfed.errors import ConfigError
 from privfed.vertical.plan import Coefficients, VerticalPlan
 from privfed.vertical.series import Family
-from privfed.vertical.shapes import Shape
+from privfed.vertical.shapes import BlockShape
 from psi.network import Terms
 
-__all__ = ["Opened", "Step", "VerticalChoice", "VerticalTerms"]
+__all__ = ["Opened", "TrainingStep", "VerticalChoice", "VerticalTerms"]
 
 Opened: TypeAlias = Literal["score", "class"]
-Step: TypeAlias = Literal["align", "shapes", "train", "predict"]
+TrainingStep: TypeAlias = Literal["align", "shapes", "train", "predict"]
 
 _MOST_AT_ONCE = 250_000  # rows in an iteration: more take turns, so that a message fits memory
 
@@ -36,7 +36,7 @@ class VerticalTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     guest: Literal["listens", "connects"]
-    stage: Step
+    stage: TrainingStep
     family: Family
     penalty: Annotated[float, msgspec.Meta(ge=0, le=1)]
     iterations: Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -60,7 +60,7 @@ class VerticalChoice:
     test_percent: int = 25
     opened: Opened = "score"
 
-    def terms(self, stage: Step, *, guest_listens: bool) -> VerticalTerms:
+    def terms(self, stage: TrainingStep, *, guest_listens: bool) -> VerticalTerms:
         """Return the terms of a conversation.
 
         Raises:
@@ -78,7 +78,7 @@ class VerticalChoice:
         except msgspec.ValidationError as error:
             raise ConfigError(f"these choices cannot be: {error}") from None
 
-    def plan(self, guest: Shape, host: Shape) -> VerticalPlan:
+    def plan(self, guest: BlockShape, host: BlockShape) -> VerticalPlan:
         """Return the plan of both shapes.
 
         Raises:

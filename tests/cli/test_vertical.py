@@ -1,0 +1,164 @@
+"""`privfed vertical` by commands: both companies at once, and two over a connection."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from privfed.vertical.halves import Half
+from privfed.vertical.results import VerticalResults
+from psi.network import create_identity
+
+pytest.importorskip("grpc")
+PRIVFED = (sys.executable, "-m", "privfed", "vertical")
+
+
+def run(*arguments: str | Path, fails: bool = False) -> str:
+    done = subprocess.run([*PRIVFED, *map(str, arguments)], capture_output=True, text=True)
+    assert (done.returncode == 2) == fails, done.stderr
+    return done.stderr if fails else done.stdout
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank's and a shop's table, in other orders, and an identity for each."""
+    place = tmp_path_factory.mktemp("companies")
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(2, 400))
+    late = (rng.random(400) < 1 / (1 + np.exp(-x - 2 * z))).astype(int)
+    bank = pd.DataFrame({"id": [f"c{n}" for n in range(400)], "income": x, "late": late})
+    shop = pd.DataFrame({"id": bank["id"], "returns": z, "kind": np.where(z > 1, "a", "b")})
+    bank.to_csv(place / "bank.csv", index=False)
+    shop.sample(frac=0.8, random_state=1).to_csv(place / "shop.csv", index=False)
+    shop.assign(id="x" + shop["id"]).to_csv(place / "others.csv", index=False)
+    shop.assign(always=1).to_csv(place / "constant.csv", index=False)
+    shop.assign(late=late).to_csv(place / "both_labels.csv", index=False)
+    bank.drop(columns="late").to_csv(place / "no_label.csv", index=False)
+    for name in ("bank", "shop"):
+        create_identity(place / name, unlocked=True)
+    return place
+
+
+@pytest.mark.slow
+def test_both_companies_are_played_and_the_gain_is_told(tmp_path: Path) -> None:
+    said = run("--out", tmp_path / "out")
+    assert "Collaborating gains" in said
+    results = VerticalResults.load(tmp_path / "out" / "results.json")
+    first = results.measures[0]
+    assert first.alone is not None
+    assert first.together is not None
+    assert first.pooled is not None
+    assert first.together > first.alone + 0.04
+    assert abs(first.together - first.pooled) < 0.01
+    assert (tmp_path / "out" / "report.html").stat().st_mode & 0o777 == 0o600
+    guest = Half.load(tmp_path / "out" / "bank" / "half.json")
+    host = Half.load(tmp_path / "out" / "shop" / "half.json")
+    assert guest.model == host.model
+    counted = json.loads((tmp_path / "out" / "shop" / "answered.json").read_text())
+    assert counted["rows"] == results.test_rows
+    assert "holds results already" in run("--out", tmp_path / "out", fails=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("opened", ["score", "class"])
+def test_two_companies_train_and_predict_over_a_connection(
+    place: Path, tmp_path: Path, opened: str
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    choice = ["--opened", opened, "--iterations", "6"]
+    if opened == "class":
+        choice += ["--coefficients", "shared"]
+    lines: dict[str, list[str | Path]] = {
+        name: ["--identity", place / name, "--peer", place / f"{other}.crt", way, address]
+        for name, other, way in (("bank", "shop", "--connect"), ("shop", "bank", "--listen"))
+    }
+
+    def together(guest: list[str | Path], host: list[str | Path]) -> None:
+        answering = subprocess.Popen([*PRIVFED, *map(str, host)], stderr=subprocess.PIPE, text=True)
+        try:
+            run(*guest)
+            assert answering.wait() == 0
+        finally:
+            answering.kill()
+            answering.communicate()
+
+    together(
+        ["guest", place / "bank.csv", "--id", "id", "--label", "late", "--out", tmp_path / "bank",
+         *lines["bank"], *choice],
+        ["host", place / "shop.csv", "--id", "id", "--out", tmp_path / "shop", *lines["shop"],
+         *choice],
+    )  # fmt: skip
+    guest = VerticalResults.load(tmp_path / "bank" / "results.json")
+    host = VerticalResults.load(tmp_path / "shop" / "results.json")
+    assert guest.plan == host.plan
+    assert guest.common_rows == host.common_rows == 320
+    assert guest.measures
+    assert not host.measures
+    assert guest.measures[0].pooled is None
+    assert host.guest.coefficients is None
+    assert guest.host.coefficients is None
+    assert "label" not in json.loads((tmp_path / "shop" / "results.json").read_text())["classes"]
+    together(
+        ["predict", "guest", place / "bank.csv", "--model", tmp_path / "bank" / "half.json",
+         *lines["bank"], "--out", tmp_path / "scores.csv"],
+        ["predict", "host", place / "shop.csv", "--model", tmp_path / "shop" / "half.json",
+         *lines["shop"]],
+    )  # fmt: skip
+    scored = pd.read_csv(tmp_path / "scores.csv").merge(pd.read_csv(place / "bank.csv"), on="id")
+    assert len(scored) == 320
+    found = scored[opened] > 0
+    assert (found == scored["late"]).mean() > 0.75
+    counted = json.loads((tmp_path / "shop" / "answered.json").read_text())
+    assert counted["rows"] == host.test_rows + 320
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("guest", "host", "label", "words"),
+    [
+        ("bank.csv", "others.csv", "late", "0 rows are common"),
+        ("bank.csv", "constant.csv", "late", "one value in all"),
+        ("bank.csv", "shop.csv", "id", "'id' is in both tables"),
+        ("no_label.csv", "shop.csv", "late", "no column 'late'"),
+        ("bank.csv", "both_labels.csv", "late", "'late' is in both tables"),
+        ("bank.csv", "shop.csv", "income", "400 different values"),
+    ],
+)
+def test_tables_that_cannot_train_are_told_in_one_line(
+    place: Path, tmp_path: Path, guest: str, host: str, label: str, words: str
+) -> None:
+    said = run(
+        "--guest", place / guest, "--host", place / host, "--id", "id", "--label", label, "--out",
+        tmp_path / "out", fails=True,
+    )  # fmt: skip
+    assert words in said.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--out DIR"),
+        (["--out", "o", "--guest", "a.csv"], "both tables"),
+        (["--out", "o", "--id", "x"], "belong to"),
+        (["--out", "o", "--pair", "none"], "unknown pair"),
+        (["--out", "o", "--opened", "class", "--family", "linear"], "only a logistic model"),
+        (["--out", "o", "--pair", "breast-cancer", "--family", "poisson"], "--family logistic"),
+        (["guest", "a.csv", "--out", "o", "--identity", "i", "--peer", "p"], "--id COLUMN"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert words in run(*arguments, fails=True)
+    assert not list(tmp_path.iterdir())
