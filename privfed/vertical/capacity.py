@@ -19,9 +19,18 @@ from privfed.vertical.packing import MatrixPacking
 if TYPE_CHECKING:
     from privfed.vertical.plan import VerticalPlan
 
-__all__ = ["FLOOD_DISTANCE", "ProductLayout", "check_capacity", "layouts_of", "prediction_layout"]
+__all__ = [
+    "FLOOD_DISTANCE",
+    "MOST_SESSIONS",
+    "ProductLayout",
+    "check_capacity",
+    "layouts_of",
+    "prediction_layout",
+]
 
 FLOOD_DISTANCE = Fraction(1, 1 << 40)
+MOST_SESSIONS = 8  # of one training: each after the first answers iterations again
+_REPEATED = 2 * (MOST_SESSIONS - 1)  # the iteration that broke off, and one whose end was not kept
 _KEPT_PRIMES = 2  # of answers: one prime cannot hold t and the rounding of its switch
 _LEAST_SCALE = 16.0  # of sines and cosines, as integers
 
@@ -145,19 +154,22 @@ def check_capacity(plan: "VerticalPlan") -> None:
     Raises:
         CapacityError: Something can.
     """
-    total = Fraction(0)
+    total = repeated = Fraction(0)
     for iteration in range(plan.iterations):
+        answered = Fraction(0)
         layouts = layouts_of(plan, iteration)
         for layout, row_sum, places in _answered(layouts):
             bounds.check_capacity(
                 row_sum, layout.flood_bits, primes=layout.primes, kept_primes=layout.kept_primes
             )
-            total += places * bounds.flood_distance(row_sum, layout.flood_bits)
+            answered += places * bounds.flood_distance(row_sum, layout.flood_bits)
+        total, repeated = total + answered, max(repeated, answered)
         if plan.residual_scale(iteration) < _LEAST_SCALE**2:
             raise CapacityError(
                 f"{plan.batch_size(iteration)} rows at once leave no room for a sine's digits: "
                 f"take {2 * plan.batches} batches or more"
             )
+    total += _REPEATED * repeated
     if plan.coefficients == "shared" and plan.predictions:
         for side in ("guest", "host"):
             layout = prediction_layout(plan, side, 1)
@@ -182,7 +194,7 @@ def _distance_bits(plan: "VerticalPlan") -> int:
     """Return how much wider than its worst noise a flood is: for all answers together."""
     rows = max(map(plan.batch_size, range(plan.batches))) + plan.penalty_rows + DEGREE
     each = 3 * rows + plan.lanes + 2 * DEGREE
-    total = plan.iterations * each + 2 * plan.predictions
+    total = (plan.iterations + _REPEATED) * each + 2 * plan.predictions
     return (FLOOD_DISTANCE.denominator * total).bit_length()
 
 

@@ -69,7 +69,7 @@ class Guest(VerticalSide):
 
     def _met(self, parts: list[memoryview]) -> bytes:
         self._meet(parts)
-        self._sender = TransferSender(self._transcript.begin_session())
+        self._sender = TransferSender(self._identity)
         return self._coefficients(self._sender.choices)
 
     def _coefficients(self, first: bytes) -> bytes:

@@ -60,7 +60,7 @@ class Host(VerticalSide):
     def _met(self, parts: list[memoryview]) -> bytes:
         message = self._hello(VerticalMessage.HOST_HELLO)
         self._meet(parts)
-        self._receiver = TransferReceiver(self._transcript.begin_session())
+        self._receiver = TransferReceiver(self._identity)
         self._await_coefficients(CHOICES_BYTES)
         return message
 

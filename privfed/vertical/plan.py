@@ -28,6 +28,7 @@ _BALL_BITS = 20  # behind the point of a coefficient that is projected
 _OPENED_BITS = 15  # behind the point of one that opens
 _LEAST_MULTIPLIER = 4  # of the smallest step: steps are multiples of a quarter of it
 _MOST_ROWS = 1 << 22
+_REACH_GRID = 16  # of what a step can reach
 _SCORE_GRIDS: dict[Family, float] = {"logistic": 0.19, "linear": 0.0625, "poisson": 0.0625}
 
 
@@ -110,8 +111,15 @@ class VerticalPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         check_capacity(self)
 
     def fingerprint(self) -> bytes:
-        """Return 32 bytes that name the plan and the version of these rules."""
-        return hashlib.sha256(b"privfed vertical plan 1, " + msgspec.json.encode(self)).digest()
+        """Return 32 bytes that name the plan, the version of these rules, and what follows.
+
+        Circuit and steps are rounded from doubles: two machines that round otherwise are told so.
+        """
+        steps = tuple(map(self.multiplier, range(self.iterations)))
+        derived = repr((self.projection, steps)).encode()
+        return hashlib.sha256(
+            b"privfed vertical plan 1, " + msgspec.json.encode(self) + derived
+        ).digest()
 
     # -- rows and coefficients -----------------------------------------------------------------
 
@@ -186,8 +194,9 @@ class VerticalPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     @property
     def penalty_entry(self) -> float:
         """By what a coefficient is multiplied in its penalty row."""
-        # Whitened with the penalty, a coefficient is at most ball / whitening_floor.
-        return self.identity_bound * self.whitening_floor / self.ball
+        # Whitened with the penalty, a coefficient is at most ball / whitening_floor; a row's
+        # integers are rounded.
+        return (self.identity_bound / self.ball - self._rounded(1)) * self.whitening_floor
 
     @property
     def whitening_ridge(self) -> float:
@@ -215,8 +224,10 @@ class VerticalPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def residual_scale(self, iteration: int) -> float:
         """Return S, the scale of residuals: a step is a small multiple of what it makes a unit."""
+        return self._residual_scale(self.batch_size(iteration))
+
+    def _residual_scale(self, size: int) -> float:
         unit = min(self.steps) / _LEAST_MULTIPLIER
-        size = self.batch_size(iteration)
         return unit * PLAIN_MODULUS / (size * ENTRY_SCALE**2 * self.period)
 
     def multiplier(self, iteration: int) -> int:
@@ -234,11 +245,14 @@ class VerticalPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def residual_norm(self) -> float:
         """The most that the root mean square of residuals can be."""
         link = self.link
+        error = link.error + link.rounding(self._residual_scale(-(-self.rows // self.batches)))
         if self.family == "logistic":
-            return 1 + link.error
+            return 1 + error
+        # Of all rows it is at most the label's bound; one batch may have all that is large.
+        labels = self.label_norm * math.sqrt(self.rows / (self.rows // self.batches))
         if self.family == "linear":
-            return math.sqrt(2) * self.ball + link.error + self.label_norm
-        return math.exp(self.score_bound) + link.error + self.label_norm
+            return math.sqrt(2 * self.covariance) * self.ball + error + labels
+        return math.exp(self.score_bound) + error + labels
 
     @property
     def label_norm(self) -> float:
@@ -250,9 +264,31 @@ class VerticalPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """The most that the norm of all coefficients can be after a step, before the projection."""
         slope = math.sqrt(2 * self.covariance) * self.residual_norm
         if self.penalty:  # whitened with the penalty, its curvature is at most the mean's
-            slope += _curvature_of_mean(self.family) * self.ball
+            slope += self._penalty_slope
         longest = max(self.steps) * (1 + 0.5 / _LEAST_MULTIPLIER)  # a multiple is rounded
         return self.ball + longest * slope
+
+    @property
+    def _penalty_slope(self) -> float:
+        """The most that the norm of the penalty's gradient can be, its rounding included."""
+        weight = self.penalty_weight(-(-self.rows // self.batches))
+        units = weight * self._residual_scale(-(-self.rows // self.batches))
+        error = self.identity.error + self.identity.rounding(units)
+        names = max(self.guest_names, self.host_names)
+        # The norm of a side's rounded penalty rows, in units of penalty_entry / whitening_floor.
+        longest = 1 + self._rounded(names) * self.whitening_floor / self.penalty_entry
+        scores = longest * self.ball + error * math.sqrt(self.penalty_rows) * (
+            self.whitening_floor / self.penalty_entry
+        )
+        return _curvature_of_mean(self.family) * longest * scores
+
+    def _rounded(self, rows: int) -> float:
+        """Return the most that rounding integers moves the norm of so many rows of a side."""
+        return math.sqrt(rows * max(self.guest_columns, self.host_columns)) / (2 * ENTRY_SCALE)
+
+    def penalty_weight(self, size: int) -> float:
+        """Return what a penalty row's score counts beside so many rows of data."""
+        return size * self.penalty / self.penalty_entry**2 if self.penalty else 0.0
 
     @property
     def covariance(self) -> float:
@@ -299,9 +335,12 @@ def _curvature_of_mean(family: Family) -> float:
 @lru_cache(maxsize=16)
 def _projection(plan: VerticalPlan) -> Projection:
     unit = 2.0**-plan.drop * plan.coefficient_scale
-    radius, reach = math.floor(plan.ball * unit), math.ceil(plan.reach * unit)
+    # Each of them is rounded by half a unit; a coarse bound is the same on all machines.
+    most = math.ceil(plan.reach * _REACH_GRID) / _REACH_GRID
+    radius = math.floor(plan.ball * unit)
+    reach = math.ceil(most * unit + math.sqrt(plan.lanes) / 2 + 1)
     value_bits = (reach << plan.drop).bit_length() + 1
-    if value_bits > PLAIN_MODULUS.bit_length():
+    if value_bits >= PLAIN_MODULUS.bit_length():
         raise CapacityError("a step can take coefficients beyond t: take fewer iterations")
     bits = (reach // radius).bit_length() + 1
     return Projection.onto_ball(

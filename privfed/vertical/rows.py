@@ -77,8 +77,10 @@ def batch_matrix(
 def _bounded_covariance(plan: VerticalPlan, data: Floats) -> Floats:
     """Return rows, all made shorter where their covariance would pass the plan's bound."""
     most = plan.covariance * plan.entry_scale**2
-    largest = float(np.linalg.eigvalsh(data.T @ data)[-1]) / len(data)
-    return data if largest <= most else np.trunc(data * np.sqrt(most / largest))
+    while (largest := float(np.linalg.eigvalsh(data.T @ data)[-1]) / len(data)) > most:
+        # No row becomes longer; what was cut off can tilt them towards one another, so look again.
+        data = np.trunc(data * min(np.sqrt(most / largest), 1 - 1e-3))
+    return data
 
 
 def _bounds(plan: VerticalPlan, role: Role) -> tuple[int, float]:

@@ -52,6 +52,18 @@ class Series:
         values: Floats = self.constant + np.sin(angles) @ self.sines + np.cos(angles) @ self.cosines
         return values
 
+    def rounding(self, units: float) -> float:
+        """Return the largest error of integers, a side's sines and cosines, instead of numbers.
+
+        Args:
+            units: What a value of 1 is as an integer.
+        """
+        scale = np.sqrt(units * self.largest)  # of the guest's; the host's are no larger
+        theirs = units / scale * np.hypot(self.sines, self.cosines)
+        # Each is off by a half: sine and cosine are together at most the root of 2.
+        each = (scale + theirs) * np.sqrt(0.5) + 0.5
+        return float((each.sum() + 0.5) / units)
+
 
 def harmonics(count: int) -> NDArray[np.int64]:
     """Return the first odd numbers."""

@@ -27,7 +27,7 @@ from privfed.vertical.plan import VerticalPlan
 from privfed.vertical.projections import Projection
 from privfed.vertical.rows import Role, batch_matrix, integer_rows
 from privfed.vertical.shares import Residues, matrix_product, negative
-from privfed.vertical.state import TrainingState
+from privfed.vertical.state import MARK_BYTES, TrainingState
 from psi.errors import StateError
 from psi.protocols.conversation import Dialogue, Progress
 from psi.protocols.messages import Message, Transcript
@@ -37,7 +37,6 @@ __all__ = ["VerticalSide"]
 Floats = NDArray[np.float64]
 _TRANSCRIPT = "privfed vertical"
 _FINGERPRINT_BYTES = 32
-_STATE_BYTES = 4
 
 
 class VerticalSide(Dialogue):
@@ -80,6 +79,10 @@ class VerticalSide(Dialogue):
             raise ConfigError(
                 f"the plan has {plan.rows} rows, {names} names and {own} whitened columns"
             )
+        if plan.penalty and np.linalg.norm(whitening, 2) * plan.whitening_floor > 1 + 1e-9:
+            raise ConfigError(
+                "the whitening does not count the plan's penalty: make it with whitening_ridge"
+            )
         if state is not None:
             state.check(plan)
         self.plan = plan
@@ -90,6 +93,7 @@ class VerticalSide(Dialogue):
         self._ring_key: RingKey | None = RingKey.generate()
         self._theirs: PublicKey | None = None
         self._transcript = Transcript(_TRANSCRIPT)
+        self._identity = b""
         self._shares: Residues = np.empty(0, np.uint64)
         self._iteration = 0
         self._longest = 0
@@ -172,32 +176,30 @@ class VerticalSide(Dialogue):
         return self._transcript.seal(kind, self._iteration, *parts)
 
     def _hello(self, kind: VerticalMessage) -> bytes:
-        have = b"".join(each.to_bytes(_STATE_BYTES, "big") for each in self.state.iterations)
         return self._sealed(
             kind,
             self.plan.fingerprint(),
-            have.rjust(2 * _STATE_BYTES, b"\xff"),
+            self.state.to_bytes(),
             self._key.public.to_bytes(),
         )
 
     @property
     def _hello_lengths(self) -> list[int]:
-        return [_FINGERPRINT_BYTES, 2 * _STATE_BYTES, PublicKey.size_bytes()]
+        return [_FINGERPRINT_BYTES, TrainingState.size_bytes(), PublicKey.size_bytes()]
 
     def _meet(self, parts: list[memoryview]) -> None:
-        """Take the other side's hello."""
+        """Take the other side's hello; both are in, and the session begins."""
         fingerprint, have, public = parts
         if fingerprint != self.plan.fingerprint():
             raise ContextMismatchError(
                 "the other side has another plan: agree on family, penalty, iterations, rows, "
                 "columns and what opens, and start again"
             )
-        theirs = [
-            int.from_bytes(have[start : start + _STATE_BYTES], "big")
-            for start in range(0, len(have), _STATE_BYTES)
-        ]
-        self._iteration, self._shares = self.state.common(theirs)
+        self._iteration, self._shares = self.state.common(have)
+        if self._iteration == self.plan.iterations:
+            raise StateError("this training is done at both sides: start another one")
         self._theirs = PublicKey.from_bytes(public)
+        self._identity = self._transcript.begin_session()
 
     @property
     def _their_key(self) -> PublicKey:
@@ -296,7 +298,8 @@ class VerticalSide(Dialogue):
         self._iteration += 1
         self._shares = shares
         if len(shares):  # none where coefficients open: until both have them, the last state holds
-            self.state = self.state.followed(self._iteration, shares)
+            mark = self._identity[:MARK_BYTES]
+            self.state = self.state.followed(self._iteration, mark, shares)
         self._progress("training", self._iteration, self.plan.iterations)
 
     def _forget(self) -> None:

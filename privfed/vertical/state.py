@@ -4,7 +4,6 @@ Of both sides one may be an iteration ahead, so the last two are kept. Keys and 
 next session draws its own.
 """
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -12,13 +11,16 @@ import numpy as np
 
 from privfed.errors import ConfigError
 from privfed.he.ring import PLAIN_MODULUS
+from privfed.vertical.capacity import MOST_SESSIONS
 from privfed.vertical.plan import VerticalPlan
 from privfed.vertical.shares import Residues
 from psi.errors import StateError
 
-__all__ = ["MOST_SESSIONS", "TrainingState"]
+__all__ = ["MARK_BYTES", "TrainingState"]
 
-MOST_SESSIONS = 8  # each may repeat an iteration's answers, which the plan's flood counts
+MARK_BYTES = 16
+_NUMBER_BYTES = 4
+_KEPT = 2
 _Share = Annotated[int, msgspec.Meta(ge=0, lt=PLAIN_MODULUS)]
 
 
@@ -29,18 +31,20 @@ class TrainingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fingerprint: The plan's.
         sessions: How many sessions there were before the one that goes on.
         iterations: Which iterations the shares precede, ascending.
+        marks: For each, the session that made them: shares of two sessions do not fit together.
         shares: For each of these, one share a coefficient.
     """
 
     fingerprint: bytes
     sessions: int
     iterations: tuple[int, ...]
+    marks: tuple[bytes, ...]
     shares: tuple[tuple[_Share, ...], ...]
 
     @classmethod
     def begun(cls, plan: VerticalPlan) -> "TrainingState":
         """Return the state before any iteration: every coefficient is 0."""
-        return cls(plan.fingerprint(), 1, (0,), ((0,) * plan.lanes,))
+        return cls(plan.fingerprint(), 1, (0,), (bytes(MARK_BYTES),), ((0,) * plan.lanes,))
 
     def __repr__(self) -> str:
         return f"TrainingState(iterations={self.iterations})"
@@ -51,10 +55,18 @@ class TrainingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Raises:
             ConfigError: The state is of another plan, or went on too often.
         """
-        if self.fingerprint != plan.fingerprint() or not self.iterations:
+        if self.fingerprint != plan.fingerprint():
             raise ConfigError("the state is of another plan: train from the beginning")
-        if any(len(each) != plan.lanes for each in self.shares):
-            raise ConfigError("the state is of other columns: train from the beginning")
+        ascending = list(self.iterations) == sorted(set(self.iterations))
+        known = all(0 <= each <= plan.iterations for each in self.iterations)
+        counts = {len(self.iterations), len(self.marks), len(self.shares)}
+        sizes = {len(each) for each in self.marks}, {len(each) for each in self.shares}
+        if (
+            not (ascending and known and self.sessions >= 1)
+            or counts not in ({1}, {_KEPT})
+            or sizes != ({MARK_BYTES}, {plan.lanes})
+        ):
+            raise ConfigError("the state is damaged: train from the beginning")
         if self.sessions > MOST_SESSIONS:
             raise ConfigError(
                 f"this training broke off {MOST_SESSIONS} times; its answers hide no more: train "
@@ -63,33 +75,45 @@ class TrainingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def resumed(self) -> "TrainingState":
         """Return the state for another session."""
-        return TrainingState(self.fingerprint, self.sessions + 1, self.iterations, self.shares)
+        return msgspec.structs.replace(self, sessions=self.sessions + 1)
 
-    def common(self, theirs: Sequence[int]) -> tuple[int, Residues]:
+    def to_bytes(self) -> bytes:
+        """Return what the other side must know of it: iterations and their sessions."""
+        each = b"".join(map(_offer, self.iterations, self.marks))
+        return each.rjust(self.size_bytes(), b"\xff")
+
+    @staticmethod
+    def size_bytes() -> int:
+        """Return the length of that."""
+        return _KEPT * (_NUMBER_BYTES + MARK_BYTES)
+
+    def common(self, theirs: bytes | memoryview) -> tuple[int, Residues]:
         """Return the last iteration that both sides can go on from, and the shares there.
+
+        Args:
+            theirs: What `to_bytes` returned at the other side.
 
         Raises:
             StateError: There is none.
         """
-        both = sorted(set(self.iterations) & set(theirs))
-        if not both:
-            raise StateError(
-                "the two sides stopped at different iterations: train from the beginning"
-            )
-        return both[-1], np.array(self.shares[self.iterations.index(both[-1])], np.uint64)
+        size = _NUMBER_BYTES + MARK_BYTES
+        offers = {bytes(theirs[start : start + size]) for start in range(0, len(theirs), size)}
+        kept = zip(self.iterations, self.marks, self.shares, strict=True)
+        for iteration, mark, shares in reversed(list(kept)):
+            if _offer(iteration, mark) in offers:
+                return iteration, np.array(shares, np.uint64)
+        raise StateError("the two sides stopped at different iterations: train from the beginning")
 
-    def followed(self, iteration: int, shares: Residues) -> "TrainingState":
-        """Return the state after another iteration."""
-        before = iteration - 1
-        kept = [
-            (each, own)
-            for each, own in zip(self.iterations, self.shares, strict=True)
-            if each == before
-        ]
-        kept.append((iteration, tuple(shares.tolist())))
-        return TrainingState(
-            self.fingerprint,
-            self.sessions,
-            tuple(each for each, _ in kept),
-            tuple(own for _, own in kept),
+    def followed(self, iteration: int, mark: bytes, shares: Residues) -> "TrainingState":
+        """Return the state after another iteration, of a session."""
+        kept = self.iterations.index(iteration - 1)
+        return msgspec.structs.replace(
+            self,
+            iterations=(iteration - 1, iteration),
+            marks=(self.marks[kept], mark),
+            shares=(self.shares[kept], tuple(shares.tolist())),
         )
+
+
+def _offer(iteration: int, mark: bytes) -> bytes:
+    return iteration.to_bytes(_NUMBER_BYTES, "big") + mark

@@ -92,9 +92,7 @@ def _balanced(scale: float, series: Series, weight: float) -> float:
 
 
 def _penalty_weight(plan: VerticalPlan, iteration: int) -> float:
-    if not plan.penalty:
-        return 0.0
-    return plan.batch_size(iteration) * plan.penalty / plan.penalty_entry**2
+    return plan.penalty_weight(plan.batch_size(iteration))
 
 
 def _slots(rows: list[Floats]) -> Residues:
