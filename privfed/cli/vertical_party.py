@@ -29,6 +29,7 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     from privfed.report.vertical import write_vertical
     from privfed.report.vertical_words import verdict
     from privfed.vertical.company import CompanyTable
+    from privfed.vertical.answered import ANSWERED_FILE
     from privfed.vertical.halves import HALF_FILE
     from privfed.vertical.job import VerticalJob, do_job
     from privfed.vertical.outcome import results_of_one
@@ -38,7 +39,7 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     choice = options.choice
     if not options.ids:
         raise ConfigError("name the column of the ID: --id COLUMN")
-    if (options.out / HALF_FILE).exists():
+    if any((options.out / name).exists() for name in (HALF_FILE, ANSWERED_FILE)):
         raise ConfigError(f"--out {options.out} holds a half of a model: give another folder")
     read = read_text_table(path)
     peer = fingerprint(load_certificate(options.peer))

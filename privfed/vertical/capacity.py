@@ -172,8 +172,8 @@ def check_capacity(plan: "VerticalPlan") -> None:
     total += _REPEATED * repeated
     if plan.coefficients == "shared" and plan.predictions:
         for side in ("guest", "host"):
-            layout = prediction_layout(plan, side, 1)
-            total += plan.predictions * bounds.flood_distance(layout.row_sum, layout.flood_bits)
+            prediction_layout(plan, side, 1)  # makes the check for every width
+        total += Fraction(_predicted_places(plan), 1 << _distance_bits(plan))
     if total > FLOOD_DISTANCE:
         raise CapacityError("so many answers could not be hidden: take fewer")
     _ = plan.projection  # makes its own checks
@@ -194,8 +194,17 @@ def _distance_bits(plan: "VerticalPlan") -> int:
     """Return how much wider than its worst noise a flood is: for all answers together."""
     rows = max(map(plan.batch_size, range(plan.batches))) + plan.penalty_rows + DEGREE
     each = 3 * rows + plan.lanes + 2 * DEGREE
-    total = (plan.iterations + _REPEATED) * each + 2 * plan.predictions
+    total = (plan.iterations + _REPEATED) * each + _predicted_places(plan)
     return (FLOOD_DISTANCE.denominator * total).bit_length()
+
+
+def _predicted_places(plan: "VerticalPlan") -> int:
+    """Return how many coefficients all predictions answer, at most.
+
+    Each side's answers have a place a row, and as their last polynomial is sent whole, fewer than
+    as many again.
+    """
+    return 4 * plan.predictions
 
 
 def _entry_sum(plan: "VerticalPlan", columns: int, norm: float) -> int:

@@ -1,10 +1,12 @@
 """A company's half of a model, on disk: data only, versioned, and for its owner alone.
 
-Where coefficients stay shared, a half is half of a secret: with both, somebody has the model.
+Where coefficients stay shared, a half is half of a secret: with both, somebody has the model. Its
+file has a digest: a digit that changed on a disk would give other scores, and nothing would tell.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,11 +30,25 @@ from psi.storage import json_bytes, json_read, read_secret, write_new
 __all__ = ["HALF_FILE", "Half"]
 
 HALF_FILE = "half.json"
+_FORMAT: Literal["privfed vertical half 1"] = "privfed vertical half 1"
+_MOST_BYTES = 1 << 29  # with `MOST_FEATURES` columns
 
 Floats = NDArray[np.float64]
 _Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Share = Annotated[int, msgspec.Meta(ge=0, lt=PLAIN_MODULUS)]
 _Opened = Annotated[int, msgspec.Meta(gt=-(1 << 40), lt=1 << 40)]
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file: the half as it is written, and a digest of that."""
+
+    half: msgspec.Raw
+    sha256: _Hex32
+    format: Literal["privfed vertical half 1"] = _FORMAT
+
+    @classmethod
+    def of(cls, half: bytes) -> _File:
+        return cls(msgspec.Raw(half), hashlib.sha256(half).hexdigest())
 
 
 class Half(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,7 +85,6 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     unit: float
     coefficients: tuple[_Opened, ...] | None
     shares: tuple[_Share, ...] | None
-    format: Literal["privfed vertical half 1"] = "privfed vertical half 1"
 
     def __post_init__(self) -> None:
         plan, guest = self.plan, self.role == "guest"
@@ -85,6 +100,12 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError("a half has its plan's columns")
         if (self.label is not None) != guest or not self.id_columns or not self.unit > 0:
             raise ValueError("a half names its ID, and the guest's its label")
+        logistic = plan.family == "logistic"
+        if len(self.classes) != 2 * (guest and logistic) or (self.answers, logistic) == (
+            "class",
+            False,
+        ):
+            raise ValueError("a logistic model has two classes, which the guest's half names")
 
     def __repr__(self) -> str:
         return f"Half({self.role}, {self.model[:8]})"
@@ -97,9 +118,13 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             ConfigError: There is no such file, or others may read it.
             DecodeError: It is no half, of another version, or damaged.
         """
-        data = read_secret(path, refusal=ConfigError)
+        data = read_secret(path, most=_MOST_BYTES, refusal=ConfigError)
         try:
-            return json_read(data, cls)
+            half = bytes(json_read(data, _File).half)
+            # First, as a damaged plan may take for ever to check.
+            if json_bytes(_File.of(half)) != data:
+                raise ValueError
+            return json_read(half, cls)
         except (ValueError, CapacityError):
             raise DecodeError(
                 f"{path} is no half of a vertical model, or damaged: take the file that training "
@@ -112,7 +137,7 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Raises:
             ConfigError: It is there already, or cannot be written.
         """
-        write_new(path, json_bytes(self))
+        write_new(path, json_bytes(_File.of(json_bytes(self))), refusal=ConfigError)
 
     @property
     def scale(self) -> LabelScale:

@@ -131,10 +131,10 @@ def do_job(
             on_step("predict")
         joint = _held_out(job, half, saved, talk, progress)
     job.out.mkdir(parents=True, exist_ok=True)
-    saved.save(job.out / HALF_FILE)
-    if not guest and half.tests:
+    if not guest:  # before the half: one without its count answers nothing
         counted = Answered(job.out / ANSWERED_FILE, saved.model, saved.plan.predictions)
-        counted.charge(half.tests)
+        counted.begin(half.tests)
+    saved.save(job.out / HALF_FILE)
     return KnownHalf.of(half, name=job.name, joint=joint, label=job.table.label, file=job.file)
 
 

@@ -4,8 +4,10 @@ Where coefficients opened, each side's part of a score is its own product; where
 parts go through the ring, as in training. In both cases two numbers modulo t go into a garbled
 circuit, which tells the guest the class or a few bits, and nobody else anything. A guest that knows
 its own coefficients can take its part off a rounded score; what is left is the host's part within
-the grid, and narrower if it asks again with other values. So the host counts every row, before it
-answers (`charge`).
+the grid. Asked again about the same ID with other values of its own, it halves what is open of that
+part each time, by a class as well as by a score; with shared coefficients it knows no part of its
+own, and learns differences. Nothing here tells an ID that comes back from a new one: the host
+counts every row, before it answers (`charge_with`), and that count is all that bounds it.
 
     hellos · the guest's base choices, and its shares of the host's coefficients where shared
     for each chunk of rows, where coefficients are shared:  host: answers · guest: answers
@@ -13,6 +15,7 @@ answers (`charge`).
     the host's next message begins with the colours of the last circuit; the last is colours alone
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -129,7 +132,8 @@ class Query(Dialogue):
         self._transcript = Transcript(self.protocol)
         self._longest = 0
         self._start_row = 0
-        self._await(self._awaits, [len(self._hello)], self._met)
+        if not self.speaks_first:
+            self._await_hello()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self._rows)} rows)"
@@ -157,6 +161,9 @@ class Query(Dialogue):
             )
         if self._shared:
             self._theirs = PublicKey.from_bytes(hello[agreed:])
+
+    def _await_hello(self) -> None:
+        self._await(self._awaits, [len(self._hello)], self._met)
 
     def _met(self, parts: list[memoryview]) -> bytes:
         raise NotImplementedError
@@ -201,7 +208,10 @@ class Query(Dialogue):
         return Lengths.of(open_scores(self._opening))
 
     def _layout(self, role: Role) -> ProductLayout:
-        return prediction_layout(self._plan, role, len(self._chunk))
+        """Return the chunk's layout: ciphertexts serve all chunks, so the last one is laid alike."""
+        first = prediction_layout(self._plan, role, min(len(self._rows), _ROWS_AT_ONCE))
+        packing = dataclasses.replace(first.packing, rows=len(self._chunk))
+        return dataclasses.replace(first, packing=packing)
 
     def _numbers_of(self, role: Role) -> Residues:
         guests = self._plan.guest_columns
@@ -285,7 +295,7 @@ class GuestQuery(Query):
 
     def _begin(self) -> bytes:
         self._found: list[Floats] = []
-        self._await(self._awaits, [len(self._hello)], self._met)
+        self._await_hello()
         return self._sealed(self._sends, self._hello)
 
     def _met(self, parts: list[memoryview]) -> bytes:

@@ -21,6 +21,7 @@ __all__ = ["Record", "read_secret", "read_whole", "regular_file", "write_new", "
 
 _OTHERS = 0o077
 _MOST_BYTES = 1 << 26
+_MOST_SECRET_BYTES = 1 << 16  # of a key or a passphrase
 _LOCK, _NEW = ".lock", ".new"  # endings of the files beside a record
 
 
@@ -167,25 +168,28 @@ def read_whole(
         return None
     except OSError as error:
         raise refusal(f"cannot read {path}: {_reason(error)}") from None
-    if len(data) > most:
-        raise refusal(f"{path} is larger than {most} bytes: give another path")
+    _check_size(path, data, most, refusal)
     return data
 
 
-def read_secret(path: Path, *, refusal: type[Exception] = ConfigError) -> bytes:
+def read_secret(
+    path: Path, *, most: int = _MOST_SECRET_BYTES, refusal: type[Exception] = ConfigError
+) -> bytes:
     """Return the content of a file that only its owner may read.
 
     Raises:
-        ConfigError: It cannot be read, is no file, or its mode lets others read it.
+        ConfigError: It cannot be read, is larger than `most` bytes, is no file, or its mode lets
+            others read it.
     """
     _check_path(path, refusal)
     try:
         with regular_file(path) as file:
-            mode, data = os.fstat(file.fileno()).st_mode, file.read(1 << 16)
+            mode, data = os.fstat(file.fileno()).st_mode, file.read(most + 1)
     except OSError as error:
         raise refusal(f"cannot read {path}: {_reason(error)}") from None
     if mode & _OTHERS:
         raise refusal(f"others may read {path}; run: chmod 600 {path}")
+    _check_size(path, data, most, refusal)
     return data
 
 
@@ -231,6 +235,11 @@ def _locked(path: Path, refusal: type[Exception]) -> int:
     except (OSError, ValueError) as error:
         raise refusal(f"cannot use {path}: {_reason(error)}") from None
     return held
+
+
+def _check_size(path: Path, data: bytes, most: int, refusal: type[Exception]) -> None:
+    if len(data) > most:
+        raise refusal(f"{path} is larger than {most} bytes: give another path")
 
 
 def _check_path(path: Path, refusal: type[Exception]) -> None:
