@@ -101,11 +101,10 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if (self.label is not None) != guest or not self.id_columns or not self.unit > 0:
             raise ValueError("a half names its ID, and the guest's its label")
         logistic = plan.family == "logistic"
-        if len(self.classes) != 2 * (guest and logistic) or (self.answers, logistic) == (
-            "class",
-            False,
-        ):
-            raise ValueError("a logistic model has two classes, which the guest's half names")
+        if self.answers == "class" and not logistic:
+            raise ValueError("a logistic model alone has classes")
+        if len(self.classes) != (2 if guest and logistic else 0):
+            raise ValueError("the guest's half of a logistic model names both classes")
 
     def __repr__(self) -> str:
         return f"Half({self.role}, {self.model[:8]})"
@@ -119,17 +118,19 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             DecodeError: It is no half, of another version, or damaged.
         """
         data = read_secret(path, most=_MOST_BYTES, refusal=ConfigError)
+        refusal = DecodeError(
+            f"{path} is no half of a vertical model, or damaged: take the file that training wrote"
+        )
         try:
             half = bytes(json_read(data, _File).half)
-            # First, as a damaged plan may take for ever to check.
-            if json_bytes(_File.of(half)) != data:
-                raise ValueError
-            return json_read(half, cls)
+            # Before it is read, as a damaged plan could take for ever to check.
+            intact = json_bytes(_File.of(half)) == data
+            read = json_read(half, cls) if intact else None
         except (ValueError, CapacityError):
-            raise DecodeError(
-                f"{path} is no half of a vertical model, or damaged: take the file that training "
-                "wrote"
-            ) from None
+            raise refusal from None
+        if read is None:
+            raise refusal
+        return read
 
     def save(self, path: Path) -> None:
         """Write a new file that only its owner may read.

@@ -208,7 +208,7 @@ class Query(Dialogue):
         return Lengths.of(open_scores(self._opening))
 
     def _layout(self, role: Role) -> ProductLayout:
-        """Return the chunk's layout: ciphertexts serve all chunks, so the last one is laid alike."""
+        """Return the chunk's layout, in the first one's width: ciphertexts serve all chunks."""
         first = prediction_layout(self._plan, role, min(len(self._rows), _ROWS_AT_ONCE))
         packing = dataclasses.replace(first.packing, rows=len(self._chunk))
         return dataclasses.replace(first, packing=packing)
