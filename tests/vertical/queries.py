@@ -14,12 +14,13 @@ from privfed.vertical.circuits import fresh_shares
 from privfed.vertical.plan import Coefficients, VerticalPlan
 from privfed.vertical.projections import Integers, Opening, opened
 from privfed.vertical.query import GuestQuery, HostQuery, query_numbers
-from privfed.vertical.rows import integer_rows
+from privfed.vertical.rows import Role, integer_rows
 from privfed.vertical.series import Family
 from privfed.vertical.shares import Residues, negative, plus, residues
 from privfed.vertical.terms import Opened
 
 Floats = NDArray[np.float64]
+ROLES: tuple[Role, Role] = ("guest", "host")
 MODEL = bytes(range(32))
 
 
@@ -67,7 +68,9 @@ class Asked:
         blocks = []
         for part in _parts(plan):
             block = drawn.standard_normal((rows, len(vector[part])))
-            blocks.append(0.5 * block + along[:, None] * vector[part] / np.linalg.norm(vector[part]))
+            blocks.append(
+                0.5 * block + along[:, None] * vector[part] / np.linalg.norm(vector[part])
+            )
         integers, numbers = _held(plan, units)
         return cls(
             plan=plan,
@@ -91,7 +94,7 @@ class Asked:
         whole = np.hstack(
             [
                 integer_rows(self.plan, role, block)
-                for role, block in zip(("guest", "host"), self.blocks, strict=True)
+                for role, block in zip(ROLES, self.blocks, strict=True)
             ]
         )
         scores: Integers = whole.astype(np.int64) @ self.integers
@@ -137,7 +140,9 @@ def _parts(plan: VerticalPlan) -> tuple[slice, slice]:
 def _held(plan: VerticalPlan, units: Floats) -> tuple[Integers, tuple[Residues, Residues]]:
     if plan.coefficients == "own":
         found = np.rint(units / 2.0**plan.rounding).astype(np.int64)
-        guest, host = (query_numbers(plan, opened=found[part], shares=None) for part in _parts(plan))
+        guest, host = (
+            query_numbers(plan, opened=found[part], shares=None) for part in _parts(plan)
+        )
         return found << plan.rounding, (guest, host)
     whole = np.rint(units).astype(np.int64)
     mine = fresh_shares(PLAIN_MODULUS, plan.lanes)
