@@ -28,8 +28,8 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     from privfed.data.files import read_text_table
     from privfed.report.vertical import write_vertical
     from privfed.report.vertical_words import verdict
-    from privfed.vertical.company import CompanyTable
     from privfed.vertical.answered import ANSWERED_FILE
+    from privfed.vertical.company import CompanyTable
     from privfed.vertical.halves import HALF_FILE
     from privfed.vertical.job import VerticalJob, do_job
     from privfed.vertical.outcome import results_of_one

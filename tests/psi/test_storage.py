@@ -349,6 +349,14 @@ def test_nobody_waits_for_what_is_no_file(tmp_path: Path, read: Callable[[Path],
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+def test_a_secret_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Half of one would be taken for another."""
+    write_new(tmp_path / "secret", bytes(100_000))
+    with pytest.raises(ConfigError, match="larger than 65536 bytes"):
+        read_secret(tmp_path / "secret")
+    assert read_secret(tmp_path / "secret", most=100_000) == bytes(100_000)
+
+
 @pytest.mark.parametrize("read", [read_whole, read_secret, Record])
 def test_what_is_no_name_of_a_file(read: Callable[[Path], object]) -> None:
     with pytest.raises(ConfigError, match="null"):
