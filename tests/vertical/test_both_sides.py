@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privfed.errors import CapacityError, ConfigError, ContextMismatchError, DecodeError
+from privfed.vertical.capacity import MOST_SESSIONS
 from privfed.vertical.guest import Guest
 from privfed.vertical.plan import VerticalPlan
 from privfed.vertical.references import fit_exactly
 from privfed.vertical.series import Family, identity_series, link_series
-from privfed.vertical.state import MOST_SESSIONS, TrainingState
+from privfed.vertical.state import TrainingState
 from privfed.vertical.steps import step_sizes
 from psi.errors import ProtocolError, StateError, TranscriptError
 from tests.vertical.halves import Pair, converse, tables, whole

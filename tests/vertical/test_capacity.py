@@ -1,4 +1,4 @@
-"""What a plan proves before it begins: no score and no coefficient leaves its bound, no noise shows.
+"""What a plan proves, against worst cases: scores, coefficients, noise, and what is refused.
 
 Shares are joined here, as nobody does outside of a test, after every iteration.
 """
