@@ -59,15 +59,12 @@ class TrainingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigError("the state is of another plan: train from the beginning")
         ascending = list(self.iterations) == sorted(set(self.iterations))
         known = all(0 <= each <= plan.iterations for each in self.iterations)
-        lengths = [
-            0 if each == plan.iterations and plan.coefficients == "own" else plan.lanes
-            for each in self.iterations
-        ]
+        counts = {len(self.iterations), len(self.marks), len(self.shares)}
+        sizes = {len(each) for each in self.marks}, {len(each) for each in self.shares}
         if (
             not (ascending and known and self.sessions >= 1)
-            or len(self.iterations) not in range(1, _KEPT + 1)
-            or [len(each) for each in self.marks] != [MARK_BYTES] * len(self.iterations)
-            or [len(each) for each in self.shares] != lengths
+            or counts not in ({1}, {_KEPT})
+            or sizes != ({MARK_BYTES}, {plan.lanes})
         ):
             raise ConfigError("the state is damaged: train from the beginning")
         if self.sessions > MOST_SESSIONS:

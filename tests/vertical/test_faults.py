@@ -393,13 +393,24 @@ def test_states_with_nothing_in_common_are_refused() -> None:
 
 
 def test_a_training_that_is_done_does_not_go_on() -> None:
-    guest, host = RESUMED.sides()
+    given = job(rows=60, guest=2, host=2, iterations=2, coefficients="shared")
+    guest, host = given.sides()
     train(guest, host)
-    guest, host = RESUMED.sides(guest.state.resumed(), host.state.resumed())
+    guest, host = given.sides(saved(guest.state).resumed(), saved(host.state).resumed())
     hello = guest.start()
     assert hello is not None
     error = check_refused(host, hello, StateError)
     assert "done at both sides" in str(error)
+
+
+def test_a_lost_end_is_made_up_for_until_both_have_their_coefficients() -> None:
+    """The last state holds no coefficients: its iteration is done again, and counted."""
+    guest, host = JOB.sides()
+    train(guest, host)
+    assert guest.state.iterations == host.state.iterations == (0, 1)
+    again = JOB.sides(saved(guest.state).resumed(), saved(host.state).resumed())
+    assert len(list(messages(*again))) == 2 + 6 + 2
+    assert again[0].coefficients == pytest.approx(guest.coefficients, abs=4e-3)
 
 
 def test_sessions_are_counted_up_to_the_limit() -> None:
