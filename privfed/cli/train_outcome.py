@@ -13,10 +13,11 @@ import torch
 from privfed.errors import ConfigError
 from privfed.experiment.model_file import SavedModel, save_model
 from privfed.partner.history import TrainingHistory
-from privfed.partner.results import RESULTS, OverlapCounts, OwnFile, TrainingResults
+from privfed.partner.results import OverlapCounts, OwnFile, TrainingResults
 from privfed.partner.rows import leave_out
 from privfed.report.training import write_training
 from privfed.training import get_arrays
+from privfed.training.records import RESULTS_FILE
 from psi.storage import check_folder
 
 if TYPE_CHECKING:
@@ -41,10 +42,10 @@ def check_out(out: Path, plan: str) -> None:
     except OSError as error:
         raise ConfigError(f"--out {out} cannot be made ({error.strerror}): give another") from None
     check_folder(out, f"--out {out}")
-    if not any((out / name).exists() for name in (MODEL, RESULTS)):
+    if not any((out / name).exists() for name in (MODEL, RESULTS_FILE)):
         return
     try:
-        same = TrainingResults.load(out / RESULTS).plan == plan
+        same = TrainingResults.load(out / RESULTS_FILE).plan == plan
     except ConfigError:
         same = False
     if not same:

@@ -19,10 +19,11 @@ from privfed.data.pairs import Pair, load_pair
 from privfed.errors import ConfigError, PrivFedError
 from privfed.report.vertical import write_vertical
 from privfed.report.vertical_words import verdict
+from privfed.training.records import RESULTS_FILE
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.job import PartnerLine, VerticalJob, do_job
 from privfed.vertical.outcome import results_of_both
-from privfed.vertical.results import RESULTS_FILE, UsedTable
+from privfed.vertical.results import UsedTable
 from psi.cli.shared import progress_bar
 from psi.errors import PSIError, TransportError
 from psi.network import TLSIdentity, create_identity, load_certificate

@@ -5,20 +5,22 @@ The JSON form is documented field by field in docs/results.md and versioned by F
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 
 from privfed.dp import PrivacyPlan
-from privfed.errors import ConfigError
 from privfed.training.model import Loss
-from privfed.training.records import Count, KnownNumber, KnownShare, PrivacyCost, ResultsPart
-from psi.storage import json_bytes, json_read, read_whole, whole_file
+from privfed.training.records import (
+    Count,
+    KnownNumber,
+    KnownShare,
+    OwnResults,
+    PrivacyCost,
+    ResultsPart,
+)
 
 FORMAT: Literal["privfed training results 1"] = "privfed training results 1"
-RESULTS = "results.json"
-_MOST_BYTES = 1 << 30
 
 _SHA256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -56,8 +58,10 @@ class OverlapCounts(ResultsPart, frozen=True):
     rows_taken_out: Count | None  # own rows that an earlier party trains on; None: only counted
 
 
-class TrainingResults(ResultsPart, frozen=True, kw_only=True):
+class TrainingResults(OwnResults, frozen=True, kw_only=True):
     """The whole file. `provenance`: versions, and when it was made."""
+
+    WHAT: ClassVar[str] = "a training"
 
     format: Literal["privfed training results 1"] = FORMAT
     job: str
@@ -104,36 +108,6 @@ class TrainingResults(ResultsPart, frozen=True, kw_only=True):
     def others(self) -> tuple[str, ...]:
         """What the others are called."""
         return self.parties[: self.party] + self.parties[self.party + 1 :]
-
-    @classmethod
-    def load(cls, path: Path) -> TrainingResults:
-        """Return what `write` wrote.
-
-        Raises:
-            ConfigError: There is no such file, or it is of another version; names the field.
-        """
-        data = read_whole(path, most=_MOST_BYTES, refusal=ConfigError)
-        if data is None:
-            raise ConfigError(f"{path} does not exist: give the folder that a training wrote")
-        try:
-            return json_read(data, cls)
-        except ValueError as error:
-            raise ConfigError(f"{path} holds no results of a training: {error}") from None
-
-    def write(self, directory: Path) -> Path:
-        """Write results.json, which only its owner may read.
-
-        Returns:
-            The file's path.
-
-        Raises:
-            ConfigError: The folder cannot be written.
-        """
-        path = directory / RESULTS
-        text = json_bytes(self, indent=1)
-        with whole_file(path, replace=True, mode=0o600, parents=True, refusal=ConfigError) as file:
-            file.write(text)
-        return path
 
 
 def how_trained(private: PrivacyPlan | None) -> HowTrained:

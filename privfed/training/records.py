@@ -8,14 +8,19 @@ import math
 import platform
 import typing
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import msgspec
 from msgspec import Meta
 
 from privfed import __version__
 from privfed.dp import Noise, PrivacyPlan
+from privfed.errors import ConfigError
+from psi.storage import json_bytes, json_read, read_whole, whole_file
 
+RESULTS_FILE = "results.json"
+_MOST_BYTES = 1 << 30  # of a company's results
 _MOST = 10**15  # no count, byte, second or loss here is larger
 Count = Annotated[int, Meta(ge=0, le=_MOST)]
 KnownNumber = Annotated[float, Meta(ge=0.0, le=float(_MOST))]
@@ -101,6 +106,46 @@ def privacy_cost(plan: PrivacyPlan) -> PrivacyCost:
         steps=plan.steps,
         epsilon_single_row=plan.epsilon_single_row,
     )
+
+
+class OwnResults(ResultsPart, frozen=True):
+    """A company's results.json, in its own folder and for nobody else.
+
+    Attributes:
+        WHAT: What it is of, for messages.
+    """
+
+    WHAT: ClassVar[str]
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Return what `write` wrote.
+
+        Raises:
+            ConfigError: There is no such file, or it is of another version; names the field.
+        """
+        data = read_whole(path, most=_MOST_BYTES, refusal=ConfigError)
+        if data is None:
+            raise ConfigError(f"{path} does not exist: give the folder that a training wrote")
+        try:
+            return json_read(data, cls)
+        except ValueError as error:
+            raise ConfigError(f"{path} holds no results of {cls.WHAT}: {error}") from None
+
+    def write(self, directory: Path) -> Path:
+        """Write results.json, which only its owner may read.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            ConfigError: The folder cannot be written.
+        """
+        path = directory / RESULTS_FILE
+        text = json_bytes(self, indent=1)
+        with whole_file(path, replace=True, mode=0o600, parents=True, refusal=ConfigError) as file:
+            file.write(text)
+        return path
 
 
 def made_with() -> dict[str, Any]:

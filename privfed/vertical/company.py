@@ -35,7 +35,7 @@ from psi.sessions import PairChoice, TableSession
 if TYPE_CHECKING:
     from psi.network import Connection
 
-__all__ = ["CompanyTable", "LabelScale", "StepCost", "TrainedHalf", "train_half"]
+__all__ = ["CompanyTable", "LabelScale", "StepCost", "Talk", "TrainedHalf", "train_half"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]

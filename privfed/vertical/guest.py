@@ -17,7 +17,7 @@ from privfed.vertical.side import VerticalSide
 from privfed.vertical.state import TrainingState
 from privfed.vertical.waves import constants, guest_waves
 from psi.errors import StateError
-from psi.protocols.conversation import Progress
+from psi.network import Progress
 
 __all__ = ["Guest"]
 
@@ -74,7 +74,7 @@ class Guest(VerticalSide):
 
     def _coefficients(self, first: bytes) -> bytes:
         layouts = self._layouts
-        sent = self._encrypted(layouts.host_forward, self._shares[self._other])
+        sent = self._products.encrypted(layouts.host_forward, self._shares[self._other])
         message = self._sealed(VerticalMessage.COEFFICIENTS, first, sent)
         due = [
             layouts.host_forward.answers_bytes,
@@ -90,12 +90,12 @@ class Guest(VerticalSide):
             self._transfers.agree(parts.pop(0))
             self._agreed = True
         layouts, own = self._layouts, self._matrices()
-        theirs = self._decrypted(layouts.host_forward, parts[0])
-        answer, mine = self._answered(own.forward, layouts.guest_forward, parts[1])
+        theirs = self._products.decrypted(layouts.host_forward, parts[0])
+        answer, mine = self._answered(layouts.guest_forward, own.forward, parts[1])
         scores = plus(plus(own.scores(self._shares[self._own]), mine), theirs)
         waves = layouts.waves
         blocks = [
-            self._key.encrypt(messages, waves.primes).to_bytes()
+            self._products.key.encrypt(messages, waves.primes).to_bytes()
             for messages in guest_waves(self.plan, self._iteration, scores)
         ]
         message = self._sealed(VerticalMessage.WAVES, answer, *blocks)
@@ -113,14 +113,18 @@ class Guest(VerticalSide):
             Answers.from_bytes(part, 1, primes=waves.primes, kept_primes=waves.kept_primes)
             for part in parts[:-1]
         ]
-        slots = np.concatenate([from_slots(self._key.decrypt(block))[0] for block in blocks])
+        slots = np.concatenate(
+            [from_slots(self._products.key.decrypt(block))[0] for block in blocks]
+        )
         batch = self.plan.batch_rows(self._iteration)
         known = constants(self.plan, self._iteration, self._labels[batch.start : batch.stop])
         residuals = plus(slots[: len(known)], known)
-        answer, mine = self._answered(own.backward, layouts.guest_backward, parts[-1])
+        answer, mine = self._answered(layouts.guest_backward, own.backward, parts[-1])
         self._slopes = plus(own.slopes(residuals), mine)
         message = self._sealed(
-            VerticalMessage.RESIDUALS, answer, self._encrypted(layouts.host_backward, residuals)
+            VerticalMessage.RESIDUALS,
+            answer,
+            self._products.encrypted(layouts.host_backward, residuals),
         )
         self._awaiting(
             VerticalMessage.GRADIENTS,
@@ -131,7 +135,7 @@ class Guest(VerticalSide):
 
     def _stepped(self, parts: list[memoryview]) -> bytes:
         gradient = np.concatenate(
-            [self._slopes, self._decrypted(self._layouts.host_backward, parts[0])]
+            [self._slopes, self._products.decrypted(self._layouts.host_backward, parts[0])]
         )
         moved = plus(self._shares, times(gradient, -self.plan.multiplier(self._iteration)))
         projection = self._projection

@@ -24,7 +24,7 @@ from privfed.vertical.side import VerticalSide
 from privfed.vertical.state import TrainingState
 from privfed.vertical.waves import host_waves
 from psi.errors import StateError
-from psi.protocols.conversation import Progress
+from psi.network import Progress
 
 __all__ = ["Host"]
 
@@ -77,9 +77,9 @@ class Host(VerticalSide):
         else:
             self._keep(self._evaluate(parts[0]).values["share"])
         layouts, own = self._layouts, self._matrices()
-        answer, mine = self._answered(own.forward, layouts.host_forward, parts[1])
+        answer, mine = self._answered(layouts.host_forward, own.forward, parts[1])
         self._scores = plus(own.scores(self._shares[self._own]), mine)
-        sent = self._encrypted(layouts.guest_forward, self._shares[self._other])
+        sent = self._products.encrypted(layouts.guest_forward, self._shares[self._other])
         message = self._sealed(VerticalMessage.SCORES, first, answer, sent)
         waves = layouts.waves
         self._awaiting(
@@ -92,10 +92,10 @@ class Host(VerticalSide):
     def _waved(self, parts: list[memoryview]) -> bytes:
         layouts = self._layouts
         waves = layouts.waves
-        scores = plus(self._scores, self._decrypted(layouts.guest_forward, parts[0]))
+        scores = plus(self._scores, self._products.decrypted(layouts.guest_forward, parts[0]))
         masks = uniform_plain(waves.blocks)
         answers = [
-            self._their_key.answer(
+            self._products.theirs.answer(
                 Products(
                     Plaintexts.encode(centred(polynomials)[np.newaxis], waves.primes),
                     Ciphertexts.from_bytes(part, 2 * waves.harmonics, waves.primes),
@@ -110,7 +110,7 @@ class Host(VerticalSide):
         ]
         rows = len(self._matrices().rows)
         self._residuals = negative(from_slots(masks).reshape(-1)[:rows])
-        sent = self._encrypted(layouts.guest_backward, self._residuals)
+        sent = self._products.encrypted(layouts.guest_backward, self._residuals)
         message = self._sealed(VerticalMessage.LINKED, *answers, sent)
         self._awaiting(
             VerticalMessage.RESIDUALS,
@@ -121,8 +121,8 @@ class Host(VerticalSide):
 
     def _resided(self, parts: list[memoryview]) -> bytes:
         layouts, own = self._layouts, self._matrices()
-        theirs = self._decrypted(layouts.guest_backward, parts[0])
-        answer, mine = self._answered(own.backward, layouts.host_backward, parts[1])
+        theirs = self._products.decrypted(layouts.guest_backward, parts[0])
+        answer, mine = self._answered(layouts.host_backward, own.backward, parts[1])
         gradient = np.concatenate([theirs, plus(own.slopes(self._residuals), mine)])
         moved = plus(self._shares, times(gradient, -self.plan.multiplier(self._iteration)))
         self._evaluator = Evaluator(project(self._projection), {"share": moved}, self._transfers)

@@ -165,9 +165,9 @@ def results_of_both(
     """Return what a run that played both companies writes: the pooled reference, too."""
     alone, joint, pooled = _scores(guest, host)
     share = None
-    if guest.coefficients is not None and host.coefficients is not None and guest.tests:
+    if guest.coefficients is not None and host.coefficients is not None:
         parts = [
-            half.block[: half.tests] @ half.coefficients
+            half.block[half.tests :] @ half.coefficients
             for half in (host, guest)
             if half.coefficients is not None
         ]

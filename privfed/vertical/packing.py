@@ -36,17 +36,6 @@ class MatrixPacking:
     columns: int
     width: int
 
-    @classmethod
-    def fewest_bytes(
-        cls, rows: int, columns: int, ciphertext_bytes: int, answer_bytes: int
-    ) -> "MatrixPacking":
-        """Return the layout that sends the fewest bytes, ciphertexts and answers together."""
-        widths = [1 << bits for bits in range(DEGREE.bit_length())]
-        layouts = [cls(rows, columns, width) for width in widths]
-        return min(
-            layouts, key=lambda one: one.ciphertexts * ciphertext_bytes + one.answers * answer_bytes
-        )
-
     @property
     def ciphertexts(self) -> int:
         """How many ciphertexts hold the vector."""

@@ -24,39 +24,25 @@ from numpy.typing import NDArray
 
 from privfed.errors import ConfigError, ContextMismatchError
 from privfed.garbled import Evaluator, Garbler, Lengths, TransferReceiver, TransferSender
-from privfed.he.ring import (
-    PLAIN_MODULUS,
-    Answers,
-    Ciphertexts,
-    Plaintexts,
-    Products,
-    PublicKey,
-    RingKey,
-    uniform_plain,
-)
+from privfed.he.ring import PLAIN_MODULUS, Ciphertexts, Plaintexts, PublicKey
 from privfed.vertical.capacity import ProductLayout, prediction_layout
 from privfed.vertical.circuits import open_scores, score_values, scores
-from privfed.vertical.messages import (
-    CHOICES_BYTES,
-    FRAME_BYTES,
-    POINT_BYTES,
-    VerticalMessage,
-    parts_of,
-)
+from privfed.vertical.frames import FramedDialogue
+from privfed.vertical.messages import CHOICES_BYTES, POINT_BYTES, VerticalMessage
 from privfed.vertical.plan import VerticalPlan
+from privfed.vertical.products import KeyedProducts
 from privfed.vertical.projections import Opening
 from privfed.vertical.rows import Role, integer_rows
-from privfed.vertical.shares import Residues, matrix_product, negative, plus, residues
+from privfed.vertical.shares import Residues, matrix_product, plus, residues
 from privfed.vertical.terms import Opened
 from psi.errors import StateError
-from psi.network import Dialogue, Progress, Transcript
+from psi.network import Progress
 
 __all__ = ["GuestQuery", "HostQuery", "Query", "query_numbers"]
 
 Floats = NDArray[np.float64]
 _ROWS_AT_ONCE = 2048
 _NUMBER_BYTES = 4
-_FINGERPRINT_BYTES = 32
 
 
 def query_numbers(
@@ -82,7 +68,7 @@ def query_numbers(
     return np.array([share * inverse % PLAIN_MODULUS for share in held], np.uint64)
 
 
-class Query(Dialogue):
+class Query(FramedDialogue):
     """One side of a query: an error ends it, and it forgets its key and its numbers."""
 
     protocol = "privfed vertical query"
@@ -127,10 +113,7 @@ class Query(Dialogue):
         self._plan, self._model, self._shared, self._opened = plan, model, shared, opened
         self._rows = integer_rows(plan, self.role, block)
         self._numbers = numbers
-        self._key = RingKey.generate() if shared else None
-        self._theirs: PublicKey | None = None
-        self._transcript = Transcript(self.protocol)
-        self._longest = 0
+        self._keys = KeyedProducts() if shared else None
         self._start_row = 0
         if not self.speaks_first:
             self._await_hello()
@@ -138,18 +121,13 @@ class Query(Dialogue):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self._rows)} rows)"
 
-    @property
-    def longest_message(self) -> int:
-        """What the other side's next message measures, in bytes."""
-        return self._longest
-
     # -- frames ----------------------------------------------------------------------------------
 
     @property
     def _hello(self) -> bytes:
         said = b"class" if self._opened == "class" else b"score"
         rows = len(self._rows).to_bytes(_NUMBER_BYTES, "big")
-        key = self._key.public.to_bytes() if self._key is not None else b""
+        key = self._products.key.public.to_bytes() if self._shared else b""
         return self._plan.fingerprint() + self._model + said + rows + key
 
     def _meet(self, hello: memoryview) -> None:
@@ -160,30 +138,17 @@ class Query(Dialogue):
                 "for classes where this side answers scores"
             )
         if self._shared:
-            self._theirs = PublicKey.from_bytes(hello[agreed:])
+            self._products.meet(hello[agreed:])
 
     def _await_hello(self) -> None:
-        self._await(self._awaits, [len(self._hello)], self._met)
+        self._awaiting(self._awaits, [len(self._hello)], self._met)
 
     def _met(self, parts: list[memoryview]) -> bytes:
         raise NotImplementedError
 
-    def _await(
-        self,
-        kind: VerticalMessage,
-        lengths: list[int],
-        then: Callable[[list[memoryview]], bytes | None],
-    ) -> None:
-        self._longest = FRAME_BYTES + sum(lengths)
-        number = self._start_row
-
-        def take(arrived: bytes) -> bytes | None:
-            return then(parts_of(self._transcript.open(kind, arrived), lengths, number))
-
-        self._expect = take
-
-    def _sealed(self, kind: VerticalMessage, *parts: bytes) -> bytes:
-        return self._transcript.seal(kind, self._start_row, *parts)
+    @property
+    def _number(self) -> int:
+        return self._start_row
 
     # -- a chunk ---------------------------------------------------------------------------------
 
@@ -217,55 +182,34 @@ class Query(Dialogue):
         guests = self._plan.guest_columns
         return self._numbers[:guests] if role == "guest" else self._numbers[guests:]
 
+    @property
+    def _products(self) -> KeyedProducts:
+        if self._keys is None:
+            raise StateError("this query is over, or has no keys")
+        return self._keys
+
     def _encrypted(self) -> bytes:
         """Return this side's shares of the other's coefficients, under its own key."""
-        layout = self._layout(self._other_role)
-        if self._key is None:
-            raise StateError("this query has no key")
-        vector = layout.packing.vector(self._numbers_of(self._other_role))
-        return self._key.encrypt(vector, layout.primes).to_bytes()
+        numbers = self._numbers_of(self._other_role)
+        return self._products.encrypted(self._layout(self._other_role), numbers)
 
     def _answered(self, ciphertexts: Ciphertexts) -> tuple[bytes, Residues]:
         """Return the answers to the other side, and what this side's shares begin with."""
         layout = self._layout(self.role)
-        if self._theirs is None:
-            raise StateError("this query has no other side")
         matrix = layout.packing.matrix(self._chunk.astype(np.int64))
-        masks = uniform_plain(layout.packing.answers)
-        answers = self._theirs.answer(
-            Products(Plaintexts.encode(matrix, layout.primes), ciphertexts),
-            masks,
-            layout.flood_bits,
-            kept_primes=layout.kept_primes,
-            positions=layout.packing.positions,
-        )
-        mine = negative(layout.packing.results(masks[:, layout.packing.positions]))
+        plaintexts = Plaintexts.encode(matrix, layout.primes)
+        answers, mine = self._products.answered(layout, plaintexts, ciphertexts)
         own = matrix_product(self._chunk, self._numbers_of(self.role))
-        return answers.to_bytes(), plus(own, mine)
+        return answers, plus(own, mine)
 
     def _decrypted(self, answers: memoryview) -> Residues:
-        layout = self._layout(self._other_role)
-        if self._key is None:
-            raise StateError("this query has no key")
-        taken = Answers.from_bytes(
-            answers,
-            layout.packing.answers,
-            primes=layout.primes,
-            kept_primes=layout.kept_primes,
-            positions=layout.packing.positions,
-        )
-        return layout.packing.results(self._key.decrypt(taken))
+        return self._products.decrypted(self._layout(self._other_role), answers)
 
-    def _ciphertexts_of(self, role: Role, sent: memoryview) -> Ciphertexts:
-        """Return the other side's shares of this side's coefficients."""
-        layout = self._layout(role)
-        return Ciphertexts.from_bytes(sent, layout.packing.ciphertexts, layout.primes)
-
-    def _next(self, rows: int) -> None:
-        self._progress("scoring", min(self._start_row + rows, len(self._rows)), len(self._rows))
+    def _chunk_done(self) -> None:
+        self._progress("scoring", min(self._start_row, len(self._rows)), len(self._rows))
 
     def _forget(self) -> None:
-        self._key = self._theirs = None
+        self._keys = None
         self._numbers = np.empty(0, np.uint64)
         self._rows = np.empty((0, self._rows.shape[1]))
 
@@ -280,7 +224,6 @@ class GuestQuery(Query):
     _awaits = VerticalMessage.MET
 
     _sender: TransferSender | None = None
-    _garbler: Garbler | None = None
     _taken: Ciphertexts | None = None
 
     @property
@@ -314,12 +257,12 @@ class GuestQuery(Query):
     ) -> None:
         rest = self._layout("host").answers_bytes if self._shared else self._lengths.request
         kind = VerticalMessage.SHARES if self._shared else VerticalMessage.REQUEST
-        self._await(kind, [*due, rest], then)
+        self._awaiting(kind, [*due, rest], then)
 
     def _first(self, parts: list[memoryview]) -> bytes:
         self._transfers.agree(parts[0])
         if self._shared:
-            self._taken = self._ciphertexts_of("guest", parts[1])
+            self._taken = self._products.taken(self._layout("guest"), parts[1])
         return self._chunked(parts[-1])
 
     def _chunked(self, sent: memoryview) -> bytes:
@@ -330,7 +273,7 @@ class GuestQuery(Query):
         answers, mine = self._answered(self._taken)
         shares = plus(mine, self._decrypted(sent))
         message = self._sealed(VerticalMessage.SHARES, answers)
-        self._await(
+        self._awaiting(
             VerticalMessage.REQUEST,
             [self._lengths.request],
             lambda parts: self._garbled(shares, parts[0]),
@@ -346,7 +289,7 @@ class GuestQuery(Query):
         def read(parts: list[memoryview]) -> None:
             unit = 1.0 if self._opened == "class" else self._plan.score_unit
             self._found.append(scores(opening, garbler.read(parts[0])).astype(np.float64) * unit)
-            self._next(0)
+            self._chunk_done()
 
         def go_on(parts: list[memoryview]) -> bytes:
             read(parts)
@@ -358,7 +301,7 @@ class GuestQuery(Query):
 
         self._start_row += len(self._chunk)
         if self._over:
-            self._await(VerticalMessage.COLOURS, [colours], end)
+            self._awaiting(VerticalMessage.COLOURS, [colours], end)
         else:
             self._await_chunk([colours], go_on)
         return message
@@ -371,7 +314,7 @@ class GuestQuery(Query):
 
     def _forget(self) -> None:
         super()._forget()
-        self._sender = self._garbler = self._taken = None
+        self._sender = self._taken = None
 
 
 class HostQuery(Query):
@@ -400,14 +343,14 @@ class HostQuery(Query):
         due = [CHOICES_BYTES]
         if self._shared:
             due.append(self._layout("host").ciphertexts_bytes)
-        self._await(VerticalMessage.CHOICES, due, self._first)
+        self._awaiting(VerticalMessage.CHOICES, due, self._first)
         return message
 
     def _first(self, parts: list[memoryview]) -> bytes:
         self._transfers.agree(parts[0])
         first = [self._transfers.public]
         if self._shared:
-            self._taken = self._ciphertexts_of("host", parts[1])
+            self._taken = self._products.taken(self._layout("host"), parts[1])
             first.append(self._encrypted())
         return self._chunked(first)
 
@@ -418,7 +361,7 @@ class HostQuery(Query):
             raise StateError("this query has no other side")
         answers, mine = self._answered(self._taken)
         message = self._sealed(VerticalMessage.SHARES, *first, answers)
-        self._await(
+        self._awaiting(
             VerticalMessage.SHARES,
             [self._layout("guest").answers_bytes],
             lambda parts: self._asked([], plus(mine, self._decrypted(parts[0]))),
@@ -433,14 +376,14 @@ class HostQuery(Query):
         def evaluated(parts: list[memoryview]) -> bytes:
             colours = evaluator.evaluate(parts[0]).colours
             self._start_row += len(self._chunk)
-            self._next(0)
+            self._chunk_done()
             if not self._over:
                 return self._chunked([colours])
             last = self._sealed(VerticalMessage.COLOURS, colours)
             self._end()
             return last
 
-        self._await(VerticalMessage.GARBLED, [self._lengths.garbled], evaluated)
+        self._awaiting(VerticalMessage.GARBLED, [self._lengths.garbled], evaluated)
         return message
 
     @property

@@ -7,22 +7,24 @@ is known. No score, label or row is in it; the measures and the company's coeffi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.errors import ConfigError
-from privfed.training.records import Bound, Count, KnownNumber, KnownShare, ResultsPart
+from privfed.training.records import (
+    Bound,
+    Count,
+    KnownNumber,
+    KnownShare,
+    OwnResults,
+    ResultsPart,
+)
 from privfed.vertical.measures import RESAMPLES, measure, measured_gain, measures_of
 from privfed.vertical.references import Family
-from psi.storage import json_bytes, json_read, read_whole, whole_file
 
 FORMAT: Literal["privfed vertical results 1"] = "privfed vertical results 1"
-RESULTS_FILE = "results.json"
-_MOST_BYTES = 1 << 28
 
 _SHA256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Sha256OrNone = _SHA256 | None
@@ -82,8 +84,10 @@ class UsedTable(ResultsPart, frozen=True):
     sha256: _Sha256OrNone
 
 
-class VerticalResults(ResultsPart, frozen=True, kw_only=True):
+class VerticalResults(OwnResults, frozen=True, kw_only=True):
     """The whole file. `provenance`: versions, and when it was made."""
+
+    WHAT: ClassVar[str] = "vertical training"
 
     format: Literal["privfed vertical results 1"] = FORMAT
     role: Role
@@ -122,36 +126,6 @@ class VerticalResults(ResultsPart, frozen=True, kw_only=True):
             raise ValueError("a model gains once")
         if self.gains and not self.measures:
             raise ValueError("a gain is of the first measure")
-
-    @classmethod
-    def load(cls, path: Path) -> VerticalResults:
-        """Return what `write` wrote.
-
-        Raises:
-            ConfigError: There is no such file, or it is of another version; names the field.
-        """
-        data = read_whole(path, most=_MOST_BYTES, refusal=ConfigError)
-        if data is None:
-            raise ConfigError(f"{path} does not exist: give the folder that a training wrote")
-        try:
-            return json_read(data, cls)
-        except ValueError as error:
-            raise ConfigError(f"{path} holds no results of vertical training: {error}") from None
-
-    def write(self, directory: Path) -> Path:
-        """Write results.json, which only its owner may read.
-
-        Returns:
-            The file's path.
-
-        Raises:
-            ConfigError: The folder cannot be written.
-        """
-        path = directory / RESULTS_FILE
-        text = json_bytes(self, indent=1)
-        with whole_file(path, replace=True, mode=0o600, parents=True, refusal=ConfigError) as file:
-            file.write(text)
-        return path
 
 
 def compare(

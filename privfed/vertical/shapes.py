@@ -1,19 +1,18 @@
 """Before the plan: each side tells how many columns it brings, which both plans then hold."""
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import msgspec
 
 from privfed.errors import ContextMismatchError, DecodeError
-from privfed.vertical.messages import FRAME_BYTES, VerticalMessage
-from privfed.vertical.rows import Role
+from privfed.vertical.frames import FramedDialogue
+from privfed.vertical.messages import VerticalMessage
 from psi.errors import StateError
-from psi.network import Dialogue, Progress, Transcript
 
 __all__ = ["BlockShape", "GuestShapes", "HostShapes", "Shapes"]
 
 _NUMBER_BYTES = 4
+_SHAPE_BYTES = 3 * _NUMBER_BYTES
 _MOST_COLUMNS = 1 << 14
 
 
@@ -42,10 +41,8 @@ class BlockShape(msgspec.Struct, frozen=True):
         """Return the shape that `to_bytes` wrote.
 
         Raises:
-            DecodeError: It is not three numbers, or they cannot be.
+            DecodeError: These numbers cannot be.
         """
-        if len(data) != 3 * _NUMBER_BYTES:
-            raise DecodeError("a shape has three numbers")
         rows, names, columns = (
             int.from_bytes(data[start : start + _NUMBER_BYTES], "big")
             for start in range(0, len(data), _NUMBER_BYTES)
@@ -55,21 +52,20 @@ class BlockShape(msgspec.Struct, frozen=True):
         return cls(rows, names, columns)
 
 
-class Shapes(Dialogue):
+class Shapes(FramedDialogue):
     """One side of telling. `theirs` is the other side's shape."""
 
     protocol = "privfed vertical shapes"
-    role: ClassVar[Role]
     _sends: ClassVar[VerticalMessage]
     _awaits: ClassVar[VerticalMessage]
 
-    def __init__(self, own: BlockShape, progress: Progress | None = None) -> None:
+    def __init__(self, own: BlockShape) -> None:
         """Take this side's shape."""
-        super().__init__(progress)
+        super().__init__()
         self._own = own
         self._theirs: BlockShape | None = None
-        self._transcript = Transcript(self.protocol)
-        self._expect: Callable[[bytes], bytes | None] | None = self._take
+        if not self.speaks_first:
+            self._await()
 
     @property
     def theirs(self) -> BlockShape:
@@ -83,31 +79,28 @@ class Shapes(Dialogue):
             raise StateError("the other side told no shape")
         return self._theirs
 
-    @property
-    def longest_message(self) -> int:
-        """What the other side's message measures."""
-        return FRAME_BYTES + 3 * _NUMBER_BYTES
+    def _await(self) -> None:
+        self._awaiting(self._awaits, [_SHAPE_BYTES], self._take)
 
     def _begin(self) -> bytes:
-        self._expect = self._take
-        return self._transcript.seal(self._sends, 0, self._own.to_bytes())
+        self._await()
+        return self._sealed(self._sends, self._own.to_bytes())
 
-    def _take(self, arrived: bytes) -> bytes | None:
-        theirs = BlockShape.from_bytes(self._transcript.open(self._awaits, arrived).body)
+    def _take(self, parts: list[memoryview]) -> bytes | None:
+        theirs = BlockShape.from_bytes(parts[0])
         if theirs.rows != self._own.rows:
             raise ContextMismatchError(
                 f"the other side trains on {theirs.rows} common rows, this side on {self._own.rows}"
             )
         self._theirs = theirs
-        message = None if self.speaks_first else self._begin()
+        answer = None if self.speaks_first else self._sealed(self._sends, self._own.to_bytes())
         self._end()
-        return message
+        return answer
 
 
 class GuestShapes(Shapes):
     """The label holder's side."""
 
-    role: ClassVar[Role] = "guest"
     speaks_first: ClassVar[bool] = True
     _sends: ClassVar[VerticalMessage] = VerticalMessage.GUEST_SHAPE
     _awaits: ClassVar[VerticalMessage] = VerticalMessage.HOST_SHAPE
@@ -116,7 +109,6 @@ class GuestShapes(Shapes):
 class HostShapes(Shapes):
     """The other side."""
 
-    role: ClassVar[Role] = "host"
     speaks_first: ClassVar[bool] = False
     _sends: ClassVar[VerticalMessage] = VerticalMessage.HOST_SHAPE
     _awaits: ClassVar[VerticalMessage] = VerticalMessage.GUEST_SHAPE

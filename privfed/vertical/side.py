@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import ClassVar
 
@@ -11,42 +10,34 @@ from numpy.typing import NDArray
 
 from privfed.errors import ConfigError, ContextMismatchError
 from privfed.garbled import Lengths
-from privfed.he.ring import (
-    Answers,
-    Ciphertexts,
-    Plaintexts,
-    Products,
-    PublicKey,
-    RingKey,
-    uniform_plain,
-)
+from privfed.he.ring import Plaintexts, PublicKey
 from privfed.vertical.capacity import IterationLayouts, ProductLayout, layouts_of
 from privfed.vertical.circuits import project
-from privfed.vertical.messages import FRAME_BYTES, VerticalMessage, parts_of
+from privfed.vertical.frames import FramedDialogue
+from privfed.vertical.messages import VerticalMessage
 from privfed.vertical.plan import VerticalPlan
+from privfed.vertical.products import KeyedProducts
 from privfed.vertical.projections import Projection
 from privfed.vertical.rows import Role, batch_matrix, integer_rows
-from privfed.vertical.shares import Residues, matrix_product, negative
+from privfed.vertical.shares import Residues, matrix_product
 from privfed.vertical.state import MARK_BYTES, TrainingState
 from psi.errors import StateError
-from psi.protocols.conversation import Dialogue, Progress
-from psi.protocols.messages import Message, Transcript
+from psi.network import Progress
 
 __all__ = ["VerticalSide"]
 
 Floats = NDArray[np.float64]
-_TRANSCRIPT = "privfed vertical"
 _FINGERPRINT_BYTES = 32
 
 
-class VerticalSide(Dialogue):
+class VerticalSide(FramedDialogue):
     """One company in the training: takes messages in turn and answers each.
 
     An error ends it, and it forgets its key and its shares; `state` then still holds those of the
     last iteration that ended, from which another session goes on with new keys and masks.
     """
 
-    protocol = _TRANSCRIPT
+    protocol = "privfed vertical"
     role: ClassVar[Role]
 
     def __init__(
@@ -90,23 +81,15 @@ class VerticalSide(Dialogue):
         self._rows = integer_rows(plan, self.role, block)
         self._whitening = whitening
         self._prepared: tuple[int, _Prepared] | None = None
-        self._ring_key: RingKey | None = RingKey.generate()
-        self._theirs: PublicKey | None = None
-        self._transcript = Transcript(_TRANSCRIPT)
+        self._keys: KeyedProducts | None = KeyedProducts()
         self._identity = b""
         self._shares: Residues = np.empty(0, np.uint64)
         self._iteration = 0
-        self._longest = 0
         self._final: Residues = np.empty(0, np.uint64)
         self._opened: NDArray[np.int64] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.plan.rows} rows)"
-
-    @property
-    def longest_message(self) -> int:
-        """What the other side's next message measures, in bytes."""
-        return self._longest
 
     @property
     def coefficients(self) -> Floats:
@@ -154,33 +137,16 @@ class VerticalSide(Dialogue):
 
     # -- frames ----------------------------------------------------------------------------------
 
-    def _awaiting(
-        self,
-        kind: VerticalMessage,
-        lengths: Sequence[int],
-        then: Callable[[list[memoryview]], bytes | None],
-        *,
-        ahead: int = 0,
-    ) -> None:
-        """Expect a message of these parts, of this iteration or one ahead."""
-        self._longest = FRAME_BYTES + sum(lengths)
-        number = self._iteration + ahead
-
-        def take(arrived: bytes) -> bytes | None:
-            message: Message = self._transcript.open(kind, arrived)
-            return then(parts_of(message, lengths, number))
-
-        self._expect = take
-
-    def _sealed(self, kind: VerticalMessage, *parts: bytes) -> bytes:
-        return self._transcript.seal(kind, self._iteration, *parts)
+    @property
+    def _number(self) -> int:
+        return self._iteration
 
     def _hello(self, kind: VerticalMessage) -> bytes:
         return self._sealed(
             kind,
             self.plan.fingerprint(),
             self.state.to_bytes(),
-            self._key.public.to_bytes(),
+            self._products.key.public.to_bytes(),
         )
 
     @property
@@ -198,20 +164,14 @@ class VerticalSide(Dialogue):
         self._iteration, self._shares = self.state.common(have)
         if self._iteration == self.plan.iterations:
             raise StateError("this training is done at both sides: start another one")
-        self._theirs = PublicKey.from_bytes(public)
+        self._products.meet(public)
         self._identity = self._transcript.begin_session()
 
     @property
-    def _their_key(self) -> PublicKey:
-        if self._theirs is None:
-            raise StateError("this session has no other side")
-        return self._theirs
-
-    @property
-    def _key(self) -> RingKey:
-        if self._ring_key is None:
+    def _products(self) -> KeyedProducts:
+        if self._keys is None:
             raise StateError("this session is over: start a new one")
-        return self._ring_key
+        return self._keys
 
     # -- products --------------------------------------------------------------------------------
 
@@ -244,35 +204,11 @@ class VerticalSide(Dialogue):
             self._prepared = batch, _Prepared(rows, forward, backward)
         return self._prepared[1]
 
-    def _encrypted(self, layout: ProductLayout, numbers: Residues) -> bytes:
-        return self._key.encrypt(layout.packing.vector(numbers), layout.primes).to_bytes()
-
     def _answered(
-        self, plaintexts: Plaintexts, layout: ProductLayout, ciphertexts: memoryview
+        self, layout: ProductLayout, plaintexts: Plaintexts, sent: memoryview
     ) -> tuple[bytes, Residues]:
-        """Return the answers to the other side, and this side's share of what they hold."""
-        packing = layout.packing
-        taken = Ciphertexts.from_bytes(ciphertexts, packing.ciphertexts, layout.primes)
-        masks = uniform_plain(packing.answers)
-        answers = self._their_key.answer(
-            Products(plaintexts, taken),
-            masks,
-            layout.flood_bits,
-            kept_primes=layout.kept_primes,
-            positions=packing.positions,
-        )
-        return answers.to_bytes(), negative(packing.results(masks[:, packing.positions]))
-
-    def _decrypted(self, layout: ProductLayout, answers: memoryview) -> Residues:
-        packing = layout.packing
-        taken = Answers.from_bytes(
-            answers,
-            packing.answers,
-            primes=layout.primes,
-            kept_primes=layout.kept_primes,
-            positions=packing.positions,
-        )
-        return packing.results(self._key.decrypt(taken))
+        products = self._products
+        return products.answered(layout, plaintexts, products.taken(layout, sent))
 
     # -- the end of an iteration -----------------------------------------------------------------
 
@@ -303,7 +239,7 @@ class VerticalSide(Dialogue):
         self._progress("training", self._iteration, self.plan.iterations)
 
     def _forget(self) -> None:
-        self._ring_key = self._theirs = None
+        self._keys = None
         self._shares = np.empty(0, np.uint64)
         self._prepared = None
 

@@ -1,6 +1,6 @@
 """What both companies choose alike on their command lines, compared before anything is sent."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -69,7 +69,7 @@ class VerticalChoice:
         try:
             return msgspec.convert(
                 {
-                    **{name: getattr(self, name) for name in self.__dataclass_fields__},
+                    **asdict(self),
                     "guest": "listens" if guest_listens else "connects",
                     "stage": stage,
                 },

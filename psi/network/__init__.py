@@ -19,13 +19,14 @@ from psi.network.links import Link, converse
 from psi.network.roster import Participant, Roster
 from psi.network.terms import Terms
 from psi.protocols.conversation import Assembly, Conversation, Dialogue, Progress, Round
-from psi.protocols.messages import Transcript
+from psi.protocols.messages import FRAME_BYTES, Transcript
 
 if TYPE_CHECKING:
     from psi.network.connections import Connection, Traffic, connect, join, listen, serve
     from psi.network.mesh import gather, meet
 
 __all__ = [
+    "FRAME_BYTES",
     "Assembly",
     "Connection",
     "Conversation",

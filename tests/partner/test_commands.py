@@ -19,8 +19,9 @@ from privfed.cli.alignment import PSIAligner
 from privfed.data import load_dataset, split_parties, surrogate_tables
 from privfed.experiment import Settings, run_benchmark
 from privfed.experiment.model_file import load_model
-from privfed.partner.results import RESULTS, TrainingResults
+from privfed.partner.results import TrainingResults
 from privfed.training import weights_sha256
+from privfed.training.records import RESULTS_FILE
 
 PRIVFED = (sys.executable, "-m", "privfed")
 ROUNDS = 6
@@ -158,7 +159,7 @@ def test_two_companies_train_privately(
         for name, process in joined.items():
             assert process.wait() == 0, (tmp_path / f"{name}.log").read_text()
         assert server.wait() == 0, (tmp_path / "server.log").read_text()
-    found = [TrainingResults.load(tmp_path / name / RESULTS) for name in joined]
+    found = [TrainingResults.load(tmp_path / name / RESULTS_FILE) for name in joined]
     assert found[0].weights_sha256 == found[1].weights_sha256
     for name, each in zip(joined, found, strict=True):
         assert each.method == method

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from privfed.partner.results import RESULTS, TrainingResults
+from privfed.partner.results import TrainingResults
+from privfed.training.records import RESULTS_FILE
 from tests.partner.test_commands import PRIVFED, free_port, started, until
 
 MODEL = """
@@ -95,7 +96,7 @@ def test_tables_and_a_model_of_their_own(
         serves = run(place, *maker)
         assert joins.wait() == 0, log.read_text()
     assert serves.returncode == 0, serves.stderr
-    found = TrainingResults.load(tmp_path / "shop" / RESULTS)
+    found = TrainingResults.load(tmp_path / "shop" / RESULTS_FILE)
     assert found.overlap is not None
     assert (found.overlap.shared_ids, found.overlap.rows_taken_out) == ((20, 70), 20)
     assert (found.train_rows, found.seen_n, found.unseen_n) == (50, 12, 0)
@@ -106,7 +107,7 @@ def test_tables_and_a_model_of_their_own(
         until(lambda: "all rounds are finished here, and Ctrl-C" in log.read_text(), again)
         again.send_signal(signal.SIGINT)
         assert again.wait() == 0, log.read_text()
-    same = TrainingResults.load(tmp_path / "shop" / RESULTS)
+    same = TrainingResults.load(tmp_path / "shop" / RESULTS_FILE)
     assert (same.overlap, same.weights_sha256) == (found.overlap, found.weights_sha256)
     assert (same.history, same.seen_accuracy) == (found.history, found.seen_accuracy)
 

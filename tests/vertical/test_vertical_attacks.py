@@ -218,7 +218,7 @@ def test_views_without_masks_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> 
     def zeros(count: int) -> Residues:
         return np.zeros((count, DEGREE), np.uint64)
 
-    monkeypatch.setattr("privfed.vertical.side.uniform_plain", zeros)
+    monkeypatch.setattr("privfed.vertical.products.uniform_plain", zeros)
     monkeypatch.setattr("privfed.vertical.host.uniform_plain", zeros)
     found = views(two_worlds()[0], 3, monkeypatch)
     for name in ("scores", "host_scores", "residuals", "host_slopes", "untold"):
@@ -237,7 +237,7 @@ def test_one_mask_for_two_sessions_would_tell_differences(monkeypatch: pytest.Mo
     for planted in (True, False):
         with monkeypatch.context() as patch:
             if planted:
-                patch.setattr("privfed.vertical.side.uniform_plain", again)
+                patch.setattr("privfed.vertical.products.uniform_plain", again)
             one, other = (view(given, monkeypatch) for _ in range(2))
         differences.append(plus(one.scores, negative(other.scores)))
     assert chance(differences[0]) < FALSE_ALARM
