@@ -125,6 +125,8 @@ def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
         raise ConfigError(f"--out {out} holds results already: give another folder")
     if tables.family is not None and tables.family != choice.family:
         raise ConfigError(f"this pair's labels are of --family {tables.family}")
+    for table in (tables.guest, tables.host):  # before one waits for the other
+        _ = table.features, table.labels(choice.family)
     context = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -106,6 +106,7 @@ def score(role: Role, path: Path, options: ScoringOptions, out: Path | None) -> 
     from psi.storage import check_place
     from psi.tables.files import write_table
 
+    tell(SECURITY)
     half = Half.load(options.half)
     if half.role != role:
         raise ConfigError(f"{options.half} is the {half.role}'s half: take this company's own")

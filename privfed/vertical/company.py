@@ -108,9 +108,23 @@ class CompanyTable:
                 "the guest is the side with the labels: name its label column, and none at the host"
             )
 
+    def labels(self, family: Family) -> tuple[Floats, tuple[str, ...]]:
+        """Return all rows' labels as numbers, and what 0 and 1 are called; nothing at the host.
+
+        Raises:
+            ConfigError: They are not of the family.
+        """
+        if self.label is None:
+            return np.empty(0), ()
+        return read_labels([str(cell) for cell in self.frame[self.label]], family, self.label)
+
     @property
     def features(self) -> pd.DataFrame:
-        """Its columns but ID and label."""
+        """Its columns but ID and label.
+
+        Raises:
+            ConfigError: There is none.
+        """
         named = {*self.id_columns, self.label}
         features = self.frame[[name for name in self.frame.columns if name not in named]]
         if not features.columns.size:
@@ -234,12 +248,7 @@ def train_half(
     """
     choice, tell = talk.choice, on_step or (lambda step: None)
     guest = table.role == "guest"
-    features = table.features
-    labels, classes = np.empty(0), tuple[str, ...]()
-    if guest and table.label is not None:
-        labels, classes = read_labels(
-            [str(cell) for cell in table.frame[table.label]], choice.family, table.label
-        )
+    features, (labels, classes) = table.features, table.labels(choice.family)
     tell("align")
     rows = _common_rows(table, talk, charge, max_peer_items, progress)
     tests = len(rows) * choice.test_percent // 100
