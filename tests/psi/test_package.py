@@ -59,6 +59,7 @@ ROOMS = {
         "Connection",
         "Conversation",
         "Dialogue",
+        "FRAME_BYTES",
         "Link",
         "Participant",
         "Progress",
