@@ -11,7 +11,8 @@ imports, compiled code and keys of peers; bytes are those of both directions. `m
 under the ROC curve of the model that came out, on its own rows, `reference` that of scikit-learn's
 exact fit, and `coefficient_error` the largest difference between the two models' coefficients of
 standardised columns; slices train nothing, so they have none. The task `predict` is the cost of
-one row when `rows` rows are predicted at once with a model that stays with its two owners.
+one row when `rows` rows are predicted at once, ours alone, with a model whose coefficients stay
+shared (whose owners know theirs pays less); its `metric` is that of the rounded scores.
 `spu-cheetah-t1` is spu with SecretFlow's default, a sigmoid cut from a line.
 """
 
@@ -27,10 +28,10 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.parties import free_ports, interpreter, processor, session
+from benchmarks.parties import Session, free_ports, interpreter, processor, session
 from benchmarks.rows import print_table
 from benchmarks.vertical_job import Floats, tables
-from benchmarks.vertical_ours import SIDES
+from benchmarks.vertical_ours import SIDES, keep_shares
 from privfed.table import Table
 from psi.network.certificates import create_identity
 
@@ -106,41 +107,62 @@ class Exact:
 
     def area_of(self, coefficients: Floats) -> float:
         """Return the area under the curve of these coefficients' scores."""
-        return float(roc_auc_score(self._labels, self._matrix @ coefficients))
+        return self.area_by(self._matrix @ coefficients)
+
+    def area_by(self, scores: Floats) -> float:
+        """Return the area under the curve of these scores."""
+        return float(roc_auc_score(self._labels, scores))
 
 
-def trained(tool: str, job: Job, folder: Path, exact: Exact) -> list[Row]:
+def trained(tool: str, job: Job, folder: Path, exact: Exact) -> Row:
     """Run a job whole, a process a party."""
+    ran, found = _both(tool, job, folder, "glm")
+    return Row(
+        task="glm",
+        tool=tool,
+        **asdict(job),
+        slice_of=None,
+        cpu_seconds=sum(cost["cpu_seconds"] for cost in ran.costs),
+        bytes=sum(cost["sent_bytes"] for cost in ran.costs),
+        wall_seconds=ran.wall_seconds,
+        metric=exact.area_of(found),
+        reference=exact.area,
+        coefficient_error=exact.error(found),
+        load_average=os.getloadavg()[0],
+    )
+
+
+def predicted(tool: str, job: Job, folder: Path, exact: Exact) -> Row:
+    """Score all rows at once, a process a party, and return what one row cost."""
+    keep_shares(tables(job.rows, job.columns), job.iterations, folder)
+    ran, found = _both(tool, job, folder, "predict")
+    return Row(
+        task="predict",
+        tool=tool,
+        **asdict(job),
+        slice_of=None,
+        cpu_seconds=sum(cost["cpu_seconds"] for cost in ran.costs) / job.rows,
+        bytes=round(sum(cost["sent_bytes"] for cost in ran.costs) / job.rows),
+        wall_seconds=ran.wall_seconds / job.rows,
+        metric=exact.area_by(found),
+        reference=exact.area,
+        load_average=os.getloadavg()[0],
+    )
+
+
+def _both(tool: str, job: Job, folder: Path, what: str) -> tuple[Session, Floats]:
+    """Run both parties of a task; return what it cost, and what both found."""
     environment, module, told = TOOLS[tool]
-    task = asdict(job) | told | {"ports": free_ports(), "folder": str(folder)}
+    task = asdict(job) | told | {"task": what, "ports": free_ports(), "folder": str(folder)}
     for name in SIDES:
         create_identity(folder / name, unlocked=True)
     outs = [folder / f"{tool}{rank}.json" for rank in (0, 1)]
-    ran = session(
-        tool,
-        environment,
-        module,
-        [task | {"rank": rank, "out": str(out)} for rank, out in enumerate(outs)],
-    )
-    coefficients = np.hstack([json.loads(out.read_text()) for out in outs])
-    return [
-        Row(
-            task="glm",
-            tool=tool,
-            **asdict(job),
-            slice_of=None,
-            cpu_seconds=sum(cost["cpu_seconds"] for cost in ran.costs),
-            bytes=sum(cost["sent_bytes"] for cost in ran.costs),
-            wall_seconds=ran.wall_seconds,
-            metric=exact.area_of(coefficients),
-            reference=exact.area,
-            coefficient_error=exact.error(coefficients),
-            load_average=os.getloadavg()[0],
-        )
-    ]
+    tasks = [task | {"rank": rank, "out": str(out)} for rank, out in enumerate(outs)]
+    ran = session(tool, environment, module, tasks)
+    return ran, np.hstack([json.loads(out.read_text()) for out in outs])
 
 
-def sliced(tool: str, job: Job, folder: Path, rows: int) -> list[Row]:
+def sliced(tool: str, job: Job, folder: Path, rows: int) -> Row:
     """Run one iteration of a slice of rows, and scale it to the job."""
     environment, module, told = TOOLS[tool]
     out = folder / f"{tool}.json"
@@ -150,18 +172,16 @@ def sliced(tool: str, job: Job, folder: Path, rows: int) -> list[Row]:
     cost = json.loads(out.read_text())
     seconds = job.iterations * (job.rows * cost["row_seconds"] + cost["decryption_seconds"])
     ciphertexts = job.iterations * (2 * job.rows + job.columns)
-    return [
-        Row(
-            task="glm",
-            tool=tool,
-            **asdict(job),
-            slice_of=rows,
-            cpu_seconds=seconds,
-            bytes=round(ciphertexts * cost["ciphertext_bytes"]),
-            wall_seconds=seconds * ran.wall_seconds / ran.costs[0]["cpu_seconds"],
-            load_average=os.getloadavg()[0],
-        )
-    ]
+    return Row(
+        task="glm",
+        tool=tool,
+        **asdict(job),
+        slice_of=rows,
+        cpu_seconds=seconds,
+        bytes=round(ciphertexts * cost["ciphertext_bytes"]),
+        wall_seconds=seconds * ran.wall_seconds / ran.costs[0]["cpu_seconds"],
+        load_average=os.getloadavg()[0],
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -185,9 +205,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             continue
         with tempfile.TemporaryDirectory() as folder:
             if module == "vertical_paillier":
-                rows += sliced(tool, job, Path(folder), options.slice)
-            else:
-                rows += trained(tool, job, Path(folder), exact)
+                rows.append(sliced(tool, job, Path(folder), options.slice))
+                continue
+            rows.append(trained(tool, job, Path(folder), exact))
+        if module == "vertical_ours":
+            with tempfile.TemporaryDirectory() as folder:
+                rows.append(predicted(tool, job, Path(folder), exact))
     print_table(table(rows))
     for tool in absent:
         print(f"{tool} not installed: make bench-peers")
@@ -208,9 +231,9 @@ def table(rows: Sequence[Row]) -> Table:
             row.tool,
             row.task,
             shown(row.slice_of, ","),
-            f"{row.cpu_seconds:.4g}",
-            f"{row.wall_seconds:.4g}",
-            f"{row.bytes / 1e6:.4g}",
+            f"{row.cpu_seconds:.3g}",
+            f"{row.wall_seconds:.3g}",
+            f"{row.bytes / 1e6:.3g}",
             shown(row.metric, ".4f"),
             shown(row.reference, ".4f"),
             shown(row.coefficient_error, ".1e"),

@@ -52,7 +52,7 @@ def load(task: dict[str, Any]) -> Work:
 
     shapes = ((rows, half + 1), (rows, half), (rows, 1), (2 * half + 1, 1))
     executable, _ = frontend.compile(
-        frontend.VerticalMessage.JAX,
+        frontend.Kind.JAX,
         iterate,
         [np.zeros(shape, np.float32) for shape in shapes],
         {},

@@ -29,7 +29,7 @@ def measured(tmp_path: Path, *arguments: str) -> Mapping[str, Any]:
 
 def test_a_small_job_of_ours_reaches_the_exact_fit(tmp_path: Path) -> None:
     asked = ["--rows", "600", "--columns", "6", "--iterations", "20", "--tools", "privfed-glm"]
-    (row,) = measured(tmp_path, *asked)["rows"]
+    row, predict = measured(tmp_path, *asked)["rows"]
     assert row.keys() >= KEYS
     assert (row["task"], row["tool"], row["slice_of"]) == ("glm", "privfed-glm", None)
     assert (row["rows"], row["columns"], row["iterations"]) == (600, 6, 20)
@@ -37,6 +37,19 @@ def test_a_small_job_of_ours_reaches_the_exact_fit(tmp_path: Path) -> None:
     assert row["bytes"] > 20 * 6 * 8192  # some ciphertexts each iteration
     assert row["coefficient_error"] < 0.01
     assert row["metric"] == pytest.approx(row["reference"], abs=1e-3)
+    assert predict.keys() >= KEYS
+    assert (predict["task"], predict["tool"], predict["rows"]) == ("predict", "privfed-glm", 600)
+    assert 1000 < predict["bytes"] < row["bytes"]
+    assert 0 < predict["cpu_seconds"] < row["cpu_seconds"]
+    assert predict["metric"] == pytest.approx(row["reference"], abs=0.02)  # its scores are rounded
+
+
+@pytest.mark.skipif(not interpreter("spu").exists(), reason="make bench-peers")
+def test_spu_trains_the_same_model(tmp_path: Path) -> None:
+    asked = ["--rows", "200", "--columns", "4", "--iterations", "3", "--tools", "spu-cheetah"]
+    (row,) = measured(tmp_path, *asked)["rows"]
+    assert row["bytes"] > 0
+    assert row["metric"] == pytest.approx(row["reference"], abs=0.05)
 
 
 @pytest.mark.skipif(not interpreter("phe").exists(), reason="make bench-peers")

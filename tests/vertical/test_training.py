@@ -296,6 +296,31 @@ def test_no_error_grows_far_between_steps() -> None:
     assert np.abs(np.cumprod(worst, axis=0)).max() > 1e6
 
 
+@pytest.mark.parametrize(
+    ("least", "most", "bound"), [(0.02, 0.52, 5.0), (0.15, 2.05, 1.0), (0.6, 3.0, 0.5)]
+)
+def test_little_is_left_of_the_noise_that_steps_add(
+    least: float, most: float, bound: float
+) -> None:
+    """Noise of each gradient, as a multiple of its own size; by size the other way it is more."""
+    curvatures = np.linspace(least, most, 999)
+
+    def left(steps: tuple[float, ...]) -> float:
+        variance = np.zeros_like(curvatures)
+        for step in steps:
+            variance = variance * (1 - step * curvatures) ** 2 + step**2
+        return float(np.sqrt(variance).mean())
+
+    steps = step_sizes(20, least, most)
+    assert left(steps) < bound
+    assert left((*steps[:14], *reversed(steps[14:]))) > 1.5 * left(steps)
+
+
+def test_steps_of_a_long_training_are_made_at_once() -> None:
+    steps = step_sizes(1000, 0.02, 0.52)
+    assert len(set(steps)) == 1000
+
+
 # -- shares ---------------------------------------------------------------------------------------
 
 RESIDUE = st.one_of(st.integers(0, T - 1), st.sampled_from([0, 1, T // 2, T // 2 + 1, T - 1]))
