@@ -5,6 +5,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from privfed.errors import ConfigError
 from privfed.garbled import Evaluated, Evaluator, TransferReceiver
 from privfed.he.ring import (
     Ciphertexts,
@@ -29,6 +30,7 @@ from psi.network import Progress
 __all__ = ["Host"]
 
 Floats = NDArray[np.float64]
+_SAME_DIGITS = 6  # of a column that whitening was taken off again
 
 
 class Host(VerticalSide):
@@ -46,8 +48,15 @@ class Host(VerticalSide):
         state: TrainingState | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Prepare the side without labels; arguments and errors as of `VerticalSide`."""
+        """Prepare the side without labels; arguments as of `VerticalSide`.
+
+        Raises:
+            ConfigError: As of `VerticalSide`; or coefficients open, and a column differs from its
+                commonest value on too few rows: its coefficient would tell these rows' labels.
+        """
         super().__init__(plan, block, whitening, state=state, progress=progress)
+        if plan.coefficients == "own":
+            _check_support(block @ np.linalg.pinv(whitening), plan.least_rows)
         self._receiver: TransferReceiver | None = None
         self._evaluator: Evaluator | None = None
         self._scores = np.empty(0, np.uint64)
@@ -160,3 +169,14 @@ class Host(VerticalSide):
         super()._forget()
         self._receiver = self._evaluator = None
         self._scores = self._residuals = np.empty(0, np.uint64)
+
+
+def _check_support(columns: Floats, least: int) -> None:
+    """Check that every standardised column tells apart enough rows."""
+    for number, column in enumerate(columns.T):
+        commonest = np.unique(column.round(_SAME_DIGITS), return_counts=True)[1].max()
+        if (support := len(column) - int(commonest)) < least:
+            raise ConfigError(
+                f"column {number} differs from its commonest value on {support} rows, {least} are "
+                'needed where coefficients open: leave it out, or use coefficients="shared"'
+            )

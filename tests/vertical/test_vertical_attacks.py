@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, chisquare
 
+from privfed.errors import ConfigError
 from privfed.he.ring import (
     DEGREE,
     PLAIN_MODULUS,
@@ -27,6 +29,7 @@ from privfed.he.ring import (
 )
 from privfed.vertical.capacity import layouts_of
 from privfed.vertical.encoding import BlockEncoder
+from privfed.vertical.host import Host
 from privfed.vertical.rows import with_intercept
 from privfed.vertical.shares import matrix_product, negative, plus
 from privfed.vertical.waves import constants
@@ -44,7 +47,7 @@ BINS = 8
 
 def one_row_columns(seed: int, targets: int) -> tuple[Job, NDArray[np.int64]]:
     """A host with a column of its own for each row whose label it wants."""
-    base = job(rows=300, host=targets, seed=seed, iterations=12)
+    base = job(rows=300, host=targets, seed=seed, iterations=12, least_rows=1)
     rows = np.arange(targets) * 7
     columns = np.zeros((300, targets))
     columns[rows, np.arange(targets)] = 1
@@ -55,7 +58,7 @@ def one_row_columns(seed: int, targets: int) -> tuple[Job, NDArray[np.int64]]:
 
 
 def test_a_coefficient_of_one_row_would_be_its_label() -> None:
-    """The planted fault: a host that refuses no column of its own."""
+    """The planted fault: a plan whose host's columns may tell one row apart."""
     right = total = 0
     for seed in range(3):
         given, rows = one_row_columns(seed, 12)
@@ -68,7 +71,14 @@ def test_a_coefficient_of_one_row_would_be_its_label() -> None:
 
 
 def test_such_columns_do_not_reach_the_training() -> None:
-    """Neither numbers nor categories that tell few rows from the others."""
+    """Neither numbers nor categories that tell few rows from the others, by whatever way."""
+    given, _ = one_row_columns(0, 12)
+    for least in (2, 10):
+        plan = msgspec.structs.replace(given.plan, least_rows=least)
+        with pytest.raises(ConfigError, match=f"column 0 .* on 1 rows, {least} are needed"):
+            Host(plan, given.host, given.whitenings[1])
+    shared = msgspec.structs.replace(given.plan, least_rows=10, coefficients="shared")
+    assert Host(shared, given.host, given.whitenings[1]).plan.least_rows == 10
     flags = np.zeros(300, int)
     flags[7] = 1
     words = np.where(np.arange(300) == 7, "rare", np.where(np.arange(300) % 2, "a", "b"))
