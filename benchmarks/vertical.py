@@ -226,21 +226,24 @@ def table(rows: Sequence[Row]) -> Table:
     def shown(value: float | None, form: str) -> str:
         return "–" if value is None else format(value, form)
 
+    def figure(value: float) -> str:
+        return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
     cells = [
         [
             row.tool,
             row.task,
             shown(row.slice_of, ","),
-            f"{row.cpu_seconds:.3g}",
-            f"{row.wall_seconds:.3g}",
-            f"{row.bytes / 1e6:.3g}",
+            figure(row.cpu_seconds),
+            figure(row.wall_seconds),
+            figure(row.bytes / 1e6),
             shown(row.metric, ".4f"),
             shown(row.reference, ".4f"),
             shown(row.coefficient_error, ".1e"),
         ]
         for row in rows
     ]
-    head = ("tool", "task", "slice", "cpu s", "wall s", "MB", "AUC", "exact", "coefficients")
+    head = ("tool", "task", "slice", "cpu s", "wall s", "MB", "AUC", "exact", "error")
     return Table(head, cells)
 
 
