@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,17 +19,41 @@ from privfed.training.rows import wide
 _ROWS_AT_ONCE = 4096
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A model on n rows: mean loss, accuracy and AUC in [0, 1], and each row's prediction.
+    """A model on n rows.
 
-    `auc` is one-against-rest, averaged over the classes, and None where the rows lack a class.
+    Attributes:
+        loss: The mean over rows.
+        accuracy: The share of rows whose class was predicted.
+        predicted: Each row's prediction.
+        truth: Each row's class.
+        log_probabilities: What the model says of each row and class, (n, classes).
     """
 
     loss: float
     accuracy: float
-    auc: float | None
     predicted: NDArray[np.int64]
+    truth: NDArray[np.int64] = field(repr=False)
+    log_probabilities: Tensor = field(repr=False)
+
+    @cached_property
+    def auc(self) -> float | None:
+        """The area under the ROC curve; None where the rows lack a class.
+
+        Of more than two classes it is one-against-rest, averaged over the classes. It is worked
+        out when it is first asked for: of training rows nobody does.
+        """
+        classes = self.log_probabilities.shape[1]
+        if len(np.unique(self.truth)) < classes:
+            return None
+        probabilities = self.log_probabilities.exp().numpy()
+        if classes == 2:
+            return _area(self.truth == 1, probabilities[:, 1])
+        # As scikit-learn has it: float32 rows do not sum to one closely enough for its check.
+        normalised = probabilities.astype(np.float64)
+        normalised /= normalised.sum(axis=1, keepdims=True)
+        return float(np.mean([_area(self.truth == c, normalised[:, c]) for c in range(classes)]))
 
 
 def evaluate(model: nn.Module, features: Tensor, labels: Tensor) -> Evaluation:
@@ -38,8 +63,9 @@ def evaluate(model: nn.Module, features: Tensor, labels: Tensor) -> Evaluation:
     return Evaluation(
         loss=float(functional.nll_loss(log_p, labels)),
         accuracy=float(np.mean(predicted == truth)),
-        auc=_auc(truth, log_p.exp().numpy()),
         predicted=predicted,
+        truth=truth,
+        log_probabilities=log_p,
     )
 
 
@@ -69,14 +95,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
             layer.training = mode
 
 
-def _auc(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> float | None:
-    if len(np.unique(truth)) < probabilities.shape[1]:
-        return None
-    from sklearn.metrics import roc_auc_score  # a second, which training does not wait for
-
-    if probabilities.shape[1] == 2:
-        return float(roc_auc_score(truth, probabilities[:, 1]))
-    # float32 rows need not sum to one closely enough for scikit-learn's check
-    normalised = probabilities.astype(np.float64)
-    normalised /= normalised.sum(axis=1, keepdims=True)
-    return float(roc_auc_score(truth, normalised, multi_class="ovr"))
+def _area(inside: NDArray[np.bool_], scores: NDArray[np.floating]) -> float:
+    """Return in what share of pairs the row inside has the higher score; a tie counts half."""
+    ours, others = np.sort(scores[inside]), np.sort(scores[~inside])
+    below = np.searchsorted(others, ours, "left") + np.searchsorted(others, ours, "right")
+    return float(below.sum() / (2 * len(ours) * len(others)))

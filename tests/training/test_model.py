@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from privfed.errors import ConfigError
@@ -138,6 +139,25 @@ def test_auc_of_many_classes_is_one_against_rest() -> None:
         inside, outside = p[labels == c, c], p[labels != c, c]
         each.append((inside[:, None] > outside).mean())
     assert evaluate(model, rows, labels).auc == pytest.approx(np.mean(each), abs=1e-9)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_auc_is_scikit_learns_with_ties_too(classes: int) -> None:
+    drawn = np.random.default_rng(classes)
+    model, rows = tiny(np.round(drawn.normal(size=(400, classes)), 1).tolist())
+    labels = np.arange(400) % classes
+    p = log_probabilities(rows).exp().numpy().astype(np.float64)
+    p /= p.sum(axis=1, keepdims=True)
+    wanted = roc_auc_score(labels, p[:, 1] if classes == 2 else p, multi_class="ovr")
+    assert evaluate(model, rows, torch.from_numpy(labels)).auc == pytest.approx(wanted, abs=1e-12)
+
+
+def test_auc_is_worked_out_when_asked_for_and_once() -> None:
+    model, rows = tiny([[2.0, -1.0], [0.0, 1.0]])
+    found = evaluate(model, rows, torch.tensor([0, 1]))
+    assert "auc" not in vars(found)
+    assert found.auc == 1.0
+    assert vars(found)["auc"] == 1.0
 
 
 def test_no_auc_without_all_classes() -> None:
