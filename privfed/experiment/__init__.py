@@ -1,7 +1,7 @@
 """Benchmarks as data: arms, settings, the runs they make and the files these leave."""
 
 from privfed.experiment.arms import Arm, choose_arms
-from privfed.experiment.exposure import Aligner
+from privfed.experiment.common_ids import Aligner
 from privfed.experiment.model_file import Prediction, SavedModel, load_model, predict, save_model
 from privfed.experiment.partitioned import Job
 from privfed.experiment.provenance import provenance

@@ -15,7 +15,8 @@ from privfed.data import Dataset, Split, split_parties
 from privfed.data.tables import SCHEMA_IS_PUBLIC
 from privfed.errors import ConfigError, PrivacyWarning
 from privfed.experiment.arms import Arm, choose_arms
-from privfed.experiment.exposure import Aligner, expose
+from privfed.experiment.common_ids import Aligner, CommonIDs, find_common_ids
+from privfed.experiment.exposure import expose
 from privfed.experiment.model_file import load_model
 from privfed.experiment.partitioned import Job, PartitionedData
 from privfed.experiment.results import SCHEMA_VERSION, Overlap, Results, Run
@@ -118,6 +119,7 @@ def run_benchmark(
 def _partitioned(
     settings: Settings, dataset: Dataset, align: Aligner, asked: Sequence[Job]
 ) -> Iterator[tuple[PartitionedData, list[Job]]]:
+    common: CommonIDs | None = None
     for split in settings.splits:
         for seed in range(settings.seeds):
             parties = split_parties(
@@ -132,7 +134,10 @@ def _partitioned(
                 )
             exposure = None
             if dataset.ids is not None:
-                exposure = expose(dataset, parties, align, split=split, seed=seed)
+                held = [party.rows for party in parties]
+                if common is None or not common.are_of(held):
+                    common = find_common_ids(dataset, held, align)
+                exposure = expose(parties, common, split=split, seed=seed)
             mine = [job for job in asked if (job.split, job.seed) == (split, seed)]
             yield PartitionedData(settings, dataset, parties, exposure), mine
 
