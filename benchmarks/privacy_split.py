@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from privfed.cli.alignment import PSIAligner
 from privfed.data import Dataset, Split, split_parties
 from privfed.dp import Placement
+from privfed.experiment.common_ids import find_common_ids
 from privfed.experiment.exposure import expose
 from privfed.training import paper_network
 from privfed.training.clipping import RowLosses, cross_entropy_by_row
@@ -52,7 +53,8 @@ def partition(dataset: Dataset, split: Split, parties: int, seed: int) -> Partit
     if dataset.ids is not None and (
         split != "disjoint" or len(np.unique(dataset.ids)) < len(dataset)
     ):
-        placements = expose(dataset, held, PSIAligner(), split=split, seed=seed).placements
+        common = find_common_ids(dataset, [party.rows for party in held], PSIAligner())
+        placements = expose(held, common, split=split, seed=seed).placements
         unit = "all rows of one ID at all parties"
 
     def rows(which: np.ndarray) -> Rows:

@@ -65,7 +65,7 @@ def expose(parties: Sequence[PartyRows], common: CommonIDs, *, split: str, seed:
     test = [common.of(i, party.test) for i, party in enumerate(parties)]
     trained, tested = _counts(train, common.distinct), _counts(test, common.distinct)
     seen_by = tuple(trained[own] > 0 for own in test)
-    elsewhere = tuple((tested[own, :p] > 0).any(axis=1) for p, own in enumerate(test))
+    elsewhere = tuple(np.any(tested[own, :p] > 0, axis=1) for p, own in enumerate(test))
     held = ((trained + tested) > 0).sum(axis=1)
     overlap = Overlap(
         split=split,

@@ -231,7 +231,7 @@ def test_the_overlap_is_found_by_intersection(mini: Mini) -> None:
     for overlap in mini.results.overlaps:
         assert overlap.protocol == "ecdh"
         assert 340 <= overlap.shared_ids <= 362
-        assert overlap.psi_bytes > 50_000
+        assert overlap.psi_bytes > 32 * 800  # each of its IDs as a point, at least
         assert overlap.party_rows == tuple(len(p.rows) for p in parties(overlap.seed))
 
 

@@ -138,7 +138,7 @@ def asked_pair_by_pair(ids: IDs, parties: Sequence[PartyRows]) -> tuple[list[Any
     def shared(left: IDs, right: IDs) -> list[bool]:
         mask = np.zeros(len(left), np.bool_)
         mask[align(left, right)[0]] = True
-        return mask.tolist()  # type: ignore[no-any-return]
+        return mask.tolist()
 
     seen_by = [[shared(ids[p.test], ids[q.train]) for q in parties] for p in parties]
     elsewhere = [
