@@ -3,10 +3,13 @@
 from privfed.data.cleaning import Change, CleaningReport
 from privfed.data.codebook import DRESSES
 from privfed.data.dataset import Dataset
+from privfed.data.dealing import Dealing
 from privfed.data.dresses import load_dresses
 from privfed.data.encoding import Encoder, Encoding, read_new_rows
+from privfed.data.own_parties import load_own_parties
+from privfed.data.owners import Owners
 from privfed.data.pairs import Pair, load_pair
-from privfed.data.partition import Align, PartyRows, Split, split_parties
+from privfed.data.partition import Align, PartyRows, Split, party_names, split_parties
 from privfed.data.sales import SalesTable, parse_sales, read_sales
 from privfed.data.schema import CategoricalColumn, NumericColumn, Schema
 from privfed.data.sources import load_dataset
@@ -19,9 +22,11 @@ __all__ = [
     "Change",
     "CleaningReport",
     "Dataset",
+    "Dealing",
     "Encoder",
     "Encoding",
     "NumericColumn",
+    "Owners",
     "Pair",
     "PartyRows",
     "SalesTable",
@@ -29,8 +34,10 @@ __all__ = [
     "Split",
     "load_dataset",
     "load_dresses",
+    "load_own_parties",
     "load_pair",
     "parse_sales",
+    "party_names",
     "read_new_rows",
     "read_sales",
     "split_parties",

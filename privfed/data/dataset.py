@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from privfed.data.cleaning import CleaningReport, clean, clean_ids, clean_labels, report
 from privfed.data.encoding import Encoder
+from privfed.data.owners import Owners
 from privfed.errors import ConfigError
 
 DataKind = Literal["dresses", "digits", "breast-cancer", "table"]
@@ -34,6 +35,7 @@ class Dataset:
         class_names: One name per class.
         encoder: What made the features, for new rows.
         cleaning: What was changed; None for data that need no cleaning.
+        owners: Whose the rows are; None where the source does not say it.
     """
 
     kind: DataKind
@@ -47,6 +49,7 @@ class Dataset:
     class_names: tuple[str, ...]
     encoder: Encoder = field(repr=False)
     cleaning: CleaningReport | None = field(repr=False)
+    owners: Owners | None = None
 
     def __len__(self) -> int:
         """Count the rows."""

@@ -14,7 +14,7 @@ import pandas as pd
 
 from privfed.data.dataset import Dataset, assemble
 from privfed.data.encoding import Encoder, Encoding
-from privfed.data.files import read_text_table
+from privfed.data.files import TextTable, read_text_table
 from privfed.data.schema import (
     MISSING_WORDS,
     CategoricalColumn,
@@ -38,7 +38,7 @@ _WRITTEN_NUMBER = re.compile(r"(\d+|\d{1,3}([ .,'’]\d{3})+)([.,]\d+)?")
 
 
 def load_own_table(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | TextTable,
     *,
     label: str | None,
     id_column: str | None = None,
@@ -53,7 +53,7 @@ def load_own_table(
     that must not tell each other which values occur have to agree on a schema beforehand.
 
     Args:
-        path: CSV or XLSX.
+        path: CSV or XLSX; or what was read of one.
         label: The label column; any two or more values (at most 100), which become the classes in
             order, numbers by size.
         id_column: The ID column, if the table has one. It is never a feature.
@@ -64,7 +64,8 @@ def load_own_table(
             only or too many, a number column has a cell that is no number, or a text column has
             more than 1000 values.
     """
-    table = read_text_table(path)
+    table = path if isinstance(path, TextTable) else read_text_table(path)
+    path = "the table" if isinstance(path, TextTable) else path
     headers = list(table.frame.columns)
     if label is None:
         raise ConfigError(f"say which column is the label: `label`, one of {_names(headers)}")

@@ -1,12 +1,13 @@
 """Benchmarks as data: arms, settings, the runs they make and the files these leave."""
 
+from privfed.data import party_names
 from privfed.experiment.arms import Arm, choose_arms
 from privfed.experiment.common_ids import Aligner
 from privfed.experiment.model_file import Prediction, SavedModel, load_model, predict, save_model
 from privfed.experiment.partitioned import Job
 from privfed.experiment.provenance import provenance
 from privfed.experiment.results import Overlap, Results, Run, Summary
-from privfed.experiment.runner import jobs, party_names, run_benchmark
+from privfed.experiment.runner import jobs, run_benchmark
 from privfed.experiment.settings import Settings
 from privfed.training.records import PrivacyCost
 

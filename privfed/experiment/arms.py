@@ -196,7 +196,14 @@ _TOGETHER = (
 
 
 def all_arms(party_names: Sequence[str]) -> dict[str, Arm]:
-    """Return all arms for these parties, by name, in the order in which they run."""
+    """Return all arms for these parties, by name, in the order in which they run.
+
+    Raises:
+        ConfigError: A party is called what an arm is called.
+    """
+    for arm in _TOGETHER:
+        if arm.name in party_names:
+            raise ConfigError(f"a party is called {arm.name!r}, and so is an arm: rename the party")
     alone = [
         Arm(
             name,

@@ -5,6 +5,8 @@ The file names the code that makes its network and holds none: who predicts give
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -24,6 +26,7 @@ from privfed.training.model import Loss, stored_arrays
 from psi.storage import json_bytes, json_read, whole_file
 
 _FORMAT: Final = "privfed model 2"
+_LONGEST_IN_FILE_NAME = 40  # letters, of up to 4 bytes: a file's name has at most 255
 _WEIGHTS = "weights:"  # before an array's name: a layer may be called "header"
 
 
@@ -93,6 +96,14 @@ class Prediction:
     classes: tuple[str, ...]
     probabilities: np.ndarray
     unseen: tuple[tuple[int, str, str], ...]
+
+
+def in_file_name(text: str) -> str:
+    """Return a name such as an arm's, or another that is as good as unique, for a file's name."""
+    safe = re.sub(r"[^\w.-]", "_", text)
+    if safe == text and len(text) <= _LONGEST_IN_FILE_NAME:
+        return text
+    return f"{safe[:_LONGEST_IN_FILE_NAME]}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def save_model(path: Path, model: SavedModel) -> None:

@@ -19,7 +19,7 @@ from privfed.dp import PrivacyBudget, PrivacyPlan, SecretRandomness, calibrate
 from privfed.dp.accounting import worst_placements
 from privfed.experiment.arms import Arm
 from privfed.experiment.exposure import Exposure
-from privfed.experiment.model_file import SavedModel, save_model
+from privfed.experiment.model_file import SavedModel, in_file_name, save_model
 from privfed.experiment.recorder import Recorder, TestRows
 from privfed.experiment.results import Run
 from privfed.experiment.settings import Settings
@@ -90,7 +90,7 @@ class PartitionedData:
         self._train(model, job, rows, plan, recorder)
         arrays = get_arrays(model)
         at = "" if job.epsilon is None else f"-epsilon{as_given(job.epsilon)}"
-        name = f"models/{job.split}-{job.arm.name}{at}-seed{job.seed}.npz"
+        name = f"models/{job.split}-{in_file_name(job.arm.name)}{at}-seed{job.seed}.npz"
         about = f"{self.dataset.name} ({self.dataset.source}); {job.title}"
         save_model(
             directory / name,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from privfed.data.dealing import SkewKind
 from privfed.errors import ConfigError
 from privfed.experiment.arms import Arm
 from privfed.training.records import (
@@ -115,6 +116,28 @@ class Summary(ResultsPart, frozen=True):
     wall_seconds_mean: Number
 
 
+class HeldRows(ResultsPart, frozen=True):
+    """The rows of one party in one split with one seed."""
+
+    split: str
+    seed: Count
+    party: str
+    train_rows: Count
+    test_rows: Count
+    classes: tuple[Count, ...]  # rows of each class, in the order of `class_names`
+
+
+class PartiesRecord(ResultsPart, frozen=True):
+    """Who the parties are, what was asked of them, and what they hold."""
+
+    names: tuple[str, ...]
+    class_names: tuple[str, ...]
+    sizes: tuple[KnownNumber, ...] | None  # asked: rows, or shares of all rows
+    skew: SkewKind | None  # asked: what differs between the parties
+    concentration: KnownNumber | None  # of the skew's Dirichlet distribution
+    held: list[HeldRows]
+
+
 class Results(ResultsPart, frozen=True):
     """The whole file. `provenance`: versions, command, seeds, data source and hash, machine."""
 
@@ -124,6 +147,7 @@ class Results(ResultsPart, frozen=True):
     runs: list[Run]
     summaries: list[Summary]
     schema_version: int = SCHEMA_VERSION
+    parties: PartiesRecord | None = None  # in older files it is not recorded
 
     def to_json(self) -> str:
         """Return the results as JSON; a number that is not finite becomes null."""

@@ -17,6 +17,7 @@ from privfed.errors import ConfigError, PrivacyWarning
 from privfed.experiment.arms import Arm, choose_arms
 from privfed.experiment.common_ids import Aligner, CommonIDs, find_common_ids
 from privfed.experiment.exposure import expose
+from privfed.experiment.held import parties_key, record_parties
 from privfed.experiment.model_file import load_model
 from privfed.experiment.partitioned import Job, PartitionedData
 from privfed.experiment.results import SCHEMA_VERSION, Overlap, Results, Run
@@ -36,7 +37,7 @@ def jobs(settings: Settings) -> list[Job]:
     Raises:
         ConfigError: An arm is unknown.
     """
-    arms = choose_arms(settings.arms, party_names(settings.parties))
+    arms = choose_arms(settings.arms, settings.party_names)
     found = [
         Job(arm, split, seed, epsilon, _rounds(arm, settings))
         for split in settings.splits
@@ -53,11 +54,6 @@ def _rounds(arm: Arm, settings: Settings) -> int:
     if arm.noise is not None:
         return settings.private_steps
     return settings.private_rounds if arm.private else settings.rounds
-
-
-def party_names(parties: int) -> tuple[str, ...]:
-    """Name the parties as privfed.data does."""
-    return ("guest", "host", *(f"party-{number}" for number in range(3, parties + 1)))[:parties]
 
 
 @one_thread()
@@ -87,6 +83,8 @@ def run_benchmark(
         ConfigError: Settings and data do not fit, or the folder cannot be written.
     """
     asked = jobs(settings)
+    if dataset.owners is not None and settings.party_names != dataset.owners.names:
+        raise ConfigError("`names` are not the parties that the table names: give those, in order")
     # All splits first, so that errors come before a folder is made or an arm has run.
     splits = list(_partitioned(settings, dataset, align, asked))
     if dataset.kind == "table" and any(job.arm.private for job in asked):
@@ -110,8 +108,10 @@ def run_benchmark(
                 run = data.run(job, directory, functools.partial(advance, job.title))
                 store.save(key, run)
             runs.append(run)
-    arms = list(choose_arms(settings.arms, party_names(settings.parties)))
-    results = Results(provenance, arms, overlaps, runs, summarise(runs))
+    arms = list(choose_arms(settings.arms, settings.party_names))
+    held = [(mine[0].split, mine[0].seed, data.parties) for data, mine in splits]
+    parties = record_parties(settings, dataset, held)
+    results = Results(provenance, arms, overlaps, runs, summarise(runs), parties=parties)
     results.write(directory / "results.json")
     return results
 
@@ -123,7 +123,12 @@ def _partitioned(
     for split in settings.splits:
         for seed in range(settings.seeds):
             parties = split_parties(
-                dataset, cast(Split, split), parties=settings.parties, seed=seed, align=align
+                dataset,
+                cast(Split, split),
+                parties=settings.parties,
+                seed=seed,
+                align=align,
+                dealing=settings.dealing,
             )
             most = max(len(party.train) for party in parties)
             if any(job.arm.private for job in asked) and settings.delta >= 1 / most:
@@ -157,7 +162,7 @@ def _kept(store: RunStore, key: dict[str, Any], directory: Path) -> Run | None:
 def _key(job: Job, settings: Settings, dataset: Dataset) -> dict[str, Any]:
     """Return all that a run depends on; the encoder names the label and ID columns."""
     private = dataclasses.asdict(settings) if job.arm.private else {}
-    for name in ("splits", "arms", "rounds", "seeds", "epsilons"):
+    for name in ("splits", "arms", "rounds", "seeds", "epsilons", "parties", "names", "dealing"):
         private.pop(name, None)
     return {
         "privfed": __version__,
@@ -165,7 +170,7 @@ def _key(job: Job, settings: Settings, dataset: Dataset) -> dict[str, Any]:
         "dataset": [dataset.kind, dataset.name, dataset.sha256],
         "encoder": hashlib.sha256(dataset.encoder.to_json().encode()).hexdigest(),
         "labels": list(dataset.class_names),
-        "parties": settings.parties,
+        "parties": parties_key(settings, dataset),
         "split": job.split,
         "arm": job.arm.name,
         "seed": job.seed,

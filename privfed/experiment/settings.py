@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import get_args
 
 from privfed import defaults
+from privfed.data import Dealing, Split, party_names
 from privfed.errors import ConfigError
 from privfed.rounding import as_given
 
-SPLITS = ("overlapping", "disjoint", "deduplicated")
+AS_GIVEN: Split = "as-given"
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,11 @@ class Settings:
     """A benchmark's settings: all that a run's outcome depends on, except data and seed.
 
     Attributes:
-        splits: Some of "overlapping", "disjoint", "deduplicated".
+        splits: Some of "overlapping", "disjoint", "deduplicated"; or "as-given" alone, where the
+            table says whose its rows are.
         parties: How many, at least 2.
+        names: The parties' names, where the table says whose its rows are: as many.
+        dealing: Sizes or a skew of the parties of the disjoint split.
         arms: Names of arms; None for all.
         rounds: Federated rounds of one local epoch; epochs for a party that trains alone.
         private_rounds: Rounds of the private arms; few, as noise grows with their number.
@@ -38,6 +43,8 @@ class Settings:
 
     splits: Sequence[str] = ("overlapping",)
     parties: int = defaults.PARTIES
+    names: Sequence[str] | None = None
+    dealing: Dealing = field(default_factory=Dealing)
     arms: Sequence[str] | None = None
     rounds: int = defaults.ROUNDS
     private_rounds: int = defaults.PRIVATE_ROUNDS
@@ -58,12 +65,14 @@ class Settings:
         if len(set(self.epsilons)) < len(self.epsilons):
             raise ConfigError("`epsilons` holds a number twice: give each once")
         for split in self.splits:
-            if split not in SPLITS:
-                raise ConfigError(f"unknown split {split!r}: choose from {', '.join(SPLITS)}")
+            if split not in get_args(Split):
+                known = ", ".join(get_args(Split))
+                raise ConfigError(f"unknown split {split!r}: choose from {known}")
         least = {"parties": 2, "rounds": 1, "private_rounds": 1, "private_steps": 1, "seeds": 1}
         for name, smallest in least.items():
             if (count := getattr(self, name)) < smallest:
                 raise ConfigError(f"`{name}` must be at least {smallest}, not {count}")
+        self._check_parties()
         for epsilon in self.epsilons:
             if not (epsilon > 0 and math.isfinite(epsilon)):
                 raise ConfigError(f"`epsilons` must hold positive numbers, not {as_given(epsilon)}")
@@ -74,3 +83,28 @@ class Settings:
         for value in (self.l2_clip_norm, self.private_learning_rate):
             if not (value > 0 and math.isfinite(value)):
                 raise ConfigError("clip norm and learning rate must be positive numbers")
+
+    def _check_parties(self) -> None:
+        if (self.names is None) == (AS_GIVEN in self.splits):
+            raise ConfigError(
+                f"the split {AS_GIVEN} goes with a table that says whose its rows are, and such a "
+                f"table with that split: give {AS_GIVEN} and the parties' `names`, or neither"
+            )
+        if self.names is not None and len(self.splits) > 1:
+            raise ConfigError(f"the split {AS_GIVEN} is of parties that are not dealt: it is alone")
+        if self.names is not None and len(set(self.names)) != self.parties:
+            raise ConfigError(
+                f"`parties` is {self.parties}, and {len(self.names)} are named: name each once"
+            )
+        if not self.dealing.is_plain and tuple(self.splits) != ("disjoint",):
+            raise ConfigError("`sizes` and `skew` are of the disjoint split: take that one alone")
+        sizes = self.dealing.sizes
+        if sizes is not None and len(sizes) != self.parties:
+            raise ConfigError(
+                f"`sizes` gives {len(sizes)} and `parties` is {self.parties}: leave one out"
+            )
+
+    @property
+    def party_names(self) -> tuple[str, ...]:
+        """What the parties are called."""
+        return party_names(self.parties) if self.names is None else tuple(self.names)

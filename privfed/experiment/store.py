@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from privfed.errors import ConfigError
+from privfed.experiment.model_file import in_file_name
 from privfed.experiment.results import Run
 from psi.storage import json_bytes, json_read, whole_file
 
@@ -63,7 +64,8 @@ class RunStore:
 
     def _path(self, key: dict[str, Any]) -> Path:
         digest = _sha256(json_bytes(_sorted(key)).decode())
-        return self._runs / f"{key['split']}-{key['arm']}-seed{key['seed']}-{digest[:12]}.run"
+        arm = in_file_name(key["arm"])
+        return self._runs / f"{key['split']}-{arm}-seed{key['seed']}-{digest[:12]}.run"
 
 
 def _sha256(text: str) -> str:

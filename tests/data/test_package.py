@@ -16,10 +16,12 @@ PAGE = DOCS / "data.md"
 def test_exports_are_pinned() -> None:
     assert privfed.data.__all__ == [
         *("DRESSES", "Align", "CategoricalColumn", "Change", "CleaningReport", "Dataset"),
+        "Dealing",
         *(
             "Encoder",
             "Encoding",
             "NumericColumn",
+            "Owners",
             "Pair",
             "PartyRows",
             "SalesTable",
@@ -29,8 +31,10 @@ def test_exports_are_pinned() -> None:
         *(
             "load_dataset",
             "load_dresses",
+            "load_own_parties",
             "load_pair",
             "parse_sales",
+            "party_names",
             "read_new_rows",
             "read_sales",
         ),

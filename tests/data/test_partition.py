@@ -88,7 +88,13 @@ def test_every_split_is_a_split(n: int, seed: int, kind: Any) -> None:
         assert len(np.unique(party.rows)) == len(party.train) + len(party.test)
         assert party.rows.min() >= 0
         assert party.rows.max() < n
-        assert len(party.train) == round(0.8 * len(party.rows))
+        size = round(0.8 * len(party.rows))
+        if kind == "disjoint":  # by whole IDs, of one row or two
+            assert abs(len(party.train) - size) <= 1
+            assert dataset.ids is not None
+            assert not set(dataset.ids[party.train]) & set(dataset.ids[party.test])
+        else:
+            assert len(party.train) == size
     if kind != "overlapping":
         assert not ids(dataset, parties[0]) & ids(dataset, parties[1])
     if kind != "deduplicated":

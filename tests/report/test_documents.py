@@ -21,6 +21,8 @@ CLASSES = (
     results.Run,
     PrivacyCost,
     results.Summary,
+    results.PartiesRecord,
+    results.HeldRows,
     training.TrainingResults,
     training.RoundRecord,
     training.OwnFile,
