@@ -21,9 +21,10 @@ def command_line(context: typer.Context) -> str:
         source = context.get_parameter_source(name)
         if source is None or source.name != "COMMANDLINE":
             continue
-        words.append(options[name])
-        if value is not True:  # else it is a flag
-            words.append(PurePath(value).name or "." if name in _PATHS else str(value))
+        for each in value if isinstance(value, list | tuple) else [value]:
+            words.append(options[name])
+            if each is not True:  # else it is a flag
+                words.append(PurePath(each).name or "." if name in _PATHS else str(each))
     return shlex.join(words)
 
 

@@ -11,7 +11,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from privfed import defaults
 from privfed.cli.asked import command_line, last_parts
+from privfed.cli.party_options import PartyOptions
 from privfed.errors import ConfigError
+from psi.cli.options import spread
 
 if TYPE_CHECKING:
     from privfed.data import Dataset, Encoding
@@ -21,11 +23,16 @@ if TYPE_CHECKING:
 _EPSILONS = ",".join(f"{each:g}" for each in defaults.EPSILONS)
 
 
+@spread
 def benchmark(
     context: typer.Context,
+    options: PartyOptions,
     data: Annotated[
-        str, typer.Option(help="Path of a CSV or XLSX file, “openml”, or “surrogate”.")
-    ] = defaults.SURROGATE,
+        list[str],
+        typer.Option(
+            help="Path of a CSV or XLSX file, “openml”, or “surrogate”; or a file for each party."
+        ),
+    ] = [defaults.SURROGATE],  # noqa: B006 - typer copies it
     dataset: Annotated[
         str | None,
         typer.Option(help="dresses (default), digits, breast-cancer; table with --label."),
@@ -39,7 +46,8 @@ def benchmark(
     split: Annotated[
         str | None,
         typer.Option(
-            help="overlapping (as in the paper), disjoint, deduplicated; or several: a,b."
+            help="overlapping (as in the paper), disjoint, deduplicated; or several: a,b. Rows "
+            "whose party your table names are as-given."
         ),
     ] = None,
     encoding: Annotated[
@@ -72,7 +80,6 @@ def benchmark(
         bool,
         typer.Option("--uncentred", help="Private arms take features as encoded, not centred."),
     ] = False,
-    parties: Annotated[int, typer.Option(help="How many parties.")] = defaults.PARTIES,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("privfed-report"),
     quick: Annotated[
         bool, typer.Option("--quick", help=f"One seed and {defaults.QUICK_ROUNDS} rounds.")
@@ -89,18 +96,28 @@ def benchmark(
         privfed benchmark --data "Attribute DataSet.csv" --split overlapping,disjoint
 
         privfed benchmark --dataset digits --parties 10 --arms overall,federated-he,federated-he-dp
+
+        privfed benchmark --data orders.csv --label late --id customer --party shop
+
+        privfed benchmark --data north.csv --data south.csv --label late
+
+        privfed benchmark --dataset digits --sizes 900,300,100 --skew labels=0.5
     """
-    from privfed.data import load_dataset
+    from privfed.data import load_dataset, load_own_parties
     from privfed.experiment import Settings, jobs  # torch waits until there is work
 
     total = rounds if rounds is not None else defaults.QUICK_ROUNDS if quick else defaults.ROUNDS
     chosen = dataset or ("table" if label else defaults.DATASET)
     private = private_rounds if private_rounds is not None else min(defaults.PRIVATE_ROUNDS, total)
+    encoded = cast("Encoding", encoding)
+    columns = {"label": label, "id_column": id_column}
+    owned = None
+    if options.are_given(data, chosen):  # their names are arms' names: settings need them
+        owned = load_own_parties(data, party_column=options.party, encoding=encoded, **columns)
     settings = Settings(
-        splits=_listed(
-            split or ("overlapping" if chosen == "dresses" and parties == 2 else "disjoint")
+        **options.settings(
+            _listed(split) if split else None, chosen, owned.owners if owned else None
         ),
-        parties=parties,
         arms=_listed(arms) if arms is not None else None,
         rounds=total,
         private_rounds=private,
@@ -111,9 +128,7 @@ def benchmark(
         centred=not uncentred,
     )
     work = sum(job.rounds for job in jobs(settings))  # refuses a wrong arm before data are read
-    rows = load_dataset(
-        chosen, data, encoding=cast("Encoding", encoding), label=label, id_column=id_column
-    )
+    rows = owned or load_dataset(chosen, data[0], encoding=encoded, **columns)
     _run(settings, rows, work, command_line(context), out)
 
 
@@ -121,6 +136,7 @@ def _run(settings: Settings, rows: Dataset, work: int, command: str, out: Path) 
     from privfed.cli.alignment import PSIAligner
     from privfed.experiment import provenance, run_benchmark
     from privfed.report import findings, terminal_table, write_report
+    from privfed.report.parties import parties_in_words
 
     console, aside = Console(), Console(stderr=True)
     with Progress(
@@ -146,6 +162,8 @@ def _run(settings: Settings, rows: Dataset, work: int, command: str, out: Path) 
         progress.update(task, description="drawing the report")
         page = write_report(results, out)
     console.print(f"{rows.name}: {rows.source}", markup=False, highlight=False, soft_wrap=True)
+    if said := parties_in_words(results):
+        console.print(said, markup=False, highlight=False)
     console.print(terminal_table(results))
     for finding in findings(results):
         console.print(f"[bold]{finding.headline}[/] {finding.text}\n", highlight=False)

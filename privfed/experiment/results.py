@@ -137,6 +137,13 @@ class PartiesRecord(ResultsPart, frozen=True):
     concentration: KnownNumber | None  # of the skew's Dirichlet distribution
     held: list[HeldRows]
 
+    def __post_init__(self) -> None:
+        for each in self.held:
+            if each.party not in self.names or len(each.classes) != len(self.class_names):
+                raise ValueError(f"rows of a party or of classes that have no name: {each.party!r}")
+        if self.sizes == ():
+            raise ValueError("sizes of nobody")
+
 
 class Results(ResultsPart, frozen=True):
     """The whole file. `provenance`: versions, command, seeds, data source and hash, machine."""

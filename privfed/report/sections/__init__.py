@@ -12,7 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from privfed.report import cost, gains, page, paper, pictures, privacy, tables, words
+from privfed.report import cost, gains, page, paper, parties, pictures, privacy, tables, words
 from privfed.report.findings import findings
 from privfed.report.view import ROLES, View
 
@@ -52,6 +52,7 @@ def rendered(view: View) -> list[RenderedSection]:
         "roles": ROLES,
         "other_rows": gains.other_rows,
         "cost": cost,
+        "parties": parties,
         "pictures": pictures,
         "privacy": privacy,
         "tables": tables,
@@ -86,8 +87,9 @@ def _of_runs(view: View) -> Mapping[str, Any] | None:
 
 
 def _splits(view: View) -> Mapping[str, Any] | None:
-    beside = len(view.splits) > 1 or view.results.overlaps
-    return {} if view.main_split is not None and beside else None
+    said = parties.parties_in_words(view.results)
+    beside = len(view.splits) > 1 or view.results.overlaps or said
+    return {"said": said} if view.main_split is not None and beside else None
 
 
 def _privacy(view: View) -> Mapping[str, Any] | None:
