@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from privfed import defaults
 from privfed.cli.asked import command_line, last_parts
-from privfed.cli.party_options import PartyOptions
+from privfed.cli.party_options import PartiesOptions
 from privfed.errors import ConfigError
 from psi.cli.options import spread
 
@@ -26,7 +26,7 @@ _EPSILONS = ",".join(f"{each:g}" for each in defaults.EPSILONS)
 @spread
 def benchmark(
     context: typer.Context,
-    options: PartyOptions,
+    options: PartiesOptions,
     data: Annotated[
         list[str],
         typer.Option(

@@ -19,7 +19,7 @@ _WHO = "Who the parties are"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartyOptions:
+class PartiesOptions:
     """Who the parties are."""
 
     party: Annotated[
@@ -109,14 +109,22 @@ class PartyOptions:
             owners: Whose the rows are, where the table says it.
         """
         if owners is not None:
-            names = owners.names
-            return {"splits": splits or ("as-given",), "parties": len(names), "names": names}
+            usual, names = ("as-given",), owners.names
+            return {
+                "splits": usual if splits is None else splits,
+                "parties": len(names),
+                "names": names,
+            }
         dealing, parties = self.dealing, self.parties
         if parties is None:
             parties = defaults.PARTIES if dealing.sizes is None else len(dealing.sizes)
         papers = dataset == defaults.DATASET and parties == 2 and dealing.is_plain
         usual = ("overlapping",) if papers else ("disjoint",)
-        return {"splits": splits or usual, "parties": parties, "dealing": dealing}
+        return {
+            "splits": usual if splits is None else splits,
+            "parties": parties,
+            "dealing": dealing,
+        }
 
 
 def _number(text: str, option: str, example: str) -> float:
