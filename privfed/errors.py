@@ -10,7 +10,8 @@ PrivFedError
 ├── QuorumError                     too few distinct parties are in a round
 ├── PeerError                       another party or the server is missing, too slow or refuses
 ├── CapacityError                   the parameters cannot hold the values; says the remedy
-└── BudgetExceededError             a round would spend more privacy than was granted
+├── BudgetExceededError             a round would spend more privacy than was granted
+└── WorkerDiedError                 a worker process ended before its run did
 """
 
 
@@ -56,6 +57,10 @@ class CapacityError(PrivFedError):
 
 class BudgetExceededError(PrivFedError):
     """A round would spend more privacy than was granted."""
+
+
+class WorkerDiedError(PrivFedError):
+    """A worker process ended before its run did, as when memory ran out; says how to go on."""
 
 
 class PrivacyWarning(UserWarning):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from privfed import defaults
 from privfed.cli.asked import command_line, last_parts
@@ -84,11 +84,19 @@ def benchmark(
     quick: Annotated[
         bool, typer.Option("--quick", help=f"One seed and {defaults.QUICK_ROUNDS} rounds.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option("--jobs", min=1, help="How many runs go on at once, a process each.")
+    ] = 1,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show what would run and what it takes; write nothing."),
+    ] = False,
 ) -> None:
     """Train alone, pooled, federated, encrypted and private; compare; write a report.
 
-    Writes results.json, report.html and the trained models to the output folder. Interrupted, it
-    keeps what had finished and goes on from there when it is called again in the same way.
+    First says what will run, and how long it will take. Writes results.json, report.html and the
+    trained models to the output folder. Interrupted, it keeps what had finished and goes on from
+    there when it is called again in the same way.
 
     Examples:
         privfed benchmark --quick
@@ -127,39 +135,37 @@ def benchmark(
         delta=delta,
         centred=not uncentred,
     )
-    work = sum(job.rounds for job in jobs(settings))  # refuses a wrong arm before data are read
+    jobs(settings)  # refuses a wrong arm before data are read
     rows = owned or load_dataset(chosen, data[0], encoding=encoded, **columns)
-    _run(settings, rows, work, command_line(context), out)
+    _run(settings, rows, command_line(context), out, workers, dry_run)
 
 
-def _run(settings: Settings, rows: Dataset, work: int, command: str, out: Path) -> None:
+def _run(
+    settings: Settings, rows: Dataset, command: str, out: Path, workers: int, dry_run: bool
+) -> None:
     from privfed.cli.alignment import PSIAligner
-    from privfed.experiment import provenance, run_benchmark
+    from privfed.cli.benchmark_plan import plan_table, plan_words
+    from privfed.cli.benchmark_progress import Pace, shown
+    from privfed.experiment import forecast, prepare_benchmark, provenance
     from privfed.report import findings, terminal_table, write_report
     from privfed.report.parties import parties_in_words
 
-    console, aside = Console(), Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total} rounds"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=aside,
-        transient=True,
-        disable=not aside.is_interactive,  # in a log even an erased bar leaves an empty line
-    ) as progress:
-        task = progress.add_task("preparing", total=work)
-        results = run_benchmark(
-            settings,
-            rows,
-            align=PSIAligner(),
-            directory=out,
-            provenance=provenance(settings, rows, command),
-            advance=lambda title, done: progress.update(task, description=title, advance=done),
+    console, pace = Console(), Pace()
+    with shown(pace):
+        pace.stage = "dealing out the rows"
+        prepared = prepare_benchmark(settings, rows, align=PSIAligner())
+        pace.stage = "measuring a few rounds of each kind of arm"
+        expected = forecast(prepared, out, workers=workers, cores=len(os.sched_getaffinity(0)))
+    console.print(plan_table(settings, expected))
+    console.print(plan_words(expected), highlight=False)
+    if dry_run:
+        return
+    pace.expect(expected, [task.job for task in prepared.tasks])
+    with shown(pace):
+        results = prepared.run(
+            out, provenance(settings, rows, command), advance=pace.advance, workers=workers
         )
-        progress.update(task, description="drawing the report")
+        pace.stage = "drawing the report"
         page = write_report(results, out)
     console.print(f"{rows.name}: {rows.source}", markup=False, highlight=False, soft_wrap=True)
     if said := parties_in_words(results):

@@ -25,6 +25,7 @@ OPTIONS = {
     "skew": "--skew",
     "splits": "--split",
     "unlocked": "--unlocked",
+    "workers": "--jobs",
 }
 COMMANDS = {
     "Keyring.certify": "privfed keys certify",

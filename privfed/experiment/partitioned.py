@@ -26,6 +26,7 @@ from privfed.experiment.settings import Settings
 from privfed.rounding import as_given
 from privfed.training import (
     AdamTrainer,
+    Arrays,
     Averaging,
     CentralNoise,
     DPSGDTrainer,
@@ -82,13 +83,7 @@ class PartitionedData:
         """Train one arm, save its model in `directory`, and return its record."""
         if job.arm.private and self.settings.centred and not self.dataset.encoder.centred:
             return replace(self, dataset=self.dataset.centred()).run(job, directory, advance)
-        members = range(len(self.parties)) if job.arm.party is None else [job.arm.party]
-        rows = [self._rows(self.parties[p].train) for p in members]
-        model = initial_model(self._network, job.seed)
-        plan = self._plan(job, members) if job.epsilon is not None else None
-        recorder = Recorder(rows, self._test_rows(members), advance)
-        self._train(model, job, rows, plan, recorder)
-        arrays = get_arrays(model)
+        arrays, plan, recorder = self.trained(job, advance)
         at = "" if job.epsilon is None else f"-epsilon{as_given(job.epsilon)}"
         name = f"models/{job.split}-{in_file_name(job.arm.name)}{at}-seed{job.seed}.npz"
         about = f"{self.dataset.name} ({self.dataset.source}); {job.title}"
@@ -97,6 +92,22 @@ class PartitionedData:
             SavedModel(arrays, self.dataset.encoder, self.dataset.class_names, about),
         )
         return recorder.finish(job.arm, job.split, job.seed, job.epsilon, plan, arrays, name)
+
+    def trained(
+        self, job: Job, advance: Callable[[int], None]
+    ) -> tuple[Arrays, PrivacyPlan | None, Recorder]:
+        """Train one arm; return its model, its plan and what was recorded. Nothing is saved."""
+        members = self.members(job.arm)
+        rows = [self._rows(self.parties[p].train) for p in members]
+        model = initial_model(self._network, job.seed)
+        plan = self._plan(job, members) if job.epsilon is not None else None
+        recorder = Recorder(rows, self._test_rows(members), advance)
+        self._train(model, job, rows, plan, recorder)
+        return get_arrays(model), plan, recorder
+
+    def members(self, arm: Arm) -> Sequence[int]:
+        """Return the parties whose rows an arm has."""
+        return range(len(self.parties)) if arm.party is None else [arm.party]
 
     def _network(self) -> nn.Module:
         return paper_network(self.dataset.encoder.num_features, len(self.dataset.class_names))

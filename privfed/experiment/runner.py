@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,15 +20,13 @@ from privfed.experiment.exposure import expose
 from privfed.experiment.held import parties_key, record_parties
 from privfed.experiment.model_file import load_model
 from privfed.experiment.partitioned import Job, PartitionedData
-from privfed.experiment.results import SCHEMA_VERSION, Overlap, Results, Run
+from privfed.experiment.results import SCHEMA_VERSION, Overlap, PartiesRecord, Results, Run
 from privfed.experiment.settings import Settings
 from privfed.experiment.store import RunStore
 from privfed.experiment.summary import summarise
+from privfed.experiment.workers import Advance, Task, finish
 from privfed.rounding import as_given
-from privfed.training import one_thread, weights_sha256
-
-Advance = Callable[[str, int], None]
-"""Called with what runs and how many more rounds of it are done."""
+from privfed.training import weights_sha256
 
 
 def jobs(settings: Settings) -> list[Job]:
@@ -56,7 +54,112 @@ def _rounds(arm: Arm, settings: Settings) -> int:
     return settings.private_rounds if arm.private else settings.rounds
 
 
-@one_thread()
+@dataclass(frozen=True)
+class Benchmark:
+    """What was asked, with the rows dealt out: nothing is trained or written yet.
+
+    Attributes:
+        settings: What to run.
+        tasks: The runs, in order.
+        overlaps: What intersection said of each split with each seed, where there are IDs.
+        parties: Who the parties are, and what they hold.
+    """
+
+    settings: Settings
+    tasks: Sequence[Task]
+    overlaps: Sequence[Overlap]
+    parties: PartiesRecord
+
+    def kept(self, directory: Path) -> dict[int, Run]:
+        """Return the runs that had finished in a folder, by their place among the tasks.
+
+        Raises:
+            ConfigError: The folder cannot be written.
+        """
+        if not (directory / "runs").is_dir():
+            return {}
+        store = RunStore(directory)
+        found = ((n, _kept(store, task.key, directory)) for n, task in enumerate(self.tasks))
+        return {number: run for number, run in found if run is not None}
+
+    def run(
+        self,
+        directory: Path,
+        provenance: dict[str, Any],
+        *,
+        advance: Advance = lambda title, rounds: None,
+        workers: int = 1,
+    ) -> Results:
+        """Run what is not yet in `directory`; write results.json, runs and models there.
+
+        Args:
+            directory: Output folder; made if absent.
+            provenance: What results.json says of its origin.
+            advance: Called with the progress.
+            workers: How many processes train, each with one thread; 1: this one. What is not
+                private comes out equal to the bit for any number.
+
+        Returns:
+            The results as written.
+
+        Raises:
+            ConfigError: The folder cannot be written, or there is no worker.
+            WorkerDiedError: A worker process ended before its run did.
+        """
+        if workers < 1:
+            raise ConfigError(f"`workers` must be at least 1, not {workers}")
+        store = RunStore(directory)
+        runs = self.kept(directory)
+        for number in runs:
+            job = self.tasks[number].job
+            advance(f"{job.title} (kept)", job.rounds)
+        left = {number: task for number, task in enumerate(self.tasks) if number not in runs}
+        runs |= finish(left, store, directory, advance, workers)
+        arms = list(choose_arms(self.settings.arms, self.settings.party_names))
+        found = [runs[number] for number in range(len(self.tasks))]
+        results = Results(
+            provenance, arms, list(self.overlaps), found, summarise(found), parties=self.parties
+        )
+        results.write(directory / "results.json")
+        return results
+
+
+def prepare_benchmark(settings: Settings, dataset: Dataset, *, align: Aligner) -> Benchmark:
+    """Deal out the rows for every split and seed, so that errors come before anything is made.
+
+    Args:
+        settings: What to run.
+        dataset: The rows; their IDs are compared across parties by `align` alone.
+        align: Private set intersection.
+
+    Returns:
+        All that is to be run.
+
+    Raises:
+        ConfigError: Settings and data do not fit.
+    """
+    asked = jobs(settings)
+    if dataset.owners is not None and settings.party_names != dataset.owners.names:
+        raise ConfigError("`names` are not the parties that the table names: give those, in order")
+    splits = list(_partitioned(settings, dataset, align, asked))
+    if dataset.kind == "table" and any(job.arm.private for job in asked):
+        warnings.warn(
+            f"{SCHEMA_IS_PUBLIC}; agree on a schema without the rows where they may not be",
+            PrivacyWarning,
+            stacklevel=2,
+        )
+    return Benchmark(
+        settings,
+        [Task(data, job, _key(job, settings, dataset)) for data, mine in splits for job in mine],
+        [data.exposure.overlap for data, _ in splits if data.exposure is not None],
+        record_parties(
+            settings,
+            dataset,
+            [(mine[0].split, mine[0].seed, data.parties) for data, mine in splits],
+        ),
+    )
+
+
 def run_benchmark(
     settings: Settings,
     dataset: Dataset,
@@ -65,55 +168,28 @@ def run_benchmark(
     directory: Path,
     provenance: dict[str, Any],
     advance: Advance = lambda title, rounds: None,
+    workers: int = 1,
 ) -> Results:
     """Run what is asked and not yet in `directory`; write results.json, runs and models there.
 
     Args:
-        settings: What to run.
-        dataset: The rows; their IDs are compared across parties by `align` alone.
-        align: Private set intersection.
-        directory: Output folder; made if absent.
-        provenance: What results.json says of its origin.
-        advance: Called with the progress.
+        settings: See `prepare_benchmark`.
+        dataset: See `prepare_benchmark`.
+        align: See `prepare_benchmark`.
+        directory: See `Benchmark.run`.
+        provenance: See `Benchmark.run`.
+        advance: See `Benchmark.run`.
+        workers: See `Benchmark.run`.
 
     Returns:
         The results as written.
 
     Raises:
         ConfigError: Settings and data do not fit, or the folder cannot be written.
+        WorkerDiedError: A worker process ended before its run did.
     """
-    asked = jobs(settings)
-    if dataset.owners is not None and settings.party_names != dataset.owners.names:
-        raise ConfigError("`names` are not the parties that the table names: give those, in order")
-    # All splits first, so that errors come before a folder is made or an arm has run.
-    splits = list(_partitioned(settings, dataset, align, asked))
-    if dataset.kind == "table" and any(job.arm.private for job in asked):
-        warnings.warn(
-            f"{SCHEMA_IS_PUBLIC}; agree on a schema without the rows where they may not be",
-            PrivacyWarning,
-            stacklevel=2,
-        )
-    store = RunStore(directory)
-    runs: list[Run] = []
-    overlaps: list[Overlap] = []
-    for data, mine in splits:
-        if data.exposure is not None:
-            overlaps.append(data.exposure.overlap)
-        for job in mine:
-            key = _key(job, settings, dataset)
-            run = _kept(store, key, directory)
-            if run is not None:
-                advance(f"{job.title} (kept)", job.rounds)
-            else:
-                run = data.run(job, directory, functools.partial(advance, job.title))
-                store.save(key, run)
-            runs.append(run)
-    arms = list(choose_arms(settings.arms, settings.party_names))
-    held = [(mine[0].split, mine[0].seed, data.parties) for data, mine in splits]
-    parties = record_parties(settings, dataset, held)
-    results = Results(provenance, arms, overlaps, runs, summarise(runs), parties=parties)
-    results.write(directory / "results.json")
-    return results
+    prepared = prepare_benchmark(settings, dataset, align=align)
+    return prepared.run(directory, provenance, advance=advance, workers=workers)
 
 
 def _partitioned(

@@ -65,7 +65,7 @@ def size(count: float | None) -> str:
     """Return bytes in decimal units: 1 kB is 1000 bytes."""
     if not present(count):
         return MISSING
-    for unit, factor in (("MB", 1e6), ("kB", 1e3)):
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= factor:
             scaled = count / factor
             return f"{scaled:.{0 if scaled >= 100 else 1}f}{_NBSP}{unit}"
@@ -83,7 +83,9 @@ def duration(seconds: float | None) -> str:
         return f"{seconds * 1e3:.{digits}f}{_NBSP}ms"
     if seconds < 120:
         return f"{seconds:.1f}{_NBSP}s"
-    return f"{seconds / 60:.1f}{_NBSP}min"
+    if seconds < 120 * 60:
+        return f"{seconds / 60:.1f}{_NBSP}min"
+    return f"{seconds / 3600:.1f}{_NBSP}h"
 
 
 def count(number: int, noun: str) -> str:

@@ -81,6 +81,7 @@ def run_mini(
     settings: Settings = SETTINGS,
     dataset: Dataset | None = None,
     progress: Progress | None = None,
+    workers: int = 1,
 ) -> Mini:
     dataset, progress = dataset or surrogate(), progress or Progress()
     results = run_benchmark(
@@ -90,6 +91,7 @@ def run_mini(
         directory=directory,
         provenance=provenance(settings, dataset),
         advance=progress,
+        workers=workers,
     )
     return Mini(directory, results, progress)
 
