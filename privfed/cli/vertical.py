@@ -58,7 +58,8 @@ def vertical(
     """Train one linear model on two companies' columns of the same IDs; nobody's are shown.
 
     Without a subcommand both companies are played here, as two processes, on made-up tables of a
-    bank and a shop or on --guest and --host. `guest` and `host` are one company each.
+    bank and a shop or on --guest and --host. `guest` and `host` are one company each; a training
+    of theirs that breaks off goes on by the same commands and --resume.
     """
     if context.invoked_subcommand is not None:
         return

@@ -140,6 +140,7 @@ def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
         jobs = {
             role: VerticalJob(
                 table=table, name=name, file=file, choice=choice, out=out / name,
+                unfinished=Path(folder, f"{name}.json"),
             )
             for role, table, name, file in zip(
                 ("guest", "host"), (tables.guest, tables.host), tables.names, tables.files,

@@ -192,6 +192,14 @@ class PartyOptions(LineOptions, ChoiceOptions):
     ids: IDColumns = None
     normalise: Normalise = None
     duplicates: Repeated = "error"
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the training that broke off in --out: both companies give their "
+            "earlier commands again, each with --resume.",
+        ),
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

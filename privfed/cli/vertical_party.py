@@ -11,6 +11,7 @@ from privfed.cli.train_progress import tell
 from privfed.cli.vertical_options import SECURITY, LineOptions, PartyOptions, ScoringOptions
 from privfed.errors import ConfigError
 from psi.cli.shared import ledger_of, own_identity, progress_bar
+from psi.errors import TransportError
 
 if TYPE_CHECKING:
     from privfed.vertical.halves import Half
@@ -28,19 +29,16 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     from privfed.data.files import read_text_table
     from privfed.report.vertical import write_vertical
     from privfed.report.vertical_words import verdict
-    from privfed.vertical.answered import ANSWERED_FILE
     from privfed.vertical.company import CompanyTable
-    from privfed.vertical.halves import HALF_FILE
     from privfed.vertical.job import VerticalJob, do_job
     from privfed.vertical.outcome import results_of_one
     from privfed.vertical.results import UsedTable
+    from privfed.vertical.unfinished import UNFINISHED_FILE
     from psi.network import fingerprint, load_certificate
 
     choice = options.choice
     if not options.ids:
         raise ConfigError("name the column of the ID: --id COLUMN")
-    if any((options.out / name).exists() for name in (HALF_FILE, ANSWERED_FILE)):
-        raise ConfigError(f"--out {options.out} holds a half of a model: give another folder")
     read = read_text_table(path)
     peer = fingerprint(load_certificate(options.peer))
     ledger = ledger_of(options)
@@ -57,12 +55,20 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
         file=UsedTable(path.name, read.sha256),
         choice=choice,
         out=options.out,
+        unfinished=options.out / UNFINISHED_FILE,
+        resume=options.resume,
         charge=None if ledger is None else lambda _, items: ledger.charge(peer, items),
         max_peer_items=options.max_peer_items,
     )
     tell(SECURITY)
-    with progress_bar() as progress:
-        known = do_job(job, line_of(options), progress=progress)
+    line = line_of(options)
+    try:
+        with progress_bar() as progress:
+            known = do_job(job, line, progress=progress)
+    except TransportError:
+        if job.unfinished.exists():
+            tell("the training broke off: both companies go on by the same commands and --resume")
+        raise
     results = results_of_one(known, choice, other="host" if role == "guest" else "guest")
     results.write(options.out)
     page = write_vertical(results, options.out)

@@ -19,6 +19,7 @@ OPTIONS = {
     "passphrase": "--passphrase-file",
     "private_rounds": "--private-rounds",
     "private_steps": "--private-rounds",
+    "resume": "--resume",
     "rounds": "--rounds",
     "seeds": "--seeds",
     "sizes": "--sizes",

@@ -1,17 +1,10 @@
-"""One company's training from its table: common rows, encoding, plan, training, held-out scores.
-
-Four conversations over one connection: `psi` finds the common rows, shapes are told, the model is
-trained, and held-out rows are scored. Each side holds out the same rows: the first ones of the
-order that the intersection drew.
-"""
+"""One company's table, and its common rows as training takes them."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -19,27 +12,17 @@ from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
 from privfed.vertical.encoding import BlockEncoder
-from privfed.vertical.guest import Guest
-from privfed.vertical.host import Host
 from privfed.vertical.labels import read_labels
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.rows import Role, clipped_share, with_intercept
+from privfed.vertical.rows import Role, with_intercept
 from privfed.vertical.series import Family
-from privfed.vertical.shapes import BlockShape, GuestShapes, HostShapes
-from privfed.vertical.side import VerticalSide
-from privfed.vertical.terms import TrainingStep, VerticalChoice
+from privfed.vertical.shapes import BlockShape
+from privfed.vertical.terms import VerticalChoice
 from privfed.vertical.whitening import Whitening
-from psi.network import Dialogue, Progress
-from psi.sessions import PairChoice, TableSession
 
-if TYPE_CHECKING:
-    from psi.network import Connection
-
-__all__ = ["CompanyTable", "LabelScale", "StepCost", "Talk", "TrainedHalf", "train_half"]
+__all__ = ["CommonRows", "CompanyTable", "LabelScale"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
-_FEWEST = 20  # common rows: less can neither train nor test anything
 
 
 @dataclass(frozen=True)
@@ -132,201 +115,74 @@ class CompanyTable:
         return features
 
 
-@dataclass(frozen=True)
-class StepCost:
-    """What a step cost this company.
-
-    Attributes:
-        step: Which conversation.
-        wall_seconds: From its beginning to its end, waiting included.
-        cpu_seconds: What this process took.
-        bytes_sent: By this side.
-        bytes_received: From the other.
-    """
-
-    step: TrainingStep
-    wall_seconds: float
-    cpu_seconds: float
-    bytes_sent: int
-    bytes_received: int
-
-
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class TrainedHalf:
-    """What one company has after training.
+class CommonRows:
+    """A company's common rows, as training takes them.
 
     Attributes:
-        plan: What both agreed on.
-        encoder: Its table's columns.
-        whitening: What is done to these.
-        side: The session, done: its coefficients or shares.
-        scale: How its labels were scaled.
-        classes: What its labels 0 and 1 are called.
-        labels: All common rows', in their order; empty at the host.
-        block: Its common rows, standardised, in their order.
-        rows: The table's common rows, in that order.
+        rows: Which of the table's they are, in the order that both sides have.
         tests: How many first ones are held out.
-        table_rows: How many its table has.
-        clipped_share: Which part of its training rows was shortened.
-        costs: What each step cost.
+        encoder: Its table's columns, by the rows that train.
+        whitening: What is done to these.
+        block: All of the rows, standardised.
+        whitened: Those that train, whitened; the guest's with its intercept.
+        labels: The guest's, of all of them; empty at the host.
+        classes: What its labels 0 and 1 are called.
+        scale: How its labels are scaled.
     """
 
-    plan: VerticalPlan
-    encoder: BlockEncoder
-    whitening: Whitening
-    side: VerticalSide
-    scale: LabelScale
-    classes: tuple[str, ...]
-    labels: Floats
-    block: Floats
     rows: Rows
     tests: int
-    table_rows: int
-    clipped_share: float
-    costs: list[StepCost]
+    encoder: BlockEncoder
+    whitening: Whitening
+    block: Floats
+    whitened: Floats
+    labels: Floats
+    classes: tuple[str, ...]
+    scale: LabelScale
 
+    @classmethod
+    def of(cls, table: CompanyTable, rows: Rows, choice: VerticalChoice) -> CommonRows:
+        """Return what a table brings of these rows.
 
-@dataclass(kw_only=True)
-class Talk:
-    """Holds conversations of one training over a connection, and counts what they cost.
-
-    Attributes:
-        connection: To the other company.
-        choice: What both chose.
-        guest_listens: Whether the guest is the side that listens.
-        costs: What the steps so far cost.
-    """
-
-    connection: Connection
-    choice: VerticalChoice
-    guest_listens: bool
-    costs: list[StepCost] = field(default_factory=list)
-
-    def hold(self, step: TrainingStep, dialogue: Dialogue, cpu_began: float | None = None) -> None:
-        """Hold a conversation; errors as of `Connection.converse`."""
-        began = time.process_time() if cpu_began is None else cpu_began
-        started = time.monotonic()
-        terms = self.choice.terms(step, guest_listens=self.guest_listens)
-        traffic = self.connection.converse(dialogue, terms)
-        self.costs.append(
-            StepCost(
-                step,
-                time.monotonic() - started,
-                time.process_time() - began,
-                traffic.bytes_sent,
-                traffic.bytes_received,
+        Raises:
+            ConfigError: It cannot train, or more rows are held out than may be answered.
+        """
+        guest = table.role == "guest"
+        labels, classes = table.labels(choice.family)
+        tests = len(rows) * choice.test_percent // 100
+        if tests > choice.predictions:
+            raise ConfigError(
+                f"{tests} rows are held out, and the model may answer {choice.predictions} in all: "
+                "allow more predictions at both companies, or hold out fewer rows"
             )
+        train = rows[tests:]
+        encoder = _fitted(table.features.iloc[train].reset_index(drop=True), choice, table.role)
+        block = encoder.matrix(table.features.iloc[rows].reset_index(drop=True))
+        ridge = choice.penalty * (4 if choice.family == "logistic" else 1)
+        whitening = Whitening.fit(block[tests:], ridge)
+        whitened = block[tests:] @ whitening.matrix
+        return cls(
+            rows=rows,
+            tests=tests,
+            encoder=encoder,
+            whitening=whitening,
+            block=block,
+            whitened=with_intercept(whitened) if guest else whitened,
+            labels=labels[rows] if guest else labels,
+            classes=classes,
+            scale=LabelScale.fit(labels[train], choice.family) if guest else LabelScale(),
         )
 
+    @property
+    def shape(self) -> BlockShape:
+        """What the other side is told of them."""
+        return BlockShape(len(self.whitened), self.block.shape[1], self.whitened.shape[1])
 
-def train_half(
-    table: CompanyTable,
-    talk: Talk,
-    *,
-    charge: Callable[[int, int], None] | None = None,
-    max_peer_items: int | None = None,
-    progress: Progress | None = None,
-    on_step: Callable[[TrainingStep], None] | None = None,
-) -> TrainedHalf:
-    """Train one company's half.
-
-    Args:
-        table: This company's.
-        talk: With the other.
-        charge: Counts what the other side asks (`psi.ledger`).
-        max_peer_items: The largest set the other side may bring.
-        progress: Called with a stage, how much is done, and of how much.
-        on_step: Called as a step begins.
-
-    Returns:
-        The half; nothing is written yet.
-
-    Raises:
-        ConfigError: The table cannot train, or too few rows are common.
-        CapacityError: The plan does not fit.
-        PSIError: The other side is gone, or sent what is not acceptable.
-    """
-    choice, tell = talk.choice, on_step or (lambda step: None)
-    guest = table.role == "guest"
-    features, (labels, classes) = table.features, table.labels(choice.family)
-    tell("align")
-    rows = _common_rows(table, talk, charge, max_peer_items, progress)
-    tests = len(rows) * choice.test_percent // 100
-    train = rows[tests:]
-    if tests > choice.predictions:
-        raise ConfigError(
-            f"{tests} rows are held out, and the model may answer {choice.predictions} in all: "
-            "allow more predictions at both companies, or hold out fewer rows"
-        )
-    tell("shapes")
-    began = time.process_time()
-    encoder = _fitted(features.iloc[train].reset_index(drop=True), choice, table.role)
-    block = encoder.matrix(features.iloc[rows].reset_index(drop=True))
-    ridge = choice.penalty * (4 if choice.family == "logistic" else 1)
-    whitening = Whitening.fit(block[tests:], ridge)
-    whitened = block[tests:] @ whitening.matrix
-    own = with_intercept(whitened) if guest else whitened
-    shape = BlockShape(len(train), block.shape[1], own.shape[1])
-    shapes = GuestShapes(shape) if guest else HostShapes(shape)
-    talk.hold("shapes", shapes, began)
-    plan = choice.plan(*((shape, shapes.theirs) if guest else (shapes.theirs, shape)))
-    tell("train")
-    began = time.process_time()
-    scale = LabelScale.fit(labels[train], choice.family) if guest else LabelScale()
-    side: VerticalSide = (
-        Guest(plan, own, whitening.matrix, scale.scaled(labels[train]), progress=progress)
-        if guest
-        else Host(plan, own, whitening.matrix, progress=progress)
-    )
-    talk.hold("train", side, began)
-    return TrainedHalf(
-        plan=plan,
-        encoder=encoder,
-        whitening=whitening,
-        side=side,
-        scale=scale,
-        classes=classes,
-        labels=labels[rows] if guest else labels,
-        block=block,
-        rows=rows,
-        tests=tests,
-        table_rows=len(table.frame),
-        clipped_share=clipped_share(plan, table.role, own),
-        costs=talk.costs,
-    )
-
-
-def _common_rows(
-    table: CompanyTable,
-    talk: Talk,
-    charge: Callable[[int, int], None] | None,
-    max_peer_items: int | None,
-    progress: Progress | None,
-) -> Rows:
-    """Return this table's common rows, in the order that both sides have."""
-    began = time.process_time()
-    session = TableSession.prepare(
-        table.frame,
-        PairChoice(side="join" if table.role == "guest" else "serve", duplicates=table.duplicates),
-        on=_one_or_many(table.id_columns),
-        normalise=table.normalise,
-        max_peer_items=max_peer_items,
-        progress=progress,
-    )
-    if charge is not None:
-        session.party.charge_with(charge)
-    talk.hold("align", session.party, began)
-    rows = session.rows()
-    if len(rows) < _FEWEST:
-        raise ConfigError(
-            f"{len(rows)} rows are common to both tables, at least {_FEWEST} can train: compare "
-            "how IDs are written, and choose the same steps of normalisation at both sides"
-        )
-    return rows
-
-
-def _one_or_many(columns: Sequence[str]) -> str | list[str]:
-    return columns[0] if len(columns) == 1 else list(columns)
+    @property
+    def scaled_labels(self) -> Floats:
+        """The labels that train, as they are trained on."""
+        return self.scale.scaled(self.labels[self.tests :])
 
 
 def _fitted(frame: pd.DataFrame, choice: VerticalChoice, role: Role) -> BlockEncoder:

@@ -1,5 +1,6 @@
 """The guest: the company that holds the labels. It speaks first, garbles, and draws new shares."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -38,6 +39,7 @@ class Guest(VerticalSide):
         labels: Floats,
         *,
         state: TrainingState | None = None,
+        on_state: Callable[[TrainingState], None] | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Prepare the side with the labels; other arguments and errors as of `VerticalSide`.
@@ -48,12 +50,13 @@ class Guest(VerticalSide):
             whitening: What its columns went through.
             labels: Shape (rows,): 0 and 1, standardised numbers, or counts over their mean.
             state: That of a session which broke off.
+            on_state: Called with the state of each iteration.
             progress: Called with a stage, the iterations done and their number.
 
         Raises:
             ConfigError: The labels are not of the family.
         """
-        super().__init__(plan, block, whitening, state=state, progress=progress)
+        super().__init__(plan, block, whitening, state=state, on_state=on_state, progress=progress)
         _check_labels(plan, labels)
         self._labels = labels
         self._sender: TransferSender | None = None

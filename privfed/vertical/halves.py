@@ -6,9 +6,8 @@ file has a digest: a digit that changed on a disk would give other scores, and n
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -22,6 +21,7 @@ from privfed.vertical.encoding import BlockEncoder, BlockFields
 from privfed.vertical.plan import VerticalPlan
 from privfed.vertical.query import GuestQuery, HostQuery, query_numbers
 from privfed.vertical.rows import Role, with_intercept
+from privfed.vertical.sealed import sealed, unsealed
 from privfed.vertical.terms import Opened
 from privfed.vertical.whitening import Whitening, WhiteningFields
 from psi.network import Progress
@@ -30,25 +30,13 @@ from psi.storage import json_bytes, json_read, read_secret, write_new
 __all__ = ["HALF_FILE", "Half"]
 
 HALF_FILE = "half.json"
-_FORMAT: Literal["privfed vertical half 1"] = "privfed vertical half 1"
+_KIND = "half"
 _MOST_BYTES = 1 << 29  # with `MOST_FEATURES` columns
 
 Floats = NDArray[np.float64]
 _Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Share = Annotated[int, msgspec.Meta(ge=0, lt=PLAIN_MODULUS)]
 _Opened = Annotated[int, msgspec.Meta(gt=-(1 << 40), lt=1 << 40)]
-
-
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The file: the half as it is written, and a digest of that."""
-
-    half: msgspec.Raw
-    sha256: _Hex32
-    format: Literal["privfed vertical half 1"] = _FORMAT
-
-    @classmethod
-    def of(cls, half: bytes) -> _File:
-        return cls(msgspec.Raw(half), hashlib.sha256(half).hexdigest())
 
 
 class Half(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -118,19 +106,14 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             DecodeError: It is no half, of another version, or damaged.
         """
         data = read_secret(path, most=_MOST_BYTES, refusal=ConfigError)
-        refusal = DecodeError(
-            f"{path} is no half of a vertical model, or damaged: take the file that training wrote"
-        )
         try:
-            half = bytes(json_read(data, _File).half)
-            # Before it is read, as a damaged plan could take for ever to check.
-            intact = json_bytes(_File.of(half)) == data
-            read = json_read(half, cls) if intact else None
+            # Its digest first, as a damaged plan could take for ever to check.
+            return json_read(unsealed(_KIND, data), cls)
         except (ValueError, CapacityError):
-            raise refusal from None
-        if read is None:
-            raise refusal
-        return read
+            raise DecodeError(
+                f"{path} is no half of a vertical model, or damaged: take the file that training "
+                "wrote"
+            ) from None
 
     def save(self, path: Path) -> None:
         """Write a new file that only its owner may read.
@@ -138,7 +121,7 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Raises:
             ConfigError: It is there already, or cannot be written.
         """
-        write_new(path, json_bytes(_File.of(json_bytes(self))), refusal=ConfigError)
+        write_new(path, sealed(_KIND, json_bytes(self)), refusal=ConfigError)
 
     @property
     def scale(self) -> LabelScale:

@@ -1,5 +1,6 @@
 """The host: the company whose columns help. It answers, and evaluates what the guest garbled."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -46,6 +47,7 @@ class Host(VerticalSide):
         whitening: Floats,
         *,
         state: TrainingState | None = None,
+        on_state: Callable[[TrainingState], None] | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Prepare the side without labels; arguments as of `VerticalSide`.
@@ -54,7 +56,7 @@ class Host(VerticalSide):
             ConfigError: As of `VerticalSide`; or coefficients open, and a column differs from its
                 commonest value on too few rows: its coefficient would tell these rows' labels.
         """
-        super().__init__(plan, block, whitening, state=state, progress=progress)
+        super().__init__(plan, block, whitening, state=state, on_state=on_state, progress=progress)
         if plan.coefficients == "own":
             _check_support(block @ np.linalg.pinv(whitening), plan.least_rows)
         self._receiver: TransferReceiver | None = None

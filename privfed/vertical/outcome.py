@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privfed.training.records import made_with
-from privfed.vertical.company import LabelScale, StepCost, TrainedHalf
+from privfed.vertical.company import LabelScale
 from privfed.vertical.plan import VerticalPlan
 from privfed.vertical.references import fit_exactly, shares_of_variance
 from privfed.vertical.results import (
@@ -24,6 +24,7 @@ from privfed.vertical.results import (
 from privfed.vertical.results import Role as Who
 from privfed.vertical.rows import Role
 from privfed.vertical.terms import VerticalChoice
+from privfed.vertical.training import StepCost, TrainedHalf
 
 __all__ = ["KnownHalf", "results_of_both", "results_of_one"]
 
@@ -90,25 +91,25 @@ class KnownHalf:
         file: UsedTable,
     ) -> KnownHalf:
         """Return what is known of a trained half."""
-        role, plan = half.side.role, half.plan
+        role, plan, common = half.side.role, half.plan, half.common
         coefficients, intercept = None, None
         if plan.coefficients == "own":
             opened = half.side.coefficients
             if role == "guest":
                 opened, intercept = opened[:-1], float(opened[-1])
-            coefficients = half.whitening.matrix @ opened
+            coefficients = common.whitening.matrix @ opened
         return cls(
             role=role,
             name=name,
             plan=plan,
-            names=half.encoder.names,
+            names=common.encoder.names,
             coefficients=coefficients,
             intercept=intercept,
-            block=half.block,
-            labels=half.labels,
-            scale=half.scale,
-            classes=half.classes,
-            tests=half.tests,
+            block=common.block,
+            labels=common.labels,
+            scale=common.scale,
+            classes=common.classes,
+            tests=common.tests,
             joint=joint,
             table_rows=half.table_rows,
             clipped_share=half.clipped_share,

@@ -16,6 +16,7 @@ from privfed.errors import ConfigError
 from privfed.vertical.answered import ANSWERED_FILE, Answered
 from privfed.vertical.halves import Half
 from privfed.vertical.query import GuestQuery, HostQuery
+from privfed.vertical.unfinished import UNFINISHED_FILE, check_finished
 from psi.network import Progress, Terms
 from psi.sessions import PairChoice, TableSession
 
@@ -81,10 +82,12 @@ def score_rows(
         What the guest gets; None at the host.
 
     Raises:
-        ConfigError: The table lacks a column, or no row is common.
+        ConfigError: The table lacks a column, no row is common, or the training is not known to be
+            done.
         BudgetExceededError: The host may not answer so many rows.
         PSIError: The other side is gone, or sent what is not acceptable.
     """
+    check_finished(folder / UNFINISHED_FILE)
     missing = [name for name in half.id_columns if name not in frame.columns]
     if missing:
         raise ConfigError(f"the table has no column {', '.join(map(repr, missing))}: its ID")

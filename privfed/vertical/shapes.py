@@ -1,5 +1,9 @@
-"""Before the plan: each side tells how many columns it brings, which both plans then hold."""
+"""Before the plan: each side tells how many columns it brings, which both plans then hold.
 
+And a number that nobody used before: both together name the training, whose sessions go on later.
+"""
+
+import secrets
 from typing import ClassVar
 
 import msgspec
@@ -7,6 +11,7 @@ import msgspec
 from privfed.errors import ContextMismatchError, DecodeError
 from privfed.vertical.frames import FramedDialogue
 from privfed.vertical.messages import VerticalMessage
+from privfed.vertical.state import MARK_BYTES
 from psi.errors import StateError
 
 __all__ = ["BlockShape", "GuestShapes", "HostShapes", "Shapes"]
@@ -79,12 +84,26 @@ class Shapes(FramedDialogue):
             raise StateError("the other side told no shape")
         return self._theirs
 
+    @property
+    def mark(self) -> bytes:
+        """What names this training, the same at both sides and never again.
+
+        Raises:
+            StateError: The other side's shape did not come.
+        """
+        self._require_done()
+        return self._transcript.digest[:MARK_BYTES]
+
     def _await(self) -> None:
-        self._awaiting(self._awaits, [_SHAPE_BYTES], self._take)
+        self._awaiting(self._awaits, [_SHAPE_BYTES, MARK_BYTES], self._take)
 
     def _begin(self) -> bytes:
         self._await()
-        return self._sealed(self._sends, self._own.to_bytes())
+        return self._told()
+
+    def _told(self) -> bytes:
+        fresh = secrets.token_bytes(MARK_BYTES)
+        return self._sealed(self._sends, self._own.to_bytes(), fresh)
 
     def _take(self, parts: list[memoryview]) -> bytes | None:
         theirs = BlockShape.from_bytes(parts[0])
@@ -93,7 +112,7 @@ class Shapes(FramedDialogue):
                 f"the other side trains on {theirs.rows} common rows, this side on {self._own.rows}"
             )
         self._theirs = theirs
-        answer = None if self.speaks_first else self._sealed(self._sends, self._own.to_bytes())
+        answer = None if self.speaks_first else self._told()
         self._end()
         return answer
 

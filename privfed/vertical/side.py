@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import ClassVar
 
@@ -47,6 +48,7 @@ class VerticalSide(FramedDialogue):
         whitening: Floats,
         *,
         state: TrainingState | None = None,
+        on_state: Callable[[TrainingState], None] | None = None,
         progress: Progress | None = None,
     ) -> None:
         """Prepare one side.
@@ -58,6 +60,8 @@ class VerticalSide(FramedDialogue):
             whitening: Shape (names, whitened columns): what makes coefficients of standardised
                 columns of whitened ones.
             state: That of a session which broke off, to go on with.
+            on_state: Called with the state as the sides meet and after each iteration, before
+                anything that follows from it is sent.
             progress: Called with a stage, the iterations done and their number.
 
         Raises:
@@ -78,6 +82,7 @@ class VerticalSide(FramedDialogue):
             state.check(plan)
         self.plan = plan
         self.state = TrainingState.begun(plan) if state is None else state
+        self._on_state = on_state or (lambda state: None)
         self._rows = integer_rows(plan, self.role, block)
         self._whitening = whitening
         self._prepared: tuple[int, _Prepared] | None = None
@@ -161,11 +166,10 @@ class VerticalSide(FramedDialogue):
                 "the other side has another plan: agree on family, penalty, iterations, rows, "
                 "columns and what opens, and start again"
             )
-        self._iteration, self._shares = self.state.common(have)
-        if self._iteration == self.plan.iterations:
-            raise StateError("this training is done at both sides: start another one")
+        self._iteration, self._shares = self.state.common(have, self.plan.iterations)
         self._products.meet(public)
         self._identity = self._transcript.begin_session()
+        self._on_state(self.state)
 
     @property
     def _products(self) -> KeyedProducts:
@@ -236,6 +240,7 @@ class VerticalSide(FramedDialogue):
         if len(shares):  # none where coefficients open: until both have them, the last state holds
             mark = self._identity[:MARK_BYTES]
             self.state = self.state.followed(self._iteration, mark, shares)
+            self._on_state(self.state)
         self._progress("training", self._iteration, self.plan.iterations)
 
     def _forget(self) -> None:

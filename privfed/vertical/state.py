@@ -42,9 +42,14 @@ class TrainingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shares: tuple[tuple[_Share, ...], ...]
 
     @classmethod
-    def begun(cls, plan: VerticalPlan) -> "TrainingState":
-        """Return the state before any iteration: every coefficient is 0."""
-        return cls(plan.fingerprint(), 1, (0,), (bytes(MARK_BYTES),), ((0,) * plan.lanes,))
+    def begun(cls, plan: VerticalPlan, mark: bytes = bytes(MARK_BYTES)) -> "TrainingState":
+        """Return the state before any iteration: every coefficient is 0.
+
+        Args:
+            plan: What both sides agreed on.
+            mark: What both call this order of rows: sides that begin with two do not go on.
+        """
+        return cls(plan.fingerprint(), 1, (0,), (mark,), ((0,) * plan.lanes,))
 
     def __repr__(self) -> str:
         return f"TrainingState(iterations={self.iterations})"
@@ -87,11 +92,13 @@ class TrainingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the length of that."""
         return _KEPT * (_NUMBER_BYTES + MARK_BYTES)
 
-    def common(self, theirs: bytes | memoryview) -> tuple[int, Residues]:
+    def common(self, theirs: bytes | memoryview, end: int) -> tuple[int, Residues]:
         """Return the last iteration that both sides can go on from, and the shares there.
 
         Args:
             theirs: What `to_bytes` returned at the other side.
+            end: The plan's iterations: where both have done all, the last one is done again, as
+                a session has its result from its end alone.
 
         Raises:
             StateError: There is none.
@@ -100,9 +107,12 @@ class TrainingState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         offers = {bytes(theirs[start : start + size]) for start in range(0, len(theirs), size)}
         kept = zip(self.iterations, self.marks, self.shares, strict=True)
         for iteration, mark, shares in reversed(list(kept)):
-            if _offer(iteration, mark) in offers:
+            if iteration < end and _offer(iteration, mark) in offers:
                 return iteration, np.array(shares, np.uint64)
-        raise StateError("the two sides stopped at different iterations: train from the beginning")
+        raise StateError(
+            "the two sides stopped at different iterations, or in different trainings: train from "
+            "the beginning"
+        )
 
     def followed(self, iteration: int, mark: bytes, shares: Residues) -> "TrainingState":
         """Return the state after another iteration, of a session."""

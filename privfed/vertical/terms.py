@@ -11,10 +11,11 @@ from privfed.vertical.series import Family
 from privfed.vertical.shapes import BlockShape
 from psi.network import Terms
 
-__all__ = ["Opened", "TrainingStep", "VerticalChoice", "VerticalTerms"]
+__all__ = ["Opened", "TrainingStage", "TrainingStep", "VerticalChoice", "VerticalTerms"]
 
 Opened: TypeAlias = Literal["score", "class"]
 TrainingStep: TypeAlias = Literal["align", "shapes", "train", "predict"]
+TrainingStage: TypeAlias = TrainingStep | Literal["written"]
 
 _MOST_AT_ONCE = 250_000  # rows in an iteration: more take turns, so that a message fits memory
 
@@ -24,7 +25,8 @@ class VerticalTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     Attributes:
         guest: Whether the label holder listens or connects: two of one role do not agree.
-        stage: Which conversation it is.
+        resume: Whether a training that broke off goes on.
+        stage: Which conversation it is; in the last one both have written their half.
         family: See `VerticalPlan`.
         penalty: See there.
         iterations: See there.
@@ -36,7 +38,8 @@ class VerticalTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     guest: Literal["listens", "connects"]
-    stage: TrainingStep
+    resume: bool
+    stage: TrainingStage
     family: Family
     penalty: Annotated[float, msgspec.Meta(ge=0, le=1)]
     iterations: Annotated[int, msgspec.Meta(ge=1, le=1000)]
@@ -60,8 +63,10 @@ class VerticalChoice:
     test_percent: int = 25
     opened: Opened = "score"
 
-    def terms(self, stage: TrainingStep, *, guest_listens: bool) -> VerticalTerms:
-        """Return the terms of a conversation.
+    def terms(
+        self, stage: TrainingStage, *, guest_listens: bool, resume: bool = False
+    ) -> VerticalTerms:
+        """Return the terms of a conversation; arguments as of `VerticalTerms`.
 
         Raises:
             ConfigError: A choice is out of its range.
@@ -71,6 +76,7 @@ class VerticalChoice:
                 {
                     **asdict(self),
                     "guest": "listens" if guest_listens else "connects",
+                    "resume": resume,
                     "stage": stage,
                 },
                 VerticalTerms,

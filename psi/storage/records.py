@@ -72,14 +72,18 @@ class Record:
             ConfigError: It is closed, this is a fork, it cannot be written, or its lock was deleted
                 or its text changed by somebody else; what was there before is still there.
         """
+        self._check_own()
+        if self.path is not None:
+            write_whole(self.path, text.encode(), refusal=self._refusal)
+            self._seen, self._known = True, text.encode()
+
+    def _check_own(self) -> None:
         if not self._process.is_this:
             raise self._refusal(f"{self} belongs to the process it was forked from")
         if self.closed:
             raise self._refusal(f"{self} was closed")
         if self.path is not None:
             self._check_mine(self.path)
-            write_whole(self.path, text.encode(), refusal=self._refusal)
-            self._seen, self._known = True, text.encode()
 
     def _check_mine(self, path: Path) -> None:
         """Refuse to write over what another wrote, or where another may hold a lock of its own."""
@@ -98,6 +102,21 @@ class Record:
                 f"{path} was changed or removed by somebody else while in use: end all that use "
                 "it, see which text is right, and open it again"
             )
+
+    def remove(self) -> None:
+        """Delete the text and its lock, and close the record.
+
+        Raises:
+            ConfigError: As `write`, or it cannot be deleted.
+        """
+        self._check_own()
+        if self.path is not None:
+            try:
+                self.path.unlink(missing_ok=True)
+                self.path.with_name(self.path.name + _LOCK).unlink(missing_ok=True)
+            except OSError as error:
+                raise self._refusal(f"cannot remove {self.path}: {_reason(error)}") from None
+        self.close()
 
     def close(self) -> None:
         """Release the record for others; a call in a fork does not release it."""

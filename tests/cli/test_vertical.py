@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -18,12 +19,54 @@ from psi.network import create_identity
 
 pytest.importorskip("grpc")
 PRIVFED = (sys.executable, "-m", "privfed", "vertical")
+KILLED = (sys.executable, "-m", "tests.vertical.breaks")
+
+Arguments = list[str | Path]
 
 
 def run(*arguments: str | Path, fails: bool = False) -> str:
     done = subprocess.run([*PRIVFED, *map(str, arguments)], capture_output=True, text=True)
     assert (done.returncode == 2) == fails, done.stderr
     return done.stderr if fails else done.stdout
+
+
+def together(guest: Arguments, host: Arguments) -> None:
+    answering = subprocess.Popen([*PRIVFED, *map(str, host)], stderr=subprocess.PIPE, text=True)
+    try:
+        run(*guest)
+        assert answering.wait() == 0
+    finally:
+        answering.kill()
+        answering.communicate()
+
+
+def lines_of(place: Path) -> dict[str, Arguments]:
+    """How each company reaches the other, on a port that is free."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    return {
+        name: ["--identity", place / name, "--peer", place / f"{other}.crt", way, address]
+        for name, other, way in (("bank", "shop", "--connect"), ("shop", "bank", "--listen"))
+    }
+
+
+def training(place: Path, out: Path, *choice: str) -> tuple[Arguments, Arguments]:
+    """The commands of guest and host."""
+    lines = lines_of(place)
+    return (
+        ["guest", place / "bank.csv", "--id", "id", "--label", "late", "--out", out / "bank",
+         *lines["bank"], *choice],
+        ["host", place / "shop.csv", "--id", "id", "--out", out / "shop", *lines["shop"], *choice],
+    )  # fmt: skip
+
+
+def coefficients(out: Path) -> tuple[float, ...]:
+    found = []
+    for name, side in (("bank", "guest"), ("shop", "host")):
+        results = VerticalResults.load(out / name / "results.json")
+        found += getattr(results, side).coefficients
+    return tuple(found)
 
 
 @pytest.fixture(scope="module")
@@ -71,32 +114,11 @@ def test_both_companies_are_played_and_the_gain_is_told(tmp_path: Path) -> None:
 def test_two_companies_train_and_predict_over_a_connection(
     place: Path, tmp_path: Path, opened: str
 ) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
     choice = ["--opened", opened, "--iterations", "6"]
     if opened == "class":
         choice += ["--coefficients", "shared"]
-    lines: dict[str, list[str | Path]] = {
-        name: ["--identity", place / name, "--peer", place / f"{other}.crt", way, address]
-        for name, other, way in (("bank", "shop", "--connect"), ("shop", "bank", "--listen"))
-    }
-
-    def together(guest: list[str | Path], host: list[str | Path]) -> None:
-        answering = subprocess.Popen([*PRIVFED, *map(str, host)], stderr=subprocess.PIPE, text=True)
-        try:
-            run(*guest)
-            assert answering.wait() == 0
-        finally:
-            answering.kill()
-            answering.communicate()
-
-    together(
-        ["guest", place / "bank.csv", "--id", "id", "--label", "late", "--out", tmp_path / "bank",
-         *lines["bank"], *choice],
-        ["host", place / "shop.csv", "--id", "id", "--out", tmp_path / "shop", *lines["shop"],
-         *choice],
-    )  # fmt: skip
+    together(*training(place, tmp_path, *choice))
+    lines = lines_of(place)
     guest = VerticalResults.load(tmp_path / "bank" / "results.json")
     host = VerticalResults.load(tmp_path / "shop" / "results.json")
     assert guest.plan == host.plan
@@ -119,6 +141,46 @@ def test_two_companies_train_and_predict_over_a_connection(
     assert (found == scored["late"]).mean() > 0.75
     counted = json.loads((tmp_path / "shop" / "answered.json").read_text())
     assert counted["rows"] == host.test_rows + 320
+
+
+@pytest.mark.slow
+def test_a_training_that_was_killed_goes_on(place: Path, tmp_path: Path) -> None:
+    """One process is killed, the other is told how to go on, and both end as others do.
+
+    No row is held out, so that an uninterrupted training has the same rows.
+    """
+    choice = ["--iterations", "6", "--test", "0"]
+    commands = training(place, tmp_path / "broken", *choice)
+    processes = [
+        subprocess.Popen(
+            [*KILLED, "iteration 3", "host", "vertical", *map(str, command)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for command in commands
+    ]
+    said = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [2, -signal.SIGKILL]
+    assert "both companies go on by the same commands and --resume" in said[0]
+    for name in ("bank", "shop"):
+        left = tmp_path / "broken" / name / "unfinished.json"
+        assert left.stat().st_mode & 0o777 == 0o600
+        assert not (left.parent / "results.json").exists()
+    assert "go on with --resume" in run(*commands[0], fails=True)
+    assert "iterations=6, not 20" in run(*commands[0], "--resume", "--iterations", "20", fails=True)
+    together(*([*command, "--resume"] for command in commands))
+    together(*training(place, tmp_path / "whole", *choice))
+    assert coefficients(tmp_path / "broken") == pytest.approx(
+        coefficients(tmp_path / "whole"), abs=4e-3
+    )
+    for name in ("bank", "shop"):
+        files, wanted = (
+            sorted(each.name for each in (tmp_path / out / name).iterdir())
+            for out in ("broken", "whole")
+        )
+        assert files == wanted
+        assert "unfinished.json" not in files
+    assert "so does the other company's folder" in run(*commands[1], "--resume", fails=True)
 
 
 @pytest.mark.slow
@@ -154,6 +216,7 @@ def test_tables_that_cannot_train_are_told_in_one_line(
         (["--out", "o", "--opened", "class", "--family", "linear"], "only a logistic model"),
         (["--out", "o", "--pair", "breast-cancer", "--family", "poisson"], "--family logistic"),
         (["guest", "a.csv", "--out", "o", "--identity", "i", "--peer", "p"], "--id COLUMN"),
+        (["--out", "o", "--resume"], "No such option"),
     ],
 )
 def test_options_that_do_not_go_together(

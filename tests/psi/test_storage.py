@@ -371,6 +371,27 @@ def test_a_record_is_not_what_lies_beside_another(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_record_that_is_removed_leaves_nothing(tmp_path: Path) -> None:
+    record = Record(tmp_path / "count")
+    record.write("1")
+    record.remove()
+    assert not list(tmp_path.iterdir())
+    for refused in (record.remove, lambda: record.write("2")):
+        with pytest.raises(ConfigError, match="was closed"):
+            refused()
+    with Record(tmp_path / "count") as again:
+        assert again.read() is None
+
+
+def test_a_record_that_somebody_else_changed_is_not_removed(tmp_path: Path) -> None:
+    with Record(tmp_path / "count") as record:
+        record.write("1")
+        (tmp_path / "count").write_text("2")
+        with pytest.raises(ConfigError, match="changed or removed by somebody else"):
+            record.remove()
+    assert (tmp_path / "count").read_text() == "2"
+
+
 def test_a_fork_neither_writes_a_record_nor_gives_it_free(tmp_path: Path) -> None:
     record = Record(tmp_path / "state")
     record.write("here")

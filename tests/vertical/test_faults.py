@@ -392,15 +392,22 @@ def test_states_with_nothing_in_common_are_refused() -> None:
     assert "different iterations" in str(error)
 
 
-def test_a_training_that_is_done_does_not_go_on() -> None:
-    given = job(rows=60, guest=2, host=2, iterations=2, coefficients="shared")
-    guest, host = given.sides()
-    train(guest, host)
-    guest, host = given.sides(saved(guest.state).resumed(), saved(host.state).resumed())
-    hello = guest.start()
-    assert hello is not None
-    error = check_refused(host, hello, StateError)
-    assert "done at both sides" in str(error)
+def test_a_training_whose_shares_are_done_does_its_last_iteration_again() -> None:
+    """What follows it may have been lost. All is fresh: keys, masks, and the shares that come."""
+    given = job(rows=120, guest=2, host=2, iterations=4, seed=3, coefficients="shared")
+    first = given.sides()
+    train(*first)
+    states = [saved(each.state).resumed() for each in first]
+    again = given.sides(*states)
+    sent = [message for _, message in messages(*again)]
+    assert {int.from_bytes(message[24:32], "big") for message in sent[2:]} == {3}
+    unit = given.plan.coefficient_scale
+    values = [values_of(one.state, other.state) for one, other in (first, again)]
+    assert np.array_equal(values[0][3], values[1][3])
+    assert values[0][4] / unit == pytest.approx(values[1][4] / unit, abs=4e-3)
+    for one, other in zip(first, again, strict=True):
+        assert not np.intersect1d(one.shares, other.shares).size
+    assert first[0].model != again[0].model
 
 
 def test_a_lost_end_is_made_up_for_until_both_have_their_coefficients() -> None:
@@ -411,6 +418,37 @@ def test_a_lost_end_is_made_up_for_until_both_have_their_coefficients() -> None:
     again = JOB.sides(saved(guest.state).resumed(), saved(host.state).resumed())
     assert len(list(messages(*again))) == 2 + 6 + 2
     assert again[0].coefficients == pytest.approx(guest.coefficients, abs=4e-3)
+
+
+def test_a_state_is_told_as_the_sides_meet_and_before_what_follows_from_it_is_sent() -> None:
+    """So whoever is lost at any place is at most one iteration behind, and counted."""
+    told: dict[str, list[TrainingState]] = {"Guest": [], "Host": []}
+    own, theirs = JOB.whitenings
+    guest = Guest(JOB.plan, JOB.guest, own, JOB.labels, on_state=told["Guest"].append)
+    host = Host(JOB.plan, JOB.host, theirs, on_state=told["Host"].append)
+    counts = []
+    for taker, message in messages(guest, host):
+        counts.append((len(told["Guest"]), len(told["Host"])))
+        if message[5] == VerticalMessage.COEFFICIENTS:
+            assert isinstance(taker, Host)
+            assert told["Guest"][-1].iterations[-1] == int.from_bytes(message[24:32], "big")
+    # Nothing is told before the other's hello, and a state before the answer that follows from it.
+    assert counts[:4] == [(0, 0), (0, 1), (1, 1), (1, 1)]
+    for side in (guest, host):
+        states = told[type(side).__name__]
+        assert [each.iterations for each in states] == [(0,), (0, 1)]
+        assert states[-1] == side.state
+
+
+def test_a_state_that_cannot_be_kept_ends_the_session() -> None:
+    def full(state: TrainingState) -> None:
+        raise ConfigError("cannot write")
+
+    guest, _ = JOB.sides()
+    host = Host(JOB.plan, JOB.host, JOB.whitenings[1], on_state=full)
+    hello = guest.start()
+    assert hello is not None
+    check_refused(host, hello, ConfigError)
 
 
 def test_sessions_are_counted_up_to_the_limit() -> None:

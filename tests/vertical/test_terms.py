@@ -39,6 +39,29 @@ def test_two_guests_do_not_agree() -> None:
         listens.check(connects.encode())
 
 
+def test_one_that_goes_on_and_one_that_begins_do_not_agree() -> None:
+    begins, goes_on = (
+        VerticalChoice().terms(stage, guest_listens=True, resume=stage == "train")
+        for stage in ("align", "train")
+    )
+    with pytest.raises(ParameterMismatchError, match="chose resume=True, this side False"):
+        begins.check(goes_on.encode())
+    with pytest.raises(ParameterMismatchError, match="chose resume=False, this side True"):
+        goes_on.check(begins.encode())
+
+
+def test_every_training_has_a_name_of_its_own() -> None:
+    shapes = BlockShape(90, 3, 4), BlockShape(90, 5, 2)
+    names = []
+    for _ in range(2):
+        one, other = told(*shapes)
+        assert one.mark == other.mark
+        names.append(one.mark)
+    assert names[0] != names[1]
+    with pytest.raises(StateError):
+        _ = GuestShapes(shapes[0]).mark
+
+
 @pytest.mark.parametrize(
     "change", [{"penalty": 2.0}, {"iterations": 0}, {"test_percent": 91}, {"family": "none"}]
 )

@@ -1,0 +1,208 @@
+"""A training that is not done, in a file of one company: with it a broken training goes on.
+
+It holds shares, so it is a secret of its owner. It is written as the sides meet and after every
+iteration, and removed when both have written their halves: a half beside it may be of no use. One
+process holds it at a time, as it counts sessions; who keeps a copy keeps an older count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from privfed.errors import CapacityError, ConfigError, DecodeError
+from privfed.vertical.plan import VerticalPlan
+from privfed.vertical.rows import Role
+from privfed.vertical.sealed import sealed, unsealed
+from privfed.vertical.state import TrainingState
+from privfed.vertical.terms import VerticalChoice
+from psi.storage import Record, json_bytes, json_read, read_secret
+
+__all__ = ["UNFINISHED_FILE", "Beginning", "Brought", "Unfinished", "check_finished"]
+
+UNFINISHED_FILE = "unfinished.json"
+_KIND = "training"
+_MOST_BYTES = 1 << 26  # with as many rows as a plan can have
+
+_Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Brought(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a company brings to every session of one training.
+
+    Attributes:
+        role: Whether it holds labels.
+        table: SHA-256 of its file; None: it has none.
+        id_columns: The ID.
+        label: The label column; None at the host.
+        normalise: Steps that made IDs comparable.
+        choice: What both chose.
+    """
+
+    role: Role
+    table: _Hex32 | None
+    id_columns: tuple[str, ...]
+    label: str | None
+    normalise: str | None
+    choice: VerticalChoice
+
+    @property
+    def fields(self) -> Mapping[str, object]:
+        """All of it by name, the choice's fields among them."""
+        own = {name: getattr(self, name) for name in self.__struct_fields__ if name != "choice"}
+        return own | asdict(self.choice)
+
+
+class Beginning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a training began with. Its repr shows no row.
+
+    Attributes:
+        brought: What the company brought.
+        plan: What both agreed on.
+        rows: The table's common rows, in the order that both sides have.
+        integers: SHA-256 of what these became, which shares are of.
+    """
+
+    brought: Brought
+    plan: VerticalPlan
+    rows: tuple[_Count, ...]
+    integers: _Hex32
+
+    def __repr__(self) -> str:
+        return f"Beginning({self.brought.role}, {len(self.rows)} rows)"
+
+
+class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    beginning: msgspec.Raw
+    state: TrainingState
+    answered: _Count
+
+
+class Unfinished:
+    """The file of one training. Its repr shows nothing that it holds.
+
+    Attributes:
+        path: Where it is.
+        beginning: What the training began with.
+        state: How far this company is.
+        answered: Held-out rows that it may have answered, in this session and those before.
+    """
+
+    def __init__(self, path: Path, beginning: Beginning, state: TrainingState) -> None:
+        """Take a new training; nothing is written before `keep`."""
+        self.path, self.beginning, self.state, self.answered = path, beginning, state, 0
+        self._encoded = msgspec.Raw(json_bytes(beginning))  # it can be long, and stays the same
+        self._record: Record | None = None
+
+    def __repr__(self) -> str:
+        return f"Unfinished({self.path.name})"
+
+    @classmethod
+    def load(cls, path: Path) -> Unfinished:
+        """Return the training that a session left, for the next one, and hold its file.
+
+        Raises:
+            ConfigError: There is no such file, it is in use, or others may read it.
+            DecodeError: It is no such file, of another version, or damaged.
+        """
+        if not path.exists():
+            raise ConfigError(
+                f"{path} is not there: no training broke off here; leave out `resume` at both "
+                "companies, or name the earlier folder"
+            )
+        record = Record(path, refusal=ConfigError)
+        try:
+            kept, beginning = _read(path, record)
+        except BaseException:
+            record.close()
+            raise
+        found = cls(path, beginning, kept.state.resumed())
+        found.answered, found._record = kept.answered, record
+        return found
+
+    def check(self, brought: Brought) -> None:
+        """Check that a company brings what it brought before.
+
+        Raises:
+            ConfigError: It does not; names what differs.
+        """
+        began = self.beginning.brought.fields
+        if brought.table != began["table"]:
+            raise ConfigError(
+                f"{self.path} is of another table: bring the file that this training began with, "
+                "or train from the beginning in another folder"
+            )
+        for name, now in brought.fields.items():
+            if now != began[name]:
+                raise ConfigError(
+                    f"{self.path} is of a training with {name}={began[name]}, not {now}: choose as "
+                    "before, or train from the beginning in another folder"
+                )
+
+    def keep(self, state: TrainingState) -> None:
+        """Write how far this company is.
+
+        Raises:
+            ConfigError: The file cannot be written, or another training's is there.
+        """
+        self.state = state
+        self._write()
+
+    def count(self, rows: int) -> None:
+        """Count held-out rows before they are answered; errors as of `keep`."""
+        self.answered += rows
+        self._write()
+
+    def remove(self) -> None:
+        """Delete the file; errors as of `keep`."""
+        self._held.remove()
+
+    def close(self) -> None:
+        """Let another process hold the file."""
+        if self._record is not None:
+            self._record.close()
+
+    def _write(self) -> None:
+        kept = json_bytes(_Kept(self._encoded, self.state, self.answered))
+        self._held.write(sealed(_KIND, kept).decode())
+
+    @property
+    def _held(self) -> Record:
+        if self._record is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._record = Record(self.path, refusal=ConfigError)
+            if self._record.read() is not None:
+                raise ConfigError(f"{self.path} is of another training: give another folder")
+        return self._record
+
+
+def check_finished(path: Path) -> None:
+    """Check that no training is left in a file.
+
+    Raises:
+        ConfigError: One is; says how it goes on.
+    """
+    if path.exists():
+        raise ConfigError(
+            f"{path} is of a training that broke off: both companies go on with `resume`, or train "
+            "anew in another folder; if the other has its half and no such file, delete this one, "
+            "as the half beside it is whole"
+        )
+
+
+def _read(path: Path, record: Record) -> tuple[_Kept, Beginning]:
+    data = read_secret(path, most=_MOST_BYTES, refusal=ConfigError)
+    record.read()  # which from now on notices who else writes
+    try:
+        kept = json_read(unsealed(_KIND, data), _Kept)
+        return kept, json_read(bytes(kept.beginning), Beginning)
+    except (ValueError, CapacityError):
+        raise DecodeError(
+            f"{path} is no unfinished training, or damaged: train from the beginning, in another "
+            "folder, at both companies"
+        ) from None
