@@ -11,7 +11,7 @@ from privfed.cli.train_progress import tell
 from privfed.cli.vertical_options import SECURITY, LineOptions, PartyOptions, ScoringOptions
 from privfed.errors import ConfigError
 from psi.cli.shared import ledger_of, own_identity, progress_bar
-from psi.errors import TransportError
+from psi.errors import PeerRefusedError, TransportError
 
 if TYPE_CHECKING:
     from privfed.vertical.halves import Half
@@ -65,8 +65,8 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     try:
         with progress_bar() as progress:
             known = do_job(job, line, progress=progress)
-    except TransportError:
-        if job.unfinished.exists():
+    except TransportError as error:
+        if job.unfinished.exists() and not isinstance(error, PeerRefusedError):
             tell("the training broke off: both companies go on by the same commands and --resume")
         raise
     results = results_of_one(known, choice, other="host" if role == "guest" else "guest")

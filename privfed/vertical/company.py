@@ -156,9 +156,9 @@ class CommonRows:
                 f"{tests} rows are held out, and the model may answer {choice.predictions} in all: "
                 "allow more predictions at both companies, or hold out fewer rows"
             )
-        train = rows[tests:]
-        encoder = _fitted(table.features.iloc[train].reset_index(drop=True), choice, table.role)
-        block = encoder.matrix(table.features.iloc[rows].reset_index(drop=True))
+        features, train = table.features, rows[tests:]
+        encoder = _fitted(features.iloc[train].reset_index(drop=True), choice, table.role)
+        block = encoder.matrix(features.iloc[rows].reset_index(drop=True))
         ridge = choice.penalty * (4 if choice.family == "logistic" else 1)
         whitening = Whitening.fit(block[tests:], ridge)
         whitened = block[tests:] @ whitening.matrix

@@ -103,6 +103,8 @@ class Talk:
     resume: bool = False
     on_step: Callable[[TrainingStep], None] = lambda step: None
     costs: list[StepCost] = field(default_factory=list)
+    _step: TrainingStep = field(init=False)
+    _cpu_began: float = field(init=False)
 
     def enter(self, step: TrainingStep) -> None:
         """Begin a step: what is prepared from here on is its cost."""
