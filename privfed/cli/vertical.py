@@ -11,11 +11,11 @@ import typer
 from privfed.cli.train_progress import tell
 from privfed.cli.vertical_options import (
     SECURITY,
-    ChoiceOptions,
     IDColumns,
     Label,
     Normalise,
     PartyOptions,
+    PlayedOptions,
     Repeated,
     ScoringOptions,
 )
@@ -34,7 +34,7 @@ Table = Annotated[Path, typer.Argument(help="This company's table: CSV or XLSX."
 @spread
 def vertical(
     context: typer.Context,
-    options: ChoiceOptions,
+    options: PlayedOptions,
     guest: Annotated[
         Path | None, typer.Option(help="Table of the company with labels: CSV or XLSX.")
     ] = None,
@@ -43,14 +43,6 @@ def vertical(
     ] = None,
     ids: IDColumns = None,
     label: Label = None,
-    pair: Annotated[
-        str,
-        typer.Option(help="Where no table is given: bank-and-shop, breast-cancer or dresses."),
-    ] = "bank-and-shop",
-    worth: Annotated[
-        float,
-        typer.Option(min=0.0, max=1.0, help="How much the made-up shop's columns matter."),
-    ] = 1.0,
     normalise: Normalise = None,
     duplicates: Repeated = "error",
     out: Annotated[Path | None, typer.Option(help="Folder for results; may be new.")] = None,
@@ -65,10 +57,12 @@ def vertical(
         return
     if out is None:
         raise ConfigError("name the folder for results: --out DIR")
+    if (guest is not None or host is not None) and options.names_pair:
+        raise ConfigError("a named pair is for runs without --guest and --host: take those or the pair")
     from privfed.cli.vertical_both import BothTables, play_both
 
     tables = BothTables.taken(
-        guest, host, ids or [], label, pair, worth, normalise=normalise, duplicates=duplicates
+        guest, host, ids or [], label, options.load_pair, normalise=normalise, duplicates=duplicates
     )
     tell(SECURITY)
     play_both(tables, options.choice, out)

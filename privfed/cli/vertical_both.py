@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import queue
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from rich.console import Console
 
 from privfed.data.files import frame_sha256, read_text_table
-from privfed.data.pairs import Pair, load_pair
+from privfed.data.pairs import Pair
 from privfed.errors import ConfigError, PrivFedError
 from privfed.report.vertical import write_vertical
 from privfed.report.vertical_words import verdict
@@ -54,13 +54,12 @@ class BothTables:
         host: Path | None,
         ids: list[str],
         label: str | None,
-        pair: str,
-        worth: float,
+        pair: Callable[[], Pair],
         *,
         normalise: str | None,
         duplicates: str,
     ) -> BothTables:
-        """Return the tables that are named, or an embedded pair.
+        """Return the tables that are named, or a pair that has a name.
 
         Raises:
             ConfigError: One table is given without the other, or its columns are not named.
@@ -69,7 +68,7 @@ class BothTables:
         if guest is None and host is None:
             if ids or label:
                 raise ConfigError("--id and --label belong to --guest and --host")
-            return cls.of_pair(load_pair(pair, worth=worth))
+            return cls.of_pair(pair())
         if guest is None or host is None:
             raise ConfigError("give both tables: --guest and --host")
         if not ids or label is None:

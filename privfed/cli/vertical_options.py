@@ -14,6 +14,7 @@ from psi.cli.options import IdentityFile, PassphraseFile, Peer
 from psi.defaults import WAIT_SECONDS
 
 if TYPE_CHECKING:
+    from privfed.data import Pair
     from privfed.vertical.plan import Coefficients
     from privfed.vertical.series import Family
     from privfed.vertical.terms import Opened, VerticalChoice
@@ -39,6 +40,7 @@ SECURITY = (
     "docs/vertical.md"
 )
 _CHOICE = "What both companies choose alike"
+_PAIR = "A pair of tables, where none is given"
 _LINE = "The other company"
 
 
@@ -135,6 +137,75 @@ class ChoiceOptions:
             predictions=self.predictions,
             test_percent=self.test,
             opened=cast("Opened", self.opened),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayedOptions(ChoiceOptions):
+    """What a run that plays both companies chooses besides: a pair of tables that has a name."""
+
+    pair: Annotated[
+        str | None,
+        typer.Option(
+            help="bank-and-shop (as without), breast-cancer, dresses or randhie.",
+            rich_help_panel=_PAIR,
+        ),
+    ] = None
+    worth: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="How much the made-up shop's columns matter; 1 without.",
+            rich_help_panel=_PAIR,
+        ),
+    ] = None
+    days: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many first days of a dress's sales the seller knows; 1 without.",
+            rich_help_panel=_PAIR,
+        ),
+    ] = None
+    attributes: Annotated[
+        Path | None,
+        typer.Option(
+            help="UCI's “Attribute DataSet”, for dresses; a surrogate without.",
+            rich_help_panel=_PAIR,
+        ),
+    ] = None
+    sales: Annotated[
+        Path | None,
+        typer.Option(help="UCI's “Dress Sales”, which belongs to it.", rich_help_panel=_PAIR),
+    ] = None
+
+    @property
+    def names_pair(self) -> bool:
+        """Whether a pair, or something of one, was named."""
+        named = (self.pair, self.worth, self.days, self.attributes, self.sales)
+        return any(each is not None for each in named)
+
+    def load_pair(self) -> Pair:
+        """Load the pair that is named; bank and shop without a name.
+
+        Raises:
+            ConfigError: There is no such pair, an option belongs to another one, or the tables
+                cannot be read.
+        """
+        from privfed.data import load_pair
+
+        pair = self.pair or "bank-and-shop"
+        if self.worth is not None and pair != "bank-and-shop":
+            raise ConfigError("--worth belongs to --pair bank-and-shop")
+        if (self.days, self.attributes, self.sales) != (None,) * 3 and pair != "dresses":
+            raise ConfigError("--days, --attributes and --sales belong to --pair dresses")
+        return load_pair(
+            pair,
+            worth=1.0 if self.worth is None else self.worth,
+            days=self.days or 1,
+            attributes=self.attributes,
+            sales=self.sales,
         )
 
 

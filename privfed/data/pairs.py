@@ -192,7 +192,9 @@ def _randhie(seed: int) -> Pair:
     """Read statsmodels' own copy; the package is not imported."""
     spec = importlib.util.find_spec("statsmodels")
     if spec is None or spec.origin is None:
-        raise ConfigError("randhie ships inside statsmodels: pip install statsmodels")
+        raise ConfigError(
+            "randhie ships inside statsmodels, which is absent: pip install 'privfed[benchmark]'"
+        )
     path = Path(spec.origin).parent / "datasets" / "randhie" / "randhie.csv"
     rows = read_text_table(path).frame
     guest = rows[list(_HEALTH)].assign(visits=rows["mdvis"])

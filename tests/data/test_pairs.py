@@ -141,7 +141,7 @@ def test_files_of_other_dresses_or_one_alone_are_refused(tmp_path: Path) -> None
 
 def test_randhie_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(ConfigError, match="pip install statsmodels"):
+    with pytest.raises(ConfigError, match=r"pip install 'privfed\[benchmark\]'"):
         load_pair("randhie")
 
 
@@ -162,6 +162,14 @@ def test_randhie_is_read_where_it_lies(tmp_path: Path, monkeypatch: pytest.Monke
     both = pair.guest.merge(pair.host, on="record").set_index("visits")
     assert both.lncoins["0"] == "4.61512"
     assert both.disea["7"] == "2"
+
+
+def test_statsmodels_own_copy_of_randhie_is_20190_rows() -> None:
+    pair = load_pair("randhie")
+    check_orders(pair)
+    assert pair.guest.shape == (20_190, 7)
+    assert pair.host.shape == (20_190, 5)
+    assert pair.guest.visits.astype(int).mean() == pytest.approx(2.86, abs=0.01)
 
 
 def test_an_unknown_pair_is_refused_by_the_names_there_are() -> None:
