@@ -9,7 +9,7 @@ ENGINES := flwr nvflare
 PEERS := openmined-psi spu phe heu
 
 .PHONY: demo test check hooks lint format types imports declared changed coverage deep busy \
-	pythons wheel beside dresses readme bench-peers clean
+	pythons wheel beside dresses readme walkthrough bench-peers clean
 
 demo: $(READY)  ## the dress benchmark on the embedded data; leaves demo/report.html
 	$(BIN)/privfed benchmark --split overlapping,disjoint,deduplicated --seeds 1 --rounds 200 \
@@ -84,6 +84,11 @@ dresses: $(READY)  ## five seeds on UCI's file: make dresses DATA="Attribute Dat
 
 readme: $(READY)  ## remakes the README's demo table from demo/results.json
 	$(BIN)/python -m benchmarks.readme demo demo
+
+walkthrough: $(READY)  ## remakes docs/vertical-walkthrough.md's pictures and figures from a new run
+	rm -rf build/walkthrough
+	$(BIN)/privfed vertical --out build/walkthrough
+	$(BIN)/python -m benchmarks.walkthrough build/walkthrough
 
 bench-peers: $(PEERS:%=build/peers/%/ready)  ## for benchmarks.psi and benchmarks.vertical
 

@@ -58,7 +58,7 @@ def vertical(
     if out is None:
         raise ConfigError("name the folder for results: --out DIR")
     if (guest is not None or host is not None) and options.names_pair:
-        raise ConfigError("a named pair is for runs without --guest and --host: take those or the pair")
+        raise ConfigError("--guest and --host, or a pair that has a name: give one of both")
     from privfed.cli.vertical_both import BothTables, play_both
 
     tables = BothTables.taken(

@@ -215,7 +215,7 @@ def test_tables_that_cannot_train_are_told_in_one_line(
         (["--out", "o", "--pair", "none"], "unknown pair"),
         (["--out", "o", "--pair", "dresses", "--worth", "0"], "--worth belongs to"),
         (["--out", "o", "--days", "5"], "belong to --pair dresses"),
-        (["--out", "o", "--guest", "a.csv", "--host", "b.csv", "--worth", "0"], "a named pair"),
+        (["--out", "o", "--guest", "a.csv", "--host", "b.csv", "--worth", "0"], "or a pair"),
         (["--out", "o", "--opened", "class", "--family", "linear"], "only a logistic model"),
         (["--out", "o", "--pair", "breast-cancer", "--family", "poisson"], "--family logistic"),
         (["guest", "a.csv", "--out", "o", "--identity", "i", "--peer", "p"], "--id COLUMN"),

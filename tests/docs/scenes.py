@@ -230,13 +230,13 @@ PYTHON: dict[str, list[Callable[[Path], dict[str, Any]]]] = {
 }
 
 
-def nothing(folder: Path) -> None:
+def as_it_is(folder: Path) -> None:
     """What the command brings itself is enough."""
 
 
 CONSOLE: dict[str, list[Callable[[Path], None]]] = {
     "README.md": [finished_demo],
-    "docs/benchmark.md": [nothing],
+    "docs/benchmark.md": [as_it_is],
     "docs/partner.md": [
         makers(maker=200, shop=150),
         makers(maker=120, shop=100, outlet=80),
