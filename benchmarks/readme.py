@@ -1,4 +1,4 @@
-"""Remake the README's tables and pictures from the files that benchmarks leave.
+"""Remake the tables and pictures of the README and of pages from what benchmarks leave.
 
 Run: python -m benchmarks.readme demo demo    # NAME DIRECTORY, of privfed benchmark
      python -m benchmarks.readme figures      # from benchmarks/results
@@ -17,6 +17,8 @@ from privfed.experiment import Results
 from privfed.report import load_results, readme_picture, readme_table
 
 ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = {"pairs": ROOT / "docs" / "vertical.md"}  # tables that stand elsewhere
 
 
 def without_histories(results: Results) -> Results:
@@ -26,10 +28,10 @@ def without_histories(results: Results) -> Results:
     )
 
 
-def with_table(readme: str, name: str, table: str) -> str:
-    """Put a table between the markers of that name in the README's text."""
+def with_table(text: str, name: str, table: str) -> str:
+    """Put a table between the markers of that name in a page's text."""
     marked = re.compile(rf"(<!-- {name} table -->\n).*?(<!-- end of {name} table -->)", re.DOTALL)
-    return marked.sub(lambda found: f"{found[1]}{table}\n{found[2]}", readme)
+    return marked.sub(lambda found: f"{found[1]}{table}\n{found[2]}", text)
 
 
 def main() -> None:
@@ -40,17 +42,17 @@ def main() -> None:
     arguments = parser.parse_args()
     if (arguments.directory is None) != (arguments.name == "figures"):
         parser.error("demo and dresses need their folder, figures none")
-    path = ROOT / "README.md"
-    readme = path.read_text(encoding="utf-8")
     if arguments.directory is None:
-        for name in TABLES:
-            readme = with_table(readme, name, figures(name))
+        tables = {name: figures(name) for name in TABLES}
     else:
         results = without_histories(load_results(arguments.directory / "results.json"))
         results.write(ROOT / "docs" / f"{arguments.name}.json")
         readme_picture(results, ROOT / "docs" / f"{arguments.name}.png")
-        readme = with_table(readme, arguments.name, readme_table(results))
-    path.write_text(readme, encoding="utf-8")
+        tables = {arguments.name: readme_table(results)}
+    for name, table in tables.items():
+        path = PAGES.get(name, README)
+        text = with_table(path.read_text(encoding="utf-8"), name, table)
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""The README's tables of figures, from the JSON files of the benchmarks in benchmarks/results."""
+"""The tables of figures of the README and of pages, from benchmarks/results."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from privfed.report.vertical_words import signed
 from privfed.table import Table, markdown
 
 Row = Mapping[str, Any]
@@ -181,6 +182,26 @@ def vertical(rows: Sequence[Row]) -> str:
     return markdown(Table(head, cells, words=2))
 
 
+def pairs(rows: Sequence[Row]) -> str:
+    """Return what collaborating gains on pairs of tables that have a name."""
+    cells = [
+        [
+            row["pair"],
+            f"{row['common_rows']:,} × ({row['guest_columns']}+{row['host_columns']})",
+            row["measure"],
+            *(f"{row[model]:.3f}" for model in ("alone", "together", "pooled")),
+            f"{signed(row['gain'])} ({signed(row['gain_low'])} to {signed(row['gain_high'])})",
+            f"{row['runs_above']} of {row['runs']}",
+        ]
+        for row in rows
+    ]
+    head = (
+        *("tables", "common rows × columns", "by", "alone", "together", "pooled"),
+        *("gain (95 %)", "runs that show one"),
+    )
+    return markdown(Table(head, cells, words=3))
+
+
 def _figure(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
@@ -188,6 +209,7 @@ def _figure(value: float | None, form: str) -> str:
 TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
     "aggregation": ("aggregation-1m.json", aggregation),
     "dropout": ("dropout.json", dropout),
+    "pairs": ("vertical-pairs.json", pairs),
     "partner": ("partner.json", partner),
     "privacy": ("privacy-digits.json", privacy),
     "psi": ("psi.json", psi),

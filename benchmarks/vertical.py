@@ -73,6 +73,7 @@ class Row:
         reference: The same of the exact fit.
         coefficient_error: Largest difference to the exact fit's coefficients.
         load_average: 2 is this run alone; more is other work.
+        peak_rss_bytes: The most memory that one party took, what it imports included.
     """
 
     task: str
@@ -88,6 +89,7 @@ class Row:
     reference: float | None = None
     coefficient_error: float | None = None
     load_average: float | None = None
+    peak_rss_bytes: int | None = None
 
 
 class Exact:
@@ -129,6 +131,7 @@ def trained(tool: str, job: Job, folder: Path, exact: Exact) -> Row:
         reference=exact.area,
         coefficient_error=exact.error(found),
         load_average=os.getloadavg()[0],
+        peak_rss_bytes=max(cost["peak_rss_bytes"] for cost in ran.costs),
     )
 
 
@@ -147,6 +150,7 @@ def predicted(tool: str, job: Job, folder: Path, exact: Exact) -> Row:
         metric=exact.area_by(found),
         reference=exact.area,
         load_average=os.getloadavg()[0],
+        peak_rss_bytes=max(cost["peak_rss_bytes"] for cost in ran.costs),
     )
 
 
@@ -181,6 +185,7 @@ def sliced(tool: str, job: Job, folder: Path, rows: int) -> Row:
         bytes=round(ciphertexts * cost["ciphertext_bytes"]),
         wall_seconds=seconds * ran.wall_seconds / ran.costs[0]["cpu_seconds"],
         load_average=os.getloadavg()[0],
+        peak_rss_bytes=max(cost["peak_rss_bytes"] for cost in ran.costs),
     )
 
 
@@ -240,10 +245,11 @@ def table(rows: Sequence[Row]) -> Table:
             shown(row.metric, ".4f"),
             shown(row.reference, ".4f"),
             shown(row.coefficient_error, ".1e"),
+            shown(row.peak_rss_bytes and row.peak_rss_bytes / 1e6, ",.0f"),
         ]
         for row in rows
     ]
-    head = ("tool", "task", "slice", "cpu s", "wall s", "MB", "AUC", "exact", "error")
+    head = ("tool", "task", "slice", "cpu s", "wall s", "MB", "AUC", "exact", "error", "MB RSS")
     return Table(head, cells)
 
 

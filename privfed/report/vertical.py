@@ -26,6 +26,7 @@ def render_vertical(results: VerticalResults) -> str:
         results=results,
         title=vertical_words.who_trained(results),
         verdict=vertical_words.verdict(results),
+        plainly=vertical_words.in_plain_words(results),
         security=vertical_words.SECURITY,
         how_sure=vertical_words.how_sure(results),
         tiles=_tiles(results),
@@ -38,7 +39,9 @@ def render_vertical(results: VerticalResults) -> str:
         coefficients=vertical_pictures.coefficient_bars(results),
         coefficient_key=vertical_pictures.coefficient_key(results),
         coefficient_table=_coefficients(results),
+        speaks_for=vertical_words.speaks_for(results),
         carriers=vertical_words.carriers(results),
+        shortened=_shortened(results),
         seen=_seen(results),
         never_seen=vertical_words.never_seen(results),
         costs=[
@@ -101,9 +104,18 @@ def _sides(results: VerticalResults) -> Table:
         (results.guest, f"the label{f' {results.label}' if results.label else ''}, and columns"),
         (results.host, "further columns"),
     ):
-        clipped = words.percent(side.clipped_share)
-        rows.append((side.name, what, _count(side.table_rows), f"{side.columns:,}", clipped))
-    return Table(("", "Has", "Rows", "Features", "Rows shortened"), rows, 2)
+        rows.append((side.name, what, _count(side.table_rows), f"{side.columns:,}"))
+    return Table(("", "Has", "Rows", "Features"), rows, 2)
+
+
+def _shortened(results: VerticalResults) -> str:
+    """Return whose training rows were shortened to the plan's bound, as far as it is known."""
+    known = [
+        f"{words.percent(side.clipped_share)} of {side.name}"
+        for side in (results.guest, results.host)
+        if side.clipped_share is not None
+    ]
+    return ", ".join(known)
 
 
 def _measures(results: VerticalResults) -> Table | None:

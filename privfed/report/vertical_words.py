@@ -39,6 +39,38 @@ def verdict(results: VerticalResults) -> str:
     return f"No gain can be seen: {signed(gain.value)} {name} ({interval_of(gain)})."
 
 
+_PLAIN = {
+    "AUC": "Shown two held-out rows, one of each class, {who} alone tells which is which {alone} "
+    "times of 100; both together {together} times. A coin does 50 times.",
+    "accuracy": "Of 100 held-out rows {who} alone names the class of {alone} rightly; both "
+    "together of {together}.",
+    "R²": "Of how much the labels of held-out rows vary, {who} alone explains {alone} %; both "
+    "together {together} %.",
+    "D²": "Of how much the counts of held-out rows deviate from one mean for all, {who} alone "
+    "explains {alone} %; both together {together} %.",
+}
+
+
+def in_plain_words(results: VerticalResults) -> str:
+    """Return the first measure of both models as one would say it; "" where it is not known."""
+    if gain_of(results) is None:
+        return ""
+    first = results.measures[0]
+    alone, together = (
+        "–" if value is None else f"{100 * value:.0f}".replace("-", "−")
+        for value in (first.alone, first.together)
+    )
+    return _PLAIN[first.name].format(who=results.guest.name, alone=alone, together=together)
+
+
+def speaks_for(results: VerticalResults) -> str:
+    """Return what a coefficient above 0 speaks for; "" where the label's classes are not known."""
+    if not results.classes:
+        return ""
+    label = f"{results.label} = " if results.label else ""
+    return f"Above 0 it speaks for {label}{results.classes[-1]}, below 0 against it."
+
+
 def interval_of(gain: Gain) -> str:
     """Return the interval of a gain in words, rounded outwards."""
     low, high = map(_with_sign, outwards((gain.low, gain.high), 3))

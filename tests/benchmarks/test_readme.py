@@ -1,18 +1,18 @@
-"""The README's figures are those of the results beside it."""
+"""The figures of the README and of pages are those of the results beside them."""
 
 import re
 
 import pytest
 
-from benchmarks.readme import with_table
+from benchmarks.readme import PAGES, README, with_table
 from benchmarks.readme_figures import TABLES, figures
 from privfed.report import load_results, readme_table
 from tests.places import ROOT
 
 
 @pytest.mark.parametrize("name", ["demo", "dresses", *TABLES])
-def test_the_readmes_table_is_made_from_its_results(name: str) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_a_table_is_made_from_its_results(name: str) -> None:
+    readme = PAGES.get(name, README).read_text(encoding="utf-8")
     kept = ROOT / "docs" / f"{name}.json"
     table = figures(name) if name in TABLES else readme_table(load_results(kept))
     assert f"<!-- {name} table -->\n{table}\n<!-- end of {name} table -->" in readme

@@ -16,7 +16,7 @@ from benchmarks.vertical_job import ACROSS, tables, whitened
 
 KEYS = {
     *("task", "tool", "rows", "columns", "iterations", "slice_of", "cpu_seconds", "bytes"),
-    *("wall_seconds", "metric", "reference", "coefficient_error"),
+    *("wall_seconds", "metric", "reference", "coefficient_error", "peak_rss_bytes"),
 }
 
 
@@ -41,6 +41,7 @@ def test_a_small_job_of_ours_reaches_the_exact_fit(tmp_path: Path) -> None:
     assert (predict["task"], predict["tool"], predict["rows"]) == ("predict", "privfed-glm", 600)
     assert 1000 < predict["bytes"] < row["bytes"]
     assert 0 < predict["cpu_seconds"] < row["cpu_seconds"]
+    assert 2**26 < predict["peak_rss_bytes"] < 2**31  # what is imported is most of it
     assert predict["metric"] == pytest.approx(row["reference"], abs=0.02)  # its scores are rounded
 
 

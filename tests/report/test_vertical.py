@@ -12,8 +12,8 @@ import pytest
 
 from privfed.errors import ConfigError
 from privfed.report.vertical import render_vertical, write_vertical
-from privfed.report.vertical_words import never_seen, seen, verdict
-from privfed.vertical.results import UsedTable, VerticalResults
+from privfed.report.vertical_words import in_plain_words, never_seen, seen, verdict
+from privfed.vertical.results import Measured, UsedTable, VerticalResults
 from tests.report.vertical_samples import SHAPES, gain, side, vertical
 
 
@@ -52,6 +52,30 @@ def text(results: VerticalResults) -> str:
 )
 def test_the_verdict_follows_the_interval(value: float, low: float, high: float, said: str) -> None:
     assert verdict(gain(value, low, high)).replace("\xa0", " ") == said
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "said"),
+    [
+        ("logistic", "AUC", "bank alone tells which is which 61 times of 100; both together 74"),
+        ("logistic", "accuracy", "names the class of 61 rightly; both together of 74"),
+        ("linear", "R²", "bank alone explains 61 %; both together 74 %"),
+        ("poisson", "D²", "bank alone explains 61 %; both together 74 %"),
+    ],
+)
+def test_the_first_measure_is_said_in_plain_words(family: str, name: str, said: str) -> None:
+    measured = (Measured(name, 0.612, 0.7401, 0.75),)
+    found = vertical(family=family, measures=measured)
+    assert said in text(found)
+    assert in_plain_words(SHAPES["host"]) == in_plain_words(SHAPES["bare"]) == ""
+    below = vertical(family=family, measures=(Measured(name, -0.02, 0.7401, 0.75),))
+    assert "−2" in in_plain_words(below)
+
+
+def test_what_a_coefficient_speaks_for_is_said_where_classes_are_known() -> None:
+    assert "Above 0 it speaks for paid_late = yes, below 0 against it." in text(vertical())
+    assert "speaks for" not in text(vertical(family="poisson", classes=()))
+    assert "speaks for" not in text(SHAPES["host"])
 
 
 def test_who_does_not_know_the_gain_claims_none() -> None:
@@ -118,7 +142,7 @@ def test_rows_shortened_and_columns_left_out_are_said() -> None:
     part = type(known)(**fields | {"left_out": ("city=Ghent", "city=Porto")})
     said = text(vertical(host=part))
     assert "shop left out what too few rows have: city=Ghent and city=Porto." in said
-    assert "0.4 %" in said
+    assert "0.4 % of bank, 0.4 % of shop" in said
 
 
 def test_nothing_that_a_partner_names_is_markup() -> None:
