@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from rich.console import Console
 
+from privfed.cli.vertical_party import check_new_folder
 from privfed.data.files import frame_sha256, read_text_table
 from privfed.data.pairs import Pair
 from privfed.errors import ConfigError, PrivFedError
@@ -122,6 +123,7 @@ def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
     """
     if (out / RESULTS_FILE).exists():
         raise ConfigError(f"--out {out} holds results already: give another folder")
+    check_new_folder(out)
     if tables.family is not None and tables.family != choice.family:
         raise ConfigError(f"this pair's labels are of --family {tables.family}")
     for table in (tables.guest, tables.host):  # before one waits for the other

@@ -12,6 +12,7 @@ from privfed.cli.vertical_options import SECURITY, LineOptions, PartyOptions, Sc
 from privfed.errors import ConfigError
 from psi.cli.shared import ledger_of, own_identity, progress_bar
 from psi.errors import PeerRefusedError, TransportError
+from psi.storage import check_folder
 
 if TYPE_CHECKING:
     from privfed.vertical.halves import Half
@@ -39,6 +40,7 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     choice = options.choice
     if not options.ids:
         raise ConfigError("name the column of the ID: --id COLUMN")
+    check_new_folder(options.out)
     read = read_text_table(path)
     peer = fingerprint(load_certificate(options.peer))
     ledger = ledger_of(options)
@@ -75,6 +77,16 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     console = Console(highlight=False, soft_wrap=True)
     console.print(verdict(results))
     console.print(f"report: {page}")
+
+
+def check_new_folder(out: Path) -> None:
+    """Refuse before any work a folder that cannot be made after it; nothing is made yet.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    there = next(each for each in (out, *out.absolute().parents) if each.exists())
+    check_folder(there, f"--out {out}")
 
 
 def line_of(options: LineOptions) -> PartnerLine:

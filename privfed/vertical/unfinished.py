@@ -174,7 +174,13 @@ class Unfinished:
     @property
     def _held(self) -> Record:
         if self._record is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            folder = self.path.parent
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigError(
+                    f"{folder} cannot be made ({error.strerror}): give another folder"
+                ) from None
             self._record = Record(self.path, refusal=ConfigError)
             if self._record.read() is not None:
                 raise ConfigError(f"{self.path} is of another training: give another folder")

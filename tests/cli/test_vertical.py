@@ -220,6 +220,22 @@ def test_tables_that_cannot_train_are_told_in_one_line(
         (["--out", "o", "--pair", "breast-cancer", "--family", "poisson"], "--family logistic"),
         (["guest", "a.csv", "--out", "o", "--identity", "i", "--peer", "p"], "--id COLUMN"),
         (["--out", "o", "--resume"], "No such option"),
+        (["--out", "/dev/null/o"], "--out /dev/null/o cannot be written"),
+        (
+            [
+                "guest",
+                "a.csv",
+                "--out",
+                "/dev/null/o/p",
+                "--identity",
+                "i",
+                "--peer",
+                "p",
+                "--id",
+                "x",
+            ],
+            "--out /dev/null/o/p cannot be written",
+        ),
     ],
 )
 def test_options_that_do_not_go_together(
