@@ -134,7 +134,7 @@ class PartitionedData:
 
     def _trainers(self, rows: Sequence[Rows], plan: PrivacyPlan | None) -> list[LocalTrainer]:
         if plan is None:
-            return [AdamTrainer(*own) for own in rows]
+            return [AdamTrainer(*own, in_one=True) for own in rows]
         rate = self.settings.private_learning_rate
         return [
             DPSGDTrainer(*own, plan, place, SecretRandomness(), rate, budget=_budget(plan))

@@ -47,11 +47,17 @@ def test_an_epoch_takes_every_row_once() -> None:
     assert not torch.equal(torch.cat(seen), x)  # shuffled
 
 
-def test_two_epochs_are_keras_adam_with_lasting_moments() -> None:
+@pytest.mark.parametrize("in_one", [False, True])
+@pytest.mark.parametrize(("features", "classes"), [(12, 2), (13, 3), (50, 10)])
+def test_two_epochs_are_keras_adam_with_lasting_moments(
+    features: int, classes: int, in_one: bool
+) -> None:
     """Against one torch.optim.Adam over both, on the same batches and dropout."""
-    x, y = rows()
-    trained, by_hand = (initial_model(lambda: paper_network(12, 2), 5) for _ in range(2))
-    trainer = AdamTrainer(x, y)
+    x, y = rows(70, features, classes)
+    trained, by_hand = (
+        initial_model(lambda: paper_network(features, classes), 5) for _ in range(2)
+    )
+    trainer = AdamTrainer(x, y, in_one=in_one)
     for seed in (1, 2):
         trainer.train_epoch(trained, seed)
     optimizer = torch.optim.Adam(by_hand.parameters(), lr=1e-3, betas=(0.9, 0.999))

@@ -50,6 +50,10 @@ def plain(source: NoiseSource) -> AdamTrainer:
     return AdamTrainer(*rows(), 8)
 
 
+def in_one(source: NoiseSource) -> AdamTrainer:
+    return AdamTrainer(*rows(), 8, in_one=True)
+
+
 def private(source: NoiseSource) -> DPSGDTrainer:
     return DPSGDTrainer(*rows(), plan(), 0, source, simulation=True)
 
@@ -72,6 +76,7 @@ def frozen() -> nn.Sequential:
 Trainers = Callable[[NoiseSource], AdamTrainer | DPSGDTrainer]
 KINDS: dict[str, tuple[Trainers, Callable[[], nn.Module]]] = {
     "plain": (plain, stack),
+    "plain, in one": (in_one, stack),
     "plain, frozen": (plain, frozen),
     "plain, half": (half, lambda: stack().bfloat16()),
     "private": (private, stack),
@@ -103,7 +108,7 @@ def bits(moments: Arrays) -> dict[str, bytes]:
     return {name: each.tobytes() for name, each in moments.items()}
 
 
-@pytest.mark.parametrize("make", [plain, private])
+@pytest.mark.parametrize("make", [plain, in_one, private])
 def test_what_is_no_state_of_the_model_is_refused(make: Trainers) -> None:
     model, trainer = initial_model(stack, 1), make(SeededRandomness(1))
     trainer.train_epoch(model, 1)
