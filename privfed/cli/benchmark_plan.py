@@ -61,6 +61,6 @@ def plan_words(expected: Forecast) -> str:
     return (
         f"To run: {count(left, 'run')}{in_many}{kept}; {listing(needs)}. That is an estimate: "
         f"{MEASURED_ROUNDS} rounds of each kind of arm, measured here and now on made-up rows of "
-        f"this width, at most {MEASURED_ROWS} a party, then on half of them, and a line through "
-        "both.\n"
+        f"this width, at most {MEASURED_ROWS} a party, then on half of them; a line through both; "
+        "and how busy this machine was.\n"
     )

@@ -2,6 +2,9 @@
 
 Made-up rows have the width and the classes of the real ones, and are as many up to a bound. Each
 kind of arm trains on two numbers of them; a line through both says what a round of more rows takes.
+
+Processor time is measured, which other work on the machine disturbs little: a line carries errors
+far. How much longer the clock on the wall ran meanwhile says how busy the machine is.
 """
 
 from __future__ import annotations
@@ -87,7 +90,8 @@ def forecast(
     *,
     workers: int = 1,
     cores: int = 1,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] = time.process_time,
+    wall_clock: Callable[[], float] = time.perf_counter,
 ) -> Forecast:
     """Measure each kind of arm that is left to run, and say what all runs will take.
 
@@ -96,7 +100,8 @@ def forecast(
         directory: Its output folder, whose finished runs are kept; nothing is written to it.
         workers: How many processes are to train.
         cores: How many processors they have.
-        clock: Gives the seconds that are measured.
+        clock: Gives processor seconds.
+        wall_clock: Gives seconds.
 
     Returns:
         An estimate; no row of the data was read, and no ε spent.
@@ -105,6 +110,7 @@ def forecast(
         ConfigError: The folder cannot be written.
     """
     kept = benchmark.kept(directory)
+    begun, wall_begun = clock(), wall_clock()
     left = [task for number, task in enumerate(benchmark.tasks) if number not in kept]
     costs: dict[tuple[str, ...], _Cost] = {}
     run_seconds: dict[str, float] = {}
@@ -114,6 +120,9 @@ def forecast(
         if kind not in costs:
             costs[kind] = _cost(task.data, task.job, clock)
         run_seconds[task.job.title] = costs[kind].of(_rows(task), task.job.rounds)
+    spent, passed = clock() - begun, wall_clock() - wall_begun
+    busy = max(1.0, passed / spent) if spent > 0 else 1.0
+    run_seconds = {title: busy * seconds for title, seconds in run_seconds.items()}
     together = min(workers, cores, len(left)) or 1
     return Forecast(
         arms=_by_arm(benchmark.tasks, run_seconds),

@@ -65,7 +65,7 @@ def test_a_line_through_two_measurements(
     times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     benchmark, clock = prepared(times=times), Clock(monkeypatch)
-    found = forecast(benchmark, tmp_path, clock=clock)
+    found = forecast(benchmark, tmp_path, clock=clock, wall_clock=clock)
     assert {job.rounds for job in clock.jobs} == {1 + MEASURED_ROUNDS}
     assert clock.most_rows <= 512
     kinds = [job.arm.name for job in clock.jobs]
@@ -89,7 +89,8 @@ def test_workers_share_the_time_and_multiply_the_memory(
 ) -> None:
     benchmark, clock = prepared(), Clock(monkeypatch)
     one, two, many = (
-        forecast(benchmark, tmp_path, workers=n, cores=2, clock=clock) for n in (1, 2, 4)
+        forecast(benchmark, tmp_path, workers=n, cores=2, clock=clock, wall_clock=clock)
+        for n in (1, 2, 4)
     )
     assert two.seconds == pytest.approx(one.seconds / 2)
     assert many.seconds == pytest.approx(two.seconds)  # two processors do not do more
@@ -98,8 +99,17 @@ def test_workers_share_the_time_and_multiply_the_memory(
     assert many.memory_bytes is not None
     assert one.memory_bytes < two.memory_bytes < many.memory_bytes
     single = prepared(dataclasses.replace(SETTINGS, arms=("guest",), seeds=1))
-    alone = forecast(single, tmp_path, workers=8, cores=8, clock=clock)
+    alone = forecast(single, tmp_path, workers=8, cores=8, clock=clock, wall_clock=clock)
     assert alone.seconds == pytest.approx(one.run_seconds["disjoint, seed 0: guest"])
+
+
+def test_a_busy_machine_takes_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark, clock = prepared(), Clock(monkeypatch)
+    quiet = forecast(benchmark, tmp_path, clock=clock, wall_clock=clock)
+    busy = forecast(benchmark, tmp_path, clock=clock, wall_clock=lambda: 3 * clock())
+    assert busy.seconds == pytest.approx(3 * quiet.seconds)
+    waiting = forecast(benchmark, tmp_path, clock=clock, wall_clock=lambda: clock() / 3)
+    assert waiting.seconds == pytest.approx(quiet.seconds)
 
 
 def test_real_rounds_are_measured_on_rows_of_no_one(tmp_path: Path) -> None:
