@@ -216,6 +216,24 @@ def customers(folder: Path) -> None:
     own.tail(5).drop(columns="Bought").to_excel(folder / "shop" / "new.xlsx", index=False)
 
 
+def shops(folder: Path) -> None:
+    """A table of three shops' orders, and the files of two of them."""
+    random = np.random.default_rng(0)
+    amount = random.normal(size=300).round(2)
+    orders = pd.DataFrame(
+        {
+            "customer": [f"C{at}" for at in random.integers(0, 250, 300)],
+            "amount": amount,
+            "shop": random.choice(["north", "south", "web"], 300),
+            "late": np.where(amount + random.normal(size=300) > 0, "yes", "no"),
+        }
+    )
+    orders.to_csv(folder / "orders.csv", index=False)
+    for name in ("north", "south"):
+        own = orders[orders["shop"] == name].drop(columns="shop")
+        own.to_csv(folder / f"{name}.csv", index=False)
+
+
 def nothing(folder: Path) -> dict[str, Any]:
     """What a block that needs no names has."""
     return {}
@@ -237,6 +255,7 @@ def as_it_is(folder: Path) -> None:
 CONSOLE: dict[str, list[Callable[[Path], None]]] = {
     "README.md": [finished_demo],
     "docs/benchmark.md": [as_it_is],
+    "docs/parties.md": [shops],
     "docs/partner.md": [
         makers(maker=200, shop=150),
         makers(maker=120, shop=100, outlet=80),
@@ -249,4 +268,4 @@ CONSOLE: dict[str, list[Callable[[Path], None]]] = {
         two_files,
     ],
 }
-SLOW = {private_training, finished_demo}
+SLOW = {private_training, finished_demo, shops}
