@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from privfed import defaults
 from privfed.cli.asked import command_line, last_parts
@@ -172,7 +173,8 @@ def _run(
         console.print(said, markup=False, highlight=False)
     console.print(terminal_table(results))
     for finding in findings(results):
-        console.print(f"[bold]{finding.headline}[/] {finding.text}\n", highlight=False)
+        # Parties are called as the table says, which is no markup.
+        console.print(Text.assemble((finding.headline, "bold"), f" {finding.text}\n"))
     numbers = last_parts(out / "results.json")
     console.print(f"Report: {last_parts(page)}\nNumbers: {numbers}", markup=False, soft_wrap=True)
 

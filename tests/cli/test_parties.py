@@ -59,6 +59,37 @@ def test_a_column_says_who_the_parties_are(privfed: Command, orders: Path) -> No
     assert len(kept) == 4
 
 
+def test_a_partys_name_is_text_and_nothing_else(privfed: Command, tmp_path: Path) -> None:
+    """Neither markup of the terminal or of the page, nor a path, nor longer than a file's name."""
+    names = ["[/b]", "<script>alert(1)</script>", "{{ 7 * 7 }}", "../..", "a,b", "\u6f22" * 60]
+    table = pd.DataFrame(
+        {"x": range(240), "shop": names * 40, "late": ["no", "yes"] * 60 + ["yes", "no"] * 60}
+    )
+    table.to_csv(tmp_path / "own.csv", index=False)
+    out = tmp_path / "folder" / "out"
+    done = privfed(
+        "benchmark", "--data", tmp_path / "own.csv", "--label", "late", "--party", "shop",
+        "--rounds", 1, "--seeds", 1, "--epsilon", "", "--out", out,
+    )  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    assert "[/b] alone" in done.out
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "{{ 7 * 7 }}" in page
+    assert {path.parent for path in tmp_path.rglob("*.npz")} == {out / "models"}
+    assert len(list((out / "models").iterdir())) == len(names) + 4
+
+
+def test_a_party_cannot_be_called_like_an_arm(privfed: Command, tmp_path: Path) -> None:
+    table = pd.DataFrame(
+        {"x": range(40), "shop": ["overall", "b"] * 20, "late": ["no", "no", "yes", "yes"] * 10}
+    )
+    table.to_csv(tmp_path / "own.csv", index=False)
+    options = ["--label", "late", "--party", "shop", "--out", tmp_path / "out"]
+    done = privfed("benchmark", "--data", tmp_path / "own.csv", *options)
+    one_line(done, "a party is called 'overall', and so is an arm: rename the party")
+
+
 def test_a_file_for_each_party(privfed: Command, orders: Path) -> None:
     out = orders / "out"
     done = privfed(
