@@ -105,7 +105,7 @@ def split_parties(
         raise ConfigError(f"the seed {seed} is negative: use 0 or more")
     units = _units(dataset)
     dealt = np.random.default_rng(seed)
-    draws = _DRAWS if kind == "as-given" or dealing.skew else 1
+    draws = _DRAWS if dealing.skew or _may_train(dataset) else 1
     for draw in range(draws):
         if dataset.owners is not None:
             shares, names = dataset.owners.rows, dataset.owners.names
@@ -159,6 +159,12 @@ def _number(dataset: Dataset, kind: Split, parties: int | None, dealing: Dealing
 def party_names(parties: int) -> tuple[str, ...]:
     """Name parties that a table does not name: guest, host, party-3 and so on."""
     return ("guest", "host", *(f"party-{number}" for number in range(3, parties + 1)))[:parties]
+
+
+def _may_train(dataset: Dataset) -> bool:
+    """Return whether the table names parties, and each has rows of two classes at all."""
+    labels, owners = dataset.labels, dataset.owners
+    return owners is not None and all(len(np.unique(labels[rows])) > 1 for rows in owners.rows)
 
 
 def _units(dataset: Dataset) -> Rows:
