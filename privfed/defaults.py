@@ -7,7 +7,8 @@ from typing import Final
 
 SURROGATE = "surrogate"
 DATASET = "dresses"
-ENCODING: Final = "codes"
+ENCODING: Final = "codes"  # the paper's, of the dresses
+OWN_ENCODING: Final = "onehot"  # of a table of one's own
 
 PARTIES = 2
 ROUNDS = 500

@@ -1,4 +1,4 @@
-"""Every exception privfed raises on purpose, and its one warning, `PrivacyWarning`.
+"""Every exception privfed raises on purpose, and its two warnings, for privacy and tables.
 
 PrivFedError
 ├── ConfigError (also ValueError)   a setting or an input file is wrong; says what to change
@@ -65,3 +65,7 @@ class WorkerDiedError(PrivFedError):
 
 class PrivacyWarning(UserWarning):
     """A privacy setting is allowed but promises little; the message says what to change."""
+
+
+class TableWarning(UserWarning):
+    """A table is used otherwise than it is written; the message says how, and what to change."""

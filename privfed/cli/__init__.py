@@ -10,9 +10,19 @@ from typing import Annotated, Any, NoReturn, TextIO
 import typer
 
 from privfed import __version__
-from privfed.cli import audit, benchmark, keys, predict, report, train, train_party, vertical
+from privfed.cli import (
+    audit,
+    benchmark,
+    inspect,
+    keys,
+    predict,
+    report,
+    train,
+    train_party,
+    vertical,
+)
 from privfed.cli.words import in_command_words
-from privfed.errors import PrivacyWarning, PrivFedError
+from privfed.errors import PrivacyWarning, PrivFedError, TableWarning
 from psi import MissingValueWarning, PSIError
 from psi.cli.words import in_words
 
@@ -23,6 +33,7 @@ app = typer.Typer(
 )
 app.command("audit")(audit.audit)
 app.command("benchmark")(benchmark.benchmark)
+app.command("inspect")(inspect.inspect)
 app.command("predict")(predict.predict)
 app.command("report")(report.report)
 app.command("aggregate")(train_party.aggregate)
@@ -79,7 +90,7 @@ def _warn(
     line: str | None = None,
 ) -> None:
     """Show our own warnings in one line, without the line of code that gave them."""
-    if issubclass(category, PrivacyWarning | MissingValueWarning):
+    if issubclass(category, PrivacyWarning | TableWarning | MissingValueWarning):
         print(f"privfed: warning: {in_command_words(str(message))}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)

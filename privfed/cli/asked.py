@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 
 import typer
 
-_PATHS = frozenset({"data", "out"})
+_PATHS = frozenset({"data", "out", "schema"})
 
 
 def command_line(context: typer.Context) -> str:

@@ -16,7 +16,7 @@ from privfed.cli.asked import command_line, last_parts
 def audit(
     context: typer.Context,
     data: Annotated[
-        str, typer.Option(help="Path of a CSV or XLSX file, “openml”, or “surrogate”.")
+        str, typer.Option(help="Path of a CSV, XLSX or Parquet file, “openml”, or “surrogate”.")
     ] = defaults.SURROGATE,
     dataset: Annotated[
         str | None,
@@ -27,6 +27,10 @@ def audit(
     ] = None,
     id_column: Annotated[
         str | None, typer.Option("--id", help="ID column of a table of your own.")
+    ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(help="Schema file of a table of your own, of `privfed inspect --write`."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("privfed-report"),
     seed: Annotated[
@@ -53,9 +57,11 @@ def audit(
 
     console, aside = Console(), Console(stderr=True)
     settings = AuditSettings.short(seed) if quick else AuditSettings(seed=seed)
-    chosen = dataset or ("table" if label else defaults.DATASET)
+    chosen = dataset or ("table" if label or schema else defaults.DATASET)
     rows, onehot = (
-        load_dataset(chosen, data, encoding=encoding, label=label, id_column=id_column)
+        load_dataset(
+            chosen, data, encoding=encoding, label=label, id_column=id_column, schema=schema
+        )
         for encoding in ("codes", "onehot")
     )
     other = onehot if onehot.features.shape != rows.features.shape else None

@@ -31,7 +31,8 @@ def benchmark(
     data: Annotated[
         list[str],
         typer.Option(
-            help="Path of a CSV or XLSX file, “openml”, or “surrogate”; or a file for each party."
+            help="Path of a CSV, XLSX or Parquet file, “openml”, or “surrogate”; or a file for "
+            "each party."
         ),
     ] = [defaults.SURROGATE],  # noqa: B006 - typer copies it
     dataset: Annotated[
@@ -44,6 +45,10 @@ def benchmark(
     id_column: Annotated[
         str | None, typer.Option("--id", help="ID column of a table of your own.")
     ] = None,
+    schema: Annotated[
+        Path | None,
+        typer.Option(help="Schema file of a table of your own, of `privfed inspect --write`."),
+    ] = None,
     split: Annotated[
         str | None,
         typer.Option(
@@ -52,8 +57,9 @@ def benchmark(
         ),
     ] = None,
     encoding: Annotated[
-        str, typer.Option(help="codes (the paper's integer codes) or onehot.")
-    ] = defaults.ENCODING,
+        str | None,
+        typer.Option(help="codes (the dresses', as in the paper) or onehot (a table of your own)."),
+    ] = None,
     arms: Annotated[
         str | None,
         typer.Option(
@@ -102,6 +108,8 @@ def benchmark(
     Examples:
         privfed benchmark --quick
 
+        privfed benchmark --data own.csv --label late --id customer
+
         privfed benchmark --data "Attribute DataSet.csv" --split overlapping,disjoint
 
         privfed benchmark --dataset digits --parties 10 --arms overall,federated-he,federated-he-dp
@@ -116,13 +124,15 @@ def benchmark(
     from privfed.experiment import Settings, jobs  # torch waits until there is work
 
     total = rounds if rounds is not None else defaults.QUICK_ROUNDS if quick else defaults.ROUNDS
-    chosen = dataset or ("table" if label else defaults.DATASET)
+    chosen = dataset or ("table" if label or schema else defaults.DATASET)
     private = private_rounds if private_rounds is not None else min(defaults.PRIVATE_ROUNDS, total)
-    encoded = cast("Encoding", encoding)
+    encoded = cast("Encoding | None", encoding)
     columns = {"label": label, "id_column": id_column}
     owned = None
     if options.are_given(data, chosen):  # their names are arms' names: settings need them
-        owned = load_own_parties(data, party_column=options.party, encoding=encoded, **columns)
+        owned = load_own_parties(
+            data, party_column=options.party, encoding=encoded, schema=schema, **columns
+        )
     settings = Settings(
         **options.settings(
             _listed(split) if split else None, chosen, owned.owners if owned else None
@@ -137,7 +147,7 @@ def benchmark(
         centred=not uncentred,
     )
     jobs(settings)  # refuses a wrong arm before data are read
-    rows = owned or load_dataset(chosen, data[0], encoding=encoded, **columns)
+    rows = owned or load_dataset(chosen, data[0], encoding=encoded, schema=schema, **columns)
     _run(settings, rows, command_line(context), out, workers, dry_run)
 
 
@@ -147,9 +157,11 @@ def _run(
     from privfed.cli.alignment import PSIAligner
     from privfed.cli.benchmark_plan import plan_table, plan_words
     from privfed.cli.benchmark_progress import Pace, shown
+    from privfed.data.understood import HEAD, WORDS, rows_of, understood
     from privfed.experiment import forecast, prepare_benchmark, provenance
     from privfed.report import findings, terminal_table, write_report
     from privfed.report.parties import parties_in_words
+    from privfed.table import Table, for_terminal
 
     console, pace = Console(), Pace()
     with shown(pace):
@@ -157,6 +169,9 @@ def _run(
         prepared = prepare_benchmark(settings, rows, align=PSIAligner())
         pace.stage = "measuring a few rounds of each kind of arm"
         expected = forecast(prepared, out, workers=workers, cores=len(os.sched_getaffinity(0)))
+    if rows.kind == "table":
+        columns = rows_of(understood(rows.readings, rows.encoder.encoding))
+        console.print(for_terminal(Table(HEAD, columns, words=WORDS), title="What was understood"))
     console.print(plan_table(settings, expected))
     console.print(plan_words(expected), highlight=False)
     if dry_run:

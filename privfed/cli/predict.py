@@ -44,7 +44,6 @@ def predict(
 ) -> None:
     """Predict for new rows: a CSV on standard output, remarks on standard error."""
     from privfed.data import NumericColumn
-    from privfed.data.schema import parse_number
     from privfed.experiment import load_model
     from privfed.experiment import predict as judge
 
@@ -64,8 +63,9 @@ def predict(
         known = ranges.get(column)
         why = "was never seen; taken as unknown"
         if known is not None:
-            why = f"is outside {known.low:g} to {known.high:g}; taken as the nearest of these"
-            if math.isnan(parse_number(value)):
+            low, high = map(known.notation.written, (known.low, known.high))
+            why = f"is outside {low} to {high}; taken as the nearest of these"
+            if math.isnan(known.notation.read(value)):
                 why = "is no number; taken as missing"
         remarks.print(f"row {row + 1}: {column} {value!r} {why}", markup=False)
     text = io.StringIO()

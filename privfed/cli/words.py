@@ -21,6 +21,8 @@ OPTIONS = {
     "private_steps": "--private-rounds",
     "resume": "--resume",
     "rounds": "--rounds",
+    "schema": "--schema",
+    "schema_text": "--write",
     "seeds": "--seeds",
     "sizes": "--sizes",
     "skew": "--skew",
@@ -31,6 +33,7 @@ OPTIONS = {
 COMMANDS = {
     "Keyring.certify": "privfed keys certify",
     "Keyring.create": "privfed keys identity",
+    "inspect_table": "privfed inspect",
     "predict": "privfed predict",
     "run_benchmark": "privfed benchmark",
 }

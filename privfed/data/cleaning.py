@@ -19,7 +19,6 @@ from privfed.data.schema import (
     NumericColumn,
     Schema,
     fold,
-    parse_number,
     shown,
 )
 from privfed.errors import ConfigError
@@ -224,12 +223,12 @@ def _category(schema: Schema, column: CategoricalColumn, text: str) -> _Meaning:
 
 
 def _number(column: NumericColumn, text: str) -> _Meaning:
-    if fold(text) in MISSING_WORDS:
+    if column.is_missing(text):
         return math.nan, None if text == "" else ("missing", None, True)
-    number = parse_number(text)
+    number = column.notation.read(text)
     if math.isnan(number):
         return math.nan, ("missing", None, False)
     if number == column.missing_as:
         return math.nan, None
     inside = min(max(number, column.low), column.high)
-    return inside, None if inside == number else (f"{inside:g}", None, False)
+    return inside, None if inside == number else (column.notation.written(inside), None, False)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from privfed.data.cleaning import CleaningReport, clean, clean_ids, clean_labels, report
 from privfed.data.encoding import Encoder
 from privfed.data.owners import Owners
+from privfed.data.understanding import ColumnReading, counted
 from privfed.errors import ConfigError
 
 DataKind = Literal["dresses", "digits", "breast-cancer", "table"]
@@ -36,6 +37,7 @@ class Dataset:
         encoder: What made the features, for new rows.
         cleaning: What was changed; None for data that need no cleaning.
         owners: Whose the rows are; None where the source does not say it.
+        readings: How each column of the source was understood.
     """
 
     kind: DataKind
@@ -50,6 +52,7 @@ class Dataset:
     encoder: Encoder = field(repr=False)
     cleaning: CleaningReport | None = field(repr=False)
     owners: Owners | None = None
+    readings: tuple[ColumnReading, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -96,6 +99,7 @@ def assemble(
     class_names: Sequence[str],
     where: str,
     is_surrogate: bool = False,
+    readings: tuple[ColumnReading, ...] = (),
 ) -> Dataset:
     """Clean and encode a table as its source wrote it.
 
@@ -110,6 +114,7 @@ def assemble(
         class_names: What the classes are called.
         where: What to call the table in a message.
         is_surrogate: See `Dataset`.
+        readings: See `Dataset`; without them, what cleaning counted.
 
     Returns:
         The data set.
@@ -139,4 +144,5 @@ def assemble(
         class_names=tuple(class_names),
         encoder=encoder,
         cleaning=report(cleaned, renamed, ids, labels),
+        readings=readings or counted(schema.columns, cleaned.changes, cleaned.missing, len(labels)),
     )

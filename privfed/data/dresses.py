@@ -14,8 +14,10 @@ from privfed.data.codebook import CLASS_NAMES, DRESSES
 from privfed.data.dataset import Dataset, assemble
 from privfed.data.encoding import Encoder, Encoding
 from privfed.data.files import frame_sha256, read_text_table
+from privfed.data.schema import named
 from privfed.data.surrogate import surrogate_tables
 from privfed.defaults import ENCODING, SURROGATE
+from privfed.errors import ConfigError
 
 
 def load_dresses(
@@ -43,6 +45,7 @@ def load_dresses(
     else:
         table = read_text_table(data)
         raw, sha256 = table.frame, table.sha256
+        _check_dresses(list(raw.columns), str(data))
         source = f"UCI Dresses_Attribute_Sales, {Path(data).name}"
     return assemble(
         raw,
@@ -56,3 +59,17 @@ def load_dresses(
         where=str(data),
         is_surrogate=data == SURROGATE,
     )
+
+
+def _check_dresses(headers: list[str], where: str) -> None:
+    """Check that a table has most of the columns, so that it can be the dresses at all.
+
+    Raises:
+        ConfigError: It has not: whoever brings another table has to name its label.
+    """
+    known = {DRESSES.normal(column.name) for column in DRESSES.columns}
+    if 2 * len(known & {DRESSES.normal(header) for header in headers}) < len(known):
+        raise ConfigError(
+            f"{where} is not the dress data: of a table of your own say which column is the label: "
+            f"`label`, one of {named(headers)}"
+        )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from privfed.data.cleaning import Cleaned, clean
 from privfed.data.files import read_text_table
+from privfed.data.notation import PLAIN, Notation
 from privfed.data.schema import CategoricalColumn, Column, NumericColumn, Schema, shown
 from privfed.errors import ConfigError, DecodeError
 from psi.storage import json_as, json_read
@@ -147,6 +148,11 @@ class Encoder:
     def to_json(self) -> str:
         """Return the encoder as JSON, from which `from_json` makes an equal one."""
         plain = {"format": _FORMAT, "version": _VERSION, **asdict(self)}
+        # What an earlier version did not know is left out where nothing is said.
+        for part, defaults in ((plain["schema"], _LATER_SCHEMA), *_later(plain["schema"])):
+            for name, default in defaults.items():
+                if part[name] == default:
+                    del part[name]
         return json.dumps(plain, allow_nan=False)
 
     @classmethod
@@ -171,6 +177,32 @@ class Encoder:
                 f"not an encoder of {_FORMAT} version {_VERSION} ({type(error).__name__}): "
                 "take the file that training wrote"
             ) from None
+
+
+def width(column: Column, encoding: Encoding) -> int:
+    """Return how many features a column becomes."""
+    if encoding == "codes":
+        return 1
+    return column.num_codes if isinstance(column, CategoricalColumn) else 1 + column.optional
+
+
+def coding(column: Column, encoding: Encoding) -> str:
+    """Return in words what a column becomes."""
+    if isinstance(column, CategoricalColumn):
+        if encoding == "onehot":
+            return f"{column.num_codes} of 0 or 1: each category, missing, other"
+        order = "in order of size" if column.ordinal else "alphabetically"
+        return f"0 missing, 1 to {column.other_code} {order}"
+    low, high = map(column.notation.written, (column.low, column.high))
+    scaled = f"{low} to {high} " + ("as it is" if column.raw_codes else "as 0 to 1")
+    if column.notation.kind == "yes-no":
+        scaled = "no 0, yes 1"
+    if not column.optional:
+        return scaled
+    if encoding == "onehot":
+        return f"{scaled}; 0 or 1 for missing"
+    absent = _MISSING_NUMBER if column.missing_as is None else column.missing_as
+    return f"{scaled}; missing {absent:g}"
 
 
 def _middle_scaled(span: float) -> float:
@@ -198,6 +230,14 @@ def read_new_rows(path: str | os.PathLike[str], encoder: Encoder) -> pd.DataFram
     return frame[[name for name in order if name in frame.columns]]
 
 
+def _later(schema: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return [(each, _LATER_NUMERIC) for each in schema["columns"] if "notation" in each]
+
+
+_LATER_SCHEMA: dict[str, Any] = {"ignored": ()}
+_LATER_NUMERIC: dict[str, Any] = {"notation": asdict(PLAIN), "missing_words": ()}
+
+
 class _Fields(msgspec.Struct, forbid_unknown_fields=True):
     """What JSON must hold, all of it and no more."""
 
@@ -216,6 +256,8 @@ class _NumericFields(_Fields):
     optional: bool
     raw_codes: bool
     missing_as: int | float | None
+    notation: Notation = PLAIN
+    missing_words: tuple[str, ...] = ()
 
 
 class _SchemaFields(_Fields):
@@ -224,6 +266,7 @@ class _SchemaFields(_Fields):
     label_column: str | None
     folded: bool
     aliases: dict[str, str]
+    ignored: tuple[str, ...] = ()
 
 
 class _EncoderFields(_Fields):
@@ -237,4 +280,5 @@ class _EncoderFields(_Fields):
 def _column(plain: dict[str, Any]) -> Column:
     if "categories" in plain:
         return CategoricalColumn(**structs.asdict(json_as(plain, _CategoricalFields, "a column")))
-    return NumericColumn(**structs.asdict(json_as(plain, _NumericFields, "a column")))
+    fields = json_as(plain, _NumericFields, "a column")
+    return NumericColumn(**{name: getattr(fields, name) for name in fields.__struct_fields__})

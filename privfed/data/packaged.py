@@ -13,6 +13,7 @@ from privfed.data.dataset import DataKind, Dataset
 from privfed.data.encoding import Encoder, Encoding
 from privfed.data.files import frame_sha256
 from privfed.data.schema import NumericColumn, Schema
+from privfed.data.understanding import counted
 
 PACKAGED: dict[DataKind, str] = {
     "digits": "scikit-learn load_digits (UCI Optical Recognition of Handwritten Digits, test set)",
@@ -73,7 +74,7 @@ def load_packaged(kind: DataKind, *, encoding: Encoding = "codes") -> Dataset:
     schema = Schema(
         tuple(
             NumericColumn(
-                feature, *_BREAST_CANCER_RANGES.get(feature, _DIGITS_RANGE), optional=False
+                str(feature), *_BREAST_CANCER_RANGES.get(feature, _DIGITS_RANGE), optional=False
             )
             for feature in bunch.feature_names
         ),
@@ -95,4 +96,5 @@ def load_packaged(kind: DataKind, *, encoding: Encoding = "codes") -> Dataset:
         class_names=tuple(str(target) for target in bunch.target_names),
         encoder=encoder,
         cleaning=None,
+        readings=counted(schema.columns, (), {}, len(values)),
     )

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from privfed.data.notation import PLAIN, Notation
 from privfed.errors import ConfigError
 
 MISSING_CODE = 0
@@ -34,13 +35,9 @@ def shown(text: object) -> str:
     return quoted if len(quoted) <= 42 else quoted[:38] + "…'"
 
 
-def parse_number(text: str) -> float:
-    """Read a finite number; NaN where the text is no number."""
-    try:
-        number = float(text)
-    except ValueError:
-        return math.nan
-    return number if math.isfinite(number) and "_" not in text else math.nan
+def named(headers: Sequence[str]) -> str:
+    """Quote a table's headers for a message, without the rest of many."""
+    return ", ".join(map(shown, headers[:12])) + (" …" if len(headers) > 12 else "")
 
 
 @dataclass(frozen=True)
@@ -96,6 +93,8 @@ class NumericColumn:
         optional: Whether a cell may be empty.
         missing_as: The number by which the source itself says "missing" (the dresses' Rating: 0).
         raw_codes: Whether the `codes` encoding keeps the number as written instead of scaling it.
+        notation: How its numbers are written.
+        missing_words: What says "missing" in this column, beside what does so in each.
     """
 
     name: str
@@ -104,6 +103,8 @@ class NumericColumn:
     optional: bool = True
     missing_as: float | None = None
     raw_codes: bool = False
+    notation: Notation = PLAIN
+    missing_words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         finite = math.isfinite(self.high - self.low) and math.isfinite(self.missing_as or 0.0)
@@ -112,6 +113,10 @@ class NumericColumn:
                 f"column {shown(self.name)} has the range {self.low} to {self.high}: "
                 "give a finite least and greatest value"
             )
+
+    def is_missing(self, text: str) -> bool:
+        """Return whether a cell says that there is no number."""
+        return (bare := fold(text)) in MISSING_WORDS or bare in map(fold, self.missing_words)
 
 
 Column = CategoricalColumn | NumericColumn
@@ -128,6 +133,7 @@ class Schema:
         folded: Whether headers and spellings are compared folded (see `fold`). A user's own table
             is compared as written, since there "A-" and "A" may be two things.
         aliases: Further header spellings: alias to column name.
+        ignored: Columns that a table may have and that are no features.
     """
 
     columns: tuple[Column, ...]
@@ -135,6 +141,7 @@ class Schema:
     label_column: str | None = None
     folded: bool = False
     aliases: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
     def normal(self, text: str) -> str:
         """Return the form of a spelling or a header in which this schema compares it."""
@@ -200,7 +207,7 @@ class Schema:
         """
         features = [column.name for column in self.columns]
         extra = [name for name in (self.id_column, self.label_column) if name is not None]
-        names = {self.normal(name): name for name in [*features, *extra]}
+        names = {self.normal(name): name for name in [*features, *extra, *self.ignored]}
         names |= {self.normal(alias): name for alias, name in self.aliases.items()}
         matched: dict[str, str] = {}
         found: set[str] = set()

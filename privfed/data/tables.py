@@ -1,158 +1,138 @@
-"""A user's own CSV or XLSX file, with its label column named."""
+"""A user's own table, from a CSV, XLSX or Parquet file or a data frame, with its label named."""
 
 from __future__ import annotations
 
 import math
 import os
-import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from privfed.data.dataset import Dataset, assemble
-from privfed.data.encoding import Encoder, Encoding
-from privfed.data.files import TextTable, read_text_table
-from privfed.data.schema import (
-    MISSING_WORDS,
-    CategoricalColumn,
-    Column,
-    NumericColumn,
-    Schema,
-    fold,
-    parse_number,
-    shown,
-)
+from privfed.data.encoding import Encoder, Encoding, width
+from privfed.data.files import TextTable, read_text_table, text_table
+from privfed.data.guesses import notations
+from privfed.data.notation import parse_number
+from privfed.data.schema import MISSING_WORDS, fold, named, shown
+from privfed.data.schema_file import SchemaFile
+from privfed.data.understanding import ColumnReading, described, schema_of, understand, usable
+from privfed.defaults import OWN_ENCODING
 from privfed.errors import ConfigError
 
-MAX_CATEGORIES = 1000  # more texts than this are names or sentences, not categories
 MAX_CLASSES = 100
+MAX_FEATURE_BYTES = 2**31  # of all rows' features: one-hot columns can be very wide
 SCHEMA_IS_PUBLIC = (
-    "columns, categories and ranges are read from the table: they count as public, outside every ε"
+    "columns, categories and ranges, which are read from the table where no schema file says them, "
+    "count as public, outside every ε"
 )
-_MOST_SHOWN = 5  # odd cells of one column
-# Such as 1200, 12,5 and 1 200.50: digits, in threes or not, and a fraction.
-_WRITTEN_NUMBER = re.compile(r"(\d+|\d{1,3}([ .,'’]\d{3})+)([.,]\d+)?")
+
+Table = str | os.PathLike[str] | pd.DataFrame
+"""Where a user's own table is: the path of a file, or the table itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableReading:
+    """How a table is understood.
+
+    Attributes:
+        name: The file's name without its ending.
+        source: The file's name.
+        rows: How many.
+        columns: Each of its columns, in order.
+    """
+
+    name: str
+    source: str
+    rows: int
+    columns: tuple[ColumnReading, ...]
+
+    def name_of(self, role: str) -> str | None:
+        """Return the name of the first column of a role; None where there is none."""
+        return next((each.name for each in self.columns if each.role == role), None)
+
+
+def inspect_table(
+    table: Table,
+    *,
+    label: str | None = None,
+    id_column: str | None = None,
+    schema: str | os.PathLike[str] | None = None,
+) -> TableReading:
+    """Say how the columns of a table are understood; what is doubtful is a question in it.
+
+    Args:
+        table: A CSV, XLSX or Parquet file, or a data frame.
+        label: The label column, if it is known.
+        id_column: The ID column, if the table has one.
+        schema: A schema file that describes all columns; None: they are read from the values.
+
+    Returns:
+        A reading of each column.
+
+    Raises:
+        ConfigError: The table or the schema file cannot be read or do not fit, or a named column
+            is absent.
+    """
+    return _inspect(_text(table), _source(table), label, id_column, schema)
 
 
 def load_own_table(
-    path: str | os.PathLike[str] | TextTable,
+    table: Table,
     *,
     label: str | None,
     id_column: str | None = None,
-    encoding: Encoding = "codes",
+    encoding: Encoding = OWN_ENCODING,
+    schema: str | os.PathLike[str] | None = None,
 ) -> Dataset:
-    """Return the data set in a table whose columns nobody described beforehand.
+    """Return the data set in a table whose columns are understood as `inspect_table` says.
 
-    The schema is made from the whole file: a column whose every value is a number is numeric, with
-    the file's least and greatest value as its range. A column that holds mostly numbers is refused,
-    since a single odd cell would turn them into categories. Every other column is text, with the
-    file's values as its categories in alphabetical order. **That schema counts as public**: parties
-    that must not tell each other which values occur have to agree on a schema beforehand.
+    **What is read from the rows counts as public**: parties that must not tell each other which
+    values occur have to agree on a schema file beforehand.
 
     Args:
-        path: CSV or XLSX; or what was read of one.
+        table: A CSV, XLSX or Parquet file, or a data frame.
         label: The label column; any two or more values (at most 100), which become the classes in
-            order, numbers by size.
+            order, numbers by size. None: as the schema file says.
         id_column: The ID column, if the table has one. It is never a feature.
-        encoding: "codes" or "onehot".
+        encoding: "onehot" or "codes".
+        schema: A schema file, as of `inspect_table`.
 
     Raises:
-        ConfigError: The file cannot be read, a named column is absent, the label has one value
-            only or too many, a number column has a cell that is no number, or a text column has
-            more than 1000 values.
+        ConfigError: As of `inspect_table`; the label is not named, has one value only, too many,
+            or dates; a column cannot be used or is doubtful; or the features are too many to hold.
     """
-    table = path if isinstance(path, TextTable) else read_text_table(path)
-    path = "the table" if isinstance(path, TextTable) else path
-    headers = list(table.frame.columns)
-    if label is None:
-        raise ConfigError(f"say which column is the label: `label`, one of {_names(headers)}")
-    for option, column in (("label", label), ("id_column", id_column)):
-        if column is not None and column not in headers:
-            raise ConfigError(
-                f"{path} has no column {shown(column)}: give `{option}` one of {_names(headers)}"
-            )
-    if label == id_column:
-        raise ConfigError(f"column {shown(label)} cannot be both `label` and `id_column`: name two")
-    features = [header for header in headers if header not in (label, id_column)]
-    if not features:
-        raise ConfigError(f"{path} has no column beside label and ID: add what to learn from")
-    columns = own_columns(table.frame, features, table.lines)
-    classes = classes_of(table.frame[label], label)
+    text, source = _text(table), _source(table)
+    found = _inspect(text, source, label, id_column, schema)
+    if found.name_of("label") is None:
+        names = named(list(text.frame.columns))
+        raise ConfigError(f"say which column is the label: `label`, one of {names}")
+    usable(found.columns)
+    encoder = Encoder(schema_of(found.columns), encoding)
+    size = encoder.num_features * len(text.frame) * np.dtype(np.float32).itemsize
+    if size > MAX_FEATURE_BYTES:
+        widest = max(encoder.columns, key=lambda column: width(column, encoding))
+        raise ConfigError(
+            f"{encoder.num_features} features of {len(text.frame)} rows take {size / 2**30:.1f} "
+            f"GiB: join rare categories, of {shown(widest.name)} first, or leave columns out"
+        )
+    classes = next(each.classes for each in found.columns if each.role == "label")
     return assemble(
-        table.frame,
-        Encoder(Schema(columns, id_column=id_column, label_column=label), encoding),
+        text.frame,
+        encoder,
         kind="table",
-        name=Path(path).stem,
-        source=f"own table, {Path(path).name}",
-        sha256=table.sha256,
+        name=found.name,
+        source="own table, a data frame" if isinstance(table, pd.DataFrame)
+        else f"own table, {source}",
+        sha256=text.sha256,
         classes=classes,
         class_names=classes,
-        where=str(path),
-    )
-
-
-def own_columns(
-    frame: pd.DataFrame, names: Sequence[str], lines: Sequence[int]
-) -> tuple[Column, ...]:
-    """Describe some columns of a table by the values in them; the result counts as public.
-
-    Args:
-        frame: Text cells.
-        names: The columns.
-        lines: Where each row begins, for messages.
-
-    Returns:
-        A description of each.
-
-    Raises:
-        ConfigError: A number column has a cell that is no number, or a text column has more than
-            1000 values.
-    """
-    return tuple(_column(name, list(frame[name]), lines) for name in names)
-
-
-def _column(name: str, cells: list[str], lines: Sequence[int]) -> Column:
-    """Describe a column by the values in it."""
-    counts = Counter(cell for cell in cells if fold(cell) not in MISSING_WORDS)
-    values = set(counts)
-    numbers = [number for value in values if not math.isnan(number := parse_number(value))]
-    if values and len(numbers) == len(values):
-        return NumericColumn(name, min(numbers), max(numbers))
-    if _holds_numbers(counts):
-        odd = [
-            f"{shown(cell)} (line {line})"
-            for cell, line in zip(cells, lines, strict=True)
-            if cell in values and math.isnan(parse_number(cell))
-        ]
-        more = " …" if len(odd) > _MOST_SHOWN else ""
-        raise ConfigError(
-            f"column {shown(name)} holds numbers, but {len(odd)} of its {counts.total()} values "
-            f"cannot be read as one: {', '.join(odd[:_MOST_SHOWN])}{more}: write them like 1200.5, "
-            "leave them empty, or remove the column; if these are categories, make each a word"
-        )
-    if len(values) > MAX_CATEGORIES:
-        raise ConfigError(
-            f"column {shown(name)} has {len(values)} different texts, at most {MAX_CATEGORIES} can "
-            "be categories: remove the column, or name it as `id_column` if it is the rows' ID"
-        )
-    return CategoricalColumn(name, tuple(sorted(values - {"other"})))
-
-
-def _holds_numbers(counts: Counter[str]) -> bool:
-    """Return whether most cells of a column, or most of its different values, are numbers."""
-    like = {value: n for value, n in counts.items() if _is_like_a_number(value)}
-    return 2 * sum(like.values()) > counts.total() or 2 * len(like) > len(counts)
-
-
-def _is_like_a_number(text: str) -> bool:
-    """Return whether a text is a number in any notation, unlike 10-20, 3XL or 17.03.2025."""
-    bare = unicodedata.normalize("NFKC", text)
-    around = {mark for mark in bare if unicodedata.category(mark) in ("Sc", "Sm", "Zs")}
-    bare = bare.strip("".join(around) + "%?*()-")
-    return not math.isnan(parse_number(text)) or _WRITTEN_NUMBER.fullmatch(bare) is not None
+        where=source,
+        readings=found.columns,
+    )  # fmt: skip
 
 
 def classes_of(cells: Iterable[str], label: str) -> list[str]:
@@ -163,7 +143,7 @@ def classes_of(cells: Iterable[str], label: str) -> list[str]:
         label: The column's name, for messages.
 
     Raises:
-        ConfigError: A row has no label, or there are more than 100 values.
+        ConfigError: A row has no label, there are more than 100 values, or they are dates.
     """
     cells = list(cells)
     counts = Counter(cells)
@@ -172,10 +152,15 @@ def classes_of(cells: Iterable[str], label: str) -> list[str]:
             raise ConfigError(
                 f"column {shown(label)} has no label in data row {row}: complete or remove the row"
             )
+    if any(each.kind == "date" for each in notations(counts)[:1]):
+        raise ConfigError(
+            f"column {shown(label)} holds dates such as {shown(cells[0])}, which are no classes: "
+            "name another column as `label`, or make classes of it, such as before and after a day"
+        )
     if len(counts) > MAX_CLASSES:
         raise ConfigError(
             f"column {shown(label)} has {len(counts)} different values, at most {MAX_CLASSES} can "
-            "be classes: name a column of classes as `label`"
+            "be classes: name a column of classes as `label`, or make a few classes of its values"
         )
 
     def order(cell: str) -> tuple[bool, float, str]:
@@ -186,5 +171,69 @@ def classes_of(cells: Iterable[str], label: str) -> list[str]:
     return sorted(counts, key=order)
 
 
-def _names(headers: list[str]) -> str:
-    return ", ".join(map(shown, headers[:12])) + (" …" if len(headers) > 12 else "")
+def _inspect(
+    text: TextTable,
+    source: str,
+    label: str | None,
+    id_column: str | None,
+    schema: str | os.PathLike[str] | None,
+) -> TableReading:
+    frame, headers = text.frame, list(text.frame.columns)
+    for option, column in (("label", label), ("id_column", id_column)):
+        if column is not None and column not in headers:
+            raise ConfigError(
+                f"{source} has no column {shown(column)}: give `{option}` one of {named(headers)}"
+            )
+    if label is not None and label == id_column:
+        raise ConfigError(f"column {shown(label)} cannot be both `label` and `id_column`: name two")
+    if schema is not None:
+        file = SchemaFile.load(schema)
+        file.check(headers, source, label=label, id_column=id_column)
+        columns = [_as_described(file, name, list(frame[name]), text) for name in headers]
+    else:
+        features = [name for name in headers if name not in (label, id_column)]
+        read = {each.name: each for each in understand(frame, features, text.lines)}
+        columns = [
+            read.get(name) or _named(name, list(frame[name]), is_label=name == label)
+            for name in headers
+        ]
+    return TableReading(
+        name=Path(source).stem, source=source, rows=len(frame), columns=tuple(columns)
+    )
+
+
+def _as_described(file: SchemaFile, name: str, cells: list[str], text: TextTable) -> ColumnReading:
+    role, column = file.roles[name], file.columns.get(name)
+    if column is not None:
+        return described(column, cells, text.lines)
+    if role == "ignore":
+        return ColumnReading(name=name, role=role, kind="text", values=len(cells), done="left out")
+    return _named(name, cells, is_label=role == "label", classes=file.classes)
+
+
+def _named(
+    name: str, cells: list[str], *, is_label: bool, classes: tuple[str, ...] = ()
+) -> ColumnReading:
+    """Describe the label or the ID."""
+    counts = Counter(cells)
+    missing = sum(n for cell, n in counts.items() if fold(cell) in MISSING_WORDS)
+    found = ColumnReading(
+        name=name, role="id", kind="ID", values=len(cells) - missing, missing=missing
+    )
+    if not is_label:
+        repeated = len(cells) - len(counts)
+        return replace(found, done=f"{repeated} rows repeat one" if repeated else "")
+    found = replace(found, role="label", kind="classes")
+    try:
+        return replace(found, classes=classes or tuple(classes_of(cells, name)))
+    except ConfigError as error:
+        question, _, remedy = str(error).rpartition(": ")
+        return replace(found, question=question, remedy=remedy)
+
+
+def _text(table: Table) -> TextTable:
+    return text_table(table) if isinstance(table, pd.DataFrame) else read_text_table(table)
+
+
+def _source(table: Table) -> str:
+    return "the data frame" if isinstance(table, pd.DataFrame) else Path(table).name

@@ -13,6 +13,7 @@ import numpy as np
 
 from privfed.data import Dataset
 from privfed.data.dataset import DataKind
+from privfed.data.understood import UnderstoodColumn, understood
 from privfed.experiment.settings import Settings
 from privfed.training.records import Count, made_with
 
@@ -29,6 +30,7 @@ class DataOrigin(msgspec.Struct, frozen=True, kw_only=True):
     distinct_ids: Count | None = None
     encoding: str | None = None
     cleaning: dict[str, Any] | None = None
+    columns: list[UnderstoodColumn] | None = None  # None in older files
 
 
 def provenance(settings: Settings, dataset: Dataset, command: str | None = None) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def origin(dataset: Dataset, command: str | None = None) -> dict[str, Any]:
             "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)),
         },
-        "data": msgspec.structs.asdict(
+        "data": msgspec.to_builtins(
             DataOrigin(
                 kind=dataset.kind,
                 dataset=dataset.name,
@@ -66,10 +68,21 @@ def origin(dataset: Dataset, command: str | None = None) -> dict[str, Any]:
                 rows=len(dataset),
                 distinct_ids=None if dataset.ids is None else len(np.unique(dataset.ids)),
                 encoding=dataset.encoder.encoding,
-                cleaning=dataset.cleaning.to_dict() if dataset.cleaning else None,
+                cleaning=_cleaning(dataset),
+                columns=understood(dataset.readings, dataset.encoder.encoding),
             )
         ),
     }
+
+
+def _cleaning(dataset: Dataset) -> dict[str, Any] | None:
+    """Return what cleaning changed; of a user's own cells only how many, for others see it."""
+    if dataset.cleaning is None:
+        return None
+    plain = dataset.cleaning.to_dict()
+    if dataset.kind == "table":
+        del plain["changes"]
+    return plain
 
 
 def _processor() -> str:

@@ -106,7 +106,8 @@ def remarks(rows: Dataset) -> list[str]:
         column = next(each for each in rows.encoder.columns if each.name == change.column)
         taken = "in none of the plan's categories: taken as other"
         if isinstance(column, NumericColumn):
-            taken = f"outside {column.low:g} to {column.high:g}: taken as the nearest of these"
+            low, high = map(column.notation.written, (column.low, column.high))
+            taken = f"outside {low} to {high}: taken as the nearest of these"
             if change.meaning == "missing":
                 taken = "without a number: taken as missing"
         unknown[column.name, taken] += change.rows

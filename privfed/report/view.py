@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privfed.data.dataset import DataKind
+from privfed.data.understood import UnderstoodColumn
 from privfed.errors import ConfigError
 from privfed.experiment.arms import Aggregation, Arm
 from privfed.experiment.provenance import DataOrigin
@@ -234,6 +235,11 @@ class View:
     def kind(self) -> DataKind | None:
         """What the data are; None where that is not recorded."""
         return self._data.kind if self._data else None
+
+    @property
+    def columns(self) -> Sequence[UnderstoodColumn]:
+        """How each column was understood; empty where that is not recorded."""
+        return (self._data and self._data.columns) or ()
 
     @property
     def dataset(self) -> str:

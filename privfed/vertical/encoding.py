@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from privfed.data import CategoricalColumn, Encoder, Schema
+from privfed.data import CategoricalColumn, Encoder, NumericColumn, Schema
 from privfed.data.cleaning import Cleaned, clean
 from privfed.data.schema import shown
-from privfed.data.tables import own_columns
+from privfed.data.understanding import schema_of, understand, usable
 from privfed.errors import ConfigError, DecodeError
 
 MOST_FEATURES = 4096
@@ -104,8 +104,9 @@ class BlockEncoder:
                         f"{', '.join(map(shown, frame.columns[:12]))}"
                     )
             features = [str(c) for c in frame.columns if c not in (id_column, label_column)]
-            columns = own_columns(frame, features, range(2, len(frame) + 2))
-            schema = Schema(columns, id_column=id_column, label_column=label_column)
+            lines = range(2, len(frame) + 2)
+            readings = usable(understand(frame, features, lines, suspect=False))
+            schema = replace(schema_of(readings), id_column=id_column, label_column=label_column)
         if not schema.columns:
             raise ConfigError("the table has no column beside ID and label: add what to learn from")
         encoder = Encoder(schema, "onehot")
@@ -123,7 +124,9 @@ class BlockEncoder:
                 constant.append(column.name)
                 continue
             is_text = isinstance(column, CategoricalColumn)
-            number = -1 if is_text else own[0]
+            # Of yes and no, as of categories, few rows' would tell of these few.
+            yes_no = isinstance(column, NumericColumn) and column.notation.kind == "yes-no"
+            number = -1 if is_text or yes_no else own[0]
             reference = max(own, key=lambda place: middles[place]) if is_text else -1
             kept += [
                 place

@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from psi.tables.csvfiles import read_unquoted, write_numbers
 from psi.tables.reader import TableReader, unreadable
 from psi.texts import Texts
 
-__all__ = ["joined", "load_table", "taken", "write_table"]
+__all__ = ["joined", "load_table", "read_parquet", "taken", "write_table"]
 
 _PARQUET = (".parquet", ".pq")
 _ARROW_FROM_BYTES = 1 << 21  # below, importing pyarrow costs more than it saves
@@ -125,19 +125,45 @@ def _read_csv(path: Path) -> Mapping[str, Sequence[str]]:
 
 
 def _read_parquet(path: Path) -> Any:
-    arrow = _arrow()
     try:
-        return importlib.import_module("pyarrow.parquet").read_table(path)
-    except arrow.ArrowInvalid as error:
-        raise ConfigError(f"{path} is no Parquet file") from error
+        return read_parquet(path, path)
     except OSError as error:
         raise ConfigError(unreadable(path, error)) from None
 
 
-def _arrow() -> Any:
+def read_parquet(
+    source: Path | BinaryIO,
+    where: object,
+    *,
+    most_cells: int | None = None,
+    refusal: type[Exception] = ConfigError,
+) -> Any:
+    """Return the Arrow table of a Parquet file.
+
+    Args:
+        source: Its path, or its bytes.
+        where: What to call the file in errors.
+        most_cells: A file that says it has more is not unpacked.
+        refusal: The exception to raise.
+
+    Raises:
+        ConfigError: It is no Parquet file, or too large; or pyarrow is missing.
+    """
+    arrow = _arrow(refusal)
+    try:
+        file = importlib.import_module("pyarrow.parquet").ParquetFile(source)
+        cells = file.metadata.num_rows * file.metadata.num_columns
+        if most_cells is not None and cells > most_cells:
+            raise refusal(f"{where} unpacks to {cells} cells; at most {most_cells} are read")
+        return file.read()
+    except arrow.ArrowException as error:
+        raise refusal(f"{where} is no Parquet file") from error
+
+
+def _arrow(refusal: type[Exception] = ConfigError) -> Any:
     try:
         return importlib.import_module("pyarrow")
     except ImportError as error:
-        raise ConfigError(
+        raise refusal(
             "Parquet files need the package pyarrow: pip install 'privfed[psi-tables]'"
         ) from error

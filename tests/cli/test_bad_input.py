@@ -36,7 +36,8 @@ def written(path: Path, content: bytes) -> Path:
 
 
 def own(path: Path) -> Path:
-    pd.DataFrame({"x": range(40), "late": [0, 1] * 20}).to_csv(path, index=False)
+    table = pd.DataFrame({"x": [7 * n % 30 for n in range(40)], "late": [0, 1] * 20})
+    table.to_csv(path, index=False)
     return path
 
 
@@ -47,14 +48,14 @@ FILES: dict[str, tuple[Files, str]] = {
     "folder": (lambda p: ["--data", p], "is a directory"),
     "odd cell": (
         lambda p: [
-            *("--data", written(p / "a.csv", b'x,y\n1,a\n2,b\n"12,5",a\n'), "--label", "y"),
+            *("--data", written(p / "a.csv", b"x,y\n1,a\n2,b\n12?,a\n"), "--label", "y"),
         ],
-        "'12,5' (line 4)",
+        "'12?' (line 4)",
     ),
     "empty": (lambda p: ["--data", written(p / "a.csv", b"")], "is empty"),
     "picture": (lambda p: ["--data", written(p / "a.csv", b"\x89PNG\r\n\x1a\n\0")], "not a CSV"),
     "no workbook": (lambda p: ["--data", written(p / "a.xlsx", b"PK\3\4")], "not a readable XLSX"),
-    "other columns": (lambda p: ["--data", own(p / "a.csv")], "no column Style"),
+    "other columns": (lambda p: ["--data", own(p / "a.csv")], "of a table of your own"),
     "one column more": (
         lambda p: ["--data", dresses(p / "a.csv", Colour="red")],
         "Colour",
@@ -105,7 +106,7 @@ def test_files_that_cannot_be_used(privfed: Command, tmp_path: Path, case: str) 
         (["--dataset", "shoes"], "unknown data set"),
         (["--dataset", "digits", "--data", "a.csv"], "leave --data out"),
         (["--label", "x"], "needs its path"),
-        (["--dataset", "digits", "--label", "x"], "--label and --id belong to"),
+        (["--dataset", "digits", "--label", "x"], "--label, --id, --schema and data frames belong"),
         (["--encoding", "binary"], "use codes or onehot"),
         (["--split", "sideways"], "unknown split 'sideways'"),
         (["--split", ","], "--split"),

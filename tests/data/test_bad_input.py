@@ -57,8 +57,11 @@ def zipped(**files: bytes) -> bytes:
         (b'Style,Price\n"Sexy,Low\n', "quotation marks"),
         (b"Style,Style\nSexy,Sexy\n", "twice"),
         (b"Style,\nSexy,Low\n", "header is empty"),
-        (b"age,income\n1,2\n3,4\n", "no column Style"),
-        (b"<html><body>404</body></html>\n<p>\n", "no column Style"),
+        (
+            b"age,income\n1,2\n3,4\n",
+            "the label: `label`, one of 'age', 'income'",
+        ),
+        (b"<html><body>404</body></html>\n<p>\n", "is not the dress data"),
     ],
 )
 def test_content_that_is_no_dress_table(content: bytes, says: str, tmp_path: Path) -> None:
@@ -119,7 +122,7 @@ def test_wrong_names_and_options(raw_dresses: pd.DataFrame, write_csv: WriteCSV)
     assert "unknown encoding 'binary'" in refused(path, encoding="binary")
     assert "leave `data` out" in refused(path, dataset="digits")
     assert "leave `data` out" in refused("openml", dataset="breast-cancer")
-    assert "`label` and `id_column` belong" in refused(path, label="Season")
+    assert "`label`, `id_column`, `schema` and data frames belong" in refused(path, label="Season")
     assert "needs its path as `data`" in refused("surrogate", dataset="table", label="x")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,14 +14,23 @@ from hypothesis import strategies as st
 from privfed.data import load_dataset
 from privfed.data.files import read_text_table
 from privfed.data.schema import CategoricalColumn, NumericColumn
-from privfed.data.tables import _column, load_own_table
-from privfed.errors import ConfigError
+from privfed.data.tables import load_own_table
+from privfed.data.understanding import ColumnReading, understand, usable
+from privfed.errors import ConfigError, TableWarning
 
 WriteCSV = Callable[..., Path]
 
 
+def reading(*cells: str) -> ColumnReading:
+    frame = pd.DataFrame({"price": cells}, dtype=str)
+    (found,) = understand(frame, ["price"], range(2, len(cells) + 2))
+    return found
+
+
 def column(*cells: str) -> CategoricalColumn | NumericColumn:
-    return _column("price", list(cells), range(2, len(cells) + 2))
+    (found,) = usable([reading(*cells)])
+    assert found.column is not None
+    return found.column
 
 
 def refused(*cells: str) -> str:
@@ -32,38 +42,63 @@ def refused(*cells: str) -> str:
 
 
 NUMBERS = [f"{n / 4:g}" for n in range(40)]
+ODD = ["12,5", "12?", "unknown", "17.03.2025", "5%", "12 kg", "inf", "1_000", "<5"]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_one_odd_cell_among_numbers_is_missing_and_is_told_with_its_line(odd: str) -> None:
+    with pytest.warns(TableWarning, match="1 odd cell taken as missing, of 41") as warned:
+        found = column(*NUMBERS, odd)
+    assert found == NumericColumn("price", 0.0, 9.75)
+    assert f"{odd!r} (line 42)" in str(warned[0].message)
+    told = reading(*NUMBERS, odd)
+    assert (told.values, told.missing, told.odd) == (40, 0, 1)
 
 
 @pytest.mark.parametrize(
-    "odd",
-    ["12,5", "1 200", "1\u202f200", "12?", "unknown", "$1,050", "17.03.2025", "1'200", "€ 9", "5%",
-     "12 kg", "inf", "1_000", "<5"],
-)  # fmt: skip
-def test_one_odd_cell_among_numbers_is_named_with_its_line(odd: str) -> None:
-    said = refused(*NUMBERS, odd)
-    assert f"1 of its 41 values cannot be read as one: {odd!r} (line 42)" in said
-    assert "'price' holds numbers" in said
-    assert "leave them empty" in said
+    ("odd", "number"),
+    [("1 200", 1200), ("1\u202f200", 1200), ("$1,050", 1050), ("1'200", 1200), ("€ 9", 9)],
+)
+def test_a_number_otherwise_written_is_one(odd: str, number: float) -> None:
+    found = column(*NUMBERS, odd)
+    assert isinstance(found, NumericColumn)
+    assert found.notation.read(odd) == number
+    assert found.high == max(number, 9.75)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "odd", "taken"),
+    [(18, 1, False), (19, 1, True), (98, 2, True), (96, 2, False), (490, 10, True)],
+)
+def test_how_many_odd_cells_are_tolerated(numbers: int, odd: int, taken: bool) -> None:
+    """At most 2 % of the filled cells, or one where there are 20 and more."""
+    found = reading(*(f"{n}.5" for n in range(numbers)), *["odd"] * odd, *[""] * 50)
+    assert (found.question == "") == taken
+    assert (found.odd, found.missing) == (odd, 50)
+    if not taken:
+        with pytest.raises(ConfigError, match=f"{odd} of its {numbers + odd} values cannot"):
+            usable([found])
 
 
 def test_many_odd_cells_are_counted_and_the_first_are_named() -> None:
-    said = refused(*NUMBERS, *(f"{n},5" for n in range(30)))
-    assert "30 of its 70 values" in said
-    assert "'4,5' (line 46) …" in said
-    assert "5,5" not in said
+    said = refused(*NUMBERS, *(f"{n} kg" for n in range(30)))
+    assert "'price' holds numbers" in said
+    assert "30 of its 70 values cannot be read as one" in said
+    assert "'4 kg' (line 46) …" in said
+    assert "5 kg" not in said
+    assert "leave them empty" in said
 
 
 @pytest.mark.parametrize(
     "cells",
     [
-        ["1,5", "2,5", "3,5"],  # not one of them can be read
-        ["1 200.50", "900", "$3"],
-        ["10%", "20%"],
+        ["1,5", "2,5", "3,5?", "7?"],
         [*["unknown"] * 60, *NUMBERS],  # fewer cells than words, but nearly all different values
+        ["17.03.2025", "18.03.2025", "soon"],
     ],
 )
-def test_numbers_in_another_writing_are_numbers_too(cells: list[str]) -> None:
-    assert "holds numbers" in refused(*cells)
+def test_columns_of_which_too_many_cells_are_odd_are_no_categories(cells: list[str]) -> None:
+    assert re.search("holds (numbers|dates)", refused(*cells))
 
 
 def test_missing_words_among_numbers_are_no_odd_cells() -> None:
@@ -77,8 +112,6 @@ def test_missing_words_among_numbers_are_no_odd_cells() -> None:
         ["S", "M", "L", "XL", "38", "40"],
         ["0-17", "18-64", "65+"],
         ["3XL", "2XL", "1XL"],
-        ["17.03.2025", "18.03.2025"],
-        ["2025-03-17", "2025-03-18"],
         ["10/12", "12/14"],
         ["01", "x2"],
         ["a", "b", "7"],
@@ -116,9 +149,9 @@ def _reads(cell: str) -> bool:
 
 def test_lines_are_those_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "own.csv"
-    path.write_text('x,note,y\n1,"two\nlines",a\n\n2,b,a\n3,c,b\n"12,5",d,b\n')
+    path.write_text('x,note,y\n1,"two\nlines",a\n\n2,b,a\n3,c,b\n"12?",d,b\n')
     assert read_text_table(path).lines == (2, 5, 6, 7)
-    with pytest.raises(ConfigError, match=r"'12,5' \(line 7\)"):
+    with pytest.raises(ConfigError, match=r"'12\?' \(line 7\)"):
         load_own_table(path, label="y")
 
 

@@ -15,20 +15,11 @@ PAGE = DOCS / "data.md"
 
 def test_exports_are_pinned() -> None:
     assert privfed.data.__all__ == [
-        *("DRESSES", "Align", "CategoricalColumn", "Change", "CleaningReport", "Dataset"),
-        "Dealing",
+        *("DRESSES", "Align", "CategoricalColumn", "Change", "CleaningReport", "ColumnReading"),
+        *("Dataset", "Dealing", "Encoder", "Encoding", "Notation", "NumericColumn", "Owners"),
+        *("Pair", "PartyRows", "SalesTable", "Schema", "SchemaFile", "Split", "TableReading"),
         *(
-            "Encoder",
-            "Encoding",
-            "NumericColumn",
-            "Owners",
-            "Pair",
-            "PartyRows",
-            "SalesTable",
-            "Schema",
-            "Split",
-        ),
-        *(
+            "inspect_table",
             "load_dataset",
             "load_dresses",
             "load_own_parties",
@@ -38,7 +29,7 @@ def test_exports_are_pinned() -> None:
             "read_new_rows",
             "read_sales",
         ),
-        *("split_parties", "surrogate_tables"),
+        *("schema_text", "split_parties", "surrogate_tables"),
     ]
     assert all(hasattr(privfed.data, name) for name in privfed.data.__all__)
 

@@ -157,7 +157,7 @@ OWN = pd.DataFrame(
 
 def test_a_users_own_table(write_csv: WriteCSV) -> None:
     path = write_csv(OWN, "loans.csv")
-    found = load_dataset("table", path, label="outcome", id_column="customer")
+    found = load_dataset("table", path, label="outcome", id_column="customer", encoding="codes")
     assert found.name == "loans"
     assert found.class_names == ("9", "10")  # numbers by size
     assert found.labels.tolist() == [1, 0, 1, 0, 0]
@@ -168,7 +168,7 @@ def test_a_users_own_table(write_csv: WriteCSV) -> None:
     assert found.features[:, 1].tolist() == [0, 1, -1, 0.5, 0.25]
     assert found.features[:, 2:].tolist() == [[0, 0]] * 5
     assert not found.cleaning.unknown  # type: ignore[union-attr]
-    onehot = load_dataset("table", path, label="outcome", encoding="onehot")
+    onehot = load_dataset("table", path, label="outcome")
     assert "customer=c1" in onehot.encoder.feature_names  # not named as the ID it is a feature
     assert onehot.ids is None
 
@@ -211,7 +211,7 @@ def test_text_classes_and_number_like_text(write_csv: WriteCSV) -> None:
             "150 different values",
         ),
         (
-            lambda t: pd.concat([t] * 201).assign(grade=[f"g{i}" for i in range(1005)]),
+            lambda t: pd.concat([t] * 402).assign(grade=[f"g{i % 1005}" for i in range(2010)]),
             {"label": "outcome"},
             "1005 different texts",
         ),

@@ -22,7 +22,7 @@ def test_a_program_that_embeds_it_is_not_named(
 ) -> None:
     secret = "--token=of-another-program"  # noqa: S105 - what must not be found again
     monkeypatch.setattr(sys, "argv", ["/srv/erp/nightly.py", secret, str(tmp_path)])
-    table = pd.DataFrame({"x": range(80), "late": ["no", "yes"] * 40})
+    table = pd.DataFrame({"x": [7 * n % 30 for n in range(80)], "late": ["no", "yes"] * 40})
     table.to_csv(tmp_path / "own.csv", index=False)
     dataset = load_dataset("table", tmp_path / "own.csv", label="late")
     settings = Settings(splits=("disjoint",), arms=("guest", "federated"), rounds=1, seeds=1)
@@ -38,7 +38,10 @@ def test_a_program_that_embeds_it_is_not_named(
     assert {path.suffix for path in left} == {".json", ".html", ".npz", ".run"}
     for path in left:
         content = path.read_bytes()
-        for word in (secret, "nightly", "/srv", str(tmp_path), socket.gethostname()):
+        host = socket.gethostname()
+        for word in (secret, "nightly", "/srv", str(tmp_path), host):
+            if word == host and len(host) < 4 and path.suffix == ".npz":
+                continue  # so few letters are in weights by chance
             assert word.encode() not in content, (path.name, word)
 
 
@@ -46,9 +49,9 @@ def test_that_an_own_tables_schema_counts_as_public_is_said_where_privacy_is(
     tmp_path: Path,
 ) -> None:
     """Once on the screen, and among the terms of every ε; not of data whose schema was there."""
-    table = pd.DataFrame({"x": range(80), "late": ["no", "yes"] * 40})
+    table = pd.DataFrame({"x": [7 * n % 30 for n in range(80)], "late": ["no", "yes"] * 40})
     table.to_csv(tmp_path / "own.csv", index=False)
-    said = "columns, categories and ranges are read from the table: they count as public"
+    said = "columns, categories and ranges, which are read from the table where no schema file says"
     for dataset in (
         load_dataset("table", tmp_path / "own.csv", label="late"),
         load_dataset("breast-cancer"),

@@ -221,6 +221,13 @@ def _provenance(
             "rows": 500,
             "distinct_ids": 475,
             "encoding": "codes",
+            "columns": [
+                {"name": "Price", "role": "feature", "kind": "categories", "values": 498,
+                 "missing": 2, "odd": 0, "coding": "0 missing, 1 to 6 in order of size",
+                 "done": "45 cells respelled"},
+                {"name": "Rating", "role": "feature", "kind": "number", "values": 499,
+                 "missing": 0, "odd": 1, "coding": "0 to 5 as it is; missing 0", "done": ""},
+            ],
             "cleaning": {
                 "dropped_rows": 0,
                 "missing": {"Season": 2, "Material": 128},

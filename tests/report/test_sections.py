@@ -18,4 +18,4 @@ def test_parts_with_nothing_to_show_are_left_out() -> None:
     everything = [part.name for part in sections.rendered(View(sample()))]
     assert everything == [section.name for section in sections.SECTIONS]
     nothing = sections.rendered(View(sample(arms=())))
-    assert [part.name for part in nothing] == ["findings", "provenance"]
+    assert [part.name for part in nothing] == ["understood", "findings", "provenance"]

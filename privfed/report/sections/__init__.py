@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from privfed.report import cost, gains, page, paper, parties, pictures, privacy, tables, words
 from privfed.report.findings import findings
+from privfed.report.understood import understood_values
 from privfed.report.view import ROLES, View
 
 __all__ = ["SECTIONS", "RenderedSection", "Section", "rendered"]
@@ -113,10 +114,14 @@ def _sees(view: View) -> Mapping[str, Any] | None:
 
 
 def _provenance(view: View) -> Mapping[str, Any]:
-    return {"provenance": view.results.provenance}
+    origin = dict(view.results.provenance)
+    if isinstance(origin.get("data"), dict):  # its columns have a part of their own
+        origin["data"] = {k: v for k, v in origin["data"].items() if k != "columns"}
+    return {"provenance": origin}
 
 
 SECTIONS: Sequence[Section] = (
+    Section("understood", "Columns", understood_values),
     Section("findings", "Findings", _findings),
     Section("paper", "The paper", _paper),
     Section("seen", "Seen and unseen", _of_runs),
