@@ -75,7 +75,7 @@ def inspect(
     if write is not None:
         with whole_file(write, refusal=ConfigError) as file:
             file.write(schema_text(found.columns, table.name).encode())
-        still = f"choose in it what {len(asked)} columns ask, then " if asked else ""
+        still = f"choose in it what is asked ({len(asked)}), then " if asked else ""
         _say(console, f"{write} is written: {still}give it as --schema {write}")
     elif asked:
         _say(console, "a benchmark of this table stops here: --write schema.toml, choose there")

@@ -18,7 +18,7 @@ from privfed.cli.own_code import from_here
 
 def predict(
     rows: Annotated[
-        Path, typer.Argument(help="CSV or XLSX file with the columns of the training.")
+        Path, typer.Argument(help="CSV, XLSX or Parquet file with the columns of the training.")
     ],
     model: Annotated[
         Path,

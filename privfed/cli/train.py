@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,15 @@ from privfed import defaults
 from privfed.cli import train_party
 from privfed.cli.own_code import from_here
 from privfed.cli.train_party import MODEL_HELP, PlanFile
-from privfed.cli.train_plan import check_together, groups_of, member, party_of, rows_of, say_plan
+from privfed.cli.train_plan import (
+    check_together,
+    groups_of,
+    known_columns,
+    member,
+    party_of,
+    rows_of,
+    say_plan,
+)
 from privfed.cli.typed import above_zero, host_port, one_of, part_name
 from privfed.errors import ConfigError
 
@@ -77,14 +86,23 @@ def init(
     ids: Annotated[
         str | None, typer.Option("--id", help="Its ID column, if any.", rich_help_panel=_MODEL)
     ] = None,
-    encoding: Annotated[
-        str,
+    schema: Annotated[
+        Path | None,
         typer.Option(
-            help="How columns become features: codes, one each, or onehot, one a category.",
+            help="What columns are, as `privfed inspect --write` made it: it is in the plan, and "
+            "no row is needed. Or with --example, to read that by.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            help="How columns become features: codes, one each (the dresses), or onehot, one a "
+            "category (a table of your own).",
             callback=one_of("codes", "onehot"),
             rich_help_panel=_MODEL,
         ),
-    ] = defaults.ENCODING,
+    ] = None,
     loss: Annotated[
         str | None,
         typer.Option(
@@ -196,7 +214,6 @@ def init(
     Whoever has all certificates runs it, and gives the plan to all. It is public: it holds no
     secret and no row.
     """
-    from privfed.data import load_dataset
     from privfed.partner.models import started
     from privfed.partner.plan import make_plan, privacy_settings
     from privfed.partner.privacy import training_privacy
@@ -211,17 +228,11 @@ def init(
         raise ConfigError("a training has two parties or more: give a --party for each")
     listens = parties[0] if server is None else member("server", server)
     counts = rows_of(rows, len(parties))
-    how: dict[str, Any] = {"encoding": encoding}
-    if example is not None:
-        known = load_dataset("table", example, label=label, id_column=ids, **how)
-        labels = known.class_names
-    else:
-        known, labels = load_dataset("dresses", **how), ("0", "1")
-    if epsilon is not None:
-        known = known.centred()
+    encoder, labels, names = known_columns(example, schema, label, ids, encoding)
+    encoder = replace(encoder, centred=epsilon is not None)
     if model != DRESS:
         from_here()
-    features, classes = known.encoder.num_features, len(known.class_names)
+    features, classes = encoder.num_features, len(names)
     network = started(model_builder(model, features, classes), seed)
     check_scores(network, features, classes)
     start = get_arrays(network)
@@ -261,9 +272,9 @@ def init(
         start=start,
         job=job,
         model=model,
-        encoder=known.encoder.to_json(),
-        labels=tuple(map(str, labels)),
-        classes=tuple(map(str, known.class_names)),
+        encoder=encoder.to_json(),
+        labels=labels,
+        classes=names,
         rounds=rounds,
         seed=seed,
         most_rows=max(counts),

@@ -51,7 +51,7 @@ Listen = Annotated[
     ),
 ]
 TableFile = Annotated[
-    Path, typer.Argument(help="This party's rows: CSV or XLSX.", show_default=False)
+    Path, typer.Argument(help="This party's rows: CSV, XLSX or Parquet.", show_default=False)
 ]
 Label = Annotated[
     str | None, typer.Option(help="This table's label column; called as in the plan without it.")
@@ -106,7 +106,7 @@ def serve(
     wait: Wait = WAIT_SECONDS,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Be a party that also runs the server: train on TABLE, a CSV or XLSX file.
+    """Be a party that also runs the server: train on TABLE, a CSV, XLSX or Parquet file.
 
     Started again after any interruption, it goes on from the last round that is finished. The
     table is read and not changed.
@@ -143,7 +143,7 @@ def join(
     wait: Wait = WAIT_SECONDS,
     passphrase_file: PassphraseFile = None,
 ) -> None:
-    """Be a party: train on TABLE, a CSV or XLSX file; another one runs the server.
+    """Be a party: train on TABLE, a CSV, XLSX or Parquet file; another one runs the server.
 
     That is the party that runs `privfed train serve`, or `privfed aggregate`. Started again after
     any interruption, it goes on from the last round that is finished. The table is read and not

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
+from privfed import defaults
 from privfed.cli.typed import host_port, part_name
 from privfed.errors import ConfigError
 
 if TYPE_CHECKING:
-    from privfed.data import Encoder
+    from privfed.data import Encoder, Encoding
     from privfed.partner.plan import Plan, PlanParty
 
 _GO_WITH = {  # options that say nothing by themselves
@@ -41,6 +42,38 @@ def check_together(context: typer.Context) -> None:
         raise ConfigError("--clip-range bounds averages, and sums with noise travel: leave it out")
     if private and context.params["weighted"]:
         raise ConfigError("--weighted: with --epsilon parties do not count by their rows")
+
+
+def known_columns(
+    example: Path | None,
+    schema: Path | None,
+    label: str | None,
+    ids: str | None,
+    encoding: str | None,
+) -> tuple[Encoder, tuple[str, ...], tuple[str, ...]]:
+    """Return how rows become features, what label cells say, and what the classes are called.
+
+    Raises:
+        ConfigError: The example or the schema file cannot be used.
+    """
+    from privfed.data import Encoder, SchemaFile, load_dataset
+
+    chosen = cast("Encoding | None", encoding)
+    if example is not None:
+        rows = load_dataset(
+            "table", example, encoding=chosen, label=label, id_column=ids, schema=schema
+        )
+        return rows.encoder, rows.class_names, rows.class_names
+    if schema is None:
+        rows = load_dataset("dresses", encoding=chosen)
+        return rows.encoder, ("0", "1"), rows.class_names
+    file = SchemaFile.load(schema)
+    if len(file.classes) < 2:
+        raise ConfigError(
+            f"--schema {schema} names no classes: give its label a line categories = [...], or "
+            "give --example, too"
+        )
+    return Encoder(file.schema(), chosen or defaults.OWN_ENCODING), file.classes, file.classes
 
 
 def party_of(given: str) -> PlanParty:

@@ -17,6 +17,7 @@ from privfed.cli.vertical_options import (
     PartyOptions,
     PlayedOptions,
     Repeated,
+    SchemaPath,
     ScoringOptions,
 )
 from privfed.errors import ConfigError
@@ -27,7 +28,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 app = typer.Typer(invoke_without_command=True)
 
-Table = Annotated[Path, typer.Argument(help="This company's table: CSV or XLSX.")]
+Table = Annotated[Path, typer.Argument(help="This company's table: CSV, XLSX or Parquet.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -36,7 +37,7 @@ def vertical(
     context: typer.Context,
     options: PlayedOptions,
     guest: Annotated[
-        Path | None, typer.Option(help="Table of the company with labels: CSV or XLSX.")
+        Path | None, typer.Option(help="Table of the company with labels: CSV, XLSX or Parquet.")
     ] = None,
     host: Annotated[
         Path | None, typer.Option(help="Table of the company with further columns.")
@@ -45,6 +46,8 @@ def vertical(
     label: Label = None,
     normalise: Normalise = None,
     duplicates: Repeated = "error",
+    guest_schema: SchemaPath = None,
+    host_schema: SchemaPath = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results; may be new.")] = None,
 ) -> None:
     """Train one linear model on two companies' columns of the same IDs; nobody's are shown.
@@ -62,8 +65,9 @@ def vertical(
     from privfed.cli.vertical_both import BothTables, play_both
 
     tables = BothTables.taken(
-        guest, host, ids or [], label, options.load_pair, normalise=normalise, duplicates=duplicates
-    )
+        guest, host, ids or [], label, options.load_pair, normalise=normalise,
+        duplicates=duplicates, schemas=(guest_schema, host_schema),
+    )  # fmt: skip
     tell(SECURITY)
     play_both(tables, options.choice, out)
 

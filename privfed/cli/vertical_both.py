@@ -8,13 +8,13 @@ import queue
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from rich.console import Console
 
-from privfed.cli.vertical_party import check_new_folder
+from privfed.cli.vertical_party import check_new_folder, schema_in
 from privfed.data.files import frame_sha256, read_text_table
 from privfed.data.pairs import Pair
 from privfed.errors import ConfigError, PrivFedError
@@ -59,6 +59,7 @@ class BothTables:
         *,
         normalise: str | None,
         duplicates: str,
+        schemas: tuple[Path | None, Path | None] = (None, None),
     ) -> BothTables:
         """Return the tables that are named, or a pair that has a name.
 
@@ -83,10 +84,11 @@ class BothTables:
             guest=CompanyTable(
                 role="guest", frame=read[0].frame, id_columns=tuple(ids), label=label,
                 normalise=normalise, duplicates=repeated,
+                schema=schema_in(schemas[0], read[0].frame, guest, label),
             ),
             host=CompanyTable(
                 role="host", frame=read[1].frame, id_columns=tuple(ids), normalise=normalise,
-                duplicates=repeated,
+                duplicates=repeated, schema=schema_in(schemas[1], read[1].frame, host, None),
             ),
             names=("guest", "host"),
             files=(UsedTable(guest.name, read[0].sha256), UsedTable(host.name, read[1].sha256)),
@@ -127,7 +129,12 @@ def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
     if tables.family is not None and tables.family != choice.family:
         raise ConfigError(f"this pair's labels are of --family {tables.family}")
     for table in (tables.guest, tables.host):  # before one waits for the other
-        _ = table.features, table.labels(choice.family)
+        _ = table.labels(choice.family)
+    tables = replace(
+        tables,
+        guest=replace(tables.guest, schema=tables.guest.described),
+        host=replace(tables.host, schema=tables.host.described),
+    )
     context = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -33,6 +33,10 @@ Repeated = Annotated[
         help="An ID that repeats: error, or its first row.", callback=one_of("error", "first")
     ),
 ]
+SchemaPath = Annotated[
+    Path | None,
+    typer.Option(help="What a table's columns are, as `privfed inspect --write` made it."),
+]
 Out = Annotated[Path, typer.Option(help="Folder for the half and the report; may be new.")]
 
 SECURITY = (
@@ -263,6 +267,7 @@ class PartyOptions(LineOptions, ChoiceOptions):
     ids: IDColumns = None
     normalise: Normalise = None
     duplicates: Repeated = "error"
+    schema: SchemaPath = None
     resume: Annotated[
         bool,
         typer.Option(

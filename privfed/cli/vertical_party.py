@@ -15,6 +15,9 @@ from psi.errors import PeerRefusedError, TransportError
 from psi.storage import check_folder
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from privfed.data import Schema
     from privfed.vertical.halves import Half
     from privfed.vertical.job import PartnerLine
     from privfed.vertical.rows import Role
@@ -52,6 +55,7 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
             label=label,
             normalise=options.normalise,
             duplicates=cast("Literal['error', 'first']", options.duplicates),
+            schema=schema_in(options.schema, read.frame, path, label),
         ),
         name=role,
         file=UsedTable(path.name, read.sha256),
@@ -87,6 +91,23 @@ def check_new_folder(out: Path) -> None:
     """
     there = next(each for each in (out, *out.absolute().parents) if each.exists())
     check_folder(there, f"--out {out}")
+
+
+def schema_in(
+    schema: Path | None, frame: pd.DataFrame, path: Path, label: str | None
+) -> Schema | None:
+    """Return what a schema file says of a table's columns; None without one.
+
+    Raises:
+        ConfigError: It cannot be read, or is of another table.
+    """
+    from privfed.data import SchemaFile
+
+    if schema is None:
+        return None
+    file = SchemaFile.load(schema)
+    file.check(list(frame.columns), path.name, label=label, id_column=None)
+    return file.schema()
 
 
 def line_of(options: LineOptions) -> PartnerLine:

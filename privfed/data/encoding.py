@@ -190,7 +190,7 @@ def coding(column: Column, encoding: Encoding) -> str:
     """Return in words what a column becomes."""
     if isinstance(column, CategoricalColumn):
         if encoding == "onehot":
-            return f"{column.num_codes} of 0 or 1: each category, missing, other"
+            return f"{column.num_codes} features: categories, missing, other"
         order = "in order of size" if column.ordinal else "alphabetically"
         return f"0 missing, 1 to {column.other_code} {order}"
     low, high = map(column.notation.written, (column.low, column.high))
@@ -200,7 +200,7 @@ def coding(column: Column, encoding: Encoding) -> str:
     if not column.optional:
         return scaled
     if encoding == "onehot":
-        return f"{scaled}; 0 or 1 for missing"
+        return f"{scaled}; and missing"
     absent = _MISSING_NUMBER if column.missing_as is None else column.missing_as
     return f"{scaled}; missing {absent:g}"
 
@@ -213,7 +213,8 @@ def read_new_rows(path: str | os.PathLike[str], encoder: Encoder) -> pd.DataFram
     """Read rows without a label, to be judged by a trained model.
 
     Args:
-        path: A CSV or XLSX file with the encoder's columns; ID and label columns may be there.
+        path: A CSV, XLSX or Parquet file with the encoder's columns; ID and label columns may be
+            there.
         encoder: The encoder that the model was trained with.
 
     Returns:

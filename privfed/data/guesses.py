@@ -21,7 +21,6 @@ _DECIMALS: tuple[Decimal, ...] = (".", ",")
 _CODE_WORDS = frozenset({"zip", "zipcode", "postcode", "postal", "plz", "code", "codes"})
 _CODE = re.compile(r"0\d+")
 _THREES = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
-_GROUPS = re.compile(r"\d[ .,'’\u00a0\u202f]\d{3}(?!\d)")
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 _UUID = re.compile(r"\{?[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\}?", re.IGNORECASE)
 # Such as 1200, 12,5 and 1 200.50: digits, in threes or not, and a fraction.
@@ -139,26 +138,16 @@ def doubt(name: str, found: list[Notation], read: dict[str, float]) -> Doubt | N
 
 
 def remark(best: Notation, values: Counter[str], read: dict[str, float]) -> str:
-    """Say how numbers are read where it is not as programs write them, or may be no number."""
-    if best.kind == "date":
-        return f"dates as {best.date}, counted in days"
-    if best.kind == "yes-no":
+    """Say what else numbers may be, where that is not worth a question; "" for nothing."""
+    if best.kind != "number":
         return ""
-    parts = ["decimal comma"] * (best.decimal == ",") + [f"in {best.unit}"] * bool(best.unit)
-    if parts or any(parse_number(value) != number for value, number in read.items()):
-        return ", ".join([*parts, "digits in threes"] if not parts or _in_threes(read) else parts)
     dotted = [value for value in read if "." in value]
-    if dotted and all(map(_THREES.fullmatch, dotted)):
+    if best == PLAIN and dotted and all(map(_THREES.fullmatch, dotted)):
         return "decimal point, though each has three decimals"
     whole = all(number % 1 == 0 for number in read.values())
     if whole and 2 < len(read) <= _FEW_NUMBERS < values.total() / 2:
         return "few different numbers: if they are codes, they are categories"
     return ""
-
-
-def _in_threes(read: dict[str, float]) -> bool:
-    """Return whether digits are parted in threes."""
-    return any(len(re.findall(r"\d", v)) > 3 and _GROUPS.search(v) for v in read)
 
 
 def identifier(values: Counter[str]) -> str:

@@ -117,7 +117,15 @@ class Notation:
         if self.kind == "date":
             moment = _EPOCH + timedelta(days=number)
             return moment.date().isoformat() if number % 1 == 0 else moment.isoformat(" ")[:19]
-        return f"{number:g}"
+        return f"{number:.10g}"
+
+    @property
+    def words(self) -> str:
+        """How it is not what programs write; "" if it is."""
+        if self.kind == "date":
+            return f"dates as {self.date}, counted in days"
+        parts = ["decimal comma"] * (self.decimal == ",") + [f"in {self.unit}"] * bool(self.unit)
+        return ", ".join(parts)
 
     def _day(self, text: str) -> float:
         if len(text) > self._longest:

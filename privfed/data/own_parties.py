@@ -10,7 +10,9 @@ from privfed.data.dataset import Dataset
 from privfed.data.encoding import Encoding
 from privfed.data.owners import PathLike, read_owned_table
 from privfed.data.schema import shown
+from privfed.data.schema_file import SchemaFile
 from privfed.data.tables import load_own_table
+from privfed.defaults import OWN_ENCODING
 from privfed.errors import ConfigError
 
 _MOST_NAMED = 3  # of the files in a sentence
@@ -22,7 +24,8 @@ def load_own_parties(
     label: str | None,
     id_column: str | None = None,
     party_column: str | None = None,
-    encoding: Encoding = "codes",
+    encoding: Encoding | None = None,
+    schema: PathLike | None = None,
 ) -> Dataset:
     """Return the data set of several parties, as `load_own_table` returns that of one table.
 
@@ -34,7 +37,8 @@ def load_own_parties(
         label: The label column, as of `load_own_table`.
         id_column: The ID column, if there is one. It is never a feature.
         party_column: The column that says whose each row is. It is never a feature.
-        encoding: "codes" or "onehot".
+        encoding: "onehot" or "codes"; None: one-hot.
+        schema: A schema file; what it says of the party column is not looked at.
 
     Raises:
         ConfigError: As of `load_own_table`; files differ in their columns or have one name; or a
@@ -46,7 +50,13 @@ def load_own_parties(
             "too: name another"
         )
     table, owners = read_owned_table(paths, party_column)
-    data = load_own_table(table, label=label, id_column=id_column, encoding=encoding)
+    data = load_own_table(
+        table,
+        label=label,
+        id_column=id_column,
+        encoding=encoding or OWN_ENCODING,
+        schema=None if schema is None else SchemaFile.load(schema).without(party_column),
+    )
     names = [Path(path).name for path in paths]
     more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
     return replace(

@@ -46,7 +46,7 @@ def read_owned_table(
     """Read a table of several parties.
 
     Args:
-        paths: CSV or XLSX: one file, or one of each party, which is named by the file.
+        paths: CSV, XLSX or Parquet: one file, or one of each party, which is named by the file.
         party_column: The column that names each row's party, where there is one file.
 
     Returns:

@@ -7,7 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -140,6 +140,13 @@ class SchemaFile:
     def name_of(self, role: Role) -> str | None:
         """Return the column of a role; None where there is none."""
         return next((name for name, each in self.roles.items() if each == role), None)
+
+    def without(self, name: str | None) -> SchemaFile:
+        """Return what the file says of the other columns."""
+        roles = {each: role for each, role in self.roles.items() if each != name}
+        return replace(
+            self, roles=roles, columns={n: c for n, c in self.columns.items() if n in roles}
+        )
 
     def check(
         self, headers: Sequence[str], table: str, *, label: str | None, id_column: str | None

@@ -11,14 +11,14 @@ from privfed.data.dresses import load_dresses
 from privfed.data.encoding import Encoding
 from privfed.data.packaged import PACKAGED, load_packaged
 from privfed.data.schema import shown
-from privfed.data.tables import Table, load_own_table
+from privfed.data.tables import load_own_table
 from privfed.defaults import DATASET, ENCODING, OWN_ENCODING, SURROGATE
 from privfed.errors import ConfigError
 
 
 def load_dataset(
     dataset: str = DATASET,
-    data: Table = SURROGATE,
+    data: str | os.PathLike[str] | pd.DataFrame = SURROGATE,
     *,
     encoding: Encoding | None = None,
     label: str | None = None,

@@ -30,8 +30,11 @@ SCHEMA_IS_PUBLIC = (
     "count as public, outside every ε"
 )
 
-Table = str | os.PathLike[str] | pd.DataFrame
-"""Where a user's own table is: the path of a file, or the table itself."""
+Table = str | os.PathLike[str] | pd.DataFrame | TextTable
+"""A user's own table: the path of its file, a data frame, or what was read of one."""
+
+SchemaPath = str | os.PathLike[str] | SchemaFile
+"""A schema file, or what was read of one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ def inspect_table(
     *,
     label: str | None = None,
     id_column: str | None = None,
-    schema: str | os.PathLike[str] | None = None,
+    schema: SchemaPath | None = None,
 ) -> TableReading:
     """Say how the columns of a table are understood; what is doubtful is a question in it.
 
@@ -86,7 +89,7 @@ def load_own_table(
     label: str | None,
     id_column: str | None = None,
     encoding: Encoding = OWN_ENCODING,
-    schema: str | os.PathLike[str] | None = None,
+    schema: SchemaPath | None = None,
 ) -> Dataset:
     """Return the data set in a table whose columns are understood as `inspect_table` says.
 
@@ -176,7 +179,7 @@ def _inspect(
     source: str,
     label: str | None,
     id_column: str | None,
-    schema: str | os.PathLike[str] | None,
+    schema: SchemaPath | None,
 ) -> TableReading:
     frame, headers = text.frame, list(text.frame.columns)
     for option, column in (("label", label), ("id_column", id_column)):
@@ -187,7 +190,7 @@ def _inspect(
     if label is not None and label == id_column:
         raise ConfigError(f"column {shown(label)} cannot be both `label` and `id_column`: name two")
     if schema is not None:
-        file = SchemaFile.load(schema)
+        file = schema if isinstance(schema, SchemaFile) else SchemaFile.load(schema)
         file.check(headers, source, label=label, id_column=id_column)
         columns = [_as_described(file, name, list(frame[name]), text) for name in headers]
     else:
@@ -232,8 +235,12 @@ def _named(
 
 
 def _text(table: Table) -> TextTable:
+    if isinstance(table, TextTable):
+        return table
     return text_table(table) if isinstance(table, pd.DataFrame) else read_text_table(table)
 
 
 def _source(table: Table) -> str:
-    return "the data frame" if isinstance(table, pd.DataFrame) else Path(table).name
+    if isinstance(table, pd.DataFrame):
+        return "the data frame"
+    return "the table" if isinstance(table, TextTable) else Path(table).name

@@ -183,7 +183,7 @@ def described(
     clipped = f"{_cells(outside)} outside the range taken as the nearest in it" if outside else ""
     return replace(
         found,
-        done=_joined(taken, clipped, done),
+        done=_joined(taken, clipped, column.notation.words, done),
         warning=f"column {shown(column.name)}: {taken}, of {filled}: {_listed(found)}" * (odd > 0),
     )
 

@@ -192,7 +192,7 @@ def _check_fit(path: Path, model: SavedModel) -> None:
 
 
 def predict(model: SavedModel, path: Path) -> Prediction:
-    """Return predictions for a CSV or XLSX file with the columns the model was trained on.
+    """Return predictions for a CSV, XLSX or Parquet file with the columns the model was trained on.
 
     Raises:
         ConfigError: The file is missing, empty or has other columns, or the network gives no score

@@ -30,7 +30,7 @@ def load_rows(
     """Return the rows of a table; it stays untouched.
 
     Args:
-        path: CSV or XLSX.
+        path: CSV, XLSX or Parquet.
         plan: How columns are understood.
         place: This party's.
         label: The label column's name in this table; None: as in the plan.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from privfed.data import Schema
 from privfed.errors import ConfigError
-from privfed.vertical.encoding import BlockEncoder
+from privfed.vertical.encoding import BlockEncoder, own_schema
 from privfed.vertical.labels import read_labels
 from privfed.vertical.rows import Role, with_intercept
 from privfed.vertical.series import Family
@@ -66,6 +68,7 @@ class CompanyTable:
         label: The label column; None at the host.
         normalise: Steps that make IDs comparable, as of `psi`; the same at both sides.
         duplicates: What to do with an ID that repeats, as of `psi`: "error" or "first".
+        schema: What its columns are; None: what they are by the values in them.
     """
 
     role: Role
@@ -74,6 +77,7 @@ class CompanyTable:
     label: str | None = None
     normalise: str | None = None
     duplicates: Literal["error", "first"] = "error"
+    schema: Schema | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in (*self.id_columns, *([self.label] if self.label else [])):
@@ -100,6 +104,15 @@ class CompanyTable:
         if self.label is None:
             return np.empty(0), ()
         return read_labels([str(cell) for cell in self.frame[self.label]], family, self.label)
+
+    @cached_property
+    def described(self) -> Schema:
+        """What its columns are.
+
+        Raises:
+            ConfigError: A column cannot be used, or it has to be said what it is.
+        """
+        return self.schema or own_schema(self.features)
 
     @property
     def features(self) -> pd.DataFrame:
@@ -157,7 +170,8 @@ class CommonRows:
                 "allow more predictions at both companies, or hold out fewer rows"
             )
         features, train = table.features, rows[tests:]
-        encoder = _fitted(features.iloc[train].reset_index(drop=True), choice, table.role)
+        rows_of_fit = features.iloc[train].reset_index(drop=True)
+        encoder = _fitted(rows_of_fit, table.described, choice, table.role)
         block = encoder.matrix(features.iloc[rows].reset_index(drop=True))
         ridge = choice.penalty * (4 if choice.family == "logistic" else 1)
         whitening = Whitening.fit(block[tests:], ridge)
@@ -185,10 +199,12 @@ class CommonRows:
         return self.scale.scaled(self.labels[self.tests :])
 
 
-def _fitted(frame: pd.DataFrame, choice: VerticalChoice, role: Role) -> BlockEncoder:
+def _fitted(
+    frame: pd.DataFrame, schema: Schema, choice: VerticalChoice, role: Role
+) -> BlockEncoder:
     """Return the encoder of training rows; the host's columns tell apart enough rows each."""
     least = choice.least_rows if role == "host" and choice.coefficients == "own" else 0
-    encoder = BlockEncoder.fit(frame, least_rows=least)
+    encoder = BlockEncoder.fit(frame, schema=schema, least_rows=least)
     rare = encoder.rare_columns(least)
     if rare:
         raise ConfigError(

@@ -103,10 +103,9 @@ class BlockEncoder:
                         f"there is no column {shown(named)}: name one of "
                         f"{', '.join(map(shown, frame.columns[:12]))}"
                     )
-            features = [str(c) for c in frame.columns if c not in (id_column, label_column)]
-            lines = range(2, len(frame) + 2)
-            readings = usable(understand(frame, features, lines, suspect=False))
-            schema = replace(schema_of(readings), id_column=id_column, label_column=label_column)
+            known = {id_column, label_column}
+            features = frame[[name for name in frame.columns if name not in known]]
+            schema = replace(own_schema(features), id_column=id_column, label_column=label_column)
         if not schema.columns:
             raise ConfigError("the table has no column beside ID and label: add what to learn from")
         encoder = Encoder(schema, "onehot")
@@ -232,6 +231,17 @@ class BlockEncoder:
             )
         middles, scales = np.array(fields.middles), np.array(fields.scales)
         return cls(encoder, fields.kept, middles, scales, fields.rows, fields.support)
+
+
+def own_schema(features: pd.DataFrame) -> Schema:
+    """Return what the columns of a company's table are, by the values in them.
+
+    Raises:
+        ConfigError: A column cannot be used, or it has to be said what it is.
+    """
+    lines = range(2, len(features) + 2)
+    names = [str(name) for name in features.columns]
+    return schema_of(usable(understand(features, names, lines, suspect=False)))
 
 
 def _cleaned(frame: pd.DataFrame, schema: Schema) -> Cleaned:

@@ -183,7 +183,7 @@ def begin(
         PSIError: The other side is gone, or sent what is not acceptable.
     """
     choice, guest = talk.choice, table.role == "guest"
-    _ = table.features, table.labels(choice.family)  # before the other side waits
+    _ = table.described, table.labels(choice.family)  # before the other side waits
     talk.enter("align")
     rows = _common_rows(table, talk, charge, max_peer_items, progress)
     talk.enter("shapes")
