@@ -200,7 +200,7 @@ def coding(column: Column, encoding: Encoding) -> str:
     if not column.optional:
         return scaled
     if encoding == "onehot":
-        return f"{scaled}; and missing"
+        return f"{scaled}, and 0 or 1: missing"
     absent = _MISSING_NUMBER if column.missing_as is None else column.missing_as
     return f"{scaled}; missing {absent:g}"
 

@@ -28,6 +28,7 @@ Align = Callable[[NDArray[np.str_], NDArray[np.str_]], tuple[NDArray[Any], NDArr
 # The paper: Guest 406 and Host 456 records, 862 together, of which 500 are public.
 _GUEST, _HOST, _UNION = 406, 456, 500
 _TRAIN_SHARE = 0.8
+_FEWEST_ROWS = 10  # of a party: of fewer not two are left to test on
 _DRAWS = 100  # of parties that are drawn unequal, or as given, until each can train and test
 
 
@@ -269,7 +270,7 @@ def _first(units: Rows, size: int) -> Marks:
 def _fault(dataset: Dataset, party: PartyRows) -> str | None:
     """Return why a party cannot train and test, if it cannot."""
     name = party.name if dataset.owners is None else shown(party.name)
-    if not len(party.train) or not len(party.test):
+    if len(party.rows) < _FEWEST_ROWS or not len(party.train) or not len(party.test):
         return f"{name} has {len(party.rows)} rows, too few to train and test on"
     there = np.unique(dataset.labels[party.train])
     if len(there) < 2:

@@ -28,7 +28,7 @@ def understood_values(view: View) -> Mapping[str, Any] | None:
 
 def _said(columns: Sequence[UnderstoodColumn]) -> str:
     kinds = Counter(each.kind for each in columns if each.role == "feature")
-    parts = [f"{number} of {_PLURAL.get(kind, kind)}" for kind, number in kinds.items()]
+    parts = [f"{number} {_ADJECTIVES.get(kind, kind)}" for kind, number in kinds.items()]
     missing, odd = sum(each.missing for each in columns), sum(each.odd for each in columns)
     without = f"{count(missing, 'cell')} {'is' if missing == 1 else 'are'} empty"
     if odd:
@@ -38,4 +38,9 @@ def _said(columns: Sequence[UnderstoodColumn]) -> str:
     return said + (f" Left out: {listing(left_out)}." if left_out else "")
 
 
-_PLURAL = {"number": "numbers", "date": "dates", "yes-no": "yes or no", "categories": "categories"}
+_ADJECTIVES = {
+    "number": "numeric",
+    "date": "of dates",
+    "yes-no": "of yes or no",
+    "categories": "categorical",
+}

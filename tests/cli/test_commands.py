@@ -90,7 +90,9 @@ def test_no_folder_of_the_user_stands_in_anything_that_is_left_or_printed(
 ) -> None:
     folder = tmp_path / "private folder"
     folder.mkdir()
-    table = pd.DataFrame({"x": range(80), "late": ["no", "yes"] * 40, "who": range(80)})
+    table = pd.DataFrame(
+        {"x": [n + 0.5 for n in range(80)], "late": ["no", "yes"] * 40, "who": range(80)}
+    )
     table.to_csv(folder / "own.csv", index=False)
     out = folder / "out"
     done = privfed(

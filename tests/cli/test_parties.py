@@ -134,7 +134,11 @@ def test_another_dealing_keeps_no_run_of_before(privfed: Command, tmp_path: Path
 
 def test_a_party_that_cannot_train_is_named(privfed: Command, tmp_path: Path) -> None:
     table = pd.DataFrame(
-        {"x": range(60), "shop": ["a", "b"] * 30, "late": ["no", "no", "yes", "no"] * 15}
+        {
+            "x": [i + 0.5 for i in range(60)],
+            "shop": ["a", "b"] * 30,
+            "late": ["no", "no", "yes", "no"] * 15,
+        }
     )
     table.to_csv(tmp_path / "own.csv", index=False)
     done = privfed(

@@ -29,7 +29,7 @@ SHOPS = ["north", "north", "south", "north", "Süd & Co.", "south"]
 def frame(n: int = 60) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "x": range(n),
+            "x": [i + 0.5 for i in range(n)],
             "shop": [SHOPS[i % len(SHOPS)] for i in range(n)],
             "who": [f"c{i // 2}" for i in range(n)],
             "late": [["no", "yes"][i // 6 % 2] for i in range(n)],
@@ -257,7 +257,7 @@ def test_a_party_with_few_rows_of_a_class_is_drawn_until_it_trains_on_both(tmp_p
     """One such row in ten: it is among the two for testing in one draw of five."""
     table = pd.DataFrame(
         {
-            "x": range(40),
+            "x": [i + 0.5 for i in range(40)],
             "shop": ["a"] * 10 + ["b"] * 30,
             "late": ["yes"] + ["no"] * 9 + ["no", "yes", "yes"] * 10,
         }

@@ -234,6 +234,31 @@ def shops(folder: Path) -> None:
         own.to_csv(folder / f"{name}.csv", index=False)
 
 
+def orders(folder: Path) -> None:
+    """An export as spreadsheets write it, of an online shop; and one that leaves doubts."""
+    drawn, n = np.random.default_rng(0), 600
+    income, member = drawn.lognormal(8, 0.5, n), drawn.choice(["yes", "no"], n)
+    region, day = drawn.choice(["north", "south", "east"], n), drawn.integers(0, 700, n)
+    odds = 2.7 * (np.log(income) - 8) + 0.9 * (region == "north") + (member == "yes") - 0.8
+    late = np.where(drawn.random(n) < 1 / (1 + np.exp(-odds)), "yes", "no")
+    amounts = [f"{x:,.2f} €".translate(str.maketrans(",.", ".,")) for x in income]
+    amounts[17] = "unknown"
+    since = (pd.Timestamp("2023-01-01") + pd.to_timedelta(day, unit="D")).strftime("%d.%m.%Y")
+    table = pd.DataFrame(
+        {
+            "customer": [f"c{row:04}@shop.example" for row in range(n)],
+            "income": amounts,
+            "since": since,
+            "member": member,
+            "region": region,
+            "late": late,
+        }
+    )
+    table.to_csv(folder / "orders.csv", index=False)
+    more = {"paid": [f"{x:,.0f}" for x in income], "zip": drawn.choice(["10115", "20095"], n)}
+    table.assign(**more).to_csv(folder / "doubtful.csv", index=False)
+
+
 def nothing(folder: Path) -> dict[str, Any]:
     """What a block that needs no names has."""
     return {}
@@ -256,6 +281,7 @@ CONSOLE: dict[str, list[Callable[[Path], None]]] = {
     "README.md": [finished_demo],
     "docs/benchmark.md": [as_it_is],
     "docs/parties.md": [shops],
+    "docs/own-tables.md": [orders, orders],
     "docs/partner.md": [
         makers(maker=200, shop=150),
         makers(maker=120, shop=100, outlet=80),
