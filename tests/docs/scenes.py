@@ -255,8 +255,8 @@ def orders(folder: Path) -> None:
         }
     )
     table.to_csv(folder / "orders.csv", index=False)
-    more = {"paid": [f"{x:,.0f}" for x in income], "zip": drawn.choice(["10115", "20095"], n)}
-    table.assign(**more).to_csv(folder / "doubtful.csv", index=False)
+    table["paid"], table["zip"] = [f"{x:,.0f}" for x in income], drawn.choice(["10115", "20095"], n)
+    table.to_csv(folder / "doubtful.csv", index=False)
 
 
 def nothing(folder: Path) -> dict[str, Any]:
