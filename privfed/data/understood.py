@@ -79,7 +79,7 @@ def _name(column: UnderstoodColumn) -> str:
 
 def _coding(reading: ColumnReading, encoding: Encoding) -> str:
     if reading.question:
-        return "to be decided: see below"
+        return "asked: see below"
     if reading.column is not None:
         return coding(reading.column, encoding)
     if reading.role == "label":
