@@ -2,36 +2,40 @@
 
     python -m benchmarks.vertical_pairs --json FILE [--runs 5 --attributes FILE --sales FILE]
 
-A run is one of `privfed vertical`: two processes over a connection, and rows held out that are
-drawn anew. Dresses are UCI's where both files are given, else the surrogate's; randhie is left out,
-and named, where statsmodels is absent. The interval is that of the mean gain: Student's t, its
-variance corrected for runs that share rows (Nadeau and Bengio, Inference for the Generalization
-Error, 2003), so that it tells of the luck in which rows were trained on, too.
+A run is what `privfed vertical` does, over a connection, but that both companies are threads of one
+process, which starts once. Rows held out are drawn anew in each. Dresses are UCI's where both files
+are given, else the surrogate's; randhie is left out, and named, where statsmodels is absent. The
+interval is that of the mean gain: Student's t, its variance corrected for runs that share rows
+(Nadeau and Bengio, Inference for the Generalization Error, 2003), so that it tells of the luck in
+which rows were trained on, too.
 """
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from queue import Queue
 
 import numpy as np
 from scipy import stats
 
 from benchmarks.parties import processor
 from benchmarks.rows import print_table
-from privfed.cli.vertical_both import BothTables, play_both
+from privfed.cli.vertical_both import BothTables
 from privfed.data import Pair, load_pair
 from privfed.errors import ConfigError
 from privfed.report.vertical_words import gain_of
 from privfed.table import Table
+from privfed.vertical.job import PartnerLine, VerticalJob, do_job
+from privfed.vertical.outcome import KnownHalf, results_of_both
 from privfed.vertical.results import VerticalResults
 from privfed.vertical.terms import VerticalChoice
+from psi.network import TLSIdentity, create_identity, load_certificate
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,6 @@ class Row:
         runs_above: Runs whose own interval lies above 0.
         farthest: The largest difference of together and pooled in a run.
         accuracy_farthest: The same of accuracy; None where there are no classes.
-        cpu_seconds: Of both processes, a run's mean.
     """
 
     pair: str
@@ -80,7 +83,6 @@ class Row:
     runs_above: int
     farthest: float
     accuracy_farthest: float | None
-    cpu_seconds: float
 
 
 def interval(gains: Sequence[float], held_out: int, trained: int) -> tuple[float, float]:
@@ -94,9 +96,31 @@ def interval(gains: Sequence[float], held_out: int, trained: int) -> tuple[float
 def played(pair: Pair, penalty: float) -> VerticalResults:
     """Train a pair once, by both companies."""
     choice = VerticalChoice(family=pair.family, penalty=penalty)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        play_both(BothTables.of_pair(pair), choice, Path(folder))
-        return VerticalResults.load(Path(folder) / "results.json")
+    tables = BothTables.of_pair(pair)
+    ports: Queue[int] = Queue()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+        place = Path(folder)
+        for name in tables.names:
+            create_identity(place / name, unlocked=True)
+
+        def play(side: int) -> KnownHalf:
+            own, other = tables.names[side], tables.names[1 - side]
+            line = PartnerLine(
+                identity=TLSIdentity.load(place / own),
+                peer_certificate=load_certificate(place / f"{other}.crt"),
+                listens=bool(side),
+                address=f"127.0.0.1:{0 if side else ports.get()}",
+                wait_seconds=60.0,
+                on_listening=ports.put,
+            )
+            table, file = (tables.guest, tables.host)[side], tables.files[side]
+            job = VerticalJob(
+                table=table, name=own, file=file, choice=choice, out=place / f"{own}-out"
+            )
+            return do_job(job, line)
+
+        guest, host = pool.map(play, (0, 1))
+    return results_of_both(guest, host, choice, source=tables.source)
 
 
 def row(name: str, penalty: float, results: Sequence[VerticalResults]) -> Row:
@@ -126,10 +150,6 @@ def row(name: str, penalty: float, results: Sequence[VerticalResults]) -> Row:
         runs_above=sum(each.gains[0].low > 0 for each in results),
         farthest=_farthest(results, 0),
         accuracy_farthest=_farthest(results, 1) if one.family == "logistic" else None,
-        cpu_seconds=_mean(
-            sum((s.guest_cpu_seconds or 0) + (s.host_cpu_seconds or 0) for s in each.stages)
-            for each in results
-        ),
     )
 
 
@@ -190,13 +210,12 @@ def table(rows: Sequence[Row]) -> Table:
             f"{each.gain_low:+.4f} to {each.gain_high:+.4f}",
             f"{each.runs_above} of {each.runs}",
             f"{each.farthest:.4f}",
-            f"{each.cpu_seconds:.1f}",
         ]
         for each in rows
     ]
     head = (
         *("pair", "by", "alone", "together", "pooled", "gain", "95 %", "runs above 0"),
-        *("off pooled by up to", "cpu s"),
+        "off pooled by up to",
     )
     return Table(head, cells)
 

@@ -110,6 +110,20 @@ def test_both_companies_are_played_and_the_gain_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_shop_whose_columns_are_worth_nothing_gains_nothing(tmp_path: Path) -> None:
+    """The command's own verdict; tests/vertical/test_gain.py has the count over many tables.
+
+    Which rows are held out is drawn anew each time. RATE. So the
+    command runs a second time only where it alarmed, and both alarm in one of N.
+    """
+    runs = (run("--worth", "0", "--out", tmp_path / name) for name in ("one", "two"))
+    assert any("Collaborating gains" not in said for said in runs)
+    results = VerticalResults.load(tmp_path / "one" / "results.json")
+    for measured in results.measures:  # what is true of the pooled model is true of this one
+        assert measured.together == pytest.approx(measured.pooled, abs=0.02)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("opened", ["score", "class"])
 def test_two_companies_train_and_predict_over_a_connection(
     place: Path, tmp_path: Path, opened: str
