@@ -217,7 +217,13 @@ TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
 }
 
 
+def rows_of(name: str) -> Sequence[Row]:
+    """Return the rows that one of the tables is made of."""
+    file, _ = TABLES[name]
+    rows: Sequence[Row] = json.loads((RESULTS / file).read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
 def figures(name: str) -> str:
     """Return one of the tables from its committed file."""
-    file, table = TABLES[name]
-    return table(json.loads((RESULTS / file).read_text(encoding="utf-8"))["rows"])
+    return TABLES[name][1](rows_of(name))

@@ -113,9 +113,13 @@ def played(pair: Pair, penalty: float) -> VerticalResults:
                 wait_seconds=60.0,
                 on_listening=ports.put,
             )
-            table, file = (tables.guest, tables.host)[side], tables.files[side]
             job = VerticalJob(
-                table=table, name=own, file=file, choice=choice, out=place / f"{own}-out"
+                table=(tables.guest, tables.host)[side],
+                name=own,
+                file=tables.files[side],
+                choice=choice,
+                out=place / f"{own}-out",
+                unfinished=place / f"{own}.json",
             )
             return do_job(job, line)
 

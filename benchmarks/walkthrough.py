@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.readme import ROOT, with_table
+from benchmarks.readme_figures import rows_of
 from benchmarks.walkthrough_pictures import draw
 from privfed.data import load_pair
 from privfed.report import vertical_words, words
@@ -39,10 +40,16 @@ def figures(results: VerticalResults) -> str:
     guest, host = results.guest.name, results.host.name
     gain = vertical_words.gain_of(results)
     assert gain is not None
-    seconds = sum(stage.wall_seconds or 0 for stage in results.stages)
+    seconds = sum(
+        (stage.guest_cpu_seconds or 0) + (stage.host_cpu_seconds or 0) for stage in results.stages
+    )
     sent = [sum(filter(None, each)) for each in zip(
         *((stage.guest_bytes, stage.host_bytes) for stage in results.stages), strict=True
     )]  # fmt: skip
+    [often] = [row for row in rows_of("pairs") if row["pair"] == "bank and shop"]
+    mean, low, high = (
+        vertical_words.signed(often[end]) for end in ("gain", "gain_low", "gain_high")
+    )
     rows = [
         (f"{one.name} by {guest}’s columns alone / together / pooled",
          " / ".join(map(words.decimal, (one.alone, one.together, one.pooled))))
@@ -53,7 +60,8 @@ def figures(results: VerticalResults) -> str:
             f"{results.measures[0].name} gained over {guest} alone",
             f"{vertical_words.signed(gain.value)}, {vertical_words.interval_of(gain)}",
         ),
-        ("time, both on one machine", words.duration(seconds)),
+        (f"the same, mean of {often['runs']} runs", f"{mean}, 95 % interval {low} to {high}"),
+        ("processor time of both together", words.duration(seconds)),
         (f"sent by {guest} / by {host}", " / ".join(map(words.size, sent))),
     ]
     return markdown(Table((f"{results.common_rows:,} common customers", ""), rows))

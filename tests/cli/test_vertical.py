@@ -113,8 +113,9 @@ def test_both_companies_are_played_and_the_gain_is_told(tmp_path: Path) -> None:
 def test_a_shop_whose_columns_are_worth_nothing_gains_nothing(tmp_path: Path) -> None:
     """The command's own verdict; tests/vertical/test_gain.py has the count over many tables.
 
-    Which rows are held out is drawn anew each time. RATE. So the
-    command runs a second time only where it alarmed, and both alarm in one of N.
+    Which rows are held out is drawn anew each time: of 200 splits of these tables, pooled in the
+    clear, 1 has an interval above 0. The command runs again only where it alarmed, and both alarm
+    in about one of 40,000.
     """
     runs = (run("--worth", "0", "--out", tmp_path / name) for name in ("one", "two"))
     assert any("Collaborating gains" not in said for said in runs)
