@@ -184,20 +184,27 @@ def vertical(rows: Sequence[Row]) -> str:
 
 def pairs(rows: Sequence[Row]) -> str:
     """Return what collaborating gains on pairs of tables that have a name."""
+
+    def gain(row: Row, *ends: str) -> str:
+        mean, low, high = (signed(row[end]) for end in ends)
+        return f"{mean} ({low} to {high})"
+
     cells = [
         [
             row["pair"],
             f"{row['common_rows']:,} × ({row['guest_columns']}+{row['host_columns']})",
             row["measure"],
             *(f"{row[model]:.3f}" for model in ("alone", "together", "pooled")),
-            f"{signed(row['gain'])} ({signed(row['gain_low'])} to {signed(row['gain_high'])})",
+            gain(row, "gain", "gain_low", "gain_high"),
             f"{row['runs_above']} of {row['runs']}",
+            gain(row, "split_gain", "split_low", "split_high"),
         ]
         for row in rows
     ]
     head = (
         *("tables", "common rows × columns", "by", "alone", "together", "pooled"),
-        *("gain (95 %)", "runs that show one"),
+        *("gain, together (95 %)", "runs that show one"),
+        f"gain, pooled, {rows[0]['splits']} splits (95 %)",
     )
     return markdown(Table(head, cells, words=3))
 

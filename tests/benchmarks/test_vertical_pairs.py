@@ -25,8 +25,12 @@ def measured(tmp_path: Path, *arguments: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_a_pair_is_played_as_often_as_asked(tmp_path: Path) -> None:
-    (row,) = measured(tmp_path, "--pairs", "breast cancer", "--runs", "2")["rows"]
+    asked = ["--pairs", "breast cancer", "--runs", "2", "--splits", "20"]
+    (row,) = measured(tmp_path, *asked)["rows"]
     assert (row["pair"], row["runs"], row["measure"]) == ("breast cancer", 2, "AUC")
+    assert row["splits"] == 20
+    assert row["split_low"] < row["split_gain"] < row["split_high"]
+    assert 0 < row["split_gain"] < 0.03
     assert (row["common_rows"], row["guest_columns"], row["host_columns"]) == (569, 10, 20)
     assert row["gain_low"] < row["gain"] < row["gain_high"]
     assert row["together"] - row["alone"] == pytest.approx(row["gain"])
