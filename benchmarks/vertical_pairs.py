@@ -55,22 +55,22 @@ class Row:
         penalty: L2.
         common_rows: How many both have.
         test_rows: How many of them are held out in each run.
-        guest_columns: Of the side with the label, encoded.
-        host_columns: Of the other.
+        guest_columns: Columns of the side with the label, encoded.
+        host_columns: Those of the other.
         runs: How often it was trained.
         measure: By what.
         alone: The guest's columns alone, in the clear; means of all runs.
         together: The model that both trained.
         pooled: Both tables in the clear.
-        gain: Of together over alone.
-        gain_low: Of its 95 % interval.
+        gain: What together has over alone.
+        gain_low: The lower end of its 95 % interval.
         gain_high: The upper end.
         runs_above: Runs whose own interval lies above 0.
         farthest: The largest difference of together and pooled in a run.
         accuracy_farthest: The same of accuracy; None where there are no classes.
         splits: How often rows were held out anew for the three next, of pooled over alone.
         split_gain: The mean gain.
-        split_low: Of its 95 % interval.
+        split_low: The lower end of its 95 % interval.
         split_high: The upper end.
     """
 
