@@ -35,8 +35,8 @@ def written(path: Path, content: bytes) -> Path:
     return path
 
 
-def own(path: Path) -> Path:
-    table = pd.DataFrame({"x": [7 * n % 30 for n in range(40)], "late": [0, 1] * 20})
+def own(path: Path, rows: int = 40) -> Path:
+    table = pd.DataFrame({"x": [7 * n % 30 for n in range(rows)], "late": [0, 1] * (rows // 2)})
     table.to_csv(path, index=False)
     return path
 
@@ -71,6 +71,43 @@ FILES: dict[str, tuple[Files, str]] = {
     "a party of one class": (
         lambda p: ["--data", dresses(p / "a.csv", Recommendation=["1"] + ["0"] * 499)],
         "training rows of one class only",
+    ),
+    "twelve rows": (
+        lambda p: ["--data", own(p / "a.csv", rows=12), "--label", "late"],
+        "guest has 6 rows, too few to train and test on: bring more data",
+    ),
+    "a date as label": (
+        lambda p: [
+            *("--data", written(p / "a.csv", b"x,due\n1.5,2025-03-17\n2.5,2025-03-18\n")),
+            *("--label", "due"),
+        ],
+        "column 'due' holds dates such as '2025-03-17', which are no classes: name another column",
+    ),
+    "as many categories as rows, twice": (
+        lambda p: [
+            "--data",
+            written(
+                p / "a.csv",
+                "\n".join(["x,y", *(f"city {n % 1001},{n % 2}" for n in range(2002))]).encode(),
+            ),
+            "--label",
+            "y",
+        ],
+        "column 'x' has 1001 different texts, at most 1000 can be categories: join what is alike",
+    ),
+    "thousands or decimals": (
+        lambda p: [
+            *("--data", written(p / "a.csv", b'x,y\n"1,050",a\n"2,300",b\n'), "--label", "y"),
+        ],
+        "'1,050' may be 1050 or 1.05: say which in a schema file, which `privfed inspect` makes",
+    ),
+    "a damaged Parquet file": (
+        lambda p: ["--data", written(p / "a.parquet", b"PAR1 and no more"), "--label", "y"],
+        "is no Parquet file",
+    ),
+    "an absent schema file": (
+        lambda p: ["--data", own(p / "a.csv"), "--schema", p / "absent.toml"],
+        "cannot be read (No such file or directory): write one with `privfed inspect`",
     ),
     "own table, no label": (
         lambda p: ["--dataset", "table", "--data", own(p / "a.csv")],
