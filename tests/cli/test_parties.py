@@ -63,7 +63,11 @@ def test_a_partys_name_is_text_and_nothing_else(privfed: Command, tmp_path: Path
     """Neither markup of the terminal or of the page, nor a path, nor longer than a file's name."""
     names = ["[/b]", "<script>alert(1)</script>", "{{ 7 * 7 }}", "../..", "a,b", "\u6f22" * 60]
     table = pd.DataFrame(
-        {"x": range(240), "shop": names * 40, "late": ["no", "yes"] * 60 + ["yes", "no"] * 60}
+        {
+            "x": [i % 17 for i in range(240)],
+            "shop": names * 40,
+            "late": ["no", "yes"] * 60 + ["yes", "no"] * 60,
+        }
     )
     table.to_csv(tmp_path / "own.csv", index=False)
     out = tmp_path / "folder" / "out"
@@ -82,7 +86,11 @@ def test_a_partys_name_is_text_and_nothing_else(privfed: Command, tmp_path: Path
 
 def test_a_party_cannot_be_called_like_an_arm(privfed: Command, tmp_path: Path) -> None:
     table = pd.DataFrame(
-        {"x": range(40), "shop": ["overall", "b"] * 20, "late": ["no", "no", "yes", "yes"] * 10}
+        {
+            "x": [i % 17 for i in range(40)],
+            "shop": ["overall", "b"] * 20,
+            "late": ["no", "no", "yes", "yes"] * 10,
+        }
     )
     table.to_csv(tmp_path / "own.csv", index=False)
     options = ["--label", "late", "--party", "shop", "--out", tmp_path / "out"]
