@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from privfed.experiment import Settings
 
 
+_READING = "reading the rows"
 _EPSILONS = ",".join(f"{each:g}" for each in defaults.EPSILONS)
 
 
@@ -120,6 +121,7 @@ def benchmark(
 
         privfed benchmark --dataset digits --sizes 900,300,100 --skew labels=0.5
     """
+    from privfed.cli.benchmark_progress import Pace, shown
     from privfed.data import load_dataset, load_own_parties
     from privfed.experiment import Settings, jobs  # torch waits until there is work
 
@@ -130,9 +132,10 @@ def benchmark(
     columns = {"label": label, "id_column": id_column}
     owned = None
     if options.are_given(data, chosen):  # their names are arms' names: settings need them
-        owned = load_own_parties(
-            data, party_column=options.party, encoding=encoded, schema=schema, **columns
-        )
+        with shown(Pace(_READING)):
+            owned = load_own_parties(
+                data, party_column=options.party, encoding=encoded, schema=schema, **columns
+            )
     settings = Settings(
         **options.settings(
             _listed(split) if split else None, chosen, owned.owners if owned else None
@@ -147,7 +150,8 @@ def benchmark(
         centred=not uncentred,
     )
     jobs(settings)  # refuses a wrong arm before data are read
-    rows = owned or load_dataset(chosen, data[0], encoding=encoded, schema=schema, **columns)
+    with shown(Pace(_READING)):
+        rows = owned or load_dataset(chosen, data[0], encoding=encoded, schema=schema, **columns)
     _run(settings, rows, command_line(context), out, workers, dry_run)
 
 
@@ -163,9 +167,8 @@ def _run(
     from privfed.report.parties import parties_in_words
     from privfed.table import Table, for_terminal
 
-    console, pace = Console(), Pace()
+    console, pace = Console(), Pace("dealing out the rows")
     with shown(pace):
-        pace.stage = "dealing out the rows"
         prepared = prepare_benchmark(settings, rows, align=PSIAligner())
         pace.stage = "measuring a few rounds of each kind of arm"
         expected = forecast(prepared, out, workers=workers, cores=len(os.sched_getaffinity(0)))

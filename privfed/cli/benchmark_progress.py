@@ -35,14 +35,15 @@ class Pace:
     The forecast is believed at first, and then more and more what is seen.
 
     Args:
+        stage: What goes on, for people.
         clock: Gives seconds.
 
     Attributes:
-        stage: What goes on, for people.
+        stage: What goes on now.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.stage = "preparing"
+    def __init__(self, stage: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stage = stage
         self._clock = clock
         self._rounds: dict[str, int] = {}  # of each run that is to be done, by title
         self._seconds: dict[str, float] = {}  # of a round of it, as expected

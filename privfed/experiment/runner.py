@@ -97,7 +97,8 @@ class Benchmark:
             provenance: What results.json says of its origin.
             advance: Called with the progress.
             workers: How many processes train, each with one thread; 1: this one. What is not
-                private comes out equal to the bit for any number.
+                private comes out equal to the bit for any number. They import the main module
+                anew: a script of yours begins under `if __name__ == "__main__"`.
 
         Returns:
             The results as written.

@@ -75,6 +75,7 @@ def finish(
         for worker in team:
             worker.send(work)
             worker.take(left)
+        del work  # as large as the data
         while busy := {worker.pipe: worker for worker in team if worker.number is not None}:
             for pipe in connection.wait(list(busy)):
                 worker = busy[cast(Connection, pipe)]

@@ -120,7 +120,7 @@ def begun(clock: Clock) -> Pace:
     jobs = [
         Job(arm, "disjoint", 0, None, rounds) for arm, rounds in zip(arms, (10, 60), strict=True)
     ]
-    pace = Pace(clock)
+    pace = Pace("preparing", clock)
     pace.expect(Forecast([], 2, 60.0, None, {job.title: 60.0 for job in jobs}), jobs)
     return pace
 
@@ -146,8 +146,7 @@ def plain(pace: Pace) -> str:
 
 
 def test_before_the_forecast_the_line_says_what_is_done_now() -> None:
-    pace = Pace(Clock())
-    pace.stage = "dealing out the rows"
+    pace = Pace("dealing out the rows", Clock())
     assert pace.left_seconds is None
     assert pace.line() == "dealing out the rows"
 
