@@ -219,6 +219,13 @@ def all_arms(party_names: Sequence[str]) -> dict[str, Arm]:
     return {arm.name: arm for arm in [*alone, *_TOGETHER]}
 
 
+def stands_for_federated(arms: Sequence[Arm]) -> Arm | None:
+    """Return the arm that federated learning is judged by: the reference, or the nearest."""
+    order = ("reference", "packed", "float")
+    plain = [arm for arm in arms if arm.trains == "all" and not arm.private]
+    return min(plain, key=lambda arm: order.index(arm.aggregation), default=None)
+
+
 def choose_arms(names: Sequence[str] | None, party_names: Sequence[str]) -> tuple[Arm, ...]:
     """Return the arms of these names; None means all.
 

@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from privfed.data import Dataset, PartyRows
 from privfed.dp import PrivacyBudget, PrivacyPlan, SecretRandomness, calibrate
 from privfed.dp.accounting import worst_placements
 from privfed.experiment.arms import Arm
+from privfed.experiment.comparing import MAJORITY, Entrant, RowAnswers
 from privfed.experiment.exposure import Exposure
-from privfed.experiment.model_file import SavedModel, in_file_name, save_model
+from privfed.experiment.model_file import SavedModel, in_file_name, load_model, save_model
 from privfed.experiment.recorder import Recorder, TestRows
 from privfed.experiment.results import Run
 from privfed.experiment.settings import Settings
@@ -45,6 +47,7 @@ from privfed.training import (
     train_federated,
     train_private,
 )
+from privfed.training.evaluate import class_log_probabilities
 from privfed.training.local import BATCH_SIZE, LEARNING_RATE
 
 Rows = tuple[Tensor, Tensor]
@@ -108,6 +111,31 @@ class PartitionedData:
     def members(self, arm: Arm) -> Sequence[int]:
         """Return the parties whose rows an arm has."""
         return range(len(self.parties)) if arm.party is None else [arm.party]
+
+    def answers(self, runs: Sequence[Run], directory: Path) -> RowAnswers:
+        """Ask the models that these runs saved in `directory` about all parties' test rows."""
+        places = np.concatenate([party.test for party in self.parties])
+        ids = self.dataset.ids
+        train = np.concatenate([party.train for party in self.parties])
+        commonest = np.bincount(self.dataset.labels[train]).argmax()
+        majority = np.arange(len(self.dataset.class_names)) == commonest
+        outputs: dict[Entrant, NDArray[Any]] = {
+            Entrant(MAJORITY): np.tile(majority.astype(np.float32), (len(places), 1))
+        }
+        for run in runs:
+            saved = load_model(directory / str(run.model))
+            data = self.dataset.centred() if saved.encoder.centred else self.dataset
+            scores = class_log_probabilities(
+                saved.network(), torch.from_numpy(data.features[places]), saved.loss
+            )
+            outputs[Entrant(run.arm, run.epsilon)] = scores.numpy()
+        return RowAnswers(
+            truth=self.dataset.labels[places],
+            units=places if ids is None else ids[places],
+            party=np.repeat(range(len(self.parties)), [len(p.test) for p in self.parties]),
+            unseen=None if self.exposure is None else self.exposure.masks(range(len(self.parties)))[1],
+            outputs=outputs,
+        )
 
     def _network(self) -> nn.Module:
         return paper_network(self.dataset.encoder.num_features, len(self.dataset.class_names))

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from privfed.data.dealing import SkewKind
 from privfed.errors import ConfigError
 from privfed.experiment.arms import Arm
+from privfed.experiment.measures import MeasureName
 from privfed.training.records import (
     Bound,
     Count,
@@ -24,7 +27,7 @@ from privfed.training.records import (
 )
 from psi.storage import json_bytes, whole_file
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 EXCHANGE = ("prepare", "encrypt", "aggregate", "decrypt")
 """Phases of a round from the updates to their mean, after what is made ahead."""
 
@@ -116,6 +119,32 @@ class Summary(ResultsPart, frozen=True):
     wall_seconds_mean: Number
 
 
+RowSet = Literal["all", "unseen", "own"]
+"""All parties' test rows; those that nobody trained on, each ID once; those of the party beside."""
+
+
+class Comparison(ResultsPart, frozen=True):
+    """One arm beside another on the same rows by one measure, over the seeds that both have."""
+
+    split: str
+    rows: RowSet
+    measure: MeasureName
+    arm: str
+    epsilon: KnownNumber | None
+    beside: str  # an arm, or what stands beside them, such as "majority"
+    beside_epsilon: KnownNumber | None
+    value: Bound  # of `arm`, mean over seeds
+    beside_value: Bound
+    difference: Bound  # of the two
+    ci95: Interval  # of the difference, for this comparison alone
+    standard_error: KnownNumber
+    degrees_of_freedom: Annotated[float, Meta(ge=1.0, le=1e15)]
+    seed_standard_error: KnownNumber | None  # by seeds alone; None for fewer than three
+    seeds: Annotated[int, Meta(ge=1, le=10**15)]
+    test_rows: Count  # over all seeds
+    units: Count  # different IDs, or rows where there are none, over all seeds
+
+
 class HeldRows(ResultsPart, frozen=True):
     """The rows of one party in one split with one seed."""
 
@@ -153,6 +182,8 @@ class Results(ResultsPart, frozen=True):
     overlaps: list[Overlap]
     runs: list[Run]
     summaries: list[Summary]
+    measures: list[MeasureName]  # verdicts go by the first; empty: an older file, without verdicts
+    comparisons: list[Comparison]
     schema_version: int = SCHEMA_VERSION
     parties: PartiesRecord | None = None  # in older files it is not recorded
 

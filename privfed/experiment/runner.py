@@ -16,8 +16,10 @@ from privfed.data.tables import SCHEMA_IS_PUBLIC
 from privfed.errors import ConfigError, PrivacyWarning
 from privfed.experiment.arms import Arm, choose_arms
 from privfed.experiment.common_ids import Aligner, CommonIDs, find_common_ids
+from privfed.experiment.comparing import RowAnswers, compare
 from privfed.experiment.exposure import expose
 from privfed.experiment.held import parties_key, record_parties
+from privfed.experiment.measures import MeasureName, measures_for
 from privfed.experiment.model_file import load_model
 from privfed.experiment.partitioned import Job, PartitionedData
 from privfed.experiment.results import SCHEMA_VERSION, Overlap, PartiesRecord, Results, Run
@@ -63,12 +65,14 @@ class Benchmark:
         tasks: The runs, in order.
         overlaps: What intersection said of each split with each seed, where there are IDs.
         parties: Who the parties are, and what they hold.
+        measures: What arms are judged by.
     """
 
     settings: Settings
     tasks: Sequence[Task]
     overlaps: Sequence[Overlap]
     parties: PartiesRecord
+    measures: Sequence[MeasureName]
 
     def kept(self, directory: Path) -> dict[int, Run]:
         """Return the runs that had finished in a folder, by their place among the tasks.
@@ -118,11 +122,32 @@ class Benchmark:
         runs |= finish(left, store, directory, advance, workers)
         arms = list(choose_arms(self.settings.arms, self.settings.party_names))
         found = [runs[number] for number in range(len(self.tasks))]
+        measures = self.measures
         results = Results(
-            provenance, arms, list(self.overlaps), found, summarise(found), parties=self.parties
+            provenance=provenance,
+            arms=arms,
+            overlaps=list(self.overlaps),
+            runs=found,
+            summaries=summarise(found),
+            measures=list(measures),
+            comparisons=[
+                each
+                for split in self.settings.splits
+                for each in compare(split, arms, measures, self._answers(split, found, directory))
+            ],
+            parties=self.parties,
         )
         results.write(directory / "results.json")
         return results
+
+
+    def _answers(self, split: str, runs: Sequence[Run], directory: Path) -> list[RowAnswers]:
+        """Ask each run's model, as it was saved, about the test rows of all parties."""
+        seeds: dict[int, tuple[PartitionedData, list[Run]]] = {}
+        for task, run in zip(self.tasks, runs, strict=True):
+            if task.job.split == split:
+                seeds.setdefault(task.job.seed, (task.data, []))[1].append(run)
+        return [data.answers(mine, directory) for data, mine in seeds.values()]
 
 
 def prepare_benchmark(settings: Settings, dataset: Dataset, *, align: Aligner) -> Benchmark:
@@ -158,6 +183,7 @@ def prepare_benchmark(settings: Settings, dataset: Dataset, *, align: Aligner) -
             dataset,
             [(mine[0].split, mine[0].seed, data.parties) for data, mine in splits],
         ),
+        measures_for(dataset.labels),
     )
 
 

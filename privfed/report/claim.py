@@ -80,21 +80,23 @@ def _evidence(view: View, overlapping: gains.Difference) -> tuple[list[str], lis
     for memory has to be surely below what the overlapping split shows.
     """
     for_memory, against = [], []
-    unseen = view.summary("overlapping", overlapping.line).unseen_ci95
-    verdict = gains.unseen_verdict(view, "overlapping", overlapping.line)
-    if verdict == "above":
+    every = gains.beside_majority(view, "overlapping", overlapping.line)
+    unseen = gains.beside_majority(view, "overlapping", overlapping.line, "unseen")
+    if unseen and gains.verdict_of(unseen[1]) == "gain":
         against.append("unseen rows are told better than by the majority class")
-    elif verdict and unseen and unseen[1] < overlapping.accuracy:
+    elif unseen and every and unseen[1][1] < every[0].difference:
         for_memory.append("unseen rows are not surely told better than by the majority class")
     others = [
         result
         for split in ("disjoint", "deduplicated")
         if split in view.splits and (result := gains.gain(view, split)) is not None
     ]
-    if gaining := [r.split for r in others if r.verdict == "gain"]:
+    if gaining := [r.comparison.split for r in others if r.verdict == "gain"]:
         against.append(f"there is a gain on the {split_names(gaining)} too")
     if gone := [
-        r.split for r in others if r.verdict != "gain" and r.interval[1] < overlapping.difference
+        r.comparison.split
+        for r in others
+        if r.verdict != "gain" and r.interval[1] < overlapping.comparison.difference
     ]:
         for_memory.append(f"the gain is gone on the {split_names(gone)}")
     return for_memory, against

@@ -14,24 +14,25 @@ from privfed.report.view import Line, View
 from privfed.report.words import (
     count,
     duration,
+    gap,
+    gap_range,
     given,
     listing,
+    measured,
     percent,
     percent_range,
-    points,
     present,
     size,
     span,
     split_names,
 )
-from privfed.rounding import outwards
 
 
 @dataclass(frozen=True)
 class Finding:
     """One thing that the numbers say."""
 
-    name: str  # what it is about: gain, pooled, unseen, splits, exact, cost, privacy or claim
+    name: str  # what it is about: gain, own, pooled, unseen, splits, exact, cost, privacy or claim
     headline: str
     text: str
 
@@ -54,6 +55,7 @@ def findings(results: Results) -> list[Finding]:
         return [Finding("gain", "No arm has finished yet.", "Run the benchmark to its end.")]
     found = [
         _gain(view, split),
+        _own(view, split),
         _pooled(view, split),
         _unseen(view, split),
         _other_splits(view, split),
@@ -69,21 +71,24 @@ def _gain(view: View, split: str) -> Finding | None:
     result = gains.gain(view, split)
     if result is None:
         return _not_compared(view, split)
-    alone = result.other.label
+    compared, alone = result.comparison, result.other.label
+    size = gap(compared.measure, compared.difference)
     headline = {
-        "gain": f"learning together gains {points(result.difference)} over {alone}.",
-        "loss": f"learning together costs {points(result.difference)} beside {alone}.",
-        "none": f"a gain of {points(result.difference)} cannot be told from chance."
-        if result.difference > 0
+        "gain": f"learning together gains {size} over {alone}.",
+        "loss": f"learning together costs {size} beside {alone}.",
+        "none": f"a gain of {size} cannot be told from chance."
+        if compared.difference > 0
         else "learning together gains nothing that shows.",
     }[result.verdict]
-    others = len(view.lines(split, "alone")) > 1
+    parties = len(view.lines(split, "alone"))
+    best, whom = "", ""
+    if parties > 1:
+        best = ", the best of the parties by themselves,"
+        whom = f" to whichever of the {parties} parties alone is best"
     return Finding(
         "gain",
         f"On the {split} split, {headline}",
-        f"Federated learning gets {percent(result.accuracy)} of its test rows right; {alone}"
-        f"{', the best of the parties by themselves,' if others else ''} "
-        f"{percent(result.other_accuracy)} of the same rows. {_sureness(result)}",
+        f"{_values(result, f'{alone}{best}')} {_sureness(result, whom)} {_judged(view)}",
     )
 
 
@@ -93,9 +98,9 @@ def _not_compared(view: View, split: str) -> Finding | None:
         return None
     each = [f"{x.label} on {_tested(view, split, x)}" for x in (line, *alone)]
     why = (
-        "the arms were tested on different rows"
-        if any(gains.on_other_rows(view, split, x) for x in alone)
-        else "which rows the arms were tested on is not recorded"
+        "the test rows do not allow it"
+        if view.measure
+        else "these results do not say what each arm made of the same rows"
     )
     return Finding(
         "gain",
@@ -109,32 +114,70 @@ def _tested(view: View, split: str, line: Line) -> str:
     return f"{span([run.test_rows for run in view.runs(split, line)])} test rows"
 
 
-def _sureness(result: gains.Difference) -> str:
-    interval = f"a 95 % interval of {_signed(result.interval)}"
-    if result.seeds < gains.FEW_SEEDS:
-        seeds = count(result.seeds, "seed")
-        return f"The difference has {interval}; with {seeds} it counts test rows only."
-    return f"Over {result.seeds} seeds the difference has {interval}."
+def _values(result: gains.Difference, other: str) -> str:
+    """Return both values on the same rows."""
+    c = result.comparison
+    ours, theirs = measured(c.measure, c.value), measured(c.measure, c.beside_value)
+    rows = f"the same {count(c.test_rows, 'test row')}"
+    if c.measure == "accuracy":
+        return f"Of {rows} {result.line.label} gets {ours} right, {other} {theirs}."
+    return f"On {rows} {result.line.label} has {ours} of {c.measure}, {other} {theirs}."
 
 
-def _signed(interval: tuple[float, float]) -> str:
-    low, high = (
-        (text if text.startswith("-") else f"+{text}").replace("-", "−")
-        for text in outwards(interval, 1, percent=True)
+def _sureness(result: gains.Difference, whom: str = "") -> str:
+    interval = f"a 95 % interval of {gap_range(result.comparison.measure, result.interval)}"
+    seeds = count(result.comparison.seeds, "seed")
+    if result.comparison.seed_standard_error is None:
+        return f"The difference{whom} has {interval}; with {seeds} it counts test rows only."
+    return f"Over {seeds} the difference{whom} has {interval}."
+
+
+def _judged(view: View) -> str:
+    """Name the measure of the verdicts, and why it is that one."""
+    first, *others = view.results.measures
+    beside = f"; beside it {listing(others)} are among all figures"
+    if first == "accuracy":
+        return f"Judged by accuracy, as the classes are even{beside}."
+    if first == "AUC":
+        return f"Judged by AUC, as the classes are uneven{beside}."
+    return f"Judged by {first}, as the label is a number{beside}."
+
+
+def _own(view: View, split: str) -> Finding | None:
+    found = gains.own_gains(view, split)
+    if not found:
+        return None
+    phrases = {"gain": "gains", "loss": "loses", "none": "gains nothing that can be told"}
+    parts = []
+    for verdict, phrase in phrases.items():
+        if names := [x.other.arm for x in found if x.verdict == verdict]:
+            verb = phrase if len(names) == 1 else phrase.replace("s", "", 1)
+            parts.append(f"{listing(names)} {verb}")
+    sentences = [
+        f"{x.other.arm}: {measured(x.comparison.measure, x.comparison.value)} together, "
+        f"{measured(x.comparison.measure, x.comparison.beside_value)} alone, difference "
+        f"{gap_range(x.comparison.measure, x.interval)}."
+        for x in found
+    ]
+    jointly = "; the 95 % intervals hold for all parties at once" if len(found) > 1 else " (95 %)"
+    return Finding(
+        "own",
+        f"On each party’s own test rows, {listing(parts)} by learning together.",
+        f"On the {split} split, by {view.measure}{jointly}. {' '.join(sentences)}",
     )
-    return f"{low} to {high} points"
 
 
 def _unseen(view: View, split: str) -> Finding | None:
     line = view.federated(split)
-    verdict = gains.unseen_verdict(view, split, line) if line else None
-    if line is None or verdict is None:
+    found = gains.beside_majority(view, split, line, "unseen") if line else None
+    if line is None or found is None:
         return None
-    summary = view.summary(split, line)
+    summary, (compared, interval) = view.summary(split, line), found
+    verdict = gains.verdict_of(interval)
     headline = {
-        "above": "better than",
-        "around": "not surely better than",
-        "below": "worse than",
+        "gain": "better than",
+        "none": "not surely better than",
+        "loss": "worse than",
     }[verdict]
     headline = (
         f"On rows that nobody trained on, federated learning is {headline} always naming the "
@@ -144,9 +187,15 @@ def _unseen(view: View, split: str) -> Finding | None:
         f"On the {split} split {percent(summary.unseen_accuracy)} of the "
         f"{count(summary.unseen_n, 'test row')} whose {view.id_name} no party had in training are "
         f"right (95 % interval {percent_range(summary.unseen_ci95)}); the majority class would be "
-        f"right on {percent(summary.unseen_majority)} of them"
+        f"right on {percent(summary.unseen_majority)} of them. "
     )
-    text += "; the difference may be chance." if verdict == "around" else "."
+    if compared.measure != "accuracy":
+        text += (
+            f"Judged by {compared.measure} it has {measured(compared.measure, compared.value)}, "
+            f"and the majority class {measured(compared.measure, compared.beside_value)}. "
+        )
+    text += f"The difference has a 95 % interval of {gap_range(compared.measure, interval)}"
+    text += "; it may be chance." if verdict == "none" else "."
     if present(summary.seen_accuracy):
         text += (
             f" On the {count(summary.seen_n, 'test row')} that it had in training, "
@@ -156,11 +205,15 @@ def _unseen(view: View, split: str) -> Finding | None:
 
 
 def _other_splits(view: View, main: str) -> Finding | None:
-    others = [r for split in view.splits if split != main and (r := gains.gain(view, split))]
+    others = {
+        split: result
+        for split in view.splits
+        if split != main and (result := gains.gain(view, split))
+    }
     if not others:
         return None
     by_verdict = {
-        verdict: [r.split for r in others if r.verdict == verdict]
+        verdict: [split for split, r in others.items() if r.verdict == verdict]
         for verdict in ("gain", "none", "loss")
     }
     phrases = {"gain": "a gain", "none": "no gain that can be told from chance", "loss": "a loss"}
@@ -170,9 +223,10 @@ def _other_splits(view: View, main: str) -> Finding | None:
         if splits
     ]
     sentences = [
-        f"{r.split.capitalize()}: federated {percent(r.accuracy)}, "
-        f"{r.other.label} {percent(r.other_accuracy)}, difference {_signed(r.interval)} (95 %)."
-        for r in others
+        f"{split.capitalize()}: {r.line.label} {measured(r.comparison.measure, r.comparison.value)}"
+        f", {r.other.label} {measured(r.comparison.measure, r.comparison.beside_value)}, "
+        f"difference {gap_range(r.comparison.measure, r.interval)} (95 %)."
+        for split, r in others.items()
     ]
     return Finding("splits", f"Elsewhere: {listing(parts)}.", " ".join(sentences))
 
@@ -204,18 +258,14 @@ def _pooled(view: View, split: str) -> Finding | None:
     result = gains.difference(view, split, line, pooled[0]) if line and pooled else None
     if result is None:
         return None
-    distance = points(result.difference)
+    distance = gap(result.comparison.measure, result.comparison.difference)
     headline = {
         "gain": f"Federated learning ends {distance} above training on all rows in one place.",
         "loss": f"Federated learning ends {distance} short of training on all rows in one place.",
         "none": "Federated learning and training on all rows in one place cannot be told apart.",
     }[result.verdict]
-    return Finding(
-        "pooled",
-        headline,
-        f"On the {split} split, {percent(result.accuracy)} against "
-        f"{percent(result.other_accuracy)} on the same test rows. {_sureness(result)}",
-    )
+    text = f"On the {split} split. {_values(result, result.other.label)} {_sureness(result)}"
+    return Finding("pooled", headline, text)
 
 
 def _cost(view: View, split: str) -> Finding | None:
@@ -247,72 +297,89 @@ def _cost(view: View, split: str) -> Finding | None:
 
 
 def _privacy(view: View, split: str) -> Finding | None:
-    every = [x for x in view.lines(split, *PRIVATE) if present(_mean(view, split, x))]
+    every = [x for x in view.lines(split, *PRIVATE) if present(_level(view, split, x))]
     if not every:
         return None
     averaging = [line for line in every if line.role == "private"]
     plain = view.federated(split)
     costs = [gains.difference(view, split, plain, line) for line in every] if plain else []
-    compared = [result for result in costs if result is not None]
-    if not any(_beats_majority(view, split, line) for line in every):
+    dearest = gains.least([result for result in costs if result is not None])
+    if not any(_may_beat_majority(view, split, line) for line in every):
         headline = (
             "With differential privacy, no model here is surely better than the majority class."
         )
-    elif not compared:
+    elif dearest is None:
         headline = (
             "What differential privacy costs is not said: no arm without it is known to have been "
             "tested on the same rows."
         )
     else:
-        least = min(compared, key=lambda result: result.difference)
-        name = least.other.label
+        name, size = dearest.other.label, gap(dearest.comparison.measure, _size(dearest))
         headline = {
-            "gain": f"Differential privacy costs at least {points(least.difference)}: {name}.",
+            "gain": f"Differential privacy costs at least {size}: {name}.",
             "none": f"What differential privacy costs cannot be told from chance: {name}.",
-            "loss": f"With differential privacy, {name} is {points(least.difference)} better than "
-            "federated learning without.",
-        }[least.verdict]
+            "loss": f"With differential privacy, {name} is {size} better than federated learning "
+            "without.",
+        }[dearest.verdict]
     shown = averaging or every
-    best = max(shown, key=lambda line: _mean(view, split, line))
+    best = max(shown, key=lambda line: _level(view, split, line))
     names = [asked(line) if averaging else line.label for line in shown]
-    means = [percent(_mean(view, split, line)) for line in shown]
-    each = listing([f"{name}: {mean}" for name, mean in zip(names, means, strict=True)])
-    majority = view.summary(split, best).majority_accuracy
-    text = f"On the {split} split, {each}; majority class {percent(majority)}"
-    if plain is not None and view.on_same_rows(split, plain, best):
-        text += f"; federated without privacy {percent(_mean(view, split, plain))}"
+    levels = [_shown_level(view, split, line) for line in shown]
+    each = listing([f"{name}: {level}" for name, level in zip(names, levels, strict=True)])
+    text = f"On the {split} split, by {view.measure or 'accuracy'}, {each}; majority class "
+    text += _majority_level(view, split, best)
+    if plain is not None and dearest is not None:
+        text += f"; federated without privacy {_shown_level(view, split, plain)}"
     text += ". "
-    if compared:
-        least = min(compared, key=lambda result: result.difference)
-        text += f"{least.line.label} minus {least.other.label}: {_sureness(least)} "
+    if dearest is not None:
+        several = sum(result is not None for result in costs)
+        whom = f" to whichever of the {several} private arms is best" if several > 1 else ""
+        text += f"{dearest.line.label} minus {dearest.other.label}: {_sureness(dearest, whom)} "
     text += (_beside(view, split, best) if averaging else "") + _promise(view, split, best)
     return Finding("privacy", headline, text)
 
 
-def _beats_majority(view: View, split: str, line: Line) -> bool:
-    """Return whether an arm is surely better than the majority class on its own test rows."""
-    interval = gains.accuracy_interval(view, split, line)
-    majority = view.summary(split, line).majority_accuracy
-    return interval is None or not present(majority) or interval[0] > majority
+def _size(result: gains.Difference) -> float:
+    return result.comparison.difference
+
+
+def _may_beat_majority(view: View, split: str, line: Line) -> bool:
+    """Return whether an arm is surely better than the majority class, or that is not known."""
+    found = gains.beside_majority(view, split, line)
+    return found is None or gains.verdict_of(found[1]) == "gain"
 
 
 def _beside(view: View, split: str, best: Line) -> str:
     """Compare with the arms that release gradients or train alone, at the largest ε asked."""
     last = [lines[-1] for lines in arms(view, split).values() if lines[-1].role == "released"]
-    shown = [x for x in last if present(_mean(view, split, x))]
+    shown = [x for x in last if present(_level(view, split, x))]
     if not shown:
         return ""
+    # Without paired figures a level is of the arm's own test rows.
     apart = " (not known to be on the same rows, so not compared)"
     each = [
-        f"{view.label(x.arm)} {percent(_mean(view, split, x))}"
-        f"{'' if view.on_same_rows(split, x, best) else apart}"
+        f"{view.label(x.arm)} {_shown_level(view, split, x)}"
+        f"{'' if view.measure or view.on_same_rows(split, x, best) else apart}"
         for x in shown
     ]
     return f"Beside it at {asked(shown[0])}: {'; '.join(each)}. "
 
 
-def _mean(view: View, split: str, line: Line) -> float:
-    return view.summary(split, line).test_accuracy_mean
+def _level(view: View, split: str, line: Line) -> float:
+    """Return an arm's measure on the rows of all; in an older file its own test accuracy."""
+    found = gains.beside_majority(view, split, line)
+    return view.summary(split, line).test_accuracy_mean if found is None else found[0].value
+
+
+def _shown_level(view: View, split: str, line: Line) -> str:
+    return measured(view.measure or "accuracy", _level(view, split, line))
+
+
+def _majority_level(view: View, split: str, line: Line) -> str:
+    found = gains.beside_majority(view, split, line)
+    if found is None:
+        return percent(view.summary(split, line).majority_accuracy)
+    return measured(found[0].measure, found[0].beside_value)
 
 
 def _claim(view: View) -> Finding | None:

@@ -1,109 +1,173 @@
-"""Comparisons of arms that were tested on the same rows, and how sure they are."""
+"""What arms have over one another on the same rows, and how sure that is.
+
+Every verdict here goes by the paired figures of results.json (`comparisons`) and by the first of
+their measures.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from privfed.experiment.intervals import (
-    mean_interval,
-    newcombe_interval,
-    shares_interval,
-    wilson_interval,
-)
-from privfed.experiment.results import Run
+from privfed.experiment.comparing import MAJORITY
+from privfed.experiment.intervals import Spread, wilson_interval
+from privfed.experiment.results import Comparison, RowSet
 from privfed.report.view import Line, Role, View
 from privfed.report.words import listing, present
 
-FEW_SEEDS = 3  # fewer do not show how training varies
+Verdict = Literal["gain", "loss", "none"]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One arm's test accuracy minus another's, on the same rows; accuracies are fractions."""
+    """One arm's measure minus another's on the same rows, and its 95 % interval."""
 
-    split: str
     line: Line
     other: Line
-    accuracy: float
-    other_accuracy: float
-    difference: float
-    interval: tuple[float, float]  # 95 %
-    seeds: int
+    comparison: Comparison
+    interval: tuple[float, float]
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """What the interval says: "gain", "loss", or "none" where it holds zero."""
-        low, high = self.interval
-        return "gain" if low > 0 else "loss" if high < 0 else "none"
+        return verdict_of(self.interval)
+
+
+def verdict_of(interval: tuple[float, float]) -> Verdict:
+    """Return what the interval of a difference says."""
+    low, high = interval
+    return "gain" if low > 0 else "loss" if high < 0 else "none"
 
 
 def gain(view: View, split: str) -> Difference | None:
-    """Compare federated learning with the best party alone.
-
-    The best party is chosen by its mean, which makes a gain harder to claim, not easier.
+    """Compare federated learning with the best party alone, whichever that is.
 
     Args:
         view: The results.
         split: The split.
 
     Returns:
-        The comparison; None where either side is missing, or a party was tested on other rows.
+        The difference to the party that did best here, with an interval for that to the party that
+        is best (see `least`); None where not all parties that trained alone are compared.
     """
-    federated, alone = view.federated(split), view.best_alone(split)
-    if federated is None or alone is None:
+    federated, alone = view.federated(split), view.lines(split, "alone")
+    if federated is None:
         return None
-    if not all(view.on_same_rows(split, federated, x) for x in view.lines(split, "alone")):
-        return None  # also which party is best can be said only on the same rows
-    return difference(view, split, federated, alone)
+    found = [difference(view, split, federated, line) for line in alone]
+    return least([each for each in found if each is not None]) if all(found) else None
 
 
-def difference(view: View, split: str, line: Line, other: Line) -> Difference | None:
-    """Compare two arms, seed by seed.
-
-    From three seeds on the interval is Student's t on the seeds' differences. With fewer it is the
-    normal approximation to the difference of two proportions over all test rows, which says
-    nothing of how training varies.
+def difference(
+    view: View, split: str, line: Line, other: Line, rows: RowSet = "all", *, of: int = 1
+) -> Difference | None:
+    """Compare two arms.
 
     Args:
         view: The results.
         split: The split.
-        line: The arm whose accuracy comes first.
-        other: The arm whose accuracy is subtracted.
+        line: The arm whose value comes first.
+        other: The arm whose value is subtracted.
+        rows: On which rows.
+        of: How many such intervals are to hold at once.
 
     Returns:
-        The comparison; None where the two were not tested on the same rows.
+        The comparison; None where the results have none of the two.
     """
-    if not view.on_same_rows(split, line, other):
+    found = view.comparison(split, rows, line, other)
+    return None if found is None else Difference(line, other, found, bounds(found, of=of))
+
+
+def least(differences: Sequence[Difference]) -> Difference | None:
+    """Return the least of some differences, with an interval for the one that is least in truth.
+
+    Which is least was seen on the same rows, so its own interval would not do. All of them are
+    above what all lower ends are above: that takes no correction (Berger, Technometrics 24, 1982,
+    295-300). One of them is below what some upper end is below: for that the upper ends hold all
+    at once (Bonferroni).
+
+    Args:
+        differences: Each with an interval of its own.
+
+    Returns:
+        The least; None of none.
+    """
+    if not differences:
         return None
-    ours, theirs = (
-        {run.seed: run for run in view.runs(split, each) if present(run.test_accuracy)}
-        for each in (line, other)
+    jointly = [bounds(each.comparison, of=len(differences)) for each in differences]
+    smallest = min(differences, key=lambda each: each.comparison.difference)
+    interval = min(each.interval[0] for each in differences), min(high for _, high in jointly)
+    return Difference(smallest.line, smallest.other, smallest.comparison, interval)
+
+
+def bounds(comparison: Comparison, *, of: int = 1) -> tuple[float, float]:
+    """Return the 95 % interval of a comparison, of several that are to hold at once.
+
+    Args:
+        comparison: What was compared.
+        of: How many are to hold.
+    """
+    spread = Spread(
+        comparison.standard_error,
+        comparison.degrees_of_freedom,
+        comparison.seed_standard_error,
+        comparison.seeds,
     )
-    pairs = [(run, theirs[seed]) for seed, run in ours.items() if seed in theirs]
-    if not pairs:
-        return None
-    differences = [a.test_accuracy - b.test_accuracy for a, b in pairs]
-    mean = math.fsum(differences) / len(pairs)
-    interval = mean_interval(differences) if len(pairs) >= FEW_SEEDS else None
-    if interval is None:
-        sides = zip(*pairs, strict=True)
-        interval = shares_interval(mean, [_pooled(side) for side in sides])
-    return Difference(
-        split,
-        line,
-        other,
-        math.fsum(a.test_accuracy for a, _ in pairs) / len(pairs),
-        math.fsum(b.test_accuracy for _, b in pairs) / len(pairs),
-        mean,
-        interval,
-        len(pairs),
-    )
+    return spread.bounds(comparison.difference, of=of)
+
+
+def own_gains(view: View, split: str) -> list[Difference]:
+    """Compare federated learning with each party alone on that party's own test rows.
+
+    Args:
+        view: The results.
+        split: The split.
+
+    Returns:
+        One a party that trained alone; their intervals hold all at once.
+    """
+    federated, alone = view.federated(split), view.lines(split, "alone")
+    if federated is None:
+        return []
+    found = [difference(view, split, federated, x, "own", of=len(alone)) for x in alone]
+    return [each for each in found if each is not None]
+
+
+def beside_majority(
+    view: View, split: str, line: Line, rows: RowSet = "all"
+) -> tuple[Comparison, tuple[float, float]] | None:
+    """Compare an arm with always naming the commonest class of all training rows.
+
+    Args:
+        view: The results.
+        split: The split.
+        line: The arm.
+        rows: On which rows.
+
+    Returns:
+        The comparison and its 95 % interval; None where the results have none.
+    """
+    found = view.comparison(split, rows, line, MAJORITY)
+    return None if found is None else (found, bounds(found))
+
+
+def unseen_verdict(view: View, split: str, line: Line) -> Verdict | None:
+    """Return whether an arm has anything over the majority class on rows that nobody trained on.
+
+    Args:
+        view: The results.
+        split: The split.
+        line: The arm.
+
+    Returns:
+        The verdict; None where no row was unseen, or nothing was compared.
+    """
+    found = beside_majority(view, split, line, "unseen")
+    return None if found is None else verdict_of(found[1])
 
 
 def on_other_rows(view: View, split: str, line: Line) -> bool:
-    """Return whether an arm is known to have been tested on other rows than federated learning.
+    """Return whether an arm's own test rows are known to be others than federated learning's.
 
     An older file does not say which rows they were, only how many.
 
@@ -129,7 +193,7 @@ def other_rows(view: View, *roles: Role) -> str | None:
         *roles: The roles of the arms that are shown, as `View.lines` takes them.
 
     Returns:
-        A sentence to stand beside their figures; None where all were tested on the same ones.
+        A sentence to stand beside their figures; None where all are of the same ones.
     """
     names = [
         line.label
@@ -142,7 +206,12 @@ def other_rows(view: View, *roles: Role) -> str | None:
     split = view.splits[0]
     beside = view.federated(split) or view.lines(split)[0]
     listed = listing(list(dict.fromkeys(names)))
-    return f"Tested on other rows than “{beside.label}”, and so not compared: {listed}."
+    if view.measure is None:
+        return f"Tested on other rows than “{beside.label}”, and so not compared: {listed}."
+    return (
+        f"These figures are of other test rows than those of “{beside.label}”: {listed}. What is "
+        "said of differences is of the same rows."
+    )
 
 
 def accuracy_interval(view: View, split: str, line: Line) -> tuple[float, float] | None:
@@ -166,36 +235,6 @@ def accuracy_interval(view: View, split: str, line: Line) -> tuple[float, float]
     rows = sum(run.test_rows for run in runs)
     right = sum(run.test_accuracy * run.test_rows for run in runs)
     return wilson_interval(round(right), rows)
-
-
-def _pooled(runs: Sequence[Run]) -> tuple[float, int]:
-    """Return the share of all test rows that were right, and the number of test rows."""
-    rows = max(sum(run.test_rows for run in runs), 1)
-    return sum(run.test_accuracy * run.test_rows for run in runs) / rows, rows
-
-
-def unseen_verdict(view: View, split: str, line: Line) -> str | None:
-    """Return where an arm stands on unseen rows: "above", "below" or "around" the majority class.
-
-    How often the majority class is right on a few rows is chance, too. So it counts whether the
-    interval of the difference holds zero. It is Newcombe's, 95 %, as if the two were counted on
-    different rows.
-
-    Args:
-        view: The results.
-        split: The split.
-        line: The arm.
-
-    Returns:
-        The verdict; None where no row was unseen.
-    """
-    summary = view.summary(split, line)
-    ours, theirs = summary.unseen_accuracy, summary.unseen_majority
-    if ours is None or theirs is None or not (present(ours) and present(theirs)):
-        return None
-    n = summary.unseen_n
-    low, high = newcombe_interval(ours, n, theirs, n)
-    return "above" if low > 0 else "below" if high < 0 else "around"
 
 
 @dataclass(frozen=True)

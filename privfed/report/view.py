@@ -14,9 +14,10 @@ import numpy.typing as npt
 from privfed.data.dataset import DataKind
 from privfed.data.understood import UnderstoodColumn
 from privfed.errors import ConfigError
-from privfed.experiment.arms import Aggregation, Arm
+from privfed.experiment.arms import Aggregation, Arm, stands_for_federated
+from privfed.experiment.measures import MeasureName
 from privfed.experiment.provenance import DataOrigin
-from privfed.experiment.results import Results, Run, Summary
+from privfed.experiment.results import Comparison, Results, RowSet, Run, Summary
 from privfed.rounding import as_given
 from privfed.training.records import PrivacyCost
 from psi.storage import json_as
@@ -161,11 +162,9 @@ class View:
 
     def federated(self, split: str) -> Line | None:
         """Return the arm that stands for federated learning: the reference, or the nearest."""
-        order: tuple[Role, ...] = ("reference", "encrypted", "float")
-        for role in order:
-            if lines := self.lines(split, role):
-                return lines[0]
-        return None
+        lines = {line.arm: line for line in self.lines(split, "reference", "encrypted", "float")}
+        arm = stands_for_federated([self._arms[name] for name in lines])
+        return None if arm is None else lines[arm.name]
 
     def best_alone(self, split: str) -> Line | None:
         """Return the party that does best by itself."""
@@ -177,6 +176,39 @@ class View:
         return max(
             lines, key=lambda line: self.summary(split, line).test_accuracy_mean, default=None
         )
+
+    @property
+    def measure(self) -> MeasureName | None:
+        """What verdicts go by; None in older files, which hold no paired figures."""
+        return next(iter(self.results.measures), None)
+
+    @cached_property
+    def _comparisons(self) -> Mapping[tuple[Any, ...], Comparison]:
+        return {
+            (c.split, c.rows, c.measure, c.arm, c.epsilon, c.beside, c.beside_epsilon): c
+            for c in self.results.comparisons
+        }
+
+    def comparison(
+        self,
+        split: str,
+        rows: RowSet,
+        line: Line,
+        beside: Line | str,
+        measure: MeasureName | None = None,
+    ) -> Comparison | None:
+        """Return the paired figures of an arm and another, or of what else stands beside it.
+
+        Args:
+            split: The split.
+            rows: On which rows.
+            line: The arm.
+            beside: The other arm, or the name of what is no arm, such as "majority".
+            measure: By which measure; without one that of the verdicts.
+        """
+        other = (beside, None) if isinstance(beside, str) else (beside.arm, beside.epsilon)
+        key = (split, rows, measure or self.measure, line.arm, line.epsilon, *other)
+        return self._comparisons.get(key)
 
     def on_same_rows(self, split: str, one: Line, other: Line) -> bool:
         """Return whether two arms were tested on the same rows in every seed that both have."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TypeGuard
 
+from privfed.experiment.measures import MeasureName
 from privfed.rounding import as_given, at_most, outwards
 
 MISSING = "–"
@@ -44,6 +45,34 @@ def points(difference: float) -> str:
     """Return the size of a difference of two fractions in percentage points, without its sign."""
     text = f"{abs(difference) * 100:.1f}"
     return f"{text}{_NBSP}point{'' if text == '1.0' else 's'}"
+
+
+def measured(measure: MeasureName, value: float | None) -> str:
+    """Return a measure's value: accuracies as percentages, all others as plain numbers."""
+    return percent(value) if _in_points(measure) else decimal(value)
+
+
+def gap(measure: MeasureName, difference: float) -> str:
+    """Return the size of a difference of two values of a measure, without its sign."""
+    if measure == "accuracy":
+        return points(difference)
+    name = f"of{_NBSP}{measure}"
+    shown = points(difference) if _in_points(measure) else decimal(abs(difference))
+    return f"{shown} {name}"
+
+
+def gap_range(measure: MeasureName, interval: Sequence[float]) -> str:
+    """Return an interval of such a difference with signs, rounded outwards."""
+    share = _in_points(measure)
+    low, high = (
+        (text if text.startswith("-") else f"+{text}").replace("-", "−")
+        for text in outwards(interval, 1 if share else 3, percent=share)
+    )
+    return f"{low} to {high}{' points' if share else ''}"
+
+
+def _in_points(measure: MeasureName) -> bool:
+    return measure in ("accuracy", "balanced accuracy")
 
 
 def decimal(value: float | None, digits: int = 3) -> str:

@@ -96,6 +96,11 @@ def run_mini(
     return Mini(directory, results, progress)
 
 
+def of(mini: Mini, arm: str, seed: int = 0) -> Run:
+    [run] = [run for run in mini.results.runs if (run.arm, run.seed) == (arm, seed)]
+    return run
+
+
 def outcome(results: Results) -> list[dict[str, Any]]:
     """Each run without what differs from one clock to the next."""
     clocked = {"seconds", "wall_seconds", "encryption_seconds_per_round", "history"}

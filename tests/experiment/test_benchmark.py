@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from privfed.data import PartyRows, split_parties
-from privfed.experiment import Run, load_model
+from privfed.experiment import load_model
 from privfed.training import evaluate, weights_sha256
-from tests.experiment.mini import SETTINGS, Mini, surrogate
+from tests.experiment.mini import SETTINGS, Mini, of, surrogate
 
 ARMS = [
     *("guest", "host", "overall", "federated-float", "federated", "federated-he"),
@@ -23,11 +23,6 @@ ARMS = [
 ]
 ROUNDS = dict.fromkeys(ARMS[:6], 3) | {"federated-he-dp": 2, "single-party": 2}
 ON_SUMS = {"local-noise": "local", "noise-shares": "shares", "central-noise": "central"}
-
-
-def of(mini: Mini, arm: str, seed: int = 0) -> Run:
-    [run] = [run for run in mini.results.runs if (run.arm, run.seed) == (arm, seed)]
-    return run
 
 
 def parties(seed: int) -> tuple[PartyRows, ...]:
@@ -66,7 +61,7 @@ def test_the_file_has_what_issue_2_names(mini: Mini) -> None:
     assert {"torch", "opacus", "tenseal", "python"} <= provenance["versions"].keys()
     assert provenance["machine"].keys() == {"system", "architecture", "processor", "cores"}
     assert provenance["settings"]["epsilons"] == [8.0]
-    assert document["schema_version"] == 4
+    assert document["schema_version"] == 5
 
 
 def test_arms_say_on_which_rows_they_were_tested(mini: Mini) -> None:

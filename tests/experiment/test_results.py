@@ -20,7 +20,7 @@ from tests.experiment.mini import RUN
 
 def results(**changes: object) -> Results:
     run = structs.replace(RUN, **changes)
-    return Results({"seeds": [0]}, [], [], [run], [])
+    return Results({"seeds": [0]}, [], [], [run], [], [], [])
 
 
 def test_what_is_no_number_is_written_as_null() -> None:

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from privfed.experiment.arms import choose_arms
-from privfed.experiment.results import Overlap, Results, Run
+from privfed.experiment.comparing import MAJORITY as COMMONEST
+from privfed.experiment.comparing import Entrant, RowAnswers, compare
+from privfed.experiment.measures import MeasureName
+from privfed.experiment.results import Comparison, Overlap, Results, Run
 from privfed.experiment.summary import summarise
 from privfed.training.records import PrivacyCost
 
@@ -46,12 +49,12 @@ def sample(
     is_surrogate: bool = False,
     levels: Mapping[str, Levels] | None = None,
     unequal: bool = False,
-    paired: bool = False,
+    paired: bool = True,
 ) -> Results:  # fmt: skip
     """Results of a benchmark of this shape.
 
-    `unequal` breaks the encrypted arm's last round. `paired` tests the parties alone on the rows
-    of all, as no benchmark does yet.
+    `unequal` breaks the encrypted arm's last round. Without `paired` arms are not compared, as in
+    files of version 4; with it they are by accuracy.
     """
     runs, summaries = [], []
     for split in splits:
@@ -59,8 +62,7 @@ def sample(
             for epsilon in epsilons if ARMS[arm].private else (None,):
                 level = (levels or LEVELS).get(split, LEVELS["disjoint"])
                 group = [
-                    _run(arm, split, seed, rounds, epsilon, level, unequal, paired)
-                    for seed in range(seeds)
+                    _run(arm, split, seed, rounds, epsilon, level, unequal) for seed in range(seeds)
                 ]
                 runs += group
                 summaries += summarise(group)
@@ -70,7 +72,39 @@ def sample(
         overlaps=[_overlap(split, seed) for split in splits for seed in range(seeds)],
         runs=runs,
         summaries=summaries,
+        measures=["accuracy", "balanced accuracy", "AUC"] if paired else [],
+        comparisons=compared(runs) if paired else [],
     )
+
+
+def compared(
+    runs: Sequence[Run], measures: Sequence[MeasureName] = ("accuracy",)
+) -> list[Comparison]:
+    """What such runs give on the same rows: an arm is right as often as its run says."""
+    found = []
+    for split in dict.fromkeys(run.split for run in runs):
+        mine = [run for run in runs if run.split == split]
+        seeds = [[run for run in mine if run.seed == s] for s in sorted({r.seed for r in mine})]
+        found += compare(split, list(ARMS.values()), measures, [_answers(each) for each in seeds])
+    return found
+
+
+def _answers(runs: Sequence[Run], rows: int = 174) -> RowAnswers:
+    generator = np.random.default_rng([runs[0].seed, *runs[0].split.encode()])
+    unseen = np.arange(rows) < runs[0].unseen_n
+    majority_right = generator.permutation(rows - runs[0].unseen_n) < 79
+    truth = np.r_[np.arange(runs[0].unseen_n) >= 22, ~majority_right].astype(np.int64)
+    outputs = {Entrant(COMMONEST): np.tile([1.0, 0.0], (rows, 1))}
+    for run in runs:
+        right = np.r_[
+            generator.permutation(run.unseen_n) < run.unseen_correct,
+            generator.permutation(rows - run.unseen_n)
+            < round(run.test_accuracy * rows) - run.unseen_correct,
+        ]
+        outputs[Entrant(run.arm, run.epsilon)] = np.eye(2)[np.where(right, truth, 1 - truth)]
+    parties = 3 if any(run.arm == "party-3" for run in runs) else 2
+    units = generator.choice(500, rows, replace=False)
+    return RowAnswers(truth, units, np.arange(rows) % parties, unseen, outputs)
 
 
 def _run(
@@ -81,7 +115,6 @@ def _run(
     epsilon: float | None,
     levels: Levels,
     unequal: bool,
-    paired: bool,
 ) -> Run:
     # The encrypted arm draws what the reference draws, so their weights are equal.
     same = "federated" if arm == "federated-he" else arm
@@ -93,7 +126,7 @@ def _run(
         test = 0.5 + 0.02 * math.log2(1 + epsilon)
         seen, unseen = (test + 0.01 if seen is not None else None), test - 0.01
     whose = ARMS[arm].party
-    test_rows = 174 if paired else {None: 174, 0: 82, 1: 92, 2: 60}[whose]
+    test_rows = {None: 174, 0: 82, 1: 92, 2: 60}[whose]
     train_rows = {None: 688, 0: 324, 1: 364, 2: 240}[whose]
     test = float(np.clip(test + generator.normal(0, 0.02), 0, 1))
     time = np.arange(1, rounds + 1) / rounds

@@ -23,6 +23,7 @@ CLASSES = (
     results.Summary,
     results.PartiesRecord,
     results.HeldRows,
+    results.Comparison,
     training.TrainingResults,
     training.RoundRecord,
     training.OwnFile,

@@ -16,7 +16,7 @@ from privfed.report import findings, readme_table, render_html
 from privfed.report.gains import other_rows
 from privfed.report.headline import key_figures, subtitle, title
 from privfed.report.view import View
-from tests.report.samples import ARMS, sample
+from tests.report.samples import ARMS, compared, sample
 
 ALONE = {"guest", "host", "party-3"}
 AVERAGED = {"federated-float", "federated", "federated-he"}
@@ -29,11 +29,12 @@ CLAIMS = {
     "[Dd]ifferential privacy costs (at least|cannot)|better than federated": (PRIVATE, AVERAGED),
     "Encryption adds|added by encryption": ({"federated-he"}, {"federated-float", "federated"}),
     "bit for bit": ({"federated-he"}, {"federated"}),
-    "the arms were tested on different rows": (ALONE, AVERAGED),
+    "do not say what each arm made of": (ALONE, AVERAGED),
+    "own test rows, ": (ALONE, AVERAGED),
+    "nobody trained on, federated learning is": (AVERAGED,),
     "federated without privacy": (PRIVATE, AVERAGED),
     "float32 in the clear": ({"federated-he"}, {"federated-float"}),
 }
-ON_OTHER_ROWS = ALONE | {"single-party"}
 
 
 def said(results: Results) -> str:
@@ -49,10 +50,16 @@ def check(arms: set[str], paired: bool, results: Results) -> None:
     for claim, needed in CLAIMS.items():
         if re.search(claim, text):
             assert all(arms & each for each in needed), (claim, arms)
+    # The title is that of all reports, and the paper's part says what it would take.
+    told = text.partition("\n")[2].replace("the parties alone and federated learning, all", "")
+    for arm in ARMS.keys() - arms:
+        assert not re.search(rf"{re.escape(ARMS[arm].label)}(?!, private)", told), (arm, arms)
+    for words, needing in (("[Ff]ederated learning", AVERAGED), ("[Ll]earning together", AVERAGED)):
+        assert arms & needing or not re.search(words, told), (words, arms)
     if not paired:
         assert not re.search("learning together (gains|costs)|a gain of", text)
-        # Of an arm that was tested on other rows no difference is told, whatever it is.
-        assert not re.search(r"minus [^:\n]*alone|costs[^:\n]*: one party alone", text)
+        # Without paired figures no difference is told, of whatever arms.
+        assert not re.search(r"minus |costs at least|above training|short of training", text)
         if arms & ALONE and arms & AVERAGED:
             assert "is not compared" in text
     for figure in key_figures(View(results)):
@@ -124,61 +131,62 @@ def test_the_best_private_model_counts_whatever_its_kind() -> None:
         arms=("federated", "federated-he-dp", "noise-shares"), rounds=2, epsilons=(1.0,), seeds=3
     )
     runs = [
-        structs.replace(run, test_accuracy=0.79) if run.arm == "noise-shares" else run
+        structs.replace(run, test_accuracy=0.89) if run.arm == "noise-shares" else run
         for run in results.runs
     ]
     summaries = [
-        structs.replace(s, test_accuracy_mean=0.79, test_accuracy_ci95=(0.78, 0.80))
+        structs.replace(s, test_accuracy_mean=0.89, test_accuracy_ci95=(0.88, 0.90))
         if s.arm == "noise-shares"
         else s
         for s in results.summaries
     ]
-    better = structs.replace(results, runs=runs, summaries=summaries)
+    better = structs.replace(results, runs=runs, summaries=summaries, comparisons=compared(runs))
     assert "no model here is surely better" in said(results)
     assert "no model here is surely better" not in said(better)
 
 
-def test_arms_on_unequal_or_unknown_rows_are_not_compared() -> None:
-    results = sample(arms=("guest", "federated"), splits=("disjoint",), rounds=2, paired=True)
-    assert "learning together" in said(results)
-    for changed in (None, "another"):
-        runs = [
-            structs.replace(run, test_rows_sha256=changed)
-            if (run.arm, run.seed) == ("guest", 0)
-            else run
-            for run in results.runs
-        ]
-        other = structs.replace(results, runs=runs)
-        assert "not compared" in said(other)
-        assert "learning together gains" not in said(other)
-        why = "different rows" if changed else "is not recorded"
-        assert f"{why}." in findings(other)[0].headline
+def test_arms_are_compared_by_paired_figures_alone() -> None:
+    """Whatever the accuracies of runs and summaries are: those of one party are of its own rows."""
+    results = sample(arms=("guest", "host", "federated"), splits=("disjoint",), rounds=2)
+    runs = [structs.replace(run, test_accuracy=0.01 * run.seed) for run in results.runs]
+    summaries = [structs.replace(s, test_accuracy_mean=0.0) for s in results.summaries]
+    changed = structs.replace(results, runs=runs, summaries=summaries)
+    names = ("gain", "own", "pooled")
+    ours, theirs = (
+        [(x.headline, x.text) for x in findings(each) if x.name in names]
+        for each in (results, changed)
+    )
+    assert ours == theirs
+    without = structs.replace(results, measures=[], comparisons=[])
+    assert "is not compared: these results do not say" in findings(without)[0].headline
+    assert "learning together gains" not in said(without)
 
 
 def test_arms_on_other_rows_are_named_wherever_figures_stand_side_by_side() -> None:
-    results = sample(rounds=2, epsilons=(1.0,), seeds=1)
-    note = other_rows(View(results))
-    assert note is not None
-    assert note.endswith("not compared: guest alone and host alone.")
-    assert note in readme_table(results)
-    # The paper, the splits, privacy, all figures.
-    assert unescape(render_html(results)).count(note) == 4
+    for paired, then in (
+        (False, "not compared: guest alone and host alone."),
+        (True, "same rows."),
+    ):
+        results = sample(rounds=2, epsilons=(1.0,), seeds=1, paired=paired)
+        note = other_rows(View(results))
+        assert note is not None
+        assert "guest alone and host alone." in note
+        assert note.endswith(then)
+        assert note in readme_table(results)
+        # The paper, the splits, privacy, all figures.
+        assert unescape(render_html(results)).count(note) == 4
     results = sample(rounds=2, epsilons=(1.0,), seeds=1, arms=("federated", "single-party"))
-    alone = "not compared: one party alone, private, ε\u00a0=\u00a01."
+    alone = "those of “federated, quantised”: one party alone, private, ε\u00a0=\u00a01."
     assert unescape(render_html(results)).count(alone) == 2  # where that arm is shown
-    paired = sample(rounds=2, epsilons=(1.0,), seeds=1, paired=True)
-    assert other_rows(View(paired)) is None
+    assert other_rows(View(sample(rounds=2, seeds=1, arms=("overall", "federated")))) is None
 
 
 def test_a_pooled_arm_that_cannot_be_told_apart_is_not_above_or_short() -> None:
     results = sample(arms=("overall", "federated"), splits=("disjoint",), rounds=2, seeds=5)
     assert "cannot be told apart" in said(results)
-    better = {"disjoint": {"alone": (0.5, None, 0.5), "all": (0.5, None, 0.5)}}
-    results = sample(
-        arms=("overall", "federated"), splits=("disjoint",), rounds=2, seeds=5, levels=better
-    )
     runs = [
         structs.replace(run, test_accuracy=0.9) if run.arm == "overall" else run
         for run in results.runs
     ]
-    assert "short of training on all rows" in said(structs.replace(results, runs=runs))
+    better = structs.replace(results, runs=runs, comparisons=compared(runs))
+    assert "short of training on all rows" in said(better)

@@ -59,7 +59,7 @@ SHAPES = {
     "private only": sample(**QUICK, arms=("federated-he-dp",), splits=("disjoint",)),
     "one round": sample(rounds=1, epsilons=(3.0,), seeds=1),
     "nothing measured": _with_nothing_measured(sample(**QUICK)),
-    "nothing finished": Results({}, [], [], [], []),
+    "nothing finished": Results({}, [], [], [], [], [], []),
 }  # fmt: skip
 
 

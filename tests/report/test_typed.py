@@ -105,10 +105,10 @@ def test_a_table_of_ones_own_is_never_the_papers(tmp_path: Path) -> None:
     path.write_text("size,sold\n" + "1,yes\n2,no\n" * 20, encoding="utf-8")
     own = load_dataset("table", str(path), label="sold")
     assert (own.kind, own.name) == ("table", "dresses")
-    view = View(Results(provenance(Settings(), own), [], [], [], []))
+    view = View(Results(provenance(Settings(), own), [], [], [], [], [], []))
     assert not view.is_dresses
     assert title(view) == "dresses: learning together, measured"
-    assert View(Results(provenance(Settings(), load_dataset()), [], [], [], [])).is_dresses
+    assert View(Results(provenance(Settings(), load_dataset()), [], [], [], [], [], [])).is_dresses
 
 
 @pytest.mark.parametrize(
