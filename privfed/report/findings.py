@@ -147,12 +147,13 @@ def _own(view: View, split: str) -> Finding | None:
     found = gains.own_gains(view, split)
     if not found:
         return None
-    phrases = {"gain": "gains", "loss": "loses", "none": "gains nothing that can be told"}
+    verbs = {"gain": ("gains", "gain"), "loss": ("loses", "lose")}
     parts = []
-    for verdict, phrase in phrases.items():
+    for verdict in ("gain", "loss", "none"):
         if names := [x.other.arm for x in found if x.verdict == verdict]:
-            verb = phrase if len(names) == 1 else phrase.replace("s", "", 1)
-            parts.append(f"{listing(names)} {verb}")
+            verb = verbs.get(verdict, verbs["gain"])[len(names) > 1]
+            told = " nothing that can be told" if verdict == "none" else ""
+            parts.append(f"{listing(names)} {verb}{told}")
     sentences = [
         f"{x.other.arm}: {measured(x.comparison.measure, x.comparison.value)} together, "
         f"{measured(x.comparison.measure, x.comparison.beside_value)} alone, difference "
