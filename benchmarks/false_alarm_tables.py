@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privfed.experiment import Results, Run, party_names
-from privfed.experiment.arms import Arm, choose_arms
-from privfed.experiment.comparing import MAJORITY, Entrant, RowAnswers, compare
+from privfed.experiment.arms import MAJORITY, Arm, choose_arms
+from privfed.experiment.comparing import Entrant, RowAnswers, compare
 from privfed.experiment.measures import MeasureName, measures_for
 from privfed.experiment.summary import summarise
 from privfed.report import findings

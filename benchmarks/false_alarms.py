@@ -19,7 +19,7 @@ import multiprocessing
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -115,7 +115,7 @@ def planted_rows(found: dict[Case, list[Report]]) -> Iterator[PlantedRow]:
 
 
 def _groups(
-    found: dict[Case, list[Report]], kinds: Sequence[str]
+    found: dict[Case, list[Report]], kinds: Iterable[str]
 ) -> Iterator[tuple[str, int, int, list[Report]]]:
     for parties in PARTIES:
         for place, seeds in enumerate(SEEDS):

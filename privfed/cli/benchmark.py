@@ -88,6 +88,12 @@ def benchmark(
         bool,
         typer.Option("--uncentred", help="Private arms take features as encoded, not centred."),
     ] = False,
+    reference: Annotated[
+        bool,
+        typer.Option(
+            "--reference", help="scikit-learn's logistic regression and boosting beside the arms."
+        ),
+    ] = False,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("privfed-report"),
     quick: Annotated[
         bool, typer.Option("--quick", help=f"One seed and {defaults.QUICK_ROUNDS} rounds.")
@@ -148,6 +154,7 @@ def benchmark(
         epsilons=[_number(text) for text in _listed(epsilon)],
         delta=delta,
         centred=not uncentred,
+        reference=reference,
     )
     jobs(settings)  # refuses a wrong arm before data are read
     with shown(Pace(_READING)):

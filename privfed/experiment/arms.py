@@ -19,6 +19,12 @@ Aggregation = Literal["none", "float", "reference", "packed"]
 Privacy = Literal["none", "local-dp-sgd", "local", "shares", "central"]
 """Nothing; DP-SGD at each party before it averages; or whose noise a sum of gradients holds."""
 
+MAJORITY = "majority"
+"""What stands beside every arm: always the commonest class of all training rows."""
+
+REFERENCES = ("logistic regression", "histogram boosting")
+"""scikit-learn's models, which stand beside the arms if asked."""
+
 # All possible combinations, each with the aggregations that it uses. In any other, one of the three
 # would be ignored.
 _WAYS: dict[tuple[Trains, Privacy], tuple[Aggregation, ...]] = {
@@ -201,9 +207,9 @@ def all_arms(party_names: Sequence[str]) -> dict[str, Arm]:
     Raises:
         ConfigError: A party is called what an arm is called.
     """
-    for arm in _TOGETHER:
-        if arm.name in party_names:
-            raise ConfigError(f"a party is called {arm.name!r}, and so is an arm: rename the party")
+    for name in (*(arm.name for arm in _TOGETHER), MAJORITY, *REFERENCES):
+        if name in party_names:
+            raise ConfigError(f"a party is called {name!r}, and so is an arm: rename the party")
     alone = [
         Arm(
             name,

@@ -13,15 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.experiment.arms import Arm, stands_for_federated
+from privfed.experiment.arms import MAJORITY, Arm, stands_for_federated
 from privfed.experiment.intervals import PairedRows, paired_spread
 from privfed.experiment.measures import MeasureName, measurement
 from privfed.experiment.results import Comparison, RowSet
 
 Mask = NDArray[np.bool_]
-
-MAJORITY = "majority"
-"""What stands beside every arm: always the commonest class of all training rows."""
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from privfed.data import Dataset, PartyRows
 from privfed.dp import PrivacyBudget, PrivacyPlan, SecretRandomness, calibrate
 from privfed.dp.accounting import worst_placements
-from privfed.experiment.arms import Arm
-from privfed.experiment.comparing import MAJORITY, Entrant, RowAnswers
+from privfed.experiment.arms import MAJORITY, Arm
+from privfed.experiment.comparing import Entrant, RowAnswers
 from privfed.experiment.exposure import Exposure
 from privfed.experiment.model_file import SavedModel, in_file_name, load_model, save_model
 from privfed.experiment.recorder import Recorder, TestRows
+from privfed.experiment.references import reference_scores
 from privfed.experiment.results import Run
 from privfed.experiment.settings import Settings
 from privfed.rounding import as_given
@@ -129,11 +130,21 @@ class PartitionedData:
                 saved.network(), torch.from_numpy(data.features[places]), saved.loss
             )
             outputs[Entrant(run.arm, run.epsilon)] = scores.numpy()
+        if self.settings.reference:
+            features, labels = self.dataset.features, self.dataset.labels
+            scored = reference_scores(
+                *(features[train], labels[train], features[places]),
+                classes=len(majority),
+                seed=min((run.seed for run in runs), default=0),
+            )
+            outputs |= {Entrant(name): scores for name, scores in scored.items()}
         return RowAnswers(
             truth=self.dataset.labels[places],
             units=places if ids is None else ids[places],
             party=np.repeat(range(len(self.parties)), [len(p.test) for p in self.parties]),
-            unseen=None if self.exposure is None else self.exposure.masks(range(len(self.parties)))[1],
+            unseen=None
+            if self.exposure is None
+            else self.exposure.masks(range(len(self.parties)))[1],
             outputs=outputs,
         )
 

@@ -140,7 +140,6 @@ class Benchmark:
         results.write(directory / "results.json")
         return results
 
-
     def _answers(self, split: str, runs: Sequence[Run], directory: Path) -> list[RowAnswers]:
         """Ask each run's model, as it was saved, about the test rows of all parties."""
         seeds: dict[int, tuple[PartitionedData, list[Run]]] = {}
@@ -265,7 +264,8 @@ def _kept(store: RunStore, key: dict[str, Any], directory: Path) -> Run | None:
 def _key(job: Job, settings: Settings, dataset: Dataset) -> dict[str, Any]:
     """Return all that a run depends on; the encoder names the label and ID columns."""
     private = dataclasses.asdict(settings) if job.arm.private else {}
-    for name in ("splits", "arms", "rounds", "seeds", "epsilons", "parties", "names", "dealing"):
+    unused = ("splits", "arms", "rounds", "seeds", "epsilons", "parties", "names", "dealing")
+    for name in (*unused, "reference"):
         private.pop(name, None)
     return {
         "privfed": __version__,

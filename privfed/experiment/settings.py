@@ -36,6 +36,7 @@ class Settings:
         l2_clip_norm: The private arms' bound on one row's gradient.
         private_learning_rate: The private arms' learning rate of Adam.
         centred: Whether the private arms train on centred features (see `Dataset.centred`).
+        reference: Whether scikit-learn's models stand beside the arms (see `references`).
 
     Raises:
         ConfigError: A setting is out of range; the message says what to do.
@@ -56,6 +57,7 @@ class Settings:
     l2_clip_norm: float = defaults.L2_CLIP_NORM
     private_learning_rate: float = defaults.PRIVATE_LEARNING_RATE
     centred: bool = True
+    reference: bool = False
 
     def __post_init__(self) -> None:
         if not self.splits or (self.arms is not None and not self.arms):

@@ -32,7 +32,8 @@ from privfed.report.words import (
 class Finding:
     """One thing that the numbers say."""
 
-    name: str  # what it is about: gain, own, pooled, unseen, splits, exact, cost, privacy or claim
+    # What it is about: gain, own, pooled, reference, unseen, splits, exact, cost, privacy, claim.
+    name: str
     headline: str
     text: str
 
@@ -57,6 +58,7 @@ def findings(results: Results) -> list[Finding]:
         _gain(view, split),
         _own(view, split),
         _pooled(view, split),
+        _references(view, split),
         _unseen(view, split),
         _other_splits(view, split),
         _claim(view),
@@ -165,6 +167,28 @@ def _own(view: View, split: str) -> Finding | None:
         "own",
         f"On each party’s own test rows, {listing(parts)} by learning together.",
         f"On the {split} split, by {view.measure}{jointly}. {' '.join(sentences)}",
+    )
+
+
+def _references(view: View, split: str) -> Finding | None:
+    line = view.federated(split)
+    found = gains.beside_references(view, split, line) if line else []
+    if line is None or not found:
+        return None
+    words = {"gain": "above", "loss": "below", "none": "not to be told from"}
+    bounded = [(each, gains.bounds(each, of=len(found))) for each in found]
+    places = [f"{words[gains.verdict_of(bounds)]} {each.beside}" for each, bounds in bounded]
+    sentences = [
+        f"{each.beside} {measured(each.measure, each.beside_value)}, difference "
+        f"{gap_range(each.measure, bounds)}."
+        for each, bounds in bounded
+    ]
+    return Finding(
+        "reference",
+        f"Federated learning is {listing(places)} of scikit-learn on all rows in one place.",
+        f"On the {split} split, by {view.measure} on the same test rows: {line.label} "
+        f"{measured(found[0].measure, found[0].value)}. {' '.join(sentences)} The 95 % intervals "
+        "hold for both at once.",
     )
 
 

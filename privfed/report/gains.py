@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from privfed.experiment.comparing import MAJORITY
+from privfed.experiment.arms import MAJORITY, REFERENCES
 from privfed.experiment.intervals import Spread, wilson_interval
 from privfed.experiment.results import Comparison, RowSet
 from privfed.report.view import Line, Role, View
@@ -151,19 +151,16 @@ def beside_majority(
     return None if found is None else (found, bounds(found))
 
 
-def unseen_verdict(view: View, split: str, line: Line) -> Verdict | None:
-    """Return whether an arm has anything over the majority class on rows that nobody trained on.
+def beside_references(view: View, split: str, line: Line) -> list[Comparison]:
+    """Return an arm's comparisons with scikit-learn's models on the same rows.
 
     Args:
         view: The results.
         split: The split.
         line: The arm.
-
-    Returns:
-        The verdict; None where no row was unseen, or nothing was compared.
     """
-    found = beside_majority(view, split, line, "unseen")
-    return None if found is None else verdict_of(found[1])
+    found = [view.comparison(split, "all", line, name) for name in REFERENCES]
+    return [each for each in found if each is not None]
 
 
 def on_other_rows(view: View, split: str, line: Line) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from privfed.experiment.arms import MAJORITY
 from privfed.report.paper import PAPER, PaperArm
 from privfed.report.pictures import paper_lines
 from privfed.report.view import ROLES, Line, View
@@ -9,6 +10,8 @@ from privfed.report.words import (
     MISSING,
     decimal,
     duration,
+    gap_range,
+    measured,
     percent,
     percent_range,
     present,
@@ -43,6 +46,43 @@ def summary_table(view: View, split: str) -> Table:
         "Majority, unseen", "Up a round", "Encryption a round",
     )  # fmt: skip
     return Table(head, tuple(rows))
+
+
+def paired_table(view: View, split: str) -> Table | None:
+    """Return all measures of each arm on the same rows, and what federated learning has over it.
+
+    Args:
+        view: The results.
+        split: The split.
+
+    Returns:
+        One row for each arm, reference and the majority class; None in older files.
+    """
+    federated = view.federated(split)
+    found = [c for c in view.results.comparisons if (c.split, c.rows) == (split, "all")]
+    levels: dict[tuple[str, float | None], dict[str, float]] = {}
+    for c in found:
+        if c.beside == MAJORITY:
+            levels.setdefault((c.arm, c.epsilon), {})[c.measure] = c.value
+            levels.setdefault((MAJORITY, None), {})[c.measure] = c.beside_value
+    labels = {(line.arm, line.epsilon): line.label for line in view.lines(split, *ROLES)}
+    between = {
+        (c.beside, c.beside_epsilon): gap_range(c.measure, c.ci95)
+        for c in found
+        if federated and c.arm == federated.arm and c.measure == view.measure
+    }
+    rows = [
+        (
+            labels.get(key, "majority class" if key[0] == MAJORITY else key[0]),
+            *(measured(each, values.get(each)) for each in view.results.measures),
+            between.get(key, MISSING),
+        )
+        for key, values in sorted(levels.items(), key=lambda item: item[0][0] == MAJORITY)
+    ]
+    if not rows:
+        return None
+    head = (*view.results.measures, f"federated minus it, {view.measure}, 95 %")
+    return Table(("Arm", *(name[0].upper() + name[1:] for name in head)), tuple(rows))
 
 
 def _bytes(value: float) -> str:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from privfed.data import split_parties
-from privfed.experiment.comparing import MAJORITY
+from privfed.experiment.arms import MAJORITY
 from privfed.experiment.measures import measures_for
 from privfed.experiment.model_file import load_model
 from privfed.experiment.results import Comparison

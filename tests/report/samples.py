@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from privfed.experiment.arms import MAJORITY as COMMONEST
 from privfed.experiment.arms import choose_arms
-from privfed.experiment.comparing import MAJORITY as COMMONEST
 from privfed.experiment.comparing import Entrant, RowAnswers, compare
 from privfed.experiment.measures import MeasureName
 from privfed.experiment.results import Comparison, Overlap, Results, Run
