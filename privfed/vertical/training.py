@@ -220,8 +220,8 @@ def go_on(table: CompanyTable, brought: Brought, path: Path) -> tuple[CommonRows
     common = CommonRows.of(table, np.array(beginning.rows, np.intp), brought.choice)
     if _integers(beginning.plan, table.role, common) != beginning.integers:
         raise ConfigError(
-            f"{path} began with other numbers from the same table: go on with the versions that it "
-            "began with, or train from the beginning in another folder"
+            f"{path} began with other numbers from the same table: go on with the schema and the "
+            "versions that it began with, or train from the beginning in another folder"
         )
     if unfinished.answered + common.tests > brought.choice.predictions:
         raise BudgetExceededError(
