@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from privfed import defaults
-from privfed.cli.asked import command_line, last_parts
+from privfed.cli.asked import check_new_folder, command_line, last_parts
 from privfed.cli.party_options import PartiesOptions
 from privfed.errors import ConfigError
 from psi.cli.options import spread
@@ -131,6 +131,7 @@ def benchmark(
     from privfed.data import load_dataset, load_own_parties
     from privfed.experiment import Settings, jobs  # torch waits until there is work
 
+    check_new_folder(out, files=("results.json", "report.html"), folders=("models", "runs"))
     total = rounds if rounds is not None else defaults.QUICK_ROUNDS if quick else defaults.ROUNDS
     chosen = dataset or ("table" if label or schema else defaults.DATASET)
     private = private_rounds if private_rounds is not None else min(defaults.PRIVATE_ROUNDS, total)

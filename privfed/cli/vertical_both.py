@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from rich.console import Console
 
-from privfed.cli.vertical_party import check_new_folder, schema_in
+from privfed.cli.asked import check_new_folder
+from privfed.cli.vertical_party import schema_in
 from privfed.data.files import frame_sha256, read_text_table
 from privfed.data.pairs import Pair
 from privfed.errors import ConfigError, PrivFedError

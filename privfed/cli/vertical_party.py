@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from rich.console import Console
 
+from privfed.cli.asked import check_new_folder
 from privfed.cli.train_progress import tell
 from privfed.cli.vertical_options import SECURITY, LineOptions, PartyOptions, ScoringOptions
 from privfed.errors import ConfigError
 from psi.cli.shared import ledger_of, own_identity, progress_bar
 from psi.errors import PeerRefusedError, TransportError
-from psi.storage import check_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,16 +81,6 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     console = Console(highlight=False, soft_wrap=True)
     console.print(verdict(results))
     console.print(f"report: {page}")
-
-
-def check_new_folder(out: Path) -> None:
-    """Refuse before any work a folder that cannot be made after it; nothing is made yet.
-
-    Raises:
-        ConfigError: It cannot be written.
-    """
-    there = next(each for each in (out, *out.absolute().parents) if each.exists())
-    check_folder(there, f"--out {out}")
 
 
 def schema_in(
