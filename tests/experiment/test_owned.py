@@ -109,9 +109,10 @@ def test_settings_and_table_name_the_same_parties() -> None:
         prepare_benchmark(GIVEN, surrogate(), align=PlainAligner())
 
 
-def test_a_party_called_like_an_arm_is_refused() -> None:
-    twice = dataclasses.replace(GIVEN, names=("a", "b", "federated"), arms=None)
-    with pytest.raises(ConfigError, match="'federated', and so is an arm: rename the party"):
+@pytest.mark.parametrize("name", ["federated", "majority", "logistic regression"])
+def test_a_party_called_like_an_arm_is_refused(name: str) -> None:
+    twice = dataclasses.replace(GIVEN, names=("a", "b", name), arms=None)
+    with pytest.raises(ConfigError, match=f"'{name}', and so is an arm: rename the party"):
         jobs(twice)
 
 
