@@ -41,16 +41,22 @@ class Series:
     cosines: Floats
     error: float
 
-    @property
-    def largest(self) -> float:
-        """The largest coefficient."""
-        return float(np.hypot(self.sines, self.cosines).max())
-
     def values(self, scores: Floats, period: float) -> Floats:
         """Return the series at these scores, of any shape."""
         angles = 2 * np.pi / period * np.multiply.outer(scores, harmonics(len(self.sines)))
         values: Floats = self.constant + np.sin(angles) @ self.sines + np.cos(angles) @ self.cosines
         return values
+
+    def scales(self, units: float) -> Floats:
+        """Return the scale of each harmonic's sines and cosines at either side, (harmonics,).
+
+        The product of both scales is what a harmonic counts. Equal ones add the least noise.
+
+        Args:
+            units: What a value of 1 is as an integer.
+        """
+        each: Floats = np.sqrt(units * np.hypot(self.sines, self.cosines))
+        return np.maximum(each, 1.0)
 
     def rounding(self, units: float) -> float:
         """Return the largest error of integers, a side's sines and cosines, instead of numbers.
@@ -58,10 +64,10 @@ class Series:
         Args:
             units: What a value of 1 is as an integer.
         """
-        scale = np.sqrt(units * self.largest)  # of the guest's; the host's are no larger
-        theirs = units / scale * np.hypot(self.sines, self.cosines)
+        guests = self.scales(units)
+        hosts = units / guests * np.hypot(self.sines, self.cosines)
         # Each is off by a half: sine and cosine are together at most the root of 2.
-        each = (scale + theirs) * np.sqrt(0.5) + 0.5
+        each = (guests + hosts) * np.sqrt(0.5) + 0.5
         return float((each.sum() + 0.5) / units)
 
 

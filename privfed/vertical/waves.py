@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from privfed.he.ring import DEGREE, PLAIN_MODULUS, to_slots
 from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.series import Series
 from privfed.vertical.shares import Residues, residues
 
 __all__ = ["constants", "guest_waves", "host_waves"]
@@ -28,28 +27,27 @@ def guest_waves(plan: VerticalPlan, iteration: int, shares: Residues) -> Iterato
     """Yield for each block of rows the messages (2K, N): sines and cosines, by harmonic."""
     scales = _scales(plan, iteration)
     for block, turns in _turns(plan, shares):
-        scale = scales[block]
-        rows = [part for turn in turns for part in (turn.imag, turn.real)]
-        yield _slots([np.rint(scale * row) for row in rows])
+        rows = []
+        for turn, scale in zip(turns, scales, strict=True):
+            rows += [np.rint(scale[block] * part) for part in (turn.imag, turn.real)]
+        yield _slots(rows)
 
 
 def host_waves(plan: VerticalPlan, iteration: int, shares: Residues) -> Iterator[Residues]:
     """Yield for each block the polynomials mod t (2K, N) by which those messages are multiplied."""
-    scales = _scales(plan, iteration)
-    scale = plan.residual_scale(iteration)
-    size = plan.batch_size(iteration)
-    of_penalty = np.arange(size + plan.penalty_rows) >= size
-    weight = _penalty_weight(plan, iteration)
+    scale, weight = plan.residual_scale(iteration), _penalty_weight(plan, iteration)
     link, identity = plan.link, plan.identity
+    sines, cosines = (
+        _of_rows(plan, iteration, scale * data, scale * weight * penalty)
+        for data, penalty in ((link.sines, identity.sines), (link.cosines, identity.cosines))
+    )
+    scales = _scales(plan, iteration)
     for block, turns in _turns(plan, shares):
-        each = scale / scales[block]
-        counted = of_penalty[block]
         rows = []
-        for k, turn in enumerate(turns):
-            sine = np.where(counted, weight * identity.sines[k], link.sines[k]) * each
-            cosine = np.where(counted, weight * identity.cosines[k], link.cosines[k]) * each
-            rows.append(np.rint(sine * turn.real - cosine * turn.imag))
-            rows.append(np.rint(sine * turn.imag + cosine * turn.real))
+        for turn, sine, cosine, guests in zip(turns, sines, cosines, scales, strict=True):
+            s, c = sine[block] / guests[block], cosine[block] / guests[block]
+            rows.append(np.rint(s * turn.real - c * turn.imag))
+            rows.append(np.rint(s * turn.imag + c * turn.real))
         yield _slots(rows)
 
 
@@ -78,17 +76,16 @@ def _harmonics(shares: Residues, count: int) -> Iterator[NDArray[np.complex128]]
         turn = turn * twice
 
 
-def _scales(plan: VerticalPlan, iteration: int) -> Floats:
-    """Return the guest's scale in each row: it and the host's coefficients are as large."""
-    size, scale = plan.batch_size(iteration), plan.residual_scale(iteration)
-    scales = np.full(size + plan.penalty_rows, _balanced(scale, plan.link, 1.0))
-    if plan.penalty:
-        scales[size:] = _balanced(scale, plan.identity, _penalty_weight(plan, iteration))
-    return scales
+def _scales(plan: VerticalPlan, iteration: int) -> list[Floats]:
+    """Return for each harmonic the guest's scale in each row."""
+    units, weight = plan.residual_scale(iteration), _penalty_weight(plan, iteration)
+    return _of_rows(plan, iteration, plan.link.scales(units), plan.identity.scales(units * weight))
 
 
-def _balanced(scale: float, series: Series, weight: float) -> float:
-    return float(np.sqrt(scale * weight * series.largest))
+def _of_rows(plan: VerticalPlan, iteration: int, data: Floats, penalty: Floats) -> list[Floats]:
+    """Return for each harmonic one number a row: that of data's rows, then of the penalty's."""
+    counts = [plan.batch_size(iteration), plan.penalty_rows]
+    return [np.repeat(pair, counts) for pair in zip(data, penalty, strict=True)]
 
 
 def _penalty_weight(plan: VerticalPlan, iteration: int) -> float:
