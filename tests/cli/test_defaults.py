@@ -35,7 +35,8 @@ def test_a_benchmark_asks_what_settings_ask() -> None:
     found = {FIELDS.get(name, name): value for name, value in options("benchmark").items()}
     shared = {name for name in found if hasattr(settings, name)}
     assert shared == {
-        *("splits", "arms", "rounds", "private_rounds", "seeds", "epsilons", "delta", "parties")
+        *("splits", "arms", "rounds", "private_rounds", "seeds", "epsilons", "delta", "parties"),
+        "reference",
     }
     assert tuple(map(float, found["epsilons"].split(","))) == tuple(settings.epsilons)
     for name in shared - {"epsilons"}:  # None: decided with other options, by the constants

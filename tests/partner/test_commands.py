@@ -68,7 +68,18 @@ def started(log: Path, *arguments: str | Path) -> Iterator[subprocess.Popen[byte
 def until(found: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     while not found():
         assert process.poll() is None, "it ended early"
-        time.sleep(0.05)
+        time.sleep(0.005)
+
+
+def a_round_is_done(training: Path) -> Callable[[], bool]:
+    """Tell whether a party's file of what is finished was written again."""
+    seen: set[int] = set()
+
+    def told() -> bool:
+        seen.update(path.stat().st_ino for path in training.glob("*/finished"))
+        return len(seen) > 1
+
+    return told
 
 
 def joining(place: Path, name: str, port: str) -> tuple[str | Path, ...]:
@@ -100,8 +111,11 @@ def test_two_companies_get_the_benchmarks_model(place: Path, tmp_path: Path) -> 
     training = place / "host" / "training"
     with started(place / "s.log", *serves) as server, started(place / "g.log", *guest) as first:
         with started(place / "h.log", *host) as second:
+            until(a_round_is_done(training), second)
+            os.kill(server.pid, signal.SIGSTOP)  # so that what is sent next stays unanswered
             until(lambda: any(training.glob("*/pending")), second)
             os.kill(second.pid, signal.SIGKILL)
+        os.kill(server.pid, signal.SIGCONT)
         with started(place / "h2.log", *host) as second:
             assert second.wait() == 0, (place / "h2.log").read_text()
         assert first.wait() == 0, (place / "g.log").read_text()

@@ -111,7 +111,7 @@ def plan_of(folder: Path, parties: int, **changes: Any) -> Plan:
     ]
     settings: dict[str, Any] = {
         "job": "test", "model": "dress", "encoder": ENCODER.to_json(), "labels": ("0", "1"),
-        "classes": ("no", "yes"), "rounds": ROUNDS, "seed": 3, "most_rows": 4, "weighted": True,
+        "classes": ("no", "yes"), "rounds": ROUNDS, "seed": 3, "most_rows": 40, "weighted": True,
         "clip_range": 2.0, "address": "localhost:1",
         "adversary": "lying-server" if parties == 2 else "lying-server+1",
     }  # fmt: skip
