@@ -47,7 +47,7 @@ VERDICTS: Mapping[str, tuple[str, str]] = {
     "pooled loss": ("pooled", r"ends \d.* short "),
     "unseen gain": ("unseen", r"is better than"),
     "unseen loss": ("unseen", r"is worse than"),
-    "cost": ("privacy", r"costs at least \d"),
+    "cost": ("privacy", r"privacy costs \d"),
     "private gain": ("privacy", r"better than federated"),
 }
 

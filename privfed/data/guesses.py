@@ -46,7 +46,7 @@ def notations(values: Counter[str]) -> list[Notation]:
     if all(not math.isnan(parse_number(value)) for value in values):
         return [PLAIN] if values else []
     read = _readings(values)
-    counts = {each: _total(values, lambda v, of=of: v in of) for each, of in read.items()}  # type: ignore[misc]
+    counts = {each: _total(values, of.__contains__) for each, of in read.items()}
     most = max(counts.values(), default=0)
     found = [each for each, count in counts.items() if count == most]
     if not found:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from privfed.data.files import TextTable, read_text_table
-from privfed.data.schema import MISSING_WORDS, fold, shown
+from privfed.data.schema import MISSING_WORDS, fold, named, shown
 from privfed.errors import ConfigError
 
 PathLike = str | os.PathLike[str]
@@ -73,9 +73,9 @@ def read_owned_table(
 def _by_column(table: TextTable, column: str, path: PathLike) -> tuple[TextTable, Owners]:
     frame = table.frame
     if column not in frame.columns:
-        named = ", ".join(map(shown, list(frame.columns)[:12]))
         raise ConfigError(
-            f"{path} has no column {shown(column)}: give `party_column` one of {named}"
+            f"{path} has no column {shown(column)}: give `party_column` one of "
+            f"{named(list(frame.columns))}"
         )
     cells = list(frame[column])
     for cell, line in zip(cells, table.lines, strict=True):

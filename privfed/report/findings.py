@@ -341,7 +341,7 @@ def _privacy(view: View, split: str) -> Finding | None:
     else:
         name, size = dearest.other.label, gap(dearest.comparison.measure, _size(dearest))
         headline = {
-            "gain": f"Differential privacy costs at least {size}: {name}.",
+            "gain": f"Differential privacy costs {size} where it costs least: {name}.",
             "none": f"What differential privacy costs cannot be told from chance: {name}.",
             "loss": f"With differential privacy, {name} is {size} better than federated learning "
             "without.",

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from privfed.data import CategoricalColumn, Encoder, NumericColumn, Schema
 from privfed.data.cleaning import Cleaned, clean
-from privfed.data.schema import shown
+from privfed.data.schema import named, shown
 from privfed.data.understanding import schema_of, understand, usable
 from privfed.errors import ConfigError, DecodeError
 
@@ -97,11 +97,11 @@ class BlockEncoder:
         if frame.empty:
             raise ConfigError("there are no rows to learn from: give a table with rows")
         if schema is None:
-            for named in (id_column, label_column):
-                if named is not None and named not in frame.columns:
+            for name in (id_column, label_column):
+                if name is not None and name not in frame.columns:
                     raise ConfigError(
-                        f"there is no column {shown(named)}: name one of "
-                        f"{', '.join(map(shown, frame.columns[:12]))}"
+                        f"there is no column {shown(name)}: name one of "
+                        f"{named([str(column) for column in frame.columns])}"
                     )
             known = {id_column, label_column}
             features = frame[[name for name in frame.columns if name not in known]]

@@ -48,9 +48,10 @@ class Series:
         return values
 
     def scales(self, units: float) -> Floats:
-        """Return the scale of each harmonic's sines and cosines at either side, (harmonics,).
+        """Return what the guest's sines and cosines are multiplied by, (harmonics,).
 
-        The product of both scales is what a harmonic counts. Equal ones add the least noise.
+        The host's are multiplied by the rest of what a harmonic counts. Equal factors at both sides
+        add the least noise; one below 1 would round all of its harmonic away.
 
         Args:
             units: What a value of 1 is as an integer.

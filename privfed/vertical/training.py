@@ -1,8 +1,8 @@
 """One company's training over a connection: common rows, plan, shares, and the end that both hear.
 
-`begun` is what a first session does and a later one skips: `psi` finds the common rows, and shapes
-are told, from which both have one plan. Each side holds out the same rows: the first ones of the
-order that the intersection drew.
+`begin` is what a first session does and a later one skips (`go_on`): `psi` finds the common rows,
+and shapes are told, from which both have one plan. Each side holds out the same rows: the first
+ones of the order that the intersection drew.
 """
 
 from __future__ import annotations

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
 from privfed.he.ring import DEGREE, PLAIN_MODULUS, from_slots, to_slots, uniform_plain
 from privfed.vertical.guest import Guest
 from privfed.vertical.packing import MatrixPacking
+from privfed.vertical.plan import VerticalPlan
 from privfed.vertical.projections import projected
 from privfed.vertical.references import fit_exactly
 from privfed.vertical.series import Family, Series, harmonics, identity_series, link_series
@@ -391,6 +393,36 @@ def test_waves_of_both_sides_make_the_link(family: Family) -> None:
     assert error[9000:].max() <= weight * plan.identity.rounding(units * weight) + 1 / units
     # The bound is the worst case, and no multiple of it.
     assert error[:9000].max() > 0.1 * plan.link.rounding(units)
+
+
+def link_bias(plan: VerticalPlan, score: float) -> float:
+    """Ask for one score's mean in all rows, whose shares differ; return how far off it is."""
+    mine = uniform_plain(-(-plan.rows // DEGREE)).reshape(-1)[: plan.rows]
+    whole = np.full(plan.rows, round(score * T / plan.period), np.int64)
+    theirs = plus(residues(whole), negative(mine))
+    total = 0.0
+    for each in zip(guest_waves(plan, 0, mine), host_waves(plan, 0, theirs), strict=True):
+        own, other = (from_slots(one).astype(np.int64) for one in each)
+        own, other = (one - T * (one > T // 2) for one in (own, other))
+        total += float((own.astype(float) * other).sum())
+    found = total / plan.rows / plan.residual_scale(0) + plan.link.constant
+    return float(found - plan.link.values(np.array([score]), plan.period)[0])
+
+
+def test_many_rows_round_no_harmonic_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One scale for all harmonics would bias the link, as no number of rows averages away."""
+    plan = VerticalPlan(
+        rows=100_000, guest_columns=21, host_columns=20, guest_names=20, host_names=20
+    )
+    scores = (-1.0, 0.5, 1.0, 4.0)
+    # One mean is off by 2e-5 by chance.
+    assert max(abs(link_bias(plan, score)) for score in scores) < 5e-4
+
+    def one_scale(series: Series, units: float) -> NDArray[np.float64]:
+        return np.full(len(series.sines), np.sqrt(units * np.abs(series.sines).max()))
+
+    monkeypatch.setattr(Series, "scales", one_scale)
+    assert max(abs(link_bias(plan, score)) for score in scores) > 4e-3
 
 
 def test_a_series_error_of_rounding_shrinks_with_the_root_of_its_scale() -> None:
