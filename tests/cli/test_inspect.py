@@ -70,6 +70,9 @@ def test_a_table_is_seen_asked_about_and_learnt_from(
     assert privfed("inspect", table, "--label", "late", "--write", schema).status == 0
     again = privfed("inspect", table, "--label", "late", "--write", schema)
     assert again.status == 2
+    undecided = privfed("audit", "--data", table, "--schema", schema, "--out", out)
+    assert (undecided.status, undecided.err.count("\n")) == (2, 1)
+    assert "schema.toml" in undecided.err
     undecided = privfed("benchmark", "--data", table, "--schema", schema, *short)
     assert undecided.status == 2
     assert "[columns.zip] is a feature and has no kind" in undecided.err

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from privfed.data import inspect_table, schema_text
 from privfed.vertical.halves import Half
 from privfed.vertical.results import VerticalResults
 from psi.network import create_identity
@@ -219,6 +220,23 @@ def test_tables_that_cannot_train_are_told_in_one_line(
     )  # fmt: skip
     assert words in said.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_each_company_may_say_what_its_columns_are(place: Path, tmp_path: Path) -> None:
+    schema = tmp_path / "shop.toml"
+    read = inspect_table(place / "shop.csv", id_column="id")
+    text = schema_text(read.columns, "shop.csv")
+    at = text.index("[columns.kind]")
+    schema.write_text(text[:at] + '[columns.kind]\nrole = "ignore"\n')
+    both: Arguments = ["--guest", place / "bank.csv", "--host", place / "shop.csv", "--id", "id"]
+    both += ["--label", "late", "--iterations", "3", "--out", tmp_path / "out"]
+    said = run(*both, "--guest-schema", schema, fails=True)
+    assert "shop.toml does not describe column 'income' of bank.csv" in said
+    assert not (tmp_path / "out").exists()
+    run(*both, "--host-schema", schema)
+    results = VerticalResults.load(tmp_path / "out" / "results.json")
+    assert results.host.names == ("returns",)
 
 
 @pytest.mark.parametrize(
