@@ -111,7 +111,7 @@ def plan_of(folder: Path, parties: int, **changes: Any) -> Plan:
     ]
     settings: dict[str, Any] = {
         "job": "test", "model": "dress", "encoder": ENCODER.to_json(), "labels": ("0", "1"),
-        "classes": ("no", "yes"), "rounds": ROUNDS, "seed": 3, "most_rows": 40, "weighted": True,
+        "classes": ("no", "yes"), "rounds": ROUNDS, "seed": 3, "most_rows": 4, "weighted": True,
         "clip_range": 2.0, "address": "localhost:1",
         "adversary": "lying-server" if parties == 2 else "lying-server+1",
     }  # fmt: skip
@@ -248,11 +248,13 @@ def private_training(
         "noise": noise, "rows": (4,) * parties, "rounds": ROUNDS, "spare_rounds": 10,
         "expected_batch_size": 2, "l2_clip_norm": 1.0, "per_id": None, "dimension": 6,
     }  # fmt: skip
-    private = training_privacy(epsilon, 1e-3, **settings | changes)
+    settings |= changes
+    private = training_privacy(epsilon, 1e-3, **settings)
     adversary = {
         "central": "honest-server", "local": "lying-server" if parties == 2 else "lying-server+1",
         "shares": "lying-server" if parties == 2 else "lying-server+1",
     }[noise]  # fmt: skip
     return training(
-        folder, parties, privacy=privacy_settings(private), weighted=False, adversary=adversary
-    )
+        folder, parties, privacy=privacy_settings(private), weighted=False, adversary=adversary,
+        most_rows=max(settings["rows"]),
+    )  # fmt: skip
