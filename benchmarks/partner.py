@@ -238,7 +238,7 @@ class Job:
                 per_id=None,
                 dimension=sum(each.size for each in start.values()),
             )
-            private, rate = privacy_settings(agreed), PRIVATE_LEARNING_RATE
+            private, rate = privacy_settings(agreed), PRIVATE_LEARNING_RATE["dress"]
             adversary = share_parameters(agreed, [each.identity for each in members]).adversary
         return make_plan(
             members,

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from privfed import defaults
-from privfed.cli.asked import check_new_folder, command_line, last_parts
+from privfed.cli.asked import check_new_folder, command_line
 from privfed.cli.party_options import PartiesOptions
 from privfed.errors import ConfigError
 from psi.cli.options import spread
 
 if TYPE_CHECKING:
-    from privfed.data import Dataset, Encoding
+    from privfed.data import Encoding
+    from privfed.data.dataset import DataKind
     from privfed.experiment import Settings
+    from privfed.experiment.settings import PrivateModel
 
 
-_READING = "reading the rows"
 _EPSILONS = ",".join(f"{each:g}" for each in defaults.EPSILONS)
 
 
@@ -88,6 +86,20 @@ def benchmark(
         bool,
         typer.Option("--uncentred", help="Private arms take features as encoded, not centred."),
     ] = False,
+    private_model: Annotated[
+        str | None,
+        typer.Option(
+            help="What the private arms train: dress, as all others, or linear (of digits and "
+            "breast-cancer): a layer alone, with fewer weights for noise."
+        ),
+    ] = None,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            help="Data that can be learnt, on which private arms run too, ten parties: digits "
+            "(beside all arms on dresses) or none."
+        ),
+    ] = None,
     reference: Annotated[
         bool,
         typer.Option(
@@ -127,22 +139,26 @@ def benchmark(
 
         privfed benchmark --dataset digits --sizes 900,300,100 --skew labels=0.5
     """
+    from privfed.cli.benchmark_parts import READING, Part, run_parts  # torch waits for work
     from privfed.cli.benchmark_progress import Pace, shown
     from privfed.data import load_dataset, load_own_parties
-    from privfed.experiment import Settings, jobs  # torch waits until there is work
+    from privfed.experiment import BESIDE, Settings, jobs, settings_beside, usual_private_model
 
-    check_new_folder(out, files=("results.json", "report.html"), folders=("models", "runs"))
+    check_new_folder(out, files=("results.json", "report.html"), folders=("models", "runs", BESIDE))
     total = rounds if rounds is not None else defaults.QUICK_ROUNDS if quick else defaults.ROUNDS
     chosen = dataset or ("table" if label or schema else defaults.DATASET)
     private = private_rounds if private_rounds is not None else min(defaults.PRIVATE_ROUNDS, total)
-    encoded = cast("Encoding | None", encoding)
-    columns = {"label": label, "id_column": id_column}
+    kind, encoded = cast("DataKind", chosen), cast("Encoding | None", encoding)
+    read: dict[str, Any] = {
+        "label": label,
+        "id_column": id_column,
+        "encoding": encoded,
+        "schema": schema,
+    }
     owned = None
     if options.are_given(data, chosen):  # their names are arms' names: settings need them
-        with shown(Pace(_READING)):
-            owned = load_own_parties(
-                data, party_column=options.party, encoding=encoded, schema=schema, **columns
-            )
+        with shown(Pace(READING)):
+            owned = load_own_parties(data, party_column=options.party, **read)
     settings = Settings(
         **options.settings(
             _listed(split) if split else None, chosen, owned.owners if owned else None
@@ -155,54 +171,27 @@ def benchmark(
         epsilons=[_number(text) for text in _listed(epsilon)],
         delta=delta,
         centred=not uncentred,
+        private_model=cast("PrivateModel", private_model or usual_private_model(kind)),
         reference=reference,
     )
     jobs(settings)  # refuses a wrong arm before data are read
-    with shown(Pace(_READING)):
-        rows = owned or load_dataset(chosen, data[0], encoding=encoded, schema=schema, **columns)
-    _run(settings, rows, command_line(context), out, workers, dry_run)
+    command = command_line(context)
+    parts = [Part(settings, lambda: owned or load_dataset(chosen, data[0], **read), out, command)]
+    if _has_beside(beside, chosen, settings):
+        more = settings_beside(settings)
+        parts.append(Part(more, lambda: load_dataset(BESIDE), out / BESIDE, command))
+    run_parts(parts, workers=workers, dry_run=dry_run)
 
 
-def _run(
-    settings: Settings, rows: Dataset, command: str, out: Path, workers: int, dry_run: bool
-) -> None:
-    from privfed.cli.alignment import PSIAligner
-    from privfed.cli.benchmark_plan import plan_table, plan_words
-    from privfed.cli.benchmark_progress import Pace, shown
-    from privfed.data.understood import HEAD, WORDS, rows_of, understood
-    from privfed.experiment import forecast, prepare_benchmark, provenance
-    from privfed.report import findings, terminal_table, write_report
-    from privfed.report.parties import parties_in_words
-    from privfed.table import Table, for_terminal
+def _has_beside(asked: str | None, chosen: str, settings: Settings) -> bool:
+    """Return whether the private arms run on other data, too."""
+    from privfed.experiment import BESIDE, jobs
 
-    console, pace = Console(), Pace("dealing out the rows")
-    with shown(pace):
-        prepared = prepare_benchmark(settings, rows, align=PSIAligner())
-        pace.stage = "measuring a few rounds of each kind of arm"
-        expected = forecast(prepared, out, workers=workers, cores=len(os.sched_getaffinity(0)))
-    if rows.kind == "table":
-        columns = rows_of(understood(rows.readings, rows.encoder.encoding))
-        console.print(for_terminal(Table(HEAD, columns, words=WORDS), title="What was understood"))
-    console.print(plan_table(settings, expected))
-    console.print(plan_words(expected), highlight=False)
-    if dry_run:
-        return
-    pace.expect(expected, [task.job for task in prepared.tasks])
-    with shown(pace):
-        results = prepared.run(
-            out, provenance(settings, rows, command), advance=pace.advance, workers=workers
-        )
-        pace.stage = "drawing the report"
-        page = write_report(results, out)
-    console.print(f"{rows.name}: {rows.source}", markup=False, highlight=False, soft_wrap=True)
-    if said := parties_in_words(results):
-        console.print(said, markup=False, highlight=False)
-    console.print(terminal_table(results))
-    for finding in findings(results):
-        # Parties are called as the table says, which is no markup.
-        console.print(Text.assemble((finding.headline, "bold"), f" {finding.text}\n"))
-    numbers = last_parts(out / "results.json")
-    console.print(f"Report: {last_parts(page)}\nNumbers: {numbers}", markup=False, soft_wrap=True)
+    if asked not in (None, BESIDE, "none"):
+        raise ConfigError(f"--beside takes {BESIDE} or none, not {asked!r}")
+    if asked is None:
+        return chosen == defaults.DATASET and settings.arms is None
+    return asked == BESIDE and any(job.arm.private for job in jobs(settings))
 
 
 def _listed(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.table import Table as RichTable
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 _ABOUT = "\N{ALMOST EQUAL TO} "
 
 
-def plan_table(settings: Settings, expected: Forecast) -> RichTable:
+def plan_table(settings: Settings, expected: Forecast, data: str) -> RichTable:
     """Return the plan: a row an arm, with its rounds, its runs and their time."""
     rows = [_row(each) for each in expected.arms]
     head = ("arm", "rounds", "runs", "a run", "together")
-    return for_terminal(Table(head, rows), title=f"Plan: {_what(settings, expected)}")
+    return for_terminal(Table(head, rows), title=f"Plan, {data}: {_what(settings, expected)}")
 
 
 def _what(settings: Settings, expected: Forecast) -> str:
@@ -45,19 +46,22 @@ def _row(each: ArmForecast) -> list[str]:
     return [each.arm.label, f"{each.rounds:,}", runs, *(_ABOUT + duration(s) for s in times)]
 
 
-def plan_words(expected: Forecast) -> str:
+def plan_words(parts: Sequence[Forecast]) -> str:
     """Return what all of it will take, that this is an estimate, and what it rests on."""
     from privfed.experiment.forecast import MEASURED_ROUNDS, MEASURED_ROWS
 
-    runs = sum(each.runs for each in expected.arms)
-    left = sum(each.runs - each.kept for each in expected.arms)
+    arms = [arm for expected in parts for arm in expected.arms]
+    runs = sum(arm.runs for arm in arms)
+    left = sum(arm.runs - arm.kept for arm in arms)
     if not left:
         return f"All {count(runs, 'run')} had finished here before and are kept.\n"
     kept = f", {runs - left} are kept from before" if left < runs else ""
-    in_many = f" in {expected.workers} processes" if expected.workers > 1 else ""
-    needs = [f"about {duration(expected.seconds)}"]
-    if expected.memory_bytes is not None:
-        needs.append(f"about {size(expected.memory_bytes)} of memory")
+    workers = parts[0].workers
+    in_many = f" in {workers} processes" if workers > 1 else ""
+    needs = [f"about {duration(sum(expected.seconds for expected in parts))}"]
+    memory = [each.memory_bytes for each in parts if each.memory_bytes is not None]
+    if memory:
+        needs.append(f"about {size(max(memory))} of memory")
     return (
         f"To run: {count(left, 'run')}{in_many}{kept}; {listing(needs)}. That is an estimate: "
         f"{MEASURED_ROUNDS} rounds of each kind of arm, measured here and now on made-up rows of "

@@ -50,15 +50,18 @@ class Pace:
         self._done = Counter[str]()
         self._expected = self._start = 0.0
 
-    def expect(self, expected: Forecast, jobs: Sequence[Job]) -> None:
-        """Begin with the runs that are left."""
+    def expect(
+        self, expected: Forecast, jobs: Sequence[Job], *, later_seconds: float = 0.0
+    ) -> None:
+        """Begin with the runs that are left, and what comes after them."""
         run_seconds = expected.run_seconds
         self._rounds = {job.title: job.rounds for job in jobs if job.title in run_seconds}
         share = expected.seconds / (sum(run_seconds.values()) or 1.0)  # workers run side by side
         self._seconds = {
             title: share * run_seconds[title] / rounds for title, rounds in self._rounds.items()
         }
-        self._expected, self._start = expected.seconds, self._clock()
+        self._expected = expected.seconds + later_seconds
+        self._start = self._clock()
 
     def advance(self, title: str, rounds: int) -> None:
         """Count rounds of a run; of one that was kept there is nothing to count."""

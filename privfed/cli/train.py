@@ -219,7 +219,7 @@ def init(
     from privfed.partner.privacy import training_privacy
     from privfed.secagg.adversary import default_adversary
     from privfed.training import adam_reach, get_arrays, share_parameters
-    from privfed.training.builders import DRESS, check_scores, model_builder
+    from privfed.training.builders import DRESS, OURS, check_scores, model_builder
     from privfed.training.local import BATCH_SIZE, LEARNING_RATE
 
     check_together(context)
@@ -230,7 +230,7 @@ def init(
     counts = rows_of(rows, len(parties))
     encoder, labels, names = known_columns(example, schema, label, ids, encoding)
     encoder = replace(encoder, centred=epsilon is not None)
-    if model != DRESS:
+    if model not in OURS:
         from_here()
     features, classes = encoder.num_features, len(names)
     network = started(model_builder(model, features, classes), seed)
@@ -239,7 +239,8 @@ def init(
     against: str | None = adversary or default_adversary(len(parties))
     private: dict[str, Any] = {}
     steps = math.ceil(max(counts) / BATCH_SIZE)
-    usual_rate = LEARNING_RATE if epsilon is None else defaults.PRIVATE_LEARNING_RATE
+    rates = defaults.PRIVATE_LEARNING_RATE
+    usual_rate = LEARNING_RATE if epsilon is None else rates.get(model, rates[DRESS])
     rate = usual_rate if learning_rate is None else learning_rate
     if epsilon is not None:
         agreed = training_privacy(

@@ -60,7 +60,7 @@ IDs = Annotated[
     str | None,
     typer.Option("--id", help="This table's ID column; called as in the plan without it."),
 ]
-MODEL_HELP = "dress, or module:function of one's own, called with features= and classes=."
+MODEL_HELP = "dress, linear, or module:function of one's own, called with features= and classes=."
 Model = Annotated[str, typer.Option(help=f"What the plan trains: {MODEL_HELP}")]
 Out = Annotated[Path, typer.Option(help="Folder for the model and the report; may be new.")]
 Wait = Annotated[
@@ -301,14 +301,14 @@ def _model(plan: Plan, name: str) -> Any:
     """Return the plan's model with its initial weights."""
     from privfed.partner.models import started
     from privfed.training import get_arrays
-    from privfed.training.builders import DRESS, check_scores, model_builder
+    from privfed.training.builders import OURS, check_scores, model_builder
 
     if name != plan.model:
         raise ConfigError(
             f"the plan trains {plan.model}: name it with --model, if you trust that code; code "
             "comes from one's own command line alone"
         )
-    if name != DRESS:
+    if name not in OURS:
         from_here()
     features, classes = plan.encoder_of_rows().num_features, len(plan.classes)
     model = started(model_builder(name, features, classes), plan.seed)

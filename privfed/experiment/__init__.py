@@ -2,6 +2,7 @@
 
 from privfed.data import party_names
 from privfed.experiment.arms import Arm, choose_arms
+from privfed.experiment.beside import BESIDE, settings_beside, usual_private_model
 from privfed.experiment.common_ids import Aligner
 from privfed.experiment.forecast import Forecast, forecast
 from privfed.experiment.model_file import Prediction, SavedModel, load_model, predict, save_model
@@ -13,6 +14,7 @@ from privfed.experiment.settings import Settings
 from privfed.training.records import PrivacyCost
 
 __all__ = [
+    "BESIDE",
     "Aligner",
     "Arm",
     "Benchmark",
@@ -36,4 +38,6 @@ __all__ = [
     "provenance",
     "run_benchmark",
     "save_model",
+    "settings_beside",
+    "usual_private_model",
 ]

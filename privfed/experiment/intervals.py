@@ -20,12 +20,17 @@ _LEVEL = 0.95
 _UPPER = (1 + _LEVEL) / 2
 
 
-def mean_interval(values: Sequence[float]) -> _Interval | None:
-    """Return Student's t interval of the mean; None for fewer than two values."""
+def mean_interval(values: Sequence[float], *, of: int = 1) -> _Interval | None:
+    """Return Student's t interval of the mean; None for fewer than two values.
+
+    Args:
+        values: One a seed.
+        of: How many such intervals are to hold at once (Bonferroni).
+    """
     if len(values) < 2:
         return None
     # Not by scipy's function, which is undefined where all values are equal.
-    half = float(stats.t.ppf(_UPPER, len(values) - 1) * stats.sem(values))
+    half = float(stats.t.ppf(1 - (1 - _UPPER) / of, len(values) - 1) * stats.sem(values))
     mean = float(np.mean(values))
     return mean - half, mean + half
 

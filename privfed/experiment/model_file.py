@@ -20,7 +20,7 @@ from torch import nn
 from privfed.data import Encoder, read_new_rows
 from privfed.errors import ConfigError
 from privfed.training import Arrays, set_arrays
-from privfed.training.builders import CODE_NAME, DRESS, check_scores, model_builder
+from privfed.training.builders import CODE_NAME, DRESS, OURS, check_scores, model_builder
 from privfed.training.evaluate import class_log_probabilities
 from privfed.training.model import Loss, stored_arrays
 from psi.storage import json_bytes, json_read, whole_file
@@ -59,8 +59,8 @@ class SavedModel:
         encoder: What makes features of raw rows.
         class_names: One name a class.
         trained_on: In words: which data, arm and privacy it was trained with.
-        model: "dress", or the "module:function" that makes the network, which is imported as it is
-            named here: of a file, `load_model` compares it with what the user gave.
+        model: "dress", "linear", or the "module:function" that makes the network, which is imported
+            as it is named here: of a file, `load_model` compares it with what the user gave.
         loss: What turns scores into probabilities.
     """
 
@@ -139,21 +139,21 @@ def load_model(path: Path, code: str | None = None) -> SavedModel:
         )
     try:
         model = _read(stored_arrays(path, path.stat().st_size))
-        if model.model == DRESS:
+        if model.model in OURS:
             model.network()  # refuses arrays of other names and shapes
     except Exception:  # the readers of ZIP, NPY and JSON each raise their own
         raise ConfigError(
             f"{path} is not a model that this version of privfed wrote: give the .npz that a "
             "training or `run_benchmark` left in its output folder"
         ) from None
-    if model.model != DRESS and code is None:
+    if model.model not in OURS and code is None:
         raise ConfigError(
             f"the network of {path} is made by {model.model}: give that as `code`, if you trust "
             "what it does here"
         )
     if code not in (None, model.model):
         raise ConfigError(f"the network of {path} is made by {model.model}, not by {code}")
-    if model.model != DRESS:
+    if model.model not in OURS:
         _check_fit(path, model)
     return model
 

@@ -43,13 +43,15 @@ from privfed.training import (
     adam_reach,
     get_arrays,
     initial_model,
-    paper_network,
     train_alone,
     train_federated,
     train_private,
 )
+from privfed.training.builders import DRESS, LINEAR, model_builder
 from privfed.training.evaluate import class_log_probabilities
 from privfed.training.local import BATCH_SIZE, LEARNING_RATE
+from privfed.training.losses import LOSSES
+from privfed.training.model import Loss
 
 Rows = tuple[Tensor, Tensor]
 
@@ -88,12 +90,13 @@ class PartitionedData:
         if job.arm.private and self.settings.centred and not self.dataset.encoder.centred:
             return replace(self, dataset=self.dataset.centred()).run(job, directory, advance)
         arrays, plan, recorder = self.trained(job, advance)
+        model, loss = self._kind(job.arm)
         at = "" if job.epsilon is None else f"-epsilon{as_given(job.epsilon)}"
         name = f"models/{job.split}-{in_file_name(job.arm.name)}{at}-seed{job.seed}.npz"
         about = f"{self.dataset.name} ({self.dataset.source}); {job.title}"
         save_model(
             directory / name,
-            SavedModel(arrays, self.dataset.encoder, self.dataset.class_names, about),
+            SavedModel(arrays, self.dataset.encoder, self.dataset.class_names, about, model, loss),
         )
         return recorder.finish(job.arm, job.split, job.seed, job.epsilon, plan, arrays, name)
 
@@ -103,9 +106,9 @@ class PartitionedData:
         """Train one arm; return its model, its plan and what was recorded. Nothing is saved."""
         members = self.members(job.arm)
         rows = [self._rows(self.parties[p].train) for p in members]
-        model = initial_model(self._network, job.seed)
+        model = initial_model(self._builder(job.arm), job.seed)
         plan = self._plan(job, members) if job.epsilon is not None else None
-        recorder = Recorder(rows, self._test_rows(members), advance)
+        recorder = Recorder(rows, self._test_rows(members), advance, self._kind(job.arm)[1])
         self._train(model, job, rows, plan, recorder)
         return get_arrays(model), plan, recorder
 
@@ -148,8 +151,15 @@ class PartitionedData:
             outputs=outputs,
         )
 
-    def _network(self) -> nn.Module:
-        return paper_network(self.dataset.encoder.num_features, len(self.dataset.class_names))
+    def _kind(self, arm: Arm) -> tuple[str, Loss]:
+        """Return what an arm trains, and under which loss."""
+        linear = arm.private and self.settings.private_model == LINEAR
+        return (LINEAR, "softmax") if linear else (DRESS, "sigmoid")
+
+    def _builder(self, arm: Arm) -> Callable[[], nn.Module]:
+        name, _ = self._kind(arm)
+        classes = len(self.dataset.class_names)
+        return model_builder(name, self.dataset.encoder.num_features, classes)
 
     def _train(
         self,
@@ -164,19 +174,23 @@ class PartitionedData:
             self._train_on_sums(model, job.arm, rows, plan, recorder)
         elif job.arm.trains == "all":
             averaging = self._averaging(job, [len(labels) for _, labels in rows], plan)
-            trainers = self._trainers(rows, plan)
+            trainers = self._trainers(job.arm, rows, plan)
             train_federated(model, trainers, averaging, **how, on_round=recorder.on_round)
         else:
             pooled = [recorder.train_rows] if job.arm.trains == "pooled" else rows
-            (trainer,) = self._trainers(pooled, plan)
+            (trainer,) = self._trainers(job.arm, pooled, plan)
             train_alone(model, trainer, **how, on_round=recorder.on_round)
 
-    def _trainers(self, rows: Sequence[Rows], plan: PrivacyPlan | None) -> list[LocalTrainer]:
+    def _trainers(
+        self, arm: Arm, rows: Sequence[Rows], plan: PrivacyPlan | None
+    ) -> list[LocalTrainer]:
         if plan is None:
             return [AdamTrainer(*own, in_one=True) for own in rows]
-        rate = self.settings.private_learning_rate
+        rate, losses = self.settings.learning_rate, LOSSES[self._kind(arm)[1]].by_row
         return [
-            DPSGDTrainer(*own, plan, place, SecretRandomness(), rate, budget=_budget(plan))
+            DPSGDTrainer(
+                *own, plan, place, SecretRandomness(), rate, row_losses=losses, budget=_budget(plan)
+            )
             for place, own in enumerate(rows)
         ]
 
@@ -188,11 +202,12 @@ class PartitionedData:
         plan: PrivacyPlan,
         recorder: Recorder,
     ) -> None:
+        losses = LOSSES[self._kind(arm)[1]].by_row
         contributors = [
-            RecordGradients(model, *own, plan, place, SecretRandomness())
+            RecordGradients(model, *own, plan, place, SecretRandomness(), row_losses=losses)
             for place, own in enumerate(rows)
         ]
-        adam = torch.optim.Adam(model.parameters(), lr=self.settings.private_learning_rate)
+        adam = torch.optim.Adam(model.parameters(), lr=self.settings.learning_rate)
         train_private(
             model, contributors, _sums(arm, plan), _budget(plan), adam, on_round=recorder.on_round
         )
@@ -206,9 +221,9 @@ class PartitionedData:
             steps = math.ceil(max(train_rows) / BATCH_SIZE)
             reach = adam_reach(steps, LEARNING_RATE)
         else:
-            reach = adam_reach(max(plan.steps_per_round), self.settings.private_learning_rate)
+            reach = adam_reach(max(plan.steps_per_round), self.settings.learning_rate)
         return SecureAveraging(
-            get_arrays(self._network()),
+            get_arrays(self._builder(job.arm)()),
             len(train_rows),
             # Under a private plan no weights are sent: their exact sum would have no finite ε.
             weights=None if plan is not None else train_rows,
@@ -236,7 +251,7 @@ class PartitionedData:
             l2_clip_norm=self.settings.l2_clip_norm,
             placements=tuple(worst_placements(placements)),
             privacy_unit=unit,
-            dimension=sum(array.size for array in get_arrays(self._network()).values()),
+            dimension=sum(array.size for array in get_arrays(self._builder(job.arm)()).values()),
         )
 
     def _rows(self, rows: Any) -> Rows:

@@ -17,6 +17,7 @@ from privfed.dp import PrivacyPlan
 from privfed.experiment.arms import Arm
 from privfed.experiment.results import EXCHANGE, Run
 from privfed.training import Arrays, Evaluation, Exchange, evaluate, get_arrays, weights_sha256
+from privfed.training.model import Loss
 from privfed.training.records import privacy_cost
 
 
@@ -45,10 +46,11 @@ class Recorder:
         train: Sequence[tuple[Tensor, Tensor]],
         test: TestRows,
         advance: Callable[[int], None],
+        loss: Loss = "sigmoid",
     ) -> None:
         features, labels = zip(*train, strict=True)
         self.train_rows = torch.cat(features), torch.cat(labels)
-        self._test, self._advance = test, advance
+        self._test, self._advance, self._loss = test, advance, loss
         self._history: dict[str, list[Any]] = defaultdict(list)
         self._last: Evaluation | None = None
         self._start = time.perf_counter()
@@ -58,8 +60,8 @@ class Recorder:
     ) -> None:
         """Record one round."""
         start = time.perf_counter()
-        trained = evaluate(model, *self.train_rows)
-        self._last = evaluate(model, self._test.features, self._test.labels)
+        trained = evaluate(model, *self.train_rows, self._loss)
+        self._last = evaluate(model, self._test.features, self._test.labels, self._loss)
         seconds = {"train": train_seconds, **(exchange.seconds if exchange else {})}
         seconds["evaluate"] = time.perf_counter() - start
         row = {

@@ -175,7 +175,10 @@ class PartiesRecord(ResultsPart, frozen=True):
 
 
 class Results(ResultsPart, frozen=True):
-    """The whole file. `provenance`: versions, command, seeds, data source and hash, machine."""
+    """The whole file. `provenance`: versions, command, seeds, data source and hash, machine.
+
+    `beside` is a benchmark of private arms on other data, which can be learnt.
+    """
 
     provenance: dict[str, Any]
     arms: list[Arm]
@@ -186,6 +189,7 @@ class Results(ResultsPart, frozen=True):
     comparisons: list[Comparison]
     schema_version: int = SCHEMA_VERSION
     parties: PartiesRecord | None = None  # in older files it is not recorded
+    beside: Results | None = None
 
     def to_json(self) -> str:
         """Return the results as JSON; a number that is not finite becomes null."""

@@ -93,6 +93,7 @@ class Benchmark:
         *,
         advance: Advance = lambda title, rounds: None,
         workers: int = 1,
+        beside: Results | None = None,
     ) -> Results:
         """Run what is not yet in `directory`; write results.json, runs and models there.
 
@@ -103,6 +104,7 @@ class Benchmark:
             workers: How many processes train, each with one thread; 1: this one. What is not
                 private comes out equal to the bit for any number. They import the main module
                 anew: a script of yours begins under `if __name__ == "__main__"`.
+            beside: What its private arms gave on other data, to stand in the same report.
 
         Returns:
             The results as written.
@@ -136,6 +138,7 @@ class Benchmark:
                 for each in compare(split, arms, measures, self._answers(split, found, directory))
             ],
             parties=self.parties,
+            beside=beside,
         )
         results.write(directory / "results.json")
         return results

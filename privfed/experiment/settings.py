@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Literal, get_args
 
 from privfed import defaults
 from privfed.data import Dealing, Split, party_names
@@ -13,6 +13,7 @@ from privfed.errors import ConfigError
 from privfed.rounding import as_given
 
 AS_GIVEN: Split = "as-given"
+PrivateModel = Literal["dress", "linear"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,10 @@ class Settings:
         delta: The δ of the private arms.
         expected_batch_size: Rows expected in the private arms' Poisson batches.
         l2_clip_norm: The private arms' bound on one row's gradient.
-        private_learning_rate: The private arms' learning rate of Adam.
+        private_learning_rate: The private arms' learning rate of Adam; None: the model's usual one.
+        private_model: What the private arms train: "dress", as the others do, or "linear", a layer
+            alone under a softmax. Noise grows with the number of weights, and what a deep network
+            gains by them with that of rows.
         centred: Whether the private arms train on centred features (see `Dataset.centred`).
         reference: Whether scikit-learn's models stand beside the arms (see `references`).
 
@@ -55,7 +59,8 @@ class Settings:
     delta: float = defaults.DELTA
     expected_batch_size: int = defaults.EXPECTED_BATCH_SIZE
     l2_clip_norm: float = defaults.L2_CLIP_NORM
-    private_learning_rate: float = defaults.PRIVATE_LEARNING_RATE
+    private_learning_rate: float | None = None
+    private_model: PrivateModel = defaults.PRIVATE_MODEL
     centred: bool = True
     reference: bool = False
 
@@ -82,7 +87,10 @@ class Settings:
             raise ConfigError(f"`delta` must lie between 0 and 1, not {as_given(self.delta)}")
         if self.expected_batch_size < 1:
             raise ConfigError("the expected batch size must be at least 1")
-        for value in (self.l2_clip_norm, self.private_learning_rate):
+        if self.private_model not in get_args(PrivateModel):
+            known = " or ".join(get_args(PrivateModel))
+            raise ConfigError(f"`private_model` is {known}, not {self.private_model!r}")
+        for value in (self.l2_clip_norm, self.learning_rate):
             if not (value > 0 and math.isfinite(value)):
                 raise ConfigError("clip norm and learning rate must be positive numbers")
 
@@ -105,6 +113,12 @@ class Settings:
             raise ConfigError(
                 f"`sizes` gives {len(sizes)} and `parties` is {self.parties}: leave one out"
             )
+
+    @property
+    def learning_rate(self) -> float:
+        """The private arms' learning rate."""
+        usual = defaults.PRIVATE_LEARNING_RATE[self.private_model]
+        return usual if self.private_learning_rate is None else self.private_learning_rate
 
     @property
     def party_names(self) -> tuple[str, ...]:

@@ -81,8 +81,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     Attributes:
         format: Version of the file.
         job: Name of the training; keeps two trainings of the same parties apart.
-        model: What the model is called: "dress", or the "module:function" that makes it, which
-            each party names on its own command line.
+        model: What the model is called: "dress", "linear", or the "module:function" that makes it,
+            which each party names on its own command line.
         layout: Names and shapes of its weights.
         start: SHA-256 of the initial weights.
         encoder: How rows become features, as `Encoder.to_json` wrote it: a public code table.

@@ -86,12 +86,18 @@ def results_from(document: Any) -> Results:
             f"schema version {version!r} is not {SCHEMA_VERSION}, that of this privfed; {_AGAIN}"
         )
     results: Results = _converted(document, Results, "results")
+    _check(results, "results")
+    if results.beside is not None:
+        _check(results.beside, "results.beside")
+    return results
+
+
+def _check(results: Results, where: str) -> None:
     for number, run in enumerate(results.runs):
         for name, column in run.history.items():
             kind = HISTORY.get(name, list[KnownNumber | None])
-            _converted(column, kind, f"results.runs[{number}].history.{name}")
+            _converted(column, kind, f"{where}.runs[{number}].history.{name}")
     View(results)  # refuses an arm that is not described
-    return results
 
 
 def _converted(value: Any, kind: Any, where: str) -> Any:

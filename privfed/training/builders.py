@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -13,6 +13,10 @@ from privfed.errors import ConfigError
 from privfed.training.model import paper_network
 
 DRESS = "dress"
+LINEAR = "linear"
+OURS: Mapping[str, Callable[[int, int], nn.Module]] = {DRESS: paper_network, LINEAR: nn.Linear}
+"""The models that bring no code of a user's: the dress study's network, and one layer."""
+
 CODE_NAME = r"^[\w.]{1,200}(:\w{1,200})?\Z"
 """What such a name looks like, as a regular expression."""
 
@@ -21,9 +25,9 @@ def model_builder(name: str, features: int, classes: int) -> Callable[[], nn.Mod
     """Return what builds a model.
 
     Args:
-        name: "dress" for the network of the dress study, or "module:function"; the function is
-            called with `features` and `classes` as far as it takes them, and returns a torch
-            module.
+        name: "dress" for the network of the dress study, "linear" for a layer alone, or
+            "module:function"; the function is called with `features` and `classes` as far as it
+            takes them, and returns a torch module.
         features: The width of a row.
         classes: How many classes there are.
 
@@ -33,15 +37,15 @@ def model_builder(name: str, features: int, classes: int) -> Callable[[], nn.Mod
     Raises:
         ConfigError: There is no such function, or it returns something else.
     """
-    if name == DRESS:
-        return lambda: paper_network(features, classes)
+    if name in OURS:
+        return lambda: OURS[name](features, classes)
     module, _, function = name.partition(":")
     try:
         build = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"there is no {name} ({error}): give {DRESS!r} or module:function, as Python imports "
-            "it from here"
+            f"there is no {name} ({error}): give {' or '.join(OURS)}, or module:function, as "
+            "Python imports it from here"
         ) from None
     if not callable(build):
         raise ConfigError(f"{name} is no function: it must return a torch module")

@@ -56,9 +56,11 @@ class Evaluation:
         return float(np.mean([_area(self.truth == c, normalised[:, c]) for c in range(classes)]))
 
 
-def evaluate(model: nn.Module, features: Tensor, labels: Tensor) -> Evaluation:
+def evaluate(
+    model: nn.Module, features: Tensor, labels: Tensor, loss: Loss = "sigmoid"
+) -> Evaluation:
     """Evaluate `model` on `features` (n, d) and `labels` (n,) without dropout; n ≥ 1."""
-    log_p = class_log_probabilities(model, features)
+    log_p = class_log_probabilities(model, features, loss)
     predicted, truth = log_p.argmax(dim=1).numpy(), labels.numpy()
     return Evaluation(
         loss=float(functional.nll_loss(log_p, labels)),

@@ -39,7 +39,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(privfed: Command, tmp_path:
     assert (done.status, done.err) == (0, "")
     assert list(tmp_path.iterdir()) == []
     said = " ".join(done.out.split())
-    assert "Plan: 3 arms × 1 split (overlapping) × 2 seeds, private arms at ε = 3, 8" in said
+    assert "Plan, dresses: 3 arms × 1 split (overlapping) × 2 seeds, private arms at ε" in said
     for arm, rounds, runs in (
         ("guest alone", 2, 2),
         ("federated, quantised", 2, 2),
@@ -54,7 +54,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(privfed: Command, tmp_path:
 def test_the_plan_comes_first_and_counts_what_is_kept(privfed: Command, tmp_path: Path) -> None:
     asked = ("benchmark", "--rounds", 1, "--arms", "guest,federated", "--out", tmp_path)
     first = " ".join(privfed(*asked, "--seeds", 1).out.split())
-    assert 0 <= first.index("Plan: 2 arms") < first.index("Report: ")
+    assert 0 <= first.index("Plan, dresses: 2 arms") < first.index("Report: ")
     more = " ".join(privfed(*asked, "--seeds", 2, "--dry-run").out.split())
     assert "guest alone │ 1 │ 1 of 2 │" in more
     assert "To run: 2 runs, 2 are kept from before; about" in more

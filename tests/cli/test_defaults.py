@@ -36,7 +36,7 @@ def test_a_benchmark_asks_what_settings_ask() -> None:
     shared = {name for name in found if hasattr(settings, name)}
     assert shared == {
         *("splits", "arms", "rounds", "private_rounds", "seeds", "epsilons", "delta", "parties"),
-        "reference",
+        *("reference", "private_model"),
     }
     assert tuple(map(float, found["epsilons"].split(","))) == tuple(settings.epsilons)
     for name in shared - {"epsilons"}:  # None: decided with other options, by the constants
