@@ -8,7 +8,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from privfed.audit import AuditResults
 from privfed.audit.onlookers import Attack
 from privfed.audit.results import SOUND
-from privfed.report.charts import Bar, Group, Palette, _bare, _panel, bar_chart
+from privfed.report.charts import Bar, Group, Palette, _bare, bar_chart, panel
 from privfed.report.pictures import Key, Picture, groups_in_words, picture
 from privfed.report.words import decimal
 from privfed.rounding import at_least
@@ -100,7 +100,7 @@ def fault_name(name: str) -> str:
 
 
 def _roc(results: AuditResults, palette: Palette) -> Figure:
-    figure, axes = _panel(290, left=44, bottom=36, right=8, top=10)
+    figure, axes = panel(290, left=44, bottom=36, right=8, top=10)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.plot((1e-3, 1), (1e-3, 1), color=palette["quiet"], lw=1.2, ls=(0, (1, 2)))

@@ -97,7 +97,7 @@ def bar_chart(
         y += name + bar * len(group.bars) + gap
     axis = 20.0 if percent else 4.0
     top = 46.0 if heading else 0.0
-    figure, axes = _panel(y - gap + axis + top, left=2, bottom=axis, right=2, top=top)
+    figure, axes = panel(y - gap + axis + top, left=2, bottom=axis, right=2, top=top)
     for words, (points, down, colour) in zip(
         heading or (), ((13, 12, "ink"), (10, 28, "muted")), strict=False
     ):
@@ -180,7 +180,7 @@ def curve_chart(
     Returns:
         The figure.
     """
-    figure, axes = _panel(236, left=40, bottom=32, right=8, top=8)
+    figure, axes = panel(236, left=40, bottom=32, right=8, top=8)
     for number, curve in curves:
         colour, gid = palette[curve.line.colour], f"series-{number}"
         if band:
@@ -226,7 +226,7 @@ def epsilon_chart(
     Returns:
         The figure: a dot at the ε of the worst-placed unit, a ring at the ε of a single row.
     """
-    figure, axes = _panel(270, left=40, bottom=36, right=8, top=10)
+    figure, axes = panel(270, left=40, bottom=36, right=8, top=10)
     axes.set_xscale("log")
     for spend in spends:
         _spend(axes, spend, palette)
@@ -264,7 +264,7 @@ def trade_chart(
     Returns:
         The figure: a line for each arm with vertical intervals, moved a little apart.
     """
-    figure, axes = _panel(270, left=40, bottom=36, right=8, top=10)
+    figure, axes = panel(270, left=40, bottom=36, right=8, top=10)
     axes.set_xscale("log")
     for nth, trade in enumerate(trades):
         x = [epsilon * 1.025 ** (nth - (len(trades) - 1) / 2) for epsilon in trade.epsilons]
@@ -342,10 +342,10 @@ def _log_ticks(low: float, high: float) -> list[float]:
     return [s * 10.0**e for e in exponents for s in steps if low <= s * 10.0**e <= high]
 
 
-def _panel(
+def panel(
     height: float, *, left: float, bottom: float, right: float, top: float
 ) -> tuple[Figure, Axes]:
-    """Make a figure of WIDTH by `height` units with one set of axes inside the given margins."""
+    """Return a figure of WIDTH by `height` units with one set of axes inside the given margins."""
     figure = Figure(figsize=(WIDTH / _INCH, height / _INCH), dpi=_INCH)
     axes = figure.add_axes(
         (

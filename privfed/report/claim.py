@@ -40,8 +40,8 @@ def claim(view: View) -> tuple[str, str] | None:
         else ""
     )
     private = (
-        f"The paper’s file is private and was not looked at. Its {GUEST_ROWS} + {HOST_ROWS} rows "
-        f"are what two draws from the {PUBLIC_ROWS} public ones with "
+        f"The paper’s file is private and was not looked at; its {GUEST_ROWS} + {HOST_ROWS} rows "
+        f"are as two draws from the {PUBLIC_ROWS} public ones with "
         f"{GUEST_ROWS + HOST_ROWS - PUBLIC_ROWS} in common would give, "
     )
     if for_memory and not against:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -9,14 +10,13 @@ from privfed.experiment.results import Results
 from privfed.report import gains
 from privfed.report.claim import claim
 from privfed.report.cost import encryption, plaintext_bytes
-from privfed.report.privacy import PRIVATE, arms, asked
+from privfed.report.private_findings import private_findings
 from privfed.report.view import Line, View
 from privfed.report.words import (
     count,
     duration,
     gap,
     gap_range,
-    given,
     listing,
     measured,
     percent,
@@ -26,6 +26,8 @@ from privfed.report.words import (
     span,
     split_names,
 )
+
+_MOST_NAMED = 4  # parties, each with its figures
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def findings(results: Results) -> list[Finding]:
         _claim(view),
         *_exact(view),
         _cost(view, split),
-        _privacy(view, split),
+        *(Finding("privacy", *each) for each in private_findings(view)),
     ]
     return [finding for finding in found if finding is not None]
 
@@ -85,7 +87,7 @@ def _gain(view: View, split: str) -> Finding | None:
     parties = len(view.lines(split, "alone"))
     best, whom = "", ""
     if parties > 1:
-        best = ", the best of the parties by themselves,"
+        best = ", the best party alone,"
         whom = f" to whichever of the {parties} parties alone is best"
     return Finding(
         "gain",
@@ -123,26 +125,27 @@ def _values(result: gains.Difference, other: str) -> str:
     rows = f"the same {count(c.test_rows, 'test row')}"
     if c.measure == "accuracy":
         return f"Of {rows} {result.line.label} gets {ours} right, {other} {theirs}."
-    return f"On {rows} {result.line.label} has {ours} of {c.measure}, {other} {theirs}."
+    return f"On {rows} {result.line.label} has {ours}, {other} {theirs}."
 
 
 def _sureness(result: gains.Difference, whom: str = "") -> str:
-    interval = f"a 95 % interval of {gap_range(result.comparison.measure, result.interval)}"
     seeds = count(result.comparison.seeds, "seed")
     if result.comparison.seed_standard_error is None:
-        return f"The difference{whom} has {interval}; with {seeds} it counts test rows only."
-    return f"Over {seeds} the difference{whom} has {interval}."
+        seeds += ": test rows only"
+    interval = gap_range(result.comparison.measure, result.interval)
+    return f"Difference{whom}: {interval} (95\u00a0%, {seeds})."
 
 
 def _judged(view: View) -> str:
-    """Name the measure of the verdicts, and why it is that one."""
-    first, *others = view.results.measures
-    beside = f"; beside it {listing(others)} are among all figures"
-    if first == "accuracy":
-        return f"Judged by accuracy, as the classes are even{beside}."
-    if first == "AUC":
-        return f"Judged by AUC, as the classes are uneven{beside}."
-    return f"Judged by {first}, as the label is a number{beside}."
+    """Name the measure of the verdicts, what it is, and why it is that one."""
+    return {
+        "accuracy": "Judged by accuracy, as the classes are even.",
+        "AUC": "Judged by AUC, as the classes are uneven: how often a row of a class is ranked "
+        "above one of another (0.5: guessing).",
+    }.get(
+        view.results.measures[0],
+        f"Judged by {view.results.measures[0]}, as the label is a number.",
+    )
 
 
 def _own(view: View, split: str) -> Finding | None:
@@ -158,16 +161,22 @@ def _own(view: View, split: str) -> Finding | None:
             parts.append(f"{listing(names)} {verb}{told}")
     sentences = [
         f"{x.other.arm}: {measured(x.comparison.measure, x.comparison.value)} together, "
-        f"{measured(x.comparison.measure, x.comparison.beside_value)} alone, difference "
+        f"{measured(x.comparison.measure, x.comparison.beside_value)} alone, "
         f"{gap_range(x.comparison.measure, x.interval)}."
-        for x in found
+        for x in (found if len(found) <= _MOST_NAMED else _ends(found))
     ]
-    jointly = "; the 95 % intervals hold for all parties at once" if len(found) > 1 else " (95 %)"
+    jointly = " (95\u00a0%, all at once)" if len(found) > 1 else " (95\u00a0%)"
     return Finding(
         "own",
         f"On each party’s own test rows, {listing(parts)} by learning together.",
-        f"On the {split} split, by {view.measure}{jointly}. {' '.join(sentences)}",
+        f"{view.measure}{jointly}: {' '.join(sentences)}",
     )
+
+
+def _ends(found: Sequence[gains.Difference]) -> list[gains.Difference]:
+    """Return those with the least and the greatest difference; all are among all figures."""
+    by_size = sorted(found, key=lambda each: each.comparison.difference)
+    return [by_size[0], by_size[-1]]
 
 
 def _references(view: View, split: str) -> Finding | None:
@@ -208,24 +217,15 @@ def _unseen(view: View, split: str) -> Finding | None:
         f"On rows that nobody trained on, federated learning is {headline} always naming the "
         "majority."
     )
+    shown = gap_range(compared.measure, interval)
     text = (
-        f"On the {split} split {percent(summary.unseen_accuracy)} of the "
-        f"{count(summary.unseen_n, 'test row')} whose {view.id_name} no party had in training are "
-        f"right (95 % interval {percent_range(summary.unseen_ci95)}); the majority class would be "
-        f"right on {percent(summary.unseen_majority)} of them. "
+        f"Of {count(summary.unseen_n, 'such row')} {percent(summary.unseen_accuracy)} are right "
+        f"(95\u00a0%: {percent_range(summary.unseen_ci95)}), by the majority class "
+        f"{percent(summary.unseen_majority)}; difference of {compared.measure} {shown}"
     )
-    if compared.measure != "accuracy":
-        text += (
-            f"Judged by {compared.measure} it has {measured(compared.measure, compared.value)}, "
-            f"and the majority class {measured(compared.measure, compared.beside_value)}. "
-        )
-    text += f"The difference has a 95 % interval of {gap_range(compared.measure, interval)}"
-    text += "; it may be chance." if verdict == "none" else "."
+    text += ", which may be chance." if verdict == "none" else "."
     if present(summary.seen_accuracy):
-        text += (
-            f" On the {count(summary.seen_n, 'test row')} that it had in training, "
-            f"{percent(summary.seen_accuracy)}."
-        )
+        text += f" Of rows seen in training: {percent(summary.seen_accuracy)}."
     return Finding("unseen", headline, text)
 
 
@@ -248,9 +248,9 @@ def _other_splits(view: View, main: str) -> Finding | None:
         if splits
     ]
     sentences = [
-        f"{split.capitalize()}: {r.line.label} {measured(r.comparison.measure, r.comparison.value)}"
-        f", {r.other.label} {measured(r.comparison.measure, r.comparison.beside_value)}, "
-        f"difference {gap_range(r.comparison.measure, r.interval)} (95 %)."
+        f"{split.capitalize()}: {measured(r.comparison.measure, r.comparison.value)} beside "
+        f"{measured(r.comparison.measure, r.comparison.beside_value)} of {r.other.label}, "
+        f"{gap_range(r.comparison.measure, r.interval)} (95\u00a0%)."
         for split, r in others.items()
     ]
     return Finding("splits", f"Elsewhere: {listing(parts)}.", " ".join(sentences))
@@ -264,8 +264,8 @@ def _exact(view: View) -> list[Finding]:
         if match.equal_runs == match.runs and match.equal_rounds == match.rounds:
             headline = "Encryption changes nothing: the weights are equal, bit for bit."
             text = (
-                f"“{match.encrypted.label}” has the weights of the same integers added in the "
-                f"clear after {rounds}, and at the end of {runs}."
+                f"As where the same integers are added in the clear: after {rounds}, at the end "
+                f"of {runs}."
             )
         else:
             headline = "The encrypted sum is not the sum in the clear: something is broken."
@@ -289,7 +289,11 @@ def _pooled(view: View, split: str) -> Finding | None:
         "loss": f"Federated learning ends {distance} short of training on all rows in one place.",
         "none": "Federated learning and training on all rows in one place cannot be told apart.",
     }[result.verdict]
-    text = f"On the {split} split. {_values(result, result.other.label)} {_sureness(result)}"
+    c = result.comparison
+    text = (
+        f"On all test rows {result.line.label} {measured(c.measure, c.value)}, "
+        f"{result.other.label} {measured(c.measure, c.beside_value)}. {_sureness(result)}"
+    )
     return Finding("pooled", headline, text)
 
 
@@ -309,117 +313,17 @@ def _cost(view: View, split: str) -> Finding | None:
             else "Encryption adds no time that shows."
         )
         text = (
-            f"From the updates to their mean, work ahead included, it takes {seconds} a round, and "
-            f"{duration(max(spent.seconds - added, 0.0))} in the clear ({spent.clear.label}). "
-            "A round’s"
+            f"From updates to mean: {seconds} a round, in the clear "
+            f"{duration(max(spent.seconds - added, 0.0))}. A round’s"
         )
     up = view.summary(split, spent.line).upload_bytes_per_round
     text += f" updates are {size(up)} up, all parties together"
     plain = plaintext_bytes(view, split)
     if plain:
-        text += f", {up / plain:.2f} times the float32 in the clear"
+        text += f", {up / plain:.2f} times float32 in the clear"
     return Finding("cost", headline, f"{text}.")
-
-
-def _privacy(view: View, split: str) -> Finding | None:
-    every = [x for x in view.lines(split, *PRIVATE) if present(_level(view, split, x))]
-    if not every:
-        return None
-    averaging = [line for line in every if line.role == "private"]
-    plain = view.federated(split)
-    costs = [gains.difference(view, split, plain, line) for line in every] if plain else []
-    dearest = gains.least([result for result in costs if result is not None])
-    if not any(_may_beat_majority(view, split, line) for line in every):
-        headline = (
-            "With differential privacy, no model here is surely better than the majority class."
-        )
-    elif dearest is None:
-        headline = (
-            "What differential privacy costs is not said: no arm without it is known to have been "
-            "tested on the same rows."
-        )
-    else:
-        name, size = dearest.other.label, gap(dearest.comparison.measure, _size(dearest))
-        headline = {
-            "gain": f"Differential privacy costs {size} where it costs least: {name}.",
-            "none": f"What differential privacy costs cannot be told from chance: {name}.",
-            "loss": f"With differential privacy, {name} is {size} better than federated learning "
-            "without.",
-        }[dearest.verdict]
-    shown = averaging or every
-    best = max(shown, key=lambda line: _level(view, split, line))
-    names = [asked(line) if averaging else line.label for line in shown]
-    levels = [_shown_level(view, split, line) for line in shown]
-    each = listing([f"{name}: {level}" for name, level in zip(names, levels, strict=True)])
-    text = f"On the {split} split, by {view.measure or 'accuracy'}, {each}; majority class "
-    text += _majority_level(view, split, best)
-    if plain is not None and dearest is not None:
-        text += f"; federated without privacy {_shown_level(view, split, plain)}"
-    text += ". "
-    if dearest is not None:
-        several = sum(result is not None for result in costs)
-        whom = f" to whichever of the {several} private arms is best" if several > 1 else ""
-        text += f"{dearest.line.label} minus {dearest.other.label}: {_sureness(dearest, whom)} "
-    text += (_beside(view, split, best) if averaging else "") + _promise(view, split, best)
-    return Finding("privacy", headline, text)
-
-
-def _size(result: gains.Difference) -> float:
-    return result.comparison.difference
-
-
-def _may_beat_majority(view: View, split: str, line: Line) -> bool:
-    """Return whether an arm is surely better than the majority class, or that is not known."""
-    found = gains.beside_majority(view, split, line)
-    return found is None or gains.verdict_of(found[1]) == "gain"
-
-
-def _beside(view: View, split: str, best: Line) -> str:
-    """Compare with the arms that release gradients or train alone, at the largest ε asked."""
-    last = [lines[-1] for lines in arms(view, split).values() if lines[-1].role == "released"]
-    shown = [x for x in last if present(_level(view, split, x))]
-    if not shown:
-        return ""
-    # Without paired figures a level is of the arm's own test rows.
-    apart = " (not known to be on the same rows, so not compared)"
-    each = [
-        f"{view.label(x.arm)} {_shown_level(view, split, x)}"
-        f"{'' if view.measure or view.on_same_rows(split, x, best) else apart}"
-        for x in shown
-    ]
-    return f"Beside it at {asked(shown[0])}: {'; '.join(each)}. "
-
-
-def _level(view: View, split: str, line: Line) -> float:
-    """Return an arm's measure on the rows of all; in an older file its own test accuracy."""
-    found = gains.beside_majority(view, split, line)
-    return view.summary(split, line).test_accuracy_mean if found is None else found[0].value
-
-
-def _shown_level(view: View, split: str, line: Line) -> str:
-    return measured(view.measure or "accuracy", _level(view, split, line))
-
-
-def _majority_level(view: View, split: str, line: Line) -> str:
-    found = gains.beside_majority(view, split, line)
-    if found is None:
-        return percent(view.summary(split, line).majority_accuracy)
-    return measured(found[0].measure, found[0].beside_value)
 
 
 def _claim(view: View) -> Finding | None:
     said = claim(view)
     return None if said is None else Finding("claim", *said)
-
-
-def _promise(view: View, split: str, line: Line) -> str:
-    costs = view.costs(split, line)
-    if not costs:
-        return "What ε was spent is not recorded."
-    cost = costs[0]
-    rounds = count(max(run.rounds for run in view.runs(split, line)), "round")
-    return (
-        f"They train {rounds}. ε is that of the worst-placed unit ({cost.privacy_unit}) at "
-        f"δ\u00a0=\u00a0{given(cost.delta)}; {cost.adjacency}; {cost.sampling}; "
-        f"{cost.accountant}."
-    )

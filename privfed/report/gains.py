@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from privfed.experiment.arms import MAJORITY, REFERENCES
-from privfed.experiment.intervals import Spread, wilson_interval
+from privfed.experiment.intervals import Spread
 from privfed.experiment.results import Comparison, RowSet
 from privfed.report.view import Line, Role, View
 from privfed.report.words import listing, present
@@ -211,11 +211,20 @@ def other_rows(view: View, *roles: Role) -> str | None:
     )
 
 
-def accuracy_interval(view: View, split: str, line: Line) -> tuple[float, float] | None:
-    """Return the 95 % interval of an arm's test accuracy.
+def best_alone(view: View, split: str) -> Line | None:
+    """Return the party that does best by itself, on the rows of all where that is known.
 
-    Over seeds it is Student's t; with one seed Wilson's on its test rows, which knows nothing of
-    how training varies.
+    Args:
+        view: The results.
+        split: The split.
+    """
+    levels = [(accuracy_on_all(view, split, line)[0], line) for line in view.lines(split, "alone")]
+    known = [(level, line) for level, line in levels if present(level)]
+    return max(known, key=lambda each: each[0])[1] if known else None
+
+
+def accuracy_on_all(view: View, split: str, line: Line) -> tuple[float, bool]:
+    """Return an arm's accuracy on the test rows of all parties, mean over seeds.
 
     Args:
         view: The results.
@@ -223,15 +232,13 @@ def accuracy_interval(view: View, split: str, line: Line) -> tuple[float, float]
         line: The arm.
 
     Returns:
-        The interval; None where the accuracy is not known.
+        The accuracy, and whether it is of those rows: in older files a party's is of its own.
     """
-    summary = view.summary(split, line)
-    runs = [run for run in view.runs(split, line) if present(run.test_accuracy)]
-    if summary.test_accuracy_ci95 is not None or not runs:
-        return summary.test_accuracy_ci95
-    rows = sum(run.test_rows for run in runs)
-    right = sum(run.test_accuracy * run.test_rows for run in runs)
-    return wilson_interval(round(right), rows)
+    own = view.summary(split, line).test_accuracy_mean
+    if not on_other_rows(view, split, line):
+        return own, True
+    found = view.comparison(split, "all", line, MAJORITY, "accuracy")
+    return (own, False) if found is None else (found.value, True)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from privfed.experiment.results import Results
 from privfed.report import page
-from privfed.report.headline import key_figures, subtitle, title
+from privfed.report.differences import KEY, opening_picture
+from privfed.report.opening import answers, title, what_ran
 from privfed.report.sections import rendered
 from privfed.report.view import View
 
@@ -32,8 +33,10 @@ def render_html(results: Results, *, audit: bool = False) -> str:
         audit=audit,
         view=view,
         title=title(view),
-        subtitle=subtitle(view),
-        key_figures=key_figures(view),
+        ran=what_ran(view),
+        answers=answers(view),
+        picture=opening_picture(view),
+        picture_key=KEY,
         sections=rendered(view),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,22 @@ const button = document.getElementById("theme"), root = document.documentElement
 const dark = () => root.dataset.theme ? root.dataset.theme === "dark"
   : matchMedia("(prefers-color-scheme: dark)").matches;
 button.hidden = false;
+const folds = document.getElementsByTagName("details");
+addEventListener("beforeprint", () => { for (const fold of folds) fold.open = true; });
 button.addEventListener("click", () => {
   root.dataset.theme = dark() ? "light" : "dark";
   button.setAttribute("aria-pressed", String(dark()));
 });
 """
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """A number at the top of a page, what it is, and what to compare it with."""
+
+    value: str
+    label: str
+    note: str
 
 
 def render(template: str, **values: Any) -> str:

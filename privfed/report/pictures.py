@@ -15,7 +15,7 @@ from privfed.report.charts import (
     bar_chart,
     curve_chart,
 )
-from privfed.report.gains import on_other_rows
+from privfed.report.gains import accuracy_on_all, best_alone
 from privfed.report.palette import SENTINEL
 from privfed.report.paper import PAPER
 from privfed.report.svg import drawing, inline
@@ -152,16 +152,16 @@ def split_groups(view: View) -> list[Group]:
     groups = []
     for split in view.splits:
         bars, mark = [], None
-        chosen = [view.best_alone(split), view.federated(split), *view.lines(split, "pooled")[:1]]
+        chosen = [best_alone(view, split), view.federated(split), *view.lines(split, "pooled")[:1]]
         for line, colour in zip(chosen, ("guest", "federated", "overall"), strict=False):
             if line is None:
                 continue
             summary = view.summary(split, line)
-            mean, what = summary.test_accuracy_mean, _short(line)
-            if on_other_rows(view, split, line):
-                what = f"{line.arm}, other rows"
-            text = f"{percent(mean)} {what}"
-            bars.append(Bar(((mean, colour),), text, summary.test_accuracy_ci95))
+            mean, of_all = accuracy_on_all(view, split, line)
+            what = _short(line) if of_all else f"{line.arm}, other rows"
+            own = mean == summary.test_accuracy_mean
+            interval = summary.test_accuracy_ci95 if own else None
+            bars.append(Bar(((mean, colour),), f"{percent(mean)} {what}", interval))
             if line is view.federated(split) and summary.unseen_accuracy is not None:
                 unseen = (
                     ((summary.unseen_accuracy, "federated"),),
@@ -281,4 +281,4 @@ def on_split(split: str) -> str:
 
 def slug(view: View, split: str) -> str:
     """Name a split in an id."""
-    return f"s{view.splits.index(split)}"  # a split's name may hold what an id may not
+    return f"{view.prefix}s{view.splits.index(split)}"  # a split's name may hold what an id may not

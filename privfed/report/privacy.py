@@ -6,13 +6,23 @@ from collections.abc import Sequence
 
 from privfed.data.tables import SCHEMA_IS_PUBLIC
 from privfed.report.charts import Spend, Trade, epsilon_chart, trade_chart
+from privfed.report.gains import accuracy_on_all
 from privfed.report.pictures import Key, Picture, on_split, picture, slug
 from privfed.report.view import Line, Role, View
 from privfed.report.words import MISSING, compact, given, percent, percent_range, present, upper
 from privfed.rounding import as_given
 from privfed.table import Table
+from privfed.training.records import PrivacyCost
 
 PRIVATE: tuple[Role, ...] = ("private", "released")
+
+
+def views(view: View) -> list[View]:
+    """Return what private arms are shown of: the data beside, that can be learnt, then these."""
+    beside = view.results.beside
+    every = [*([View(beside, "beside-")] if beside is not None else []), view]
+    return [x for x in every if x.main_split is not None and x.lines(x.main_split, *PRIVATE)]
+
 
 EPSILON_KEY = (
     Key("ε of the worst-placed unit", "private-2", "dot"),
@@ -39,6 +49,25 @@ def epsilon_pictures(view: View) -> list[Picture]:
         return []
     limits = max(0.0, min(levels) - 0.05), min(1.05, max(levels) + 0.06)
     return [_epsilon(view, *parts, limits) for parts in drawn]
+
+
+def main_picture(view: View) -> tuple[Picture, tuple[Key, ...]] | None:
+    """Return the picture that tells most, with its key: arm beside arm, or one arm by ε."""
+    split = view.main_split
+    if split is not None and (trades := trade_pictures(view)):
+        return trades[0], trade_key(view, split)
+    drawn = epsilon_pictures(view)
+    return (drawn[0], EPSILON_KEY) if drawn else None
+
+
+def other_pictures(view: View, *, has_main: bool) -> list[tuple[Picture, tuple[Key, ...]]]:
+    """Return all pictures of privacy, each with its key, but for the main one if that is shown."""
+    split = view.main_split or ""
+    every = [
+        *((each, trade_key(view, split)) for each in trade_pictures(view)),
+        *((each, EPSILON_KEY) for each in epsilon_pictures(view)),
+    ]
+    return every[has_main:]
 
 
 def _epsilon(
@@ -130,7 +159,7 @@ def _trade(view: View, split: str) -> Picture:
         trades.append(
             Trade(
                 [line.epsilon or 0.0 for line in shown],
-                [s.test_accuracy_mean for s in summaries],
+                [accuracy_on_all(view, split, line)[0] for line in shown],
                 [s.test_accuracy_ci95 for s in summaries],
                 colour,
                 tuple(float(x) / 1.8 for x in dash.split()),
@@ -177,6 +206,17 @@ def asked(line: Line) -> str:
 # Terms
 
 
+def terms_in_words(costs: Sequence[PrivacyCost]) -> str:
+    """Return what an ε means nothing without: δ, unit, adjacency and sampling."""
+    each = [
+        [f"δ\u00a0=\u00a0{given(c.delta)}" for c in costs],
+        [c.privacy_unit for c in costs],
+        [c.adjacency for c in costs],
+        [c.sampling for c in costs],
+    ]
+    return "; ".join(" or ".join(dict.fromkeys(words)) for words in each)
+
+
 def privacy_table(view: View, split: str) -> Table:
     """Return what each private arm spent and on what terms; of several seeds, the most."""
     rows = []
@@ -213,11 +253,15 @@ def privacy_terms(view: View, split: str) -> list[tuple[str, str]]:
         ("Privacy unit", [c.privacy_unit for c in costs]),
         ("Adjacency", [c.adjacency for c in costs]),
         ("Sampling", [c.sampling for c in costs]),
-        ("Accountant", [c.accountant for c in costs]),
+        ("Accountant", [c.accountant.partition(" of the Gaussian")[0] for c in costs]),
         ("δ", [given(c.delta) for c in costs]),
-        ("Outside", [SCHEMA_IS_PUBLIC] if costs and view.kind == "table" else []),
     )
     return [(name, "; ".join(dict.fromkeys(values))) for name, values in fields if values]
+
+
+def outside(view: View) -> list[str]:
+    """Return what no ε of these results counts."""
+    return [f"{SCHEMA_IS_PUBLIC}."] if view.kind == "table" else []
 
 
 def _each(values: Sequence[float]) -> str:

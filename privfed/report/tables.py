@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from privfed.experiment.arms import MAJORITY
+from privfed.report import gains
 from privfed.report.paper import PAPER, PaperArm
 from privfed.report.pictures import paper_lines
 from privfed.report.view import ROLES, Line, View
@@ -83,6 +84,31 @@ def paired_table(view: View, split: str) -> Table | None:
         return None
     head = (*view.results.measures, f"federated minus it, {view.measure}, 95 %")
     return Table(("Arm", *(name[0].upper() + name[1:] for name in head)), tuple(rows))
+
+
+def own_table(view: View, split: str) -> Table | None:
+    """Return what each party gains on its own test rows, by the measure of the verdicts.
+
+    Args:
+        view: The results.
+        split: The split.
+
+    Returns:
+        One row for each party that trained alone; None where that is not compared.
+    """
+    found = gains.own_gains(view, split)
+    rows = [
+        (
+            each.other.arm,
+            f"{each.comparison.test_rows}",
+            measured(each.comparison.measure, each.comparison.value),
+            measured(each.comparison.measure, each.comparison.beside_value),
+            gap_range(each.comparison.measure, each.interval),
+        )
+        for each in found
+    ]
+    head = ("Party", "Test rows", "Together", "Alone", f"Difference of {view.measure}, all at once")
+    return Table(head, tuple(rows)) if rows else None
 
 
 def _bytes(value: float) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from privfed.partner.results import RoundRecord, TrainingResults
 from privfed.report import page, training_words, words
 from privfed.report.charts import Bar, Group, bar_chart, curve_chart
-from privfed.report.headline import KeyFigure
+from privfed.report.page import KeyFigure
 from privfed.report.pictures import Key, Picture, groups_in_words, picture
 from privfed.report.view import Curve, Line
 from privfed.rounding import as_given, at_most

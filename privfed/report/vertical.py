@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from privfed.report import page, vertical_pictures, vertical_words, words
-from privfed.report.headline import KeyFigure
+from privfed.report.page import KeyFigure
 from privfed.report.training import REPORT_PAGE
 from privfed.table import Table
 from privfed.vertical.results import SideOfModel, Stage, VerticalResults

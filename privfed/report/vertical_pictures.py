@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from privfed.report.charts import Bar, Group, Palette, _bare, _panel, bar_chart
+from privfed.report.charts import Bar, Group, Palette, _bare, bar_chart, panel
 from privfed.report.pictures import INTERVAL, Key, Picture, groups_in_words, picture
 from privfed.report.vertical_words import INTERVAL_OF_95, interval_of, signed
 from privfed.report.words import decimal, duration, present, size
@@ -80,7 +80,7 @@ def dot_chart(dots: Sequence[Dot], palette: Palette, *, zero: bool) -> Figure:
     Returns:
         The figure.
     """
-    figure, axes = _panel(_ROW * len(dots) + 24, left=8, bottom=24, right=8, top=0)
+    figure, axes = panel(_ROW * len(dots) + 24, left=8, bottom=24, right=8, top=0)
     axes.set_ylim(_ROW * len(dots), 0)
     ends = [end for dot in dots for end in (dot.interval or ()) + (dot.value,)] + [0.0] * zero
     room = max(max(ends) - min(ends), 1e-3) * 0.12
@@ -144,7 +144,7 @@ def coefficient_key(results: VerticalResults) -> tuple[Key, ...]:
 def _diverging(bars: Sequence[tuple[float, str, str]], palette: Palette) -> Figure:
     """Draw bars to both sides of 0, each beside its name."""
     row, text, number = 18.0, 0.42, 0.12
-    figure, axes = _panel(row * len(bars) + 4, left=2, bottom=2, right=2, top=2)
+    figure, axes = panel(row * len(bars) + 4, left=2, bottom=2, right=2, top=2)
     reach = max(abs(value) for value, _, _ in bars) or 1.0
     least = min(0.0, *(value for value, _, _ in bars), 0.0)
     most = max(0.0, *(value for value, _, _ in bars), 0.0)

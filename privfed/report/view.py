@@ -67,6 +67,7 @@ class View:
 
     Args:
         results: The results to read.
+        prefix: Begins the ids of their pictures, where a page shows two results.
 
     Raises:
         ConfigError: A run or a summary names an arm that the results do not describe, has an ε
@@ -74,8 +75,8 @@ class View:
             the provenance's data are of no known kind, or do not say whether the program drew them.
     """
 
-    def __init__(self, results: Results) -> None:
-        self.results = results
+    def __init__(self, results: Results, prefix: str = "") -> None:
+        self.results, self.prefix = results, prefix
         self._data = _described(results.provenance)
         self._arms = {arm.name: arm for arm in results.arms}
         if len(self._arms) < len(results.arms):
@@ -139,6 +140,10 @@ class View:
             return [line for line in found if line.role in roles]
         return [line for line in found if line.role != _RELEASED] or found
 
+    def arm(self, name: str) -> Arm:
+        """Return an arm by its name."""
+        return self._arms[name]
+
     def label(self, arm: str) -> str:
         """Return an arm's name for people, without an ε."""
         return self._arms[arm].label
@@ -166,16 +171,10 @@ class View:
         arm = stands_for_federated([self._arms[name] for name in lines])
         return None if arm is None else lines[arm.name]
 
-    def best_alone(self, split: str) -> Line | None:
-        """Return the party that does best by itself."""
-        lines = [
-            line
-            for line in self.lines(split, "alone")
-            if math.isfinite(self.summary(split, line).test_accuracy_mean)
-        ]
-        return max(
-            lines, key=lambda line: self.summary(split, line).test_accuracy_mean, default=None
-        )
+    @property
+    def party_count(self) -> int | None:
+        """How many parties there are; None in older files."""
+        return len(self.results.parties.names) if self.results.parties else None
 
     @property
     def measure(self) -> MeasureName | None:
@@ -287,7 +286,7 @@ class View:
         return (
             self.dataset
             + (f", {source}" if source else "")
-            + (f", encoded as {encoding}" if encoding else "")
+            + (f", as {encoding}" if encoding else "")
         )
 
     @property

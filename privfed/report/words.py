@@ -49,7 +49,7 @@ def points(difference: float) -> str:
 
 def measured(measure: MeasureName, value: float | None) -> str:
     """Return a measure's value: accuracies as percentages, all others as plain numbers."""
-    return percent(value) if _in_points(measure) else decimal(value)
+    return percent(value) if in_points(measure) else decimal(value)
 
 
 def gap(measure: MeasureName, difference: float) -> str:
@@ -57,13 +57,13 @@ def gap(measure: MeasureName, difference: float) -> str:
     if measure == "accuracy":
         return points(difference)
     name = f"of{_NBSP}{measure}"
-    shown = points(difference) if _in_points(measure) else decimal(abs(difference))
+    shown = points(difference) if in_points(measure) else decimal(abs(difference))
     return f"{shown} {name}"
 
 
 def gap_range(measure: MeasureName, interval: Sequence[float]) -> str:
     """Return an interval of such a difference with signs, rounded outwards."""
-    share = _in_points(measure)
+    share = in_points(measure)
     low, high = (
         (text if text.startswith("-") else f"+{text}").replace("-", "−")
         for text in outwards(interval, 1 if share else 3, percent=share)
@@ -71,7 +71,8 @@ def gap_range(measure: MeasureName, interval: Sequence[float]) -> str:
     return f"{low} to {high}{' points' if share else ''}"
 
 
-def _in_points(measure: MeasureName) -> bool:
+def in_points(measure: MeasureName) -> bool:
+    """Return whether a measure is a share of rows, whose differences are percentage points."""
     return measure in ("accuracy", "balanced accuracy")
 
 
@@ -140,3 +141,16 @@ def span(values: Sequence[int]) -> str:
 def split_names(names: Sequence[str]) -> str:
     """Return splits in words: "disjoint and deduplicated splits"."""
     return f"{listing(names)} split{'s' if len(names) > 1 else ''}"
+
+
+_MEANINGS = {
+    "overlapping": "most rows are at both parties",
+    "disjoint": "no ID is at two parties",
+    "deduplicated": "host gave up the IDs that guest has",
+    "as-given": "rows are where the table says",
+}
+
+
+def split_meaning(split: str) -> str:
+    """Return in a few words where rows lie in a split; an unknown one has its name alone."""
+    return _MEANINGS.get(split, "as it is named")

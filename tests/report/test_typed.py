@@ -15,7 +15,7 @@ from privfed.experiment import Settings, provenance
 from privfed.experiment.results import Results
 from privfed.report import findings, readme_table, render_html, terminal_table
 from privfed.report.gains import other_rows
-from privfed.report.headline import key_figures, subtitle, title
+from privfed.report.opening import answers, title, what_ran
 from privfed.report.pictures import paper_lines
 from privfed.report.view import View
 from tests.report.samples import ARMS, sample
@@ -50,14 +50,14 @@ def decided(results: Results) -> list[object]:
         *[dataclasses.replace(x, label="") for split in view.splits for x in view.lines(split)],
         *[(name, x.arm) for split in view.splits for name, x in paper_lines(view, split)],
         *[finding.name for finding in findings(results)],
-        len(key_figures(view)),
+        len(answers(view)),
     ]  # fmt: skip
 
 
 def said(results: Results) -> str:
     view = View(results)
-    parts = [title(view), subtitle(view), str(other_rows(view)), readme_table(results)]
-    parts += [f"{x.value} {x.label} {x.note}" for x in key_figures(view)]
+    parts = [title(view), what_ran(view), str(other_rows(view)), readme_table(results)]
+    parts += [f"{x.question} {x.text}" for x in answers(view)]
     parts += [f"{x.headline} {x.text}" for x in findings(results)]
     return "\n".join(parts)
 
@@ -92,7 +92,7 @@ def test_arms_of_one_label_stay_apart() -> None:
     results = BUILT[False, False]
     same = reworded(results, dict.fromkeys(ARMS, "an arm"), "data")
     assert decided(same) == decided(results)
-    assert subtitle(View(same)) == subtitle(View(results))
+    assert what_ran(View(same)) == what_ran(View(results))
     page, other = render_html(same), render_html(results)
     assert page.count("<tr>") == other.count("<tr>")
     assert page.count("<path") == other.count("<path")

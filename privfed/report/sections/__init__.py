@@ -69,7 +69,8 @@ def rendered(view: View) -> list[RenderedSection]:
 
 
 def _findings(view: View) -> Mapping[str, Any]:
-    return {"findings": findings(view.results)}
+    elsewhere = ("privacy", "claim", "pooled")  # in parts of their own, and on the first screen
+    return {"findings": [each for each in findings(view.results) if each.name not in elsewhere]}
 
 
 def _paper(view: View) -> Mapping[str, Any] | None:
@@ -80,7 +81,8 @@ def _paper(view: View) -> Mapping[str, Any] | None:
     line = pictures.paper_lines(view, split)[0][1]
     rounds = max((run.rounds for run in view.runs(split, line)), default=0)
     named = {"citation": paper.CITATION, "split": split, "rounds": rounds, "theirs": paper.ROUNDS}
-    return {"paper": named}
+    said = [each for each in findings(view.results) if each.name == "claim"]
+    return {"paper": named, "said": said}
 
 
 def _of_runs(view: View) -> Mapping[str, Any] | None:
@@ -89,13 +91,20 @@ def _of_runs(view: View) -> Mapping[str, Any] | None:
 
 def _splits(view: View) -> Mapping[str, Any] | None:
     said = parties.parties_in_words(view.results)
-    beside = len(view.splits) > 1 or view.results.overlaps or said
-    return {"said": said} if view.main_split is not None and beside else None
+    return {"said": said} if len(view.splits) > 1 or (said and view.splits) else None
+
+
+def _figures(view: View) -> Mapping[str, Any] | None:
+    if view.main_split is None:
+        return None
+    has_paper = view.is_dresses and bool(pictures.paper_lines(view, view.main_split))
+    return {"paper_lines": has_paper, "private_views": privacy.views(view)}
 
 
 def _privacy(view: View) -> Mapping[str, Any] | None:
-    split = view.main_split
-    return {} if split is not None and view.lines(split, *privacy.PRIVATE) else None
+    shown = privacy.views(view)
+    said = [each for each in findings(view.results) if each.name == "privacy"]
+    return {"views": shown, "said": said} if shown else None
 
 
 def _cost(view: View) -> Mapping[str, Any] | None:
@@ -123,13 +132,13 @@ def _provenance(view: View) -> Mapping[str, Any]:
 SECTIONS: Sequence[Section] = (
     Section("understood", "Columns", understood_values),
     Section("findings", "Findings", _findings),
-    Section("paper", "The paper", _paper),
-    Section("seen", "Seen and unseen", _of_runs),
     Section("splits", "Splits", _splits),
-    Section("curves", "Learning", _of_runs),
+    Section("seen", "Seen and unseen", _of_runs),
     Section("privacy", "Privacy", _privacy),
     Section("cost", "Cost", _cost),
+    Section("figures", "All figures", _figures),
     Section("sees", "Who sees what", _sees),
-    Section("figures", "All figures", _of_runs),
+    Section("paper", "The paper", _paper),
+    Section("curves", "Learning", _of_runs),
     Section("provenance", "Provenance", _provenance),
 )
