@@ -15,7 +15,6 @@ __all__ = ["WORD", "Code", "Lanes"]
 
 WORD = ir.IntType(64)
 _ALL = (1 << 64) - 1
-_INDEX = ir.IntType(32)
 
 
 class Code:
@@ -38,18 +37,6 @@ class Code:
     def store(self, lanes: "Lanes", vectors: Any, index: Any) -> None:
         """Write to an index from a pointer to vectors."""
         self.builder.store(lanes.value, self.builder.gep(vectors, [index]), align=8)
-
-    def mask(self, condition: Any) -> "Lanes":
-        """Return a mask with all bits set if the condition (an i1) holds, and none otherwise."""
-        # An empty instruction that LLVM cannot look through. Otherwise it could find out that the
-        # mask stands for a condition, and branch on it.
-        opaque = ir.FunctionType(WORD, [WORD])
-        bits = self.builder.sext(condition, WORD)
-        bits = self.builder.asm(opaque, "", "=r,0", [bits], side_effect=False)
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        vector = self.builder.insert_element(undefined, bits, _INDEX(0))
-        first = ir.Constant(ir.VectorType(_INDEX, self.lanes), [0] * self.lanes)
-        return Lanes(self, self.builder.shuffle_vector(vector, undefined, first))
 
     def call(
         self,
@@ -161,6 +148,15 @@ class Lanes:
         """Return the mask of the lanes that hold 0."""
         zero = self.code.builder.icmp_unsigned("==", self.value, self._splat(0))
         return self._of(self.code.builder.sext(zero, self.code.vector), _ALL)
+
+    def hidden(self) -> "Lanes":
+        """Return the same lanes through an empty instruction that LLVM cannot look through.
+
+        It could otherwise find out that a mask stands for a condition, and branch on it.
+        """
+        opaque = ir.FunctionType(self.code.vector, [self.code.vector])
+        value = self.code.builder.asm(opaque, "", "=x,0", [self.value], side_effect=False)
+        return self._of(value, self.most)
 
     def is_odd(self) -> "Lanes":
         """Return the mask of the lanes that hold an odd number."""

@@ -24,6 +24,8 @@ from psi.compiled.ristretto_code import DIGIT_BITS, DIGITS, KIND
 __all__ = ["are_valid", "from_uniform", "multiply"]
 
 _GROUPS_A_THREAD = 64  # at least: work of some milliseconds
+_LANES = KIND.lanes
+_SCALARS = array("uint8", 3)
 _WORDS, _RESULT = array("uint64", 3), array("uint64", 3, write=True)
 
 
@@ -35,7 +37,7 @@ def _calling(generated: Callable[..., None], arity: int) -> tuple[Any, Any]:
         function = ir.Function(builder.module, kind, f"ristretto{generated.__name__}")
         function.linkage = "internal"
         function.attributes.add("noinline")
-        code = Code(ir.IRBuilder(function.append_basic_block()), KIND.lanes)
+        code = Code(ir.IRBuilder(function.append_basic_block()), _LANES)
         pointer = code.vector.as_pointer()
         generated(code, *(code.builder.inttoptr(one, pointer) for one in function.args))
         code.builder.ret_void()
@@ -65,20 +67,22 @@ _check_group: Any = intrinsic(_generate_check)
 def _loops(source: int) -> tuple[Any, Any, Any]:
     """Return the loops over all points: multiply, map, check. `source` is there for the cache."""
 
-    @compiled(array("uint8", 1), _WORDS, _RESULT, _RESULT)
-    def multiply(scalar: Any, words: Any, out: Any, valid: Any) -> None:
+    @compiled(_SCALARS, _WORDS, _RESULT, _RESULT)
+    def multiply(scalars: Any, words: Any, out: Any, valid: Any) -> None:
         _ = source
         # Digits from -8 to 8, the most significant first; no branch or address depends on a secret.
-        digits = np.empty((DIGITS, 2), np.int64)
-        carry = 0
-        for index in range(DIGITS):
-            digit: Any = ((np.int64(scalar[index >> 1]) >> (DIGIT_BITS * (index & 1))) & 15) + carry
-            carry = (digit + 8) >> DIGIT_BITS if index + 1 < DIGITS else 0
-            digit -= carry << DIGIT_BITS
-            sign = digit >> 63
-            digits[DIGITS - 1 - index, 0] = (digit ^ sign) - sign
-            digits[DIGITS - 1 - index, 1] = sign
+        digits = np.empty((DIGITS, 2, _LANES), np.int64)
         for group in range(len(words)):
+            for lane in range(_LANES if group < len(scalars) else 0):  # or as in the group before
+                carry = 0
+                for index in range(DIGITS):
+                    byte: Any = np.int64(scalars[group, lane, index >> 1])
+                    digit: Any = ((byte >> (DIGIT_BITS * (index & 1))) & 15) + carry
+                    carry = (digit + 8) >> DIGIT_BITS if index + 1 < DIGITS else 0
+                    digit -= carry << DIGIT_BITS
+                    sign = digit >> 63
+                    digits[DIGITS - 1 - index, 0, lane] = (digit ^ sign) - sign
+                    digits[DIGITS - 1 - index, 1, lane] = sign
             _multiply_group(
                 words[group].ctypes.data,
                 digits.ctypes.data,
@@ -107,12 +111,13 @@ _multiply, _map, _check = _loops(
 
 
 def multiply(
-    scalar: bytes, points: NDArray[np.uint8]
+    scalars: NDArray[np.uint8], points: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return each point times one scalar, and which results are valid.
+    """Return each point times its scalar, and which results are valid.
 
     Args:
-        scalar: 32 little-endian bytes, whose top bit is ignored.
+        scalars: One for all points or one each, shape (1, 32) or (n, 32), little-endian; the top
+            bit is ignored.
         points: Encodings, shape (n, 32).
 
     Returns:
@@ -120,11 +125,17 @@ def multiply(
         and whose result is not the identity (so the given point is not the identity either). Other
         rows have no meaning.
     """
-    low = np.frombuffer(scalar, np.uint8).copy()
-    low[31] &= 0x7F
     words = _to_lanes(points)
-    out, valid = np.empty_like(words), np.empty((len(words), 1, KIND.lanes), np.uint64)
-    _in_threads(_multiply, low, (words, out, valid))
+    out, valid = np.empty_like(words), np.empty((len(words), 1, _LANES), np.uint64)
+    common = len(scalars) == 1
+    rows = np.zeros(((1 if common else len(words)) * _LANES, scalars.shape[1]), np.uint8)
+    rows[: None if common else len(scalars)] = scalars
+    rows[:, -1] &= 0x7F
+    secrets = rows.reshape(-1, _LANES, scalars.shape[1])
+    if common:
+        _in_threads(_multiply, secrets, (words, out, valid))
+    else:
+        _in_threads(_multiply, None, (secrets, words, out, valid))
     return _from_lanes(out, len(points)), _flags(valid, len(points))
 
 
@@ -138,7 +149,7 @@ def from_uniform(uniform: NDArray[np.uint8]) -> NDArray[np.uint8]:
         Encodings, shape (n, 32).
     """
     words = _to_lanes(uniform)
-    out = np.empty((len(words), WORDS, KIND.lanes), np.uint64)
+    out = np.empty((len(words), WORDS, _LANES), np.uint64)
     _in_threads(_map, None, (words, out))
     return _from_lanes(out, len(uniform))
 
@@ -150,12 +161,12 @@ def are_valid(points: NDArray[np.uint8]) -> NDArray[np.bool_]:
         A mask of shape (n,).
     """
     words = _to_lanes(points)
-    valid = np.empty((len(words), 1, KIND.lanes), np.uint64)
+    valid = np.empty((len(words), 1, _LANES), np.uint64)
     _in_threads(_check, None, (words, valid))
     return _flags(valid, len(points))
 
 
-def _in_threads(run: Any, first: Any, arrays: Sequence[NDArray[np.uint64]]) -> None:
+def _in_threads(run: Any, first: Any, arrays: Sequence[NDArray[Any]]) -> None:
     settings: Any = config
     groups = len(arrays[0])
     threads = max(1, min(settings.NUMBA_NUM_THREADS, groups // _GROUPS_A_THREAD))
@@ -172,10 +183,10 @@ def _in_threads(run: Any, first: Any, arrays: Sequence[NDArray[np.uint64]]) -> N
 
 def _to_lanes(rows: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Return little-endian words by group, word and lane; rows that the last group lacks are 0."""
-    groups, width = -(-len(rows) // KIND.lanes), rows.shape[1]
-    padded = np.zeros((groups * KIND.lanes, width), np.uint8)
+    groups, width = -(-len(rows) // _LANES), rows.shape[1]
+    padded = np.zeros((groups * _LANES, width), np.uint8)
     padded[: len(rows)] = rows
-    words = padded.view("<u8").reshape(groups, KIND.lanes, width // 8)
+    words = padded.view("<u8").reshape(groups, _LANES, width // 8)
     return np.ascontiguousarray(words.transpose(0, 2, 1))
 
 

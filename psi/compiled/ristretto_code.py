@@ -69,7 +69,7 @@ class _Memory:
 
 
 def multiply(code: Code, words: Any, digits: Any, out: Any, valid: Any) -> None:
-    """Multiply encoded points by a scalar's digits; mark what is valid and not the identity."""
+    """Multiply encoded points, each by its lane's digits; mark what is valid, not the identity."""
     table, state, only = _Memory(code, _GREATEST_DIGIT + 1), _Memory(code, 1), WORD(0)
     zero, one = KIND.constant(code, 0), KIND.constant(code, 1)
     decoded, point = decode(KIND, _loaded(code, words, WORDS))
@@ -92,18 +92,16 @@ def multiply(code: Code, words: Any, digits: Any, out: Any, valid: Any) -> None:
 
 
 def _chosen(code: Code, table: _Memory, digits: Any, index: Any) -> Addend:
-    """Return the table's entry for a digit's magnitude, or its negative where the sign says so."""
-    builder = code.builder
-    place = builder.mul(index, WORD(2))
-    scalars = builder.bitcast(digits, WORD.as_pointer())
-    magnitude = builder.load(builder.gep(scalars, [place]))
-    sign = builder.load(builder.gep(scalars, [builder.add(place, WORD(1))]))
+    """Return each lane's entry for its digit's magnitude, or the negative where its sign says."""
+    place = code.builder.mul(index, WORD(2))
+    magnitude = code.load(digits, place).hidden()
+    negative = code.load(digits, code.builder.add(place, WORD(1))).hidden()
     chosen = table.load(WORD(0))
     for entry in range(1, _GREATEST_DIGIT + 1):
-        mask = code.mask(builder.icmp_unsigned("==", magnitude, WORD(entry)))
+        mask = (magnitude ^ code.constant(entry)).is_zero()
         both = zip(table.load(WORD(entry)), chosen, strict=True)
         chosen = [one.where(mask, other) for one, other in both]
-    return Addend(*chosen).negative_where(code.mask(builder.icmp_unsigned("!=", sign, WORD(0))))
+    return Addend(*chosen).negative_where(negative)
 
 
 def map_uniform(code: Code, words: Any, out: Any) -> None:

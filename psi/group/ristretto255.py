@@ -31,6 +31,7 @@ from psi.kernels import fast_available
 
 __all__ = [
     "FAST_FROM",
+    "ORDER",
     "POINT_BYTES",
     "Points",
     "Scalar",
@@ -40,6 +41,7 @@ __all__ = [
     "hash_to_group",
     "multiply",
     "multiply_base",
+    "multiply_each",
     "points_from_bytes",
     "subtract",
 ]
@@ -47,7 +49,7 @@ __all__ = [
 POINT_BYTES = 32
 FAST_FROM = 1 << 13  # points in a batch: below, loading compiled code costs more than it saves
 _UNIFORM_BYTES = 64
-_ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 9496, section 4.4
+ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 9496, section 4.4
 _SHA512_BLOCK_BYTES = 128
 
 Points: TypeAlias = NDArray[np.uint8]
@@ -88,7 +90,7 @@ class Scalar:
         Raises:
             DecodeError: The bytes are not 32, not below the group order, or zero.
         """
-        if len(data) != 32 or not 0 < int.from_bytes(data, "little") < _ORDER:
+        if len(data) != 32 or not 0 < int.from_bytes(data, "little") < ORDER:
             raise DecodeError("not the canonical encoding of a non-zero scalar")
         return cls(data)
 
@@ -200,20 +202,38 @@ def multiply(scalar: Scalar, points: Points) -> Points:
         InvalidPointError: A row is not canonical, is negative, is not on the curve or is the
             identity.
     """
-    points = np.ascontiguousarray(points)
+    return multiply_each(np.frombuffer(scalar._encoding, np.uint8)[None], points)  # noqa: SLF001  (of this module)
+
+
+def multiply_each(scalars: NDArray[np.uint8], points: Points) -> Points:
+    """Multiply each point by a secret scalar of its own; refuse what `multiply` refuses.
+
+    Args:
+        scalars: Encodings of non-zero scalars, shape (n, 32), or (1, 32) for one that is common.
+        points: Shape (n, 32), trusted or not.
+
+    Returns:
+        Points of shape (n, 32), none of them the identity.
+
+    Raises:
+        InvalidPointError: As of `multiply`.
+    """
+    points, scalars = np.ascontiguousarray(points), np.ascontiguousarray(scalars)
     _refuse_top_bits(points)
     compiled = _compiled(len(points))
     if compiled is not None:
-        products, valid = compiled.multiply(scalar._encoding, points)  # noqa: SLF001  (of this module)
+        products, valid = compiled.multiply(scalars, points)
         _refuse_all_but(valid)
         return cast("Points", products)
     product = np.empty_like(points)
     scalarmult = _function("crypto_scalarmult_ristretto255", ctypes.c_int, 3)
-    out, inp, secret = product.ctypes.data, points.ctypes.data, scalar._encoding  # noqa: SLF001  (of this module)
-    for offset in range(0, POINT_BYTES * len(points), POINT_BYTES):
+    out, inp, secret = product.ctypes.data, points.ctypes.data, scalars.ctypes.data
+    step = POINT_BYTES if len(scalars) > 1 else 0
+    for row in range(len(points)):
+        offset = POINT_BYTES * row
         # Fails on invalid encodings, and on the identity, as the group has prime order.
-        if scalarmult(out + offset, secret, inp + offset) != 0:
-            raise InvalidPointError(_invalid(offset // POINT_BYTES))
+        if scalarmult(out + offset, secret + step * row, inp + offset) != 0:
+            raise InvalidPointError(_invalid(row))
     return product
 
 

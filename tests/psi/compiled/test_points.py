@@ -77,7 +77,7 @@ def libsodium_multiply(scalar: bytes, point: bytes) -> bytes | None:
 
 def assert_same(scalar: bytes, points: Points) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Multiply and check by both; returns what is valid."""
-    product, valid = ristretto.multiply(scalar, points)
+    product, valid = ristretto.multiply(rows([scalar]), points)
     expected = [libsodium_multiply(scalar, point.tobytes()) for point in points]
     found = [row.tobytes() if ok else None for row, ok in zip(product, valid, strict=True)]
     assert found == expected
@@ -108,20 +108,20 @@ def assert_same_map(uniform: Points) -> None:
 
 @pytest.mark.parametrize("multiple", range(1, 16))
 def test_multiples_of_the_generator(multiple: int) -> None:
-    product, valid = ristretto.multiply(multiple.to_bytes(32, "little"), rows(MULTIPLES[1:]))
+    product, valid = ristretto.multiply(encoded([multiple]), rows(MULTIPLES[1:]))
     assert valid.all()
     assert product[0].tobytes() == MULTIPLES[multiple]
 
 
 def test_invalid_encodings() -> None:
-    product, valid = ristretto.multiply((1).to_bytes(32, "little"), rows(INVALID))
+    product, valid = ristretto.multiply(encoded([1]), rows(INVALID))
     assert not valid.any()
     assert not ristretto.are_valid(rows(INVALID)).any()
     # Each of them in each lane beside valid ones, which it must not disturb.
     for lane, encoding in itertools.product(range(8), INVALID):
         points = MULTIPLES[1:9]
         points[lane] = encoding
-        product, valid = ristretto.multiply((1).to_bytes(32, "little"), rows(points))
+        product, valid = ristretto.multiply(encoded([1]), rows(points))
         assert np.flatnonzero(~valid).tolist() == [lane]
         assert np.array_equal(product[valid], rows(points)[valid])
 
@@ -181,8 +181,20 @@ def test_scalars_at_their_edges(part: int) -> None:
 
 
 def test_the_zero_scalar_gives_nothing() -> None:
-    _, valid = ristretto.multiply(bytes(32), hash_to_group([b"x"], b"some tag"))
+    _, valid = ristretto.multiply(encoded([0]), hash_to_group([b"x"], b"some tag"))
     assert not valid.any()
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 1030])
+def test_a_scalar_for_each_point(count: int) -> None:
+    points = ristretto.from_uniform(np.frombuffer(os.urandom(64 * count), np.uint8).reshape(-1, 64))
+    edges = SCALARS[:: max(1, len(SCALARS) // count)][: count // 2]
+    scalars = rows([os.urandom(32) for _ in range(count)]).copy()
+    scalars[: len(edges)] = encoded(edges) if edges else 0
+    product, valid = ristretto.multiply(scalars, points)
+    for row in range(count):
+        expected = libsodium_multiply(scalars[row].tobytes(), points[row].tobytes())
+        assert (product[row].tobytes() if valid[row] else None) == expected
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 500, 1025])
