@@ -1,8 +1,8 @@
 """How many items two sides share, and not which: PSI-CA by Diffie-Hellman.
 
 De Cristofaro, Gasti and Tsudik 2012 (Fast and private computation of cardinality of set
-intersection and union, ePrint 2011/141). The messages are those of `psi.protocols.ecdh`, but a side
-returns the tags of the other's points shuffled, so that nobody can tell which of its own items
+intersection and union, ePrint 2011/141). The messages are those of `psi.protocols.commutative`: a
+side returns the tags of the other's points shuffled, so that nobody can tell which of its own items
 a tag belongs to. Here they are sorted: a sorted list says no more than the set itself, and its
 reader can check that its order says nothing of the items. Semi-honest security under the decisional
 Diffie-Hellman assumption with H a random oracle: a side that blinds each of its items by a scalar
@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from typing import Never
 
 from psi.errors import ConfigError, DecodeError, StateError
+from psi.protocols.commutative import CommutativeParty, CommutativeReceiver, CommutativeSender
 from psi.protocols.conversation import Progress
-from psi.protocols.ecdh import ECDHParty, Receiver, Sender
 from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 
 __all__ = ["CardinalityReceiver", "CardinalitySender", "Counting"]
 
 
-class Counting(ECDHParty):
+class Counting(CommutativeParty):
     """What both roles do: return tags in an order that says nothing, and count common tags."""
 
     protocol = "ecdh-cardinality"
@@ -89,9 +89,9 @@ class Counting(ECDHParty):
         self._cardinality = len(self._common(data))
 
 
-class CardinalityReceiver(Counting, Receiver):
+class CardinalityReceiver(Counting, CommutativeReceiver):
     """The side that speaks first and always learns how many items match."""
 
 
-class CardinalitySender(Counting, Sender):
+class CardinalitySender(Counting, CommutativeSender):
     """The side that answers; it learns the number too if the output is "both"."""

@@ -26,7 +26,7 @@ __all__ = [
     "announced_length",
 ]
 
-VERSION = 2
+VERSION = 3
 _SESSION_BYTES = 16
 _MAGIC = b"PSI\x00"
 _NOT_OURS = "the bytes are not a psi message: is the other side psi?"

@@ -29,8 +29,9 @@ from collections.abc import Sequence
 
 from psi.errors import ConfigError, DecodeError, RepeatedElementError
 from psi.group.ristretto255 import POINT_BYTES, Points, Scalar, multiply, points_from_bytes
+from psi.protocols.commutative import CommutativeParty, CommutativeReceiver, CommutativeSender
 from psi.protocols.conversation import Progress
-from psi.protocols.ecdh import ECDHParty, Receiver, Sender, rows_of
+from psi.protocols.elements import rows_of
 from psi.protocols.messages import Message, MessageType
 from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 from psi.protocols.party import MAC_BYTES, expect_shape
@@ -40,7 +41,7 @@ __all__ = ["PrivateIDReceiver", "PrivateIDSender"]
 _ID_BYTES = 16  # two of 2^26 items share one with probability 2^-77
 
 
-class _Identifying(ECDHParty):
+class _Identifying(CommutativeParty):
     """What both roles do: blind twice, compare sorted points, and turn points into IDs."""
 
     protocol = "ecdh-private-ids"
@@ -161,7 +162,7 @@ class _Identifying(ECDHParty):
         return POINT_BYTES * message.count
 
 
-class PrivateIDReceiver(_Identifying, Receiver):
+class PrivateIDReceiver(_Identifying, CommutativeReceiver):
     """The side that speaks first."""
 
     def _on_answer(self, data: bytes) -> bytes:
@@ -186,7 +187,7 @@ class PrivateIDReceiver(_Identifying, Receiver):
         self._end()
 
 
-class PrivateIDSender(_Identifying, Sender):
+class PrivateIDSender(_Identifying, CommutativeSender):
     """The side that answers."""
 
     def _on_points(self, data: bytes) -> bytes:

@@ -54,7 +54,7 @@ from psi.group.ristretto255 import (
 )
 from psi.protocols.cardinality import CardinalityReceiver, CardinalitySender, Counting
 from psi.protocols.conversation import Progress
-from psi.protocols.ecdh import rows_of
+from psi.protocols.elements import rows_of
 from psi.protocols.messages import MessageType
 from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 from psi.protocols.party import MAC_BYTES, expect_shape

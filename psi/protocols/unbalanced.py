@@ -10,27 +10,28 @@ first request and are kept.
     RECEIVER_HELLO                      →
                                         ←   SENDER_HELLO
     POINTS   digest of the tags it has, →
-       a·C, a·H(items) shuffled
-                                        ←   ANSWER  MAC, public key, proof, k·a·C,
-                                                k·a·H(items), digest of the tags [, tags]
+       e·G, r·H(item) shuffled
+                                        ←   ANSWER  MAC, public key k·G, proof, k·C,
+                                                k times each point, digest of the tags [, tags]
     FINISH   MAC                        →
                                         ←   CLOSE  MAC
 
-H is fixed, so that tags stay valid; C belongs to the session, and k·C keys its MACs. The proof ties
-every answer to the public key, by which the small side recognises the key in later requests. The
-assumption is that of RFC 9497: one-more gap Diffie-Hellman in the random oracle model. The large
-side can leave items out of its tags or add others: in this respect security is semi-honest. The
-small side can have one item more evaluated than it announces, in place of C.
+H is fixed, so that tags stay valid; every item is blinded by an r of its own. C belongs to the
+session; e·k·G keys the MACs. The proof ties every answer to the public key, by which the small side
+recognises the key in later requests, and C to the session. RFC 9497 names who proves the function
+against sides that cheat (Jarecki, Kiayias and Krawczyk 2014, ePrint 2014/650): one-more gap
+Diffie-Hellman in the random oracle model. The large side chooses C no more than the small side
+does, and of k·e·G only a MAC is sent: so the small side gets as many items evaluated as it
+announces.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Never, TypeAlias
+from typing import Never
 
 import numpy as np
-from numpy.typing import NDArray
 
 from psi.errors import (
     ConfigError,
@@ -38,6 +39,7 @@ from psi.errors import (
     KeyConfirmationError,
     RepeatedElementError,
 )
+from psi.group.blinds import Blinds
 from psi.group.oprf import (
     MAX_BATCH,
     PROOF_BYTES,
@@ -54,24 +56,22 @@ from psi.group.ristretto255 import (
     Scalar,
     hash_to_group,
     multiply,
+    multiply_base,
     points_from_bytes,
 )
 from psi.protocols.conversation import Progress
-from psi.protocols.ecdh import rows_of
+from psi.protocols.elements import TAG_BYTES, ascending, rows_of, shared
 from psi.protocols.messages import FRAME_BYTES, MessageType
 from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 from psi.protocols.party import MAC_BYTES, Party, expect_shape, random_order
 
-__all__ = ["MAX_REQUEST", "TAG_BYTES", "TagSet", "UnbalancedReceiver", "UnbalancedSender"]
+__all__ = ["MAX_REQUEST", "TagSet", "UnbalancedReceiver", "UnbalancedSender"]
 
 MAX_REQUEST = MAX_BATCH - 1  # C is in the proof, too
-TAG_BYTES = 16  # 2^-40 for 2^88 pairs of a stored and an asked item
 
 _DIGEST_BYTES = 32
 _ANSWER_START = MAC_BYTES + POINT_BYTES + PROOF_BYTES
 _BATCH = FAST_FROM  # enough for the group's compiled code
-
-Tags: TypeAlias = NDArray[np.bytes_]  # shape (n,), each TAG_BYTES long
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,9 @@ class _UnbalancedParty(Party):
 
     protocol = "oprf-unbalanced"
 
-    def _key_from(self, confirmation: Points) -> None:
-        content = b"psi unbalanced key, " + self._identity + confirmation.tobytes()
+    def _key_from(self, own: Scalar, theirs: Points) -> None:
+        common = multiply(own, theirs).tobytes()
+        content = b"psi unbalanced key, " + self._identity + common
         self._mac_key = hashlib.sha256(content).digest()
 
     def _confirmation(self) -> Points:
@@ -162,7 +163,8 @@ class UnbalancedReceiver(_UnbalancedParty):
 
     speaks_first = True
     _own_hello, _peer_hello = MessageType.RECEIVER_HELLO, MessageType.SENDER_HELLO
-    _blind: Scalar | None = None
+    _exchange: Scalar | None = None
+    _blinds: Blinds | None = None
 
     def __init__(
         self,
@@ -220,18 +222,18 @@ class UnbalancedReceiver(_UnbalancedParty):
 
     def _forget(self) -> None:
         super()._forget()
-        self._blind = None
+        self._exchange = self._blinds = None
 
     def _after_hellos(self) -> bytes:
-        self._blind = Scalar.random()
+        self._exchange, self._blinds = Scalar.random(), Blinds(len(self._items))
         self._order = random_order(len(self._items))
         self._progress("blinding own IDs", 0, len(self._items))
         own = hash_inputs(self._items[index] for index in self._order)
-        self._sent = multiply(self._blind, np.vstack([self._confirmation(), own]))
+        self._sent = self._blinds.put_on(own)
         self._expect = self._on_answer
-        digest = hashlib.sha256(self._tags).digest()
+        parts = [hashlib.sha256(self._tags).digest(), multiply_base([self._exchange]).tobytes()]
         return self._transcript.seal(
-            MessageType.POINTS, len(self._items), digest + self._sent.tobytes()
+            MessageType.POINTS, len(self._items), *parts, self._sent.tobytes()
         )
 
     def _on_answer(self, data: bytes) -> bytes:
@@ -255,29 +257,25 @@ class UnbalancedReceiver(_UnbalancedParty):
                 "ask it whether it has a new one"
             )
         proof = bytes(answer.body[MAC_BYTES + POINT_BYTES : _ANSWER_START])
-        verify(public, self._sent, evaluated, proof)
-        assert self._blind is not None  # noqa: S101 - _after_hellos was called before
-        elements = multiply(self._blind.inverse(), evaluated)
-        self._blind = None
-        self._key_from(elements[0])
+        verify(public, np.vstack([self._confirmation(), self._sent]), evaluated, proof)
+        assert self._blinds is not None  # noqa: S101 - _after_hellos was called before
+        assert self._exchange is not None  # noqa: S101
+        elements = self._blinds.take_off(evaluated[1:])
+        self._key_from(self._exchange, public)
+        self._exchange = self._blinds = None
         self._check(before, answer)
         if hashlib.sha256(self._tags).digest() != answer.body[points_end:tags_start]:
             raise DecodeError("the tags are not those that the other side announces")
-        self._compare(elements[1:])
+        self._compare(elements)
         self._expect = self._on_close
         return self._confirmed(MessageType.FINISH, 0, b"")
 
     def _compare(self, elements: Points) -> None:
-        tags = _ascending(self._tags)
+        tags = ascending(self._tags)
         if self._keep is not None:
             self._keep(self._tags)
         own = outputs((self._items[index] for index in self._order), elements)
-        wanted = np.frombuffer(b"".join(one[:TAG_BYTES] for one in own), tags.dtype)
-        places = np.searchsorted(tags, wanted)
-        inside = places < len(tags)
-        found = np.zeros(len(wanted), bool)
-        found[inside] = tags[places[inside]] == wanted[inside]
-        self._found = self._order[found]
+        self._found = self._order[shared(own, tags)]
 
 
 class UnbalancedSender(_UnbalancedParty):
@@ -338,10 +336,11 @@ class UnbalancedSender(_UnbalancedParty):
         blinded = points_from_bytes(content)
         self._progress("evaluating", 0, self._peer_items())
         key, public = self._tags.key, self._tags.public_key
-        evaluated = multiply(key, blinded)
+        asked = np.vstack([self._confirmation(), blinded[1:]])
+        evaluated = multiply(key, asked)
         self._count(self._peer_items())
-        proof = prove(key, blinded, evaluated)
-        self._key_from(multiply(key, self._confirmation())[0])
+        proof = prove(key, asked, evaluated)
+        self._key_from(key, blinded[:1])
         digest = self._tags.digest
         tags = b"" if digest == message.body[:_DIGEST_BYTES] else self._tags.tags
         parts = [public.tobytes(), proof, evaluated.tobytes(), digest, tags]
@@ -356,16 +355,3 @@ class UnbalancedSender(_UnbalancedParty):
         close = self._confirmed(MessageType.CLOSE, 0, b"")
         self._end()
         return close
-
-
-def _ascending(tags: bytes) -> Tags:
-    """Return bytes as tags, after checking their order.
-
-    Raises:
-        DecodeError: They are not in strictly ascending order: some repeat, or their order may say
-            something.
-    """
-    rows = np.frombuffer(tags, f"S{TAG_BYTES}")
-    if not np.all(rows[1:] > rows[:-1]):
-        raise DecodeError("the tags do not ascend: some repeat, or they are in another order")
-    return rows

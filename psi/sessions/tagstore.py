@@ -28,8 +28,9 @@ from psi.errors import ConfigError, DecodeError
 from psi.group.ristretto255 import Scalar
 from psi.ledger import Ledger
 from psi.protocols.conversation import Progress
+from psi.protocols.elements import TAG_BYTES
 from psi.protocols.parameters import SessionParameters
-from psi.protocols.unbalanced import TAG_BYTES, TagSet, UnbalancedSender
+from psi.protocols.unbalanced import TagSet, UnbalancedSender
 from psi.storage import check_folder, json_bytes, json_read, read_secret, whole_file, write_new
 
 __all__ = ["StoreTerms", "TagStore", "read_kept", "write_kept"]

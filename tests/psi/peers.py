@@ -30,6 +30,7 @@ from psi.group.ristretto255 import hash_to_group
 from psi.protocols import kkrt
 
 HEADER_BYTES, SEAL_BYTES, MAC_BYTES, POINT_BYTES = 40, 32, 32, 32
+KEY_PROOF_BYTES = 96  # where both sides blind: after the points
 Pair = Callable[[], tuple[Any, Any]]
 Change = Callable[[bytearray, list[bytes]], bytes | None]
 
@@ -164,5 +165,15 @@ def copy_within(source: int, target: int, length: int = POINT_BYTES) -> Change:
 
     def change(body: bytearray, messages: list[bytes]) -> None:
         body[target : target + length] = body[source : source + length]
+
+    return change
+
+
+def swapped(start: int, length: int = 16) -> Change:
+    """A change that swaps two neighbours in a body."""
+
+    def change(body: bytearray, messages: list[bytes]) -> None:
+        middle, end = start + length, start + 2 * length
+        body[start:end] = body[middle:end] + body[start:middle]
 
     return change

@@ -34,7 +34,7 @@ import numpy as np
 from psi.errors import ConfigError, DecodeError, KeyConfirmationError, RepeatedElementError
 from psi.group.ristretto255 import POINT_BYTES, Points, Scalar, multiply, points_from_bytes
 from psi.protocols.conversation import Progress, Round
-from psi.protocols.ecdh import rows_of
+from psi.protocols.elements import rows_of
 from psi.protocols.kmprt.programmable import SALT_BYTES, entries, look_up, program
 from psi.protocols.kmprt.rounds import LEADER, MultiParty
 from psi.protocols.messages import MessageType

@@ -24,7 +24,7 @@ from psi.group.ristretto255 import (
     points_from_bytes,
 )
 from psi.protocols.conversation import Assembly, Progress, Round, SetConversation
-from psi.protocols.ecdh import rows_of
+from psi.protocols.elements import rows_of
 from psi.protocols.kmprt.programmable import SALT_BYTES, entries
 from psi.protocols.messages import FRAME_BYTES, Message, MessageType, Transcript
 from psi.protocols.parameters import FINGERPRINT_BYTES, MAX_PEER_ITEMS, SessionParameters

@@ -20,6 +20,7 @@ from psi import (
 from tests.psi.peers import (
     BAD_POINTS,
     HEADER_BYTES,
+    KEY_PROOF_BYTES,
     MAC_BYTES,
     SEAL_BYTES,
     copy_within,
@@ -77,7 +78,10 @@ def test_nobody_learns_which() -> None:
             _ = party.matches
     # The tags come back sorted, whatever the order of the points that they answer.
     width = receiver._tag_bytes  # noqa: SLF001  (where the body is cut)
-    for message, start in ((messages[3], MAC_BYTES + 32 * 201), (messages[4], MAC_BYTES)):
+    for message, start in (
+        (messages[3], MAC_BYTES + 32 * 201 + KEY_PROOF_BYTES),
+        (messages[4], MAC_BYTES),
+    ):
         tags = message[HEADER_BYTES + start : -SEAL_BYTES]
         cut = [tags[i : i + width] for i in range(width, len(tags), width)]
         assert len(cut) == 200
@@ -119,7 +123,7 @@ def test_our_own_points_sent_back() -> None:
         forge(pair, 3, change)
 
 
-TAGS = MAC_BYTES + 32 * 5
+TAGS = MAC_BYTES + 32 * 5 + KEY_PROOF_BYTES
 WIDTH = 6
 
 

@@ -38,10 +38,10 @@ from psi.group.ristretto255 import (
     points_from_bytes,
 )
 from psi.protocols.ecdh import ECDHParty, rows_of
+from psi.protocols.elements import TAG_BYTES
 from psi.protocols.kmprt.programmable import SALT_BYTES, _places_of, entries
 from psi.protocols.messages import MessageType
 from psi.protocols.party import tag_bytes
-from psi.protocols.unbalanced import TAG_BYTES
 from tests.psi.peers import HEADER_BYTES, MAC_BYTES, run, sent
 
 NUMBERS = [b"%d" % number for number in range(60)]

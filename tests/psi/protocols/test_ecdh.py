@@ -126,8 +126,9 @@ def test_secrets_are_forgotten_after_use_and_after_a_failure() -> None:
     answer = failing.receive(sent(points))
     with pytest.raises(ProtocolError):
         failing.receive(sent(answer))
-    for party in (receiver, sender, failing):
-        assert (party._key, party._mac_key, party._peer_tags) == (None, b"", [])
+    for party in (sender, failing):
+        assert (party._key, party._mac_key, party._own) == (None, b"", [])
+    assert (receiver._exchange, receiver._mac_key, receiver._blinds) == (None, b"", [])
 
 
 @given(st.data())

@@ -2,7 +2,6 @@
 
 import hashlib
 import struct
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -21,7 +20,9 @@ from psi import (
     StateError,
 )
 from psi.group.ristretto255 import Scalar, hash_to_group, multiply
-from tests.psi.peers import sent
+from psi.protocols.party import tag_bytes
+from tests.psi import peers
+from tests.psi.peers import BAD_POINTS, PAIRS, Change, copy_within, patch, sent, swapped
 
 HEADER_BYTES, SEAL_BYTES, MAC_BYTES = 40, 32, 32
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
@@ -77,19 +78,9 @@ def test_other_parameters(parameters: SessionParameters) -> None:
         sender.receive(sent(receiver.start()))
 
 
-def body_of(message: bytes) -> bytearray:
-    return bytearray(message[HEADER_BYTES:-SEAL_BYTES])
-
-
-def forge(stop: int, change: Callable[[bytearray, list[bytes]], bytes | None]) -> Receiver | Sender:
-    """Let a hostile peer change the body of message `stop`, seal it, and send it."""
-    messages, victim = until(stop)
-    body = body_of(messages[stop])
-    body = bytearray(change(body, messages) or body)
-    header = bytearray(messages[stop][:HEADER_BYTES])
-    header[-8:] = struct.pack(">Q", len(body))
-    sealed = reseal(messages[:stop], bytes(header) + bytes(body) + bytes(SEAL_BYTES))
-    victim.receive(sealed)
+def forge(stop: int, change: Change, *, confirm: bool = True) -> Receiver | Sender:
+    """Let a hostile peer, which holds the session's key, change the body of message `stop`."""
+    victim: Receiver | Sender = peers.forge(PAIRS["ecdh"], stop, change, confirm=confirm)
     return victim
 
 
@@ -99,16 +90,9 @@ def test_resealing_an_unchanged_message_is_accepted() -> None:
         assert forge(stop, lambda body, messages: None).done == (stop >= 4)
 
 
-# The points start after the sender's MAC in ANSWER, at once in POINTS.
+# After the sender's MAC in ANSWER, at once in POINTS: a point for the key, then those of items.
 POINTS_AT = {2: 0, 3: 32}
-BAD_POINTS = {
-    "identity": bytes(32),
-    "negative": bytes([1]) + bytes(31),
-    "non-canonical": b"\xed" + b"\xff" * 30 + b"\x7f",
-    "not on the curve": bytes.fromhex(
-        "26948d35ca62e643e26a83177332e6b6afeb9d08e4268b650f1f5bbd8d81d371"
-    ),
-}
+TAGS = 32 + 32 * 4
 
 
 @pytest.mark.parametrize("stop", [2, 3])
@@ -144,7 +128,7 @@ def test_repeated_points(stop: int) -> None:
 
 def test_our_own_points_sent_back() -> None:
     def change(body: bytearray, messages: list[bytes]) -> None:
-        body[64:96] = body_of(messages[2])[32:64]
+        body[64:96] = messages[2][HEADER_BYTES + 32 :][:32]
 
     with pytest.raises(RepeatedElementError, match="our own"):
         forge(3, change)
@@ -175,41 +159,40 @@ def test_unconfirmed_content(stop: int, place: int) -> None:
         body[place] ^= 1
 
     with pytest.raises(KeyConfirmationError):
-        forge(stop, change)
+        forge(stop, change, confirm=False)
 
 
-def test_another_confirmation_point_is_no_empty_result() -> None:
-    def change(body: bytearray, messages: list[bytes]) -> None:
-        body[32:64] = multiply(Scalar.random(), hash_to_group([b"C"], b"tag")).tobytes()
+def test_another_point_for_the_key_is_no_empty_result() -> None:
+    other = multiply(Scalar.random(), hash_to_group([b"C"], b"tag")).tobytes()
+    for stop, start in POINTS_AT.items():
+        attack = peers.Attack(PAIRS["ecdh"], stop)
+        body = bytearray(attack.message[HEADER_BYTES:-SEAL_BYTES])
+        body[start : start + 32] = other
+        with pytest.raises(KeyConfirmationError):
+            attack.finish(attack.sealed(bytes(body), confirm=True))
 
-    with pytest.raises(KeyConfirmationError):
+
+@pytest.mark.parametrize("change", [copy_within(TAGS, TAGS + 16, 16), swapped(TAGS)])
+def test_repeated_and_unsorted_tags(change: Change) -> None:
+    with pytest.raises(DecodeError, match="do not ascend"):
         forge(3, change)
 
 
-class TwoKeyed(Sender):
-    """Answers with a key other than the one its own points have: the classic mistake."""
-
-    def _blind_again(self, data: memoryview) -> None:
-        super()._blind_again(data)
-        self._peer_tags[0] = bytes(self._tag_bytes)
-
-
-class Repeating(Sender):
-    """Answers with one tag for every point, to match everything or nothing."""
-
-    def _blind_again(self, data: memoryview) -> None:
-        super()._blind_again(data)
-        self._peer_tags[1:] = [self._peer_tags[1]] * (len(self._peer_tags) - 1)
-
-
-def test_a_wrong_answering_key_is_no_empty_result() -> None:
-    with pytest.raises(KeyConfirmationError, match="another key"):
-        run(Receiver(LEFT), TwoKeyed(RIGHT))
-
-
-def test_repeated_tags() -> None:
-    with pytest.raises(RepeatedElementError, match="tag"):
-        run(Receiver(LEFT), Repeating(RIGHT))
+def test_claims_that_are_none() -> None:
+    # Two IDs match: their receipts are of this length, in the order of the tags.
+    width = tag_bytes(len(LEFT), len(RIGHT))
+    for change in (
+        patch(MAC_BYTES, bytes(width)),
+        lambda body, messages: bytes(body[: MAC_BYTES + width]) + bytes(width),
+    ):
+        with pytest.raises(DecodeError, match="did not ask for"):
+            forge(4, change)
+    for change in (
+        copy_within(MAC_BYTES, MAC_BYTES + width, width),
+        swapped(MAC_BYTES, width),
+    ):
+        with pytest.raises(RepeatedElementError, match="claims a match"):
+            forge(4, change)
 
 
 class Lying(Sender):
@@ -246,5 +229,5 @@ def test_a_receiver_that_counts_other_matches() -> None:
         def _announced(self) -> int:
             return super()._announced + 1
 
-    with pytest.raises(DecodeError, match="different matches"):
+    with pytest.raises(DecodeError):
         run(Miscounting(LEFT), Sender(RIGHT))

@@ -21,6 +21,7 @@ from psi import (
 from tests.psi.peers import (
     BAD_POINTS,
     HEADER_BYTES,
+    KEY_PROOF_BYTES,
     MAC_BYTES,
     SEAL_BYTES,
     copy_within,
@@ -87,7 +88,7 @@ def test_what_can_be_compared_is_in_no_order() -> None:
     receiver, sender = PrivateIDReceiver(MANY), PrivateIDSender(MANY[50:])
     messages = run(receiver, sender)
     for message, starts in (
-        (messages[3], [MAC_BYTES + 32 * 51 + 32 * 100]),
+        (messages[3], [MAC_BYTES + 32 * 51 + KEY_PROOF_BYTES + 32 * 100]),
         (messages[4], [MAC_BYTES + 32 * 50, MAC_BYTES + 32 * 100]),
         (messages[5], [MAC_BYTES]),
     ):
@@ -132,7 +133,8 @@ def test_secrets_are_forgotten_and_not_pickled() -> None:
 
 # In ANSWER: the sender's points, then the receiver's, thrice and twice blinded. In FINISH: the
 # sender's, thrice and twice, then what the sender lacks. In CLOSE: what the receiver lacks.
-THRICE, TWICE = MAC_BYTES + 32 * 5, MAC_BYTES + 32 * 8
+THRICE = MAC_BYTES + 32 * 5 + KEY_PROOF_BYTES
+TWICE = THRICE + 32 * 3
 LACKED = MAC_BYTES + 32 * 8
 
 

@@ -28,6 +28,7 @@ from psi.tables.columns import whole_numbers
 from tests.psi.peers import (
     BAD_POINTS,
     HEADER_BYTES,
+    KEY_PROOF_BYTES,
     MAC_BYTES,
     copy_within,
     forge,
@@ -214,7 +215,7 @@ def test_checking_refuses_what_multiplying_refuses(name: str) -> None:
 # -- hostile peers ------------------------------------------------------------------------------
 
 
-TAGS = MAC_BYTES + 32 * 5
+TAGS = MAC_BYTES + 32 * 5 + KEY_PROOF_BYTES
 WIDTH = 6
 KEY = TAGS + WIDTH * 4
 CIPHERS = KEY + 32
