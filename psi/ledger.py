@@ -1,7 +1,7 @@
 """How much each peer has asked, across runs: counted on disk before anything is answered.
 
 One SQLite file, so that a count survives a crash and two sessions at once both count. A peer is
-whoever holds a certificate; the ledger keeps its fingerprint, the time and the size of its set, and
+whoever holds a certificate; the ledger keeps its fingerprint, the time and what it could test, and
 a digest of all of it: SQLite itself does not notice a bit that flips in a count or a name.
 """
 
@@ -33,7 +33,7 @@ class Ledger:
 
         Args:
             path: The file that counts; one for all sessions that are to be limited together.
-            items_a_peer: How many items a peer may announce in all of its sessions.
+            items_a_peer: How many items a peer may be able to test in all of its sessions.
             sessions_a_peer: How many sessions a peer may hold.
 
         Raises:
@@ -58,14 +58,12 @@ class Ledger:
 
         Args:
             peer: The fingerprint of the certificate by which the peer was authenticated.
-            items: The size of its set. An empty set counts as one item: in every session a side
-                that cheats can ask for one ID in place of the element that confirms the key.
+            items: How many it can test with its set (`most_asked` of the session's party).
 
         Raises:
             QueryLimitError: It is more than the peer may still ask; nothing is counted.
             ConfigError: The file is no ledger any more.
         """
-        items = max(items, 1)
         with self._locked() as database:
             self._check(*self._used(database, peer), items)
             database.execute("INSERT INTO sessions VALUES (?, ?, datetime('now'))", (peer, items))
@@ -78,10 +76,10 @@ class Ledger:
             QueryLimitError: It is more than the peer may still ask.
         """
         with self._locked() as database:
-            self._check(*self._used(database, peer), max(items, 1))
+            self._check(*self._used(database, peer), items)
 
     def items_left(self, peer: str) -> int | None:
-        """Return how many items a peer may still bring; None without such a limit."""
+        """Return how many items a peer may still test; None without such a limit."""
         if self._items_a_peer is None:
             return None
         with self._locked() as database:

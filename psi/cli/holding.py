@@ -1,5 +1,6 @@
 """A session from its table to its output: what `serve`, `join` and `together` have in common."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from psi.cli.shared import (
 from psi.errors import ConfigError
 
 if TYPE_CHECKING:
+    from psi.ledger import Ledger
     from psi.network import TLSIdentity, Traffic
     from psi.protocols.conversation import SetConversation
     from psi.sessions import Choice
@@ -76,7 +78,7 @@ def hold(
             )
         ledger = ledger_of(options)
         if ledger is not None:
-            session.party.charge_with(lambda peer, items: ledger.charge(peers[peer], items))
+            session.party.charge_with(functools.partial(_count, ledger, peers))
         traffic = talk(
             session.party,
             terms=session.terms,
@@ -91,4 +93,12 @@ def hold(
     messages.print(
         f"{found} by {session.party.protocol}, {traffic.bytes_sent} bytes sent, "
         f"{traffic.bytes_received} received"
+    )
+
+
+def _count(ledger: "Ledger", peers: Mapping[int, str], peer: int, items: int) -> None:
+    """Count a session to a party, and say how much that is."""
+    ledger.charge(peers[peer], items)
+    messages.print(
+        f"{items:,} IDs are counted to {peers[peer][:11]}…, as many as it can test if it cheats"
     )

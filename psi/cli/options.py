@@ -11,6 +11,7 @@ import typer
 
 from psi.defaults import DUPLICATES, QUESTION, RESULT, SESSION_SECONDS
 from psi.protocols.choice import AUTO, PROTOCOLS, chosen
+from psi.protocols.kmprt import Member
 from psi.sessions.questions import QUESTIONS
 from psi.sessions.questions.question import told_of
 
@@ -36,6 +37,7 @@ __all__ = [
     "spread",
 ]
 
+_AMONG_MORE = Member.most_asked(1, 1000)
 _QUESTIONS = "; ".join(f"{one.name}: {one.help}" for one in QUESTIONS.values()) + "."
 
 Details: TypeAlias = dict[str, Any]
@@ -116,16 +118,20 @@ class SessionOptions:
     ] = None
     max_peer_items: Annotated[
         int | None,
-        typer.Option(help="The largest set the other side may announce; 2^24 without."),
+        typer.Option(
+            help="How many IDs another side may be able to test, if it cheats; 2^24 without. "
+            "Between two that is as many as it announces; among more as many as its table has "
+            f"entries, {_AMONG_MORE:,} for a set of 1,000."
+        ),
     ] = None
     ledger: Annotated[
-        Path | None, typer.Option(help="A file that counts what each peer announces, across runs.")
+        Path | None, typer.Option(help="A file that counts what each peer can test, across runs.")
     ] = None
     sessions_a_peer: Annotated[
         int | None, typer.Option(help="With --ledger: how many sessions a peer may hold.")
     ] = None
     items_a_peer: Annotated[
-        int | None, typer.Option(help="With --ledger: how many IDs a peer may announce in all.")
+        int | None, typer.Option(help="With --ledger: how many IDs a peer may be able to test in all.")
     ] = None
     timeout: Timeout = SESSION_SECONDS
 

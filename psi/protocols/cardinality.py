@@ -39,7 +39,7 @@ class Counting(CommutativeParty):
         Args:
             items: This side's set: distinct byte strings.
             parameters: What both sides must choose alike, without `multiplicities`.
-            max_peer_items: The largest set the other side may bring.
+            max_peer_items: The most items that the other side may be able to test.
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:

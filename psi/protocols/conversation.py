@@ -250,7 +250,7 @@ class SetConversation(Conversation[Arriving, Leaving]):
         Args:
             items: This side's set: distinct byte strings, padded or not.
             parameters: What all sides must choose alike.
-            max_peer_items: The largest set another side may bring.
+            max_peer_items: The most items that another side may be able to test (`most_asked`).
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:
@@ -272,10 +272,22 @@ class SetConversation(Conversation[Arriving, Leaving]):
         """Let the other sides' items be counted before anything but sizes is sent (`psi.ledger`).
 
         Args:
-            charge: Called with the number of each other party (between two: 0) and the size of
-                its set; an exception of it ends the session.
+            charge: Called with the number of each other party (between two: 0) and how many items
+                it can test (`most_asked`); an exception of it ends the session.
         """
         self._charge = charge
+
+    @staticmethod
+    def most_asked(peer: int, announced: int) -> int:
+        """Return how many items another side can test in a session, even if it cheats.
+
+        Every limit counts this. It is what was announced, where a protocol does not say otherwise.
+
+        Args:
+            peer: The other party's number (between two: 0).
+            announced: The size of the set that it announces.
+        """
+        return announced
 
     @property
     def matches(self) -> NDArray[np.intp]:
@@ -312,17 +324,21 @@ class SetConversation(Conversation[Arriving, Leaving]):
         """The number of items that are no dummies."""
         return self._items.own if isinstance(self._items, PaddedItems) else len(self._items)
 
-    def _check_hello(self, who: str, fingerprint: bytes | memoryview, count: int) -> None:
+    def _check_hello(
+        self, who: str, fingerprint: bytes | memoryview, count: int, peer: int = PEER
+    ) -> None:
         """Compare another side's settings with this one's, and its size with what is allowed."""
         if fingerprint != self._parameters.fingerprint():
             raise ParameterMismatchError(
                 f"{who} chose other settings than this side's {self._parameters}: "
                 "agree on output, columns and normalisation and start again"
             )
-        if count > self._max_peer_items:
+        asked = self.most_asked(peer, count)
+        if asked > self._max_peer_items:
+            testing = "" if asked == count else f" and could test {asked} with them"
             raise SizeLimitError(
-                f"{who} brings {count} items, this side allows {self._max_peer_items}: raise "
-                "max_peer_items if that is expected"
+                f"{who} brings {count} items{testing}, this side allows {self._max_peer_items}: "
+                "raise max_peer_items if that is expected"
             )
 
     def _end(self) -> None:

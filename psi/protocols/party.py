@@ -78,7 +78,7 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
             items: This side's set: distinct byte strings, padded or not.
             parameters: What both sides must choose alike.
             counts: Shape (len(items),): how often each occurs; given with `multiplicities`.
-            max_peer_items: The largest set the other side may bring.
+            max_peer_items: The most items that the other side may be able to test.
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:
@@ -127,7 +127,7 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
 
     def _on_hello(self, data: bytes) -> bytes | None:
         self._take_hello(data)
-        self._charge(PEER, self._peer_items())
+        self._charge(PEER, self.most_asked(PEER, self._peer_items()))
         hello = None if self.speaks_first else self._hello()
         self._identity = self._transcript.begin_session()
         return self._after_hellos() or hello

@@ -62,7 +62,7 @@ class _Identifying(CommutativeParty):
         Args:
             items: This side's set: distinct byte strings, padded or not.
             parameters: What both sides must choose alike; the output is "both".
-            max_peer_items: The largest set the other side may bring.
+            max_peer_items: The most items that the other side may be able to test.
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:

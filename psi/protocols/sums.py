@@ -221,7 +221,7 @@ class SumSender(_Summing, CardinalitySender):
             items: This side's set: distinct byte strings.
             values: One whole number from 0 to `max_value` per item.
             parameters: What both sides must choose alike.
-            max_peer_items: The largest set the other side may bring.
+            max_peer_items: The most items that the other side may be able to test.
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:

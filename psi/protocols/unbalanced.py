@@ -187,7 +187,7 @@ class UnbalancedReceiver(_UnbalancedParty):
             keep: Called with the tags as soon as they are known to be the large side's, to keep
                 them for the next request; an exception of it ends the session.
             key: The large side's public key in hexadecimal, if it is known; no other is accepted.
-            max_peer_items: The largest set the other side may bring.
+            max_peer_items: The most items that the other side may be able to test.
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:

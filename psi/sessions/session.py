@@ -82,7 +82,8 @@ class TableSession(Generic[PartyT_co]):
             on: The column or columns of the ID; their names may differ between the sides.
             normalise: Steps by name, the same at all sides.
             pad_to: The size of this side's set that the others are to see.
-            max_peer_items: The largest set another side may announce; None: 2^24.
+            max_peer_items: How many items another side may be able to test, if it cheats; None:
+                2^24.
             progress: Called with a stage, the items done and their number.
 
         Raises:

@@ -53,12 +53,13 @@ def test_items_are_those_of_all_sessions(path: Path) -> None:
     assert Ledger(path, sessions_a_peer=1).items_left("bob") is None
 
 
-def test_empty_sets_do_not_go_uncounted(path: Path) -> None:
-    ledger = Ledger(path, items_a_peer=2)
+def test_an_empty_set_can_test_nothing_and_is_a_session(path: Path) -> None:
+    ledger = Ledger(path, items_a_peer=2, sessions_a_peer=2)
     for _ in range(2):
         ledger.charge("bob", 0)
+    assert ledger.items_left("bob") == 2
     for refused in (ledger.check, ledger.charge):
-        with pytest.raises(QueryLimitError):
+        with pytest.raises(QueryLimitError, match="2 sessions"):
             refused("bob", 0)
 
 

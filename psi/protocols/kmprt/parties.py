@@ -63,7 +63,7 @@ class Leader(MultiParty):
             parameters: What all parties must choose alike, without `multiplicities`; the output
                 "receiver", the default, gives the result to the leader only.
             parties: How many take part, the leader included: 3 to 256.
-            max_peer_items: The largest set that a member may bring.
+            max_peer_items: The most items that a member may be able to test (`most_asked`).
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:
@@ -156,7 +156,7 @@ class Member(MultiParty):
             parameters: What all parties must choose alike.
             number: The member's number, from 1.
             parties: How many take part.
-            max_peer_items: The largest set that another party may bring.
+            max_peer_items: The most items that another may be able to test (`most_asked`).
             progress: Called with a stage, the items done and their number while it works.
 
         Raises:

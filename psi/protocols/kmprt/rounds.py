@@ -91,6 +91,14 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
         table = self._width * (entries(self._sizes[sender]) + 1) + SALT_BYTES
         return FRAME_BYTES + MAC_BYTES + points + (table if self._number == LEADER else 0)
 
+    @staticmethod
+    def most_asked(peer: int, announced: int) -> int:
+        """Return as many as a table has entries: each is an unknown that its maker may choose.
+
+        The leader makes no table, but sends one point more than items.
+        """
+        return announced + 1 if peer == LEADER else entries(announced)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self._items)} items, party {self._number})"
 
@@ -113,10 +121,10 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
             expect_shape(hello, hello.count, _HELLO_BYTES)
             bodies[other] = bytes(hello.body)
             settings = hello.body[:FINGERPRINT_BYTES]
-            self._check_hello(f"party {other}", settings, hello.count)
+            self._check_hello(f"party {other}", settings, hello.count, other)
             self._sizes[other] = hello.count
         for other in self._others:
-            self._charge(other, self._sizes[other])
+            self._charge(other, self.most_asked(other, self._sizes[other]))
         if len({body[32:64] for body in bodies.values()}) != len(bodies):
             raise RepeatedElementError("two parties sent the same nonce")
         if len({body[64:] for body in bodies.values()}) != len(bodies):

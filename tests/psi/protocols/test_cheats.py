@@ -1,13 +1,16 @@
-"""What docs/psi.md admits of sides that cheat is true: each of these cheats works.
+"""What docs/psi.md says of sides that cheat: what it admits works, and what it denies does not.
 
-Whoever mends one of them sees its test fail, and changes the page.
+Where a protocol was mended, the cheat works on the fault that is planted here, and fails on the
+product. Whoever mends more sees a test fail, and changes the page. The cheats of kkrt are in
+test_kkrt_cheats; messages that are refused are in test_refused.
 """
 
 import functools
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,56 +19,86 @@ from numpy.typing import NDArray
 from psi import (
     CardinalityReceiver,
     CardinalitySender,
+    DecodeError,
     KeyConfirmationError,
     Leader,
     Member,
     Receiver,
     Sender,
     SessionParameters,
+    SizeLimitError,
     SumParameters,
     SumReceiver,
     SumSender,
     TagStore,
     UnbalancedReceiver,
 )
+from psi.group.blinds import Blinds
 from psi.group.oprf import hash_inputs, outputs
 from psi.group.ristretto255 import (
     POINT_BYTES,
     Points,
     Scalar,
+    add,
     hash_to_group,
     multiply,
     points_from_bytes,
 )
-from psi.protocols.ecdh import ECDHParty, rows_of
-from psi.protocols.elements import TAG_BYTES
+from psi.protocols import commutative, ecdh, elements
+from psi.protocols.commutative import CommutativeParty, CommutativeReceiver, CommutativeSender
+from psi.protocols.elements import TAG_BYTES, rows_of
 from psi.protocols.kmprt.programmable import SALT_BYTES, _places_of, entries
 from psi.protocols.messages import MessageType
 from psi.protocols.party import tag_bytes
-from tests.psi.peers import HEADER_BYTES, MAC_BYTES, run, sent
+from tests.psi.peers import HEADER_BYTES, KEY_PROOF_BYTES, MAC_BYTES, PAIRS, run, sent
 
 NUMBERS = [b"%d" % number for number in range(60)]
+OTHERS = [b"x" + number for number in NUMBERS]
 ONE_SIDE = SessionParameters(output="receiver")
+COUNTED = SessionParameters(multiplicities=True)
+COUNTS = np.arange(1, 61)
 
 
-def confirmation(party: ECDHParty) -> Points:
-    return hash_to_group([b""], b"psi-ecdh-v1-confirmation-" + party._identity)
+# -- ecdh: a sender that lies ----------------------------------------------------------------------
+#
+# The intersection as it was before: tags of doubly blinded points, which the sender may make up.
 
 
-def tags_of(party: ECDHParty, key: bytes, points: list[bytes]) -> list[bytes]:
+class _Before(CommutativeParty):
+    protocol = "ecdh, as it was"
+
+    def _tags_for_peer(self) -> bytes:
+        return b"".join(self._peer_tags)
+
+    def _match(self, data: memoryview) -> None:
+        own_tags = self._own_tags(data)
+        common = set(own_tags[1:]).intersection(self._peer_tags[1:])
+        found = sorted((tag, place) for place, tag in enumerate(own_tags[1:]) if tag in common)
+        self._found = self._order[[place for _, place in found]]
+
+
+class ReceiverBefore(_Before, CommutativeReceiver):
+    pass
+
+
+class SenderBefore(_Before, CommutativeSender):
+    pass
+
+
+def tags_of(party: CommutativeParty, key: bytes, points: list[bytes]) -> list[bytes]:
     tag = functools.partial(hashlib.blake2b, digest_size=party._tag_bytes, key=key)
     return [tag(point).digest() for point in points]
 
 
-class Liar(Sender):
+class LiarBefore(SenderBefore):
     """Sends multiples of the element that both know, whose tags it can work out for itself."""
 
     def _blind(self) -> Points:
         own = super()._blind()
         self.factors = [Scalar.random() for _ in self._items]
-        lies = [multiply(factor, confirmation(self)) for factor in self.factors]
+        lies = [multiply(factor, self._confirmation()) for factor in self.factors]
         self._sent = np.vstack([own[:1], *lies])
-        return self._sent
+        return np.vstack([self._sent, own[-KEY_PROOF_BYTES // POINT_BYTES :]])
 
     def _blind_again(self, data: memoryview) -> None:
         doubly, key = self._doubly_blinded(data)
@@ -74,46 +107,193 @@ class Liar(Sender):
         self._peer_tags = tags_of(self, key, [doubly[0], *lies])
 
 
-def test_a_side_can_make_the_other_believe_that_everything_matched() -> None:
-    counted, counts = SessionParameters(multiplicities=True), np.arange(1, 61)
-    receiver = Receiver(NUMBERS, counted, counts=counts)
-    liar = Liar([b"x" + number for number in NUMBERS], counted, counts=counts)
-    answer = liar.receive(sent(receiver.receive(sent(liar.receive(sent(receiver.start()))))))
-    finish = sent(receiver.receive(sent(answer)))
-    assert receiver._found is not None
-    assert len(receiver._found) == 60  # of none that both have
-    told = np.frombuffer(finish[-32 - 4 * 60 : -32], ">u4")
-    assert sorted(told.tolist()) == counts.tolist()  # how often each ID of the receiver occurs
+class Liar(Sender):
+    """Answers with the receiver's own points, as it likes them, and tags of all it knows."""
+
+    def _evaluated(self, points: Points) -> bytes:
+        self.answer = multiply(Scalar.random(), points)
+        return self.answer.tobytes()
+
+    def _own_outputs(self) -> list[bytes]:
+        return self._outputs(self._items, self.answer)
 
 
-def test_a_side_can_drop_matches() -> None:
-    class Dropping(Sender):
-        def _tags_for_peer(self) -> bytes:
-            return b"".join([self._peer_tags[0], *(tag[::-1] for tag in self._peer_tags[1:])])
+def test_a_sender_could_make_the_receiver_believe_that_everything_matched() -> None:
+    receiver = ReceiverBefore(NUMBERS)
+    run(receiver, LiarBefore(OTHERS))
+    assert len(receiver.matches) == 60  # of none that both have
 
-    receiver = Receiver(NUMBERS, ONE_SIDE)
-    run(receiver, Dropping(NUMBERS, ONE_SIDE))
+
+@pytest.mark.parametrize("items", [NUMBERS, OTHERS])
+def test_a_match_is_an_id_that_the_sender_put_in(items: list[bytes]) -> None:
+    # It lies with the receiver's IDs in hand, too: without b·H1 of one there is no tag of it.
+    receiver = Receiver(NUMBERS, COUNTED, counts=COUNTS)
+    liar = Liar(items, COUNTED, counts=COUNTS)
+    run(receiver, liar)
     assert len(receiver.matches) == 0
+    assert receiver.peer_counts is not None
+    assert liar.peer_counts is not None
+    assert len(liar.peer_counts) == 0  # it is told how often no ID occurs
 
 
-class Curious(Receiver):
+class OneBlind(Blinds):
+    """The fault: one scalar for all points."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self._scalars[:] = self._scalars[:1]
+
+
+class Pairing(Sender):
+    """Announces one ID and tests two: adds two points, so that an output depends on both."""
+
+    def _evaluated(self, points: Points) -> bytes:
+        junk = hash_to_group([b"junk"], b"some tag")
+        return multiply(self.known, np.vstack([add(points[:1], points[1:]), junk])).tobytes()
+
+    def _own_outputs(self) -> list[bytes]:
+        one, other = (self._hashed([item]) for item in NUMBERS[:2])
+        return self._outputs(NUMBERS[:1], multiply(self.known, add(one, other)))
+
+
+@pytest.mark.parametrize("fault", [True, False])
+def test_a_tag_tests_one_id_and_not_two(fault: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if fault:
+        monkeypatch.setattr(ecdh, "Blinds", OneBlind)
+    found = 0
+    for _ in range(40):  # one order of the two in two fits: none in 40 with probability 2^-40
+        sender = Pairing(NUMBERS[:1])
+        sender.known = Scalar.random()
+        run(Receiver(NUMBERS[:2]), sender)
+        found += len(sender.matches)
+    assert (found > 0) is fault
+
+
+class Colliding(Sender):
+    """Announces one ID, with the tag that most of the IDs have which it would like to test."""
+
+    def _own_outputs(self) -> list[bytes]:
+        self._items = NUMBERS
+        tried = super()._own_outputs()
+        self._items = NUMBERS[:1]
+        width = elements.TAG_BYTES
+        tags = [one[:width] for one in tried]
+        return [max(tried, key=lambda one: tags.count(one[:width]))]
+
+
+@pytest.mark.parametrize("fault", [True, False])
+def test_a_tag_fits_one_id(fault: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if fault:  # none of 60 IDs have the same byte with probability below 0.001
+        for module in (ecdh, elements):
+            monkeypatch.setattr(module, "TAG_BYTES", 1)
+    receiver, sender = Receiver(NUMBERS, ONE_SIDE), Colliding(NUMBERS[:1], ONE_SIDE)
+    run(receiver, sender)
+    assert (len(receiver.matches) > 1) is fault
+
+
+class ByLot(Sender):
+    """Answers the second half of the points under another key."""
+
+    def _evaluated(self, points: Points) -> bytes:
+        half = POINT_BYTES * (len(points) // 2)
+        other = multiply(Scalar.random(), points).tobytes()
+        return super()._evaluated(points)[:half] + other[half:]
+
+
+def test_a_sender_can_leave_matches_out_by_lot() -> None:
+    receiver, sender = Receiver(NUMBERS), ByLot(NUMBERS)
+    run(receiver, sender)
+    assert len(receiver.matches) == 30
+    assert {NUMBERS[place] for place in receiver.matches} == {
+        NUMBERS[place] for place in sender.matches
+    }
+
+
+# -- ecdh: a receiver that lies --------------------------------------------------------------------
+
+
+class ClaimingBefore(ReceiverBefore):
+    """Answers with the tags that it got itself, so that every point of the sender matches."""
+
+    def _match(self, data: memoryview) -> None:
+        super()._match(data)
+        self._tags_for_peer = data.tobytes  # type: ignore[method-assign]
+
+    @property
+    def _announced(self) -> int:
+        return 60
+
+
+class Claiming(Receiver):
+    """Claims every ID of the sender, by what it knows of each: its tag."""
+
+    def _confirmed(self, kind: MessageType, count: int, content: bytes | memoryview) -> bytes:
+        if kind is MessageType.FINISH:
+            receipts = [tag[: self._tag_bytes] for tag in self.tags]
+            count, content = len(receipts), b"".join(receipts)
+        return super()._confirmed(kind, count, content)
+
+    def _on_answer(self, data: bytes) -> bytes:
+        tags = memoryview(data)[-32 - TAG_BYTES * self._peer_items() : -32]
+        self.tags = rows_of(tags, TAG_BYTES)
+        return super()._on_answer(data)
+
+
+def test_a_receiver_could_claim_every_match() -> None:
+    sender = SenderBefore(NUMBERS)
+    run(ClaimingBefore(OTHERS), sender)
+    assert len(sender.matches) == 60
+
+
+def test_a_claim_is_of_an_id_that_was_tested() -> None:
+    sender = Sender(NUMBERS)
+    with pytest.raises(DecodeError, match="did not ask for"):
+        run(Claiming(OTHERS), sender)
+    assert not sender.done
+
+
+class Omitting(Receiver):
+    """Forgets some of its outputs."""
+
+    def _unblinded(self, data: memoryview) -> list[bytes]:
+        found = super()._unblinded(data)
+        return [*found[:20], *(bytes(len(one)) for one in found[20:])]
+
+
+def test_a_receiver_can_leave_matches_out_and_stop() -> None:
+    sender = Sender(NUMBERS)
+    run(Omitting(NUMBERS), sender)
+    assert len(sender.matches) == 20
+    receiver, sender = Receiver(NUMBERS), Sender(NUMBERS)
+    points = receiver.receive(sent(sender.receive(sent(receiver.start()))))
+    receiver.receive(sent(sender.receive(sent(points))))
+    assert receiver._found is not None
+    assert len(receiver._found) == 60  # it has its result, and the sender has nothing
+    assert not sender.done
+
+
+# -- one ID more than is announced -----------------------------------------------------------------
+
+
+class Curious(CardinalityReceiver):
     """Announces no item, and asks for one in place of the element that confirms the key."""
 
     wanted: bytes
 
     def _blind(self) -> Points:
-        self._key, self._order = Scalar.random(), np.empty(0, np.intp)
+        points = super()._blind()
         domain = b"psi-ecdh-v1-HashToGroup-" + self._identity + b"-ristretto255-SHA512"
+        assert self._key is not None
         self._sent = multiply(self._key, hash_to_group([self.wanted], domain))
-        return self._sent
+        return np.vstack([self._sent, points[1:]])
 
     def _on_answer(self, data: bytes) -> bytes:
         before = self._transcript.digest
         answer = self._transcript.open(MessageType.ANSWER, data)
         assert self._key is not None
-        theirs = points_from_bytes(answer.body[MAC_BYTES : MAC_BYTES + self._points_length()])
+        theirs = answer.body[MAC_BYTES : MAC_BYTES + self._points_length() - KEY_PROOF_BYTES]
         self.there = False
-        for point in rows_of(multiply(self._key, theirs).data, POINT_BYTES):
+        for point in rows_of(multiply(self._key, points_from_bytes(theirs)).data, POINT_BYTES):
             secret = hashlib.sha512(b"psi keys, " + self._identity + point).digest()
             self._mac_key = secret[:32]
             mac = self._mac(self._peer_hello, before, answer.count, answer.body[MAC_BYTES:])
@@ -121,32 +301,72 @@ class Curious(Receiver):
         return b""
 
 
-@pytest.mark.parametrize(("wanted", "there"), [(b"7", True), (b"77", False)])
-def test_a_side_can_test_one_id_more_than_it_announces(wanted: bytes, there: bool) -> None:
-    curious, sender = Curious([]), Sender(NUMBERS)
+def asks(wanted: bytes) -> bool:
+    """Whether the sender has an ID, says one that announced none."""
+    curious, sender = Curious([]), CardinalitySender(NUMBERS)
     curious.wanted = wanted
     points = curious.receive(sent(sender.receive(sent(curious.start()))))
     assert sender._n_peer == 0
     curious.receive(sent(sender.receive(sent(points))))
-    assert curious.there is there
+    return curious.there
 
 
-def test_a_store_answers_one_id_more_than_is_announced(tmp_path: Path) -> None:
-    class CuriousOfAStore(UnbalancedReceiver):
-        def _confirmation(self) -> Points:
-            return hash_inputs([b"7"])
+def test_without_a_proof_of_the_key_there_was_one_id_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commutative, "verify", lambda *arguments: None)
+    assert asks(b"7")
+    assert not asks(b"77")
 
-        def _key_from(self, confirmation: Points) -> None:
-            self.tag = outputs([b"7"], confirmation[None])[0][:TAG_BYTES]
-            super()._key_from(confirmation)
 
+def test_the_element_that_confirms_a_key_is_no_id() -> None:
+    with pytest.raises(KeyConfirmationError, match="committed to"):
+        asks(b"7")
+
+
+@pytest.mark.parametrize("name", ["cardinality", "sum", "ids"])
+@pytest.mark.parametrize("liar", [0, 1])
+def test_both_sides_prove_their_keys(name: str, liar: int) -> None:
+    parties = PAIRS[name]()
+    honest = parties[liar]._blind
+
+    def with_another_point() -> Points:
+        points: Points = honest()
+        points[0] = parties[liar]._sent[0] = multiply(Scalar.random(), points[:1])
+        return points
+
+    parties[liar]._blind = with_another_point
+    with pytest.raises(KeyConfirmationError, match="committed to"):
+        run(*parties)
+    assert not any(party.done for party in parties)
+
+
+class CuriousOfAStore(UnbalancedReceiver):
+    """Asks for an ID by the point that makes the key of the MACs."""
+
+    def _after_hellos(self) -> bytes:
+        self._expect, self.blinds = self._on_answer, Blinds(1)
+        self.asked = self.blinds.put_on(hash_inputs([b"7"]))
+        return self._transcript.seal(MessageType.POINTS, 0, bytes(32), self.asked.tobytes())
+
+    def _on_answer(self, data: bytes) -> bytes:
+        start = HEADER_BYTES + MAC_BYTES + POINT_BYTES + 64
+        element = self.blinds.take_off(points_from_bytes(data[start : start + POINT_BYTES]))
+        self.tag = outputs([b"7"], element)[0][:TAG_BYTES]
+        return b""
+
+
+@pytest.mark.parametrize("fault", [True, False])
+def test_a_store_answers_what_is_announced(fault: bool, tmp_path: Path) -> None:
     store = TagStore.create(tmp_path / "store", NUMBERS, items_a_peer=3)
     curious, sender = CuriousOfAStore([]), store.answering("bob")
-    answer = sender.receive(sent(curious.receive(sent(sender.receive(sent(curious.start()))))))
-    with pytest.raises(KeyConfirmationError):
-        curious.receive(sent(answer))
-    assert curious.tag in rows_of(memoryview(store.tag_set.tags), TAG_BYTES)
-    assert store.ledger.items_left("bob") == 2  # but it does not go uncounted
+    points = curious.receive(sent(sender.receive(sent(curious.start()))))
+    if fault:  # as it was: the peer's point is evaluated, and not one that both know
+        sender._confirmation = lambda: curious.asked  # type: ignore[method-assign]
+    curious.receive(sent(sender.receive(sent(points))))
+    assert (curious.tag in rows_of(store.tag_set.tags, TAG_BYTES)) is fault
+    assert store.ledger.items_left("bob") == 3  # which is what was announced
+
+
+# -- counts and sums: what is promised against those who follow the protocol only ------------------
 
 
 class CuriousCounter(CardinalityReceiver):
@@ -157,7 +377,7 @@ class CuriousCounter(CardinalityReceiver):
         self.scalars = [Scalar.random() for _ in self._items]
         own = [multiply(one, points[[n]]) for n, one in enumerate(self.scalars, start=1)]
         self._sent = np.vstack([points[:1], *own])
-        return self._sent
+        return np.vstack([self._sent, points[1 + len(own) :]])
 
     def _blind_again(self, data: memoryview) -> None:
         doubly, key = self._doubly_blinded(data)
@@ -191,6 +411,9 @@ def test_nine_planted_ids_and_one_target_tell_the_targets_value() -> None:
     receiver = SumReceiver([*planted, b"target"], settings)
     run(receiver, SumSender(list(accounts), list(accounts.values()), settings))
     assert receiver.sum - sum(planted.values()) == 4711
+
+
+# -- three and more --------------------------------------------------------------------------------
 
 
 class Crowd(Member):
@@ -248,20 +471,67 @@ def solved(equations: NDArray[np.uint8], values: NDArray[np.uint8]) -> NDArray[n
     return table
 
 
+def met(parties: Sequence[Any], rounds: int) -> None:
+    """Carry some rounds of messages."""
+    out = {number: party.start() for number, party in enumerate(parties)}
+    for _ in range(rounds):
+        arriving = {
+            number: {sender: said[number] for sender, said in out.items() if number in said}
+            for number in range(len(parties))
+        }
+        out = {n: parties[n].receive(arriving[n]) for n in arriving if arriving[n]}
+
+
 def test_a_member_can_put_in_far_more_ids_than_it_announces() -> None:
     shared = SessionParameters(output="both")
     guesses = [b"%d" % number for number in range(600)]
     theirs = [*guesses[100:140], b"beyond"]
-    leader = Leader(theirs, shared, parties=3, max_peer_items=50)
-    honest = Member(theirs, shared, number=1, parties=3, max_peer_items=50)
-    crowd = Crowd(guesses[:10], shared, number=2, parties=3)
-    crowd.guesses = guesses
-    parties = [leader, honest, crowd]
-    sent = {number: party.start() for number, party in enumerate(parties)}
-    for _ in range(4):
-        arriving = {
-            number: {sender: out[number] for sender, out in sent.items() if number in out}
-            for number in range(3)
-        }
-        sent = {n: parties[n].receive(arriving[n]) for n in range(3) if arriving[n]}
-    assert crowd.learnt == set(guesses[100:140])
+    counted: list[int] = []
+
+    def parties(**limit: int) -> list[Any]:
+        leader = Leader(theirs, shared, parties=3)
+        honest = Member(theirs, shared, number=1, parties=3, **limit)
+        crowd = Crowd(guesses[:10], shared, number=2, parties=3)
+        crowd.guesses = guesses
+        leader.charge_with(lambda peer, items: counted.append(items) if peer == 2 else None)
+        return [leader, honest, crowd]
+
+    unlimited = parties()
+    met(unlimited, 4)
+    assert unlimited[2].learnt == set(guesses[100:140])
+    # What a limit counts is no less than what it tested.
+    assert counted == [Leader.most_asked(2, 10)]
+    assert counted[0] >= len(guesses)
+    with pytest.raises(SizeLimitError, match=f"10 items and could test {counted[0]} with them"):
+        met(parties(max_peer_items=len(guesses)), 1)
+
+
+def test_nobody_can_put_in_more_than_is_counted() -> None:
+    # The table's values at any inputs are sums of its entries: more inputs than entries have a
+    # relation among their places, which uniform values do not fulfil.
+    asked, guesses = Leader.most_asked(2, 10), [b"%d" % number for number in range(700)]
+    equations = np.zeros((len(guesses), entries(10)), np.uint8)
+    for row, guess in enumerate(guesses):
+        equations[row, _places_of(bytes(SALT_BYTES), guess, 10)] = 1
+    assert rank(equations) <= asked < len(guesses)
+
+
+def rank(matrix: NDArray[np.uint8]) -> int:
+    """The rank over single bits."""
+    rows = [int.from_bytes(np.packbits(row).tobytes()) for row in matrix]
+    pivots: dict[int, int] = {}
+    for row in rows:
+        while row and (other := pivots.get(row.bit_length())) is not None:
+            row ^= other
+        if row:
+            pivots[row.bit_length()] = row
+    return len(pivots)
+
+
+@pytest.mark.parametrize("name", [name for name in PAIRS if name not in ("kkrt", "unbalanced")])
+def test_between_two_a_limit_counts_what_is_announced(name: str) -> None:
+    parties, counted = PAIRS[name](), {}
+    for role, party in enumerate(parties):
+        party.charge_with(lambda peer, items, role=role: counted.update({role: items}))
+    run(*parties)
+    assert counted == {0: 4, 1: 3}
