@@ -131,7 +131,8 @@ class SessionOptions:
         int | None, typer.Option(help="With --ledger: how many sessions a peer may hold.")
     ] = None
     items_a_peer: Annotated[
-        int | None, typer.Option(help="With --ledger: how many IDs a peer may be able to test in all.")
+        int | None,
+        typer.Option(help="With --ledger: how many IDs a peer may be able to test in all."),
     ] = None
     timeout: Timeout = SESSION_SECONDS
 

@@ -1,13 +1,14 @@
 """Blinds: what is put on comes off, each point has its own, and none is shown or kept."""
 
 import pickle
+import secrets
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from psi.errors import InvalidPointError
-from psi.group import blinds, ristretto255
+from psi.group import ristretto255
 from psi.group.blinds import Blinds
 from psi.group.ristretto255 import ORDER, Scalar, hash_to_group, multiply
 
@@ -41,7 +42,7 @@ def test_scalars_are_spread_over_the_whole_group() -> None:
 
 
 def test_zero_is_never_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blinds.secrets, "token_bytes", lambda count: bytes(count))
+    monkeypatch.setattr(secrets, "token_bytes", lambda count: bytes(count))
     some = Blinds(3)
     assert np.array_equal(some.take_off(some.put_on(POINTS[:3])), POINTS[:3])
 

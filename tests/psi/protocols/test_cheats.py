@@ -49,6 +49,7 @@ from psi.protocols.commutative import CommutativeParty, CommutativeReceiver, Com
 from psi.protocols.elements import TAG_BYTES, rows_of
 from psi.protocols.kmprt.programmable import SALT_BYTES, _places_of, entries
 from psi.protocols.messages import MessageType
+from psi.protocols.parameters import MAX_PEER_ITEMS
 from psi.protocols.party import tag_bytes
 from tests.psi.peers import HEADER_BYTES, KEY_PROOF_BYTES, MAC_BYTES, PAIRS, run, sent
 
@@ -146,6 +147,8 @@ class OneBlind(Blinds):
 
 class Pairing(Sender):
     """Announces one ID and tests two: adds two points, so that an output depends on both."""
+
+    known: Scalar
 
     def _evaluated(self, points: Points) -> bytes:
         junk = hash_to_group([b"junk"], b"some tag")
@@ -488,22 +491,22 @@ def test_a_member_can_put_in_far_more_ids_than_it_announces() -> None:
     theirs = [*guesses[100:140], b"beyond"]
     counted: list[int] = []
 
-    def parties(**limit: int) -> list[Any]:
+    def parties(allowed: int) -> list[Any]:
         leader = Leader(theirs, shared, parties=3)
-        honest = Member(theirs, shared, number=1, parties=3, **limit)
+        honest = Member(theirs, shared, number=1, parties=3, max_peer_items=allowed)
         crowd = Crowd(guesses[:10], shared, number=2, parties=3)
         crowd.guesses = guesses
         leader.charge_with(lambda peer, items: counted.append(items) if peer == 2 else None)
         return [leader, honest, crowd]
 
-    unlimited = parties()
+    unlimited = parties(MAX_PEER_ITEMS)
     met(unlimited, 4)
     assert unlimited[2].learnt == set(guesses[100:140])
     # What a limit counts is no less than what it tested.
     assert counted == [Leader.most_asked(2, 10)]
     assert counted[0] >= len(guesses)
     with pytest.raises(SizeLimitError, match=f"10 items and could test {counted[0]} with them"):
-        met(parties(max_peer_items=len(guesses)), 1)
+        met(parties(len(guesses)), 1)
 
 
 def test_nobody_can_put_in_more_than_is_counted() -> None:
