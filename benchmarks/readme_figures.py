@@ -94,9 +94,9 @@ def _accuracy(row: Row | None) -> str:
 
 def psi(rows: Sequence[Row]) -> str:
     """Return what each protocol assumes, its seconds by size, and its bytes per item."""
-    # All are semi-honest: spu's RR22 runs without the checks of its malicious variant.
+    # All others are semi-honest: spu's RR22 runs without the checks of its malicious variant.
     tools = {
-        "psi-ecdh": ("psi, `ecdh`", "semi-honest; DDH"),
+        "psi-ecdh": ("psi, `ecdh`", "malicious; one-more gap DH"),
         "psi-kkrt": ("psi, `kkrt`", "semi-honest; OT extension"),
         "spu-rr22": ("spu RR22", "semi-honest; LPN"),
         "spu-kkrt": ("spu KKRT", "semi-honest; OT extension"),

@@ -15,7 +15,7 @@ from psi.storage import json_bytes, json_read
 
 __all__ = ["HANDSHAKE_VERSION", "MOST_TERMS_BYTES", "Terms"]
 
-HANDSHAKE_VERSION = 3
+HANDSHAKE_VERSION = 4
 """Version of the handshake alone; a protocol's messages have `psi.protocols.messages.VERSION`."""
 
 MOST_TERMS_BYTES = 4096

@@ -171,7 +171,7 @@ class CommutativeSender(CommutativeParty):
         self._blind_again(message.body)
         self._expect = self._on_finish
         content = own.tobytes() + self._tags_for_peer()
-        return self._confirmed(MessageType.ANSWER, len(self._items), content)
+        return self._confirmed(MessageType.ANSWER, self._own_size(), content)
 
     def _on_finish(self, data: bytes) -> bytes:
         before = self._transcript.digest

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from psi.errors import DecodeError
 from psi.group.ristretto255 import FAST_FROM
 
-__all__ = ["TAG_BYTES", "Tags", "ascending", "pieces", "rows_of", "shared"]
+__all__ = ["TAG_BYTES", "SortedTags", "ascending", "pieces", "rows_of", "shared"]
 
 TAG_BYTES = 16
 """A tag in full: honest ones meet by chance with probability 2^-40 in 2^88 pairs, and one that fits
 two IDs costs a side that cheats 2^64 tries."""
 
-Tags: TypeAlias = NDArray[np.bytes_]
+SortedTags: TypeAlias = NDArray[np.bytes_]
 """Shape (n,), each TAG_BYTES long."""
 
 
@@ -30,7 +30,7 @@ def pieces(count: int) -> list[slice]:
     return [slice(count * k // number, count * (k + 1) // number) for k in range(number)]
 
 
-def ascending(tags: bytes | memoryview) -> Tags:
+def ascending(tags: bytes | memoryview) -> SortedTags:
     """Return bytes as tags, after checking their order.
 
     Raises:
@@ -43,7 +43,7 @@ def ascending(tags: bytes | memoryview) -> Tags:
     return rows
 
 
-def shared(own: list[bytes], tags: Tags) -> NDArray[np.intp]:
+def shared(own: list[bytes], tags: SortedTags) -> NDArray[np.intp]:
     """Return which of one's own outputs begin with one of the tags, in the order of these.
 
     Args:

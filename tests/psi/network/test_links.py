@@ -169,7 +169,7 @@ def test_a_session_over_two_links() -> None:
     assert receiver.matches.tolist() == [1]
     assert sender.matches.tolist() == [0]
     assert (there.bytes_sent, there.bytes_received) == (back.bytes_received, back.bytes_sent)
-    assert set(stages) == {"blinding own IDs", "blinding the other side's"}
+    assert set(stages) == {"blinding own IDs", "unblinding own IDs"}
 
 
 def test_every_refusal_is_a_protocol_error() -> None:
