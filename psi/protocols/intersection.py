@@ -7,7 +7,7 @@ from psi.protocols.party import Party
 __all__ = ["LIMITS", "IntersectionProtocol"]
 
 LIMITS = frozenset({"max_peer_items", "charge_with"})
-"""What can be limited: the other side's announced size, and what it asks over all sessions."""
+"""What can be limited: how many items another side can test in a session, and over all sessions."""
 
 
 @dataclass(frozen=True)

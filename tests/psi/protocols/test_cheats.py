@@ -23,6 +23,8 @@ from psi import (
     KeyConfirmationError,
     Leader,
     Member,
+    PrivateIDReceiver,
+    PrivateIDSender,
     Receiver,
     Sender,
     SessionParameters,
@@ -414,6 +416,56 @@ def test_nine_planted_ids_and_one_target_tell_the_targets_value() -> None:
     receiver = SumReceiver([*planted, b"target"], settings)
     run(receiver, SumSender(list(accounts), list(accounts.values()), settings))
     assert receiver.sum - sum(planted.values()) == 4711
+
+
+class CuriousNamer(PrivateIDReceiver):
+    """Blinds each of its items by a scalar of its own."""
+
+    def _blind(self) -> Points:
+        points = super()._blind()
+        self.scalars = [Scalar.random() for _ in self._items]
+        own = [multiply(one, points[[n]]) for n, one in enumerate(self.scalars, start=1)]
+        self._sent = np.vstack([points[:1], *own])
+        return np.vstack([self._sent, points[1 + len(own) :]])
+
+    def _take_own(self, data: memoryview) -> None:
+        compared = set(rows_of(data[POINT_BYTES * len(self._items) :], POINT_BYTES))
+        theirs = points_from_bytes(b"".join(self._peers))
+        self.learnt = {
+            self._items[self._order[place]]
+            for place, one in enumerate(self.scalars)
+            if compared & set(rows_of(multiply(one, theirs).data, POINT_BYTES))
+        }
+        super()._take_own(data)
+
+
+def test_private_ids_tell_a_side_with_many_scalars_which_items_match() -> None:
+    curious, sender = CuriousNamer(NUMBERS[:40]), PrivateIDSender(NUMBERS[25:])
+    points = curious.receive(sent(sender.receive(sent(curious.start()))))
+    curious.receive(sent(sender.receive(sent(points))))
+    assert curious.learnt == set(NUMBERS[25:40])
+
+
+class Picking(SumReceiver):
+    """Asks for the value of one match, behind a count that is large enough."""
+
+    def _request(self, public_key: Points, hiding: Points, hidden: Points) -> bytes:
+        return super()._request(public_key, hiding[:1], hidden[:1])
+
+
+def test_a_receiver_can_ask_for_the_sum_of_one() -> None:
+    settings = SumParameters(output="receiver", minimum=10)
+    values = list(range(100, 160))
+    receiver = Picking(NUMBERS, settings)
+    run(receiver, SumSender(NUMBERS, values, settings))
+    assert receiver.sum in values
+
+
+def test_values_can_name_the_items_in_their_sum() -> None:
+    values = [1 << place for place in range(20)]
+    sender = SumSender(NUMBERS[:20], values)
+    run(SumReceiver(NUMBERS[7:]), sender)
+    assert [place for place in range(20) if sender.sum >> place & 1] == list(range(7, 20))
 
 
 # -- three and more --------------------------------------------------------------------------------

@@ -6,6 +6,8 @@
 | repeated points | `test_repeated_points` in the same |
 | one's own points sent back | `test_our_own_...` in the same, where both sides send points |
 | repeated or unsorted tags | `test_repeated_...tags` in hostile, kkrt_hostile, cardinality; `test_tags_that_lie` in unbalanced; `test_matches_that_are_none` in multiparty |
+| a match that was not asked for | `test_claims_that_are_none` in hostile; `test_a_claim_is_of...` in cheats; `test_matches_that_are_none` in multiparty |
+| a blinding key that the side does not show to know | `test_both_sides_prove_their_keys` in cheats |
 | wrong counts, cut and extended messages, foreign bytes, other versions, messages out of turn | `test_no_message_but_the_due_one`, here; `test_what_every_message_is_refused_for` in multiparty |
 | more or fewer items than announced | `test_another_number_of_items_than_announced`, here |
 | other settings | `test_other_settings`, here and in multiparty |
