@@ -133,11 +133,7 @@ class Receiver(_Evaluating):
 
     def _unblinded(self, data: memoryview) -> list[bytes]:
         """Return F of the items, in the order in which they were sent."""
-        received = rows_of(data, POINT_BYTES)
-        distinct = set(received)
-        if len(distinct) != len(received):
-            raise RepeatedElementError("the other side sent the same point twice")
-        if not distinct.isdisjoint(rows_of(self._sent.data, POINT_BYTES)):
+        if not _distinct(data).isdisjoint(rows_of(self._sent.data, POINT_BYTES)):
             raise RepeatedElementError("the other side sent one of our own points back")
         points, items, own = points_from_bytes(data), self._shuffled(), list[bytes]()
         for piece, blinds in zip(pieces(len(items)), self._blinds, strict=True):
@@ -166,9 +162,7 @@ class Sender(_Evaluating):
     def _on_points(self, data: bytes) -> bytes:
         message = self._transcript.open(MessageType.POINTS, data)
         expect_shape(message, self._peer_items(), POINT_BYTES * (self._peer_items() + 1))
-        received = rows_of(message.body, POINT_BYTES)
-        if len(set(received)) != len(received):
-            raise RepeatedElementError("the other side sent the same point twice")
+        _distinct(message.body)
         self._key, exchange = Scalar.random(), Scalar.random()
         self._key_from(exchange, message.body[:POINT_BYTES])
         evaluated = self._evaluated(points_from_bytes(message.body[POINT_BYTES:]))
@@ -230,6 +224,14 @@ class Sender(_Evaluating):
         if any(one >= other for one, other in itertools.pairwise(claimed)):
             raise RepeatedElementError("the other side claims a match twice, or in another order")
         return claimed
+
+
+def _distinct(points: memoryview) -> set[bytes]:
+    """Return the encodings of some points, no two of which may be the same."""
+    found = set(rows_of(points, POINT_BYTES))
+    if POINT_BYTES * len(found) != len(points):
+        raise RepeatedElementError("the other side sent the same point twice")
+    return found
 
 
 PROTOCOL = IntersectionProtocol(
