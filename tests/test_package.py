@@ -58,10 +58,10 @@ EXPORTS = {
         *("train_alone", "train_federated", "train_private", "tune_private", "weights_sha256"),
     ],
     "privfed.experiment": [
-        *("Aligner", "Arm", "Benchmark", "Forecast", "Job", "Overlap", "Prediction"),
+        *("BESIDE", "Aligner", "Arm", "Benchmark", "Forecast", "Job", "Overlap", "Prediction"),
         *("PrivacyCost", "Results", "Run", "SavedModel", "Settings", "Summary", "choose_arms"),
         *("forecast", "jobs", "load_model", "party_names", "predict", "prepare_benchmark"),
-        *("provenance", "run_benchmark", "save_model"),
+        *("provenance", "run_benchmark", "save_model", "settings_beside", "usual_private_model"),
     ],
     "privfed.partner": ["Plan", "PlanParty"],
 }

@@ -20,6 +20,7 @@ from psi.network import TLSIdentity, connect, create_identity
 from psi.sessions import PairChoice, TableSession
 from tests.docs.snippets import BLOCKS
 from tests.places import ROOT
+from tests.report.samples import sample
 
 __all__ = ["CONSOLE", "PYTHON", "SLOW"]
 
@@ -130,6 +131,14 @@ def two_files(folder: Path) -> None:
     for name, table in (("a", left), ("b", right)):
         table.to_csv(folder / f"{name}.csv", index=False)
         table.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def before_and_after(place: Path) -> None:
+    """Leave what two benchmarks of other numbers of rounds leave."""
+    for name, rounds in (("before", 20), ("after", 30)):
+        (place / name).mkdir()
+        results = sample(arms=("guest", "federated"), rounds=rounds, splits=("disjoint",))
+        results.write(place / name / "results.json")
 
 
 def finished_demo(folder: Path) -> None:
@@ -279,7 +288,7 @@ def as_it_is(folder: Path) -> None:
 
 CONSOLE: dict[str, list[Callable[[Path], None]]] = {
     "README.md": [finished_demo],
-    "docs/benchmark.md": [as_it_is],
+    "docs/benchmark.md": [as_it_is, before_and_after],
     "docs/parties.md": [shops],
     "docs/own-tables.md": [orders, orders],
     "docs/partner.md": [
