@@ -21,7 +21,7 @@ from psi.compiled.field import WORDS
 from psi.compiled.lanes import WORD, Code
 from psi.compiled.ristretto_code import DIGIT_BITS, DIGITS, KIND
 
-__all__ = ["are_valid", "from_uniform", "multiply"]
+__all__ = ["are_valid", "from_uniform", "multiply", "preimages"]
 
 _GROUPS_A_THREAD = 64  # at least: work of some milliseconds
 _LANES = KIND.lanes
@@ -51,6 +51,10 @@ def _generate_multiply(typing_context: Any, words: Any, digits: Any, out: Any, v
     return _calling(ristretto_code.multiply, 4)
 
 
+def _generate_preimages(typing_context: Any, words: Any, slots: Any, out: Any, found: Any) -> Any:
+    return _calling(ristretto_code.preimages, 4)
+
+
 def _generate_map(typing_context: Any, words: Any, out: Any) -> Any:
     return _calling(ristretto_code.map_uniform, 2)
 
@@ -60,12 +64,13 @@ def _generate_check(typing_context: Any, words: Any, valid: Any) -> Any:
 
 
 _multiply_group: Any = intrinsic(_generate_multiply)
+_preimages_group: Any = intrinsic(_generate_preimages)
 _map_group: Any = intrinsic(_generate_map)
 _check_group: Any = intrinsic(_generate_check)
 
 
-def _loops(source: int) -> tuple[Any, Any, Any]:
-    """Return the loops over all points: multiply, map, check. `source` is there for the cache."""
+def _loops(source: int) -> tuple[Any, Any, Any, Any]:
+    """Return the loops over all points of the functions below. `source` is there for the cache."""
 
     @compiled(_SCALARS, _WORDS, _RESULT, _RESULT)
     def multiply(scalars: Any, words: Any, out: Any, valid: Any) -> None:
@@ -102,10 +107,21 @@ def _loops(source: int) -> tuple[Any, Any, Any]:
         for group in range(len(words)):
             _check_group(words[group].ctypes.data, valid[group].ctypes.data)
 
-    return multiply, map_uniform, check
+    @compiled(_WORDS, _WORDS, _RESULT, _RESULT)
+    def invert(words: Any, slots: Any, out: Any, found: Any) -> None:
+        _ = source
+        for group in range(len(words)):
+            _preimages_group(
+                words[group].ctypes.data,
+                slots[group].ctypes.data,
+                out[group].ctypes.data,
+                found[group].ctypes.data,
+            )
+
+    return multiply, map_uniform, check, invert
 
 
-_multiply, _map, _check = _loops(
+_multiply, _map, _check, _invert = _loops(
     code_fingerprint(lanes, field, field_32, field_52, ristretto_points, ristretto_code)
 )
 
@@ -137,6 +153,27 @@ def multiply(
     else:
         _in_threads(_multiply, None, (secrets, words, out, valid))
     return _from_lanes(out, len(points)), _flags(valid, len(points))
+
+
+def preimages(
+    points: NDArray[np.uint8], slots: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return the field element in one slot of each point (`psi.group.preimages`).
+
+    Args:
+        points: Encodings of valid elements, shape (n, 32).
+        slots: From 0 to 7, shape (n,).
+
+    Returns:
+        Little-endian numbers that are not negative, shape (n, 32); and a mask, shape (n,), of the
+        rows whose slot holds one. Other rows have no meaning.
+    """
+    words = _to_lanes(points)
+    numbers = np.zeros((len(words), 1, _LANES), np.uint64)
+    numbers.reshape(-1)[: len(slots)] = slots
+    out, found = np.empty_like(words), np.empty_like(numbers)
+    _in_threads(_invert, None, (words, numbers, out, found))
+    return _from_lanes(out, len(points)), _flags(found, len(points))
 
 
 def from_uniform(uniform: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -24,11 +24,12 @@ from psi.compiled.ristretto_points import (
     decode,
     double,
     encode,
+    inverse_map,
     map_to,
     prepare,
 )
 
-__all__ = ["DIGITS", "DIGIT_BITS", "KIND", "check", "map_uniform", "multiply"]
+__all__ = ["DIGITS", "DIGIT_BITS", "KIND", "check", "map_uniform", "multiply", "preimages"]
 
 DIGITS, DIGIT_BITS = 64, 4  # of a scalar, from -8 to 8
 _GREATEST_DIGIT = 8
@@ -109,6 +110,14 @@ def map_uniform(code: Code, words: Any, out: Any) -> None:
     loaded = _loaded(code, words, 2 * WORDS)
     one, other = map_to(KIND, loaded[:WORDS]), map_to(KIND, loaded[WORDS:])
     _store(code, encode(add(one, prepare(other)).point()), out)
+
+
+def preimages(code: Code, words: Any, slots: Any, out: Any, found: Any) -> None:
+    """Invert the map's half for encoded points, each in one of its slots; mark where that is."""
+    loaded = _loaded(code, words, WORDS)
+    mask, strings = inverse_map(KIND, loaded, code.load(slots, WORD(0)))
+    _store(code, strings, out)
+    _store(code, [mask], found)
 
 
 def check(code: Code, words: Any, valid: Any) -> None:

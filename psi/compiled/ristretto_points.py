@@ -11,7 +11,18 @@ from typing import NamedTuple, TypeVar
 from psi.compiled.field import Element, P
 from psi.compiled.lanes import Lanes
 
-__all__ = ["Addend", "Point", "Product", "add", "decode", "double", "encode", "map_to", "prepare"]
+__all__ = [
+    "Addend",
+    "Point",
+    "Product",
+    "add",
+    "decode",
+    "double",
+    "encode",
+    "inverse_map",
+    "map_to",
+    "prepare",
+]
 
 # RFC 9496 section 4.1.
 _D = -121665 * pow(121666, -1, P) % P
@@ -20,6 +31,7 @@ _SQRT_AD_MINUS_ONE = 25063068953384623474111414158702152701244531502492656460079
 _INVSQRT_A_MINUS_D = 54469307008909316920995813868745141605393597292927456921205312896311721017578
 _ONE_MINUS_D_SQ = (1 - _D**2) % P
 _D_MINUS_ONE_SQ = (_D - 1) ** 2 % P
+_DP1_OVER_DM1 = (_D + 1) * pow(_D - 1, -1, P) % P
 
 _E = TypeVar("_E", bound=Element)
 
@@ -132,6 +144,29 @@ def map_to(kind: type[Element], words: Sequence[Lanes]) -> Point:
     ss = s.square()
     w2, w3 = one - ss, one + ss
     return Point(w0 * w3, w2 * w1, w1 * w3, w0 * w2)
+
+
+def inverse_map(
+    kind: type[Element], words: Sequence[Lanes], slots: Lanes
+) -> tuple[Lanes, list[Lanes]]:
+    """Return what MAP takes to some encodings, as words, and the mask of where there is something.
+
+    The formulas, and what a slot is, are those of `psi.group.preimages`.
+    """
+    _, (x, y, one, _) = decode(kind, words)
+    turned, opposite, dual = slots.is_odd(), (slots >> 1).is_odd(), (slots >> 2).is_odd()
+    sqrt_m1, yy = _constant(x, _SQRT_M1), y.square()
+    rest = one - yy
+    _, root = _sqrt_ratio_m1(one, yy.square() * x.square() * rest)
+    factor = (rest * _constant(x, _SQRT_M1 * _INVSQRT_A_MINUS_D)).where(turned, yy) * root
+    along, across, unit = x.where(turned, y), y.where(turned, x), sqrt_m1.where(turned, one)
+    factor = factor * (unit + along.where(opposite, -along))
+    s, t = factor * across, _constant(x, -2 * _INVSQRT_A_MINUS_D) * unit * factor
+    s, t = (-s).where(opposite ^ dual, s), (-t).where(dual, t)
+    a, ss = (t + one) * _constant(x, _DP1_OVER_DM1), s.square()
+    was_square, root = _sqrt_ratio_m1(one, (ss.square() - a.square()) * sqrt_m1)
+    found = (a + (-ss).where(s.is_negative(), ss)) * root
+    return was_square, found.absolute().words()
 
 
 def _sqrt_ratio_m1(u: _E, v: _E) -> tuple[Lanes, _E]:

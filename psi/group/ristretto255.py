@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.errors import ConfigError, DecodeError, InvalidPointError
+from psi.group.preimages import preimage
 from psi.kernels import fast_available
 
 __all__ = [
@@ -39,15 +40,19 @@ __all__ = [
     "check_points",
     "expand_message_xmd",
     "hash_to_group",
+    "map_to_group",
     "multiply",
     "multiply_base",
+    "multiply_base_each",
     "multiply_each",
     "points_from_bytes",
+    "preimages",
     "subtract",
 ]
 
 POINT_BYTES = 32
 FAST_FROM = 1 << 13  # points in a batch: below, loading compiled code costs more than it saves
+_PREIMAGE_COST = 8  # multiplications by libsodium that a preimage by Python's numbers is worth
 _UNIFORM_BYTES = 64
 ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 9496, section 4.4
 _SHA512_BLOCK_BYTES = 128
@@ -175,17 +180,45 @@ def hash_to_group(messages: Iterable[bytes], dst: bytes) -> Points:
         state = prefix.copy()
         state.update(message + suffix)
         uniform += hashlib.sha512(state.digest() + tail).digest()
-    source = np.frombuffer(uniform, np.uint8).reshape(-1, _UNIFORM_BYTES)
-    count = len(source)
-    compiled = _compiled(count)
+    return _from_uniform(np.frombuffer(uniform, np.uint8).reshape(-1, _UNIFORM_BYTES))
+
+
+def map_to_group(strings: NDArray[np.uint8]) -> Points:
+    """Return what MAP (RFC 9496 section 4.3.4) makes of each row, the identity among it.
+
+    Args:
+        strings: Shape (n, 32); the last bit of a row does not count.
+
+    Returns:
+        Points of shape (n, 32).
+    """
+    # The map of 64 bytes adds two points. That of 32 zeros is the identity.
+    return _from_uniform(np.hstack([strings, np.zeros_like(strings)]))
+
+
+def preimages(
+    points: Points, slots: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return a string that `map_to_group` takes to each point, where its slot has one.
+
+    Args:
+        points: Valid elements, shape (n, 32), none of them the identity.
+        slots: Which of eight places to look into (`psi.group.preimages`): shape (n,).
+
+    Returns:
+        Little-endian field elements that are even, shape (n, 32); and a mask, shape (n,), of the
+        rows where there is one. Other rows have no meaning.
+    """
+    compiled = _compiled(_PREIMAGE_COST * len(points))
     if compiled is not None:
-        return cast("Points", compiled.from_uniform(source))
-    points = np.empty((count, POINT_BYTES), np.uint8)
-    from_hash = _function("crypto_core_ristretto255_from_hash", ctypes.c_int, 2)
-    out, inp = points.ctypes.data, source.ctypes.data
-    for index in range(count):
-        from_hash(out + POINT_BYTES * index, inp + _UNIFORM_BYTES * index)
-    return points
+        return cast("tuple[Points, NDArray[np.bool_]]", compiled.preimages(points, slots))
+    strings, found = np.zeros_like(points), np.zeros(len(points), bool)
+    for row, slot in enumerate(slots.tolist()):
+        number = preimage(points[row].tobytes(), slot)
+        if number is not None:
+            strings[row] = np.frombuffer(number.to_bytes(POINT_BYTES, "little"), np.uint8)
+            found[row] = True
+    return strings, found
 
 
 def multiply(scalar: Scalar, points: Points) -> Points:
@@ -239,11 +272,23 @@ def multiply_each(scalars: NDArray[np.uint8], points: Points) -> Points:
 
 def multiply_base(scalars: Iterable[Scalar]) -> Points:
     """Return the generator times each scalar: shape (n, 32)."""
-    encodings = [scalar._encoding for scalar in scalars]  # noqa: SLF001  (of this module)
-    product = np.empty((len(encodings), POINT_BYTES), np.uint8)
+    encodings = b"".join(scalar._encoding for scalar in scalars)  # noqa: SLF001  (of this module)
+    return multiply_base_each(np.frombuffer(encodings, np.uint8).reshape(-1, POINT_BYTES))
+
+
+def multiply_base_each(scalars: NDArray[np.uint8]) -> Points:
+    """Return the generator times each scalar, encoded as for `multiply_each`: shape (n, 32)."""
+    scalars = np.ascontiguousarray(scalars)
+    product = np.empty((len(scalars), POINT_BYTES), np.uint8)
     scalarmult = _function("crypto_scalarmult_ristretto255_base", ctypes.c_int, 2)
-    for row, encoding in enumerate(encodings):
-        scalarmult(product.ctypes.data + POINT_BYTES * row, encoding)
+    compiled = _compiled(len(scalars))
+    if compiled is not None:
+        scalarmult(product.ctypes.data, (1).to_bytes(POINT_BYTES, "little"))
+        generator = np.broadcast_to(product[0], product.shape)
+        return cast("Points", compiled.multiply(scalars, generator)[0])
+    out, secret = product.ctypes.data, scalars.ctypes.data
+    for offset in range(0, POINT_BYTES * len(scalars), POINT_BYTES):
+        scalarmult(out + offset, secret + offset)
     return product
 
 
@@ -284,6 +329,19 @@ def check_points(points: Points) -> None:
 def points_from_bytes(data: bytes | memoryview) -> Points:
     """View a whole number of 32-byte encodings as points; `multiply` checks their validity."""
     return np.frombuffer(data, np.uint8).reshape(-1, POINT_BYTES)
+
+
+def _from_uniform(source: NDArray[np.uint8]) -> Points:
+    """Return the element that section 4.3.4 of RFC 9496 derives from each row of 64 bytes."""
+    compiled = _compiled(len(source))
+    if compiled is not None:
+        return cast("Points", compiled.from_uniform(source))
+    points = np.empty((len(source), POINT_BYTES), np.uint8)
+    from_hash = _function("crypto_core_ristretto255_from_hash", ctypes.c_int, 2)
+    out, inp = points.ctypes.data, source.ctypes.data
+    for index in range(len(source)):
+        from_hash(out + POINT_BYTES * index, inp + _UNIFORM_BYTES * index)
+    return points
 
 
 def _combined(name: str, left: Points, right: Points) -> Points:
