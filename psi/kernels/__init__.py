@@ -1,4 +1,4 @@
-"""The inner loops of `kkrt`: numba where it is installed and faster, else numpy and hashlib.
+"""The inner loops of `kkrt` and of key-value stores: numba where that helps, else numpy, hashlib.
 
 Both ways give the same bytes (tests/psi/kernels/test_kernels.py compares them with each other, and
 the hash with OpenSSL's and hashlib's). AES is not here: a whole batch through `cryptography` costs
@@ -31,8 +31,11 @@ __all__ = [
     "digest_batches",
     "digest_items",
     "fast_available",
+    "fill_slots",
     "load",
+    "look_up",
     "match_tags",
+    "peel",
     "place",
     "random_order",
     "tag_rows",
@@ -168,6 +171,67 @@ def transpose(columns: NDArray[np.uint8], n_rows: int) -> NDArray[np.uint8]:
 
         return fast.transpose(columns)
     return portable.transpose(columns)
+
+
+def peel(
+    places: NDArray[np.uint32], slots: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]]:
+    """Take rows away as long as one has a slot that no other row has, in rounds.
+
+    Args:
+        places: Shape (n, 3): the distinct slots of each row, in increasing order.
+        slots: How many there are.
+
+    Returns:
+        The rows in the order in which they go; where each round ends in that order; and for every
+        row, shape (n,), which of its three slots it has alone by then (the first, if several), -1
+        for rows that stay.
+    """
+    if _fast(len(places)):
+        from psi.kernels import peeling
+
+        return peeling.peel(places, slots)
+    return portable.peel(places, slots)
+
+
+def fill_slots(
+    table: NDArray[np.uint8],
+    places: NDArray[np.uint32],
+    dense: NDArray[np.uint64],
+    values: NDArray[np.uint8],
+    peeled: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]],
+    sums: NDArray[np.uint8],
+) -> None:
+    """Give rows their values, the last that was peeled first: each sets the slot it has alone.
+
+    Args:
+        table: Shape (slots, width), written to.
+        places: As of `peel`.
+        dense: Shape (n,): further entries that belong to each row, a bit each.
+        values: Shape (n, width): what the entries of each row are to add up to (exclusive or).
+        peeled: What `peel` returned.
+        sums: Shape (parts, 256, width): what eight further entries add up to, by their bits.
+    """
+    if _fast(len(places)):
+        from psi.kernels import peeling
+
+        peeling.fill_slots(table, places, dense, values, peeled, sums)
+    else:
+        portable.fill_slots(table, places, dense, values, peeled, sums)
+
+
+def look_up(
+    table: NDArray[np.uint8],
+    places: NDArray[np.uint32],
+    dense: NDArray[np.uint64],
+    sums: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    """Return what the entries of each row add up to, shape (n, width); see `fill_slots`."""
+    if _fast(len(places)):
+        from psi.kernels import peeling
+
+        return peeling.look_up(table, places, dense, sums)
+    return portable.look_up(table, places, dense, sums)
 
 
 def all_distinct(numbers: NDArray[np.uint64]) -> bool:

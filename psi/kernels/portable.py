@@ -11,7 +11,10 @@ from psi.kernels.cuckoo import place_items
 __all__ = [
     "all_distinct",
     "digest_items",
+    "fill_slots",
+    "look_up",
     "match_tags",
+    "peel",
     "place",
     "random_order",
     "tag_rows",
@@ -88,6 +91,70 @@ def random_order(drawn: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return what `psi.kernels.random_order` returns, from 64 random bits for each place."""
     # Equal numbers are too rare to bias the order noticeably.
     return np.argsort(drawn, kind="stable")
+
+
+def peel(
+    places: NDArray[np.uint32], slots: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]]:
+    """Return what `psi.kernels.peel` returns."""
+    turns, numbers = np.full(len(places), -1, np.int8), np.arange(len(places), dtype=np.uint32)
+    degrees = np.bincount(places.ravel(), minlength=slots).astype(np.int32)
+    sums = np.zeros(slots, np.uint32)  # of the rows that lie there: of a single one, its number
+    np.add.at(sums, places.ravel(), np.repeat(numbers, 3))
+    order, single = [np.empty(0, np.int64)], np.flatnonzero(degrees == 1)
+    while len(single):
+        rows = sums[single]
+        found = np.argmax(places[rows] == single[:, None], axis=1)
+        by_row = np.lexsort((found, rows))
+        rows, first = np.unique(rows[by_row], return_index=True)
+        turns[rows] = found[by_row][first]
+        order.append(rows.astype(np.int64))
+        touched = places[rows].ravel()
+        np.subtract.at(degrees, touched, 1)
+        np.subtract.at(sums, touched, np.repeat(rows, 3))
+        touched = np.unique(touched)
+        single = touched[degrees[touched] == 1]
+    return (
+        np.concatenate(order),
+        np.cumsum([len(rows) for rows in order[1:]], dtype=np.int64),
+        turns,
+    )
+
+
+def fill_slots(
+    table: NDArray[np.uint8],
+    places: NDArray[np.uint32],
+    dense: NDArray[np.uint64],
+    values: NDArray[np.uint8],
+    peeled: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]],
+    sums: NDArray[np.uint8],
+) -> None:
+    """Do what `psi.kernels.fill_slots` does."""
+    order, ends, turns = peeled
+    # Rows of one round have no slot in common in which any of them is put.
+    for rows in np.split(order, ends[:-1])[::-1]:
+        turned = (turns[rows, None] + np.arange(3)) % 3
+        target, one, other = np.take_along_axis(places[rows], turned, axis=1).T
+        table[target] = values[rows] ^ table[one] ^ table[other] ^ _dense_sums(dense[rows], sums)
+
+
+def look_up(
+    table: NDArray[np.uint8],
+    places: NDArray[np.uint32],
+    dense: NDArray[np.uint64],
+    sums: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    """Return what `psi.kernels.look_up` returns."""
+    one, two, three = places.T
+    found: NDArray[np.uint8] = table[one] ^ table[two] ^ table[three]
+    return found ^ _dense_sums(dense, sums)
+
+
+def _dense_sums(dense: NDArray[np.uint64], sums: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    total = np.zeros((len(dense), sums.shape[2]), np.uint8)
+    for part, entries in enumerate(sums):
+        total ^= entries[(dense >> np.uint64(8 * part)) & np.uint64(255)]
+    return total
 
 
 def _rows(tags: NDArray[np.uint8]) -> list[bytes]:

@@ -8,11 +8,10 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from psi import kernels
-from psi.protocols.kkrt.buckets import DIGEST_BYTES
+from psi.keyvalue.hashing import aes_blocks, scaled
 from psi.protocols.kkrt.layout import HASHES
 
 __all__ = ["SessionHashes"]
@@ -46,29 +45,14 @@ class SessionHashes:
     def bins(self, digests: Bytes, n_bins: int) -> NDArray[np.uint32]:
         """Return the three bins of each digest, one in each third of the bins: shape (n, 3)."""
         third = n_bins // HASHES
-        words = _aes(self._bin_keys, digests).view("<u8")[:, :HASHES]
-        # floor(word · third / 2^64) in 64 bits.
-        high, low = words >> np.uint64(32), words & np.uint64(0xFFFFFFFF)
-        size = np.uint64(third)
-        within = (high * size + (low * size >> np.uint64(32))) >> np.uint64(32)
-        return (within + size * np.arange(HASHES, dtype=np.uint64)).astype(np.uint32)
+        words = aes_blocks(self._bin_keys, digests).view("<u8")[:, :HASHES]
+        starts = third * np.arange(HASHES, dtype=np.uint64)
+        return (scaled(words, third) + starts).astype(np.uint32)
 
     def codes(self, digests: Bytes) -> Bytes:
         """Return the code word of each digest: shape (n, 64)."""
-        return _aes(self._code_keys, digests)
+        return aes_blocks(self._code_keys, digests)
 
     def confirmation_code(self) -> Bytes:
         """Return the code word of an element that both sides know: shape (1, 64)."""
         return self.codes(np.frombuffer(self._confirmation, np.uint8).reshape(1, -1))
-
-
-def _aes(keys: list[bytes], blocks: Bytes) -> Bytes:
-    """Return each block under each key, side by side: shape (n, 16 · len(keys))."""
-    data = np.ascontiguousarray(blocks).data.cast("B") if len(blocks) else b""
-    out = np.empty((len(blocks), len(keys), DIGEST_BYTES), np.uint8)
-    for number, key in enumerate(keys):
-        # ECB of single blocks is AES itself, which is wanted here.
-        cipher = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
-        encrypted = np.frombuffer(cipher.update(data), np.uint8)
-        out[:, number] = encrypted.reshape(-1, DIGEST_BYTES)
-    return out.reshape(len(blocks), len(keys) * DIGEST_BYTES)
