@@ -53,7 +53,7 @@ class MessageType(enum.IntEnum):
     SUM_REQUEST = 20
     SUM_OPENED = 21
     MULTI_HELLO = 24
-    MULTI_POINTS = 25
+    MULTI_STORE = 25
     MULTI_CONFIRM = 26
     MULTI_TABLE = 27
     MULTI_FINISH = 28

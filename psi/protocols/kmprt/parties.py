@@ -5,14 +5,13 @@ intersection from symmetric-key techniques, ePrint 2017/799), the augmented semi
 with unconditional zero sharing. Each pair of parties shares a key; party i's share of x is the
 XOR of the pseudorandom functions of x under its keys; so the XOR of all shares of one x is zero.
 Each member sends the leader an oblivious function, programmed to give its share on its own items
-and noise elsewhere. The leader, party 0, evaluates all of them on its items: an item is in every
-set if the values and the leader's own share add up to zero. The oblivious function is
-Diffie-Hellman in ristretto255, the programming a garbled Bloom filter.
+and noise elsewhere (`psi.protocols.kmprt.oblivious`). The leader, party 0, evaluates all of them on
+its items: an item is in every set if the values and the leader's own share add up to zero.
 
     all to all              MULTI_HELLO  settings, nonce, public key, n
-    leader to members       MULTI_POINTS  MAC, a·C, a·H(items) shuffled
+    leader to members       MULTI_STORE  MAC, store of strings for a known element and items
     members to members      MULTI_CONFIRM  MAC
-    members to leader       MULTI_TABLE  MAC, k·a·C, k·a·H(items), tag of k·C, salt, table
+    members to leader       MULTI_TABLE  MAC, B, value of the known element, store of shares
     leader to members       MULTI_FINISH  MAC [, tags of the matches]
 
 With the output "both" the leader tells every member the matches, each by a tag under the key of
@@ -23,8 +22,8 @@ the sizes of the sets. The leader with any members: which of the leader's items 
 outside the collusion have, as if all colluders had put in the leader's set; never which items only
 some of those outside have. So if all parties but one collude with the leader, they learn about it
 what a two-party intersection reveals. It is assumed that all parties follow the protocol, the
-decisional Diffie-Hellman assumption, and that H is a random oracle. A member that cheats can put
-in as many items as its table has entries, some 60 to 90 for each that it announces.
+decisional Diffie-Hellman assumption, random oracles, and AES a pseudorandom function. A party that
+cheats can put in as many items as its store has slots (`most_asked`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,11 +31,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from psi.errors import ConfigError, DecodeError, KeyConfirmationError, RepeatedElementError
-from psi.group.ristretto255 import POINT_BYTES, Points, Scalar, multiply, points_from_bytes
+from psi.group.agreement import MESSAGE_BYTES, draw_messages, elements_of
+from psi.group.ristretto255 import (
+    POINT_BYTES,
+    Scalar,
+    multiply,
+    multiply_base,
+    multiply_each,
+    points_from_bytes,
+)
+from psi.keyvalue import slots
 from psi.protocols.conversation import Progress, Round
 from psi.protocols.elements import rows_of
-from psi.protocols.kmprt.programmable import SALT_BYTES, entries, look_up, program
-from psi.protocols.kmprt.rounds import LEADER, MultiParty
+from psi.protocols.kmprt.rounds import LEADER, MultiParty, Values
 from psi.protocols.messages import MessageType
 from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 from psi.protocols.party import random_order, tag_bytes
@@ -77,63 +84,56 @@ class Leader(MultiParty):
             max_peer_items=max_peer_items,
             progress=progress,
         )
-        self._blind: Scalar | None = None
+        self._scalars: Values | None = None
 
     def _forget(self) -> None:
         super()._forget()
-        self._blind = None
+        self._scalars = None
 
     def _after_hellos(self) -> Round:
-        self._blind = Scalar.random()
-        self._order = random_order(len(self._items))
-        shuffled = [self._items[index] for index in self._order]
-        self._progress("blinding own IDs", 0, len(shuffled))
-        self._sent = multiply(self._blind, self._hashed(shuffled))
+        count = len(self._items) + 1
+        self._progress("hiding own IDs", 0, len(self._items))
+        self._digests = self._hashes.digests(self._items)
+        self._scalars, messages = draw_messages(count)
+        store = self._hashes.store(LEADER, count, self._digests)
+        table = store.encode(messages ^ self._hashes.pads(self._digests)).tobytes()
         self._expect = self._on_tables
         return {
-            other: self._confirmed(other, MessageType.MULTI_POINTS, self._sent.tobytes())
-            for other in self._others
+            other: self._confirmed(other, MessageType.MULTI_STORE, table) for other in self._others
         }
 
     def _on_tables(self, messages: Mapping[int, bytes]) -> Round:
         self._expect_from(messages, self._others)
-        total = self._shares()[self._order]
-        shuffled = [self._items[index] for index in self._order]
+        total = self._shares(self._digests[1:])
         for done, (other, data) in enumerate(messages.items()):
             self._progress("looking up own IDs", done, len(messages))
-            size = entries(self._sizes[other])
-            points_end = POINT_BYTES * len(self._sent)
-            length = points_end + self._width + SALT_BYTES + self._width * size
-            content = self._take(other, MessageType.MULTI_TABLE, data, length)
-            masks = self._masks(other, self._unblinded(content[:points_end]))
-            salt_start = points_end + self._width
-            if masks[0].tobytes() != content[points_end:salt_start]:
-                raise KeyConfirmationError(f"party {other} answered with another key")
-            salt = bytes(content[salt_start : salt_start + SALT_BYTES])
-            table = np.frombuffer(content[salt_start + SALT_BYTES :], np.uint8)
-            table = table.reshape(size, self._width)
-            total ^= masks[1:] ^ look_up(salt, table, shuffled, self._sizes[other])
-        # In the points' order, which is random.
-        found = self._order[~total.any(axis=1)]
-        self._found = found if self._both else np.sort(found)
+            total ^= self._programmed(other, data)
+        found = np.flatnonzero(~total.any(axis=1))
+        self._found = found[random_order(len(found))] if self._both else found
         self._refuse_dummies()
         answer = {other: self._finish(other) for other in self._others}
         self._end()
         return answer
 
+    def _programmed(self, other: int, data: bytes) -> Values:
+        """Return what a member programmed for each item, or noise."""
+        size = slots(self._sizes[other])
+        known_end = POINT_BYTES + self._width
+        content = self._take(other, MessageType.MULTI_TABLE, data, known_end + self._width * size)
+        public = points_from_bytes(content[:POINT_BYTES])
+        assert self._scalars is not None  # noqa: S101 - _after_hellos drew them
+        elements = multiply_each(self._scalars, np.broadcast_to(public, self._scalars.shape))
+        masks = self._hashes.masks(other, self._digests, elements, self._width)
+        if masks[0].tobytes() != content[POINT_BYTES:known_end]:
+            raise KeyConfirmationError(f"party {other} answered with another key")
+        table = np.frombuffer(content[known_end:], np.uint8).reshape(size, self._width)
+        store = self._hashes.store(other, self._sizes[other], self._digests[1:])
+        return masks[1:] ^ store.decode(table)
+
     def _finish(self, other: int) -> bytes:
         told = self._found if self._both and self._found is not None else ()
         tags = self._match_tags(other, (self._items[index] for index in told))
         return self._confirmed(other, MessageType.MULTI_FINISH, b"".join(tags))
-
-    def _unblinded(self, data: memoryview) -> Points:
-        received = set(rows_of(data, POINT_BYTES))
-        if len(received) != len(self._sent):
-            raise RepeatedElementError("a party sent the same point twice")
-        if not received.isdisjoint(rows_of(self._sent.data, POINT_BYTES)):
-            raise RepeatedElementError("a party sent one of our own points back")
-        assert self._blind is not None  # noqa: S101 - _after_hellos set it
-        return multiply(self._blind.inverse(), points_from_bytes(data))
 
 
 class Member(MultiParty):
@@ -180,27 +180,29 @@ class Member(MultiParty):
         return [LEADER] if self._expect == self._on_finish else list(self._others)
 
     def _after_hellos(self) -> Round:
-        self._expect = self._on_points
+        self._expect = self._on_store
         return {other: self._confirmed(other, MessageType.MULTI_CONFIRM) for other in self._members}
 
-    def _on_points(self, messages: Mapping[int, bytes]) -> Round:
+    def _on_store(self, messages: Mapping[int, bytes]) -> Round:
         self._expect_from(messages, self._others)
         # Shares under different keys or hellos would make the intersection empty.
         for other in self._members:
             self._take(other, MessageType.MULTI_CONFIRM, messages[other], 0)
-        length = POINT_BYTES * (self._sizes[LEADER] + 1)
-        points = self._take(LEADER, MessageType.MULTI_POINTS, messages[LEADER], length)
-        if len(set(rows_of(points, POINT_BYTES))) != self._sizes[LEADER] + 1:
-            raise RepeatedElementError("the leader sent the same point twice")
-        self._progress("evaluating the leader's", 0, self._sizes[LEADER])
-        key = Scalar.random()
-        evaluated = multiply(key, points_from_bytes(points))
-        masks = self._masks(self._number, multiply(key, self._hashed(self._items)))
-        self._progress("programming own IDs", 0, len(self._items))
-        salt, table = program(self._items, masks[1:] ^ self._shares())
-        content = b"".join([evaluated.tobytes(), masks[0].tobytes(), salt, table.tobytes()])
+        keys = self._sizes[LEADER] + 1
+        length = MESSAGE_BYTES * slots(keys)
+        content = self._take(LEADER, MessageType.MULTI_STORE, messages[LEADER], length)
+        table = np.frombuffer(content, np.uint8).reshape(-1, MESSAGE_BYTES)
+        self._progress("evaluating own IDs", 0, len(self._items))
+        digests = self._hashes.digests(self._items)
+        strings = self._hashes.store(LEADER, keys, digests).decode(table)
+        secret = Scalar.random()
+        elements = multiply(secret, elements_of(strings ^ self._hashes.pads(digests)))
+        masks = self._hashes.masks(self._number, digests, elements, self._width)
+        store = self._hashes.store(self._number, len(self._items), digests[1:])
+        shares = store.encode(masks[1:] ^ self._shares(digests[1:]))
+        answer = [multiply_base([secret]).tobytes(), masks[0].tobytes(), shares.tobytes()]
         self._expect = self._on_finish
-        return {LEADER: self._confirmed(LEADER, MessageType.MULTI_TABLE, content)}
+        return {LEADER: self._confirmed(LEADER, MessageType.MULTI_TABLE, b"".join(answer))}
 
     def _on_finish(self, messages: Mapping[int, bytes]) -> Round:
         self._expect_from(messages, [LEADER])

@@ -8,29 +8,29 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from psi.errors import ConfigError, KeyConfirmationError, RepeatedElementError
+from psi.group.agreement import MESSAGE_BYTES
 from psi.group.ristretto255 import (
     POINT_BYTES,
-    Points,
     Scalar,
-    hash_to_group,
     multiply,
     multiply_base,
     points_from_bytes,
 )
+from psi.keyvalue import slots
+from psi.keyvalue.hashing import aes_blocks
 from psi.protocols.conversation import Assembly, Progress, Round, SetConversation
-from psi.protocols.elements import rows_of
-from psi.protocols.kmprt.programmable import SALT_BYTES, entries
+from psi.protocols.kmprt.oblivious import ObliviousHashes
 from psi.protocols.messages import FRAME_BYTES, Message, MessageType, Transcript
 from psi.protocols.parameters import FINGERPRINT_BYTES, MAX_PEER_ITEMS, SessionParameters
 from psi.protocols.party import MAC_BYTES, expect_shape, tag_bytes
 
-__all__ = ["LEADER", "PROTOCOL", "MultiParty", "Values"]
+__all__ = ["LEADER", "PROTOCOL", "MultiParty", "PairKeys", "Values"]
 
 PROTOCOL = "kmprt"
 Values: TypeAlias = NDArray[np.uint8]
@@ -39,6 +39,20 @@ _NONCE_BYTES = 32
 _HELLO_BYTES = FINGERPRINT_BYTES + _NONCE_BYTES + POINT_BYTES
 LEADER = 0
 _MOST_PARTIES = 256
+
+
+class PairKeys(NamedTuple):
+    """What two parties have in common: keys of their MACs, of their shares, and of match tags."""
+
+    mac: bytes
+    share: bytes
+    match: bytes
+
+    @classmethod
+    def derive(cls, identity: bytes, pair: bytes, shared: bytes) -> Self:
+        """Return the keys of two parties in a session, given the secret that they share."""
+        hashed = hashlib.shake_256(b"psi kmprt keys, " + identity + pair + shared).digest(80)
+        return cls(hashed[:32], hashed[32:48], hashed[48:])
 
 
 class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
@@ -80,24 +94,33 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
         self._secret: Scalar | None = Scalar.random()
         self._body = parameters.fingerprint() + secrets.token_bytes(_NONCE_BYTES)
         self._body += multiply_base([self._secret]).tobytes()
-        self._keys: dict[int, bytes] = {}
+        self._keys: dict[int, PairKeys] = {}
         self._width = 0
 
     def longest_message(self, sender: int) -> int:
         """Return what the next message of a party can measure at most, in bytes."""
         if not self._sizes.keys() >= {sender}:
             return FRAME_BYTES + _HELLO_BYTES
-        points = POINT_BYTES * (self._sizes[LEADER] + 3)
-        table = self._width * (entries(self._sizes[sender]) + 1) + SALT_BYTES
-        return FRAME_BYTES + MAC_BYTES + points + (table if self._number == LEADER else 0)
+        if self._number == LEADER:
+            longest = POINT_BYTES + self._width * (1 + slots(self._sizes[sender]))
+        elif sender == LEADER:  # tags have fewer bytes than strings
+            longest = MESSAGE_BYTES * slots(self._sizes[LEADER] + 1)
+        else:
+            longest = 0
+        return FRAME_BYTES + MAC_BYTES + longest
 
     @staticmethod
     def most_asked(peer: int, announced: int) -> int:
-        """Return as many as a table has entries: each is an unknown that its maker may choose.
+        """Return as many as a party's store has slots, and few more for the leader.
 
-        The leader makes no table, but sends one point more than items.
+        Each slot is an unknown that its maker may choose. The leader's store is for one key more
+        than items, and it may choose between two strings for an item: a bit each, where what
+        depends on other items is off by at least 127 bits (docs/psi-kmprt.md).
         """
-        return announced + 1 if peer == LEADER else entries(announced)
+        if peer != LEADER:
+            return slots(announced)
+        chosen = slots(announced + 1)
+        return chosen + -(-chosen // 127)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self._items)} items, party {self._number})"
@@ -137,12 +160,11 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
         for other in self._others:
             shared = multiply(self._secret, points_from_bytes(bodies[other][64:])).tobytes()
             pair = bytes([min(other, self._number), max(other, self._number)])
-            self._keys[other] = hashlib.sha512(
-                b"psi kmprt keys, " + self._identity + pair + shared
-            ).digest()
+            self._keys[other] = PairKeys.derive(self._identity, pair, shared)
             self._sending[other].begin_session()
             self._receiving[other].begin_session()
         self._secret = None
+        self._hashes = ObliviousHashes(self._identity)
         # The chance that any of the leader's items has a value of zero by luck is at most 2^-40.
         self._width = -(-(40 + self._sizes[LEADER].bit_length()) // 8)
         return self._after_hellos()
@@ -171,18 +193,20 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
         return content
 
     def _mac(self, other: int, sender: int, before: bytes, content: bytes | memoryview) -> bytes:
-        mac = hmac.new(self._keys[other][:32], bytes([sender]) + before, hashlib.sha256)
+        mac = hmac.new(self._keys[other].mac, bytes([sender]) + before, hashlib.sha256)
         mac.update(content)
         return mac.digest()
 
-    def _shares(self) -> Values:
-        """Return this party's share of each of its items: shape (n, width)."""
-        shares = np.zeros((len(self._items), self._width), np.uint8)
+    def _shares(self, digests: Values) -> Values:
+        """Return this party's share of each of its items, given their digests: shape (n, width).
+
+        AES under a key of the pair is their pseudorandom function. Digests of different items are
+        equal with probability below n^2 · 2^-129.
+        """
+        total = np.zeros((len(digests), self._width), np.uint8)
         for key in self._keys.values():
-            share = functools.partial(hashlib.blake2b, digest_size=self._width, key=key[32:])
-            drawn = b"".join(share(item).digest() for item in self._items)
-            shares ^= np.frombuffer(drawn, np.uint8).reshape(shares.shape)
-        return shares
+            total ^= aes_blocks([key.share], digests)[:, : self._width]
+        return total
 
     def _match_tags(self, other: int, items: Iterable[bytes]) -> list[bytes]:
         """Return the tag of each item, which only the other party of the pair can recognise."""
@@ -190,22 +214,7 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
         tag = functools.partial(
             hashlib.blake2b,
             digest_size=width,
-            key=self._keys[other][32:],
+            key=self._keys[other].match,
             person=b"psi kmprt match",
         )
         return [tag(item).digest() for item in items]
-
-    def _hashed(self, items: Sequence[bytes]) -> Points:
-        """C, then the items, as group elements of this session."""
-        confirmation = hash_to_group([b""], b"psi-kmprt-v1-confirmation-" + self._identity)
-        own = hash_to_group(items, b"psi-kmprt-v1-HashToGroup-" + self._identity)
-        return np.vstack([confirmation, own])
-
-    def _masks(self, member: int, elements: Points) -> Values:
-        """Return the oblivious function's results from k·C and k·H(item): shape (n + 1, width)."""
-        name = b"psi kmprt mask, " + bytes([member]) + self._identity
-        mask = functools.partial(
-            hashlib.blake2b, digest_size=self._width, key=hashlib.sha256(name).digest()
-        )
-        drawn = b"".join(mask(row).digest() for row in rows_of(elements.data, POINT_BYTES))
-        return np.frombuffer(drawn, np.uint8).reshape(-1, self._width)

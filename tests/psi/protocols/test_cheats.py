@@ -8,27 +8,21 @@ test_kkrt_cheats; messages that are refused are in test_refused.
 import functools
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from psi import (
     CardinalityReceiver,
     CardinalitySender,
     DecodeError,
     KeyConfirmationError,
-    Leader,
-    Member,
     PrivateIDReceiver,
     PrivateIDSender,
     Receiver,
     Sender,
     SessionParameters,
-    SizeLimitError,
     SumParameters,
     SumReceiver,
     SumSender,
@@ -49,10 +43,7 @@ from psi.group.ristretto255 import (
 from psi.protocols import commutative, ecdh, elements
 from psi.protocols.commutative import CommutativeParty, CommutativeReceiver, CommutativeSender
 from psi.protocols.elements import TAG_BYTES, rows_of
-from psi.protocols.kmprt.programmable import SALT_BYTES, _places_of, entries
 from psi.protocols.messages import MessageType
-from psi.protocols.parameters import MAX_PEER_ITEMS
-from psi.protocols.party import tag_bytes
 from tests.psi.peers import HEADER_BYTES, KEY_PROOF_BYTES, MAC_BYTES, PAIRS, run, sent
 
 NUMBERS = [b"%d" % number for number in range(60)]
@@ -466,121 +457,6 @@ def test_values_can_name_the_items_in_their_sum() -> None:
     sender = SumSender(NUMBERS[:20], values)
     run(SumReceiver(NUMBERS[7:]), sender)
     assert [place for place in range(20) if sender.sum >> place & 1] == list(range(7, 20))
-
-
-# -- three and more --------------------------------------------------------------------------------
-
-
-class Crowd(Member):
-    """Announces few items, and solves its table for as many guesses as it has entries."""
-
-    guesses: list[bytes]
-
-    def _on_points(self, messages: Mapping[int, bytes]) -> dict[int, bytes]:
-        self._items, few = self.guesses, len(self._items)
-        for other in self._members:
-            self._take(other, MessageType.MULTI_CONFIRM, messages[other], 0)
-        length = POINT_BYTES * (self._sizes[0] + 1)
-        points = self._take(0, MessageType.MULTI_POINTS, messages[0], length)
-        key, salt = Scalar.random(), bytes(SALT_BYTES)
-        masks = self._masks(self._number, multiply(key, self._hashed(self._items)))
-        equations = np.zeros((len(self._items), entries(few)), np.uint8)
-        for row, guess in enumerate(self._items):
-            equations[row, _places_of(salt, guess, few)] = 1
-        table = solved(equations, masks[1:] ^ self._shares())
-        evaluated = multiply(key, points_from_bytes(points)).tobytes()
-        content = b"".join([evaluated, masks[0].tobytes(), salt, table.tobytes()])
-        message = self._sending[0].seal(
-            MessageType.MULTI_TABLE,
-            few,
-            self._mac(0, self._number, self._sending[0].digest, content),
-            content,
-        )
-        self._expect = self._on_told
-        return {0: message}
-
-    def _on_told(self, messages: Mapping[int, bytes]) -> dict[int, bytes]:
-        width = tag_bytes(self._sizes[self._number], self._sizes[0])
-        finish = memoryview(messages[0])[HEADER_BYTES + MAC_BYTES : -32]
-        tag = functools.partial(
-            hashlib.blake2b, digest_size=width, key=self._keys[0][32:], person=b"psi kmprt match"
-        )
-        told = set(rows_of(finish, width))
-        self.learnt = {guess for guess in self.guesses if tag(guess).digest() in told}
-        return {}
-
-
-def solved(equations: NDArray[np.uint8], values: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A table whose entries add up to the values (Gauss and Jordan over single bits)."""
-    left, right = equations.copy(), values.copy()
-    pivots = []
-    for row in range(len(left)):
-        pivot = int(np.flatnonzero(left[row])[0])
-        others = np.flatnonzero(left[:, pivot])
-        others = others[others != row]
-        left[others] ^= left[row]
-        right[others] ^= right[row]
-        pivots.append(pivot)
-    table = np.zeros((left.shape[1], values.shape[1]), np.uint8)
-    table[pivots] = right
-    return table
-
-
-def met(parties: Sequence[Any], rounds: int) -> None:
-    """Carry some rounds of messages."""
-    out = {number: party.start() for number, party in enumerate(parties)}
-    for _ in range(rounds):
-        arriving = {
-            number: {sender: said[number] for sender, said in out.items() if number in said}
-            for number in range(len(parties))
-        }
-        out = {n: parties[n].receive(arriving[n]) for n in arriving if arriving[n]}
-
-
-def test_a_member_can_put_in_far_more_ids_than_it_announces() -> None:
-    shared = SessionParameters(output="both")
-    guesses = [b"%d" % number for number in range(600)]
-    theirs = [*guesses[100:140], b"beyond"]
-    counted: list[int] = []
-
-    def parties(allowed: int) -> list[Any]:
-        leader = Leader(theirs, shared, parties=3)
-        honest = Member(theirs, shared, number=1, parties=3, max_peer_items=allowed)
-        crowd = Crowd(guesses[:10], shared, number=2, parties=3)
-        crowd.guesses = guesses
-        leader.charge_with(lambda peer, items: counted.append(items) if peer == 2 else None)
-        return [leader, honest, crowd]
-
-    unlimited = parties(MAX_PEER_ITEMS)
-    met(unlimited, 4)
-    assert unlimited[2].learnt == set(guesses[100:140])
-    # What a limit counts is no less than what it tested.
-    assert counted == [Leader.most_asked(2, 10)]
-    assert counted[0] >= len(guesses)
-    with pytest.raises(SizeLimitError, match=f"10 items and could test {counted[0]} with them"):
-        met(parties(len(guesses)), 1)
-
-
-def test_nobody_can_put_in_more_than_is_counted() -> None:
-    # The table's values at any inputs are sums of its entries: more inputs than entries have a
-    # relation among their places, which uniform values do not fulfil.
-    asked, guesses = Leader.most_asked(2, 10), [b"%d" % number for number in range(700)]
-    equations = np.zeros((len(guesses), entries(10)), np.uint8)
-    for row, guess in enumerate(guesses):
-        equations[row, _places_of(bytes(SALT_BYTES), guess, 10)] = 1
-    assert rank(equations) <= asked < len(guesses)
-
-
-def rank(matrix: NDArray[np.uint8]) -> int:
-    """The rank over single bits."""
-    rows = [int.from_bytes(np.packbits(row).tobytes()) for row in matrix]
-    pivots: dict[int, int] = {}
-    for row in rows:
-        while row and (other := pivots.get(row.bit_length())) is not None:
-            row ^= other
-        if row:
-            pivots[row.bit_length()] = row
-    return len(pivots)
 
 
 @pytest.mark.parametrize("name", [name for name in PAIRS if name not in ("kkrt", "unbalanced")])
