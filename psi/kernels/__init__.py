@@ -202,7 +202,7 @@ def fill_slots(
     peeled: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]],
     sums: NDArray[np.uint8],
 ) -> None:
-    """Give rows their values, the last that was peeled first: each sets the slot it has alone.
+    """Set the slot that each row has alone so that the row has its value, the last peeled first.
 
     Args:
         table: Shape (slots, width), written to.
