@@ -357,7 +357,7 @@ assert np.array_equal(points, hash_to_group(messages, b"tag"))
 assert np.array_equal(product, groups.multiply(scalar, points))
 assert ristretto.are_valid(strings).tolist() == expected
 assert 0 < sum(expected) < 600
-for function in (ristretto._multiply, ristretto._map, ristretto._check):
+for function in (ristretto._multiply, ristretto._map, ristretto._check, ristretto._invert):
     (text,) = function.inspect_asm().values()
     for name in ("ristretto[a-z_]+", "sqrt_ratio_m1", "multiply", "square"):
         for body in re.findall(rf"\\n({name}):\\n(.*?)\\n\\.Lfunc_end", text, re.S):
