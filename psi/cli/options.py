@@ -120,8 +120,8 @@ class SessionOptions:
         int | None,
         typer.Option(
             help="How many IDs another side may be able to test, if it cheats; 2^24 without. "
-            "Between two that is as many as it announces; among more as many as its table has "
-            f"entries, {_AMONG_MORE:,} for a set of 1,000."
+            "Between two that is as many as it announces; among more as many as its store has "
+            f"slots, {_AMONG_MORE:,} for a set of 1,000."
         ),
     ] = None
     ledger: Annotated[
