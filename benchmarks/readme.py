@@ -24,7 +24,9 @@ PAGES = {"pairs": ROOT / "docs" / "vertical.md"}  # tables that stand elsewhere
 def without_histories(results: Results) -> Results:
     """Drop what is too long for a repository and what no table shows."""
     return structs.replace(
-        results, runs=[structs.replace(run, history={}, model=None) for run in results.runs]
+        results,
+        runs=[structs.replace(run, history={}, model=None) for run in results.runs],
+        beside=None if results.beside is None else without_histories(results.beside),
     )
 
 

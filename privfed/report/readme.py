@@ -8,7 +8,7 @@ from pathlib import Path
 
 from privfed.errors import ConfigError
 from privfed.experiment.results import Results
-from privfed.report import gains
+from privfed.report import gains, privacy
 from privfed.report.charts import bar_chart
 from privfed.report.palette import LIGHT
 from privfed.report.pictures import split_groups
@@ -23,7 +23,7 @@ _DPI = 160
 
 
 def readme_table(results: Results) -> str:
-    """Return the main split's figures as a Markdown table.
+    """Return all splits as a Markdown table, and what private arms gave beside them as another.
 
     Args:
         results: What `load_results` or an experiment gives.
@@ -57,7 +57,26 @@ def readme_table(results: Results) -> str:
     notes = [*([rows_note] if rows_note else []), *terms]
     # Each as its own paragraph under the table.
     under = [line for note in notes for line in ("", note)]
+    under += _beside(results)
     return "\n".join([table, *under]).replace("\u00a0", " ")
+
+
+def _beside(results: Results) -> list[str]:
+    """Return the private arms' figures on data that can be learnt, with the terms of their ε."""
+    if results.beside is None:
+        return []
+    view = View(results.beside)
+    split = view.main_split or ""
+    plain = view.federated(split)
+    without = "" if plain is None else percent(view.summary(split, plain).test_accuracy_mean)
+    said = (
+        f"Private arms on {view.dataset} of {view.party_count} parties, test accuracy; without "
+        f"privacy {without}:"
+    )
+    shown = {line.arm for line in view.lines(split, *privacy.PRIVATE)}
+    costs = [r.privacy for r in results.beside.runs if r.privacy is not None and r.arm in shown]
+    terms = f"ε is of the worst-placed unit: {privacy.terms_in_words(costs)}."
+    return ["", said, "", markdown(privacy.trade_table(view, split)), "", terms]
 
 
 def _terms(results: Results, shown: Set[str]) -> list[str]:
