@@ -168,3 +168,38 @@ def test_in_a_log_a_line_comes_after_each_wait(capsys: pytest.CaptureFixture[str
         "privfed: 0 of 2 runs done, 20 of 70 rounds",
         "privfed: 0 of 2 runs done, 40 of 70 rounds",
     ]
+
+
+def test_private_arms_run_on_what_can_be_learnt_too(privfed: Command, tmp_path: Path) -> None:
+    """Both are planned, both are kept; a named arm brings the digits only if they are asked for."""
+    asked = ("benchmark", *FEW, "--seeds", 1, "--out", tmp_path / "out")
+    said = " ".join(privfed(*asked, "--beside", "digits").out.split())
+    assert "Plan, digits: 4 arms × 1 split (disjoint) × 1 seed" in said
+    results = load_results(tmp_path / "out")
+    assert results.beside is not None
+    assert {run.arm for run in results.beside.runs} == {
+        "federated", "local-noise", "noise-shares", "central-noise",
+    }  # fmt: skip
+    assert load_results(tmp_path / "out" / "digits") == results.beside
+    assert "All 11\u00a0runs had finished" in privfed(*asked, "--beside", "digits", "--dry-run").out
+    assert "digits" not in privfed(*asked, "--dry-run").out
+    refused = privfed(*asked, "--beside", "letters")
+    assert (refused.status, refused.err.strip()) == (
+        2,
+        "privfed: --beside takes digits or none, not 'letters'",
+    )
+
+
+def test_two_benchmarks_are_compared_by_command(privfed: Command, tmp_path: Path) -> None:
+    for name, rounds in (("one", 1), ("two", 2)):
+        asked = ("--arms", "guest,federated", "--rounds", rounds, "--seeds", 3)
+        privfed("benchmark", *asked, "--out", tmp_path / name)
+    page = tmp_path / "both.html"
+    done = privfed("report", tmp_path / "one", tmp_path / "two", "--out", page)
+    assert (done.status, done.err) == (0, "")
+    assert "one and two" in done.out
+    assert "2\u00a0arms ran in both." in done.out
+    assert "settings.rounds" in page.read_text("utf-8")
+    missing = privfed("report", tmp_path / "one", tmp_path / "three", "--out", page)
+    assert missing.status == 2
+    assert "does not exist" in missing.err

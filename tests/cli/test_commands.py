@@ -208,7 +208,7 @@ def test_interrupted_it_says_so_and_goes_on(tmp_path: Path) -> None:
         check=False,
     )
     assert stopped.returncode == 130
-    assert "Plan: " in stopped.stdout
+    assert "Plan, dresses: " in stopped.stdout
     assert "Report: " not in stopped.stdout
     assert stopped.stderr == "privfed: interrupted; what had finished is kept\n"
     [guest] = (tmp_path / "runs").iterdir()
