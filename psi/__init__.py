@@ -26,6 +26,13 @@ from psi.errors import (
 from psi.protocols.cardinality import CardinalityReceiver, CardinalitySender
 from psi.protocols.ecdh import Receiver, Sender
 from psi.protocols.kmprt import Leader, Member
+from psi.protocols.noise import OwnNoise
+from psi.protocols.noisy import (
+    NoisyCardinalityReceiver,
+    NoisyCardinalitySender,
+    NoisySumReceiver,
+    NoisySumSender,
+)
 from psi.protocols.padding import padded
 from psi.protocols.parameters import SessionParameters
 from psi.protocols.private_ids import PrivateIDReceiver, PrivateIDSender
@@ -50,6 +57,11 @@ __all__ = [
     "Member",
     "MinimumError",
     "MissingValueWarning",
+    "NoisyCardinalityReceiver",
+    "NoisyCardinalitySender",
+    "NoisySumReceiver",
+    "NoisySumSender",
+    "OwnNoise",
     "PSIError",
     "ParameterMismatchError",
     "PeerRefusedError",

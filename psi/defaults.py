@@ -15,3 +15,5 @@ CERTIFICATE_DAYS = 365
 
 STORE_DAYS = 30  # how long a store's key may be used,
 STORE_ITEMS_A_PEER = 10_000  # and for how many IDs of one peer
+
+DELTA = 1e-9  # of noise, where none is given

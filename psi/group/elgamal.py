@@ -56,7 +56,8 @@ def total(points: Points) -> Points:
 def logarithm(point: Points, limit: int) -> int | None:
     """Return the t from 0 to `limit` for which point is t·G, or None (Shanks 1971).
 
-    Takes 2·sqrt(limit) additions and sqrt(limit) table entries.
+    Takes 2·sqrt(limit) additions, whatever t is: the other side sees how long the search lasts. The
+    table has sqrt(limit) entries.
 
     Args:
         point: Shape (1, 32).
@@ -70,13 +71,13 @@ def logarithm(point: Points, limit: int) -> int | None:
         steps[step.tobytes()] = number
         step = add(step, generator)
     stride = _base(width)
+    result = None
     for jump in range(limit // width + 1):
         found = steps.get(point.tobytes())
-        if found is not None:
+        if found is not None:  # once at most: the group is far larger than the limit
             result = jump * width + found
-            return result if result <= limit else None
         point = subtract(point, stride)
-    return None
+    return result if result is not None and result <= limit else None
 
 
 def _base(factor: int) -> Points:

@@ -86,7 +86,21 @@ class Counting(CommutativeParty):
         return set(own_tags).intersection(self._peer_tags[1:])
 
     def _match(self, data: memoryview) -> None:
-        self._cardinality = len(self._common(data))
+        self._cardinality = self._told(len(self._common(data)))
+
+    def _told(self, matches: int) -> int:
+        """Return what the other side is told of the number of matches."""
+        return matches
+
+    def _estimate(self, told: int) -> int:
+        """Return the number of matches, given what is told of it."""
+        return told
+
+    def _most_matches(self) -> int:
+        return min(len(self._items), self._peer_items())
+
+    def _most_told(self) -> int:
+        return self._most_matches()
 
 
 class CardinalityReceiver(Counting, CommutativeReceiver):

@@ -20,6 +20,7 @@ from psi.errors import (
     SizeLimitError,
     StateError,
 )
+from psi.protocols.noise import EXACT, SessionCost
 from psi.protocols.padding import PaddedItems
 from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 from psi.texts import TextKeys
@@ -288,6 +289,11 @@ class SetConversation(Conversation[Arriving, Leaving]):
             announced: The size of the set that it announces.
         """
         return announced
+
+    @property
+    def cost(self) -> SessionCost:
+        """What the session costs each ID of this side, if all follow the protocol."""
+        return EXACT
 
     @property
     def matches(self) -> NDArray[np.intp]:

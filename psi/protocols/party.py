@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from psi.errors import ConfigError, DecodeError, KeyConfirmationError, SizeLimitError
 from psi.protocols.conversation import PEER, Dialogue, Progress, SetConversation
 from psi.protocols.messages import FRAME_BYTES, Message, MessageType, Transcript
+from psi.protocols.noise import EXACT, NOTHING, SessionCost
 from psi.protocols.parameters import FINGERPRINT_BYTES, MAX_PEER_ITEMS, SessionParameters
 
 __all__ = ["MAC_BYTES", "Party", "expect_shape", "random_order", "tag_bytes"]
@@ -62,6 +63,7 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
 
     _own_hello: ClassVar[MessageType]
     _peer_hello: ClassVar[MessageType]
+    _announcement_bytes: ClassVar[int] = 0  # what a protocol adds to the hellos
 
     def __init__(
         self,
@@ -105,9 +107,14 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
     def longest_message(self) -> int:
         """What the other side's next message can measure at most, in bytes."""
         if self._n_peer is None:
-            return FRAME_BYTES + FINGERPRINT_BYTES + _NONCE_BYTES
+            return FRAME_BYTES + self._hello_bytes
         # A point for each of its items, a tag and a count for each of ours, generously rounded up.
         return FRAME_BYTES + MAC_BYTES + 32 * (self._n_peer + 1) + 32 * (len(self._items) + 1)
+
+    @property
+    def cost(self) -> SessionCost:
+        """What the session costs each ID of this side, if both follow the protocol."""
+        return NOTHING if self.speaks_first and not self._both else EXACT
 
     def _forget(self) -> None:
         self._mac_key = b""
@@ -120,7 +127,19 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
 
     def _hello(self) -> bytes:
         body = self._parameters.fingerprint() + secrets.token_bytes(_NONCE_BYTES)
+        body += self._announcement()
         return self._transcript.seal(self._own_hello, self._own_size(), body)
+
+    @property
+    def _hello_bytes(self) -> int:
+        return FINGERPRINT_BYTES + _NONCE_BYTES + self._announcement_bytes
+
+    def _announcement(self) -> bytes:
+        """Return what this protocol adds to the hello."""
+        return b""
+
+    def _take_announcement(self, content: bytes) -> None:
+        """Take what the other side added, once its settings and size are known."""
 
     def _own_size(self) -> int:
         return len(self._items)
@@ -142,10 +161,11 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
 
     def _take_hello(self, data: bytes) -> None:
         hello = self._transcript.open(self._peer_hello, data)
-        expect_shape(hello, hello.count, FINGERPRINT_BYTES + _NONCE_BYTES)
+        expect_shape(hello, hello.count, self._hello_bytes)
         self._check_hello("the other side", hello.body[:FINGERPRINT_BYTES], hello.count)
         self._n_peer = hello.count
         self._tag_bytes = tag_bytes(len(self._items), hello.count)
+        self._take_announcement(bytes(hello.body[FINGERPRINT_BYTES + _NONCE_BYTES :]))
 
     # -- confirmations ------------------------------------------------------------------------
 

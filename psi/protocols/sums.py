@@ -23,7 +23,8 @@ agreed `max_value` allows. So values that were chosen to reveal which items are 
 noticed, unless they are small. A sum reveals the cardinality, too. Below `minimum` the receiver
 stops before it asks for the sum, so that neither side learns it. The sender has to believe that,
 and that the receiver asks for the sum of the matches: semi-honest security. A minimum refuses few
-matches, but hides no value: a receiver can subtract what it knows of the others.
+matches, but hides no value: a receiver can subtract what it knows of the others. Noise hides one:
+`psi.protocols.noisy`.
 """
 
 from collections.abc import Sequence
@@ -56,10 +57,11 @@ from psi.protocols.cardinality import CardinalityReceiver, CardinalitySender, Co
 from psi.protocols.conversation import Progress
 from psi.protocols.elements import rows_of
 from psi.protocols.messages import MessageType
+from psi.protocols.noise import EXACT, SessionCost
 from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 from psi.protocols.party import MAC_BYTES, expect_shape
 
-__all__ = ["SumParameters", "SumReceiver", "SumSender"]
+__all__ = ["SumParameters", "SumReceiver", "SumSender", "Summing"]
 
 _SUM_BYTES = 8
 _VALUE_BYTES = 2 * POINT_BYTES
@@ -86,10 +88,11 @@ class SumParameters(SessionParameters):
             raise ConfigError(f"max_value lies between 1 and {MAX_SUM}")
 
 
-class _Summing(Counting):
+class Summing(Counting):
     """What both roles do: agree that there are enough matches and the sum can be found; keep it."""
 
     protocol = "ecdh-sum"
+    _counted = "matches"
     _sum: int | None = None
     _value_key: Scalar | None = None
     _mask: Scalar | None = None
@@ -115,23 +118,32 @@ class _Summing(Counting):
         return longest + POINT_BYTES + _VALUE_BYTES * self._n_peer
 
     @property
+    def cost(self) -> SessionCost:
+        """An exact figure to the other side: at least whether there are too few matches."""
+        return EXACT
+
+    @property
     def _settings(self) -> SumParameters:
         return cast("SumParameters", self._parameters)
 
     def _take_hello(self, data: bytes) -> None:
         super()._take_hello(data)
-        most = min(len(self._items), self._peer_items())
+        most = self._most_matches()
         self._refuse_few(most)
-        if most * self._settings.max_value > MAX_SUM:
+        if self._largest_sum(most) > MAX_SUM:
             raise SizeLimitError(
                 f"{most} values of up to {self._settings.max_value} may sum to more than "
                 f"{MAX_SUM}: lower max_value, or sum in thousands"
             )
 
+    def _largest_sum(self, matches: int) -> int:
+        """Return the largest sum that so many matches can have."""
+        return matches * self._settings.max_value
+
     def _refuse_few(self, matches: int) -> None:
         if matches < self._settings.minimum:
             raise MinimumError(
-                f"fewer than {self._settings.minimum} matches, the agreed minimum: "
+                f"fewer than {self._settings.minimum} {self._counted}, the agreed minimum: "
                 "no sum is computed"
             )
 
@@ -140,7 +152,7 @@ class _Summing(Counting):
         self._value_key = self._mask = None
 
 
-class SumReceiver(_Summing, CardinalityReceiver):
+class SumReceiver(Summing, CardinalityReceiver):
     """The side without the column: speaks first, always learns the sum and the cardinality."""
 
     def __init__(
@@ -171,11 +183,18 @@ class SumReceiver(_Summing, CardinalityReceiver):
         if len(set(rows_of(answer.body[tags_end:], POINT_BYTES))) != len(ciphers):
             raise RepeatedElementError("the other side sent the same encrypted value twice")
         common = self._common(answer.body[points_end:tags_end])
-        self._cardinality = len(common)
-        self._refuse_few(len(common))
-        matching = np.array([tag in common for tag in self._peer_tags[1:]])
+        self._cardinality = self._told(len(common))
+        self._refuse_few(self._estimate(self._cardinality))
+        matching = np.array([tag in common for tag in self._peer_tags[1:]], bool)
+        hiding, hidden = ciphers[1::2], ciphers[2::2]
+        for points in (hiding, hidden):  # in vain, so that the time does not tell how many match
+            total(points[~matching])
         self._expect = self._on_opened
-        return self._request(ciphers[:1], ciphers[1::2][matching], ciphers[2::2][matching])
+        return self._request(ciphers[:1], hiding[matching], hidden[matching])
+
+    def _told_sum(self, found: int) -> int:
+        """Return what the other side is told of the sum."""
+        return found
 
     def _request(self, public_key: Points, hiding: Points, hidden: Points) -> bytes:
         self._mask = Scalar.random()
@@ -191,19 +210,20 @@ class SumReceiver(_Summing, CardinalityReceiver):
         mask = points_from_bytes(opened.body[MAC_BYTES:])
         check_points(mask)
         self._progress("finding the sum", 0, 1)
-        limit = (self._cardinality or 0) * self._settings.max_value
-        self._sum = logarithm(subtract(self._masked_sum, mask), limit)
-        if self._sum is None:
+        matches = min(self._cardinality or 0, self._most_matches())
+        found = logarithm(subtract(self._masked_sum, mask), self._largest_sum(matches))
+        if found is None:
             raise DecodeError(
                 f"the sum is more than {self._settings.max_value} a match: the other side's "
                 "values or key are not as agreed"
             )
+        self._sum = self._told_sum(found)
         self._expect = self._on_close
         content = self._sum.to_bytes(_SUM_BYTES, "big") if self._both else b""
         return self._confirmed(MessageType.FINISH, self._announced, content)
 
 
-class SumSender(_Summing, CardinalitySender):
+class SumSender(Summing, CardinalitySender):
     """The side with the column; learns the sum and the cardinality if the output is "both"."""
 
     def __init__(
@@ -251,25 +271,29 @@ class SumSender(_Summing, CardinalitySender):
         content = b"".join(
             [own.tobytes(), self._tags_for_peer(), public_key.tobytes(), ciphers.tobytes()]
         )
-        return self._confirmed(MessageType.ANSWER, len(self._items), content)
+        return self._confirmed(MessageType.ANSWER, self._own_size(), content)
 
     def _on_request(self, data: bytes) -> bytes:
         before = self._transcript.digest
         request = self._transcript.open(MessageType.SUM_REQUEST, data)
-        most = min(len(self._items), self._peer_items())
         if self._both:
-            self._cardinality = min(request.count, most)
+            self._cardinality = min(request.count, self._most_told())
         expect_shape(request, self._announced, MAC_BYTES + POINT_BYTES)
         self._check(before, request)
         if self._both:
-            self._refuse_few(self._announced)
+            self._refuse_few(self._estimate(self._announced))
         if bytes(request.body[MAC_BYTES:]) in self._hiding:
             raise RepeatedElementError("the other side asks for a single value, not for a sum")
         assert self._value_key is not None  # noqa: S101 - _on_points was called before
-        opened = multiply(self._value_key, points_from_bytes(request.body[MAC_BYTES:]))
+        mask = multiply(self._value_key, points_from_bytes(request.body[MAC_BYTES:]))
+        opened = self._shifted(mask)
         self._value_key = None
         self._expect = self._on_finish
         return self._confirmed(MessageType.SUM_OPENED, self._announced, opened.tobytes())
+
+    def _shifted(self, mask: Points) -> Points:
+        """Return the mask that opens the sum, and with it whatever is to be added to the sum."""
+        return mask
 
     def _on_finish(self, data: bytes) -> bytes:
         before = self._transcript.digest
@@ -279,7 +303,7 @@ class SumSender(_Summing, CardinalitySender):
         self._check(before, finish)
         if self._both:
             self._sum = int.from_bytes(finish.body[MAC_BYTES:], "big")
-            if self._sum > self._announced * self._settings.max_value:
+            if self._sum > self._largest_sum(self._announced):
                 raise DecodeError("the other side tells a sum that the matches cannot have")
         close = self._confirmed(MessageType.CLOSE, self._announced, b"")
         self._end()

@@ -15,6 +15,11 @@ import numpy as np
 from psi import (
     CardinalityReceiver,
     CardinalitySender,
+    NoisyCardinalityReceiver,
+    NoisyCardinalitySender,
+    NoisySumReceiver,
+    NoisySumSender,
+    OwnNoise,
     PrivateIDReceiver,
     PrivateIDSender,
     Receiver,
@@ -48,7 +53,8 @@ BAD_POINTS = {
 
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
 COUNTED = SessionParameters(multiplicities=True)
-TWO = SumParameters(minimum=2, max_value=1000)
+ONE, TWO = (SumParameters(minimum=least, max_value=1000) for least in (1, 2))
+LITTLE = OwnNoise(20)  # four dummies
 
 
 @functools.cache
@@ -72,6 +78,14 @@ PAIRS: dict[str, Pair] = {
     "kkrt": lambda: (kkrt.Receiver(LEFT), kkrt.Sender(RIGHT)),
     "cardinality": lambda: (CardinalityReceiver(LEFT), CardinalitySender(RIGHT)),
     "sum": lambda: (SumReceiver(LEFT, TWO), SumSender(RIGHT, [1000, 200, 30, 4], TWO)),
+    "cardinality, noisy": lambda: (
+        NoisyCardinalityReceiver(LEFT, noise=LITTLE),
+        NoisyCardinalitySender(RIGHT, noise=LITTLE),
+    ),
+    "sum, noisy": lambda: (
+        NoisySumReceiver(LEFT, ONE, noise=LITTLE),
+        NoisySumSender(RIGHT, [1000, 200, 30, 4], ONE, noise=LITTLE),
+    ),
     "ids": lambda: (PrivateIDReceiver(LEFT), PrivateIDSender(RIGHT)),
     "unbalanced": lambda: (UnbalancedReceiver(LEFT), _store().answering("bob")),
 }

@@ -16,6 +16,10 @@ import pytest
 from psi import (
     CardinalityReceiver,
     CardinalitySender,
+    NoisyCardinalityReceiver,
+    NoisyCardinalitySender,
+    NoisySumReceiver,
+    NoisySumSender,
     PrivateIDReceiver,
     PrivateIDSender,
     SumReceiver,
@@ -33,6 +37,13 @@ def check(stage: Stage, message: bytes, kind: str, victim: Any) -> None:
     """What a session that ended well after an attack may say."""
     honest = kind == "outsider" or message == stage.message
     match victim:
+        case NoisySumReceiver() | NoisySumSender():
+            count, total = victim._peer  # noqa: SLF001  (their largest noise)
+            assert not honest or abs(victim.cardinality - 2) <= count.bound
+            assert not honest or abs(victim.sum - 1030) <= total.bound
+        case NoisyCardinalityReceiver() | NoisyCardinalitySender():
+            (count,) = victim._peer  # noqa: SLF001
+            assert not honest or abs(victim.cardinality - 2) <= count.bound
         case SumReceiver() | SumSender():
             assert 2 <= victim.cardinality <= 3
             assert 0 <= victim.sum <= 1000 * victim.cardinality

@@ -32,6 +32,9 @@ def fixed(monkeypatch: pytest.MonkeyPatch) -> None:
         "token_bytes",
         lambda count=32: hashlib.shake_256(b"psi golden %d" % next(numbers)).digest(count),
     )
+    monkeypatch.setattr(
+        secrets, "randbelow", lambda most: int.from_bytes(secrets.token_bytes(16)) % most
+    )
 
 
 def digests(messages: list[bytes]) -> list[str]:
