@@ -1,6 +1,7 @@
 """A session from its table to its output: what `serve`, `join` and `together` have in common."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from psi.ledger import Ledger
     from psi.network import TLSIdentity, Traffic
     from psi.protocols.conversation import SetConversation
+    from psi.protocols.noise import SessionCost
     from psi.sessions import Choice
 
 __all__ = ["hold"]
@@ -76,9 +78,11 @@ def hold(
             raise ConfigError(
                 "this side gets no result: leave out --out, or choose another --result"
             )
-        ledger = ledger_of(options)
+        cost = session.party.cost
+        ledger = ledger_of(options, epsilon_in_all=options.epsilon_in_all)
         if ledger is not None:
-            session.party.charge_with(functools.partial(_count, ledger, peers))
+            ledger.check_cost(cost.epsilon)  # what is too much is too much before anybody comes
+            session.party.charge_with(functools.partial(_count, ledger, peers, cost))
         traffic = talk(
             session.party,
             terms=session.terms,
@@ -94,11 +98,24 @@ def hold(
         f"{found} by {session.party.protocol}, {traffic.bytes_sent} bytes sent, "
         f"{traffic.bytes_received} received"
     )
+    if 0 < cost.epsilon < math.inf:
+        _say_cost(cost, ledger)
 
 
-def _count(ledger: "Ledger", peers: Mapping[int, str], peer: int, items: int) -> None:
+def _say_cost(cost: "SessionCost", ledger: "Ledger | None") -> None:
+    """Print what the session cost this side, and, with a ledger, what all have cost it."""
+    words = f"it cost each ID of this side ε={cost.epsilon:.15g} with δ={cost.delta:.15g}"
+    if ledger is not None:
+        epsilon, delta = ledger.spent()
+        words += f", all sessions with all peers ε={epsilon:.15g} with δ={delta:.15g}"
+    messages.print(f"{words} (one ID replaced by another; sizes are public)")
+
+
+def _count(
+    ledger: "Ledger", peers: Mapping[int, str], cost: "SessionCost", peer: int, items: int
+) -> None:
     """Count a session to a party, and say how much that is."""
-    ledger.charge(peers[peer], items)
+    ledger.charge(peers[peer], items, *cost)
     messages.print(
         f"{items:,} IDs are counted to {peers[peer][:11]}…, as many as it can test if it cheats"
     )

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeAlias, get_args
 import typer
 
 from psi.defaults import DUPLICATES, QUESTION, RESULT, SESSION_SECONDS
+from psi.errors import ConfigError
 from psi.protocols.choice import AUTO, PROTOCOLS, chosen
 from psi.protocols.kmprt import Member
 from psi.sessions.questions import QUESTIONS
@@ -134,6 +135,13 @@ class SessionOptions:
         int | None,
         typer.Option(help="With --ledger: how many IDs a peer may be able to test in all."),
     ] = None
+    epsilon_in_all: Annotated[
+        float | None,
+        typer.Option(
+            help="With --ledger: the ε that all sessions with all peers may cost an ID of this "
+            "side; one without --epsilon is unlimited."
+        ),
+    ] = None
     timeout: Timeout = SESSION_SECONDS
 
 
@@ -174,23 +182,28 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def details_of(learn: str, given: Details) -> Any:
-    """Return a question's details; another question's, if its details were given.
+    """Return a question's details, if it has any.
 
     Args:
         learn: The question's name.
         given: What was given.
+
+    Raises:
+        ConfigError: A detail of other questions was given.
     """
-    chosen_details = None
+    asked = QUESTIONS[learn].details if learn in QUESTIONS else None
+    own = given.keys() & told_of(asked).keys()
     for question in QUESTIONS.values():
-        if question.details is None:
-            continue
-        names = {field.name for field in dataclasses.fields(question.details)} & given.keys()
-        made = question.details(**{name: given[name] for name in names})
-        if question.name == learn:
-            chosen_details = made
-        elif made != question.details():
-            return made
-    return chosen_details
+        for field in dataclasses.fields(question.details) if question.details else ():
+            if field.name in given.keys() - own and given[field.name] != field.default:
+                option = f"--{field.name.replace('_', '-')}"
+                raise ConfigError(f"{option} goes with --learn {_takers(field.name)}: choose that")
+    return None if asked is None else asked(**{name: given[name] for name in own})
+
+
+def _takers(detail: str) -> str:
+    """Return the names of the questions that take a detail."""
+    return " or ".join(one.name for one in QUESTIONS.values() if detail in told_of(one.details))
 
 
 def _details(side: str) -> dict[str, inspect.Parameter]:
@@ -199,12 +212,13 @@ def _details(side: str) -> dict[str, inspect.Parameter]:
     for question in QUESTIONS.values():
         for field in dataclasses.fields(question.details) if question.details else ():
             told = told_of(question.details)[field.name]
-            if side in told.sides:
-                option = typer.Option(help=f"With --learn {question.name}: {told.help}.")
-                found[field.name] = inspect.Parameter(
-                    field.name,
-                    inspect.Parameter.KEYWORD_ONLY,
-                    default=field.default,
-                    annotation=Annotated[get_args(field.type)[0], option],
-                )
+            if side not in told.sides:
+                continue
+            option = typer.Option(help=f"With --learn {_takers(field.name)}: {told.help}.")
+            found[field.name] = inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=Annotated[get_args(field.type)[0], option],
+            )
     return found

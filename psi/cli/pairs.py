@@ -104,7 +104,7 @@ def _refuse_unkept_limits(options: PairOptions) -> None:
     kept = chosen(options.protocol).limits
     given = {
         "max_peer_items": ["max_peer_items"],
-        "charge_with": ["ledger", "sessions_a_peer", "items_a_peer"],
+        "charge_with": ["ledger", "sessions_a_peer", "items_a_peer", "epsilon_in_all"],
     }
     for limit, names in given.items():
         for name in names:

@@ -28,6 +28,14 @@ _PHRASES = {
     "the large side answers from a TagStore": "for the large side psi publish makes a store, then "
     "psi answer",
     "check the identity": "check --identity",
+    "epsilon=given, this side none": "figures with noise (--epsilon), this side exact ones",
+    "epsilon=none, this side given": "exact figures, this side those with noise (--epsilon)",
+    "choose an epsilon, or no limit on it": "add --epsilon, or leave out --epsilon-in-all",
+    "choose no limit on it, or": "leave out --epsilon-in-all, or take",
+    "a smaller epsilon": "a smaller --epsilon",
+    "a delta goes with an epsilon": "--delta goes with --epsilon",
+    "epsilon lies between": "--epsilon lies between",
+    "delta lies between": "--delta lies between",
     "`passphrase`": "--passphrase-file",
     "`unlocked`": "--unlocked",
 }

@@ -7,6 +7,7 @@ among more. Its party goes to a connection of `psi.network`, and `outcome` says 
 from psi.sessions.alignment import Alignment, align
 from psi.sessions.group import GroupChoice
 from psi.sessions.pair import PairChoice, answering_terms
+from psi.sessions.questions.cardinality import CountChoice
 from psi.sessions.questions.sums import SumChoice
 from psi.sessions.questions.unbalanced import LargeSide
 from psi.sessions.session import Choice, TableSession
@@ -15,6 +16,7 @@ from psi.sessions.tagstore import TagStore
 __all__ = [
     "Alignment",
     "Choice",
+    "CountChoice",
     "GroupChoice",
     "LargeSide",
     "PairChoice",

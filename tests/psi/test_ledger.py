@@ -1,9 +1,12 @@
 """Limits across runs: counted before anything is answered, by everybody's count at once."""
 
 import contextlib
+import hashlib
+import math
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,8 +103,111 @@ def test_a_ledger_that_another_session_begins_meanwhile(
     assert [found.name for found in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("limits", [{}, {"items_a_peer": 0}, {"sessions_a_peer": -1}])
-def test_limits_that_are_none(path: Path, limits: dict[str, int]) -> None:
+# -- what sessions cost ---------------------------------------------------------------------------
+
+
+def test_costs_add_up_over_all_peers(path: Path) -> None:
+    ledger = Ledger(path, epsilon_in_all=0.3)
+    for peer in ("alice", "bob", "carol"):  # three times 0.1 is 0.3, in decimals
+        ledger.check_cost(0.1)
+        ledger.charge(peer, 5, 0.1, 1e-9)
+    assert ledger.spent() == (0.3, 3e-9)
+    words = r"where 0\.0 of 0\.3 is left, over all peers"
+    with pytest.raises(QueryLimitError, match=words):
+        ledger.charge("dave", 5, 0.1)
+    with pytest.raises(QueryLimitError, match=words):
+        ledger.check_cost(1e-3)
+    assert Ledger(path, epsilon_in_all=1).spent() == (0.3, 3e-9)  # the refused cost nothing
+    Ledger(path, epsilon_in_all=1).charge("dave", 5, 0.7)
+
+
+def test_an_exact_session_costs_without_limit(path: Path) -> None:
+    limited = Ledger(path, epsilon_in_all=20)
+    with pytest.raises(QueryLimitError, match="a session without noise costs an unlimited"):
+        limited.charge("bob", 5)
+    with pytest.raises(QueryLimitError, match="a session without noise costs an unlimited"):
+        limited.check_cost(math.inf)
+    limited.charge("bob", 5, 1.0, 1e-9)
+    Ledger(path, sessions_a_peer=9).charge("carol", 5)  # counts without a limit
+    assert limited.spent() == (math.inf, 1e-9)
+    with pytest.raises(QueryLimitError, match="counts sessions without noise"):
+        limited.charge("bob", 5, 0.001)
+    limited.charge("bob", 5, 0.0)  # it tells nothing
+
+
+def test_costs_at_once_are_all_counted(path: Path) -> None:
+    def ask(number: int) -> bool:
+        try:
+            Ledger(path, epsilon_in_all=0.5).charge(f"peer {number}", 5, 0.1)
+        except QueryLimitError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(ask, range(12))) == 5
+
+
+@pytest.mark.parametrize("cost", [(-1.0, 0.0), (math.nan, 0.0), (1.0, -1e-9), (1.0, math.nan)])
+def test_costs_that_are_none(path: Path, cost: tuple[float, float]) -> None:
+    ledger = Ledger(path, epsilon_in_all=1)
+    with pytest.raises(ConfigError, match="from 0"):
+        ledger.charge("bob", 5, *cost)
+    assert ledger.spent() == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("name", ["cardinality, noisy", "sum, noisy", "cardinality", "ids"])
+@pytest.mark.parametrize("role", [0, 1])
+def test_a_party_is_charged_before_it_says_more_than_sizes(
+    name: str, role: int, path: Path
+) -> None:
+    for allowed in (True, False):
+        parties = PAIRS[name]()
+        cost = parties[role].cost
+        most = min(1.5 * cost.epsilon, 1e9) if "noisy" in name else 1e9
+        ledger = Ledger(path, epsilon_in_all=most)
+        parties[role].charge_with(
+            lambda peer, items, ledger=ledger, cost=cost: ledger.charge("bob", items, *cost)
+        )
+        if allowed and "noisy" in name:
+            run(*parties)
+            assert ledger.spent() == (cost.epsilon, cost.delta)
+            continue
+        with pytest.raises(QueryLimitError):
+            run(*parties)
+        assert parties[role]._identity == b""  # noqa: SLF001  (not even the session was begun)
+
+
+def test_a_ledger_without_costs_goes_on_and_counts_as_exact(path: Path) -> None:
+    """As versions of before wrote it, with their digest."""
+    rows = [("bob", 5, "2026-01-01 00:00:00"), ("carol", 7, "2026-01-02 00:00:00")]
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE sessions (peer TEXT, items INTEGER, began TEXT)")
+        database.executemany("INSERT INTO sessions VALUES (?, ?, ?)", rows)
+        database.execute("CREATE TABLE digest (sha256 TEXT)")
+        digest = hashlib.sha256(repr(rows).encode()).hexdigest()
+        database.execute("INSERT INTO digest VALUES (?)", (digest,))
+    ledger = Ledger(path, items_a_peer=20, epsilon_in_all=5)
+    assert (ledger.items_left("bob"), ledger.items_left("carol")) == (15, 13)
+    assert ledger.spent() == (math.inf, 0.0)
+    with pytest.raises(QueryLimitError, match="counts sessions without noise"):
+        ledger.charge("bob", 1, 0.1)
+    Ledger(path, items_a_peer=20).charge("bob", 1, 0.1, 1e-9)
+    assert Ledger(path, items_a_peer=20).items_left("bob") == 14
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {},
+        {"items_a_peer": 0},
+        {"sessions_a_peer": -1},
+        {"epsilon_in_all": 0},
+        {"epsilon_in_all": math.nan},
+        {"epsilon_in_all": math.inf},
+        {"epsilon_in_all": 1, "items_a_peer": 0},
+    ],
+)
+def test_limits_that_are_none(path: Path, limits: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="at least one positive"):
         Ledger(path, **limits)
     assert not path.exists()

@@ -63,6 +63,8 @@ def test_a_mutated_ledger_is_a_named_error_or_counts_right(
         "UPDATE sessions SET items = NULL",
         "UPDATE sessions SET peer = 'bib' WHERE peer = 'bob'",
         "DELETE FROM sessions WHERE rowid = 4",
+        "UPDATE sessions SET epsilon = 0",
+        "UPDATE sessions SET epsilon = NULL, delta = NULL",
         "DELETE FROM digest",
         "UPDATE digest SET sha256 = x'ff'",
     ],

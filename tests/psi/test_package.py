@@ -96,6 +96,7 @@ ROOMS = {
     "psi.sessions": [
         "Alignment",
         "Choice",
+        "CountChoice",
         "GroupChoice",
         "LargeSide",
         "PairChoice",

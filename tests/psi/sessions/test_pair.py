@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import psi.cli
+from psi.ledger import Ledger
 from psi.network.certificates import create_identity
 from psi.protocols.choice import chosen
 from tests.waiting import LONG_SECONDS
@@ -173,6 +174,7 @@ def test_kkrt_by_name_warns_at_both_sides(place: Place) -> None:
         ("--sessions-a-peer", "1"),
         ("--items-a-peer", "9"),
         ("--ledger", "ledger", "--items-a-peer", "9"),
+        ("--ledger", "ledger", "--epsilon-in-all", "9"),
     ],
     ids=str,
 )
@@ -234,6 +236,74 @@ def test_a_sum_under_the_minimum(place: Place) -> None:
     failed(joining, "stopped: MinimumError")
     failed(serving.process, "fewer than 3 matches")
     assert place.written() == ["alice.csv", "bob.csv"]
+
+
+def figures(table: str, name: str) -> tuple[int, int, int]:
+    """A noisy figure and the ends of its interval."""
+    (row,) = csv.DictReader(table.splitlines())
+    return int(row[name]), int(row[f"{name}_low"]), int(row[f"{name}_high"])
+
+
+def test_about_how_many(place: Place) -> None:
+    serving = place.serve("--learn", "cardinality", "--epsilon", "2", "--out", "a.csv")
+    joining = place.join(serving.address, "--learn", "cardinality", "--epsilon", "0.5")
+    code, out, err = ended(joining)
+    assert code == 0, err
+    found, low, high = figures(out, "cardinality")
+    assert (low, high) == (found - 1, found + 1)  # by alice's ε
+    assert abs(found - 2) <= 11  # her largest noise
+    assert f"about {found} ({low} to {high}) matching IDs (95 % intervals, for the other" in err
+    assert "it cost each ID of this side ε=0.5 with δ=1e-09 (one ID replaced by another" in err
+    assert ended(serving.process)[0] == 0
+    found, low, high = figures((place.folder / "a.csv").read_text(), "cardinality")
+    assert (low, high) == (found - 6, found + 6)  # by bob's
+
+
+@pytest.mark.parametrize("result", ["both", "serve"])
+def test_about_the_sum_of_the_other_sides_column(place: Place, result: str) -> None:
+    options = ("--learn", "sum", "--minimum", "1", "--max-value", "99", "--result", result)
+    noise = ("--epsilon", "20", "--delta", "1e-6")
+    serving = place.serve(*options, *noise)
+    joining = place.join(serving.address, *options, *noise, "--column", "price")
+    (code, at_bob, err), (other, at_alice, _) = ended(joining), ended(serving.process)
+    assert (code, other) == (0, 0), err
+    for told in (at_alice, at_bob) if result == "both" else (at_alice,):
+        assert abs(figures(told, "cardinality")[0] - 2) <= 2
+        found, low, high = figures(told, "sum")
+        assert abs(found - 30) <= 300
+        assert (low, high) == (found - 30, found + 30)
+    assert result == "both" or at_bob == ""
+
+
+def test_one_side_alone_asks_with_noise(place: Place) -> None:
+    serving = place.serve("--learn", "cardinality", "--epsilon", "2")
+    words = "the other side chose {}, this side {}: choose the same on both sides"
+    exact, noisy = "exact", "with noise (--epsilon)"
+    joining = place.join(serving.address, "--learn", "cardinality")
+    failed(joining, words.format(f"figures {noisy}", f"{exact} ones"))
+    assert turned_away(serving.process) == words.format(f"{exact} figures", f"those {noisy}")
+
+
+def test_what_sessions_cost_adds_up_over_all_peers(place: Place) -> None:
+    limit = ("--ledger", "ledger", "--epsilon-in-all", "2.5")
+    noise = ("--learn", "cardinality", "--epsilon", "1")
+    ledger = Ledger(place.folder / "ledger", epsilon_in_all=2.5)
+    ledger.charge("another peer", 5, 1.0, 1e-6)
+    serving = place.serve(*noise, *limit)
+    assert ended(place.join(serving.address, *noise))[0] == 0
+    code, _, err = ended(serving.process)
+    assert code == 0
+    assert "ε=1 with δ=1e-09, all sessions with all peers ε=2 with δ=1.001e-06 (one" in err
+    for options, words in (
+        (noise, "where 0.5 of 2.5 is left, over all peers: choose a smaller --epsilon"),
+        ((), "a session without noise costs an unlimited ε where 2.5 is allowed in all: add --eps"),
+    ):
+        refused = place.start(
+            *("serve", "alice.csv", "--on", "ID", "--identity", place.keys / "alice"),
+            *("--peer", place.keys / "bob.crt", *options, *limit),
+        )
+        failed(refused, words)  # before anybody comes
+    assert ledger.spent() == (2.0, 1.001e-6)
 
 
 def test_no_side_has_the_column(place: Place) -> None:
@@ -418,7 +488,21 @@ def test_the_serving_side_dies_at_any_message(place: Place, number: int) -> None
         (["--sessions-a-peer", "2"], "add --ledger FILE"),
         (["--ledger", "ledger"], "at least one positive number"),
         (["--ledger", "alice.csv", "--items-a-peer", "9"], "cannot count"),
-        (["--column", "ID"], "SumChoice does not go with --learn intersection"),
+        (["--column", "ID"], "--column goes with --learn sum: choose that"),
+        (["--epsilon", "1"], "--epsilon goes with --learn cardinality or sum: choose that"),
+        (["--learn", "ids", "--delta", "1e-8"], "--delta goes with --learn cardinality or sum"),
+        (["--learn", "cardinality", "--delta", "1e-8"], "--delta goes with --epsilon"),
+        *(
+            (["--learn", learn, "--epsilon", number], "--epsilon lies between 0.001 and 20")
+            for learn in ("cardinality", "sum")
+            for number in ("0", "-1", "nan", "inf", "21")
+        ),
+        (
+            ["--learn", "sum", "--epsilon", "1", "--delta", "nan"],
+            "--delta lies between 1e-15 and 0.0001",
+        ),
+        (["--epsilon-in-all", "1"], "add --ledger FILE"),
+        (["--ledger", "ledger", "--epsilon-in-all", "nan"], "at least one positive number"),
         (["--learn", "sum", "--column", "colour"], "row 0: a sum takes whole numbers"),
         (["--learn", "sum", "--column", "price"], "no column 'price'"),
         (["--learn", "sum", "--column", "ID", "--result", "serve"], "choose --result both"),

@@ -12,7 +12,14 @@ import pytest
 from psi import ConfigError, ParameterMismatchError, TrustWarning
 from psi.protocols.choice import PROTOCOLS
 from psi.protocols.intersection import LIMITS
-from psi.sessions import LargeSide, PairChoice, SumChoice, TableSession, answering_terms
+from psi.sessions import (
+    CountChoice,
+    LargeSide,
+    PairChoice,
+    SumChoice,
+    TableSession,
+    answering_terms,
+)
 from psi.sessions.questions import QUESTIONS
 from psi.sessions.questions.question import Side, told_of
 
@@ -41,6 +48,17 @@ def test_two_sides_of_a_question_agree_and_have_a_role_each(name: str) -> None:
     assert QUESTIONS[name].name == name
 
 
+def test_both_ask_with_noise_or_neither_and_its_amount_is_each_side_s_own() -> None:
+    exact, little, much = (
+        PairChoice(side="serve", learn="cardinality", details=CountChoice(epsilon=epsilon)).terms
+        for epsilon in (None, 2, 0.1)
+    )
+    little.check(much.encode())
+    for one, other in itertools.permutations((exact, little)):
+        with pytest.raises(ParameterMismatchError, match="chose epsilon="):
+            one.check(other.encode())
+
+
 @pytest.mark.parametrize(("one", "other"), [*itertools.permutations(BETWEEN, 2)])
 def test_two_questions_do_not_agree(one: str, other: str) -> None:
     words = f"chose question={other}, this side {one}"
@@ -63,7 +81,8 @@ def test_the_command_s_help_is_made_of_questions_and_protocols(command: str) -> 
     for question in QUESTIONS.values():
         assert f"{question.name}: {question.help}" in shown
         for name, detail in told_of(question.details).items():
-            words = f"With --learn {question.name}: {detail.help}"
+            takers = [one.name for one in QUESTIONS.values() if name in told_of(one.details)]
+            words = f"With --learn {' or '.join(takers)}: {detail.help}"
             assert (words in shown) == (command in detail.sides)
             assert (f"--{name.replace('_', '-')}" in shown) == (command in detail.sides)
     for protocol in PROTOCOLS.values():
@@ -105,6 +124,10 @@ def test_a_protocol_that_keeps_not_every_limit_warns(name: str) -> None:
         ({"learn": "sum", "details": LargeSide()}, 'LargeSide does not go with learn="sum"'),
         ({"learn": "sum", "details": SumChoice("n"), "result": "serve"}, 'choose result="both"'),
         ({"learn": "unbalanced", "result": "join"}, "answers from a TagStore"),
+        ({"learn": "ids", "details": CountChoice(epsilon=1)}, "CountChoice does not go"),
+        ({"learn": "cardinality", "details": SumChoice("n")}, "SumChoice does not go"),
+        ({"learn": "cardinality", "details": CountChoice(epsilon=-1)}, "epsilon lies between"),
+        ({"learn": "sum", "details": SumChoice("n", delta=1e-6)}, "goes with an epsilon"),
         ({"protocol": "rot13"}, "the protocol is auto, ecdh or kkrt"),
     ],
 )
