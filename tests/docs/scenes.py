@@ -300,6 +300,7 @@ CONSOLE: dict[str, list[Callable[[Path], None]]] = {
     "docs/psi.md": [
         companies(alice="customers.csv", bob="orders.parquet"),
         three_companies,
+        three_companies,
         two_files,
     ],
 }

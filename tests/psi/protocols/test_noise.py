@@ -5,6 +5,7 @@ Each chi-square test fails once in 10^9 runs of a right sampler.
 
 import itertools
 import math
+import re
 import secrets
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from scipy import stats
 from psi import ConfigError, OwnNoise
 from psi.protocols import noise as sampler
 from psi.protocols.noise import TruncatedLaplace
+from tests.places import DOCS
 
 FALSE_ALARM = 1e-9
 
@@ -171,3 +173,14 @@ def test_an_epsilon_that_is_none(epsilon: float) -> None:
 def test_a_delta_that_is_none(delta: float) -> None:
     with pytest.raises(ConfigError, match=r"delta lies between 1e-15 and 0\.0001"):
         OwnNoise(1, delta)
+
+
+def test_the_page_s_table_of_widths_is_right() -> None:
+    page = (DOCS / "psi.md").read_text("utf-8")
+    rows = re.findall(r"\| ([\d.]+) \| ± (\d+) \| (\d+) \| ± (\d+) \| ± (\d+) × `--max", page)
+    assert len(rows) == 4
+    for epsilon, count, points, count_of_sum, total in rows:
+        (alone,) = OwnNoise(float(epsilon)).over([1])
+        assert (alone.within, 2 * alone.bound) == (int(count), int(points))
+        beside, summed = OwnNoise(float(epsilon)).over([1, 10_000])
+        assert (beside.within, round(summed.within / 10_000)) == (int(count_of_sum), int(total))
