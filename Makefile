@@ -44,7 +44,7 @@ changed: $(READY)  ## tests of the rooms that differ from main
 
 coverage: $(READY)  ## all tests, and 95 % of branches: [tool.coverage.report] in pyproject.toml
 	rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest $(PYTEST_FLAGS)
+	$(BIN)/coverage run -m pytest $(PYTEST_FLAGS) --durations 60 --durations-min 4
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
