@@ -1,5 +1,6 @@
 """Private set intersection: align rows without revealing the others."""
 
+from psi.defaults import RELEASE
 from psi.errors import (
     ConfigError,
     DeadlineError,
@@ -17,6 +18,7 @@ from psi.errors import (
     RepeatedElementError,
     SizeLimitError,
     StateError,
+    StoppedError,
     TranscriptError,
     TransportError,
     TrustWarning,
@@ -41,7 +43,7 @@ from psi.protocols.unbalanced import UnbalancedReceiver, UnbalancedSender
 from psi.sessions.alignment import Alignment, align
 from psi.sessions.tagstore import TagStore
 
-__version__ = "0.1.0"  # of the distribution privfed, which brings both packages
+__version__ = RELEASE
 
 __all__ = [
     "Alignment",
@@ -75,6 +77,7 @@ __all__ = [
     "SessionParameters",
     "SizeLimitError",
     "StateError",
+    "StoppedError",
     "SumParameters",
     "SumReceiver",
     "SumSender",

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+RELEASE = "0.1.0"  # of the distribution privfed, which brings both packages
+
 QUESTION = "intersection"
 RESULT: Final = "both"
 DUPLICATES: Final = "error"
@@ -10,6 +12,8 @@ LISTEN = "0.0.0.0:7787"  # of a command that waits for another side
 WAIT_SECONDS = 600  # for a side that is to come,
 CONNECT_SECONDS = 60  # for one that should be there,
 SESSION_SECONDS = 3600  # and for all that both say
+
+HEALTH_SECONDS = 5  # for an answer to whether a side is well
 
 CERTIFICATE_DAYS = 365
 

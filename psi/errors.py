@@ -4,6 +4,7 @@ PSIError
 ├── ConfigError (also ValueError)  a setting or an input table is wrong; says what to change
 │   ├── DuplicateIDError           an ID occurs more than once under the policy "error"
 │   └── UnkeptLimitError           a limit that the protocol does not keep if the other side cheats
+├── StoppedError                   this side was told to stop in the middle of a session
 ├── TransportError                 the other side is not reached, not proven, gone or too slow
 │   ├── DeadlineError              it took longer than this side allows
 │   └── PeerRefusedError           the other side stopped, and says by which error
@@ -45,6 +46,15 @@ class UnkeptLimitError(ConfigError):
         )
 
 
+class StoppedError(PSIError):
+    """This side was told to stop, by a signal; the message says what it was at."""
+
+    def __init__(self, message: str = "this side was told to stop", *, status: int = 1) -> None:
+        """Say what was going on, and with which exit status a program is to end."""
+        super().__init__(message)
+        self.status = status
+
+
 class TransportError(PSIError):
     """The other side is not reached, does not prove who it is, or is gone."""
 
@@ -54,7 +64,12 @@ class DeadlineError(TransportError):
 
 
 class PeerRefusedError(TransportError):
-    """The other side stopped, and says by which error."""
+    """The other side stopped, and says by which error; `reason` is its name."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        """Say who stopped, and by which error."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class ProtocolError(PSIError):

@@ -17,7 +17,7 @@ from tests.places import ROOT
 ROOMS_OF_COMMANDS = {"cli", "integrations"}
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 COMMAND = re.compile(
-    r"\b(?:psi (?:align|answer|join|keygen|publish|serve|together)"
+    r"\b(?:psi (?:align|answer|health|join|keygen|publish|serve|together)"
     r"|privfed (?:audit|benchmark|keys|predict|report))\b"
 )
 JOBS = {"privfed audit", "privfed benchmark"}  # of parameters, which a fingerprint binds

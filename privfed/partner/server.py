@@ -36,7 +36,7 @@ from privfed.partner.plan import Plan
 from privfed.secagg import Aggregator, Parameters
 from psi.network import TLSIdentity
 from psi.network.links import known_error
-from psi.network.tls import bind, caller_of, options
+from psi.network.tls import bound, caller_of, options
 
 SERVICE = "privfed.Train"
 _PATIENCE_SECONDS = 5.0
@@ -303,10 +303,10 @@ def served(
     )
     certificates = [each.certificate.encode() for each in plan.parties]
     where = address or f"0.0.0.0:{plan.address.rpartition(':')[2]}"
-    port = bind(server, where, identity, certificates)
-    server.start()
-    try:
-        on_listening(port)
-        yield meeting
-    finally:
-        server.stop(_FLUSH_SECONDS).wait()
+    with bound(server, where, identity, certificates) as port:
+        server.start()
+        try:
+            on_listening(port)
+            yield meeting
+        finally:
+            server.stop(_FLUSH_SECONDS).wait()

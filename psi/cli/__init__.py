@@ -1,4 +1,7 @@
-"""The command `psi`: errors in one line; exit status 2 for bad input, 1 for a failed session."""
+"""The command `psi`: errors in one line; exit status 2 for bad input, 1 for a failed session.
+
+One that was told to stop ends with 128 and the signal's number.
+"""
 
 import sys
 import warnings
@@ -7,10 +10,10 @@ from typing import Annotated, TextIO
 import typer
 
 from psi import __version__
-from psi.cli import alone, pairs, stores, together
+from psi.cli import alone, health, pairs, stores, together
 from psi.cli.shared import messages
 from psi.cli.words import in_words
-from psi.errors import ConfigError, MissingValueWarning, PSIError, TrustWarning
+from psi.errors import ConfigError, MissingValueWarning, PSIError, StoppedError, TrustWarning
 
 __all__ = ["app", "main"]
 
@@ -23,6 +26,7 @@ for command in (
     together.together,
     stores.publish,
     stores.answer,
+    health.health,
 ):
     app.command()(command)
 
@@ -44,7 +48,13 @@ def main() -> None:
         app(prog_name="psi")
     except PSIError as error:
         print(f"psi: {in_words(str(error))}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        sys.exit(_status(error))
+
+
+def _status(error: PSIError) -> int:
+    if isinstance(error, StoppedError):
+        return error.status
+    return 2 if isinstance(error, ConfigError) else 1
 
 
 def _warn(

@@ -18,14 +18,19 @@ from psi.sessions.questions.question import told_of
 
 __all__ = [
     "Details",
+    "Fingerprints",
     "Force",
     "IdentityFile",
+    "Keep",
     "Listen",
+    "Log",
     "On",
+    "OnePeer",
     "Out",
     "PairOptions",
     "PassphraseFile",
     "Peer",
+    "Peers",
     "Policy",
     "Protocol",
     "Rows",
@@ -90,8 +95,27 @@ Unlocked: TypeAlias = Annotated[
     bool,
     typer.Option("--unlocked", help="No passphrase: the key is left to its file's mode, 0600."),
 ]
-Peer: TypeAlias = Annotated[
-    Path, typer.Option("--peer", help="The other side's certificate, as it gave it to you.")
+_OF_PEER = typer.Option("--peer", help="The other side's certificate, as it gave it to you.")
+Peer: TypeAlias = Annotated[Path, _OF_PEER]
+OnePeer: TypeAlias = Annotated[Path | None, _OF_PEER]  # it is asked for in a line of its own
+Peers: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option("--peer", help="The other side's certificate; with --keep one for each peer."),
+]
+Fingerprints: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--peer-fingerprint",
+        help="SHA-256 of the other side's certificate, as it tells you by telephone; one for each.",
+    ),
+]
+Keep: TypeAlias = Annotated[
+    bool,
+    typer.Option("--keep", help="Stay up: hold sessions with all peers, in turn, until stopped."),
+]
+Log: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--log", help="A file to which a line of JSON is added for whatever happens."),
 ]
 Listen: TypeAlias = Annotated[str, typer.Option("--listen", help="HOST:PORT to listen on.")]
 Wait: TypeAlias = Annotated[
@@ -120,9 +144,9 @@ class SessionOptions:
     max_peer_items: Annotated[
         int | None,
         typer.Option(
-            help="How many IDs another side may be able to test, if it cheats; 2^24 without. "
-            "Between two that is as many as it announces; among more as many as its store has "
-            f"slots, {_AMONG_MORE:,} for a set of 1,000."
+            help="How many IDs another side may be able to test, if it cheats; without it between "
+            "two what fits into memory, at most 2^24. Between two that is as many as it announces; "
+            f"among more as many as its store has slots, {_AMONG_MORE:,} for a set of 1,000."
         ),
     ] = None
     ledger: Annotated[
@@ -143,13 +167,20 @@ class SessionOptions:
         ),
     ] = None
     timeout: Timeout = SESSION_SECONDS
+    peer_fingerprint: Fingerprints = None
+    log: Log = None
+    unfinished: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps a result, sealed, until it is written; beside the key without."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairOptions(SessionOptions):
     """What else both sides of a session between two choose."""
 
-    peer: Peer
     result: Annotated[str, typer.Option(help="Who gets the result: both, serve or join.")] = RESULT
     learn: Annotated[str, typer.Option(help=_QUESTIONS)] = QUESTION
     protocol: Protocol = AUTO

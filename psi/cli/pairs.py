@@ -1,20 +1,32 @@
 """Two companies, each with a table: `psi serve` waits, `psi join` connects."""
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from psi.cli.holding import hold
-from psi.cli.options import Details, Listen, PairOptions, TableFile, Wait, details_of, spread
+from psi.cli.events import EventLog
+from psi.cli.holding import OwnTableFile, hold
+from psi.cli.options import (
+    Details,
+    Keep,
+    Listen,
+    OnePeer,
+    PairOptions,
+    Peers,
+    TableFile,
+    Wait,
+    details_of,
+    spread,
+)
+from psi.cli.peers import known_peers, one_peer
+from psi.cli.serving import stay
 from psi.cli.shared import network, own_identity, say_listening, say_turned_away
 from psi.defaults import CONNECT_SECONDS, LISTEN, WAIT_SECONDS
-from psi.errors import UnkeptLimitError
+from psi.errors import ConfigError, UnkeptLimitError
 
 if TYPE_CHECKING:
-    from psi.network import Traffic
     from psi.sessions.questions.question import Result, Side
     from psi.tables.keys import Duplicates
 
@@ -26,18 +38,31 @@ def serve(
     table: TableFile,
     options: PairOptions,
     details: Details,
+    peer: Peers = None,
+    keep: Keep = False,
     listen: Listen = LISTEN,
     wait: Wait = WAIT_SECONDS,
 ) -> None:
-    """Wait for one other side, find the IDs that both have, and stop."""
+    """Wait for one other side, find the IDs that both have, and stop; or stay up, with --keep."""
+    own = _own("serve", table, options, details, peer or [])
+    peers = known_peers(peer, options.peer_fingerprint)
+    log = EventLog(options.log)
+    if keep:
+        stay(own, peers, listen, log)
+        return
+    if len(peers) > 1:
+        raise ConfigError("several of --peer are served in turn, by a side that stays: add --keep")
+    (certificate,) = peers.values()
     talk = functools.partial(
         network("connections").serve,
         address=listen,
+        peer_certificate=certificate,
         wait_seconds=wait,
-        on_listening=say_listening,
-        on_turned_away=say_turned_away,
+        on_listening=lambda port: say_listening(port, log),
+        on_turned_away=lambda words: say_turned_away(words, log),
+        on_dropped=log.drop,
     )
-    _hold("serve", table, options, details, talk)
+    _hold(own, talk, certificate, log)
 
 
 @spread
@@ -46,22 +71,33 @@ def join(
     address: Annotated[str, typer.Argument(help="HOST:PORT of the side that serves.")],
     options: PairOptions,
     details: Details,
+    peer: OnePeer = None,
     wait: Wait = CONNECT_SECONDS,
 ) -> None:
     """Connect to a side that serves and find the IDs that both have."""
-    talk = functools.partial(network("connections").join, address=address, wait_seconds=wait)
-    _hold("join", table, options, details, talk)
+    _refuse_swapped(table, address)
+    own = _own("join", table, options, details, [] if peer is None else [peer])
+    certificate = one_peer(peer, options.peer_fingerprint)
+    talk = functools.partial(
+        network("connections").join,
+        address=address,
+        peer_certificate=certificate,
+        wait_seconds=wait,
+    )
+    _hold(own, talk, certificate, EventLog(options.log))
 
 
-def _hold(
-    side: "Side",
-    table: Path,
-    options: PairOptions,
-    given: Details,
-    talk: "Callable[..., Traffic]",
-) -> None:
-    from psi.network import fingerprint, load_certificate
+def _hold(own: OwnTableFile, talk: Any, certificate: bytes, log: EventLog) -> None:
+    from psi.network import fingerprint
     from psi.protocols.conversation import PEER
+
+    hold(own, talk, {PEER: fingerprint(certificate)}, log)
+
+
+def _own(
+    side: "Side", table: Path, options: PairOptions, given: Details, files: list[Path]
+) -> OwnTableFile:
+    """Return this side's table, with all that it chose."""
     from psi.sessions import PairChoice
 
     details = details_of(options.learn, given)
@@ -75,17 +111,7 @@ def _hold(
     )
     _refuse_unkept_limits(options)
     identity = own_identity(options.identity, options.passphrase_file)
-    peer = load_certificate(options.peer)
-    hold(
-        table,
-        choice,
-        options,
-        identity,
-        functools.partial(talk, peer_certificate=peer),
-        {PEER: fingerprint(peer)},
-        files=[options.peer],
-        keeps=_kept(details),
-    )
+    return OwnTableFile(table, choice, options, identity, files=files, keeps=_kept(details))
 
 
 def _kept(details: Any) -> list[Path]:
@@ -95,6 +121,17 @@ def _kept(details: Any) -> list[Path]:
     told = told_of(type(details) if details is not None else None)
     paths = [getattr(details, name) for name, one in told.items() if one.writes]
     return [path for path in paths if path is not None]
+
+
+def _refuse_swapped(table: Path, address: str) -> None:
+    """Refuse a table where the address goes, and an address where the table goes."""
+    from psi.network.addresses import host_and_port, looks_like_address
+
+    if (looks_like_address(str(table)) and not table.exists()) or (
+        Path(address).exists() and not looks_like_address(address)
+    ):
+        raise ConfigError(f"the table comes first, then HOST:PORT: psi join {address} {table}")
+    host_and_port(address)
 
 
 def _refuse_unkept_limits(options: PairOptions) -> None:

@@ -17,6 +17,7 @@ from psi.storage import check_place
 
 # numpy, gRPC and the rest are imported only where they are needed, so that --help is quick.
 if TYPE_CHECKING:
+    from psi.cli.events import EventLog
     from psi.ledger import Ledger
     from psi.network.certificates import TLSIdentity
     from psi.protocols.conversation import Progress
@@ -34,6 +35,7 @@ __all__ = [
     "say_listening",
     "say_turned_away",
     "steps_of",
+    "unfinished_folder",
 ]
 
 
@@ -90,7 +92,19 @@ def own_files(options: SessionOptions) -> list[Path | None]:
     """Return the files besides tables that every session reads or keeps; no output goes there."""
     from psi.network.certificates import identity_files
 
-    return [*identity_files(options.identity), options.passphrase_file, options.ledger]
+    return [
+        *identity_files(options.identity),
+        options.passphrase_file,
+        options.ledger,
+        options.log,
+    ]
+
+
+def unfinished_folder(identity: Path) -> Path:
+    """Return where results are kept until they are written, if no folder is given."""
+    from psi.network.certificates import identity_files
+
+    return identity_files(identity)[0].with_suffix(".unfinished")
 
 
 def own_identity(name: Path, passphrase_file: Path | None) -> "TLSIdentity":
@@ -161,14 +175,16 @@ def network(module: str) -> ModuleType:
         ) from error
 
 
-def say_listening(port: int) -> None:
+def say_listening(port: int, log: "EventLog") -> None:
     """Print the port, which may be one that was free."""
     messages.print(f"listening on port {port}")
+    log.tell("listening", port=port)
 
 
-def say_turned_away(words: str) -> None:
+def say_turned_away(words: str, log: "EventLog") -> None:
     """Print that another side came with other settings, and what was wrong."""
     messages.print(f"turned away, and waiting on: {in_words(words)}")
+    log.tell("turned away", message=in_words(words))
 
 
 @contextlib.contextmanager

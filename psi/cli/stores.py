@@ -6,16 +6,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from psi.cli import options
-from psi.cli.shared import (
-    load,
-    messages,
-    network,
-    own_identity,
-    progress_bar,
-    say_listening,
-    say_turned_away,
-    steps_of,
-)
+from psi.cli.events import EventLog
+from psi.cli.peers import known_peers
+from psi.cli.serving import in_turns
+from psi.cli.shared import load, messages, own_identity, progress_bar, steps_of
+from psi.cli.stopping import stoppable
 from psi.defaults import (
     DUPLICATES,
     LISTEN,
@@ -26,6 +21,7 @@ from psi.defaults import (
 )
 
 if TYPE_CHECKING:
+    from psi.protocols.conversation import Progress
     from psi.tables.keys import Duplicates
 
 __all__ = ["answer", "publish"]
@@ -70,33 +66,48 @@ def publish(
 def answer(
     store: Annotated[Path, typer.Argument(help="What psi publish made.")],
     identity: options.IdentityFile,
-    peer: options.Peer,
+    peer: options.Peers = None,
+    peer_fingerprint: options.Fingerprints = None,
     passphrase_file: options.PassphraseFile = None,
     listen: options.Listen = LISTEN,
     requests: Annotated[int, typer.Option(help="How many requests to answer, in turn.")] = 1,
+    keep: options.Keep = False,
     wait: options.Wait = WAIT_SECONDS,
     timeout: options.Timeout = SESSION_SECONDS,
+    log: options.Log = None,
 ) -> None:
-    """Wait for a small side to ask a store which of its IDs are in it, and stop."""
-    from psi.network import fingerprint, load_certificate
+    """Wait for small sides to ask a store which of their IDs are in it, and stop; see --keep."""
+    from psi.network import Connection
+    from psi.network.turns import Turns
     from psi.sessions import TagStore, answering_terms
 
-    own, certificate = own_identity(identity, passphrase_file), load_certificate(peer)
-    asking = fingerprint(certificate)
+    own, peers = own_identity(identity, passphrase_file), known_peers(peer, peer_fingerprint)
     opened = TagStore(store)
-    for _ in range(requests):
-        with progress_bar() as progress:
-            network("connections").serve(
-                opened.answering(asking, progress=progress),
-                terms=answering_terms(),
-                address=listen,
-                identity=own,
-                peer_certificate=certificate,
-                wait_seconds=wait,
-                timeout_seconds=timeout,
-                on_listening=say_listening,
-                on_turned_away=say_turned_away,
-                progress=progress,
-            )
-        left = opened.ledger.items_left(asking)
-        messages.print(f"answered; the other side may ask {left} more IDs")
+
+    class Request:
+        """One request to the store."""
+
+        def __init__(self, progress: "Progress") -> None:
+            opened.check_usable()
+            self.progress = progress
+
+        def converse(self, caller: str, name: str, connection: Connection) -> str:
+            party = opened.answering(caller, progress=self.progress)
+            connection.converse(party, answering_terms(), timeout_seconds=timeout)
+            return f"answered; it may ask {opened.ledger.items_left(caller)} more IDs"
+
+        def settle(self, turns: Turns) -> None:
+            """Nothing is left to do."""
+
+    with stoppable(), progress_bar() as progress:
+        in_turns(
+            Request,
+            identity=own,
+            peers=peers,
+            terms=answering_terms(),
+            listen=listen,
+            log=EventLog(log),
+            progress=progress,
+            rounds=None if keep else requests,
+            wait_seconds=None if keep else wait,
+        )

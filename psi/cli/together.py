@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from psi.cli.holding import hold
+from psi.cli.events import EventLog
+from psi.cli.holding import OwnTableFile, hold
 from psi.cli.options import SessionOptions, TableFile, Wait, spread
+from psi.cli.peers import check_fingerprints
 from psi.cli.shared import messages, network, own_identity, say_listening, say_turned_away
 from psi.defaults import WAIT_SECONDS
+from psi.errors import ConfigError
 
 if TYPE_CHECKING:
     from psi.sessions.group import Learners
@@ -40,8 +43,14 @@ def together(
 
     meet = network("mesh").meet
     identity = own_identity(options.identity, options.passphrase_file)
+    if table.suffix == ".toml" and parties.suffix != ".toml":
+        raise ConfigError(f"the table comes first: psi together {parties} {table}")
     roster = Roster.load(parties)
     number = roster.number_of(identity.certificate)
+    others = {
+        one.name: one.certificate for one in roster.parties if one is not roster.parties[number]
+    }
+    check_fingerprints(others, options.peer_fingerprint)
     choice = GroupChoice(
         roster=roster,
         number=number,
@@ -49,19 +58,18 @@ def together(
         duplicates=cast("Duplicates", options.duplicates),
     )
     messages.print(f"this is {roster.parties[number].name}; {roster.parties[0].name} leads")
+    log = EventLog(options.log)
     hold(
-        table,
-        choice,
-        options,
-        identity,
+        OwnTableFile(table, choice, options, identity, files=roster.files),
         functools.partial(
             meet,
             roster=roster,
             listen=listen,
             wait_seconds=wait,
-            on_listening=say_listening,
-            on_turned_away=say_turned_away,
+            on_listening=lambda port: say_listening(port, log),
+            on_turned_away=lambda words: say_turned_away(words, log),
+            on_dropped=log.drop,
         ),
         {other: fingerprint(entry.certificate) for other, entry in enumerate(roster.parties)},
-        files=roster.files,
+        log,
     )

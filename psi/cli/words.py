@@ -21,8 +21,7 @@ _OPTIONS = {
 }
 _SETTING = re.compile(rf"\b({'|'.join(_OPTIONS)})=(?:\"(\w+)\"|(\w+))")
 _PHRASES = {
-    "is out of date: make a new one": "is out of date: make a new one with psi keygen or privfed "
-    "keys certify",
+    " UTC: make a new one": " UTC: make a new one with psi keygen or privfed keys certify",
     "holds no certificate": "holds no certificate: psi keygen and privfed keys identity make one",
     "replace it by replace=True": "replace it with --force",
     "the large side answers from a TagStore": "for the large side psi publish makes a store, then "
@@ -36,6 +35,7 @@ _PHRASES = {
     "a delta goes with an epsilon": "--delta goes with --epsilon",
     "epsilon lies between": "--epsilon lies between",
     "delta lies between": "--delta lies between",
+    "choose another folder for unfinished results": "choose another folder with --unfinished",
     "`passphrase`": "--passphrase-file",
     "`unlocked`": "--unlocked",
 }

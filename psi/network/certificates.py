@@ -7,6 +7,7 @@ carry an extension, which ties something of the caller's to the key; nothing her
 
 import datetime
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from psi.defaults import CERTIFICATE_DAYS
@@ -28,12 +30,15 @@ __all__ = [
     "Extension",
     "TLSIdentity",
     "certify",
+    "check_dates",
+    "check_fingerprint",
     "create_identity",
     "fingerprint",
     "identity_files",
     "load_certificate",
     "new_key",
     "one_certificate",
+    "plain_fingerprint",
 ]
 
 TLS_NAME = "psi.invalid"  # checked by TLS in place of a host's name: the certificate is pinned
@@ -71,7 +76,7 @@ class TLSIdentity:
         """
         key_path, certificate_path = identity_files(prefix)
         key = unlock_secret(read_secret(key_path), passphrase, key_path)
-        certificate = load_certificate(certificate_path)
+        certificate = load_certificate(certificate_path, own=True)
         try:
             public = serialization.load_pem_private_key(key, None).public_key()
         except _NO_KEY as error:
@@ -79,6 +84,21 @@ class TLSIdentity:
         if public != x509.load_pem_x509_certificate(certificate).public_key():
             raise ConfigError(f"{key_path} is not the key of the certificate beside it")
         return cls(key, certificate)
+
+    def derive(self, purpose: bytes) -> bytes:
+        """Return 32 secret bytes for one purpose, the same as long as the key is.
+
+        HKDF-SHA256 (RFC 5869) of the private key; what they are used for tells nothing of it.
+        """
+        private = serialization.load_pem_private_key(self.key, None)
+        content = private.private_bytes(
+            serialization.Encoding.DER,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return HKDF(hashes.SHA256(), 32, salt=None, info=b"psi identity 1/" + purpose).derive(
+            content
+        )
 
 
 def identity_files(prefix: Path) -> tuple[Path, Path]:
@@ -196,17 +216,83 @@ def certify(
     return builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def load_certificate(path: Path) -> bytes:
+def load_certificate(path: Path, *, own: bool = False) -> bytes:
     """Return the PEM certificate in a file, which must be valid now.
 
+    Args:
+        path: The file.
+        own: Whether it is this side's, for the error.
+
     Raises:
-        ConfigError: The file cannot be read, holds no certificate or several, or it is out of date.
+        ConfigError: The file cannot be read, holds no certificate or several, or it is not valid
+            yet or no longer.
     """
     certificate = one_certificate(_read(path), str(path))
-    now = datetime.datetime.now(datetime.UTC)
-    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-        raise ConfigError(f"{path} is out of date: make a new one")
+    check_dates(certificate, str(path), own=own)
     return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def check_dates(certificate: x509.Certificate, name: str, *, own: bool) -> None:
+    """Refuse a certificate that is not valid now.
+
+    Args:
+        certificate: What is checked.
+        name: What to call it.
+        own: Whether it is this side's: who else can make a new one?
+
+    Raises:
+        ConfigError: It is not valid yet, or no longer; the message says what to do.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < first:
+        raise ConfigError(
+            f"{name} is not valid before {first:%Y-%m-%d %H:%M} UTC, and this machine's clock says "
+            f"{now:%Y-%m-%d %H:%M}: "
+            + ("set it right" if own else "set it right, or ask the other side to")
+        )
+    if now > last:
+        remedy = "make a new one" if own else "ask the other side for a new one"
+        raise ConfigError(f"{name} is out of date since {last:%Y-%m-%d %H:%M} UTC: {remedy}")
+
+
+def check_fingerprint(certificate: bytes, typed: str, name: str) -> None:
+    """Refuse a certificate whose fingerprint is not what was said by telephone.
+
+    Args:
+        certificate: What is checked, PEM.
+        typed: All 64 hexadecimal digits of the SHA-256, with or without colons and blanks, in
+            small letters or capitals.
+        name: What to call the certificate.
+
+    Raises:
+        ConfigError: It is another one, or what was typed is no whole fingerprint.
+    """
+    if plain_fingerprint(typed) != plain_fingerprint(fingerprint(certificate)):
+        raise ConfigError(
+            f"{name} has another fingerprint than the one that was given, "
+            f"{fingerprint(certificate)}: somebody may have changed it on the way; ask the other "
+            "side for its certificate again"
+        )
+
+
+def plain_fingerprint(typed: str) -> str:
+    """Return a fingerprint's 64 digits in small letters, without what people put between them.
+
+    Raises:
+        ConfigError: It is no whole fingerprint.
+    """
+    digits = re.sub(r"[\s:]", "", re.sub(r"(?i)^\s*sha-?256\b", "", typed)).lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digits):
+        said = (
+            f"it has {len(digits)} digits of 64"
+            if re.fullmatch(r"[0-9a-f]*", digits)
+            else "it holds other characters than hexadecimal digits, colons and blanks"
+        )
+        raise ConfigError(
+            f"this is no whole fingerprint, {said}: type all of it, as a part can be forged"
+        )
+    return digits
 
 
 def one_certificate(

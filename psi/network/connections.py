@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from psi.defaults import CONNECT_SECONDS, SESSION_SECONDS, WAIT_SECONDS
 from psi.errors import StateError
 from psi.network.certificates import TLSIdentity, fingerprint
-from psi.network.links import Link, agree, converse
+from psi.network.links import Link, agree, converse, told
 from psi.network.terms import Terms
 from psi.network.transport import Guests, dialled, listening
 from psi.protocols.conversation import PEER, AnyConversation, Progress
@@ -53,6 +53,8 @@ class Connection:
         terms: Terms,
         *,
         timeout_seconds: float = SESSION_SECONDS,
+        on_begun: Callable[[], None] = lambda: None,
+        on_result: Callable[[], None] = lambda: None,
     ) -> Traffic:
         """Hold a conversation; the first one begins as soon as the other sides are here.
 
@@ -61,6 +63,9 @@ class Connection:
             terms: What must be agreed before anybody speaks.
             timeout_seconds: How long it may take, counted from when the other sides are here; for
                 a later conversation from now.
+            on_begun: Called when all are here and agree on the terms, before anybody speaks.
+            on_result: Called when this side has all it needs, before the others hear of it; an
+                error of either ends the conversation at all sides.
 
         Returns:
             What was sent and received in this conversation.
@@ -79,7 +84,9 @@ class Connection:
             link.begin(timeout_seconds)
         if self._met:
             agree(terms, self._links)
-        converse(conversation, self._links)
+        with told(self._links):
+            on_begun()
+        converse(conversation, self._links, on_result)
         self._met, self._over = True, False
         links = self._links.values()
         return Traffic(
@@ -102,6 +109,7 @@ def listen(
     wait_seconds: float = WAIT_SECONDS,
     on_listening: Callable[[int], None] | None = None,
     on_turned_away: Callable[[str], None] | None = None,
+    on_dropped: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Connection]:
     """Yield a connection that listens for the one trusted peer while the block runs.
@@ -114,6 +122,7 @@ def listen(
         on_listening: Called with the port.
         on_turned_away: Called with what was wrong if the peer comes with other terms. This ends
             nothing: it may come again with the right ones.
+        on_dropped: Called with the reason when a stranger is dropped.
         progress: Called with a stage, how much is done, and of how much.
 
     Raises:
@@ -126,7 +135,7 @@ def listen(
         guests.expect(terms)
         guests.await_all(wait_seconds)
 
-    with listening(guests, address, identity, [peer_certificate], on_listening):
+    with listening(guests, address, identity, [peer_certificate], on_listening, on_dropped):
         connection = Connection({PEER: link}, meet)
         yield connection
         connection.close()
@@ -173,6 +182,9 @@ def serve(
     timeout_seconds: float = SESSION_SECONDS,
     on_listening: Callable[[int], None] | None = None,
     on_turned_away: Callable[[str], None] | None = None,
+    on_dropped: Callable[[str], None] | None = None,
+    on_begun: Callable[[], None] = lambda: None,
+    on_result: Callable[[], None] = lambda: None,
     progress: Progress | None = None,
 ) -> Traffic:
     """Listen, hold one conversation with the one peer that is trusted, and stop listening.
@@ -187,6 +199,9 @@ def serve(
         timeout_seconds: How long the conversation may take.
         on_listening: Called with the port.
         on_turned_away: Called with what was wrong if the peer comes with other terms.
+        on_dropped: Called with the reason when a stranger is dropped.
+        on_begun: As of `Connection.converse`.
+        on_result: As of `Connection.converse`.
         progress: Called with a stage, how much is done, and of how much.
 
     Returns:
@@ -204,9 +219,16 @@ def serve(
         wait_seconds=wait_seconds,
         on_listening=on_listening,
         on_turned_away=on_turned_away,
+        on_dropped=on_dropped,
         progress=progress,
     ) as connection:
-        return connection.converse(conversation, terms, timeout_seconds=timeout_seconds)
+        return connection.converse(
+            conversation,
+            terms,
+            timeout_seconds=timeout_seconds,
+            on_begun=on_begun,
+            on_result=on_result,
+        )
 
 
 def join(
@@ -218,6 +240,8 @@ def join(
     peer_certificate: bytes,
     wait_seconds: float = CONNECT_SECONDS,
     timeout_seconds: float = SESSION_SECONDS,
+    on_begun: Callable[[], None] = lambda: None,
+    on_result: Callable[[], None] = lambda: None,
     progress: Progress | None = None,
 ) -> Traffic:
     """Connect to a side that serves and hold one conversation with it.
@@ -234,4 +258,10 @@ def join(
         wait_seconds=wait_seconds,
         progress=progress,
     ) as connection:
-        return connection.converse(conversation, terms, timeout_seconds=timeout_seconds)
+        return connection.converse(
+            conversation,
+            terms,
+            timeout_seconds=timeout_seconds,
+            on_begun=on_begun,
+            on_result=on_result,
+        )

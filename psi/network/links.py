@@ -9,7 +9,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Final
 
@@ -19,7 +19,7 @@ from psi.network.terms import Terms
 from psi.protocols.conversation import AnyConversation, Progress
 from psi.protocols.messages import HEADER_BYTES, announced_length
 
-__all__ = ["CHUNK_BYTES", "AbandonedError", "Link", "agree", "converse", "known_error"]
+__all__ = ["CHUNK_BYTES", "AbandonedError", "Link", "agree", "converse", "known_error", "told"]
 
 CHUNK_BYTES = 1 << 20
 _REFUSAL = b"psi refusal "
@@ -174,7 +174,7 @@ class Link:
         if got.startswith(_REFUSAL):
             name = got.removeprefix(_REFUSAL).decode("ascii", "replace")
             said = known_error(name, psi.errors, PSIError)
-            raise PeerRefusedError(f"{self.name} stopped: {said}")
+            raise PeerRefusedError(f"{self.name} stopped: {said}", said)
         if got == b"":
             raise DecodeError(f"{self.name} sent an empty chunk")
         return got
@@ -211,25 +211,30 @@ def agree(terms: Terms, links: Mapping[int, Link]) -> None:
         ProtocolError: Another side's terms differ; all are told so.
         TransportError: Another side is gone, too slow, or refuses; all are told so.
     """
-    with _told(links):
+    with told(links):
         for link in links.values():
             link.send_terms(terms)
         for link in links.values():
             link.check_terms(terms)
 
 
-def converse(conversation: AnyConversation, links: Mapping[int, Link]) -> None:
+def converse(
+    conversation: AnyConversation,
+    links: Mapping[int, Link],
+    on_result: Callable[[], None] = lambda: None,
+) -> None:
     """Carry a conversation through until all sides have said that they are done.
 
     Args:
         conversation: This side's, of two or of many.
         links: The link to each other party by its number; between two the other side is 0.
+        on_result: Called when this side has all it needs, before the others hear of it.
 
     Raises:
         ProtocolError: Another side sent what is not acceptable; all are told so.
         TransportError: Another side is gone, too slow, or refused to go on; all are told so.
     """
-    with _told(links):
+    with told(links):
         sending = conversation.first_round()
         while True:
             for peer, message in sending.items():
@@ -241,6 +246,7 @@ def converse(conversation: AnyConversation, links: Mapping[int, Link]) -> None:
                 for peer in conversation.awaited
             }
             sending = conversation.next_round(arrived)
+        on_result()
         # A side that is done has sent its last message, but cannot know whether it arrived.
         for link in links.values():
             link.say_done()
@@ -249,8 +255,8 @@ def converse(conversation: AnyConversation, links: Mapping[int, Link]) -> None:
 
 
 @contextlib.contextmanager
-def _told(links: Mapping[int, Link]) -> Iterator[None]:
-    """Tell the other sides the error by which this one stops."""
+def told(links: Mapping[int, Link]) -> Iterator[None]:
+    """Tell the other sides the error by which the block stops, if one of ours does."""
     try:
         yield
     except PSIError as error:

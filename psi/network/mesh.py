@@ -30,6 +30,7 @@ def gather(
     wait_seconds: float = WAIT_SECONDS,
     on_listening: Callable[[int], None] | None = None,
     on_turned_away: Callable[[str], None] | None = None,
+    on_dropped: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Connection]:
     """Yield a connection to all: this side listens for parties below, and connects to those above.
@@ -41,6 +42,7 @@ def gather(
         wait_seconds: How long to wait until all are connected when the first conversation begins.
         on_listening: Called with the port.
         on_turned_away: Called with what was wrong if a party comes with other terms.
+        on_dropped: Called with the reason when a stranger is dropped.
         progress: Called with a stage, how much is done, and of how much.
 
     Raises:
@@ -73,7 +75,9 @@ def gather(
             # On all interfaces: the address that others know may be a router's.
             address = listen or f"0.0.0.0:{roster.parties[number].address.rpartition(':')[2]}"
             certificates = [one.certificate for one in below]
-            stack.enter_context(listening(guests, address, identity, certificates, on_listening))
+            stack.enter_context(
+                listening(guests, address, identity, certificates, on_listening, on_dropped)
+            )
         connection = Connection(links, meet_all)
         yield connection
         connection.close()
@@ -90,6 +94,9 @@ def meet(
     timeout_seconds: float = SESSION_SECONDS,
     on_listening: Callable[[int], None] | None = None,
     on_turned_away: Callable[[str], None] | None = None,
+    on_dropped: Callable[[str], None] | None = None,
+    on_begun: Callable[[], None] = lambda: None,
+    on_result: Callable[[], None] = lambda: None,
     progress: Progress | None = None,
 ) -> Traffic:
     """Connect to all other parties and carry one conversation through.
@@ -104,6 +111,9 @@ def meet(
         timeout_seconds: How long the conversation may take then.
         on_listening: Called with the port.
         on_turned_away: Called with what was wrong if a party comes with other terms.
+        on_dropped: Called with the reason when a stranger is dropped.
+        on_begun: As of `Connection.converse`.
+        on_result: As of `Connection.converse`.
         progress: Called with a stage, how much is done, and of how much.
 
     Returns:
@@ -121,6 +131,13 @@ def meet(
         wait_seconds=wait_seconds,
         on_listening=on_listening,
         on_turned_away=on_turned_away,
+        on_dropped=on_dropped,
         progress=progress,
     ) as connection:
-        return connection.converse(conversation, terms, timeout_seconds=timeout_seconds)
+        return connection.converse(
+            conversation,
+            terms,
+            timeout_seconds=timeout_seconds,
+            on_begun=on_begun,
+            on_result=on_result,
+        )

@@ -1,15 +1,17 @@
 """gRPC under mutual TLS, in which each end trusts the very certificates that it was given."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import grpc
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from psi.errors import ConfigError
+from psi.network.addresses import host_and_port, written_address
 from psi.network.certificates import TLS_NAME, TLSIdentity, fingerprint, one_certificate
+from psi.network.door import HANDSHAKE_SECONDS, Told, opened_door
 
-__all__ = ["bind", "caller_of", "options", "secure_channel"]
+__all__ = ["bound", "caller_of", "options", "secure_channel"]
 
 
 def options(longest: int) -> list[tuple[str, Any]]:
@@ -29,33 +31,44 @@ def options(longest: int) -> list[tuple[str, Any]]:
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.so_reuseport", 0),
         ("grpc.max_reconnect_backoff_ms", 1_000),
+        # One that proves to be nobody, or that asks for nothing, gives its place back.
+        ("grpc.server_handshake_timeout_ms", 1_000 * HANDSHAKE_SECONDS),
+        ("grpc.max_connection_idle_ms", 60_000),
     ]
 
 
-def bind(server: Any, address: str, identity: TLSIdentity, certificates: Sequence[bytes]) -> int:
-    """Let a gRPC server listen on an address.
+@contextlib.contextmanager
+def bound(
+    server: Any,
+    address: str,
+    identity: TLSIdentity,
+    certificates: Sequence[bytes],
+    on_dropped: Told | None = None,
+) -> Iterator[int]:
+    """Let a gRPC server listen on an address while the block runs, behind a door.
 
     Args:
-        server: Not started yet.
+        server: Not started yet; it is stopped in the block, so that its last words arrive.
         address: HOST:PORT; port 0 takes a free one.
         identity: This side's key and certificate.
         certificates: The certificates of all who may connect, PEM.
+        on_dropped: Called with the reason when a stranger is dropped.
 
-    Returns:
+    Yields:
         The port.
 
     Raises:
-        ConfigError: The address cannot be listened on.
+        ConfigError: The address cannot be listened on, or there are too few descriptors.
     """
     credentials = grpc.ssl_server_credentials(
         [(identity.key, identity.certificate)], b"".join(certificates), require_client_auth=True
     )
-    try:
-        return int(server.add_secure_port(address, credentials))
-    except RuntimeError as error:
-        raise ConfigError(
-            f"cannot listen on {address}: choose a free HOST:PORT of this machine"
-        ) from error
+
+    def attach(inner: str) -> None:
+        server.add_secure_port(inner, credentials)
+
+    with opened_door(address, attach, len(certificates), on_dropped) as port:
+        yield port
 
 
 def secure_channel(
@@ -70,14 +83,16 @@ def secure_channel(
         longest: The most bytes of a message that is taken.
 
     Raises:
-        ConfigError: This is not exactly one certificate.
+        ConfigError: This is not exactly one certificate, or no HOST:PORT.
     """
     trusted = one_certificate(peer_certificate, "the other side's file")
     # Written anew: TLS would also read and trust kinds of PEM that no fingerprint shows.
     pem = trusted.public_bytes(Encoding.PEM)
     credentials = grpc.ssl_channel_credentials(pem, identity.key, identity.certificate)
     named = ("grpc.ssl_target_name_override", TLS_NAME)
-    return grpc.secure_channel(address, credentials, [*options(longest), named])
+    host, number = host_and_port(address)
+    where = written_address(host or "localhost", number)
+    return grpc.secure_channel(where, credentials, [*options(longest), named])
 
 
 def caller_of(context: Any) -> str:

@@ -6,68 +6,62 @@ terms it is turned away, and the side that listens goes on waiting.
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
-from psi.errors import (
-    DeadlineError,
-    DecodeError,
-    ProtocolError,
-    TransportError,
-    VersionError,
-)
+from psi.errors import DeadlineError
 from psi.network.certificates import TLSIdentity
+from psi.network.greeting import SERVICE, Greeter, greet
 from psi.network.links import CHUNK_BYTES, AbandonedError, Link
 from psi.network.terms import Terms
-from psi.network.tls import bind, caller_of, options, secure_channel
+from psi.network.tls import bound, caller_of, options, secure_channel
 
-__all__ = ["Guests", "dialled", "listening"]
+__all__ = ["FLUSH_SECONDS", "Guests", "Reception", "dialled", "listening"]
 
-_SERVICE = "psi.Session"
-_RETRY_SECONDS = 0.5
-_TRY_SECONDS = 5
 _DOOR_SECONDS = 2  # for which a caller waits who comes before this side has its terms
-_FLUSH_SECONDS = 5
-_MOST_TOLD = 8  # reasons for turning away that are told: a peer must not fill the screen
+FLUSH_SECONDS = 5
 
 
 @contextlib.contextmanager
 def listening(
-    guests: "Guests",
+    guests: "Reception",
     address: str,
     identity: TLSIdentity,
     certificates: Sequence[bytes],
     on_listening: Callable[[int], None] | None = None,
+    on_dropped: Callable[[str], None] | None = None,
 ) -> Iterator[None]:
     """Listen while the block runs; at its end give sent messages time to arrive.
 
     Args:
-        guests: The peers to let in, and the link for each.
+        guests: Lets peers in.
         address: HOST:PORT; port 0 takes a free one.
         identity: This side's key and certificate.
         certificates: The guests' certificates, PEM.
         on_listening: Called with the port.
+        on_dropped: Called with the reason when a stranger is dropped.
 
     Raises:
         ConfigError: The address cannot be listened on.
     """
-    # A thread for each session, and one to answer other callers.
-    pool = ThreadPoolExecutor(len(certificates) + 1)
-    server = grpc.server(pool, (guests.handlers(),), options=options(2 * CHUNK_BYTES))
-    port = bind(server, address, identity, certificates)
-    server.start()
-    try:
-        if on_listening is not None:
-            on_listening(port)
-        yield
-    finally:
-        guests.abandon()
-        server.stop(_FLUSH_SECONDS).wait()
-        guests.drain()
+    # A thread for each session, one to answer other callers, and one for who asks for its health.
+    pool = ThreadPoolExecutor(len(certificates) + 2)
+    server = grpc.server(pool, guests.handlers(), options=options(2 * CHUNK_BYTES))
+    # This side's own key may ask whether the server is well, and nothing else.
+    trusted = list(dict.fromkeys([*certificates, identity.certificate]))
+    with bound(server, address, identity, trusted, on_dropped) as port:
+        server.start()
+        try:
+            if on_listening is not None:
+                on_listening(port)
+            yield
+        finally:
+            guests.abandon()
+            server.stop(FLUSH_SECONDS).wait()
+            guests.drain()
 
 
 @contextlib.contextmanager
@@ -95,18 +89,31 @@ def dialled(
         ConfigError: This is not exactly one certificate.
     """
     with secure_channel(address, identity, peer_certificate, 2 * CHUNK_BYTES) as channel:
-        _greet(channel, terms, link.name, address, wait_seconds)
-        call = channel.stream_stream(f"/{_SERVICE}/Talk")(link.outgoing())
+        greet(channel, terms, link.name, address, wait_seconds)
+        call = channel.stream_stream(f"/{SERVICE}/Talk")(link.outgoing())
         link.attach(call)
         try:
             yield
         finally:
             link.abandon()
-            link.drain(_FLUSH_SECONDS)
+            link.drain(FLUSH_SECONDS)
             call.cancel()
 
 
-class Guests:
+class Reception(Protocol):
+    """Who lets peers in."""
+
+    def handlers(self) -> tuple[Any, ...]:
+        """All methods, in gRPC's form."""
+
+    def abandon(self) -> None:
+        """Let nobody in any more, and break links that are not closed."""
+
+    def drain(self) -> None:
+        """Stop reading."""
+
+
+class Guests(Greeter):
     """Answers greetings, and connects a link to each of the expected peers."""
 
     def __init__(
@@ -118,17 +125,13 @@ class Guests:
 
         Args:
             links: The link for each peer by its certificate's fingerprint.
-            on_turned_away: Called with what was wrong when a peer is turned away, once for each
-                different reason.
+            on_turned_away: As of `Greeter`.
         """
+        super().__init__(on_turned_away)
         self._links = dict(links)
-        self._on_turned_away = on_turned_away or (lambda words: None)
-        self._told: set[str] = set()
         self._terms: Terms | None = None
         self._open = threading.Event()
-        self._lock = threading.Lock()
         self._absent = set(links)
-        self._agreed: set[str] = set()
         self._all_here = threading.Event()
         if not links:
             self._all_here.set()
@@ -166,14 +169,6 @@ class Guests:
         for link in self._links.values():
             link.drain(0)
 
-    def handlers(self) -> Any:
-        """Both methods, in gRPC's form."""
-        methods = {
-            "Greet": grpc.unary_unary_rpc_method_handler(self._greet),
-            "Talk": grpc.stream_stream_rpc_method_handler(self._talk),
-        }
-        return grpc.method_handlers_generic_handler(_SERVICE, methods)
-
     def _greet(self, theirs: bytes, context: Any) -> bytes:
         caller = caller_of(context)
         if caller not in self._absent:
@@ -182,24 +177,7 @@ class Guests:
         terms = self._terms
         if terms is None:
             return bytes(context.abort(grpc.StatusCode.UNAVAILABLE, "not yet"))
-        try:
-            terms.check(theirs, self._links[caller].name)
-        except ProtocolError as error:
-            self._turn_away(caller, str(error))
-            if isinstance(error, DecodeError):  # it would not understand our terms either
-                context.abort(grpc.StatusCode.FAILED_PRECONDITION, "other terms")
-        else:
-            with self._lock:
-                self._agreed.add(caller)
-        return terms.encode()
-
-    def _turn_away(self, caller: str, words: str) -> None:
-        with self._lock:
-            self._agreed.discard(caller)
-            new = words not in self._told and len(self._told) < _MOST_TOLD
-            self._told.update({words} if new else ())
-        if new:
-            self._on_turned_away(words)
+        return self._compare(terms, theirs, caller, self._links[caller].name, context)
 
     def _talk(self, incoming: Iterator[bytes], context: Any) -> Iterator[bytes]:
         caller = caller_of(context)
@@ -220,35 +198,3 @@ class Guests:
             yield from link.outgoing()
         except AbandonedError:
             context.abort(grpc.StatusCode.ABORTED, "stopped")
-
-
-def _greet(channel: Any, terms: Terms, name: str, address: str, wait_seconds: float) -> None:
-    """Try to connect until it succeeds, and compare the terms."""
-    give_up = time.monotonic() + wait_seconds
-    while True:
-        left = max(give_up - time.monotonic(), 0.1)
-        try:
-            theirs = channel.unary_unary(f"/{_SERVICE}/Greet")(
-                terms.encode(), timeout=min(left, _TRY_SECONDS)
-            )
-        except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
-                raise VersionError(
-                    f"{name} does not know the terms that this side chose: choose the same on "
-                    "both sides, and install the same psi"
-                ) from None
-            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
-                raise TransportError(f"{name} is in a session already") from None
-            if "CERTIFICATE_VERIFY_FAILED" in (error.details() or ""):
-                raise TransportError(
-                    f"whoever listens on {address} does not have the certificate given as {name}'s"
-                ) from None
-            if time.monotonic() + _RETRY_SECONDS > give_up:
-                raise TransportError(
-                    f"cannot reach {name} at {address}: check the address, that it serves, and "
-                    "that it was given this side's certificate"
-                ) from None
-        else:
-            terms.check(theirs, name)
-            return
-        time.sleep(_RETRY_SECONDS)

@@ -75,6 +75,11 @@ class GroupChoice:
         return self.result == "all" or self.number == 0
 
     @property
+    def item_bytes(self) -> int | None:
+        """None: what another side can test is no number of its items here."""
+        return None
+
+    @property
     def terms(self) -> Terms:
         """What all sides must have chosen alike."""
         return GroupTerms(result=self.result, roster=self.roster.digest()[:_DIGITS])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from psi.network.terms import Terms
 from psi.protocols.conversation import Progress, SetConversation
 from psi.protocols.padding import padded
+from psi.sessions.memory import items_that_fit
 from psi.sessions.questions.question import Held, Outcome, OwnTable
 from psi.tables.columns import key_columns, key_names
 from psi.tables.keys import Duplicates, KeyIndex, index_keys
@@ -34,6 +35,10 @@ class Choice(Protocol[PartyT_co]):
     @property
     def gets_result(self) -> bool:
         """Whether this side gets the result."""
+
+    @property
+    def item_bytes(self) -> int | None:
+        """The peak of memory for each item of another side; None: the protocol limits itself."""
 
     @property
     def terms(self) -> Terms:
@@ -83,7 +88,7 @@ class TableSession(Generic[PartyT_co]):
             normalise: Steps by name, the same at all sides.
             pad_to: The size of this side's set that the others are to see.
             max_peer_items: How many items another side may be able to test, if it cheats; None:
-                2^24.
+                what fits into memory, at most 2^24, as far as the choice says what an item takes.
             progress: Called with a stage, the items done and their number.
 
         Raises:
@@ -95,6 +100,8 @@ class TableSession(Generic[PartyT_co]):
         if pad_to is not None:
             items = padded(items, pad_to, side=choice.role)
         options: dict[str, Any] = {"progress": progress}
+        if max_peer_items is None and choice.item_bytes is not None:
+            max_peer_items = items_that_fit(choice.item_bytes)
         if max_peer_items is not None:
             options["max_peer_items"] = max_peer_items
         own = OwnTable(table, index, len(items) - len(index.keys))

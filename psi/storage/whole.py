@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["put_new", "written"]
+__all__ = ["put_new", "sync_folder", "written"]
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _GROUP = 0o070
@@ -54,7 +54,7 @@ def written(
         except FileExistsError:
             in_the_way = True
             raise
-        _sync(target.parent)
+        sync_folder(target.parent)
     finally:
         if not (keep and in_the_way):
             part.unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def put_new(part: Path, target: Path) -> None:
         part.replace(target)
 
 
-def _sync(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Sync a folder, so that a new name is on disk; where it can't be synced, the file is there."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

@@ -1,8 +1,10 @@
 """Tables in files: read CSV and Parquet, write what was joined."""
 
+import contextlib
 import csv
 import importlib
 import io
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ from psi.tables.csvfiles import read_unquoted, write_numbers
 from psi.tables.reader import TableReader, unreadable
 from psi.texts import Texts
 
-__all__ = ["joined", "load_table", "read_parquet", "taken", "write_table"]
+__all__ = ["joined", "load_table", "read_parquet", "taken", "with_rows", "write_table"]
 
 _PARQUET = (".parquet", ".pq")
 _ARROW_FROM_BYTES = 1 << 21  # below, importing pyarrow costs more than it saves
@@ -63,6 +65,14 @@ def joined(left: Mapping[str, Any], right: Mapping[str, Any], on: Sequence[str])
     return result
 
 
+def with_rows(columns: Mapping[str, Any], table: Any) -> dict[str, Any]:
+    """Return columns with a table's rows in place of their numbers, which the column `row` has."""
+    if "row" not in columns:
+        return dict(columns)
+    others = {name: column for name, column in columns.items() if name != "row"}
+    return joined(others, taken(table, columns["row"]), on=())
+
+
 def write_table(path: Path | None, columns: Mapping[str, Any], *, replace: bool = False) -> None:
     """Write columns as Parquet (.parquet, .pq) or CSV (anything else), by `psi.storage`.
 
@@ -73,7 +83,14 @@ def write_table(path: Path | None, columns: Mapping[str, Any], *, replace: bool 
             missing for Parquet.
     """
     if path is None:
-        _write_csv(sys.stdout, columns)
+        try:
+            _write_csv(sys.stdout, columns)
+            sys.stdout.flush()
+        except OSError as error:
+            _silence(sys.stdout)
+            raise ConfigError(
+                f"standard output cannot be written: {error.strerror or error}"
+            ) from error
         return
     if path.suffix.lower() in _PARQUET:
         table = _arrow().table(dict(columns))
@@ -90,6 +107,14 @@ def write_table(path: Path | None, columns: Mapping[str, Any], *, replace: bool 
             _write_csv(text, columns)
         finally:
             text.detach()
+
+
+def _silence(file: TextIO) -> None:
+    """Let nothing more be tried with an output that failed: at exit Python would, once again."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, file.fileno())
+        os.close(nothing)
 
 
 def _write_csv(file: TextIO, columns: Mapping[str, Any]) -> None:

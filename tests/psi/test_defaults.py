@@ -10,12 +10,14 @@ from typer.main import get_command
 import psi
 from psi.cli import app
 from psi.network import connect, create_identity, gather, join, listen, meet, serve
+from psi.network.greeting import is_healthy
 from psi.sessions import GroupChoice, PairChoice, TableSession
 
 SESSION = (TableSession.prepare, PairChoice)
 CALLED: dict[str, tuple[Callable[..., Any], ...]] = {  # what each command calls
     "align": (psi.align,),
     "answer": (serve,),
+    "health": (is_healthy,),
     "join": (join, *SESSION),
     "keygen": (create_identity,),
     "publish": (psi.TagStore.create,),

@@ -42,6 +42,7 @@ EXPORTS = [
     "SessionParameters",
     "SizeLimitError",
     "StateError",
+    "StoppedError",
     "SumParameters",
     "SumReceiver",
     "SumSender",

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,10 +97,11 @@ class Serving:
 
 
 @pytest.fixture
-def place(tmp_path: Path, keys: Path) -> Iterator[Place]:
+def place(tmp_path: Path, keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     (tmp_path / "alice.csv").write_text(ALICE)
     (tmp_path / "bob.csv").write_text(BOB)
-    here = Place(tmp_path, keys)
+    # Each test its own: beside a key lies what earlier sessions left.
+    here = Place(tmp_path, Path(shutil.copytree(keys, tmp_path_factory.mktemp("own") / "keys")))
     yield here
     for process in here.running:
         process.kill()
@@ -359,8 +361,7 @@ def test_a_store_answers_several_requests(place: Place) -> None:
     assert ended(first)[0] == 0
     assert serving.process.stderr is not None
     assert "9997 more IDs" in serving.process.stderr.readline()
-    port = serving.process.stderr.readline().split()[-1]
-    assert ended(place.join(f"127.0.0.1:{port}", *learn))[0] == 0
+    assert ended(place.join(serving.address, *learn))[0] == 0
     code, _, err = ended(serving.process)
     assert code == 0
     assert "9994 more IDs" in err
