@@ -52,6 +52,12 @@ class CommutativeParty(Party):
     _key: Scalar | None = None
     _peer_tags: list[bytes]
 
+    @property
+    def longest_message(self) -> int:
+        """As of every party, with the proof of the key."""
+        longest = super().longest_message
+        return longest if self._n_peer is None else longest + _KNOWN_BYTES
+
     def _forget(self) -> None:
         super()._forget()
         self._key = None

@@ -97,12 +97,14 @@ def sent(message: bytes | None) -> bytes:
     return message
 
 
-def run(receiver: Any, sender: Any) -> list[bytes]:
-    """Carry all messages; returns them in order."""
+def run(receiver: Any, sender: Any, *, measured: bool = True) -> list[bytes]:
+    """Carry all messages, if measured none longer than transports let pass; returns them."""
     messages, message, to_sender = [], receiver.start(), True
     while message is not None:
         messages.append(message)
-        message = (sender if to_sender else receiver).receive(message)
+        recipient = sender if to_sender else receiver
+        assert len(message) <= recipient.longest_message or not measured
+        message = recipient.receive(message)
         to_sender = not to_sender
     assert receiver.done
     assert sender.done

@@ -204,7 +204,7 @@ def test_another_number_of_missing_items() -> None:
 
     class Inventing(PrivateIDSender):
         def _missing_at_peer(self) -> bytes:
-            return super()._missing_at_peer() * 100
+            return super()._missing_at_peer() * 3
 
     with pytest.raises(DecodeError, match="more items of its own"):
         run(PrivateIDReceiver(LEFT), Inventing(RIGHT))
