@@ -7,6 +7,8 @@ set: its items, what must be agreed, and which of the items are found. The code 
 messages sees rounds in all of them (`psi.network.links.converse`).
 """
 
+import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, Never, TypeAlias, TypeVar
 
@@ -90,10 +92,12 @@ class Conversation(Generic[Arriving, Leaving]):
         expect, self._expect = self._expect, None
         if expect is None:
             raise StateError("this session takes no message now: start a new one")
+        before = sys.exception()
         try:
             return expect(arrived)
-        except BaseException:
+        except BaseException as error:
             self._forget()
+            _clear_frames(error, before)
             raise
 
     @property
@@ -354,3 +358,15 @@ class SetConversation(Conversation[Arriving, Leaving]):
     def _refuse_dummies(self) -> None:
         if self._found is not None and np.any(self._found >= self._own_items):
             raise DecodeError("dummies of this side are claimed to be in the other's set")
+
+
+def _clear_frames(error: BaseException | None, before: BaseException | None) -> None:
+    """Drop the local variables that an exception and those it came of keep: some are secrets.
+
+    Args:
+        error: The exception.
+        before: What was handled before any of them, and is not ours.
+    """
+    while error is not None and error is not before:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__

@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+import traceback
 
 import numpy as np
 import pytest
@@ -19,7 +20,9 @@ from psi import (
     SizeLimitError,
     StateError,
 )
-from psi.group.ristretto255 import Scalar, hash_to_group, multiply
+from psi.group.blinds import Blinds
+from psi.group.ristretto255 import Points, Scalar, hash_to_group, multiply
+from psi.protocols import conversation
 from psi.protocols.party import tag_bytes
 from tests.psi import peers
 from tests.psi.peers import BAD_POINTS, PAIRS, Change, copy_within, patch, sent, swapped
@@ -231,3 +234,44 @@ def test_a_receiver_that_counts_other_matches() -> None:
 
     with pytest.raises(DecodeError):
         run(Miscounting(LEFT), Sender(RIGHT))
+
+
+class Unfinished(Sender):
+    """Answers with a point that is none in the last place."""
+
+    def _evaluated(self, points: Points) -> bytes:
+        return super()._evaluated(points)[:-32] + bytes(32)
+
+
+def secrets_kept_by(error: BaseException | None) -> list[str]:
+    """Return the names under which frames of an exception still have what blinds points."""
+    kept = []
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            for name, value in frame.f_locals.items():
+                # The sessions themselves are this test's own; scalars come as arrays, too.
+                if isinstance(value, Blinds | Scalar) or name == "scalars":
+                    kept.append(f"{frame.f_code.co_name}: {name}")
+        error = error.__context__
+    return kept
+
+
+@pytest.mark.parametrize("fault", [True, False])
+def test_an_error_keeps_no_secrets(fault: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if fault:
+        monkeypatch.setattr(conversation, "_clear_frames", lambda error, before: None)
+    with pytest.raises(InvalidPointError) as caught:
+        run(Receiver(LEFT), Unfinished(RIGHT))
+    assert bool(secrets_kept_by(caught.value)) is fault
+
+
+def test_an_error_keeps_what_its_caller_was_handling() -> None:
+    def failing(scalars: str) -> None:
+        raise ValueError(scalars)
+
+    with pytest.raises(InvalidPointError) as caught:
+        try:
+            failing("of the caller's own")
+        except ValueError:
+            run(Receiver(LEFT), Unfinished(RIGHT))
+    assert secrets_kept_by(caught.value) == ["failing: scalars"]
