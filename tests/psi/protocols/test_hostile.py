@@ -269,9 +269,12 @@ def test_an_error_keeps_what_its_caller_was_handling() -> None:
     def failing(scalars: str) -> None:
         raise ValueError(scalars)
 
-    with pytest.raises(InvalidPointError) as caught:
+    def handling() -> None:
         try:
             failing("of the caller's own")
         except ValueError:
             run(Receiver(LEFT), Unfinished(RIGHT))
+
+    with pytest.raises(InvalidPointError) as caught:
+        handling()
     assert secrets_kept_by(caught.value) == ["failing: scalars"]
