@@ -28,6 +28,10 @@ class Pairwise(Conversation[Round, Round]):
         self._dialogues, self._names = dict(dialogues), names
         self._own_turn = False  # whether those are due that answer what this side began
 
+    def between(self, peer: int, own: str, theirs: str) -> None:
+        """Tell the dialogue with a party who the two are."""
+        self._dialogues[peer].between(0, own, theirs)  # between two the other side is 0
+
     def first_round(self) -> Round:
         """Return the first message of each dialogue that this side begins."""
         return _said({peer: each.start() for peer, each in self._dialogues.items()})

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from psi.defaults import CONNECT_SECONDS, SESSION_SECONDS, WAIT_SECONDS
 from psi.errors import StateError
-from psi.network.certificates import TLSIdentity, fingerprint
+from psi.network.certificates import TLSIdentity, fingerprint, one_certificate
 from psi.network.links import Link, agree, converse, told
 from psi.network.terms import Terms
 from psi.network.transport import Guests, dialled, listening
@@ -126,10 +126,11 @@ def listen(
         progress: Called with a stage, how much is done, and of how much.
 
     Raises:
-        ConfigError: The address cannot be listened on.
+        ConfigError: The address cannot be listened on, or this is not exactly one certificate.
     """
-    link = Link(wait_seconds, progress)
-    guests = Guests({fingerprint(peer_certificate): link}, on_turned_away)
+    ends = _ends(identity, peer_certificate)
+    link = Link(wait_seconds, progress, ends=ends)
+    guests = Guests({ends[1]: link}, on_turned_away)
 
     def meet(terms: Terms) -> None:
         guests.expect(terms)
@@ -158,8 +159,12 @@ def connect(
         peer_certificate: The only certificate that is trusted, PEM.
         wait_seconds: How long to try to connect.
         progress: Called with a stage, how much is done, and of how much.
+
+    Raises:
+        ConfigError: This is not exactly one certificate.
     """
-    link = Link(wait_seconds, progress)
+    ends = _ends(identity, peer_certificate)
+    link = Link(wait_seconds, progress, ends=ends)
     with contextlib.ExitStack() as stack:
 
         def meet(terms: Terms) -> None:
@@ -265,3 +270,8 @@ def join(
             on_begun=on_begun,
             on_result=on_result,
         )
+
+
+def _ends(identity: TLSIdentity, peer_certificate: bytes) -> tuple[str, str]:
+    one_certificate(peer_certificate, "the other side's file")
+    return fingerprint(identity.certificate), fingerprint(peer_certificate)

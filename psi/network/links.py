@@ -41,6 +41,7 @@ class Link:
         progress: Progress | None = None,
         *,
         name: str = "the other side",
+        ends: tuple[str, str] | None = None,
     ) -> None:
         """Start the clock.
 
@@ -48,9 +49,11 @@ class Link:
             timeout_seconds: How long the conversation may take.
             progress: Called with a stage, the bytes done and their number.
             name: What to call the other side.
+            ends: The fingerprints of this side's and the other's certificate, where there are two.
         """
         self.begin(timeout_seconds)
         self.name = name
+        self.ends = ends
         self._progress = progress or (lambda stage, done, total: None)
         self._outbox: queue.SimpleQueue[bytes | AbandonedError | None] = queue.SimpleQueue()
         self._inbox: queue.Queue[bytes | Exception | None] = queue.Queue(maxsize=4)
@@ -235,6 +238,9 @@ def converse(
         TransportError: Another side is gone, too slow, or refused to go on; all are told so.
     """
     with told(links):
+        for peer, link in links.items():
+            if link.ends is not None:
+                conversation.between(peer, *link.ends)
         sending = conversation.first_round()
         while True:
             for peer, message in sending.items():

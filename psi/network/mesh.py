@@ -50,7 +50,12 @@ def gather(
     """
     number = roster.number_of(identity.certificate)
     links = {
-        other: Link(wait_seconds, progress, name=entry.name)
+        other: Link(
+            wait_seconds,
+            progress,
+            name=entry.name,
+            ends=(fingerprint(identity.certificate), fingerprint(entry.certificate)),
+        )
         for other, entry in enumerate(roster.parties)
         if other != number
     }

@@ -56,7 +56,7 @@ def take_turns(
         ConfigError: The address cannot be listened on.
     """
     names = {fingerprint(certificate): name for name, certificate in peers.items()}
-    turns = Turns(names, terms, on_turned_away)
+    turns = Turns(fingerprint(identity.certificate), names, terms, on_turned_away)
     with listening(
         turns, address, identity, list(peers.values()), on_listening, on_dropped=on_dropped
     ):
@@ -68,6 +68,7 @@ class Turns(Greeter):
 
     def __init__(
         self,
+        own: str,
         names: Mapping[str, str],
         terms: Terms,
         on_turned_away: Callable[[str], None] | None = None,
@@ -75,12 +76,13 @@ class Turns(Greeter):
         """Expect peers.
 
         Args:
+            own: The fingerprint of this side's certificate.
             names: What to call each peer, by its certificate's fingerprint.
             terms: What must be agreed.
             on_turned_away: As of `Greeter`.
         """
         super().__init__(on_turned_away)
-        self._names, self._terms = dict(names), terms
+        self._own, self._names, self._terms = own, dict(names), terms
         self._changed = threading.Condition()
         self._expecting = False  # whether the next one may come
         self._progress: Progress | None = None
@@ -156,7 +158,12 @@ class Turns(Greeter):
                 context.abort(grpc.StatusCode.FAILED_PRECONDITION, "other terms")
             if not self._free_for(caller):
                 context.abort(grpc.StatusCode.UNAVAILABLE, IN_TURN)
-            link = Link(_PLACE_SECONDS, self._progress, name=self._names[caller])
+            link = Link(
+                _PLACE_SECONDS,
+                self._progress,
+                name=self._names[caller],
+                ends=(self._own, caller),
+            )
             self._here, self._place, self._expecting = (caller, link), None, False
             link.attach(incoming)
             self._changed.notify_all()

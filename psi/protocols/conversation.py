@@ -107,6 +107,21 @@ class Conversation(Generic[Arriving, Leaving]):
 
     # -- for the code that carries the messages ------------------------------------------------
 
+    def between(self, peer: int, own: str, theirs: str) -> None:
+        """Take note of who this side and another one are, before the start.
+
+        Sessions between two are bound to it: what is said in one is nothing in another, between
+        others. Within one process nobody needs to say it. Both sides do, or neither.
+
+        Args:
+            peer: The other party's number (between two: 0).
+            own: The fingerprint of this side's certificate.
+            theirs: That of the other's.
+
+        Raises:
+            StateError: The session was started before.
+        """
+
     def first_round(self) -> Round:
         """Return what `start` returns, by recipient."""
         raise NotImplementedError
@@ -133,10 +148,13 @@ class Conversation(Generic[Arriving, Leaving]):
     def _forget(self) -> None:
         """Drop every secret of the session."""
 
-    def _start_once(self) -> None:
+    def _require_new(self) -> None:
         # One that only answers may be done without a start: its result is of another session.
         if self._started or self._done:
             raise StateError("this session was started before: start a new one")
+
+    def _start_once(self) -> None:
+        self._require_new()
         self._started = True
 
     def _end(self) -> None:

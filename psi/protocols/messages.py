@@ -92,6 +92,10 @@ class Transcript:
         """32 bytes that name everything sent and received so far."""
         return self._chain
 
+    def bind(self, receiver: str, sender: str) -> None:
+        """Let all that follows depend on who the two are, before anything is sent or received."""
+        self._chain = self._next(f"psi parties, {receiver}, {sender}".encode())
+
     def begin_session(self) -> bytes:
         """Fix the session once both hellos are in, and return its 32-byte identity."""
         identity = hashlib.sha256(b"psi session, " + self._chain).digest()

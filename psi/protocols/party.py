@@ -1,11 +1,11 @@
 """What every protocol's two state machines have in common: settings, hellos, confirmations.
 
 A session begins with both hellos. They carry each side's fingerprint of the settings, its set's
-size and a nonce. All of it, with protocol, version and roles, is hashed into the session's
-identity, from which a protocol takes its domain separation: nothing of one session is valid in
-another. Later messages carry a MAC over the whole transcript, under a key that only the two ends of
-the session can compute. So a peer with another key, setting or view of the session causes an error,
-never an empty intersection.
+size and a nonce. All of it, with protocol, version and roles and, over a network, both sides'
+certificates, is hashed into the session's identity, from which a protocol takes its domain
+separation: nothing of one session is valid in another. Later messages carry a MAC over the whole
+transcript, under a key that only the two ends of the session can compute. So a peer with another
+key, setting or view of the session causes an error, never an empty intersection.
 """
 
 import hashlib
@@ -115,6 +115,12 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
     def cost(self) -> SessionCost:
         """What the session costs each ID of this side, if both follow the protocol."""
         return NOTHING if self.speaks_first and not self._both else EXACT
+
+    def between(self, peer: int, own: str, theirs: str) -> None:
+        """Bind the session to the receiver's and the sender's certificates, in this order."""
+        self._require_new()
+        receiver, sender = (own, theirs) if self.speaks_first else (theirs, own)
+        self._transcript.bind(receiver, sender)
 
     def _forget(self) -> None:
         self._mac_key = b""

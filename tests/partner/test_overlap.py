@@ -36,7 +36,7 @@ from privfed.partner.pairwise import Pairwise
 from privfed.partner.rows import leave_out
 from privfed.secagg import Keyring
 from privfed.training import GradientClipper, RecordGradients
-from psi import Receiver, Sender, SizeLimitError, TransportError
+from psi import Receiver, Sender, SizeLimitError, TranscriptError, TransportError
 from psi.network import Link, TLSIdentity, connect, converse
 from psi.sessions import TableSession
 from tests.partner.trainings import ENCODER, Training, at_once, plan_of
@@ -386,6 +386,17 @@ def test_nobody_waits_in_a_circle() -> None:
     ]
     assert at_once(*acts) == [None] * 3
     assert all(each[(at + 1) % 3].matches.tolist() == [1] for at, each in enumerate(pairs))
+
+
+def test_each_dialogue_is_bound_to_its_two_parties() -> None:
+    one, other = Pairwise({1: Receiver([b"a"])}, "ab"), Sender([b"a"])
+    one.between(1, "me", "ann")
+    hello = one.first_round()[1]
+    with pytest.raises(TranscriptError):
+        other.receive(hello)
+    other = Sender([b"a"])
+    other.between(0, "ann", "me")
+    assert other.receive(hello)
 
 
 def test_of_several_the_wrong_one_is_named() -> None:

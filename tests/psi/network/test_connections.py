@@ -36,6 +36,7 @@ from psi.network import (
     TLSIdentity,
     Transcript,
     create_identity,
+    fingerprint,
     gather,
 )
 from psi.network.terms import MOST_TERMS_BYTES
@@ -188,6 +189,7 @@ def test_three_sides_in_turn_over_one_connection_each(tmp_path: Path) -> None:
         )
     )
     found: dict[int, list[Any]] = {}
+    told: set[tuple[int, int, str, str]] = set()
 
     def take_part(number: int) -> None:
         address = addresses[number]
@@ -195,6 +197,7 @@ def test_three_sides_in_turn_over_one_connection_each(tmp_path: Path) -> None:
             for result in ("all", "leader"):
                 choice = GroupChoice(roster=roster, number=number, result=result)
                 session = TableSession.prepare(rows[number], choice)
+                session.party.between = lambda *one: told.add((number, *one))  # type: ignore[method-assign]
                 connection.converse(session.party, session.terms, timeout_seconds=60)
                 shared = (
                     [rows[number][row] for row in session.rows()] if session.gets_result else None
@@ -202,6 +205,8 @@ def test_three_sides_in_turn_over_one_connection_each(tmp_path: Path) -> None:
                 found.setdefault(number, []).append(shared)
 
     assert ends(*(functools.partial(take_part, number) for number in range(3))) == [None] * 3
+    prints = [fingerprint(one.certificate) for one in identities]
+    assert told == {(a, b, prints[a], prints[b]) for a in range(3) for b in range(3) if a != b}
     first, second = zip(*(found[number] for number in range(3)), strict=True)
     assert sorted(first[0]) == ["b", "c"]
     assert first[0] == first[1] == first[2]

@@ -27,6 +27,7 @@ from psi import (
 from psi.network import (
     Terms,
     TLSIdentity,
+    Transcript,
     create_identity,
     fingerprint,
     join,
@@ -125,6 +126,22 @@ def test_either_role_may_serve(served: Serve, turned: bool) -> None:
     assert there.end() is None
     assert (one.matches.tolist(), other.matches.tolist()) == ([1], [1])
     assert min(link.bytes_sent, link.bytes_received) > 300
+
+
+def test_a_session_is_bound_to_both_certificates(
+    served: Serve, identities: dict[str, TLSIdentity], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = []
+
+    def note(transcript: Transcript, receiver: str, sender: str) -> None:
+        noted.append((receiver, sender))
+
+    monkeypatch.setattr(Transcript, "bind", note)
+    there = served(Sender([b"a"]))
+    there.join(Receiver([b"a"]))
+    assert there.end() is None
+    bob, alice = (fingerprint(identities[name].certificate) for name in ("bob", "alice"))
+    assert noted == [(bob, alice)] * 2
 
 
 def test_messages_of_many_chunks(served: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

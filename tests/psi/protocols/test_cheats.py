@@ -38,12 +38,14 @@ from psi.group.ristretto255 import (
     add,
     hash_to_group,
     multiply,
+    multiply_base,
     points_from_bytes,
 )
 from psi.protocols import commutative, ecdh, elements
 from psi.protocols.commutative import CommutativeParty, CommutativeReceiver, CommutativeSender
 from psi.protocols.elements import TAG_BYTES, rows_of
-from psi.protocols.messages import MessageType
+from psi.protocols.messages import MessageType, Transcript
+from psi.protocols.party import Party
 from tests.psi.peers import HEADER_BYTES, KEY_PROOF_BYTES, MAC_BYTES, PAIRS, run, sent
 
 NUMBERS = [b"%d" % number for number in range(60)]
@@ -203,6 +205,96 @@ def test_a_sender_can_leave_matches_out_by_lot() -> None:
     assert {NUMBERS[place] for place in receiver.matches} == {
         NUMBERS[place] for place in sender.matches
     }
+
+
+# -- somebody in the middle of two sessions --------------------------------------------------------
+
+
+class Leg:
+    """Mallory's transcript and key towards one of the two whose messages she passes on."""
+
+    def __init__(self, role: MessageType, protocol: str, receiver: str, sender: str) -> None:
+        self.role, self.transcript = role, Transcript(protocol)
+        if receiver:
+            self.transcript.bind(receiver, sender)
+        self.secret = Scalar.random()
+
+    def meet(self, identity: bytes, point: bytes) -> None:
+        common = multiply(self.secret, points_from_bytes(point)).tobytes()
+        self.key = hashlib.sha256(b"psi ecdh MACs, " + identity + common).digest()
+
+    @property
+    def point(self) -> bytes:
+        return multiply_base([self.secret]).tobytes()
+
+    def confirmed(self, kind: MessageType, count: int, content: bytes) -> bytes:
+        before = bytes([self.role]) + self.transcript.digest + count.to_bytes(8, "big")
+        mac = hmac.digest(self.key, before + content, "sha256")
+        return self.transcript.seal(kind, count, mac + content)
+
+
+class Relay:
+    """Mallory, receiver of alice and sender to bob, who has no ID and passes theirs on."""
+
+    def __init__(self, receiver: Party, sender: Party, *, bound: bool) -> None:
+        self.receiver, self.sender = receiver, sender
+        to_sender = ("mallory", "alice") if bound else ("", "")
+        to_receiver = ("bob", "mallory") if bound else ("", "")
+        if bound:
+            sender.between(0, "alice", "mallory")
+            receiver.between(0, "bob", "mallory")
+        self.alice = Leg(MessageType.RECEIVER_HELLO, sender.protocol, *to_sender)
+        self.bob = Leg(MessageType.SENDER_HELLO, receiver.protocol, *to_receiver)
+
+    def pass_hellos(self) -> bytes:
+        """Pass both hellos on word for word; returns what the receiver says next."""
+        hello = self.bob.transcript.open(MessageType.RECEIVER_HELLO, sent(self.receiver.start()))
+        message = self.alice.transcript.seal(MessageType.RECEIVER_HELLO, hello.count, hello.body)
+        answer = self.sender.receive(message)
+        hello = self.alice.transcript.open(MessageType.SENDER_HELLO, sent(answer))
+        message = self.bob.transcript.seal(MessageType.SENDER_HELLO, hello.count, hello.body)
+        self.identities = [leg.transcript.begin_session() for leg in (self.alice, self.bob)]
+        return sent(self.receiver.receive(message))
+
+    def pass_all(self) -> None:
+        """Hold both sessions of ecdh to their end, and leave a match out on the way."""
+        points = self.bob.transcript.open(MessageType.POINTS, self.pass_hellos())
+        self.bob.meet(self.identities[1], bytes(points.body[:POINT_BYTES]))
+        message = self.alice.transcript.seal(
+            MessageType.POINTS, points.count, self.alice.point, points.body[POINT_BYTES:]
+        )
+        answer = self.alice.transcript.open(MessageType.ANSWER, sent(self.sender.receive(message)))
+        content = bytes(answer.body[MAC_BYTES:])
+        self.alice.meet(self.identities[0], content[:POINT_BYTES])
+        message = self.bob.confirmed(
+            MessageType.ANSWER, answer.count, self.bob.point + content[POINT_BYTES:]
+        )
+        finish = self.bob.transcript.open(MessageType.FINISH, sent(self.receiver.receive(message)))
+        kept = max(finish.count - 1, 0)
+        receipts = bytes(finish.body[MAC_BYTES:])
+        width = len(receipts) // max(finish.count, 1)
+        message = self.alice.confirmed(MessageType.FINISH, kept, receipts[: kept * width])
+        self.sender.receive(message)
+        self.receiver.receive(self.bob.confirmed(MessageType.CLOSE, finish.count, b""))
+
+
+@pytest.mark.parametrize("fault", [True, False])
+def test_a_session_with_another_is_of_no_use(fault: bool) -> None:
+    receiver, sender = Receiver(NUMBERS[:40]), Sender(NUMBERS[20:])
+    Relay(receiver, sender, bound=not fault).pass_all()
+    believed = len(receiver.matches), len(sender.matches)
+    assert believed == ((20, 19) if fault else (0, 0))
+
+
+@pytest.mark.parametrize("fault", [True, False])
+@pytest.mark.parametrize("name", PAIRS)
+def test_every_session_is_bound_to_its_parties(name: str, fault: bool) -> None:
+    # All that a protocol hashes contains the identity; a store's proof does, by its first point.
+    receiver, sender = PAIRS[name]()
+    relay = Relay(receiver, sender, bound=not fault)
+    relay.pass_hellos()
+    assert [sender._identity, receiver._identity] == relay.identities
+    assert (sender._identity == receiver._identity) is fault
 
 
 # -- ecdh: a receiver that lies --------------------------------------------------------------------
