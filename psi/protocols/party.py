@@ -30,7 +30,9 @@ MAC_BYTES = 32
 _NONCE_BYTES = 32
 _FALSE_MATCH_BITS = 40
 _COUNT = np.dtype(">u4")
-_MAX_PAIRS = 1 << 27  # 2 GiB of row numbers: more than that hostile counts cannot allocate
+# What hostile counts can make of a match: each pair of rows is a line of the result. Few own rows
+# may have any number of pairs up to the first, more of them the second each, all of them the third.
+_FREE_PAIRS, _PAIRS_A_ROW, _MAX_PAIRS = 1 << 22, 1 << 10, 1 << 27
 
 
 def tag_bytes(n_receiver: int, n_sender: int) -> int:
@@ -226,9 +228,11 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
         peer = np.frombuffer(data, _COUNT).astype(np.intp)
         if np.any(peer < 1):
             raise DecodeError("the other side says that it has a match zero times")
-        # In floating point, as hostile counts would overflow integers.
-        if np.dot(self._counts[self._found].astype(float), peer.astype(float)) > _MAX_PAIRS:
+        own = self._counts[self._found].astype(float)  # hostile counts would overflow integers
+        most = min(_FREE_PAIRS + _PAIRS_A_ROW * own.sum(), _MAX_PAIRS)
+        if np.dot(own, peer.astype(float)) > most:
             raise SizeLimitError(
-                f"repeated IDs make more than {_MAX_PAIRS} pairs of rows: drop duplicates first"
+                f"repeated IDs make more than {most:.0f} pairs of rows, which is the most for "
+                f"{own.sum():.0f} rows of this side that match: drop duplicates first"
             )
         self._peer_counts = peer

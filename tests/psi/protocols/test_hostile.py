@@ -214,6 +214,7 @@ class Lying(Sender):
         (struct.pack(">I", 1), DecodeError),
         (struct.pack(">3I", 1, 1, 1), DecodeError),
         (struct.pack(">2I", 2**32 - 1, 2**32 - 1), SizeLimitError),
+        (struct.pack(">2I", 1, 1 << 23), SizeLimitError),  # one match would fill the memory
     ],
 )
 def test_hostile_multiplicities(lie: bytes, error: type[ProtocolError]) -> None:
