@@ -19,7 +19,8 @@ sides know. It is blinded and tagged in the same batches as the items, and a·b�
 the MACs: so a side that blinds or answers with another key is noticed. The proof is a·G and that of
 RFC 9497 section 2.2 that a·G and a·C have one logarithm (Chaum and Pedersen 1992). It shows that
 the side knows a: nobody gets an item more blinded in place of C. So a side can have as many points
-blinded as it announces.
+blinded as it announces. A point may be the sum of several items' points: of one question the limit
+does not bound how many items it is about.
 """
 
 import functools

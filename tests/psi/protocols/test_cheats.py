@@ -8,6 +8,7 @@ test_kkrt_cheats; messages that are refused are in test_refused.
 import functools
 import hashlib
 import hmac
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from psi import (
     UnbalancedReceiver,
 )
 from psi.group.blinds import Blinds
+from psi.group.elgamal import total
 from psi.group.oprf import hash_inputs, outputs
 from psi.group.ristretto255 import (
     POINT_BYTES,
@@ -549,6 +551,59 @@ def test_values_can_name_the_items_in_their_sum() -> None:
     sender = SumSender(NUMBERS[:20], values)
     run(SumReceiver(NUMBERS[7:]), sender)
     assert [place for place in range(20) if sender.sum >> place & 1] == list(range(7, 20))
+
+
+def sum_of_hashes(party: CommutativeParty, guesses: list[bytes]) -> Points:
+    domain = b"psi-ecdh-v1-HashToGroup-" + party._identity + b"-ristretto255-SHA512"
+    return total(hash_to_group(guesses, domain))
+
+
+class ManyInOne(CardinalityReceiver):
+    """Announces one ID, and asks with one point whether all of some guesses are there."""
+
+    guesses: tuple[bytes, ...]
+
+    def _blind(self) -> Points:
+        points = super()._blind()
+        assert self._key is not None
+        asked = multiply(self._key, sum_of_hashes(self, list(self.guesses)))
+        self._sent = np.vstack([points[:1], asked])
+        return np.vstack([self._sent, points[2:]])
+
+    def _blind_again(self, data: memoryview) -> None:
+        doubly, key = self._doubly_blinded(data)
+        theirs = [points_from_bytes(one) for one in doubly[1:]]
+        sums = [
+            total(np.vstack(some)).tobytes()
+            for some in itertools.combinations(theirs, len(self.guesses))
+        ]
+        self._peer_tags = tags_of(self, key, [doubly[0], *sums])
+
+
+@pytest.mark.parametrize(("other", "there"), [(b"33", True), (b"99", False)])
+def test_one_point_of_a_count_asks_whether_several_ids_are_there(other: bytes, there: bool) -> None:
+    curious, sender = ManyInOne([b"announced"], ONE_SIDE), CardinalitySender(NUMBERS, ONE_SIDE)
+    curious.guesses = (b"7", other)
+    counted: list[int] = []
+    sender.charge_with(lambda peer, items: counted.append(items))
+    run(curious, sender)
+    assert (curious.cardinality == 1) is there
+    assert counted == [1]  # the limit counts the point
+
+
+class Beyond(SumReceiver):
+    """Adds up all of the sender's rows, of which it has none, and says that they match."""
+
+    def _common(self, data: memoryview) -> set[bytes]:
+        super()._common(data)
+        return set(self._peer_tags[1:])
+
+
+def test_a_receiver_can_ask_for_the_sum_of_rows_that_do_not_match() -> None:
+    settings = SumParameters(output="receiver", minimum=10)
+    receiver = Beyond(OTHERS[:10], settings)
+    run(receiver, SumSender(NUMBERS[:10], list(range(100, 110)), settings))
+    assert receiver.sum == sum(range(100, 110))
 
 
 @pytest.mark.parametrize("name", [name for name in PAIRS if name not in ("kkrt", "unbalanced")])
