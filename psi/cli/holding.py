@@ -166,6 +166,7 @@ class OwnTableFile:
             StoppedError: This side was told to stop.
         """
         found: list[SessionFinding] = []
+        withheld: list[ProtocolError] = []
         where = "before a session began"
 
         def begun() -> None:
@@ -176,8 +177,12 @@ class OwnTableFile:
 
         def computed() -> None:
             if keeper is not None:
-                columns, words = session.outcome(self.table, numbers=True)
-                found.append(keeper.keep(columns, words))
+                try:
+                    columns, words = session.outcome(self.table, numbers=True)
+                except ProtocolError as error:  # of a sum: the other side must not hear it
+                    withheld.append(error)
+                else:
+                    found.append(keeper.keep(columns, words))
 
         try:
             traffic = talk(
@@ -187,6 +192,8 @@ class OwnTableFile:
                 on_begun=begun,
                 on_result=computed,
             )
+            if withheld:
+                raise withheld[0]
         except PSIError as error:
             if isinstance(error, StoppedError):
                 _add(error, where, " ")

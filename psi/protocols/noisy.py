@@ -18,7 +18,8 @@ What a side learns does not depend on the noise it adds, so who adds none harms 
 What is told of a side is (ε, δ)-differentially private. Its size is public; neighbours differ in
 one ID, with its value, that is replaced by another. It moves the number of matches by at most 1,
 the sum by at most `max_value`. A side that tells both gives half of ε and δ to each. If only the
-receiver is to learn, it tells nothing of a count, and of a sum whether there were too few matches.
+receiver is to learn, it tells nothing of a count, and of a sum only to one who measures its time
+whether there were too few matches.
 
 Privacy is computational (Mironov, Pandey, Reingold and Vadhan 2009), under the assumptions of those
 protocols, against a side that follows the protocol, whatever set it brings. One that blinds each of
@@ -245,7 +246,7 @@ class _NoisySumming(_Noisy, Summing):
         return self._peer[_SUM].within
 
     def _told_by(self, *, receiver: bool) -> list[int]:
-        # By going on or not the receiver always tells something of the count.
+        # By the time that it takes the receiver may tell something of the count.
         return [1] if receiver and not self._both else [1, self._settings.max_value]
 
     def _largest_sum(self, matches: int) -> int:

@@ -21,8 +21,11 @@ r is fresh, so R is a uniform point and tells the sender nothing of the matches;
 subtracts r·x·G again. It learns the sum first, and tells it only if the sum is within what the
 agreed `max_value` allows. So values that were chosen to reveal which items are in the sum are
 noticed, unless they are small. A sum reveals the cardinality, too. Below `minimum` the receiver
-stops before it asks for the sum, so that neither side learns it. The sender has to believe that,
-and that the receiver asks for the sum of the matches: semi-honest security. A minimum refuses few
+stops before it asks for the sum, so that neither side learns it. If the receiver alone learns, it
+asks for the sum of nothing instead, which is as random a point, and goes on: whether it stops would
+tell a sender whose set is made for it whether one ID is there. For the same reason it keeps a sum
+out of range to itself. The sender has to believe that it asks for the sum of the matches, all of
+them and nothing else: semi-honest security. A minimum refuses few
 matches, but hides no value: a receiver can subtract what it knows of the others. Noise hides one:
 `psi.protocols.noisy`.
 """
@@ -37,6 +40,7 @@ from psi.errors import (
     ConfigError,
     DecodeError,
     MinimumError,
+    ProtocolError,
     RepeatedElementError,
     SizeLimitError,
     StateError,
@@ -96,6 +100,19 @@ class Summing(Counting):
     _sum: int | None = None
     _value_key: Scalar | None = None
     _mask: Scalar | None = None
+    _withheld: ProtocolError | None = None
+
+    @property
+    def cardinality(self) -> int:
+        """How many items both sides have.
+
+        Raises:
+            StateError: The session is not done, or the settings give this side no result.
+            ProtocolError: As of `sum`.
+        """
+        self._require_done()
+        self._tell_withheld()
+        return super().cardinality
 
     @property
     def sum(self) -> int:
@@ -103,8 +120,11 @@ class Summing(Counting):
 
         Raises:
             StateError: The session is not done, or the settings give this side no result.
+            ProtocolError: The sum is for the receiver only and not acceptable, or of too few
+                matches; the other side was not told.
         """
         self._require_done()
+        self._tell_withheld()
         if self._sum is None:
             raise StateError("the settings give the result to the receiver only")
         return self._sum
@@ -119,7 +139,7 @@ class Summing(Counting):
 
     @property
     def cost(self) -> SessionCost:
-        """An exact figure to the other side: at least whether there are too few matches."""
+        """An exact figure to the other side: time may tell whether there are too few matches."""
         return EXACT
 
     @property
@@ -142,10 +162,17 @@ class Summing(Counting):
 
     def _refuse_few(self, matches: int) -> None:
         if matches < self._settings.minimum:
-            raise MinimumError(
-                f"fewer than {self._settings.minimum} {self._counted}, the agreed minimum: "
-                "no sum is computed"
-            )
+            raise self._too_few()
+
+    def _too_few(self) -> MinimumError:
+        return MinimumError(
+            f"fewer than {self._settings.minimum} {self._counted}, the agreed minimum: "
+            "no sum is computed"
+        )
+
+    def _tell_withheld(self) -> None:
+        if self._withheld is not None:
+            raise self._withheld
 
     def _forget(self) -> None:
         super()._forget()
@@ -184,13 +211,21 @@ class SumReceiver(Summing, CardinalityReceiver):
             raise RepeatedElementError("the other side sent the same encrypted value twice")
         common = self._common(answer.body[points_end:tags_end])
         self._cardinality = self._told(len(common))
-        self._refuse_few(self._estimate(self._cardinality))
         matching = np.array([tag in common for tag in self._peer_tags[1:]], bool)
+        if self._estimate(self._cardinality) < self._settings.minimum:
+            self._withhold(self._too_few())
+            matching[:] = False  # a request for nothing is as random a point
         hiding, hidden = ciphers[1::2], ciphers[2::2]
         for points in (hiding, hidden):  # in vain, so that the time does not tell how many match
             total(points[~matching])
         self._expect = self._on_opened
         return self._request(ciphers[:1], hiding[matching], hidden[matching])
+
+    def _withhold(self, error: ProtocolError) -> None:
+        """Keep back an error that depends on the matches, if the other side learns nothing."""
+        if self._both:
+            raise error
+        self._withheld = self._withheld or error
 
     def _told_sum(self, found: int) -> int:
         """Return what the other side is told of the sum."""
@@ -211,13 +246,16 @@ class SumReceiver(Summing, CardinalityReceiver):
         check_points(mask)
         self._progress("finding the sum", 0, 1)
         matches = min(self._cardinality or 0, self._most_matches())
+        if self._withheld is not None:
+            matches = self._settings.minimum
         found = logarithm(subtract(self._masked_sum, mask), self._largest_sum(matches))
         if found is None:
-            raise DecodeError(
+            error = DecodeError(
                 f"the sum is more than {self._settings.max_value} a match: the other side's "
                 "values or key are not as agreed"
             )
-        self._sum = self._told_sum(found)
+            self._withhold(error)
+        self._sum = self._told_sum(found or 0)
         self._expect = self._on_close
         content = self._sum.to_bytes(_SUM_BYTES, "big") if self._both else b""
         return self._confirmed(MessageType.FINISH, self._announced, content)

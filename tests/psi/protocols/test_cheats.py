@@ -19,8 +19,10 @@ from psi import (
     CardinalitySender,
     DecodeError,
     KeyConfirmationError,
+    MinimumError,
     PrivateIDReceiver,
     PrivateIDSender,
+    ProtocolError,
     Receiver,
     Sender,
     SessionParameters,
@@ -589,6 +591,50 @@ def test_one_point_of_a_count_asks_whether_several_ids_are_there(other: bytes, t
     run(curious, sender)
     assert (curious.cardinality == 1) is there
     assert counted == [1]  # the limit counts the point
+
+
+class MadeForOne(SumSender):
+    """Makes nine matches up; the tenth is there if the receiver has the target."""
+
+    def _blind(self) -> Points:
+        own = super()._blind()
+        factors = self.factors = [Scalar.random() for _ in range(9)]
+        lies = np.vstack([multiply(one, self._confirmation()) for one in factors])
+        target = 1 + int(np.flatnonzero(self._order == 0)[0])
+        own[[row for row in range(1, 11) if row != target]] = lies
+        self._sent = own[:11].copy()
+        return own
+
+    def _blind_again(self, data: memoryview) -> None:
+        doubly, key = self._doubly_blinded(data)
+        theirs = points_from_bytes(data)[:1]
+        lies = [multiply(one, theirs).tobytes() for one in self.factors]
+        self._peer_tags = tags_of(self, key, [doubly[0], *lies, *doubly[10:]])
+
+
+class Telling(SumReceiver):
+    """The fault: stops if there are too few matches."""
+
+    def _withhold(self, error: ProtocolError) -> None:
+        raise error
+
+
+@pytest.mark.parametrize("fault", [True, False])
+def test_a_set_made_for_one_id_does_not_tell_the_sender_of_it(fault: bool) -> None:
+    settings = SumParameters(output="receiver", minimum=10)
+    there: dict[bool, bool] = {}
+    for with_target in (True, False):
+        ids = [*NUMBERS, b"target" if with_target else b"nobody"]
+        for _ in range(10):  # 9 of 61 tags are dropped: the target's in all ten once in 10^8 runs
+            receiver = (Telling if fault else SumReceiver)(ids, settings)
+            sender = MadeForOne([b"target", *OTHERS[:9]], [0] * 10, settings)
+            try:
+                messages = run(receiver, sender)
+            except MinimumError:
+                continue
+            assert [len(message) for message in messages[4:]] == [136, 136, 104, 104]
+            there[with_target] = True
+    assert there == ({True: True} if fault else {True: True, False: True})
 
 
 class Beyond(SumReceiver):

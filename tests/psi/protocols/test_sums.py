@@ -23,7 +23,15 @@ from psi import (
     SumSender,
 )
 from psi.group.elgamal import encrypt, logarithm, total
-from psi.group.ristretto255 import Scalar, add, check_points, multiply, multiply_base, subtract
+from psi.group.ristretto255 import (
+    Points,
+    Scalar,
+    add,
+    check_points,
+    multiply,
+    multiply_base,
+    subtract,
+)
 from psi.tables.columns import whole_numbers
 from tests.psi.peers import (
     BAD_POINTS,
@@ -103,6 +111,21 @@ def test_the_minimum_is_refused_before_the_sum_is_asked_for() -> None:
     with pytest.raises(MinimumError, match="fewer than 3 matches"):
         receiver.receive(sent(sender.receive(sent(points))))
     assert receiver._mask is None
+
+
+def test_a_receiver_that_learns_alone_keeps_a_wrong_opening_to_itself() -> None:
+    class Shifting(SumSender):
+        def _shifted(self, mask: Points) -> Points:
+            return multiply_base([Scalar.random()])
+
+    parameters = SumParameters(output="receiver", minimum=2, max_value=1000)
+    for left in (LEFT, [*LEFT[:2], b"x"]):  # two matches, and one
+        receiver = SumReceiver(left, parameters)
+        run(receiver, Shifting(RIGHT, VALUES, parameters))
+        error = DecodeError if left is LEFT else MinimumError
+        for name in ("sum", "cardinality"):
+            with pytest.raises(error):
+                getattr(receiver, name)
 
 
 def test_sets_that_cannot_have_the_minimum_send_no_points() -> None:

@@ -231,6 +231,16 @@ def test_the_sum_of_the_other_sides_column(place: Place, result: str) -> None:
     assert at_bob == (at_alice if result == "both" else "")
 
 
+def test_a_sum_under_the_minimum_for_one_side_is_not_told_to_the_other(place: Place) -> None:
+    options = ("--learn", "sum", "--minimum", "3", "--result", "serve")
+    serving = place.serve(*options)
+    joining = place.join(serving.address, *options, "--column", "price")
+    code, out, err = ended(joining)
+    assert (code, out) == (0, "")
+    assert "no result at this side" in err
+    failed(serving.process, "fewer than 3 matches")
+
+
 def test_a_sum_under_the_minimum(place: Place) -> None:
     options = ("--learn", "sum", "--minimum", "3")
     serving = place.serve(*options)
