@@ -240,7 +240,7 @@ def hold(
             if ledger is not None:
                 ledger.check_cost(cost.epsilon)  # too much is too much before anybody comes
                 session.party.charge_with(
-                    lambda peer, items: count_to(ledger, peers[peer], items, cost)
+                    lambda peer, items: count_to(ledger, peers[peer], items, session.party)
                 )
             found, traffic = own.converse(
                 session,
@@ -316,12 +316,10 @@ def say_cost(cost: "SessionCost", ledger: "Ledger | None") -> None:
     messages.print(f"{words} (one ID replaced by another; sizes are public)")
 
 
-def count_to(ledger: "Ledger", peer: str, items: int, cost: "SessionCost") -> None:
+def count_to(ledger: "Ledger", peer: str, items: int, party: "SetConversation[Any, Any]") -> None:
     """Count a session to a party, and say how much that is."""
-    ledger.charge(peer, items, *cost)
-    messages.print(
-        f"{items:,} IDs are counted to {peer[:11]}…, as many as it can test if it cheats"
-    )
+    ledger.charge(peer, items, *party.cost)
+    messages.print(f"{items:,} IDs are counted to {peer[:11]}…, {party.counted_as}")
 
 
 def _is_void(error: PSIError) -> bool:

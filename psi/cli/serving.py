@@ -198,12 +198,10 @@ def stay(own: OwnTableFile, peers: Mapping[str, bytes], listen: str, log: EventL
                 self.session = own.session(progress)
                 self.caller, self.name = "", ""
                 self.found: SessionFinding | None = None
-                cost = self.session.party.cost
+                party = self.session.party
                 if ledger is not None:
-                    ledger.check_cost(cost.epsilon)
-                    self.session.party.charge_with(
-                        lambda _, items: count_to(ledger, self.caller, items, cost)
-                    )
+                    ledger.check_cost(party.cost.epsilon)
+                    party.charge_with(lambda _, items: count_to(ledger, self.caller, items, party))
 
             def converse(self, caller: str, name: str, connection: "Connection") -> str:
                 self.caller, self.name = caller, name

@@ -50,6 +50,7 @@ _KNOWN_BYTES = POINT_BYTES + PROOF_BYTES  # a·G and the proof
 class CommutativeParty(Party):
     """What both roles do: blind, blind again, compare."""
 
+    counted_as = "as many as it announces: one that cheats can ask about several with each"
     _key: Scalar | None = None
     _peer_tags: list[bytes]
 

@@ -258,6 +258,9 @@ class Assembly(Conversation[Mapping[int, bytes], Round]):
 class SetConversation(Conversation[Arriving, Leaving]):
     """A conversation about a set: which of its items the other sides have, too."""
 
+    counted_as: ClassVar[str] = "as many as it can test if it cheats"
+    """What the number that `most_asked` gives is, for the line that says it."""
+
     _no_result: ClassVar[str] = "the settings give the result to the receiver only"
 
     def __init__(
@@ -302,9 +305,10 @@ class SetConversation(Conversation[Arriving, Leaving]):
 
     @staticmethod
     def most_asked(peer: int, announced: int) -> int:
-        """Return how many items another side can test in a session, even if it cheats.
+        """Return how many items another side is counted for in a session.
 
-        Every limit counts this. It is what was announced, where a protocol does not say otherwise.
+        Every limit counts this. It is what was announced, where a protocol does not say otherwise;
+        `counted_as` says what that holds against a side that cheats.
 
         Args:
             peer: The other party's number (between two: 0).

@@ -12,6 +12,7 @@ import pytest
 
 from psi import ConfigError, QueryLimitError
 from psi.ledger import Ledger
+from psi.protocols.commutative import CommutativeParty
 from tests.psi.peers import PAIRS, run
 
 # A store has its own ledger: test_unbalanced. kkrt refuses to be counted: test_choice.
@@ -232,3 +233,14 @@ def test_a_ledger_that_loses_count_while_it_is_open(path: Path) -> None:
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="folder that can be written"):
         Ledger(tmp_path / "absent" / "ledger", sessions_a_peer=1)
+
+
+def test_what_a_count_holds_is_said_as_it_is() -> None:
+    """Points of counts, sums and private IDs may each ask about several IDs: none is a bound."""
+    words = {name: type(PAIRS[name]()[0]).counted_as for name in LIMITED}
+    several = {name for name, said in words.items() if "several" in said}
+    assert several == {
+        name for name in LIMITED if issubclass(type(PAIRS[name]()[0]), CommutativeParty)
+    }
+    assert words["ecdh"] == "as many as it can test if it cheats"
+    assert len(several) >= 3
