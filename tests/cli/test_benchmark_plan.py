@@ -21,7 +21,6 @@ FEW = ("--rounds", 2, "--private-rounds", 1, "--epsilon", "3,8", "--arms", ARMS)
 
 INTERRUPTED_WITH_WORKERS = """
 import multiprocessing, os, signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a run is in the background
 from privfed.cli.benchmark_progress import Pace
 advance = Pace.advance
 def advance_and_interrupt(self, *said):

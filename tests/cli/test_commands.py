@@ -23,7 +23,6 @@ from tests.report.training_samples import training
 
 INTERRUPTED_AT_THE_FIRST_RUN = """
 import os, signal
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a run is in the background
 from privfed.experiment.store import RunStore
 save = RunStore.save
 def save_and_interrupt(self, *run):
