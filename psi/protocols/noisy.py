@@ -35,10 +35,11 @@ import numpy as np
 
 from psi.errors import ConfigError, DecodeError
 from psi.group.ristretto255 import (
+    POINT_BYTES,
     Points,
     Scalar,
     multiply,
-    multiply_base,
+    multiply_base_each,
     points_from_bytes,
     subtract,
 )
@@ -195,7 +196,8 @@ class _NoisySender(_Noisy):
         confirmation = points_from_bytes(doubly[0])
         # Which of the dummies match says nothing: their places among the points are random.
         matching = self._multipliers[: self._added[_COUNT]]
-        others = [Scalar.random() for _ in self._multipliers[self._added[_COUNT] :]]
+        drawn = [Scalar.random() for _ in self._multipliers]  # all, so that the work is the same
+        others = drawn[self._added[_COUNT] :]
         made = [multiply(one, confirmation).tobytes() for one in (*matching, *others)]
         return doubly + made, key
 
@@ -270,9 +272,8 @@ class NoisySumSender(_NoisySumming, _NoisySender, SumSender):
         return super()._blind()
 
     def _shifted(self, mask: Points) -> Points:
-        if not self._added[_SUM]:
-            return mask
-        return subtract(mask, multiply_base([Scalar(self._added[_SUM].to_bytes(32, "little"))]))
+        shift = np.frombuffer(self._added[_SUM].to_bytes(POINT_BYTES, "little"), np.uint8)
+        return subtract(mask, multiply_base_each(shift[np.newaxis]))
 
 
 def _bound(noise: Sequence[TruncatedLaplace], figure: int) -> int:

@@ -31,6 +31,8 @@ from psi import (
     SumSender,
     padded,
 )
+from psi.group.ristretto255 import Scalar
+from psi.protocols import noisy
 from psi.protocols.noise import EXACT, NOTHING
 from tests.psi.peers import (
     HEADER_BYTES,
@@ -213,6 +215,53 @@ def test_noise_is_drawn_before_the_session(monkeypatch: pytest.MonkeyPatch) -> N
     parties = [PAIRS[name]() for name in ("cardinality, noisy", "sum, noisy")]
     monkeypatch.setattr("psi.protocols.noise.secrets.randbelow", pytest.fail)
     assert all(run(*pair) for pair in parties)
+
+
+def drawn_scalars(sender: type[Any], added: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many scalars a sender draws to answer, with so much added to its count."""
+    receiver = NoisyCardinalityReceiver(LEFT, noise=LITTLE)
+    answering = sender(RIGHT, noise=OwnNoise(2))
+    answering._added[0] = added
+    points = receiver.receive(answering.receive(receiver.start()))
+    random, calls = Scalar.random, []
+    with monkeypatch.context() as patched:
+        patched.setattr(Scalar, "random", lambda: calls.append(0) or random())
+        answering.receive(points)
+    return len(calls)
+
+
+class DrawingLess(NoisyCardinalitySender):
+    """Draws scalars for the dummies that do not match, and no others: the fault."""
+
+    def _doubly_blinded(self, data: memoryview) -> tuple[list[bytes], bytes]:
+        every = self._multipliers
+        self._multipliers = every[self._added[0] :]
+        doubly, key = super()._doubly_blinded(data)
+        self._multipliers = every
+        return doubly, key
+
+
+def test_the_work_is_the_same_for_every_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 2 * OwnNoise(2).over([1])[0].bound
+    every = range(most + 1)
+    product = [drawn_scalars(NoisyCardinalitySender, added, monkeypatch) for added in every]
+    assert len(set(product)) == 1
+    faulty = [drawn_scalars(DrawingLess, added, monkeypatch) for added in every]
+    assert faulty == [product[0] - added for added in every]
+
+
+@pytest.mark.parametrize("added", [0, 1])
+def test_a_sum_s_noise_is_added_by_the_same_steps_if_it_is_the_least(
+    added: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver, sender = PAIRS["sum, noisy"]()
+    sender._added[1] = added
+    receiver._added[0] = 2 * receiver._own[0].bound  # so that the sum goes on
+    subtract, taken = noisy.subtract, []
+    monkeypatch.setattr(noisy, "subtract", lambda *two: taken.append(0) or subtract(*two))
+    run(receiver, sender)
+    assert len(taken) == 1
+    assert receiver.sum == 1030 + noise_of(sender, 1)
 
 
 # -- attacks ------------------------------------------------------------------------------------
