@@ -6,8 +6,8 @@ The messages are those of `psi.protocols.cardinality` and `psi.protocols.sums`, 
   (`psi.protocols.noise`): a whole number from -m to m. It is added as one from 0 to 2m.
 - The sender has 2m matching dummies: points d·(b·C) among its own, with secret random d. Among the
   tags that it returns, which are sorted, are 2m more: for m + noise of the dummies their own, for
-  the others those of random points. So the receiver finds m + noise matches too many, and can't
-  tell which: to it a dummy is a random point. It has no part in making them, and can't undo them.
+  the others those of random points. So the receiver finds m + noise matches too many. One that
+  follows the protocol can't tell which: to it a dummy is a random point.
 - The receiver returns no tags. It tells how many it found, with its own noise added. The sender
   knows how many of its dummies are among them.
 - The sender opens a sum with its noise added. The receiver adds its own before it tells the sum.
@@ -22,9 +22,10 @@ receiver is to learn, it tells nothing of a count, and of a sum only to one who 
 whether there were too few matches.
 
 Privacy is computational (Mironov, Pandey, Reingold and Vadhan 2009), under the assumptions of those
-protocols, against a side that follows the protocol, whatever set it brings. One that blinds each of
-its items by a scalar of its own still learns which of them match. Noise is drawn before the
-session, so that the time it takes tells nothing.
+protocols, against a side that follows the protocol, whatever set it brings. A receiver that blinds
+its items, and not C, by a second scalar tells matching dummies from matching items, and has the
+exact count; one that blinds each of its items by a scalar of its own still learns which of them
+match. Noise is drawn before the session, and the steps do not depend on it.
 """
 
 import struct

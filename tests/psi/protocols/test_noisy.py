@@ -6,6 +6,7 @@ Each statistical test says how often it fails on a right program.
 import math
 import struct
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -31,8 +32,15 @@ from psi import (
     SumSender,
     padded,
 )
-from psi.group.ristretto255 import Scalar
-from psi.protocols import noisy
+from psi.group.ristretto255 import (
+    POINT_BYTES,
+    Points,
+    Scalar,
+    multiply,
+    points_from_bytes,
+    subtract,
+)
+from psi.protocols.elements import rows_of
 from psi.protocols.noise import EXACT, NOTHING
 from tests.psi.peers import (
     HEADER_BYTES,
@@ -48,7 +56,7 @@ from tests.psi.peers import (
     run,
     sent,
 )
-from tests.psi.protocols.test_cheats import CuriousCounter
+from tests.psi.protocols.test_cheats import CuriousCounter, tags_of
 
 ONE_SIDE = SessionParameters(output="receiver")
 NUMBERS = [b"%d" % number for number in range(60)]
@@ -223,11 +231,11 @@ def drawn_scalars(sender: type[Any], added: int, monkeypatch: pytest.MonkeyPatch
     answering = sender(RIGHT, noise=OwnNoise(2))
     answering._added[0] = added
     points = receiver.receive(answering.receive(receiver.start()))
-    random, calls = Scalar.random, []
+    random = Mock(wraps=Scalar.random)
     with monkeypatch.context() as patched:
-        patched.setattr(Scalar, "random", lambda: calls.append(0) or random())
+        patched.setattr(Scalar, "random", random)
         answering.receive(points)
-    return len(calls)
+    return random.call_count
 
 
 class DrawingLess(NoisyCardinalitySender):
@@ -257,10 +265,10 @@ def test_a_sum_s_noise_is_added_by_the_same_steps_if_it_is_the_least(
     receiver, sender = PAIRS["sum, noisy"]()
     sender._added[1] = added
     receiver._added[0] = 2 * receiver._own[0].bound  # so that the sum goes on
-    subtract, taken = noisy.subtract, []
-    monkeypatch.setattr(noisy, "subtract", lambda *two: taken.append(0) or subtract(*two))
+    counted = Mock(wraps=subtract)
+    monkeypatch.setattr("psi.protocols.noisy.subtract", counted)
     run(receiver, sender)
-    assert len(taken) == 1
+    counted.assert_called_once()
     assert receiver.sum == 1030 + noise_of(sender, 1)
 
 
@@ -352,6 +360,38 @@ def test_a_receiver_cannot_undo_the_noise_by_what_it_puts_in() -> None:
         sender._added[0] = 4
         run(receiver, sender)
         assert receiver.cardinality == len(set(asked) & set(NUMBERS[:20])) + 2
+
+
+class TwoScalars(NoisyCardinalityReceiver):
+    """Blinds its items, and not what makes the key, by a second scalar."""
+
+    def _blind(self) -> Points:
+        points, end = super()._blind(), len(self._items) + 1
+        self.second = Scalar.random()
+        self._sent = np.vstack([points[:1], multiply(self.second, points[1:end])])
+        return np.vstack([self._sent, points[end:]])
+
+    def _blind_again(self, data: memoryview) -> None:
+        doubly, key = self._doubly_blinded(data)
+        self._peer_tags = tags_of(self, key, doubly)
+        theirs = multiply(self.second, points_from_bytes(b"".join(doubly[1:])))
+        self.tags_of_items = set(tags_of(self, key, rows_of(theirs.data, POINT_BYTES)))
+
+    def _common(self, data: memoryview) -> set[bytes]:
+        items = self.tags_of_items.intersection(self._own_tags(data))
+        self.exact = len(items)
+        return super()._common(data) | items  # as many as an honest one finds
+
+
+def test_a_receiver_undoes_the_noise_by_a_second_scalar() -> None:
+    """As docs/psi.md admits; the sender sees nothing of it."""
+    for number in (0, 7, 20):
+        curious = TwoScalars(NUMBERS[:20], noise=LITTLE)
+        sender = NoisyCardinalitySender(NUMBERS[20 - number :], noise=OwnNoise(0.1, 1e-5))
+        run(curious, sender)
+        assert curious.exact == number
+        assert curious.cardinality == number + noise_of(sender, 0)  # what an honest one sees
+        assert sender.cardinality == number + noise_of(curious, 0)
 
 
 class CuriousNoisyCounter(CuriousCounter, NoisyCardinalityReceiver):
