@@ -15,7 +15,8 @@ its items: an item is in every set if the values and the leader's own share add 
     leader to members       MULTI_FINISH  MAC [, tags of the matches]
 
 With the output "both" the leader tells every member the matches, each by a tag under the key of
-the pair, all in one random order.
+the pair, all in one random order. A member has to believe it, and drops tags that it does not know,
+those of its dummies and repeated ones: so nothing that it answers depends on which tags it knows.
 
 What colluders learn beyond a result that they may have. Members alone, any number of them: only
 the sizes of the sets. The leader with any members: which of the leader's items *all* parties
@@ -30,7 +31,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from psi.errors import ConfigError, DecodeError, KeyConfirmationError, RepeatedElementError
+from psi.errors import ConfigError, KeyConfirmationError
 from psi.group.agreement import MESSAGE_BYTES, draw_messages, elements_of
 from psi.group.ristretto255 import (
     POINT_BYTES,
@@ -217,10 +218,6 @@ class Member(MultiParty):
 
     def _find(self, tags: list[bytes]) -> None:
         own = self._match_tags(LEADER, self._items)
-        places = {tag: place for place, tag in enumerate(own)}
-        if len(set(tags)) != len(tags):
-            raise RepeatedElementError("the leader sent the same tag twice")
-        found = [places.get(tag, len(own)) for tag in tags]
-        if any(place >= self._own_items for place in found):
-            raise DecodeError("the leader tells matches that are no items of this side")
-        self._found = np.array(found, np.intp)
+        places = {tag: place for place, tag in enumerate(own[: self._own_items])}
+        # Others are left out: a refusal would tell a leader that guesses what this side has.
+        self._found = np.array([places.pop(tag) for tag in tags if tag in places], np.intp)

@@ -363,8 +363,8 @@ def test_no_string_of_the_leader_is_refused(string: bytes) -> None:
             forge((1, 0, 1), patch(MAC_BYTES, store))
 
 
-def told(change: Callable[[list[bytes]], list[bytes]]) -> None:
-    """Let the leader tell party 1 other matches than it found."""
+def told(change: Callable[[list[bytes]], list[bytes]]) -> set[bytes]:
+    """What party 1 takes for matches where the leader tells it others than it found."""
 
     class Lying(Leader):
         def _match_tags(self, other: int, items: Any) -> list[bytes]:
@@ -375,17 +375,51 @@ def told(change: Callable[[list[bytes]], list[bytes]]) -> None:
     parties = session(sets, parameters=SessionParameters())
     parties[0] = Lying(sets[0], SessionParameters(), parties=3)
     run(parties)
+    matches: list[int] = parties[1].matches.tolist()
+    assert len(set(matches)) == len(matches)
+    return {sets[1][place] for place in matches}
 
 
-def test_matches_that_are_none() -> None:
-    told(lambda tags: tags)
-    with pytest.raises(RepeatedElementError, match="same tag"):
-        told(lambda tags: [tags[0], tags[0]])
-    with pytest.raises(DecodeError, match="no items of this side"):
-        told(lambda tags: [tags[0], bytes(len(tags[0]))])
+def test_matches_that_are_none_are_dropped() -> None:
+    assert told(lambda tags: tags) == SHARED
+    assert len(told(lambda tags: [tags[0], tags[0]])) == 1
+    assert len(told(lambda tags: [tags[0], bytes(len(tags[0]))])) == 1
     for change in (lambda tags: tags * 3, lambda tags: [tags[0], tags[1][:-1]]):
-        with pytest.raises(DecodeError):
+        with pytest.raises(DecodeError):  # no such number of tags, and no whole ones
             told(change)
+
+
+class RefusingMember(Member):
+    """Refuses tags that it does not know: the fault."""
+
+    def _find(self, tags: list[bytes]) -> None:
+        if not set(tags) <= set(self._match_tags(0, self._items)):
+            raise DecodeError("the leader tells matches that are no items of this side")
+        super()._find(tags)
+
+
+@pytest.mark.parametrize("guesses", [[b"x"], [b"x", b"y"], [b"x", b"guess"], [b"guess"]])
+def test_a_refusal_does_not_tell_the_leader_whether_a_member_has_all_that_it_guesses(
+    guesses: list[bytes],
+) -> None:
+    def goes_on(member: type[Member]) -> bool:
+        """Whether the member goes on where the leader tells it guesses for matches."""
+
+        class Guessing(Leader):
+            def _match_tags(self, other: int, items: Any) -> list[bytes]:
+                return super()._match_tags(other, guesses if other == 1 else items)
+
+        parties = session(SETS, parameters=SessionParameters())
+        parties[0] = Guessing(SETS[0], SessionParameters(), parties=3)
+        parties[1] = member(SETS[1], SessionParameters(), number=1, parties=3)
+        try:
+            run(parties)
+        except DecodeError:
+            return False
+        return bool(parties[1].done)
+
+    assert goes_on(RefusingMember) == (set(guesses) <= set(SETS[1]))
+    assert goes_on(Member)
 
 
 def test_a_dummy_is_no_match() -> None:
@@ -397,8 +431,8 @@ def test_a_dummy_is_no_match() -> None:
     dummy = own[-1]  # nobody can know it; if it were known, it would be no match
     parties = session([SETS[0], own, SETS[2]], parameters=SessionParameters())
     parties[0] = Guessing(SETS[0], SessionParameters(), parties=3)
-    with pytest.raises(DecodeError, match="no items of this side"):
-        run(parties)
+    run(parties)
+    assert parties[1].matches.tolist() == []
 
 
 def test_limits_hold_before_any_point_is_sent() -> None:

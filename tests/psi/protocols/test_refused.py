@@ -5,8 +5,8 @@
 | encodings that are not canonical, negative, off the curve, with the top bit; the identity | `test_invalid_points` in hostile (ecdh), kkrt_hostile, cardinality, sums, private_ids, unbalanced, multiparty; encrypted values: `test_invalid_values_...` in sums |
 | repeated points | `test_repeated_points` in the same |
 | one's own points sent back | `test_our_own_...` in the same, where both sides send points |
-| repeated or unsorted tags | `test_repeated_...tags` in hostile, kkrt_hostile, cardinality; `test_tags_that_lie` in unbalanced; `test_matches_that_are_none` in multiparty |
-| a match that was not asked for | `test_claims_that_are_none` in hostile; `test_a_claim_is_of...` in cheats; `test_matches_that_are_none` in multiparty |
+| repeated or unsorted tags | `test_repeated_...tags` in hostile, kkrt_hostile, cardinality; `test_tags_that_lie` in unbalanced |
+| a match that was not asked for | `test_claims_that_are_none` in hostile; `test_a_claim_is_of...` in cheats |
 | a blinding key that the side does not show to know | `test_both_sides_prove_their_keys` in cheats |
 | wrong counts, cut and extended messages, foreign bytes, other versions, messages out of turn | `test_no_message_but_the_due_one`, here; `test_what_every_message_is_refused_for` in multiparty |
 | more or fewer items than announced | `test_another_number_of_items_than_announced`, here |
@@ -19,7 +19,7 @@
 | a single encrypted value, a sum that cannot be | sums |
 | hostile numbers of duplicates | `test_hostile_multiplicities` in hostile, kkrt_hostile |
 | noise that is none, or that takes more points than announced; noisy numbers and sums that cannot be | noisy |
-| matches that are dummies of the other side | padding, multiparty |
+| matches that are dummies of the other side | padding |
 | more sessions or items than a peer may ask | ledger, unbalanced, twoparty, together |
 """  # noqa: E501 - a table
 
