@@ -146,7 +146,7 @@ class SessionOptions:
         typer.Option(
             help="How many IDs another side may be able to test, if it cheats; without it between "
             "two what fits into memory, at most 2^24. Between two that is as many as it announces; "
-            f"among more as many as its store has slots, {_AMONG_MORE:,} for a set of 1,000."
+            f"among more what known attacks reach, {_AMONG_MORE:,} for a set of 1,000."
         ),
     ] = None
     ledger: Annotated[

@@ -53,8 +53,9 @@ class StoreSizes:
 def slots(keys: int) -> int:
     """Return how many entries a store of so many keys has.
 
-    Entries are what a side that cheats can choose freely: a store can be made to hold as many
-    chosen keys as it has slots, and hardly one more.
+    Entries are what a side that cheats can choose freely: a store can be made to hold about as many
+    chosen keys as it has slots. That is no bound: among many candidates there are some whose rows
+    and values depend on each other, and which it holds besides.
     """
     return StoreSizes.of(keys).slots
 

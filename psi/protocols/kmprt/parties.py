@@ -24,7 +24,7 @@ outside the collusion have, as if all colluders had put in the leader's set; nev
 some of those outside have. So if all parties but one collude with the leader, they learn about it
 what a two-party intersection reveals. It is assumed that all parties follow the protocol, the
 decisional Diffie-Hellman assumption, random oracles, and AES a pseudorandom function. A party that
-cheats can put in as many items as its store has slots (`most_asked`).
+cheats can put in as many items as its store has slots, and some more (`most_asked`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
-"""What a party that cheats puts in among three: as many IDs as its store has slots, and no more."""
+"""What a party that cheats puts in among three: as many IDs as its store has slots, and more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,22 +10,29 @@ from psi import Leader, Member, SessionParameters, SizeLimitError
 from psi.group.agreement import MESSAGE_BYTES, draw_messages, elements_of
 from psi.group.ristretto255 import Scalar, multiply, multiply_base
 from psi.keyvalue import StoreKeys, slots
+from psi.protocols.kmprt.rounds import Values
 from psi.protocols.messages import MessageType
 from psi.protocols.party import tag_bytes
 from tests.psi.peers import HEADER_BYTES, MAC_BYTES
 
 GUESSES = [b"%d" % number for number in range(400)]
 FEW = 10
+LIST = [b"%d" % number for number in range(2048)]
+RELATIONS = 3
 UNUSED = 2  # each key has one slot in each third, so what these are together is the same for all
+
+
+def rows_of(store: StoreKeys) -> list[int]:
+    """Each key's row: one bit for each entry that belongs to it."""
+    rows = zip(store.places.tolist(), store.dense.tolist(), strict=True)
+    return [bits | sum(1 << (40 + place) for place in places) for places, bits in rows]
 
 
 def fitting(store: StoreKeys) -> list[int]:
     """Numbers of keys that one store can hold together, as many as there can be."""
     chosen: list[int] = []
     pivots: dict[int, int] = {}
-    rows = zip(store.places.tolist(), store.dense.tolist(), strict=True)
-    for number, (places, bits) in enumerate(rows):
-        row = bits | sum(1 << (40 + place) for place in places)
+    for number, row in enumerate(rows_of(store)):
         while row.bit_length() in pivots:
             row ^= pivots[row.bit_length()]
         if row:
@@ -63,25 +70,31 @@ class CrowdedLeader(Announcing, Leader):
 
 
 class CrowdedMember(Announcing, Member):
+    candidates = GUESSES
+
+    def _choose(self, store: StoreKeys, values: Values) -> tuple[list[int], list[int]]:
+        """Return which candidates to put in, and those of them for which the store is made."""
+        chosen = fitting(store)
+        assert len(chosen) == slots(FEW) - UNUSED < Member.most_asked(2, FEW)
+        return chosen, chosen
+
     def _on_store(self, messages: Mapping[int, bytes]) -> dict[int, bytes]:
         for other in self._members:
             self._take(other, MessageType.MULTI_CONFIRM, messages[other], 0)
         keys = self._sizes[0] + 1
         length = MESSAGE_BYTES * slots(keys)
         table = self._take(0, MessageType.MULTI_STORE, messages[0], length)
-        digests = self._hashes.digests(GUESSES)
-        chosen = fitting(self._hashes.store(self._number, FEW, digests[1:]))
-        assert len(chosen) == slots(FEW) - UNUSED < Member.most_asked(2, FEW)
-        self._items = [GUESSES[number] for number in chosen]
-        digests = digests[[0, *(number + 1 for number in chosen)]]
+        digests = self._hashes.digests(self.candidates)
         strings = self._hashes.store(0, keys, digests).decode(
             np.frombuffer(table, np.uint8).reshape(-1, MESSAGE_BYTES)
         )
         secret = Scalar.random()
         elements = multiply(secret, elements_of(strings ^ self._hashes.pads(digests)))
         masks = self._hashes.masks(self._number, digests, elements, self._width)
-        store = self._hashes.store(self._number, FEW, digests[1:])
-        shares = store.encode(masks[1:] ^ self._shares(digests[1:]))
+        values = masks[1:] ^ self._shares(digests[1:])
+        chosen, basis = self._choose(self._hashes.store(self._number, FEW, digests[1:]), values)
+        self._items = [self.candidates[number] for number in chosen]
+        shares = self._hashes.store(self._number, FEW, digests[1:][basis]).encode(values[basis])
         answer = [multiply_base([secret]).tobytes(), masks[0].tobytes(), shares.tobytes()]
         self._expect = self._on_told
         return {0: self._confirmed(0, MessageType.MULTI_TABLE, b"".join(answer))}
@@ -149,20 +162,114 @@ def test_a_member_puts_in_as_many_ids_as_its_store_has_slots_and_limits_count_th
         run(parties(counted[0] - 1))
 
 
+class Narrow:
+    """Has values of 3 bytes where there are 6: so a list of 2048 does for one of 2^18."""
+
+    _width: int
+
+    def _after_hellos(self) -> Any:
+        self._width = 3
+        return super()._after_hellos()  # type: ignore[misc]
+
+
+class NarrowLeader(Narrow, Leader):
+    pass
+
+
+class NarrowMember(Narrow, Member):
+    pass
+
+
+class RelatedMember(Narrow, CrowdedMember):
+    """Takes four candidates at a time of which the rows and the values add up to zero."""
+
+    candidates = LIST
+
+    def _choose(self, store: StoreKeys, values: Values) -> tuple[list[int], list[int]]:
+        width = 8 * values.shape[1]
+        rows = rows_of(store)
+        vectors = [
+            row << width | int.from_bytes(value) for row, value in zip(rows, values, strict=True)
+        ]
+        pivots: dict[int, int] = {}
+
+        def reduced(vector: int) -> int:
+            while vector.bit_length() in pivots:
+                vector ^= pivots[vector.bit_length()]
+            return vector
+
+        def independent(numbers: Sequence[int]) -> bool:
+            before = dict(pivots)
+            for number in numbers:
+                left = reduced(vectors[number])
+                if left.bit_length() <= width:  # a row of those before
+                    pivots.clear()
+                    pivots.update(before)
+                    return False
+                pivots[left.bit_length()] = left
+            return True
+
+        rank = slots(FEW) - UNUSED
+        chosen: list[int] = []
+        for number in range(len(vectors)):
+            if len(chosen) < rank - 3 * RELATIONS and independent([number]):
+                chosen.append(number)
+        basis = list(chosen)
+        for _ in range(RELATIONS):
+            remaining = {n: reduced(vector) for n, vector in enumerate(vectors)}
+            fours = four_adding_up_to_zero({n: one for n, one in remaining.items() if one})
+            four = next(four for four in fours if independent(four[:3]))
+            basis += four[:3]
+            chosen += four
+        assert len(basis) == rank
+        return chosen, basis
+
+
+def four_adding_up_to_zero(vectors: Mapping[int, int]) -> Iterator[list[int]]:
+    """Yield numbers of four vectors whose exclusive or is 0 (Wagner 2002, without its tree)."""
+    mask = (1 << len(vectors).bit_length() - 1) - 1
+    alike: dict[int, list[int]] = {}
+    for number, vector in vectors.items():
+        alike.setdefault(vector & mask, []).append(number)
+    for low in range(1, mask + 1):
+        pairs: dict[int, tuple[int, int]] = {}
+        for number, vector in vectors.items():
+            for other in alike.get(vector & mask ^ low, []):
+                if number < other:
+                    before = pairs.setdefault(vector ^ vectors[other], (number, other))
+                    if len({*before, number, other}) == 4:
+                        yield [*before, number, other]
+
+
+def test_a_member_with_a_long_list_puts_in_more_ids_than_slots_and_limits_count_them() -> None:
+    both = SessionParameters(output="both")
+    related = RelatedMember(GUESSES[:FEW], both, number=1, parties=3)
+    run(
+        [
+            NarrowLeader(LIST, both, parties=3),
+            related,
+            NarrowMember(LIST, both, number=2, parties=3),
+        ]
+    )
+    assert related.learnt == set(related._items)
+    assert slots(FEW) < len(related.learnt) == slots(FEW) - UNUSED + RELATIONS
+    assert len(related.learnt) <= Leader.most_asked(1, FEW)
+
+
 @pytest.mark.parametrize(
     ("announced", "member", "leader"),
     [
-        (0, 49, 56),
-        (1, 55, 59),
-        (100, 214, 216),
-        (1000, 1405, 1417),
-        (100_000, 124_315, 125_294),
-        (10**6, 1_234_051, 1_243_768),
+        (0, 105, 56),
+        (1, 113, 59),
+        (100, 325, 216),
+        (1000, 1913, 1417),
+        (100_000, 165_793, 125_294),
+        (10**6, 1_645_441, 1_243_768),
     ],
 )
 def test_how_many_ids_an_announced_size_can_stand_for(
     announced: int, member: int, leader: int
 ) -> None:
     # As docs/psi-kmprt.md has them.
-    assert Member.most_asked(1, announced) == member == slots(announced)
+    assert Member.most_asked(1, announced) == member > slots(announced)
     assert Member.most_asked(0, announced) == leader > slots(announced + 1)
