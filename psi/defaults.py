@@ -20,4 +20,5 @@ CERTIFICATE_DAYS = 365
 STORE_DAYS = 30  # how long a store's key may be used,
 STORE_ITEMS_A_PEER = 10_000  # and for how many IDs of one peer
 
-DELTA = 1e-9  # of noise, where none is given
+DELTA = 1e-9  # of noise, where none is given,
+DELTA_IN_ALL = 1e-6  # and of all sessions together, where their ε is limited

@@ -5,9 +5,9 @@ whoever holds a certificate; the ledger keeps its fingerprint, the time, what it
 what the session costs each ID of this side (ε, δ), and a digest of all of it: SQLite itself does
 not notice a bit that flips in a count or a name.
 
-Items and sessions are limited for each peer; ε for all peers in sum, as they may tell each other
-what they learnt. Costs add up (basic composition: Dwork and Roth 2014, theorem 3.16), also where
-sessions run at once or a question depends on answers before. A session without noise costs an
+Items and sessions are limited for each peer; ε and δ for all peers in sum, as they may tell each
+other what they learnt. Costs add up (basic composition: Dwork and Roth 2014, theorem 3.16), also
+where sessions run at once or a question depends on answers before. A session without noise costs an
 unlimited ε, and so does one that a ledger of before counted.
 """
 
@@ -22,6 +22,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from psi.defaults import DELTA_IN_ALL
 from psi.errors import ConfigError, QueryLimitError
 from psi.storage import put_new
 
@@ -47,6 +48,7 @@ class Ledger:
         items_a_peer: int | None = None,
         sessions_a_peer: int | None = None,
         epsilon_in_all: float | None = None,
+        delta_in_all: float | None = None,
     ) -> None:
         """Open a ledger, or begin one where there is no file.
 
@@ -55,12 +57,14 @@ class Ledger:
             items_a_peer: How many items a peer may be able to test in all of its sessions.
             sessions_a_peer: How many sessions a peer may hold.
             epsilon_in_all: The ε that all sessions with all peers may cost an ID of this side.
+            delta_in_all: The δ of all of them, 1e-6 where only ε is limited.
 
         Raises:
-            ConfigError: No limit is given, or one is not positive, or the file is no ledger.
+            ConfigError: No limit is given, or one is not positive, or the file is no ledger, or δ
+                is limited without ε.
         """
         counts = [limit for limit in (items_a_peer, sessions_a_peer) if limit is not None]
-        costs = [limit for limit in (epsilon_in_all,) if limit is not None]
+        costs = [limit for limit in (epsilon_in_all, delta_in_all) if limit is not None]
         if (
             not counts + costs
             or any(count < 1 for count in counts)
@@ -70,10 +74,13 @@ class Ledger:
                 "a ledger limits the items or the sessions of a peer, or ε over all peers: give "
                 "it at least one positive number"
             )
+        if epsilon_in_all is None and delta_in_all is not None:
+            raise ConfigError("a limit on δ goes with one on ε: give both, or that on ε alone")
         self._path = path = path.absolute()  # the program may go to another folder
         self._items_a_peer = items_a_peer
         self._sessions_a_peer = sessions_a_peer
         self._epsilon_in_all = epsilon_in_all
+        self._delta_in_all = DELTA_IN_ALL if delta_in_all is None else delta_in_all
         if not path.exists():
             self._begin()
         with self._locked() as database:
@@ -98,7 +105,7 @@ class Ledger:
         with self._locked() as database:
             rows = self._sessions(database)
             self._check_peer(rows, peer, items)
-            self._check_cost(rows, epsilon)
+            self._check_cost(rows, epsilon, delta)
             database.execute(
                 "INSERT INTO sessions VALUES (?, ?, datetime('now'), ?, ?)",
                 (peer, items, float(epsilon), float(delta)),
@@ -114,14 +121,14 @@ class Ledger:
         with self._locked() as database:
             self._check_peer(self._sessions(database), peer, items)
 
-    def check_cost(self, epsilon: float) -> None:
-        """Refuse an ε that may not be spent any more, whoever the peer is.
+    def check_cost(self, epsilon: float, delta: float = 0.0) -> None:
+        """Refuse an ε or a δ that may not be spent any more, whoever the peer is.
 
         Raises:
             QueryLimitError: It is more than is left.
         """
         with self._locked() as database:
-            self._check_cost(self._sessions(database), epsilon)
+            self._check_cost(self._sessions(database), epsilon, delta)
 
     def spent(self) -> tuple[float, float]:
         """Return the ε and the δ of all sessions with all peers; infinite after an exact one."""
@@ -139,7 +146,7 @@ class Ledger:
     def __repr__(self) -> str:
         return (
             f"Ledger({self._items_a_peer} items, {self._sessions_a_peer} sessions a peer, "
-            f"ε {self._epsilon_in_all} in all)"
+            f"ε {self._epsilon_in_all} and δ {self._delta_in_all} in all)"
         )
 
     def _check_peer(self, rows: list[_Row], peer: str, items: int) -> None:
@@ -157,16 +164,16 @@ class Ledger:
                 "or ledger"
             )
 
-    def _check_cost(self, rows: list[_Row], epsilon: float) -> None:
+    def _check_cost(self, rows: list[_Row], epsilon: float, delta: float) -> None:
         most = self._epsilon_in_all
-        if most is None or not epsilon:
+        if most is None or not (epsilon or delta):
             return
         if math.isinf(epsilon):
             raise QueryLimitError(
                 f"a session without noise costs an unlimited ε where {most} is allowed in all: "
                 "choose an epsilon, or no limit on it"
             )
-        spent, _ = _total(rows)
+        spent, spent_delta = _total(rows)
         if spent is None:
             raise QueryLimitError(
                 "this ledger counts sessions without noise, whose ε is unlimited: choose no limit "
@@ -176,6 +183,12 @@ class Ledger:
             raise QueryLimitError(
                 f"ε={epsilon} asked where {float(_exact(most) - spent)} of {most} is left, over "
                 "all peers: choose a smaller epsilon, or raise the limit if that is agreed"
+            )
+        if spent_delta + _exact(delta) > _exact(self._delta_in_all):
+            left = max(float(_exact(self._delta_in_all) - spent_delta), 0.0)
+            raise QueryLimitError(
+                f"δ={delta} asked where {left} of {self._delta_in_all} is left, over all peers: "
+                "choose a smaller delta, or raise the limit if that is agreed"
             )
 
     def _begin(self) -> None:

@@ -224,7 +224,11 @@ def hold(
     own.check(out)
     if out is not None and not own.choice.gets_result:
         raise ConfigError("this side gets no result: leave out --out, or choose another --result")
-    ledger = ledger_of(own.options, epsilon_in_all=own.options.epsilon_in_all)
+    ledger = ledger_of(
+        own.options,
+        epsilon_in_all=own.options.epsilon_in_all,
+        delta_in_all=own.options.delta_in_all,
+    )
     with ExitStack() as stack:
         stack.enter_context(stoppable())
         stack.enter_context(_told(log))
@@ -238,7 +242,7 @@ def hold(
             session = own.session(progress)
             cost = session.party.cost
             if ledger is not None:
-                ledger.check_cost(cost.epsilon)  # too much is too much before anybody comes
+                ledger.check_cost(*cost)  # too much is too much before anybody comes
                 session.party.charge_with(
                     lambda peer, items: count_to(ledger, peers[peer], items, session.party)
                 )

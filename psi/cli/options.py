@@ -166,6 +166,10 @@ class SessionOptions:
             "side; one without --epsilon is unlimited."
         ),
     ] = None
+    delta_in_all: Annotated[
+        float | None,
+        typer.Option(help="With --epsilon-in-all: the δ of all of them; 1e-6 without it."),
+    ] = None
     timeout: Timeout = SESSION_SECONDS
     peer_fingerprint: Fingerprints = None
     log: Log = None

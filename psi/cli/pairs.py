@@ -141,7 +141,10 @@ def _refuse_unkept_limits(options: PairOptions) -> None:
     kept = chosen(options.protocol).limits
     given = {
         "max_peer_items": ["max_peer_items"],
-        "charge_with": ["ledger", "sessions_a_peer", "items_a_peer", "epsilon_in_all"],
+        "charge_with": [
+            *("ledger", "sessions_a_peer", "items_a_peer"),
+            *("epsilon_in_all", "delta_in_all"),
+        ],
     }
     for limit, names in given.items():
         for name in names:

@@ -177,7 +177,11 @@ def stay(own: OwnTableFile, peers: Mapping[str, bytes], listen: str, log: EventL
         raise ConfigError("this side gets no result: leave out --out, or choose another --result")
     for name in peers:
         own.check(None if out is None else _next_place(out, name))
-    ledger = ledger_of(own.options, epsilon_in_all=own.options.epsilon_in_all)
+    ledger = ledger_of(
+        own.options,
+        epsilon_in_all=own.options.epsilon_in_all,
+        delta_in_all=own.options.delta_in_all,
+    )
     if ledger is None:
         messages.print("each peer may ask as often as it likes: --ledger FILE limits it")
     with stoppable(), ExitStack() as stack, progress_bar() as progress:
@@ -200,7 +204,7 @@ def stay(own: OwnTableFile, peers: Mapping[str, bytes], listen: str, log: EventL
                 self.found: SessionFinding | None = None
                 party = self.session.party
                 if ledger is not None:
-                    ledger.check_cost(party.cost.epsilon)
+                    ledger.check_cost(*party.cost)
                     party.charge_with(lambda _, items: count_to(ledger, self.caller, items, party))
 
             def converse(self, caller: str, name: str, connection: "Connection") -> str:

@@ -133,12 +133,15 @@ def steps_of(options: list[str] | None) -> str | dict[str, str]:
     return named[0][2]
 
 
-def ledger_of(options: "Limits", *, epsilon_in_all: float | None = None) -> "Ledger | None":
+def ledger_of(
+    options: "Limits", *, epsilon_in_all: float | None = None, delta_in_all: float | None = None
+) -> "Ledger | None":
     """Return the ledger that limits what peers may ask, if one is kept.
 
     Args:
         options: The limits on each peer.
         epsilon_in_all: The limit on all peers together.
+        delta_in_all: The same.
 
     Raises:
         ConfigError: Limits come without a ledger, or a ledger without limits.
@@ -149,6 +152,7 @@ def ledger_of(options: "Limits", *, epsilon_in_all: float | None = None) -> "Led
         "sessions_a_peer": options.sessions_a_peer,
         "items_a_peer": options.items_a_peer,
         "epsilon_in_all": epsilon_in_all,
+        "delta_in_all": delta_in_all,
     }
     if options.ledger is not None:
         return Ledger(options.ledger, **limits)

@@ -32,6 +32,9 @@ _PHRASES = {
     "choose an epsilon, or no limit on it": "add --epsilon, or leave out --epsilon-in-all",
     "choose no limit on it, or": "leave out --epsilon-in-all, or take",
     "a smaller epsilon": "a smaller --epsilon",
+    "a smaller delta, or raise the limit": "a smaller --delta, or raise --delta-in-all",
+    "a limit on δ goes with one on ε: give both, or that on ε alone": "--delta-in-all goes with "
+    "--epsilon-in-all",
     "a delta goes with an epsilon": "--delta goes with --epsilon",
     "epsilon lies between": "--epsilon lies between",
     "delta lies between": "--delta lies between",

@@ -122,6 +122,47 @@ def test_costs_add_up_over_all_peers(path: Path) -> None:
     Ledger(path, epsilon_in_all=1).charge("dave", 5, 0.7)
 
 
+@pytest.mark.parametrize(("limit", "most"), [(None, 1e-6), (3e-5, 3e-5)])
+def test_deltas_add_up_over_all_peers(path: Path, limit: float | None, most: float) -> None:
+    """Else 5000 sessions of ε=0.001 and δ=1e-4 keep a limit of 5, and promise nothing."""
+    ledger = Ledger(path, epsilon_in_all=5, delta_in_all=limit)
+    for peer in ("alice", "bob"):
+        ledger.check_cost(0.001, most / 2)
+        ledger.charge(peer, 5, 0.001, most / 2)
+    for refused in (ledger.check_cost, lambda *cost: ledger.charge("carol", 5, *cost)):
+        with pytest.raises(QueryLimitError, match=rf"δ=1e-09 asked where 0\.0 of {most} is left"):
+            refused(0.001, 1e-9)
+    ledger.charge("carol", 5, 0.001)
+    assert ledger.spent() == (0.003, most)
+
+
+def test_a_ledger_over_its_delta_already_refuses(path: Path) -> None:
+    Ledger(path, sessions_a_peer=9).charge("bob", 5, 0.1, 1e-4)
+    with pytest.raises(QueryLimitError, match=r"where 0\.0 of 1e-06 is left"):
+        Ledger(path, epsilon_in_all=5).charge("bob", 5, 0.1, 1e-9)
+    Ledger(path, epsilon_in_all=5, delta_in_all=2e-4).charge("bob", 5, 0.1, 1e-9)
+
+
+def test_a_limit_on_delta_goes_with_one_on_epsilon(path: Path) -> None:
+    with pytest.raises(ConfigError, match="goes with one on ε"):
+        Ledger(path, sessions_a_peer=1, delta_in_all=1e-6)
+    assert not path.exists()
+
+
+def test_a_peer_that_says_hello_and_goes_away_spends_epsilon(path: Path) -> None:
+    receiver, sender = PAIRS["cardinality, noisy"]()
+    ledger = Ledger(path, epsilon_in_all=30)
+    sender.charge_with(lambda peer, items: ledger.charge("bob", items, *sender.cost))
+    sender.receive(receiver.start())
+    assert ledger.spent() == tuple(sender.cost)
+
+
+def test_a_deleted_ledger_begins_anew(path: Path) -> None:
+    Ledger(path, epsilon_in_all=1).charge("bob", 5, 1.0, 1e-9)
+    path.unlink()
+    assert Ledger(path, epsilon_in_all=1).spent() == (0.0, 0.0)
+
+
 def test_an_exact_session_costs_without_limit(path: Path) -> None:
     limited = Ledger(path, epsilon_in_all=20)
     with pytest.raises(QueryLimitError, match="a session without noise costs an unlimited"):
@@ -206,6 +247,8 @@ def test_a_ledger_without_costs_goes_on_and_counts_as_exact(path: Path) -> None:
         {"epsilon_in_all": math.nan},
         {"epsilon_in_all": math.inf},
         {"epsilon_in_all": 1, "items_a_peer": 0},
+        {"epsilon_in_all": 1, "delta_in_all": 0},
+        {"epsilon_in_all": 1, "delta_in_all": math.nan},
     ],
 )
 def test_limits_that_are_none(path: Path, limits: dict[str, Any]) -> None:

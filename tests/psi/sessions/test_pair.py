@@ -300,14 +300,19 @@ def test_what_sessions_cost_adds_up_over_all_peers(place: Place) -> None:
     limit = ("--ledger", "ledger", "--epsilon-in-all", "2.5")
     noise = ("--learn", "cardinality", "--epsilon", "1")
     ledger = Ledger(place.folder / "ledger", epsilon_in_all=2.5)
-    ledger.charge("another peer", 5, 1.0, 1e-6)
+    ledger.charge("another peer", 5, 1.0, 1e-7)
     serving = place.serve(*noise, *limit)
     assert ended(place.join(serving.address, *noise))[0] == 0
     code, _, err = ended(serving.process)
     assert code == 0
-    assert "ε=1 with δ=1e-09, all sessions with all peers ε=2 with δ=1.001e-06 (one" in err
+    assert "ε=1 with δ=1e-09, all sessions with all peers ε=2 with δ=1.01e-07 (one" in err
     for options, words in (
         (noise, "where 0.5 of 2.5 is left, over all peers: choose a smaller --epsilon"),
+        (
+            ("--learn", "cardinality", "--epsilon", "0.1", "--delta", "1e-6"),
+            "where 8.99e-07 of 1e-06 is left, over all peers: choose a smaller --delta, or raise "
+            "--delta-in-all",
+        ),
         ((), "a session without noise costs an unlimited ε where 2.5 is allowed in all: add --eps"),
     ):
         refused = place.start(
@@ -315,7 +320,7 @@ def test_what_sessions_cost_adds_up_over_all_peers(place: Place) -> None:
             *("--peer", place.keys / "bob.crt", *options, *limit),
         )
         failed(refused, words)  # before anybody comes
-    assert ledger.spent() == (2.0, 1.001e-6)
+    assert ledger.spent() == (2.0, 1.01e-7)
 
 
 def test_no_side_has_the_column(place: Place) -> None:
@@ -513,6 +518,10 @@ def test_the_serving_side_dies_at_any_message(place: Place, number: int) -> None
             "--delta lies between 1e-15 and 0.0001",
         ),
         (["--epsilon-in-all", "1"], "add --ledger FILE"),
+        (
+            ["--ledger", "ledger", "--items-a-peer", "9", "--delta-in-all", "1e-6"],
+            "--delta-in-all goes with --epsilon-in-all",
+        ),
         (["--ledger", "ledger", "--epsilon-in-all", "nan"], "at least one positive number"),
         (["--learn", "sum", "--column", "colour"], "row 0: a sum takes whole numbers"),
         (["--learn", "sum", "--column", "price"], "no column 'price'"),
