@@ -1,15 +1,18 @@
 """What a party that cheats puts in among three: as many IDs as its store has slots, and more."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from psi import Leader, Member, SessionParameters, SizeLimitError
+from psi import Leader, Member, ProtocolError, SessionParameters, SizeLimitError
 from psi.group.agreement import MESSAGE_BYTES, draw_messages, elements_of
 from psi.group.ristretto255 import Scalar, multiply, multiply_base
 from psi.keyvalue import StoreKeys, slots
+from psi.protocols.kmprt import oblivious
+from psi.protocols.kmprt.oblivious import ObliviousHashes
 from psi.protocols.kmprt.rounds import Values
 from psi.protocols.messages import MessageType
 from psi.protocols.party import tag_bytes
@@ -254,6 +257,52 @@ def test_a_member_with_a_long_list_puts_in_more_ids_than_slots_and_limits_count_
     assert related.learnt == set(related._items)
     assert slots(FEW) < len(related.learnt) == slots(FEW) - UNUSED + RELATIONS
     assert len(related.learnt) <= Leader.most_asked(1, FEW)
+
+
+class Sparse(StoreKeys):
+    """Has no dense bits where there are 40: 2^7.8 tries do for 2^47.8."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.dense[:] = 0
+
+
+def ground(last: Member, others: Sequence[Any], target: Sequence[bytes], other: bytes) -> None:
+    """Let the last to say hello choose its nonce so that two IDs have one row in party 1's store.
+
+    A third one is to have another row, so that it cannot clash by luck.
+    """
+    parties = [*others, last]
+    for nonce in range(1 << 16):
+        last._body = last._body[:32] + nonce.to_bytes(32, "big") + last._body[64:]
+        content = b"".join(one._body + len(one._items).to_bytes(8, "big") for one in parties)
+        hashes = ObliviousHashes(hashlib.sha256(b"psi kmprt session, " + content).digest())
+        digests = hashes.digests([*target, other])[1:]
+        one, two, three = rows_of(hashes.store(1, len(target), digests))
+        if one == two != three:
+            return
+    pytest.fail("no nonce")
+
+
+@pytest.mark.parametrize("has_both", [True, False])
+def test_who_says_hello_last_sees_by_an_error_whether_a_party_has_two_ids(
+    has_both: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/psi-kmprt.md admits; in the product it takes 2^47.8 tries for a set of two."""
+    monkeypatch.setattr(oblivious, "StoreKeys", Sparse)
+    victim = Member([b"one", b"two" if has_both else b"three"], number=1, parties=3)
+    leader, last = Leader([], parties=3), Member([], number=2, parties=3)
+    sent = {0: leader.start(), 1: victim.start()}
+    ground(last, [leader, victim], [b"one", b"two"], b"three")
+    sent[2] = last.start()
+    parties = [leader, victim, last]
+    sent = {n: parties[n].receive({m: sent[m][n] for m in range(3) if m != n}) for n in range(3)}
+    arriving = {0: sent[0][1], 2: sent[2][1]}
+    if has_both:
+        with pytest.raises(ProtocolError, match="fit no store"):
+            victim.receive(arriving)
+    else:
+        assert victim.receive(arriving).keys() == {0}
 
 
 @pytest.mark.parametrize(
