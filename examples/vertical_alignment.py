@@ -15,7 +15,7 @@ from privfed.vertical.results import VerticalResults
 from privfed.vertical.terms import VerticalChoice
 
 if __name__ == "__main__":
-    pair = load_pair("bank-and-shop", customers=1500)
+    pair = load_pair("bank-and-shop", customers=4000)
     print(f"the bank has {list(pair.guest.columns)}")
     print(f"the shop has {list(pair.host.columns)}")
     with tempfile.TemporaryDirectory() as folder:

@@ -136,4 +136,4 @@ def _run(place: Path, command: str, port: int | None) -> None:
         folder=place,
         environment=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
     )
-    assert done.status == 0, f"{command}\n{done.text}"
+    assert done.status == 0, f"{command}: {done.status}\n{done.text}"

@@ -393,7 +393,9 @@ def test_an_authenticated_peer_that_speaks_nonsense(
         try:
             told += list(call)
         except grpc.RpcError as error:
-            assert error.code() is grpc.StatusCode.ABORTED  # noqa: PT017
+            # Whoever refuses closes at once: the other may hear of that before it hears why.
+            refused = (grpc.StatusCode.ABORTED, grpc.StatusCode.UNAVAILABLE)
+            assert error.code() in refused  # noqa: PT017
     assert words in str(there.end())
     assert told in ([], [b"psi refusal " + type(there.end()).__name__.encode()])
 
