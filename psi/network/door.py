@@ -165,7 +165,8 @@ class _Door:
         self._closing.set()
         self._wake.send(b"x")
         self._thread.join()
-        self._wake.close()
+        for one in (self._wake, self._woken):  # the thread may have ended before it was woken
+            one.close()
 
     # -- the thread ------------------------------------------------------------------------------
 
@@ -183,7 +184,6 @@ class _Door:
             for guest in [*self._unproven, *self._proven]:
                 self._close(guest)
             self._selector.close()
-            self._woken.close()
 
     def _turn(self) -> None:
         ready = self._selector.select(self._patience())

@@ -14,7 +14,7 @@ import pytest
 
 from psi import ConfigError
 from psi.network.certificates import create_identity
-from psi.network.door import Room, opened_door
+from psi.network.door import Room, _Door, opened_door
 from tests.waiting import LONG_SECONDS
 
 COMMAND = "import psi.cli; psi.cli.main()"
@@ -233,3 +233,24 @@ def test_ipv6() -> None:
             if address.startswith("[::]"):  # every address of this machine
                 with socket.create_connection(("127.0.0.1", port)) as outside:
                     assert outside.getpeername()[1] == port
+
+
+def test_a_door_that_was_going_anyway_closes_quietly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread sees that it closes before it is woken for that, and is gone by then."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        door = _Door([listener], str(tmp_path / "inner"), Room(1, 1, 1), lambda reason: None)
+        with door, socket.create_connection(listener.getsockname()):
+            # A silent guest has the thread look again within half a second.
+            while not door._silent:  # noqa: SLF001
+                threading.Event().wait(0.001)
+            close = door._closing.set  # noqa: SLF001
+
+            def set_and_gone() -> None:
+                close()
+                door._thread.join()  # noqa: SLF001
+
+            monkeypatch.setattr(door._closing, "set", set_and_gone)  # noqa: SLF001
+    assert not door._thread.is_alive()  # noqa: SLF001
