@@ -180,7 +180,7 @@ def _protected(view: View, split: str) -> str:
 
 def _unbounded(view: View) -> str:
     if any(view.lines(split, *PRIVATE) for split in view.splits):
-        return ""
+        return "What ε was spent is not recorded."
     return "What the model tells of a row is not bounded: no arm had differential privacy."
 
 

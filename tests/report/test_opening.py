@@ -142,3 +142,9 @@ def test_accuracies_of_one_party_are_drawn_on_the_rows_of_all() -> None:
     assert drawn is not None
     assert float(drawn[1]) == pytest.approx(75, abs=0.3)  # of 174 rows in each seed
     assert "other rows" in unescape(render_html(sample(rounds=3, paired=False)))
+
+
+def test_protection_is_never_an_empty_sentence() -> None:
+    results = sample(arms=("noise-shares",), rounds=20, epsilons=(1.0,))
+    runs = [structs.replace(run, privacy=None) for run in results.runs]
+    assert three(structs.replace(results, runs=runs))[2] == "What ε was spent is not recorded."
