@@ -242,8 +242,8 @@ def test_a_door_that_was_going_anyway_closes_quietly(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         door = _Door([listener], str(tmp_path / "inner"), Room(1, 1, 1), lambda reason: None)
-        with door, socket.create_connection(listener.getsockname()):
-            # A silent guest has the thread look again within half a second.
+        # A silent guest has the thread look again within half a second; it must outstay the door.
+        with socket.create_connection(listener.getsockname()), door:
             while not door._silent:  # noqa: SLF001
                 threading.Event().wait(0.001)
             close = door._closing.set  # noqa: SLF001

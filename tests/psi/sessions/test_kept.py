@@ -213,7 +213,10 @@ def test_a_disk_without_room_for_the_result_lets_no_session_begin(place: Compani
         "import resource, psi.sessions.keeping as k; begin = k.ResultKeeper.begin\n"
         "def limited(self, rows):\n"
         "    import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); begin(self, rows)\n"
+        "    before = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))\n"
+        "    try: begin(self, rows)\n"
+        "    finally: resource.setrlimit(resource.RLIMIT_FSIZE, before)\n"  # coverage writes, too
         "k.ResultKeeper.begin = limited\n"
     )
     there = place.serve("--out", "a.csv", *LEDGER, "1")
