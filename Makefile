@@ -3,7 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
-PYTEST_FLAGS ?= -n auto --dist worksteal
+# A test that hangs is named after ten minutes; no other lasts two.
+PYTEST_FLAGS ?= -n auto --dist worksteal --timeout 600
 
 ENGINES := flwr nvflare
 PEERS := openmined-psi spu phe heu
