@@ -18,6 +18,7 @@ TWINS = {  # one function, compiled and not, chosen by what is installed
     "privfed.garbled.half_gates", "privfed.garbled.half_gates_compiled",
     "psi.compiled.ristretto", "psi.compiled.ristretto_code", "psi.compiled.ristretto_points",
     "psi.group.ristretto255", "psi.kernels", "psi.kernels.fast", "psi.kernels.portable",
+    "psi.kernels.blocks", "psi.kernels.blocks_portable",
 }  # fmt: skip
 ROLES = {  # what the field calls it in every protocol
     "Ciphertexts": "of ElGamal's scheme; of the ring",

@@ -1,0 +1,182 @@
+"""The kernels of `psi.kernels.blocks` without numba, by numpy, OpenSSL and Python's integers."""
+
+from typing import Any
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+from numpy.typing import NDArray
+
+from psi.kernels.code_draws import FIXED_TAP, SEGMENTS, TAPS, CodeDraws, segment_start
+
+__all__ = [
+    "counter_blocks",
+    "encode",
+    "encrypt",
+    "hash_blocks",
+    "inner_product",
+    "multiply",
+]
+
+Blocks = NDArray[np.uint64]
+
+_CHUNK = 2048  # blocks: what is computed with stays in the processor's cache
+_CLASSES = [np.uint64(0x1111111111111111 << shift) for shift in range(4)]
+_SWAPS = [
+    (np.uint64(width), np.uint64(mask))
+    for width, mask in ((4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555))
+]
+_NIBBLE = 4
+
+
+def multiply(a: Blocks, b: Blocks) -> Blocks:
+    """Return what `psi.kernels.blocks.multiply` returns."""
+    count = max(len(a), len(b)) if len(a) and len(b) else 0
+    out = np.empty((count, 2), np.uint64)
+    for start in range(0, count, _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        out[chunk] = _reduced(_products(_chunk(a, chunk), _chunk(b, chunk))).T
+    return out
+
+
+def inner_product(a: Blocks, b: Blocks) -> Blocks:
+    """Return what `psi.kernels.blocks.inner_product` returns."""
+    total = np.zeros((4, 1), np.uint64)
+    for start in range(0, len(a), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        products = _products(a[chunk], b[chunk])
+        total[:, 0] ^= np.bitwise_xor.reduce(products, axis=1)
+    return np.ascontiguousarray(_reduced(total).T)
+
+
+def encrypt(key: bytes, blocks: Blocks) -> Blocks:
+    """Return what `psi.kernels.blocks.encrypt` returns."""
+    # ECB of single blocks is AES itself, which is wanted here.
+    return _updated(Cipher(algorithms.AES(key), modes.ECB()).encryptor(), blocks)  # noqa: S305
+
+
+def counter_blocks(key: bytes, count: int, first: int = 0) -> Blocks:
+    """Return what `psi.kernels.blocks.counter_blocks` returns."""
+    stream = Cipher(algorithms.AES(key), modes.CTR(first.to_bytes(16))).encryptor()
+    return _updated(stream, np.zeros((count, 2), np.uint64))
+
+
+def hash_blocks(blocks: Blocks, key: bytes) -> Blocks:
+    """Return what `psi.kernels.blocks.hash_blocks` returns; the key is its fixed one."""
+    spread = np.empty(blocks.shape, np.uint64)
+    np.bitwise_xor(blocks[:, 0], blocks[:, 1], out=spread[:, 0])
+    spread[:, 1] = blocks[:, 0]
+    hashed = encrypt(key, spread)
+    hashed ^= spread
+    return hashed
+
+
+def encode(vectors: NDArray[np.uint64], seed: bytes) -> NDArray[np.uint64]:
+    """Return what `psi.kernels.blocks.encode` returns."""
+    rows, columns = len(vectors) // 2, vectors.shape[1]
+    draws = CodeDraws(seed, rows, counter_blocks)
+    mixed = _convolved(vectors[rows:], draws.taps())
+    diagonal = draws.diagonal()
+    for column in range(columns):
+        mixed[:, column] = multiply(mixed[:, column], diagonal)
+    out = np.array(vectors[:rows])
+    for segment in range(SEGMENTS):
+        start, end = segment_start(segment, rows), segment_start(segment + 1, rows)
+        if start < end:
+            out ^= np.take(mixed[start:end], draws.indices(segment), axis=0)
+    return out
+
+
+def _convolved(vectors: NDArray[np.uint64], taps: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    """Return the convolution of vectors, whose elements of one row are one integer here.
+
+    Four rows make a table of their 16 sums: a row adds up entries of seven tables instead of each
+    of its taps.
+    """
+    width = vectors[0].nbytes if len(vectors) else 0
+    data = np.ascontiguousarray(vectors).tobytes()
+    # The bits of a row's taps, moved to where the tables begin: of its own one only those before.
+    moved = taps << (np.arange(len(taps), dtype=np.uint32) % _NIBBLE)
+    nibbles = (moved[:, None] >> np.arange(0, TAPS + _NIBBLE, _NIBBLE, dtype=np.uint32)) & 15
+    sums, own, tables = [0] * FIXED_TAP, [0], [[0] * 16] * (TAPS // _NIBBLE)
+    offsets = range(0, len(data), max(width, 1))
+    for offset, (a, b, c, d, e, f, g) in zip(offsets, nibbles.tolist(), strict=True):
+        one, two, three, four, five, six = tables
+        z = int.from_bytes(data[offset : offset + width], "little") ^ sums[-FIXED_TAP] ^ own[g]
+        z ^= one[a] ^ two[b] ^ three[c] ^ four[d] ^ five[e] ^ six[f]
+        sums.append(z)
+        own += [entry ^ z for entry in own]
+        if len(own) == 16:
+            tables, own = [*tables[1:], own], [0]
+    out = b"".join([z.to_bytes(width, "little") for z in sums[FIXED_TAP:]])
+    return np.frombuffer(bytearray(out), np.uint64).reshape(vectors.shape)
+
+
+def _chunk(blocks: Blocks, chunk: slice) -> Blocks:
+    return blocks if len(blocks) == 1 else blocks[chunk]
+
+
+def _products(a: Blocks, b: Blocks) -> NDArray[np.uint64]:
+    """Return unreduced products, four words each by Karatsuba and Ofman: shape (4, n)."""
+    halves = [(one[:, 0], one[:, 1], one[:, 0] ^ one[:, 1]) for one in (a, b)]
+    low, high, both = (_Factor(x).times(_Factor(y)) for x, y in zip(*halves, strict=True))
+    out = np.empty((4, len(low[0])), np.uint64)
+    crossed = low[1] ^ high[0]
+    out[0], out[3] = low[0], high[1]
+    out[1] = both[0] ^ low[0] ^ crossed
+    out[2] = both[1] ^ high[1] ^ crossed
+    return out
+
+
+class _Factor:
+    """Words and their reversals by the bits' places modulo 4, so that no carry meets a bit."""
+
+    def __init__(self, words: NDArray[np.uint64]) -> None:
+        self.parts = [
+            [one & places for places in _CLASSES]
+            for one in (np.ascontiguousarray(words), _reversed(words))
+        ]
+
+    def times(self, other: "_Factor") -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Return the low and the high words of products over GF(2)."""
+        low, mirrored = map(_low, self.parts, other.parts)
+        return low, _reversed(mirrored) >> np.uint64(1)
+
+
+def _low(x: list[NDArray[np.uint64]], y: list[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """Return the low words of products over GF(2), by products of integers with holes in them.
+
+    No place of these gets more than 16 ones: their carries end below the next place of its class.
+    """
+    total: Any = None
+    for place in range(4):
+        part = x[0] * y[place]
+        for index in range(1, 4):
+            part = part ^ x[index] * y[(place - index) % 4]
+        part &= _CLASSES[place]
+        total = part if total is None else total | part
+    return np.asarray(total, np.uint64)
+
+
+def _reversed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return words with their bits in reverse order."""
+    turned = words.byteswap()
+    for width, mask in _SWAPS:
+        turned = ((turned >> width) & mask) | ((turned & mask) << width)
+    return turned
+
+
+def _reduced(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return products modulo x^128 + x^7 + x^2 + x + 1: from shape (4, n) to (2, n)."""
+    words = words.copy()
+    for index in (3, 2):
+        high = words[index]
+        for shift in (0, 1, 2, 7):
+            words[index - 2] ^= high << np.uint64(shift)
+            if shift:
+                words[index - 1] ^= high >> np.uint64(64 - shift)
+    return words[:2]
+
+
+def _updated(context: CipherContext, blocks: Blocks) -> Blocks:
+    made = context.update(np.ascontiguousarray(blocks).tobytes())
+    return np.frombuffer(bytearray(made), np.uint64).reshape(-1, 2)
