@@ -32,6 +32,7 @@ __all__ = [
     "digest_items",
     "fast_available",
     "fill_slots",
+    "hash_rows",
     "load",
     "look_up",
     "match_tags",
@@ -100,6 +101,23 @@ def _digest(
         digest = hashlib.blake2s(item, digest_size=16, key=key).digest()
         digests[index] = np.frombuffer(digest, np.uint8)
     return digests
+
+
+def hash_rows(rows: NDArray[np.uint8], key: bytes) -> NDArray[np.uint8]:
+    """Return the BLAKE2s of each row under a key, in full: shape (n, 32).
+
+    Args:
+        rows: Shape (n, width), 1 to 64 bytes wide, C-contiguous.
+        key: 32 bytes.
+    """
+    if len(rows) and _fast(len(rows)):
+        from psi.kernels import fast
+
+        out = np.empty((len(rows), 32), np.uint8)
+        ends = rows.shape[1] * np.arange(len(rows) + 1)
+        fast.digest_items(rows.reshape(-1), ends, key, out, headed=False)
+        return out
+    return portable.hash_rows(rows, key)
 
 
 def _joined(items: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -46,7 +46,7 @@ def _keyed_state(key: Any, digest_bytes: Any) -> Any:
 
 @compiled(array("uint8", 1), _INTEGERS, boolean, _KEY, array("uint32", 2, write=True))
 def _digest_items(data: Any, ends: Any, headed: Any, key: Any, out: Any) -> None:
-    keyed = _keyed_state(key, 16)
+    keyed = _keyed_state(key, 4 * out.shape[1])
     state, words = np.empty_like(keyed), np.empty((16, 16), np.uint32)
     lengths = np.empty(16, np.uint32)
     block = np.zeros((16, 64), np.uint8)
@@ -70,7 +70,7 @@ def _digest_items(data: Any, ends: Any, headed: Any, key: Any, out: Any) -> None
         state[:] = keyed
         compress(state.ctypes.data, words.ctypes.data, lengths.ctypes.data, np.uint32(0xFFFFFFFF))
         for lane in range(lanes):
-            for index in range(4):
+            for index in range(out.shape[1]):
                 out[first + lane, index] = state[index, lane]
 
 
@@ -215,7 +215,8 @@ def digest_items(
         data: The items, one after the other.
         ends: Where each begins and the last ends: shape (n + 1,).
         key: 32 bytes.
-        out: Shape (n, 16). Rows of items that are empty or too long have no meaning.
+        out: Shape (n, 16) or (n, 32), the length of a digest. Rows of items that are empty or too
+            long have no meaning.
         headed: Whether what is hashed begins with the head of `psi.texts.text_key`.
     """
     keys = np.frombuffer(key, np.uint32)

@@ -12,6 +12,7 @@ __all__ = [
     "all_distinct",
     "digest_items",
     "fill_slots",
+    "hash_rows",
     "look_up",
     "match_tags",
     "peel",
@@ -28,6 +29,12 @@ def digest_items(items: Sequence[bytes], key: bytes) -> NDArray[np.uint8]:
     """Return what `psi.kernels.digest_items` returns."""
     digests = b"".join([hashlib.blake2s(item, digest_size=16, key=key).digest() for item in items])
     return np.frombuffer(digests, np.uint8).reshape(-1, 16)
+
+
+def hash_rows(rows: NDArray[np.uint8], key: bytes) -> NDArray[np.uint8]:
+    """Return what `psi.kernels.hash_rows` returns."""
+    hashes = b"".join([hashlib.blake2s(row, key=key).digest() for row in _rows(rows)])
+    return np.frombuffer(hashes, np.uint8).reshape(-1, 32)
 
 
 def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:

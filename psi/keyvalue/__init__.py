@@ -6,7 +6,8 @@ Yanai 2021, ePrint 2021/883). The rows are those of Raghuraman and Rindal 2022 (
 of PaXoS (ePrint 2020/193): three slots each, and some dense bits.
 """
 
-from psi.keyvalue.sizes import StoreSizes, slots
+from psi.keyvalue.bounds import most_held
+from psi.keyvalue.sizes import StoreSizes, bin_room, slots
 from psi.keyvalue.store import StoreKeys
 
-__all__ = ["StoreKeys", "StoreSizes", "slots"]
+__all__ = ["StoreKeys", "StoreSizes", "bin_room", "most_held", "slots"]

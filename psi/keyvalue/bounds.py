@@ -23,9 +23,12 @@ from numpy.typing import NDArray
 
 from psi.keyvalue.sizes import BIN_KEYS, DENSE_BITS, OVERFLOW_BITS, StoreSizes, bin_room
 
-__all__ = ["log2_even", "log2_failure"]
+__all__ = ["log2_even", "log2_failure", "most_held"]
 
 _FEW = 40
+_LIST_BITS = 40  # more candidates than there are telephone numbers, cards or people
+_TRY_BITS = 64  # of a side that draws the store's seed as it likes
+_UNLIKELY_BITS = 40
 
 
 def log2_even(counts: NDArray[np.int64], third: int) -> NDArray[np.float64]:
@@ -74,3 +77,21 @@ def log2_failure(keys: int, bin_keys: int = BIN_KEYS) -> float:
     if sizes.bins == 1:
         return bits
     return math.log2(2.0**bits + 2.0**-OVERFLOW_BITS)  # or a bin holds more than it has room for
+
+
+def most_held(slots: int) -> int:
+    """Return how many keys of a long list a store of so many entries of 16 bytes can have right.
+
+    Whatever its entries are: a store that gives n keys the values of 128 bits that a random
+    function has for them exists with probability at most 2^(128·(slots - n)), as values of n keys
+    that it can give lie in a space of so many dimensions. Of 2^40 candidates n can be chosen in
+    fewer than (2^40 · e / n)^n ways, and places in 2^64. The number is the least n for which this
+    is below 2^-40 in all.
+    """
+    least, bits = slots, 128 * slots + _TRY_BITS + _UNLIKELY_BITS
+    most = 3 * slots + 10
+    while least < most:
+        middle = (least + most) // 2
+        gained = 128 - _LIST_BITS - math.log2(math.e) + math.log2(middle)
+        least, most = (least, middle) if middle * gained >= bits else (middle + 1, most)
+    return least

@@ -57,6 +57,12 @@ class MessageType(enum.IntEnum):
     MULTI_CONFIRM = 26
     MULTI_TABLE = 27
     MULTI_FINISH = 28
+    # Messages of `vole` between the hellos and FINISH.
+    VOLE_BASE = 32
+    VOLE_NOISE = 33
+    VOLE_CHECK = 34
+    VOLE_TABLE = 35
+    VOLE_TAGS = 36
 
 
 @dataclass(frozen=True)

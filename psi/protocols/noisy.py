@@ -65,7 +65,7 @@ class _Noisy(Counting):
     """What both roles do: announce their noise, add it, and take the other side's mean off."""
 
     protocol = "ecdh-noisy-cardinality"
-    _announcement_bytes = _ANNOUNCEMENT.size
+    _announcement_bytes = _peer_announcement_bytes = _ANNOUNCEMENT.size
     _noise: OwnNoise
     _own: list[TruncatedLaplace]
     _peer: list[TruncatedLaplace]

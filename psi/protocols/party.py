@@ -65,7 +65,8 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
 
     _own_hello: ClassVar[MessageType]
     _peer_hello: ClassVar[MessageType]
-    _announcement_bytes: ClassVar[int] = 0  # what a protocol adds to the hellos
+    _announcement_bytes: ClassVar[int] = 0  # what a protocol adds to this side's hello
+    _peer_announcement_bytes: ClassVar[int] = 0  # and to the other's
 
     def __init__(
         self,
@@ -109,7 +110,7 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
     def longest_message(self) -> int:
         """What the other side's next message can measure at most, in bytes."""
         if self._n_peer is None:
-            return FRAME_BYTES + self._hello_bytes
+            return FRAME_BYTES + self._peer_hello_bytes
         # A point for each of its items, a tag and a count for each of ours, generously rounded up.
         return FRAME_BYTES + MAC_BYTES + 32 * (self._n_peer + 1) + 32 * (len(self._items) + 1)
 
@@ -139,8 +140,8 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
         return self._transcript.seal(self._own_hello, self._own_size(), body)
 
     @property
-    def _hello_bytes(self) -> int:
-        return FINGERPRINT_BYTES + _NONCE_BYTES + self._announcement_bytes
+    def _peer_hello_bytes(self) -> int:
+        return FINGERPRINT_BYTES + _NONCE_BYTES + self._peer_announcement_bytes
 
     def _announcement(self) -> bytes:
         """Return what this protocol adds to the hello."""
@@ -169,7 +170,7 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
 
     def _take_hello(self, data: bytes) -> None:
         hello = self._transcript.open(self._peer_hello, data)
-        expect_shape(hello, hello.count, self._hello_bytes)
+        expect_shape(hello, hello.count, self._peer_hello_bytes)
         self._check_hello("the other side", hello.body[:FINGERPRINT_BYTES], hello.count)
         self._n_peer = hello.count
         self._tag_bytes = tag_bytes(len(self._items), hello.count)

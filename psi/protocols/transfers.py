@@ -108,19 +108,28 @@ class _BaseOT:
 class BaseOTSender(_BaseOT):
     """The side that gets both seeds of each transfer."""
 
-    def __init__(self, identity: bytes, transfers: int, labels: TransferLabels) -> None:
+    def __init__(
+        self,
+        identity: bytes,
+        transfers: int,
+        labels: TransferLabels,
+        *,
+        secret: Scalar | None = None,
+    ) -> None:
         """Draw the key.
 
         Args:
             identity: The identity of the session.
             transfers: The number of transfers.
             labels: The labels of this use.
+            secret: The key, if it was drawn before: where the public one is sent so early that the
+                session has no identity yet. It serves one session.
 
         Raises:
             ConfigError: There are no transfers, or too many.
         """
         super().__init__(identity, transfers, labels)
-        self._secret = Scalar.random()
+        self._secret = secret or Scalar.random()
         self.public = multiply_base([self._secret])
 
     def seeds(self, choices: bytes | memoryview) -> tuple[Seeds, Seeds]:

@@ -1,0 +1,146 @@
+"""The side that receives: it hides its items in a store, and compares tags."""
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi.errors import DecodeError, RepeatedElementError
+from psi.group.ristretto255 import POINT_BYTES, Scalar, multiply_base
+from psi.protocols.elements import TAG_BYTES
+from psi.protocols.kkrt.matching import matching_tags
+from psi.protocols.messages import MessageType
+from psi.protocols.party import MAC_BYTES, expect_shape
+from psi.protocols.transfers import BaseOTSender
+from psi.protocols.vole.hashing import COIN_BYTES, as_blocks, as_bytes
+from psi.protocols.vole.rounds import CHOICES_BYTES, LABELS, SEED_BYTES, VoleParty
+from psi.vole import TRANSFERS, BaseReceiver, VoleReceiver
+
+__all__ = ["Receiver"]
+
+Bytes = NDArray[np.uint8]
+Blocks = NDArray[np.uint64]
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, repr=False)
+class _Waiting:
+    """What the receiver keeps of a bucket until its tags come."""
+
+    own: Rows
+    digests: Bytes
+    values: Blocks
+    coin: bytes
+
+
+class Receiver(VoleParty):
+    """The side that speaks first and always gets the result."""
+
+    speaks_first = True
+    _own_hello, _peer_hello = MessageType.RECEIVER_HELLO, MessageType.SENDER_HELLO
+    _announcement_bytes, _peer_announcement_bytes = POINT_BYTES, CHOICES_BYTES
+    _secret: Scalar | None = None
+    _vole: VoleReceiver | None = None
+    _proof: bytes  # what the sender must show before the chunk of the next table is used
+    _waiting: dict[int, _Waiting]  # by bucket, until its tags come
+    _commitments: dict[int, bytes]
+    _matched: list[tuple[Rows, Rows, Bytes]]
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._secret = self._vole = None
+        self._waiting = {}
+
+    def _announcement(self) -> bytes:
+        self._secret = Scalar.random()
+        self._key = multiply_base([self._secret]).tobytes()
+        return self._key
+
+    def _take_announcement(self, content: bytes) -> None:
+        points = {content[at : at + POINT_BYTES] for at in range(0, len(content), POINT_BYTES)}
+        if len(points | {self._key}) != 2 * TRANSFERS + 1:
+            raise RepeatedElementError("the other side sent a point twice, or ours back")
+        self._choices = content
+
+    def _after_hellos(self) -> bytes:
+        self._lay_out()
+        labels = self._vole_session, TRANSFERS, LABELS
+        seeds = BaseOTSender(*labels, secret=self._secret).seeds(self._choices)
+        self._secret = None
+        base = BaseReceiver(seeds, self._plan.base, self._identity)
+        self._vole = VoleReceiver(self._plan, base, self._identity)
+        self._waiting, self._commitments, self._matched = {}, {}, []
+        self._expect = self._on_noise
+        return self._transcript.seal(MessageType.VOLE_BASE, self._plan.chunks, base.message)
+
+    def _on_noise(self, data: bytes) -> bytes:
+        message = self._transcript.open(MessageType.VOLE_NOISE, data)
+        expect_shape(message, 0, self._noise_bytes(0))
+        check = self._checked(0, message.body)
+        self._expect = self._on_tags
+        return self._transcript.seal(MessageType.VOLE_CHECK, 0, check)
+
+    def _checked(self, bucket: int, message: memoryview) -> bytes:
+        """Take the trees of a bucket's chunk and the commitment to its coin; return the check."""
+        assert self._vole is not None  # noqa: S101 - made with the base
+        check, self._proof = self._vole.check(message[:-COIN_BYTES])
+        self._commitments[bucket] = bytes(message[-COIN_BYTES:])
+        return check
+
+    def _on_tags(self, data: bytes) -> bytes:
+        bucket, before = self._bucket, self._transcript.digest
+        message = self._transcript.open(MessageType.VOLE_TAGS, data)
+        tags_end = MAC_BYTES + self._tags_bytes(bucket - 1)
+        expect_shape(message, bucket, tags_end + self._noise_bytes(bucket + 1))
+        if self._due(bucket):
+            self._confirm_with(self._proof)
+        self._check(before, message)
+        if self._due(bucket - 1):
+            self._compare(bucket - 1, message.body[MAC_BYTES:tags_end])
+        if not self._due(bucket):
+            return self._finish()
+        content = self._table(bucket)
+        if self._due(bucket + 1):
+            content += self._checked(bucket + 1, message.body[tags_end:])
+        self._bucket, self._expect = bucket + 1, self._on_tags
+        return self._confirmed(MessageType.VOLE_TABLE, bucket, content)
+
+    def _table(self, bucket: int) -> bytes:
+        """Return a bucket's seed, coin and table, and keep what its tags are compared with."""
+        assert self._vole is not None  # noqa: S101 - made with the base
+        self._tell("hiding own IDs", bucket)
+        own, digests = self._take_bucket(bucket, self._layout.receiver_items)
+        seed, coin = secrets.token_bytes(SEED_BYTES), secrets.token_bytes(COIN_BYTES)
+        keys = self._hashes.store(seed, bucket, digests, self._store)
+        table = as_blocks(keys.encode(as_bytes(self._hashes.values(digests))))
+        masks, kept = self._vole.take()
+        self._waiting[bucket] = _Waiting(own, digests, as_blocks(keys.decode(as_bytes(kept))), coin)
+        return seed + coin + (table ^ masks).tobytes()
+
+    def _compare(self, bucket: int, message: memoryview) -> None:
+        """Compare a bucket's tags with those of the items in it."""
+        coin, waiting = bytes(message[:COIN_BYTES]), self._waiting.pop(bucket)
+        if self._hashes.commitment(bucket, coin) != self._commitments.pop(bucket):
+            raise DecodeError("the other side's coin is not that to which it is committed")
+        coins = waiting.coin, coin
+        outputs = self._hashes.outputs(bucket, coins, waiting.values, waiting.digests)
+        theirs = np.frombuffer(message[COIN_BYTES:], np.uint8).reshape(-1, TAG_BYTES)
+        rows, found = matching_tags(theirs, outputs[:, :TAG_BYTES])
+        receipts = outputs[found, TAG_BYTES:][:, : self._tag_bytes]
+        first = bucket * self._layout.sender_items
+        self._matched.append((rows + first, waiting.own[found], receipts))
+
+    def _finish(self) -> bytes:
+        # By the sender's row: both sides know this order, and it is random to all but the sender.
+        rows, found, receipts = (
+            np.concatenate(parts) for parts in zip(*self._matched, strict=True)
+        )
+        self._found, content = found, b""
+        if self._both:
+            matched = np.zeros(self._layout.buckets * self._layout.sender_items, np.uint8)
+            matched[rows] = 1
+            content = np.packbits(matched, bitorder="little").tobytes()
+            content += receipts.tobytes() + self._own_counts()
+        self._vole, self._expect = None, self._on_close
+        return self._confirmed(MessageType.FINISH, self._announced, content)

@@ -1,0 +1,176 @@
+"""The side that sends: it evaluates the oblivious function at its own items."""
+
+import hmac
+import secrets
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi import kernels
+from psi.errors import DecodeError
+from psi.group.ristretto255 import POINT_BYTES
+from psi.kernels import blocks
+from psi.protocols.elements import TAG_BYTES
+from psi.protocols.messages import MessageType
+from psi.protocols.party import MAC_BYTES, expect_shape
+from psi.protocols.transfers import BaseOTReceiver
+from psi.protocols.vole.hashing import COIN_BYTES, as_blocks, as_bytes
+from psi.protocols.vole.layout import most_tested
+from psi.protocols.vole.rounds import CHOICES_BYTES, LABELS, SEED_BYTES, VoleParty
+from psi.vole import CHECK_BYTES, TRANSFERS, BaseSender, VoleSender
+
+__all__ = ["Sender"]
+
+Bytes = NDArray[np.uint8]
+Blocks = NDArray[np.uint64]
+Rows = NDArray[np.intp]
+
+
+class Sender(VoleParty):
+    """The side that answers; it gets the result, too, if the output is "both"."""
+
+    speaks_first = False
+    counted_as = "as many as fit its store if it cheats, of 2^40 that it tries"
+    _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO
+    _announcement_bytes, _peer_announcement_bytes = CHOICES_BYTES, POINT_BYTES
+    _transfers: BaseOTReceiver | None = None
+    _vole: VoleSender | None = None
+    _vectors: dict[int, Blocks]  # by bucket, until its table comes
+    _coins: dict[int, bytes]
+    _orders: list[Rows]
+    _receipts: list[Bytes]
+
+    @staticmethod
+    def most_asked(peer: int, announced: int) -> int:
+        """Return how many items the receiver can test if it cheats: what fits its stores."""
+        return most_tested(announced)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._transfers = self._vole = None
+        self._vectors, self._coins, self._receipts = {}, {}, []
+
+    def _announcement(self) -> bytes:
+        self._transfers = BaseOTReceiver(self._vole_session, TRANSFERS, LABELS)
+        return self._transfers.choices
+
+    def _take_announcement(self, content: bytes) -> None:
+        self._key = content
+
+    def _after_hellos(self) -> None:
+        self._lay_out()
+        self._vectors, self._coins, self._orders, self._receipts = {}, {}, [], []
+        self._expect = self._on_base
+
+    def _on_base(self, data: bytes) -> bytes:
+        message = self._transcript.open(MessageType.VOLE_BASE, data)
+        sizes, transfers = self._plan.base, self._transfers
+        expect_shape(message, self._plan.chunks, sizes.message_bytes)
+        assert transfers is not None  # noqa: S101 - made with the hello
+        seeds = transfers.seeds(self._key)
+        base = BaseSender(seeds, transfers.bits, sizes, self._identity, message.body)
+        self._transfers = None
+        self._vole = VoleSender(self._plan, base, self._identity)
+        self._expect = self._on_check
+        return self._transcript.seal(MessageType.VOLE_NOISE, 0, self._noise(0))
+
+    def _noise(self, bucket: int) -> bytes:
+        """Return the trees of a bucket's chunk, and the commitment to its coin."""
+        if not self._due(bucket):
+            return b""
+        assert self._vole is not None  # noqa: S101 - made with the base
+        self._coins[bucket] = secrets.token_bytes(COIN_BYTES)
+        return self._vole.noise() + self._hashes.commitment(bucket, self._coins[bucket])
+
+    def _on_check(self, data: bytes) -> bytes:
+        message = self._transcript.open(MessageType.VOLE_CHECK, data)
+        expect_shape(message, 0, CHECK_BYTES)
+        self._expect = self._on_table
+        return self._round(0, b"", message.body)
+
+    def _round(self, bucket: int, tags: bytes, check: memoryview) -> bytes:
+        """Return the tags of the bucket before, the proof of this one, the trees of the next."""
+        if self._due(bucket):
+            assert self._vole is not None  # noqa: S101 - made with the base
+            self._confirm_with(self._vole.proof(check))
+            self._vectors[bucket] = self._vole.take()
+        return self._confirmed(MessageType.VOLE_TAGS, bucket, tags + self._noise(bucket + 1))
+
+    def _on_table(self, data: bytes) -> bytes:
+        bucket, before = self._bucket, self._transcript.digest
+        message = self._transcript.open(MessageType.VOLE_TABLE, data)
+        table_end = MAC_BYTES + self._table_bytes(bucket)
+        expect_shape(message, bucket, table_end + self._check_bytes(bucket + 1))
+        self._check(before, message)
+        tags = self._tags(bucket, message.body[MAC_BYTES:table_end])
+        self._bucket += 1
+        if not self._due(self._bucket):
+            self._expect = self._on_finish
+        else:
+            self._expect = self._on_table
+        return self._round(self._bucket, tags, message.body[table_end:])
+
+    def _tags(self, bucket: int, message: memoryview) -> bytes:
+        """Return the coin and the tags of a bucket's items and dummies, in a fresh random order."""
+        assert self._vole is not None  # noqa: S101 - made with the base
+        self._tell("tagging own IDs", bucket)
+        own, digests = self._take_bucket(bucket, self._layout.sender_items)
+        seed, theirs = bytes(message[:SEED_BYTES]), bytes(message[SEED_BYTES:][:COIN_BYTES])
+        table = np.frombuffer(message[SEED_BYTES + COIN_BYTES :], np.uint64).reshape(-1, 2)
+        keys = self._hashes.store(seed, bucket, digests, self._store)
+        found = as_blocks(keys.decode(as_bytes(np.hstack([self._vectors.pop(bucket), table]))))
+        masked = found[:, 2:] ^ self._hashes.values(digests)
+        values = found[:, :2] ^ blocks.multiply(self._vole.delta, masked)
+        coin, count = self._coins.pop(bucket), self._layout.sender_items
+        outputs = self._hashes.outputs(bucket, (theirs, coin), values, digests)
+        order = kernels.random_order(count)
+        drawn = np.frombuffer(secrets.token_bytes(TAG_BYTES * (count - len(own))), np.uint8)
+        tags = np.empty((count, TAG_BYTES), np.uint8)
+        tags[order[: len(own)]] = outputs[:, :TAG_BYTES]
+        tags[order[len(own) :]] = drawn.reshape(-1, TAG_BYTES)
+        if self._both:
+            items, receipts = (
+                np.full(count, -1, np.intp),
+                np.zeros((count, self._tag_bytes), np.uint8),
+            )
+            items[order[: len(own)]] = own
+            receipts[order[: len(own)]] = outputs[:, TAG_BYTES:][:, : self._tag_bytes]
+            self._orders.append(items)
+            self._receipts.append(receipts)
+        return b"".join((coin, tags.data.cast("B") if count else b""))
+
+    def _on_finish(self, data: bytes) -> bytes:
+        before = self._transcript.digest
+        finish = self._transcript.open(MessageType.FINISH, data)
+        sent = self._layout.buckets * self._layout.sender_items
+        most = min(len(self._items), self._peer_items()) if self._both else 0
+        count = min(finish.count, most)
+        marks_end = MAC_BYTES + (-(-sent // 8) if self._both else 0)
+        receipts_end = marks_end + self._tag_bytes * count
+        expect_shape(finish, count, receipts_end + self._counts_length(count))
+        self._check(before, finish)
+        if self._both:
+            marks = finish.body[MAC_BYTES:marks_end]
+            self._found = self._claimed(marks, count, finish.body[marks_end:receipts_end])
+            self._take_counts(finish.body[receipts_end:])
+        close = self._confirmed(MessageType.CLOSE, self._announced, self._own_counts())
+        self._end()
+        return close
+
+    def _claimed(self, marks: memoryview, count: int, receipts: memoryview) -> Rows:
+        """Return the items that the other side marks, given the receipts that only they have.
+
+        Raises:
+            DecodeError: It marks another number, dummies, or items for which it did not ask.
+        """
+        order, expected = np.concatenate(self._orders), np.concatenate(self._receipts)
+        bits = np.unpackbits(np.frombuffer(marks, np.uint8), bitorder="little")
+        matched = np.flatnonzero(bits)
+        if len(matched) != count or np.any(matched >= len(order)):
+            raise DecodeError("the other side marks other matches than it counts")
+        found = order[matched]
+        if np.any(found < 0):
+            raise DecodeError("the other side claims to have dummies of this side")
+        if not hmac.compare_digest(expected[matched].tobytes(), receipts):
+            raise DecodeError("the other side claims a match that it did not ask for")
+        return found
