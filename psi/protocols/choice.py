@@ -5,7 +5,7 @@ protocol with a warning is never chosen by "auto".
 """
 
 from psi.errors import ConfigError
-from psi.protocols import ecdh, kkrt
+from psi.protocols import ecdh, kkrt, vole
 from psi.protocols.intersection import IntersectionProtocol
 
 __all__ = ["AUTO", "PROTOCOLS", "chosen"]
@@ -16,6 +16,7 @@ PROTOCOLS = {
     one.name: one
     for one in (
         ecdh.PROTOCOL,
+        vole.PROTOCOL,
         kkrt.PROTOCOL,
     )
 }

@@ -32,7 +32,7 @@ from psi import (
     UnbalancedReceiver,
 )
 from psi.group.ristretto255 import hash_to_group
-from psi.protocols import kkrt
+from psi.protocols import kkrt, vole
 
 HEADER_BYTES, SEAL_BYTES, MAC_BYTES, POINT_BYTES = 40, 32, 32, 32
 KEY_PROOF_BYTES = 96  # where both sides blind: after the points
@@ -76,6 +76,11 @@ PAIRS: dict[str, Pair] = {
         Sender(RIGHT, COUNTED, counts=np.array([1, 2, 3, 4])),
     ),
     "kkrt": lambda: (kkrt.Receiver(LEFT), kkrt.Sender(RIGHT)),
+    "vole": lambda: (vole.Receiver(LEFT), vole.Sender(RIGHT)),
+    "vole, counted": lambda: (
+        vole.Receiver(LEFT, COUNTED, counts=np.array([1, 2, 3])),
+        vole.Sender(RIGHT, COUNTED, counts=np.array([1, 2, 3, 4])),
+    ),
     "cardinality": lambda: (CardinalityReceiver(LEFT), CardinalitySender(RIGHT)),
     "sum": lambda: (SumReceiver(LEFT, TWO), SumSender(RIGHT, [1000, 200, 30, 4], TWO)),
     "cardinality, noisy": lambda: (
