@@ -11,7 +11,7 @@ import typer
 
 from psi.defaults import DUPLICATES, QUESTION, RESULT, SESSION_SECONDS
 from psi.errors import ConfigError
-from psi.protocols.choice import AUTO, PROTOCOLS, chosen
+from psi.protocols.choice import AUTO, PROTOCOLS
 from psi.protocols.kmprt import Member
 from psi.sessions.questions import QUESTIONS
 from psi.sessions.questions.question import told_of
@@ -72,9 +72,7 @@ Protocol: TypeAlias = Annotated[
     str,
     typer.Option(
         "--protocol",
-        help=f"{AUTO}, which is {chosen(AUTO).name}; "
-        + "; ".join(f"{one.name}: {one.help}" for one in PROTOCOLS.values())
-        + ".",
+        help="; ".join(f"{one.name}: {one.help}" for one in PROTOCOLS.values()) + ".",
     ),
 ]
 IdentityFile: TypeAlias = Annotated[

@@ -1,20 +1,20 @@
 """The protocols for an intersection between two, by name.
 
-"auto" is the protocol that needs the least trust; both sides choose the same without a message. A
-protocol with a warning is never chosen by "auto".
+"auto" chooses by both sets' sizes among those that keep their promise against a side that cheats.
 """
 
 from psi.errors import ConfigError
-from psi.protocols import ecdh, kkrt, vole
+from psi.protocols import auto, ecdh, kkrt, vole
 from psi.protocols.intersection import IntersectionProtocol
 
 __all__ = ["AUTO", "PROTOCOLS", "chosen"]
 
-AUTO = "auto"
+AUTO = auto.PROTOCOL.name
 
 PROTOCOLS = {
     one.name: one
     for one in (
+        auto.PROTOCOL,
         ecdh.PROTOCOL,
         vole.PROTOCOL,
         kkrt.PROTOCOL,
@@ -28,10 +28,8 @@ def chosen(name: str) -> IntersectionProtocol:
     Raises:
         ConfigError: There is no such protocol.
     """
-    if name == AUTO:
-        return ecdh.PROTOCOL
     try:
         return PROTOCOLS[name]
     except KeyError:
-        *names, last = (AUTO, *PROTOCOLS)
+        *names, last = PROTOCOLS
         raise ConfigError(f"the protocol is {', '.join(names)} or {last}") from None

@@ -258,7 +258,7 @@ class Assembly(Conversation[Mapping[int, bytes], Round]):
 class SetConversation(Conversation[Arriving, Leaving]):
     """A conversation about a set: which of its items the other sides have, too."""
 
-    counted_as: ClassVar[str] = "as many as it can test if it cheats"
+    counted_as: str = "as many as it can test if it cheats"
     """What the number that `most_asked` gives is, for the line that says it."""
 
     _no_result: ClassVar[str] = "the settings give the result to the receiver only"

@@ -1,13 +1,27 @@
 """What a caller needs to know of a protocol for the intersection between two."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from psi.protocols.party import Party
 
-__all__ = ["LIMITS", "IntersectionProtocol"]
+__all__ = ["LIMITS", "Effort", "IntersectionProtocol"]
 
 LIMITS = frozenset({"max_peer_items", "charge_with"})
 """What can be limited: how many items another side can test in a session, and over all sessions."""
+
+
+class Effort(NamedTuple):
+    """What a session takes.
+
+    Attributes:
+        cpu_seconds: What both sides compute, one after the other.
+        sent_bytes: The bytes of all messages.
+    """
+
+    cpu_seconds: float
+    sent_bytes: float
 
 
 @dataclass(frozen=True)
@@ -18,6 +32,8 @@ class IntersectionProtocol:
         name: The name by which it is chosen.
         help: A description in half a line.
         parties: Its receiver and its sender.
+        effort: What a session takes on a computer of 2024, given the receiver's size and the
+            sender's: sums fitted to benchmarks/results/psi.json.
         limits: Which of `LIMITS` it keeps against a side that cheats.
         warning: What a side that cheats gets, if that is more than the limits allow.
     """
@@ -25,5 +41,6 @@ class IntersectionProtocol:
     name: str
     help: str
     parties: tuple[type[Party], type[Party]]
+    effort: Callable[[int, int], Effort] = lambda n_receiver, n_sender: Effort(0, 0)
     limits: frozenset[str] = LIMITS
     warning: str | None = None

@@ -23,6 +23,7 @@ __all__ = [
     "Message",
     "MessageType",
     "Transcript",
+    "announced_count",
     "announced_length",
 ]
 
@@ -45,6 +46,9 @@ class MessageType(enum.IntEnum):
     ANSWER = 4
     FINISH = 5
     CLOSE = 6
+    # Before the hellos, where the protocol is chosen by both sizes.
+    OFFER = 8
+    CHOSEN = 9
     # Messages of `kkrt` between the hellos and FINISH.
     OT_KEY = 16
     OT_CHOICES = 17
@@ -73,7 +77,12 @@ class Message:
     body: memoryview
 
 
-def announced_length(start: bytes | bytearray) -> int:
+def announced_count(start: bytes | memoryview) -> int:
+    """Return the count of a message, from its first HEADER_BYTES bytes."""
+    return int(_HEADER.unpack_from(start)[5])
+
+
+def announced_length(start: bytes | bytearray | memoryview) -> int:
     """Return the length of a whole message, from its first HEADER_BYTES bytes.
 
     Raises:

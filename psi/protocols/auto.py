@@ -1,0 +1,242 @@
+"""The protocol between two chosen by both sizes: of those that keep their promise, the cheaper.
+
+The receiver offers: it sends its hello of each protocol in one message. The sender knows both sizes
+then, chooses, and answers with the hello of that protocol alone. What follows is a session of that
+protocol. All that is offered keeps its limits against a side that cheats, so it does not matter
+that the sender decides.
+
+    Receiver                            Sender
+    OFFER   line speed, hellos      →
+                                    ←   CHOSEN  which one, its hello
+    (as that protocol says)
+
+The cheaper one takes less time: for what both sides compute, and for what goes over a line of the
+given speed, or of 100 Mbit/s.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from psi.errors import ConfigError, DecodeError
+from psi.protocols import ecdh, vole
+from psi.protocols.conversation import Progress
+from psi.protocols.intersection import IntersectionProtocol
+from psi.protocols.messages import (
+    FRAME_BYTES,
+    MessageType,
+    announced_count,
+    announced_length,
+)
+from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
+from psi.protocols.party import Party
+
+__all__ = ["OFFERED", "PROTOCOL", "AutoReceiver", "AutoSender", "cheapest"]
+
+OFFERED = (ecdh.PROTOCOL, vole.PROTOCOL)
+_MEGABITS = 100.0  # of a line of which nothing is said
+_SPEED = struct.Struct(">d")
+_OTHERS_CHOICE = "the other side chose it"
+
+
+def cheapest(n_receiver: int, n_sender: int, megabits: float = _MEGABITS) -> tuple[int, str]:
+    """Return which of `OFFERED` takes the least time, and why, in words.
+
+    Args:
+        n_receiver: The size of the receiver's set.
+        n_sender: The size of the sender's.
+        megabits: What the line carries a second, in 10^6 bits.
+    """
+    efforts = [one.effort(n_receiver, n_sender) for one in OFFERED]
+    seconds = [one.cpu_seconds + 8e-6 * one.sent_bytes / megabits for one in efforts]
+    best = min(range(len(OFFERED)), key=seconds.__getitem__)
+    told = ", ".join(
+        f"{one.name} about {taken:.2g} s" for one, taken in zip(OFFERED, seconds, strict=True)
+    )
+    words = f"{n_receiver:,} and {n_sender:,} IDs over {megabits:,.15g} Mbit/s take {told}"
+    return best, words
+
+
+class _AutoParty(Party):
+    """What both roles do: pass on what belongs to the protocol that was chosen.
+
+    Attributes:
+        reason: Why it was chosen; empty until it is.
+    """
+
+    protocol = "auto"
+    reason = ""
+
+    def __init__(
+        self,
+        items: Sequence[bytes],
+        parameters: SessionParameters | None = None,
+        *,
+        counts: NDArray[np.intp] | None = None,
+        max_peer_items: int = MAX_PEER_ITEMS,
+        progress: Progress | None = None,
+        megabits: float | None = None,
+    ) -> None:
+        """Prepare one session.
+
+        Args:
+            items: This side's set: distinct byte strings, padded or not.
+            parameters: What both sides must choose alike.
+            counts: Shape (len(items),): how often each occurs; given with `multiplicities`.
+            max_peer_items: The most items that the other side may be able to test.
+            progress: Called with a stage, the items done and their number while it works.
+            megabits: What the line carries a second, in 10^6 bits; the slower one counts.
+
+        Raises:
+            ConfigError: Items repeat, counts are not those of the items, or the speed is none.
+        """
+        super().__init__(
+            items, parameters, counts=counts, max_peer_items=max_peer_items, progress=progress
+        )
+        if megabits is not None and not 0 < megabits < float("inf"):
+            raise ConfigError("the line's speed is a positive number of Mbit/s")
+        self._megabits = megabits
+        self._offered = [
+            one.parties[0 if self.speaks_first else 1](
+                items, parameters, counts=counts, max_peer_items=max_peer_items, progress=progress
+            )
+            for one in OFFERED
+        ]
+        self._running: Party | None = None
+
+    def charge_with(self, charge: Callable[[int, int], None]) -> None:
+        """Let the other side's items be counted, as the protocol that is chosen counts them."""
+        for party in self._offered:
+            party.charge_with(charge)
+
+    def between(self, peer: int, own: str, theirs: str) -> None:
+        """Bind the session to both certificates."""
+        super().between(peer, own, theirs)
+        for party in self._offered:
+            party.between(peer, own, theirs)
+
+    @property
+    def longest_message(self) -> int:
+        """What the other side's next message can measure at most, in bytes."""
+        if self._running is not None:
+            return self._running.longest_message
+        return FRAME_BYTES + _SPEED.size + sum(party.longest_message for party in self._offered)
+
+    @property
+    def matches(self) -> NDArray[np.intp]:
+        """Indices of this side's items that the other has, too, in an order common to both."""
+        return self._ended().matches
+
+    @property
+    def peer_counts(self) -> NDArray[np.intp] | None:
+        """How often the other side has each of `matches`; None without `multiplicities`."""
+        return self._ended().peer_counts
+
+    def _ended(self) -> Party:
+        self._require_done()
+        assert self._running is not None  # noqa: S101 - it is done
+        return self._running
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._offered = []
+
+    def _run(self, number: int, reason: str, hello: bytes | memoryview) -> bytes | None:
+        """Begin the session that was chosen with the other side's hello."""
+        self._running = self._offered[number]
+        self.protocol, self.counted_as = self._running.protocol, self._running.counted_as
+        self.reason, self._offered = reason, []
+        return self._pass_on(bytes(hello))
+
+    def _pass_on(self, data: bytes) -> bytes | None:
+        assert self._running is not None  # noqa: S101 - it runs
+        answer = self._running.receive(data)
+        self._done, self._expect = self._running.done, None
+        if not self._done:
+            self._expect = self._pass_on
+        return answer
+
+
+class AutoReceiver(_AutoParty):
+    """The side that speaks first and always gets the result."""
+
+    speaks_first = True
+    _own_hello, _peer_hello = MessageType.RECEIVER_HELLO, MessageType.SENDER_HELLO
+
+    def _begin(self) -> bytes:
+        hellos = [party.start() or b"" for party in self._offered]
+        self._expect = self._on_chosen
+        speed = _SPEED.pack(self._megabits or 0)
+        return self._transcript.seal(MessageType.OFFER, len(self._items), speed, *hellos)
+
+    def _on_chosen(self, data: bytes) -> bytes | None:
+        message = self._transcript.open(MessageType.CHOSEN, data)
+        hello = message.body[_SPEED.size :]
+        if message.count >= len(OFFERED):
+            raise DecodeError("the other side chose a protocol that was not offered")
+        megabits = _speed(message.body)
+        if not megabits or len(hello) < FRAME_BYTES:
+            raise DecodeError("the other side chose without a hello, or for no line speed")
+        n_sender = announced_count(hello)
+        best, reason = cheapest(len(self._items), n_sender, megabits)
+        return self._run(message.count, reason if best == message.count else _OTHERS_CHOICE, hello)
+
+
+class AutoSender(_AutoParty):
+    """The side that answers, and chooses; it gets the result, too, if the output is "both"."""
+
+    speaks_first = False
+    _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO
+
+    def _on_hello(self, data: bytes) -> bytes | None:
+        message = self._transcript.open(MessageType.OFFER, data)
+        hellos = _cut(message.body[_SPEED.size :])
+        if len(hellos) != len(OFFERED):
+            raise DecodeError("the other side does not offer the protocols that this side knows")
+        theirs = _speed(message.body)
+        given = [one for one in (self._megabits, theirs or None) if one is not None]
+        megabits = min(given, default=_MEGABITS)
+        number, reason = cheapest(message.count, len(self._items), megabits)
+        answer = self._run(number, reason, hellos[number])
+        return self._transcript.seal(
+            MessageType.CHOSEN, number, _SPEED.pack(megabits), answer or b""
+        )
+
+
+def _speed(body: memoryview) -> float:
+    """Return the speed at the beginning of a body.
+
+    Raises:
+        DecodeError: It is none.
+    """
+    if len(body) < _SPEED.size:
+        raise DecodeError("the message has no line speed")
+    (megabits,) = _SPEED.unpack_from(body)
+    if not 0 <= megabits < float("inf"):
+        raise DecodeError("the line speed is no number of Mbit/s")
+    return float(megabits)
+
+
+def _cut(data: memoryview) -> list[memoryview]:
+    """Return the messages that some bytes are.
+
+    Raises:
+        DecodeError: They are no whole messages.
+    """
+    found = []
+    while data:
+        if len(data) < FRAME_BYTES:
+            raise DecodeError("an offer ends in the middle of a hello")
+        length = announced_length(data)
+        found.append(data[:length])
+        data = data[length:]
+    return found
+
+
+PROTOCOL = IntersectionProtocol(
+    name="auto",
+    help="the cheaper of " + " and ".join(one.name for one in OFFERED) + " for both sets' sizes",
+    parties=(AutoReceiver, AutoSender),
+)
