@@ -1,5 +1,6 @@
 """The kernels of `psi.kernels.blocks` without numba, by numpy, OpenSSL and Python's integers."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,12 @@ __all__ = [
 
 Blocks = NDArray[np.uint64]
 
-_CHUNK = 2048  # blocks: what is computed with stays in the processor's cache
+_CHUNK = 4096  # blocks: what is computed with stays in the processor's cache
 _CLASSES = [np.uint64(0x1111111111111111 << shift) for shift in range(4)]
 _SWAPS = [
     (np.uint64(width), np.uint64(mask))
     for width, mask in ((4, 0x0F0F0F0F0F0F0F0F), (2, 0x3333333333333333), (1, 0x5555555555555555))
 ]
-_NIBBLE = 4
 
 
 def multiply(a: Blocks, b: Blocks) -> Blocks:
@@ -87,28 +87,51 @@ def encode(vectors: NDArray[np.uint64], seed: bytes) -> NDArray[np.uint64]:
 
 
 def _convolved(vectors: NDArray[np.uint64], taps: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """Return the convolution of vectors, whose elements of one row are one integer here.
+    """Return the convolution of vectors, by many stretches of rows at once.
 
-    Four rows make a table of their 16 sums: a row adds up entries of seven tables instead of each
-    of its taps.
+    First each stretch goes as if the rows before it were zero, and a plane beside it notes which of
+    them would be added where. That gives what stands before each stretch; then all go once more.
     """
-    width = vectors[0].nbytes if len(vectors) else 0
-    data = np.ascontiguousarray(vectors).tobytes()
-    # The bits of a row's taps, moved to where the tables begin: of its own one only those before.
-    moved = taps << (np.arange(len(taps), dtype=np.uint32) % _NIBBLE)
-    nibbles = (moved[:, None] >> np.arange(0, TAPS + _NIBBLE, _NIBBLE, dtype=np.uint32)) & 15
-    sums, own, tables = [0] * FIXED_TAP, [0], [[0] * 16] * (TAPS // _NIBBLE)
-    offsets = range(0, len(data), max(width, 1))
-    for offset, (a, b, c, d, e, f, g) in zip(offsets, nibbles.tolist(), strict=True):
-        one, two, three, four, five, six = tables
-        z = int.from_bytes(data[offset : offset + width], "little") ^ sums[-FIXED_TAP] ^ own[g]
-        z ^= one[a] ^ two[b] ^ three[c] ^ four[d] ^ five[e] ^ six[f]
-        sums.append(z)
-        own += [entry ^ z for entry in own]
-        if len(own) == 16:
-            tables, own = [*tables[1:], own], [0]
-    out = b"".join([z.to_bytes(width, "little") for z in sums[FIXED_TAP:]])
-    return np.frombuffer(bytearray(out), np.uint64).reshape(vectors.shape)
+    rows, width = len(vectors), 2 * vectors.shape[1]
+    steps = max(1, math.isqrt(rows // 2))  # a step costs twice what a stretch does
+    stretches = -(-rows // steps)
+    padded = np.zeros((steps * stretches, width + 1), np.uint64)
+    padded[:rows, :width] = vectors.reshape(rows, width)
+    padded[:rows, width] = taps
+    values = padded.reshape(stretches, steps, width + 1).transpose(1, 2, 0)
+    chosen = values[:, width].astype(np.uint32)
+
+    planes = np.zeros((FIXED_TAP + steps, width + 1, stretches), np.uint64)
+    planes[FIXED_TAP:, :width] = values[:, :width]
+    planes[:FIXED_TAP, width] = np.uint64(1) << np.arange(FIXED_TAP, dtype=np.uint64)[:, None]
+    _step(planes, chosen)
+    last = planes[-FIXED_TAP:]
+    added = _masks(last[:, width].T, FIXED_TAP)  # by the row before, by stretch and row
+    before = np.zeros((stretches, FIXED_TAP, width), np.uint64)
+    for stretch in range(1, stretches):
+        sums = added[:, stretch - 1, :, None] & before[stretch - 1, :, None]
+        before[stretch] = last[:, :width, stretch - 1] ^ np.bitwise_xor.reduce(sums, axis=0)
+
+    planes = np.empty((FIXED_TAP + steps, width, stretches), np.uint64)
+    planes[:FIXED_TAP] = before.transpose(1, 2, 0)
+    planes[FIXED_TAP:] = values[:, :width]
+    _step(planes, chosen)
+    out = np.ascontiguousarray(planes[FIXED_TAP:].transpose(2, 0, 1))
+    return out.reshape(-1, *vectors.shape[1:])[:rows]
+
+
+def _step(planes: NDArray[np.uint64], taps: NDArray[np.uint32]) -> None:
+    """Add to rows those before them; planes are by row, word and stretch, taps by row, stretch."""
+    for step, bits in enumerate(taps):
+        some = planes[step + 1 : step + FIXED_TAP] & _masks(bits, TAPS)[:, None]
+        planes[FIXED_TAP + step] ^= planes[step] ^ np.bitwise_xor.reduce(some, axis=0)
+
+
+def _masks(numbers: NDArray[Any], bits: int) -> NDArray[np.uint64]:
+    """Return for each bit, first axis, and each number all ones or all zeros."""
+    shifts = np.arange(bits, dtype=numbers.dtype).reshape(-1, *[1] * numbers.ndim)
+    ones = (numbers >> shifts) & numbers.dtype.type(1)
+    return np.uint64(0) - ones.astype(np.uint64)
 
 
 def _chunk(blocks: Blocks, chunk: slice) -> Blocks:
