@@ -7,7 +7,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
-from psi.kernels.code_draws import FIXED_TAP, SEGMENTS, TAPS, CodeDraws, segment_start
+from psi.kernels.code_draws import FIXED_TAP, TAPS, CodeDraws
 
 __all__ = [
     "counter_blocks",
@@ -79,10 +79,8 @@ def encode(vectors: NDArray[np.uint64], seed: bytes) -> NDArray[np.uint64]:
     for column in range(columns):
         mixed[:, column] = multiply(mixed[:, column], diagonal)
     out = np.array(vectors[:rows])
-    for segment in range(SEGMENTS):
-        start, end = segment_start(segment, rows), segment_start(segment + 1, rows)
-        if start < end:
-            out ^= np.take(mixed[start:end], draws.indices(segment), axis=0)
+    for segment in np.flatnonzero(np.diff(draws.bounds)).tolist():  # that are not empty
+        out ^= np.take(mixed, draws.indices(segment), axis=0)
     return out
 
 
@@ -130,8 +128,8 @@ def _step(planes: NDArray[np.uint64], taps: NDArray[np.uint32]) -> None:
 def _masks(numbers: NDArray[Any], bits: int) -> NDArray[np.uint64]:
     """Return for each bit, first axis, and each number all ones or all zeros."""
     shifts = np.arange(bits, dtype=numbers.dtype).reshape(-1, *[1] * numbers.ndim)
-    ones = (numbers >> shifts) & numbers.dtype.type(1)
-    return np.uint64(0) - ones.astype(np.uint64)
+    ones: NDArray[np.uint64] = ((numbers >> shifts) & numbers.dtype.type(1)).astype(np.uint64)
+    return np.negative(ones)
 
 
 def _chunk(blocks: Blocks, chunk: slice) -> Blocks:

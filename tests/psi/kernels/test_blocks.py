@@ -1,7 +1,8 @@
 """Blocks against plain integers, OpenSSL and published answers; the code by its definition."""
 
 import hashlib
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -10,13 +11,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from psi.kernels import blocks
+from psi.kernels import blocks, fast_available
 
+PORTABLE = 0
+WIDTHS = (1, 2, 4)  # blocks that AES and products take at once, where the processor can
 Blocks = NDArray[np.uint64]
 Vectors = NDArray[np.uint64]
 
 KEY = bytes(range(16))
 SIZES = (0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100, 2047, 2048, 2049)
+
+
+def host_lanes() -> int:
+    if not fast_available():
+        return PORTABLE
+    lanes: int = importlib.import_module("psi.kernels.blocks_code").host_lanes()
+    return lanes
+
+
+@pytest.fixture(autouse=True, scope="module", params=(PORTABLE, *WIDTHS))
+def way(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Every test of this file runs through every way that this machine has."""
+    lanes: int = request.param
+    if lanes > host_lanes():
+        pytest.skip(f"no processor's AES and products of {lanes} blocks here, or no numba")
+    with pytest.MonkeyPatch.context() as patch:
+        if lanes == PORTABLE:
+            patch.setattr(blocks, "fast_available", lambda: False)
+        else:
+            patch.setattr(blocks, "FAST_FROM", 0)
+            patch.setattr("psi.kernels.blocks_code.host_lanes", lambda: lanes)
+        yield lanes
+
 
 elements = st.integers(0, 2**128 - 1) | st.sampled_from([0, 1, 2, 1 << 127, 2**128 - 1])
 
@@ -163,45 +189,69 @@ def draws(seed: bytes, name: bytes, count: int, first: int = 0) -> Blocks:
     return blocks.counter_blocks(key, count, first)
 
 
-def dense_code(rows: int, seed: bytes) -> list[list[int]]:
-    """B·D·A of the code as a matrix of field elements, straight from the definition."""
+def plain_code(vector: list[int], rows: int, seed: bytes) -> list[int]:
+    """B·D·A of the code times a vector, straight from the definition."""
     some = -(-rows // 4)
-    taps = draws(seed, b"taps", some).view("<u4").ravel()
-    mixed: list[list[int]] = []
-    for i in range(rows):
-        row = [int(i == column) for column in range(rows)]
-        added = [25, *(24 - bit for bit in range(24) if taps[i] >> bit & 1)]
-        for back in added:
-            if i >= back:
-                row = [one ^ other for one, other in zip(row, mixed[i - back], strict=True)]
-        mixed.append(row)
+    taps = draws(seed, b"taps", some).view("<u4").ravel().tolist()
     diagonal = as_integers(draws(seed, b"diagonal", rows))
-    scaled = [[d if one else 0 for one in row] for d, row in zip(diagonal, mixed, strict=True)]
-    out = [[0] * rows for _ in range(rows)]
+    mixed: list[int] = []
+    for i in range(rows):
+        value = vector[i]
+        for back in (25, *(24 - bit for bit in range(24) if taps[i] >> bit & 1)):
+            value ^= mixed[i - back] if i >= back else 0
+        mixed.append(value)
+    mixed = [product(d, z) if z else 0 for d, z in zip(diagonal, mixed, strict=True)]
+    out = [0] * rows
     for segment in range(21):
         start, end = segment * rows // 21, (segment + 1) * rows // 21
         words = draws(seed, b"indices", some, segment * some).view("<u4").ravel().tolist()
-        for i in range(rows):
-            if start < end:
-                chosen = scaled[start + (words[i] * (end - start) >> 32)]
-                out[i] = [one ^ other for one, other in zip(out[i], chosen, strict=True)]
+        for i in range(rows if start < end else 0):
+            out[i] ^= mixed[start + (words[i] * (end - start) >> 32)]
     return out
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 20, 21, 22, 25, 26, 27, 47, 64, 101])
+@pytest.mark.parametrize("rows", [1, 2, 3, 20, 21, 22, 25, 26, 27, 47])
+def test_code_is_its_dense_matrix(rows: int) -> None:
+    units = [[int(i == j) for i in range(rows)] for j in range(rows)]
+    columns = [plain_code(unit, rows, KEY) for unit in units]
+    vectors = random_blocks(rows, 2 * rows, 1)
+    expected, given = as_integers(vectors[:rows, 0]), as_integers(vectors[rows:, 0])
+    for value, column in zip(given, columns, strict=True):
+        expected = [
+            e ^ product(value, c) if c else e for e, c in zip(expected, column, strict=True)
+        ]
+    assert as_integers(blocks.encode(vectors, KEY)) == expected
+
+
+@pytest.mark.parametrize("rows", [0, 64, 101, 392, 509, 517, 1029])
 def test_code_by_its_definition(rows: int) -> None:
     vectors = random_blocks(rows, 2 * rows, 2)
-    code = dense_code(rows, KEY)
+    made = blocks.encode(vectors, KEY)
+    assert made.shape == (rows, 2, 2)
     for column in range(2):
         values = as_integers(vectors[:, column])
-        expected = values[:rows]
-        for i, row in enumerate(code):
-            for factor, value in zip(row, values[rows:], strict=True):
-                expected[i] ^= product(factor, value) if factor else 0
-        made = blocks.encode(vectors, KEY)
-        assert as_integers(made[:, column]) == expected
+        coded = plain_code(values[rows:], rows, KEY)
+        assert as_integers(made[:, column]) == [
+            a ^ b for a, b in zip(values[:rows], coded, strict=True)
+        ]
         alone = blocks.encode(vectors[:, column : column + 1], KEY)
         assert np.array_equal(alone[:, 0], made[:, column])
+
+
+@pytest.mark.parametrize("rows", [8191, 8192, 8197, 16_386])
+def test_ways_give_the_same_bytes_at_the_bounds_of_tiles(rows: int) -> None:
+    vectors = random_blocks(rows, 2 * rows, 2)
+    made = blocks.encode(vectors, KEY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "fast_available", lambda: False)
+        assert np.array_equal(blocks.encode(vectors, KEY), made)
+
+
+def test_the_code_stays_what_it_is() -> None:
+    # Two sides of different versions must have one code: 392 rows of the code of one seed.
+    stream = blocks.counter_blocks(KEY, 784).reshape(784, 1, 2)
+    digest = hashlib.sha256(blocks.encode(stream, bytes(16)).tobytes()).hexdigest()
+    assert digest == "5bd396f04277db078da188a8e2cc343cc67be6d69bea6eef47bfed99b0a8826e"
 
 
 @settings(deadline=None, max_examples=20)
@@ -241,3 +291,24 @@ def test_inputs_may_be_read_only_and_lie_apart(run: Callable[[Blocks], Blocks]) 
     assert np.array_equal(run(reversed_words), run(together))
     assert np.array_equal(wide, before)
     assert run(together).flags.writeable
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: blocks.multiply(random_blocks(1, 2), random_blocks(2, 3)),
+        lambda: blocks.multiply(random_blocks(1, 2), random_blocks(2, 0)),
+        lambda: blocks.inner_product(random_blocks(1, 1), random_blocks(2, 3)),
+        lambda: blocks.hash_blocks(random_blocks(1, 2, 2)),
+        lambda: blocks.hash_blocks(np.zeros((3, 4), np.uint64)),
+        lambda: blocks.encrypt(bytes(24), random_blocks(1, 2)),
+        lambda: blocks.counter_blocks(bytes(32), 2),
+        lambda: blocks.encode(random_blocks(1, 3, 1), KEY),
+        lambda: blocks.encode(random_blocks(1, 4, 3), KEY),
+        lambda: blocks.encode(random_blocks(1, 4), KEY),
+        lambda: blocks.encode(random_blocks(1, 4, 1), bytes(15)),
+    ],
+)
+def test_other_shapes_are_refused(run: Callable[[], Blocks]) -> None:
+    with pytest.raises(ValueError, match="block|factors|a key has 16 bytes"):
+        run()
