@@ -39,6 +39,8 @@ __all__ = [
     "peel",
     "place",
     "random_order",
+    "reverse_bits",
+    "store_places",
     "tag_rows",
     "transpose",
 ]
@@ -286,6 +288,36 @@ def random_order(count: int) -> NDArray[np.int64]:
 
         return fast.random_order(drawn)
     return portable.random_order(drawn)
+
+
+def reverse_bits(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return words with the bits of each of their bytes in reverse order; shape as given."""
+    if _fast(words.size):
+        from psi.kernels import fast
+
+        return fast.reverse_bits(words)
+    return portable.reverse_bits(words)
+
+
+def store_places(
+    words: NDArray[np.uint64], bins: int, third: int, dense_bits: int
+) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+    """Return where keys lie in a store, from 32 random bytes of each.
+
+    Args:
+        words: Shape (n, 4).
+        bins: How many parts the store has.
+        third: How many slots there are in each third of a part.
+        dense_bits: How many bits of the last word are no part's number.
+
+    Returns:
+        The slots of each key, one in each third of its bin: shape (n, 3); and its dense bits.
+    """
+    if _fast(len(words)):
+        from psi.kernels import fast
+
+        return fast.store_places(words, bins, third, dense_bits)
+    return portable.store_places(words, bins, third, dense_bits)
 
 
 def _fast(size: int) -> bool:

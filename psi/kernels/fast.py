@@ -18,6 +18,8 @@ __all__ = [
     "match_tags",
     "place",
     "random_order",
+    "reverse_bits",
+    "store_places",
     "tag_rows",
     "transpose",
 ]
@@ -197,6 +199,34 @@ def _shuffle(order: Any, drawn: Any) -> None:
         order[last], order[place] = order[place], order[last]
 
 
+@compiled(_NUMBERS, array("uint64", 1, write=True))
+def _reverse_bits(words: Any, out: Any) -> None:
+    one, two, four = np.uint64(1), np.uint64(2), np.uint64(4)
+    ones, twos = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
+    fours = np.uint64(0x0F0F0F0F0F0F0F0F)
+    for index in range(len(words)):
+        word = words[index]
+        word = (word & ones) << one | (word >> one) & ones
+        word = (word & twos) << two | (word >> two) & twos
+        out[index] = (word & fours) << four | (word >> four) & fours
+
+
+@compiled(
+    array("uint64", 2), uint64, uint64, uint64,
+    array("uint32", 2, write=True), array("uint64", 1, write=True),
+)  # fmt: skip
+def _store_places(words: Any, bins: Any, third: Any, dense: Any, places: Any, bits: Any) -> None:
+    half, low_half = np.uint64(32), np.uint64(0xFFFFFFFF)
+    for row in range(len(words)):
+        last = words[row, 3]
+        part = ((last >> dense) * bins) >> (np.uint64(64) - dense)
+        for turn in range(3):
+            word = words[row, turn]
+            place = ((word >> half) * third + ((word & low_half) * third >> half)) >> half
+            places[row, turn] = third * (np.uint64(3) * part + np.uint64(turn)) + place
+        bits[row] = last & ((np.uint64(1) << dense) - np.uint64(1))
+
+
 _SCRATCH = array("int64", 1, write=True)
 _place_items: Any = compiled(_INTEGERS, int64, *[_SCRATCH] * 4, result=int64)(place_items)
 
@@ -284,3 +314,20 @@ def random_order(drawn: NDArray[np.uint64]) -> NDArray[np.int64]:
     order = np.arange(len(drawn))
     _shuffle(order, drawn)
     return order
+
+
+def reverse_bits(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return what `psi.kernels.reverse_bits` returns."""
+    out = np.empty(words.shape, np.uint64)
+    _reverse_bits(np.ascontiguousarray(words).reshape(-1), out.reshape(-1))
+    return out
+
+
+def store_places(
+    words: NDArray[np.uint64], bins: int, third: int, dense_bits: int
+) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+    """Return what `psi.kernels.store_places` returns."""
+    places, dense = np.empty((len(words), 3), np.uint32), np.empty(len(words), np.uint64)
+    sizes = np.uint64(bins), np.uint64(third), np.uint64(dense_bits)
+    _store_places(words, *sizes, places, dense)
+    return places, dense

@@ -18,11 +18,15 @@ __all__ = [
     "peel",
     "place",
     "random_order",
+    "reverse_bits",
+    "scaled",
+    "store_places",
     "tag_rows",
     "transpose",
 ]
 
 _BLOCK_BYTES = 512
+_SWAPS = ((1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F))
 
 
 def digest_items(items: Sequence[bytes], key: bytes) -> NDArray[np.uint8]:
@@ -98,6 +102,33 @@ def random_order(drawn: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Return what `psi.kernels.random_order` returns, from 64 random bits for each place."""
     # Equal numbers are too rare to bias the order noticeably.
     return np.argsort(drawn, kind="stable")
+
+
+def reverse_bits(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return what `psi.kernels.reverse_bits` returns."""
+    for shift, low in _SWAPS:
+        mask, by = np.uint64(low), np.uint64(shift)
+        words = (words & mask) << by | (words >> by) & mask
+    return words
+
+
+def store_places(
+    words: NDArray[np.uint64], bins: int, third: int, dense_bits: int
+) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+    """Return what `psi.kernels.store_places` returns."""
+    # 24 bits are enough for a number of bins that is a power of two.
+    parts = (words[:, 3] >> np.uint64(dense_bits)) * np.uint64(bins)
+    thirds = 3 * (parts >> np.uint64(64 - dense_bits))[:, None] + np.arange(3, dtype=np.uint64)
+    places = np.uint64(third) * thirds + scaled(words[:, :3], third)
+    return places.astype(np.uint32), words[:, 3] & np.uint64((1 << dense_bits) - 1)
+
+
+def scaled(words: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:
+    """Return floor(word · size / 2^64), computed in 64 bits; the size is below 2^32."""
+    high, low = words >> np.uint64(32), words & np.uint64(0xFFFFFFFF)
+    factor = np.uint64(size)
+    result: NDArray[np.uint64] = (high * factor + (low * factor >> np.uint64(32))) >> np.uint64(32)
+    return result
 
 
 def peel(

@@ -11,9 +11,10 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
+from psi import kernels
 from psi.keyvalue.sizes import DENSE_BITS, StoreSizes
 
-__all__ = ["BLOCK_BYTES", "aes_blocks", "scaled", "store_rows"]
+__all__ = ["BLOCK_BYTES", "aes_blocks", "store_rows"]
 
 BLOCK_BYTES = 16
 
@@ -45,17 +46,4 @@ def store_rows(
         its dense bits, shape (n,).
     """
     words = aes_blocks([key[:16], key[16:]], digests).view("<u8").astype(np.uint64, copy=False)
-    # 24 bits are enough for a number of bins that is a power of two.
-    bins = (words[:, 3] >> np.uint64(DENSE_BITS)) * np.uint64(sizes.bins)
-    thirds = 3 * (bins >> np.uint64(64 - DENSE_BITS))[:, None] + np.arange(3, dtype=np.uint64)
-    places = np.uint64(sizes.third) * thirds + scaled(words[:, :3], sizes.third)
-    dense = words[:, 3] & np.uint64((1 << DENSE_BITS) - 1)
-    return places.astype(np.uint32), dense
-
-
-def scaled(words: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:
-    """Return floor(word · size / 2^64), computed in 64 bits; the size is below 2^32."""
-    high, low = words >> np.uint64(32), words & np.uint64(0xFFFFFFFF)
-    factor = np.uint64(size)
-    result: NDArray[np.uint64] = (high * factor + (low * factor >> np.uint64(32))) >> np.uint64(32)
-    return result
+    return kernels.store_places(words, sizes.bins, sizes.third, DENSE_BITS)

@@ -43,6 +43,7 @@ TRANSFERS = 128
 _FIELD_BITS = 8
 _TREES = TRANSFERS // _FIELD_BITS
 _LEAVES = 1 << _FIELD_BITS
+_TILE = 32  # blocks of all streams of a tree fit the processor's second cache
 _HASHES = 2  # and as many blocks of bits that are used for nothing else hide those of u
 _SUMS_BYTES = _TREES * _FIELD_BITS * 2 * 16
 _CHECK_BYTES = _HASHES * (1 + TRANSFERS) * 16
@@ -104,7 +105,7 @@ class BaseReceiver:
         columns = np.empty((_TREES, _FIELD_BITS, sizes.blocks, 2), np.uint64)
         totals = np.empty((_TREES, sizes.blocks, 2), np.uint64)
         for tree in range(_TREES):
-            columns[tree], totals[tree] = _folded(_streams(leaves[tree], sizes.blocks))
+            columns[tree], totals[tree] = _folded(leaves[tree], sizes.blocks)
         content = (sums ^ pads).tobytes() + (totals[1:] ^ totals[0]).tobytes()
         flat, own = columns.reshape(TRANSFERS, sizes.blocks, 2), totals[0]
         self.message = (
@@ -160,9 +161,7 @@ class BaseSender:
         leaves = _grown_but_one(away, secret)
         columns = np.empty((_TREES, _FIELD_BITS, sizes.blocks, 2), np.uint64)
         for tree in range(_TREES):
-            streams = _streams(leaves[tree], sizes.blocks)
-            streams[0] = 0  # of the one that is missing
-            columns[tree] = _folded(streams)[0]
+            columns[tree] = _folded(leaves[tree], sizes.blocks, first=1)[0]
         masks = _masks(secret)
         columns[1:] ^= differences[:, None] & masks[1:, :, None]
         flat = columns.reshape(TRANSFERS, sizes.blocks, 2)
@@ -241,39 +240,47 @@ def _grown_but_one(sums: Blocks, secret: NDArray[np.uint8]) -> Blocks:
     return nodes
 
 
-def _streams(seeds: Blocks, blocks: int) -> Blocks:
-    """Return what seeds of 16 bytes stretch to: shape (n, blocks, 2)."""
-    counters = np.zeros((blocks, 2), np.uint64)
-    counters[:, 0] = np.arange(blocks)
-    inputs = (seeds[:, None] ^ counters).reshape(-1, 2)
-    return kernels.hash_blocks(inputs).reshape(len(seeds), blocks, 2)
-
-
-def _folded(streams: Blocks) -> tuple[Blocks, Blocks]:
-    """Return what the streams with each bit in their number add up to, and what all do.
+def _folded(seeds: Blocks, blocks: int, first: int = 0) -> tuple[Blocks, Blocks]:
+    """Return what the streams of seeds with each bit in their number add up to, and what all do.
 
     Args:
-        streams: Shape (256, blocks, 2).
+        seeds: Shape (256, 2).
+        blocks: The length of a stream: the hashes of the seed plus 0, 1, 2 and so on.
+        first: The number of the first seed that counts.
 
     Returns:
         Shape (8, blocks, 2), the lowest bit first; and shape (blocks, 2).
     """
-    columns = np.empty((_FIELD_BITS, *streams.shape[1:]), np.uint64)
-    for bit in range(_FIELD_BITS):
-        columns[bit] = np.bitwise_xor.reduce(streams[1::2], axis=0)
-        streams = streams[::2] ^ streams[1::2]
-    return columns, streams[0]
+    columns, totals = (
+        np.empty((_FIELD_BITS, blocks, 2), np.uint64),
+        np.empty((blocks, 2), np.uint64),
+    )
+    inputs = np.empty((_LEAVES, _TILE, 2), np.uint64)
+    inputs[..., 1] = seeds[:, 1:]
+    for start in range(0, blocks, _TILE):
+        np.bitwise_xor(
+            seeds[:, :1], np.arange(start, start + _TILE, dtype=np.uint64), out=inputs[..., 0]
+        )
+        streams = kernels.hash_blocks(inputs.reshape(-1, 2)).reshape(inputs.shape)
+        streams[:first] = 0
+        here = slice(start, min(start + _TILE, blocks))
+        streams = streams[:, : here.stop - start]
+        for bit in range(_FIELD_BITS):
+            odd = streams[1::2]
+            columns[bit, here] = np.bitwise_xor.reduce(odd, axis=0)
+            streams = streams[::2] ^ odd
+        totals[here] = streams[0]
+    return columns, totals
 
 
 def _hashed(session: bytes, content: bytes | memoryview, columns: Blocks) -> Blocks:
     """Return both hashes of each column: shape (columns, 2, 2)."""
-    keys = hashlib.shake_256(b"psi vole base check, " + session)
-    keys.update(content)
-    drawn = keys.digest(16 * _HASHES)
-    hashes = [
-        LinearHash(drawn[start : start + 16], len(columns[0])) for start in range(0, len(drawn), 16)
-    ]
-    return np.array([[one.of(column)[0] for one in hashes] for column in columns])
+    digest = hashlib.shake_256(b"psi vole base check, " + session)
+    digest.update(content)
+    drawn = digest.digest(16 * _HASHES)
+    keys = [drawn[start : start + 16] for start in range(0, len(drawn), 16)]
+    hashes = [LinearHash(key, columns.shape[1]).of_each(columns) for key in keys]
+    return np.stack(hashes, axis=1)
 
 
 def _results(columns: Blocks, sizes: BaseSizes) -> tuple[Blocks, Blocks]:

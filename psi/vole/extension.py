@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.kernels import blocks as kernels
+from psi.kernels.beside import beside, column
 from psi.vole.base import BaseReceiver, BaseSender, BaseSizes
 from psi.vole.noise import NoiseReceiver, NoiseSender, noise_bytes
 from psi.vole.sizes import VoleSizes
@@ -156,9 +157,10 @@ class VoleReceiver(_Vole):
     def take(self) -> tuple[Blocks, Blocks]:
         """Return A and C of the chunk, shape (count, 2) each."""
         assert self._noise is not None  # noqa: S101 - taken before
-        vectors = np.stack([self._noise.noise, self._noise.leaves], axis=1)
-        outputs = self._encoded(vectors).transpose(1, 0, 2)
-        further = outputs[:, self._plan.count :][:, : self._plan.sizes.trees + 1]
-        self._elements, self._products = further
+        vectors = beside(self._noise.noise, self._noise.leaves)
+        outputs = self._encoded(vectors)
+        further = outputs[self._plan.count :][: self._plan.sizes.trees + 1]
+        self._elements, self._products = column(further, 0), column(further, 1)
         self._noise, self._chunk = None, self._chunk + 1
-        return outputs[0, : self._plan.count], outputs[1, : self._plan.count]
+        used = outputs[: self._plan.count]
+        return column(used, 0), column(used, 1)

@@ -13,12 +13,13 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
+from psi.kernels import reverse_bits
+
 __all__ = ["LinearHash"]
 
 Blocks = NDArray[np.uint64]
 
 _NONCE = bytes(12)
-_SWAPS = ((1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F))
 
 
 class LinearHash:
@@ -37,17 +38,14 @@ class LinearHash:
 
     def of(self, blocks: Blocks) -> Blocks:
         """Return the hash of blocks, shape (n, 2), as one block: shape (1, 2)."""
-        assert blocks.shape == (self._blocks, 2)  # noqa: S101 - lengths are the plan's
-        return _turned(self._tag(_turned(blocks)) ^ self._constant)
+        return self.of_each(blocks[None])
+
+    def of_each(self, columns: Blocks) -> Blocks:
+        """Return the hash of each column of blocks, shape (columns, n, 2): shape (columns, 2)."""
+        assert columns.shape[1:] == (self._blocks, 2)  # noqa: S101 - lengths are the plan's
+        tags = np.concatenate([self._tag(column) for column in reverse_bits(columns)])
+        return reverse_bits(tags ^ self._constant)
 
     def _tag(self, blocks: Blocks) -> Blocks:
         tag = self._gcm.encrypt(_NONCE, b"", np.ascontiguousarray(blocks).data.cast("B"))
         return np.frombuffer(tag, np.uint64).reshape(1, 2)
-
-
-def _turned(blocks: Blocks) -> Blocks:
-    """Return blocks with the bits of every byte in reverse order."""
-    for shift, low in _SWAPS:
-        mask, by = np.uint64(low), np.uint64(shift)
-        blocks = (blocks & mask) << by | (blocks >> by) & mask
-    return blocks

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from psi.errors import DecodeError
 from psi.kernels import blocks as kernels
+from psi.kernels.beside import total
 from psi.vole.hashing import LinearHash
 from psi.vole.trees import grow, regrow, sums_shape
 
@@ -57,7 +58,7 @@ class NoiseSender:
         trees = rows.shape[1]
         roots = np.frombuffer(secrets.token_bytes(16 * trees), np.uint64).reshape(-1, 2)
         leaves, sums = grow(delta, rows, roots, _tweak(label))
-        totals = np.bitwise_xor.reduce(leaves, axis=1) ^ products[:trees]
+        totals = total(leaves) ^ products[:trees]
         self.message: bytes = sums.tobytes() + totals.tobytes()
         self.leaves = leaves.reshape(-1, 2)
         self._hash = _hash_for(label, self.message, len(self.leaves))
@@ -112,7 +113,7 @@ class NoiseReceiver:
         noise = np.zeros_like(leaves)
         numbers = np.arange(trees)
         noise[numbers, places] = elements[:trees]
-        leaves[numbers, places] = np.bitwise_xor.reduce(leaves, axis=1) ^ totals ^ products[:trees]
+        leaves[numbers, places] = total(leaves) ^ totals ^ products[:trees]
         self.noise, self.leaves = noise.reshape(-1, 2), leaves.reshape(-1, 2)
         hashed = _hash_for(label, message, len(self.leaves))
         self.check = (hashed.of(self.noise) ^ elements[trees:]).tobytes()

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.kernels import blocks as kernels
+from psi.kernels.beside import beside, total
 
 __all__ = ["grow", "regrow", "sums_shape"]
 
@@ -48,10 +49,10 @@ def grow(delta: Blocks, rows: Blocks, roots: Blocks, tweak: Blocks) -> tuple[Blo
     nodes = np.stack([roots, roots ^ delta], axis=1)
     for level in range(1, depth - 1):
         children = _children(nodes)
-        sent[level] = np.bitwise_xor.reduce(children[:, :, 0], axis=1) ^ rows[level]
+        sent[level] = total(children[:, :, 0]) ^ rows[level]
         nodes = children.reshape(trees, -1, 2)
     leaves = _leaves(nodes)
-    sent[depth - 1 :] = np.bitwise_xor.reduce(leaves, axis=1).transpose(1, 0, 2)
+    sent[depth - 1 :] = total(leaves).transpose(1, 0, 2)
     sent[depth - 1] ^= kernels.hash_blocks(tweak ^ rows[-1])
     sent[depth] ^= kernels.hash_blocks(tweak ^ rows[-1] ^ delta)
     return leaves.reshape(trees, -1, 2), sent
@@ -91,24 +92,24 @@ def regrow(
 
 
 def _repair(
-    children: Blocks, path: NDArray[np.intp], side: NDArray[np.intp], total: Blocks
+    children: Blocks, path: NDArray[np.intp], side: NDArray[np.intp], known: Blocks
 ) -> None:
     """Set the children of the nodes on paths: one on a side from its side's total, one to 0."""
     numbers = np.arange(len(children))
     children[numbers, path] = 0
-    sums = np.bitwise_xor.reduce(children, axis=1)
-    children[numbers, path, side] = total ^ sums[numbers, side]
+    sums = total(children)
+    children[numbers, path, side] = known ^ sums[numbers, side]
 
 
 def _children(nodes: Blocks) -> Blocks:
     """Return both children of each node, shape (trees, n, 2 sides, 2)."""
-    children = np.empty((*nodes.shape[:2], 2, 2), np.uint64)
-    children[:, :, 0] = kernels.hash_blocks(nodes.reshape(-1, 2)).reshape(nodes.shape)
-    children[:, :, 1] = nodes ^ children[:, :, 0]
-    return children
+    flat = nodes.reshape(-1, 2)
+    left = kernels.hash_blocks(flat)
+    return beside(left, flat ^ left).reshape(*nodes.shape[:2], 2, 2)
 
 
 def _leaves(nodes: Blocks) -> Blocks:
     """Return both leaves of each node of the level before, shape (trees, n, 2 sides, 2)."""
-    pairs = np.stack([nodes, nodes ^ _ONE], axis=2)
-    return kernels.hash_blocks(pairs.reshape(-1, 2)).reshape(pairs.shape)
+    flat = nodes.reshape(-1, 2)
+    both = beside(kernels.hash_blocks(flat), kernels.hash_blocks(flat ^ _ONE))
+    return both.reshape(*nodes.shape[:2], 2, 2)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi import kernels
-from psi.keyvalue.hashing import aes_blocks, scaled
+from psi.kernels.portable import scaled
+from psi.keyvalue.hashing import aes_blocks
 from psi.protocols.kkrt.layout import HASHES
 
 __all__ = ["SessionHashes"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from psi import kernels
 from psi.kernels import blocks
+from psi.kernels.beside import beside
 from psi.keyvalue import StoreKeys, StoreSizes
 
 __all__ = ["COIN_BYTES", "SessionHashes", "as_blocks", "as_bytes"]
@@ -56,7 +57,7 @@ class SessionHashes:
             values: The oblivious function's value of each, shape (n, 2).
             digests: Shape (n, 16).
         """
-        inputs = np.hstack([as_blocks(digests), values]).view(np.uint8)
+        inputs = as_bytes(beside(as_blocks(digests), values).reshape(-1, 4))
         return kernels.hash_rows(inputs, self._key(b"outputs", _number(bucket), *coins))
 
     def _key(self, name: bytes, *parts: bytes) -> bytes:

@@ -126,7 +126,7 @@ class Receiver(VoleParty):
         coins = waiting.coin, coin
         outputs = self._hashes.outputs(bucket, coins, waiting.values, waiting.digests)
         theirs = np.frombuffer(message[COIN_BYTES:], np.uint8).reshape(-1, TAG_BYTES)
-        rows, found = matching_tags(theirs, outputs[:, :TAG_BYTES])
+        rows, found = matching_tags(theirs, np.ascontiguousarray(outputs[:, :TAG_BYTES]))
         receipts = outputs[found, TAG_BYTES:][:, : self._tag_bytes]
         first = bucket * self._layout.sender_items
         self._matched.append((rows + first, waiting.own[found], receipts))

@@ -10,6 +10,7 @@ from psi import kernels
 from psi.errors import DecodeError
 from psi.group.ristretto255 import POINT_BYTES
 from psi.kernels import blocks
+from psi.kernels.beside import beside, column
 from psi.protocols.elements import TAG_BYTES
 from psi.protocols.messages import MessageType
 from psi.protocols.party import MAC_BYTES, expect_shape
@@ -118,9 +119,10 @@ class Sender(VoleParty):
         seed, theirs = bytes(message[:SEED_BYTES]), bytes(message[SEED_BYTES:][:COIN_BYTES])
         table = np.frombuffer(message[SEED_BYTES + COIN_BYTES :], np.uint64).reshape(-1, 2)
         keys = self._hashes.store(seed, bucket, digests, self._store)
-        found = as_blocks(keys.decode(as_bytes(np.hstack([self._vectors.pop(bucket), table]))))
-        masked = found[:, 2:] ^ self._hashes.values(digests)
-        values = found[:, :2] ^ blocks.multiply(self._vole.delta, masked)
+        both = beside(self._vectors.pop(bucket), table).reshape(-1, 4)
+        found = as_blocks(keys.decode(as_bytes(both))).reshape(-1, 2, 2)
+        masked = column(found, 1) ^ self._hashes.values(digests)
+        values = column(found, 0) ^ blocks.multiply(self._vole.delta, masked)
         coin, count = self._coins.pop(bucket), self._layout.sender_items
         outputs = self._hashes.outputs(bucket, (theirs, coin), values, digests)
         order = kernels.random_order(count)
