@@ -52,6 +52,7 @@ __all__ = [
 
 POINT_BYTES = 32
 FAST_FROM = 1 << 13  # points in a batch: below, loading compiled code costs more than it saves
+_FAST_FROM_LOADED = 64
 _PREIMAGE_COST = 8  # multiplications by libsodium that a preimage by Python's numbers is worth
 _UNIFORM_BYTES = 64
 ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 9496, section 4.4
@@ -367,7 +368,8 @@ def _refuse_all_but(valid: NDArray[np.bool_]) -> None:
 
 def _compiled(count: int) -> ModuleType | None:
     """Return the compiled group, if there is one and the batch is large enough."""
-    if count < FAST_FROM or not fast_available():
+    loaded = "psi.compiled.ristretto" in sys.modules
+    if count < (_FAST_FROM_LOADED if loaded else FAST_FROM) or not fast_available():
         return None
     from psi.compiled.ristretto_code import KIND
 

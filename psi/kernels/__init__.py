@@ -60,6 +60,7 @@ def fast_available() -> bool:
 def load() -> None:
     """Load or compile the fast kernels now, so that later measurements do not include it."""
     importlib.import_module("psi.kernels.fast")
+    importlib.import_module("psi.kernels.blocks").load()
 
 
 def digest_items(items: Sequence[bytes], key: bytes) -> NDArray[np.uint8]:

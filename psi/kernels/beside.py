@@ -1,4 +1,4 @@
-"""Blocks of 16 bytes in columns beside each other, moved as one number each: numpy is slow on two."""
+"""Blocks of 16 bytes in columns, moved as one number each: numpy is slow on two."""
 
 import numpy as np
 from numpy.typing import NDArray

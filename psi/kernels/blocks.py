@@ -29,6 +29,7 @@ __all__ = [
     "encrypt",
     "hash_blocks",
     "inner_product",
+    "load",
     "multiply",
 ]
 
@@ -105,6 +106,11 @@ def encode(vectors: NDArray[np.uint64], seed: bytes) -> NDArray[np.uint64]:
     if given.ndim != 3 or len(given) % 2 or given.shape[1] not in (1, 2) or given.shape[2] != 2:
         raise ValueError("an even number of rows of one or two blocks")
     return _way(len(given)).encode(given, _sixteen(seed))
+
+
+def load() -> None:
+    """Load or compile what this processor can do now, so that later measurements do not."""
+    _way(FAST_FROM)
 
 
 class _Kernels(Protocol):

@@ -39,7 +39,7 @@ class StoreKeys:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self.dense)} keys, {self._sizes})"
 
-    def encode(self, values: Bytes) -> Bytes:
+    def encode(self, values: Bytes, *, masked: bool = False) -> Bytes:
         """Return a table in which each key has its value, and which is random otherwise.
 
         Rows are peeled: one that has a slot alone is set aside, as the slot can be chosen to suit
@@ -49,6 +49,8 @@ class StoreKeys:
 
         Args:
             values: Shape (n, width): bit vectors, of numbers or of elements of GF(2^128).
+            masked: Whether nobody sees the table without random entries added to all of it: then
+                free ones are 0.
 
         Returns:
             Shape (sizes.slots, width).
@@ -61,8 +63,11 @@ class StoreKeys:
         if len(values) != len(self.dense):
             raise ConfigError("a store takes one value for each key")
         width = values.shape[1]
-        drawn = secrets.token_bytes(self._sizes.slots * width)
-        table = np.frombuffer(drawn, np.uint8).reshape(-1, width).copy()
+        if masked:
+            table = np.zeros((self._sizes.slots, width), np.uint8)
+        else:
+            drawn = secrets.token_bytes(self._sizes.slots * width)
+            table = np.frombuffer(drawn, np.uint8).reshape(-1, width).copy()
         peeled = kernels.peel(self.places, self._sizes.sparse)
         core = np.flatnonzero(peeled[2] < 0)
         if len(core) and not solve_core(table, self.places[core], self.dense[core], values[core]):

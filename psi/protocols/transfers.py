@@ -34,6 +34,8 @@ from psi.group.ristretto255 import (
     hash_to_group,
     multiply,
     multiply_base,
+    multiply_base_each,
+    multiply_each,
     points_from_bytes,
     subtract,
 )
@@ -167,12 +169,13 @@ class BaseOTReceiver(_BaseOT):
         super().__init__(identity, transfers, labels)
         drawn = np.frombuffer(secrets.token_bytes(-(-transfers // 8)), np.uint8)
         self.bits: NDArray[np.uint8] = np.unpackbits(drawn, count=transfers, bitorder="little")
-        self._secrets = [Scalar.random() for _ in range(transfers)]
+        encodings = b"".join(Scalar.random().reveal() for _ in range(transfers))
+        self._secrets = np.frombuffer(encodings, np.uint8).reshape(transfers, -1)
         # Hashed from fresh randomness: points whose logarithm nobody knows.
         unknown = hash_to_group(
             [secrets.token_bytes(64) for _ in range(transfers)], labels.random_point + identity
         )
-        known = multiply_base(self._secrets)
+        known = multiply_base_each(self._secrets)
         # Compute both hashes and select one, so that no branch depends on a choice.
         masks = [self._hashed(choice, unknown) for choice in (0, 1)]
         fitted = subtract(known, np.where(self.bits[:, None] == 0, *masks))
@@ -197,5 +200,5 @@ class BaseOTReceiver(_BaseOT):
         if len(public) != POINT_BYTES:
             raise DecodeError(f"the sender's key has {POINT_BYTES} bytes")
         point = points_from_bytes(public)
-        secret = np.vstack([multiply(scalar, point) for scalar in self._secrets])
+        secret = multiply_each(self._secrets, np.repeat(point, self._transfers, axis=0))
         return self._derived(self.bits.tolist(), point, self._pairs, secret)

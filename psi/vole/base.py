@@ -2,25 +2,25 @@
 
 Both sides get rows q and (u, t) with q = t + u·D, where u is a random bit of the receiver and D the
 sender's secret: correlated transfers. 128 of them, weighted by powers of x, make an element
-a = (the bits as a field element) with c = a·D + b. This is SoftSpokenOT over fields of 2^8 (Roy
+a = (the bits as a field element) with c = a·D + b. This is SoftSpokenOT over fields of 2^4 (Roy
 2022, ePrint 2022/192, Figures 5 to 8):
 
-- Eight transfers give the receiver a tree of 256 seeds, and the sender all of them but one, whose
-  number is eight bits of D (Goldreich, Goldwasser and Micali 1986). There are 16 trees.
+- Four transfers give the receiver a tree of 16 seeds, and the sender all of them but one, whose
+  number is four bits of D (Goldreich, Goldwasser and Micali 1986). There are 32 trees.
 - A tree's streams r_x add up to u_j, and those whose number has a bit to a column of t. The sender
   numbers them from the one that it lacks, and gets the column of q = t + (bit of D)·u_j.
 - All trees are to have the u of the first: the receiver sends the differences.
 
 The check is that of Figure 8, with GHASH under two independent keys as the universal hash. The
 receiver sends the hash of u and of every column of t; for each column the sender compares. Cheating
-trees and differences come down to this: for each tree j and each value v that the sender's eight
+trees and differences come down to this: for each tree j and each value v that the sender's four
 bits may have, the receiver fixes what the sender computes, and passes where that has the hash which
 it claims. Two values of one tree that pass have the same u and t behind them, but for collisions of
 the hash. So whoever passes knows a u and t with which the relation holds, and has learnt of D that
 its parts lie in the sets that pass: it passes with the probability of that, so ℓ bits of D are
 learnt with probability 2^-ℓ. Keys are a hash of all that is sent before: a collision that serves
-(of 2^38 pairs of differences, with polynomials of degree n + 1 under both keys) is one with
-probability 2^38 · ((n + 1) · 2^-128)^2 for each try, below 2^-170.
+(of 2^24 pairs of differences, with polynomials of degree n + 1 under both keys) is one with
+probability 2^24 · ((n + 1) · 2^-128)^2 for each try, below 2^-190.
 """
 
 import hashlib
@@ -40,10 +40,10 @@ from psi.vole.hashing import LinearHash
 __all__ = ["TRANSFERS", "BaseReceiver", "BaseSender", "BaseSizes"]
 
 TRANSFERS = 128
-_FIELD_BITS = 8
+_FIELD_BITS = 4  # 3 and 5 take more bytes or more time: docs/psi-vole.md
 _TREES = TRANSFERS // _FIELD_BITS
 _LEAVES = 1 << _FIELD_BITS
-_TILE = 32  # blocks of all streams of a tree fit the processor's second cache
+_TILE = 512  # blocks of all streams of a tree fit the processor's second cache
 _HASHES = 2  # and as many blocks of bits that are used for nothing else hide those of u
 _SUMS_BYTES = _TREES * _FIELD_BITS * 2 * 16
 _CHECK_BYTES = _HASHES * (1 + TRANSFERS) * 16
@@ -196,7 +196,7 @@ def _masks(bits: NDArray[np.uint8]) -> Blocks:
 
 
 def _grown(roots: Blocks) -> tuple[Blocks, Blocks]:
-    """Return the leaves of trees, shape (trees, 256, 2), and what is on each side of each level."""
+    """Return the leaves of trees, shape (trees, 16, 2), and what is on each side of each level."""
     nodes, sums = roots[:, None], []
     for _ in range(_FIELD_BITS):
         children = _children(nodes)
@@ -215,11 +215,11 @@ def _grown_but_one(sums: Blocks, secret: NDArray[np.uint8]) -> Blocks:
     """Return the leaves of trees, the one that is missing first and 0.
 
     Args:
-        sums: What is on the side of each level that is away from it: shape (trees, 8, 2).
-        secret: The bits of its number, the lowest first: shape (trees, 8).
+        sums: What is on the side of each level that is away from it: shape (trees, 4, 2).
+        secret: The bits of its number, the lowest first: shape (trees, 4).
 
     Returns:
-        Shape (trees, 256, 2): leaf y is that whose number differs from the missing one's by y.
+        Shape (trees, 16, 2): leaf y is that whose number differs from the missing one's by y.
     """
     trees = len(sums)
     nodes, place = np.zeros((trees, 1, 2), np.uint64), np.zeros((trees, 1), np.intp)
@@ -244,12 +244,12 @@ def _folded(seeds: Blocks, blocks: int, first: int = 0) -> tuple[Blocks, Blocks]
     """Return what the streams of seeds with each bit in their number add up to, and what all do.
 
     Args:
-        seeds: Shape (256, 2).
+        seeds: Shape (16, 2).
         blocks: The length of a stream: the hashes of the seed plus 0, 1, 2 and so on.
         first: The number of the first seed that counts.
 
     Returns:
-        Shape (8, blocks, 2), the lowest bit first; and shape (blocks, 2).
+        Shape (4, blocks, 2), the lowest bit first; and shape (blocks, 2).
     """
     columns, totals = (
         np.empty((_FIELD_BITS, blocks, 2), np.uint64),

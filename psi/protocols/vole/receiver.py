@@ -113,7 +113,7 @@ class Receiver(VoleParty):
         own, digests = self._take_bucket(bucket, self._layout.receiver_items)
         seed, coin = secrets.token_bytes(SEED_BYTES), secrets.token_bytes(COIN_BYTES)
         keys = self._hashes.store(seed, bucket, digests, self._store)
-        table = as_blocks(keys.encode(as_bytes(self._hashes.values(digests))))
+        table = as_blocks(keys.encode(as_bytes(self._hashes.values(digests)), masked=True))
         masks, kept = self._vole.take()
         self._waiting[bucket] = _Waiting(own, digests, as_blocks(keys.decode(as_bytes(kept))), coin)
         return seed + coin + (table ^ masks).tobytes()

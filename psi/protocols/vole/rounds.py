@@ -32,6 +32,7 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from psi import kernels
 from psi.errors import ProtocolError
 from psi.group.ristretto255 import POINT_BYTES
 from psi.protocols.elements import TAG_BYTES
@@ -84,6 +85,8 @@ class VoleParty(Party):
         sizes = len(self._items), self._peer_items()
         self._layout = SessionSizes.of(*(sizes if self.speaks_first else sizes[::-1]))
         self._store, self._plan = self._layout.store, self._layout.plan
+        if max(sizes) >= kernels.FAST_FROM and kernels.fast_available():
+            kernels.load()  # small things come first, which would not by themselves
 
     @property
     def longest_message(self) -> int:
