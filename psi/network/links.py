@@ -247,6 +247,7 @@ def converse(
                 links[peer].send(message)
             if conversation.done:
                 break
+            conversation.idle()
             arrived = {
                 peer: links[peer].receive(conversation.longest_from(peer))
                 for peer in conversation.awaited

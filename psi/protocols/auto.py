@@ -134,6 +134,10 @@ class _AutoParty(Party):
         """How often the other side has each of `matches`; None without `multiplicities`."""
         return self._ended().peer_counts
 
+    def _work_ahead(self) -> None:
+        if self._running is not None:
+            self._running.idle()
+
     def _ended(self) -> Party:
         self._require_done()
         assert self._running is not None  # noqa: S101 - it is done

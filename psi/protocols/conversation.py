@@ -49,6 +49,7 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 Arriving = TypeVar("Arriving")
 Leaving = TypeVar("Leaving")
+_Result = TypeVar("_Result")
 
 
 class Conversation(Generic[Arriving, Leaving]):
@@ -92,13 +93,19 @@ class Conversation(Generic[Arriving, Leaving]):
         expect, self._expect = self._expect, None
         if expect is None:
             raise StateError("this session takes no message now: start a new one")
-        before = sys.exception()
-        try:
-            return expect(arrived)
-        except BaseException as error:
-            self._forget()
-            _clear_frames(error, before)
-            raise
+        return self._guarded(lambda: expect(arrived))
+
+    def idle(self) -> None:
+        """Do in advance what the next step needs, while the other sides are at work.
+
+        Whoever carries the messages may call it once what this side sent is on its way. No message
+        depends on whether it does.
+
+        Raises:
+            ProtocolError: What came before is not acceptable after all; as of `receive`.
+        """
+        if self._expect is not None:
+            self._guarded(self._work_ahead)
 
     @property
     def done(self) -> bool:
@@ -145,8 +152,22 @@ class Conversation(Generic[Arriving, Leaving]):
         """Return the first message, or round of messages; set what to expect next."""
         raise NotImplementedError
 
+    def _work_ahead(self) -> None:
+        """Compute what `idle` is for; nothing by default."""
+
     def _forget(self) -> None:
         """Drop every secret of the session."""
+
+    def _guarded(self, step: Callable[[], _Result]) -> _Result:
+        """Return what a step returns; an error ends the session."""
+        before = sys.exception()
+        try:
+            return step()
+        except BaseException as error:
+            self._expect = None
+            self._forget()
+            _clear_frames(error, before)
+            raise
 
     def _require_new(self) -> None:
         # One that only answers may be done without a start: its result is of another session.

@@ -85,7 +85,7 @@ class _Vole:
 
 
 class VoleSender(_Vole):
-    """The side with D and B.
+    """The side with D and B; it can be a chunk ahead of what the receiver has proved.
 
     Attributes:
         delta: D, shape (1, 2).
@@ -102,30 +102,33 @@ class VoleSender(_Vole):
         super().__init__(plan, session)
         self.delta = base.delta
         self._rows, self._products = base.rows, base.products
-        self._noise: NoiseSender | None = None
+        self._noise: dict[int, NoiseSender] = {}
 
     def noise(self) -> bytes:
         """Return the noise of the next chunk, once the chunk before is taken."""
         rows = self._of_this_chunk(self._rows)
-        self._noise = NoiseSender(self.delta, rows, self._products, self._label())
-        return self._noise.message
+        noise = NoiseSender(self.delta, rows, self._products, self._label())
+        self._noise[self._chunk] = noise
+        return noise.message
 
-    def proof(self, check: bytes | memoryview) -> bytes:
-        """Return what only this side and an honest receiver know, given that one's check.
+    def take(self) -> Blocks:
+        """Return B of the chunk whose noise was made last, shape (count, 2)."""
+        outputs = self._encoded(self._noise[self._chunk].leaves[:, None])[:, 0]
+        self._products = outputs[self._plan.count :][: self._plan.sizes.trees + 1]
+        self._chunk += 1
+        return outputs[: self._plan.count]
+
+    def proof(self, chunk: int, check: bytes | memoryview) -> bytes:
+        """Return what only this side and an honest receiver know of a chunk that was taken.
+
+        Args:
+            chunk: Its number.
+            check: What the receiver sent of it.
 
         Raises:
             DecodeError: The check has another length.
         """
-        assert self._noise is not None  # noqa: S101 - sent before
-        return self._noise.proof(check)
-
-    def take(self) -> Blocks:
-        """Return B of the chunk, shape (count, 2)."""
-        assert self._noise is not None  # noqa: S101 - sent before
-        outputs = self._encoded(self._noise.leaves[:, None])[:, 0]
-        self._products = outputs[self._plan.count :][: self._plan.sizes.trees + 1]
-        self._noise, self._chunk = None, self._chunk + 1
-        return outputs[: self._plan.count]
+        return self._noise.pop(chunk).proof(check)
 
 
 class VoleReceiver(_Vole):

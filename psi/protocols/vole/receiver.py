@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from psi.errors import DecodeError, RepeatedElementError
 from psi.group.ristretto255 import POINT_BYTES, Scalar, multiply_base
+from psi.keyvalue import StoreKeys
 from psi.protocols.elements import TAG_BYTES
 from psi.protocols.kkrt.matching import matching_tags
 from psi.protocols.messages import MessageType
@@ -25,13 +26,24 @@ Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, repr=False)
-class _Waiting:
-    """What the receiver keeps of a bucket until its tags come."""
+class _Stored:
+    """A bucket's items in a store."""
+
+    own: Rows
+    digests: Bytes
+    keys: StoreKeys
+    table: Blocks
+
+
+@dataclass(frozen=True, repr=False)
+class _Hidden:
+    """A bucket's table as it is sent, and what is kept until its tags come."""
 
     own: Rows
     digests: Bytes
     values: Blocks
     coin: bytes
+    message: bytes
 
 
 class Receiver(VoleParty):
@@ -43,14 +55,16 @@ class Receiver(VoleParty):
     _secret: Scalar | None = None
     _vole: VoleReceiver | None = None
     _proof: bytes  # what the sender must show before the chunk of the next table is used
-    _waiting: dict[int, _Waiting]  # by bucket, until its tags come
+    _stored: dict[int, _Stored]  # by bucket, each until the next stage
+    _hidden: dict[int, _Hidden]
+    _arrived: dict[int, memoryview]
     _commitments: dict[int, bytes]
     _matched: list[tuple[Rows, Rows, Bytes]]
 
     def _forget(self) -> None:
         super()._forget()
         self._secret = self._vole = None
-        self._waiting = {}
+        self._stored, self._hidden, self._arrived = {}, {}, {}
 
     def _announcement(self) -> bytes:
         self._secret = Scalar.random()
@@ -70,9 +84,12 @@ class Receiver(VoleParty):
         self._secret = None
         base = BaseReceiver(seeds, self._plan.base, self._identity)
         self._vole = VoleReceiver(self._plan, base, self._identity)
-        self._waiting, self._commitments, self._matched = {}, {}, []
+        self._stored, self._hidden, self._arrived = {}, {}, {}
+        self._commitments, self._matched = {}, []
+        self._seed = secrets.token_bytes(SEED_BYTES)
         self._expect = self._on_noise
-        return self._transcript.seal(MessageType.VOLE_BASE, self._plan.chunks, base.message)
+        content = self._seed, base.message
+        return self._transcript.seal(MessageType.VOLE_BASE, self._plan.chunks, *content)
 
     def _on_noise(self, data: bytes) -> bytes:
         message = self._transcript.open(MessageType.VOLE_NOISE, data)
@@ -97,41 +114,63 @@ class Receiver(VoleParty):
             self._confirm_with(self._proof)
         self._check(before, message)
         if self._due(bucket - 1):
-            self._compare(bucket - 1, message.body[MAC_BYTES:tags_end])
+            self._arrived[bucket - 1] = message.body[MAC_BYTES:tags_end]
         if not self._due(bucket):
             return self._finish()
-        content = self._table(bucket)
+        content = [self._hide(bucket).message]
         if self._due(bucket + 1):
-            content += self._checked(bucket + 1, message.body[tags_end:])
+            content.append(self._checked(bucket + 1, message.body[tags_end:]))
         self._bucket, self._expect = bucket + 1, self._on_tags
-        return self._confirmed(MessageType.VOLE_TABLE, bucket, content)
+        return self._confirmed(MessageType.VOLE_TABLE, bucket, b"".join(content))
 
-    def _table(self, bucket: int) -> bytes:
-        """Return a bucket's seed, coin and table, and keep what its tags are compared with."""
-        assert self._vole is not None  # noqa: S101 - made with the base
-        self._tell("hiding own IDs", bucket)
-        own, digests = self._take_bucket(bucket, self._layout.receiver_items)
-        seed, coin = secrets.token_bytes(SEED_BYTES), secrets.token_bytes(COIN_BYTES)
-        keys = self._hashes.store(seed, bucket, digests, self._store)
-        table = as_blocks(keys.encode(as_bytes(self._hashes.values(digests)), masked=True))
-        masks, kept = self._vole.take()
-        self._waiting[bucket] = _Waiting(own, digests, as_blocks(keys.decode(as_bytes(kept))), coin)
-        return seed + coin + (table ^ masks).tobytes()
+    def _work_ahead(self) -> None:
+        if self._vole is None:
+            return
+        self._compare()
+        if self._due(self._bucket):
+            self._store_items(self._bucket)
+            if self._bucket in self._commitments:  # its noise is here
+                self._hide(self._bucket)
 
-    def _compare(self, bucket: int, message: memoryview) -> None:
-        """Compare a bucket's tags with those of the items in it."""
-        coin, waiting = bytes(message[:COIN_BYTES]), self._waiting.pop(bucket)
-        if self._hashes.commitment(bucket, coin) != self._commitments.pop(bucket):
-            raise DecodeError("the other side's coin is not that to which it is committed")
-        coins = waiting.coin, coin
-        outputs = self._hashes.outputs(bucket, coins, waiting.values, waiting.digests)
-        theirs = np.frombuffer(message[COIN_BYTES:], np.uint8).reshape(-1, TAG_BYTES)
-        rows, found = matching_tags(theirs, np.ascontiguousarray(outputs[:, :TAG_BYTES]))
-        receipts = outputs[found, TAG_BYTES:][:, : self._tag_bytes]
-        first = bucket * self._layout.sender_items
-        self._matched.append((rows + first, waiting.own[found], receipts))
+    def _store_items(self, bucket: int) -> _Stored:
+        """Put a bucket's items into a store, once."""
+        if bucket not in self._stored:
+            self._tell("hiding own IDs", bucket)
+            own, digests = self._take_bucket(bucket, self._layout.receiver_items)
+            keys = self._hashes.store(self._seed, bucket, digests, self._store)
+            table = keys.encode(as_bytes(self._hashes.values(digests)), masked=True)
+            self._stored[bucket] = _Stored(own, digests, keys, as_blocks(table))
+        return self._stored[bucket]
+
+    def _hide(self, bucket: int) -> _Hidden:
+        """Mask a bucket's table by the vector OLE, once."""
+        if bucket not in self._hidden:
+            assert self._vole is not None  # noqa: S101 - made with the base
+            stored, coin = self._store_items(bucket), secrets.token_bytes(COIN_BYTES)
+            masks, kept = self._vole.take()
+            values = as_blocks(stored.keys.decode(as_bytes(kept)))
+            message = coin + (stored.table ^ masks).tobytes()
+            self._hidden[bucket] = _Hidden(stored.own, stored.digests, values, coin, message)
+            del self._stored[bucket]
+        return self._hidden[bucket]
+
+    def _compare(self) -> None:
+        """Compare the tags that have arrived with those of the items in their bucket."""
+        for bucket in list(self._arrived):
+            message, hidden = self._arrived.pop(bucket), self._hidden.pop(bucket)
+            coin = bytes(message[:COIN_BYTES])
+            if self._hashes.commitment(bucket, coin) != self._commitments.pop(bucket):
+                raise DecodeError("the other side's coin is not that to which it is committed")
+            coins = hidden.coin, coin
+            outputs = self._hashes.outputs(bucket, coins, hidden.values, hidden.digests)
+            theirs = np.frombuffer(message[COIN_BYTES:], np.uint8).reshape(-1, TAG_BYTES)
+            rows, found = matching_tags(theirs, np.ascontiguousarray(outputs[:, :TAG_BYTES]))
+            receipts = outputs[found, TAG_BYTES:][:, : self._tag_bytes]
+            first = bucket * self._layout.sender_items
+            self._matched.append((rows + first, hidden.own[found], receipts))
 
     def _finish(self) -> bytes:
+        self._compare()
         # By the sender's row: both sides know this order, and it is random to all but the sender.
         rows, found, receipts = (
             np.concatenate(parts) for parts in zip(*self._matched, strict=True)

@@ -12,11 +12,11 @@ with the store and sizes of Raghuraman and Rindal 2022 (ePrint 2022/320).
     RECEIVER_HELLO  settings, nonce, n,
                     key of the transfers →
                                         ←   SENDER_HELLO  settings, nonce, n, the choices
-    VOLE_BASE  base [once]              →
+    VOLE_BASE  the store's seed, base   →
                                         ←   VOLE_NOISE  trees, commitment to the coin
     VOLE_CHECK  check                   →
                                         ←   VOLE_TAGS  MAC
-    VOLE_TABLE  MAC, seed and coin, A + P →
+    VOLE_TABLE  MAC, coin, A + P        →
                                         ←   VOLE_TAGS  MAC, the coin, a tag an item, shuffled
     FINISH  MAC [, matches, receipts [, counts]] →
                                         ←   CLOSE  MAC [, counts]
@@ -44,13 +44,13 @@ from psi.protocols.vole.hashing import COIN_BYTES, SessionHashes
 from psi.protocols.vole.layout import SessionSizes
 from psi.vole import CHECK_BYTES, TRANSFERS
 
-__all__ = ["CHOICES_BYTES", "LABELS", "NAME", "SEED_BYTES", "VoleParty"]
+__all__ = ["CHOICES_BYTES", "ENTRY_BYTES", "LABELS", "NAME", "SEED_BYTES", "VoleParty"]
 
 NAME = "vole"
 LABELS = TransferLabels(b"psi-vole-v1-random-point-", b"psi-vole-v1-transfer-", b"psi vole seed, ")
 CHOICES_BYTES = 2 * TRANSFERS * POINT_BYTES
 SEED_BYTES = 16
-_ENTRY_BYTES = 16
+ENTRY_BYTES = 16
 
 Bytes = NDArray[np.uint8]
 Blocks = NDArray[np.uint64]
@@ -95,7 +95,7 @@ class VoleParty(Party):
             return super().longest_message
         sent = self._layout.buckets * self._layout.sender_items
         return FRAME_BYTES + max(
-            self._plan.base.message_bytes,
+            SEED_BYTES + self._plan.base.message_bytes,
             MAC_BYTES + self._table_bytes(0) + CHECK_BYTES,
             MAC_BYTES + self._tags_bytes(0) + self._noise_bytes(0),
             MAC_BYTES + -(-sent // 8) + 32 * min(len(self._items), self._n_peer),
@@ -113,10 +113,8 @@ class VoleParty(Party):
         return CHECK_BYTES if self._due(bucket) else 0
 
     def _table_bytes(self, bucket: int) -> int:
-        """Return the length of a bucket's seed, coin and table."""
-        if not self._due(bucket):
-            return 0
-        return SEED_BYTES + COIN_BYTES + _ENTRY_BYTES * self._store.slots
+        """Return the length of a bucket's coin and table."""
+        return COIN_BYTES + ENTRY_BYTES * self._store.slots if self._due(bucket) else 0
 
     def _tags_bytes(self, bucket: int) -> int:
         """Return the length of a bucket's coin and tags."""

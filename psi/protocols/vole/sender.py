@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,14 +11,14 @@ from psi import kernels
 from psi.errors import DecodeError
 from psi.group.ristretto255 import POINT_BYTES
 from psi.kernels import blocks
-from psi.kernels.beside import beside, column
+from psi.keyvalue import StoreKeys
 from psi.protocols.elements import TAG_BYTES
 from psi.protocols.messages import MessageType
 from psi.protocols.party import MAC_BYTES, expect_shape
 from psi.protocols.transfers import BaseOTReceiver
 from psi.protocols.vole.hashing import COIN_BYTES, as_blocks, as_bytes
 from psi.protocols.vole.layout import most_tested
-from psi.protocols.vole.rounds import CHOICES_BYTES, LABELS, SEED_BYTES, VoleParty
+from psi.protocols.vole.rounds import CHOICES_BYTES, ENTRY_BYTES, LABELS, SEED_BYTES, VoleParty
 from psi.vole import CHECK_BYTES, TRANSFERS, BaseSender, VoleSender
 
 __all__ = ["Sender"]
@@ -25,6 +26,16 @@ __all__ = ["Sender"]
 Bytes = NDArray[np.uint8]
 Blocks = NDArray[np.uint64]
 Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True, repr=False)
+class _Prepared:
+    """A bucket's items: what is known of their values before the table comes."""
+
+    own: Rows
+    digests: Bytes
+    keys: StoreKeys
+    values: Blocks
 
 
 class Sender(VoleParty):
@@ -36,7 +47,10 @@ class Sender(VoleParty):
     _announcement_bytes, _peer_announcement_bytes = CHOICES_BYTES, POINT_BYTES
     _transfers: BaseOTReceiver | None = None
     _vole: VoleSender | None = None
+    _taken = _sent = 0  # how many vectors, and how many noises
     _vectors: dict[int, Blocks]  # by bucket, until its table comes
+    _prepared: dict[int, _Prepared]
+    _noises: dict[int, bytes]  # made, and not sent yet
     _coins: dict[int, bytes]
     _orders: list[Rows]
     _receipts: list[Bytes]
@@ -49,7 +63,7 @@ class Sender(VoleParty):
     def _forget(self) -> None:
         super()._forget()
         self._transfers = self._vole = None
-        self._vectors, self._coins, self._receipts = {}, {}, []
+        self._vectors, self._prepared, self._coins, self._receipts = {}, {}, {}, []
 
     def _announcement(self) -> bytes:
         self._transfers = BaseOTReceiver(self._vole_session, TRANSFERS, LABELS)
@@ -60,17 +74,18 @@ class Sender(VoleParty):
 
     def _after_hellos(self) -> None:
         self._lay_out()
-        self._vectors, self._coins, self._orders, self._receipts = {}, {}, [], []
+        self._vectors, self._prepared, self._noises, self._coins = {}, {}, {}, {}
+        self._orders, self._receipts = [], []
         self._expect = self._on_base
 
     def _on_base(self, data: bytes) -> bytes:
         message = self._transcript.open(MessageType.VOLE_BASE, data)
         sizes, transfers = self._plan.base, self._transfers
-        expect_shape(message, self._plan.chunks, sizes.message_bytes)
+        expect_shape(message, self._plan.chunks, SEED_BYTES + sizes.message_bytes)
         assert transfers is not None  # noqa: S101 - made with the hello
-        seeds = transfers.seeds(self._key)
-        base = BaseSender(seeds, transfers.bits, sizes, self._identity, message.body)
-        self._transfers = None
+        seeds, content = transfers.seeds(self._key), message.body[SEED_BYTES:]
+        base = BaseSender(seeds, transfers.bits, sizes, self._identity, content)
+        self._transfers, self._seed = None, bytes(message.body[:SEED_BYTES])
         self._vole = VoleSender(self._plan, base, self._identity)
         self._expect = self._on_check
         return self._transcript.seal(MessageType.VOLE_NOISE, 0, self._noise(0))
@@ -79,9 +94,27 @@ class Sender(VoleParty):
         """Return the trees of a bucket's chunk, and the commitment to its coin."""
         if not self._due(bucket):
             return b""
+        self._make_noise(bucket)
+        self._sent += 1
+        return self._noises.pop(bucket)
+
+    def _make_noise(self, bucket: int) -> None:
+        """Make the noise of a bucket's chunk, once, after that of the chunk before."""
+        if bucket in self._noises or not self._due(bucket):
+            return
         assert self._vole is not None  # noqa: S101 - made with the base
+        if bucket:
+            self._take_vector(bucket - 1)
         self._coins[bucket] = secrets.token_bytes(COIN_BYTES)
-        return self._vole.noise() + self._hashes.commitment(bucket, self._coins[bucket])
+        commitment = self._hashes.commitment(bucket, self._coins[bucket])
+        self._noises[bucket] = self._vole.noise() + commitment
+
+    def _take_vector(self, bucket: int) -> None:
+        """Take the vector of a bucket's chunk, once its noise is made, and once."""
+        if self._taken == bucket:
+            assert self._vole is not None  # noqa: S101 - made with the base
+            self._vectors[bucket] = self._vole.take()
+            self._taken += 1
 
     def _on_check(self, data: bytes) -> bytes:
         message = self._transcript.open(MessageType.VOLE_CHECK, data)
@@ -93,8 +126,8 @@ class Sender(VoleParty):
         """Return the tags of the bucket before, the proof of this one, the trees of the next."""
         if self._due(bucket):
             assert self._vole is not None  # noqa: S101 - made with the base
-            self._confirm_with(self._vole.proof(check))
-            self._vectors[bucket] = self._vole.take()
+            self._take_vector(bucket)
+            self._confirm_with(self._vole.proof(bucket, check))
         return self._confirmed(MessageType.VOLE_TAGS, bucket, tags + self._noise(bucket + 1))
 
     def _on_table(self, data: bytes) -> bytes:
@@ -105,24 +138,37 @@ class Sender(VoleParty):
         self._check(before, message)
         tags = self._tags(bucket, message.body[MAC_BYTES:table_end])
         self._bucket += 1
-        if not self._due(self._bucket):
-            self._expect = self._on_finish
-        else:
-            self._expect = self._on_table
+        self._expect = self._on_table if self._due(self._bucket) else self._on_finish
         return self._round(self._bucket, tags, message.body[table_end:])
+
+    def _work_ahead(self) -> None:
+        if self._vole is None or not self._due(self._bucket):
+            return
+        self._prepare(self._bucket)
+        self._make_noise(self._sent)
+
+    def _prepare(self, bucket: int) -> _Prepared:
+        """Compute what the values of a bucket's items are but for the table, once."""
+        if bucket not in self._prepared:
+            assert self._vole is not None  # noqa: S101 - made with the base
+            self._tell("tagging own IDs", bucket)
+            self._take_vector(bucket)
+            own, digests = self._take_bucket(bucket, self._layout.sender_items)
+            keys = self._hashes.store(self._seed, bucket, digests, self._store)
+            found = as_blocks(keys.decode(as_bytes(self._vectors.pop(bucket))))
+            hidden = blocks.multiply(self._vole.delta, self._hashes.values(digests))
+            self._prepared[bucket] = _Prepared(own, digests, keys, found ^ hidden)
+        return self._prepared[bucket]
 
     def _tags(self, bucket: int, message: memoryview) -> bytes:
         """Return the coin and the tags of a bucket's items and dummies, in a fresh random order."""
         assert self._vole is not None  # noqa: S101 - made with the base
-        self._tell("tagging own IDs", bucket)
-        own, digests = self._take_bucket(bucket, self._layout.sender_items)
-        seed, theirs = bytes(message[:SEED_BYTES]), bytes(message[SEED_BYTES:][:COIN_BYTES])
-        table = np.frombuffer(message[SEED_BYTES + COIN_BYTES :], np.uint64).reshape(-1, 2)
-        keys = self._hashes.store(seed, bucket, digests, self._store)
-        both = beside(self._vectors.pop(bucket), table).reshape(-1, 4)
-        found = as_blocks(keys.decode(as_bytes(both))).reshape(-1, 2, 2)
-        masked = column(found, 1) ^ self._hashes.values(digests)
-        values = column(found, 0) ^ blocks.multiply(self._vole.delta, masked)
+        ready = self._prepare(bucket)
+        del self._prepared[bucket]
+        own, digests, theirs = ready.own, ready.digests, bytes(message[:COIN_BYTES])
+        table = np.frombuffer(message[COIN_BYTES:], np.uint8).reshape(-1, ENTRY_BYTES)
+        found = as_blocks(ready.keys.decode(table))
+        values = ready.values ^ blocks.multiply(self._vole.delta, found)
         coin, count = self._coins.pop(bucket), self._layout.sender_items
         outputs = self._hashes.outputs(bucket, (theirs, coin), values, digests)
         order = kernels.random_order(count)
