@@ -1,8 +1,7 @@
 """The inner loops of `kkrt` and of key-value stores: numba where that helps, else numpy, hashlib.
 
 Both ways give the same bytes (tests/psi/kernels/test_kernels.py compares them with each other, and
-the hash with OpenSSL's and hashlib's). AES is not here: a whole batch through `cryptography` costs
-2 ns per block.
+the hash with OpenSSL's and hashlib's). AES and GF(2^128) are in `psi.kernels.blocks`.
 
 Memory accesses: `transpose` and the hash itself touch memory in an order that depends on sizes
 only. `tag_rows` reads the row of an item's bin, and `place` follows the bins of items. The other

@@ -13,7 +13,6 @@ from psi.kernels import blocks_code, blocks_loops, blocks_portable
 from psi.kernels.blocks_loops import (
     AT_ONCE,
     STATE,
-    add_products,
     add_rows,
     convolve,
     count_up,
@@ -21,6 +20,7 @@ from psi.kernels.blocks_loops import (
     expand_key,
     hash_groups,
     multiply_vectors,
+    sum_products,
 )
 from psi.kernels.code_draws import SEGMENTS, CodeDraws
 
@@ -73,7 +73,7 @@ def _loops(lanes: int, source: int) -> tuple[Any, ...]:
     def add(a: Any, b: Any, sums: Any) -> None:
         _ = source
         vectors = len(a) // _VECTOR
-        add_products(a.ctypes.data, b.ctypes.data, sums.ctypes.data, vectors, lanes)
+        sum_products(a.ctypes.data, b.ctypes.data, sums.ctypes.data, vectors, lanes)
 
     @compiled(_READ, _READ, _WRITE)
     def encrypt(keys: Any, blocks: Any, out: Any) -> None:

@@ -16,7 +16,6 @@ from psi.kernels.blocks_code import BLOCK, BYTE, GROUP, HALF, VECTOR, WORD, ZERO
 __all__ = [
     "AT_ONCE",
     "STATE",
-    "add_products",
     "add_rows",
     "convolve",
     "count_up",
@@ -24,6 +23,7 @@ __all__ = [
     "expand_key",
     "hash_groups",
     "multiply_vectors",
+    "sum_products",
 ]
 
 AT_ONCE = 3  # segments from which rows are taken in one pass: their rows fit the second cache
@@ -69,7 +69,7 @@ def _multiply(
     return _generated(write, lanes, 5)
 
 
-def _add_products(typing_context: Any, a: Any, b: Any, sums: Any, vectors: Any, lanes: Any) -> Any:
+def _sum_products(typing_context: Any, a: Any, b: Any, sums: Any, vectors: Any, lanes: Any) -> Any:
     """Add the products of elements to the four elements of one vector."""
 
     def write(code: BlockCode, a: Any, b: Any, sums: Any, vectors: Any) -> None:
@@ -256,7 +256,7 @@ def _add_rows(
 
 
 _intrinsic: Any = intrinsic(prefer_literal=True)
-multiply_vectors, add_products = _intrinsic(_multiply), _intrinsic(_add_products)
+multiply_vectors, sum_products = _intrinsic(_multiply), _intrinsic(_sum_products)
 expand_key, encrypt_groups = _intrinsic(_expand), _intrinsic(_encrypt)
 hash_groups, count_up = _intrinsic(_hash), _intrinsic(_count_up)
 convolve, add_rows = _intrinsic(_convolve), _intrinsic(_add_rows)

@@ -22,7 +22,7 @@ class CodeDraws:
     """The draws of one code.
 
     Attributes:
-        keys: Of the taps' stream, of the diagonal's, of the indices'.
+        keys: Three: the taps' stream has one, the diagonal's and the indices'.
         bounds: Where each segment begins and the last ends, shape (`SEGMENTS` + 1,); some are empty
             if there are less rows than segments.
     """
@@ -46,9 +46,10 @@ class CodeDraws:
 
     def indices(self, segment: int) -> NDArray[np.int64]:
         """Return for each row one of a segment: uniform but for 2^-32 of the segment's length."""
-        first, end = self.bounds[segment : segment + 2].tolist()
+        first, end = map(int, self.bounds[segment : segment + 2])
         words = self._words(self.keys[2], segment * -(-self._rows // _WORDS))
-        return first + (words.astype(np.int64) * (end - first) >> 32)
+        within = np.right_shift(words.astype(np.int64) * (end - first), 32)
+        return np.add(within, first, dtype=np.int64)
 
     def _words(self, key: bytes, first: int) -> NDArray[np.uint32]:
         blocks = self._stream(key, -(-self._rows // _WORDS), first)
