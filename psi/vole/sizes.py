@@ -5,12 +5,20 @@ from typing import Self
 
 from psi.errors import ConfigError
 
-__all__ = ["FEWEST_TREES", "LEAST_DEPTH", "MOST_OUTPUTS", "VoleSizes"]
+__all__ = [
+    "FEWEST_TREES",
+    "LEAST_DEPTH",
+    "MOST_DEPTH",
+    "MOST_OUTPUTS",
+    "SPARE_TREES",
+    "VoleSizes",
+]
 
-FEWEST_TREES = 392
-LEAST_DEPTH = 3
-_MOST_DEPTH = 10
-MOST_OUTPUTS = FEWEST_TREES << _MOST_DEPTH - 1
+SPARE_TREES = 8  # a sender that tampers learns r bits of the noise's places with probability 2^-r
+FEWEST_TREES = 384 + SPARE_TREES  # docs/psi-vole.md has the bits that each attack needs
+LEAST_DEPTH = 3  # safe below, too; but with depth 1 there are no more outputs than trees
+MOST_DEPTH = 10
+MOST_OUTPUTS = FEWEST_TREES << MOST_DEPTH - 1
 _OUTPUTS_A_TREE = 512  # what a tree costs beside its leaves, in outputs
 
 
@@ -26,6 +34,18 @@ class VoleSizes:
     trees: int
     depth: int
 
+    def __post_init__(self) -> None:
+        """Refuse sizes for which the code's security was not computed.
+
+        Raises:
+            ConfigError: There are too few trees, or their depth is none of those allowed.
+        """
+        if self.trees < FEWEST_TREES or not LEAST_DEPTH <= self.depth <= MOST_DEPTH:
+            raise ConfigError(
+                f"a chunk takes {FEWEST_TREES} trees or more, "
+                f"of depth {LEAST_DEPTH} to {MOST_DEPTH}"
+            )
+
     @classmethod
     def of(cls, count: int) -> Self:
         """Return the cheapest sizes that give so many elements.
@@ -37,7 +57,7 @@ class VoleSizes:
             raise ConfigError(f"a chunk gives at most {MOST_OUTPUTS} elements")
         sizes = [
             cls(max(FEWEST_TREES, -(-count >> depth - 1)), depth)
-            for depth in range(LEAST_DEPTH, _MOST_DEPTH + 1)
+            for depth in range(LEAST_DEPTH, MOST_DEPTH + 1)
         ]
         return min(sizes, key=lambda one: one.outputs + _OUTPUTS_A_TREE * one.trees)
 
