@@ -85,12 +85,13 @@ def hash_blocks(blocks: Blocks) -> Blocks:
 
 
 def encode(vectors: NDArray[np.uint64], seed: bytes) -> NDArray[np.uint64]:
-    """Return the code of vectors of field elements, which is half as long: e[:m] + B·D·A·e[m:].
+    """Return the code of vectors of field elements, half as long: e[:m] + (B + F·B')·D·A·e[m:].
 
     A is a convolution that changes with the row, z_i = x_i + z_{i-25} + the sum of drawn ones of
     z_{i-24} to z_{i-1} (expand-convolute codes, ePrint 2023/882); D multiplies each row with an
-    element drawn for it; B adds to each row one drawn row of each of 21 equal segments. Rows before
-    the first are zero.
+    element drawn for it, and so does F; B adds to each row one drawn row of each of the first 12 of
+    21 equal segments, B' of the other 9. Rows before the first are zero. docs/psi-vole.md says what
+    each of them is for.
 
     Args:
         vectors: One vector or two beside each other, shape (2 · m, k, 2): all go through one code.

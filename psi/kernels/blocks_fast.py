@@ -20,9 +20,10 @@ from psi.kernels.blocks_loops import (
     expand_key,
     hash_groups,
     multiply_vectors,
+    scale_rows,
     sum_products,
 )
-from psi.kernels.code_draws import SEGMENTS, CodeDraws
+from psi.kernels.code_draws import FACTORED_FROM, SEGMENTS, CodeDraws
 
 __all__ = ["BlockKernels", "kernels_for"]
 
@@ -120,16 +121,32 @@ def _code_loops(lanes: int, columns: int, source: int) -> tuple[Any, Any]:
                 lanes,
             )
 
-    @compiled(_READ_ROWS, _READ, array("int64", 1), _WRITE_ROWS)
-    def scatter(mixed: Any, keys: Any, bounds: Any, out: Any) -> None:
+    @compiled(_READ_ROWS, _READ_ROWS, _READ, _READ, array("int64", 1), _WRITE_ROWS)
+    def scatter(own: Any, mixed: Any, keys: Any, factor_keys: Any, bounds: Any, out: Any) -> None:
         _ = source
         draws = np.empty((AT_ONCE, _TILE), np.uint32)
+        factors = np.empty((_TILE, 2), np.uint64)
         starts, lengths = np.empty(AT_ONCE, np.uint64), np.empty(AT_ONCE, np.uint64)
         blocks = (len(out) + 3) // 4  # of each segment's draws
         for first in range(0, len(out), _TILE):
             rows = min(_TILE, len(out) - first)
             groups = (rows + 4 * _GROUP - 1) // (4 * _GROUP)
-            for segment in range(0, len(bounds) - 1, AT_ONCE):
+            out[first : first + rows] = 0
+            # Segments with factors come first, and are multiplied when all of them are added up.
+            for turn in range(0, SEGMENTS, AT_ONCE):
+                segment = (turn + FACTORED_FROM) % SEGMENTS
+                if segment == 0:
+                    factor_groups = (rows + _GROUP - 1) // _GROUP
+                    to = factors.ctypes.data
+                    count_up(factor_keys.ctypes.data, 0, first, to, factor_groups, lanes)
+                    scale_rows(
+                        own[first:].ctypes.data,
+                        factors.ctypes.data,
+                        out[first:].ctypes.data,
+                        rows // 4,
+                        columns,
+                        lanes,
+                    )
                 for at in range(AT_ONCE):
                     begin, end = bounds[segment + at], bounds[segment + at + 1]
                     starts[at], lengths[at] = mixed[begin:].ctypes.data, end - begin
@@ -213,15 +230,16 @@ class BlockKernels:
         if rows < SEGMENTS:  # some would be empty
             return blocks_portable.encode(vectors, seed)
         draws = CodeDraws(seed, rows, self.counter_blocks)
-        given = vectors[rows:]
+        own, given = vectors[:rows], vectors[rows:]
         if rows % 4:
-            given = np.concatenate([given, np.zeros((-rows % 4, *given.shape[1:]), np.uint64)])
-        mixed, out = np.empty_like(given), np.array(vectors[:rows])
-        taps, diagonal, indices = map(self._keys, draws.keys)
+            none = np.zeros((-rows % 4, *given.shape[1:]), np.uint64)
+            own, given = np.concatenate([own, none]), np.concatenate([given, none])
+        mixed, out = np.empty_like(given), np.empty_like(own)
+        taps, diagonal, indices, factors = map(self._keys, draws.keys)
         mix, scatter = self._code[vectors.shape[1] - 1]
         mix(given, taps, diagonal, mixed)
-        scatter(mixed, indices, draws.bounds, out)
-        return out
+        scatter(own, mixed, indices, factors, draws.bounds, out)
+        return out[:rows]
 
     def _keys(self, key: bytes) -> NDArray[np.uint64]:
         keys = np.empty((11, 2), np.uint64)

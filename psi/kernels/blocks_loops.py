@@ -23,6 +23,7 @@ __all__ = [
     "expand_key",
     "hash_groups",
     "multiply_vectors",
+    "scale_rows",
     "sum_products",
 ]
 
@@ -255,8 +256,34 @@ def _add_rows(
     return _generated(write, lanes, 6, columns)
 
 
+def _scale_rows(
+    typing_context: Any,
+    rows: Any,
+    factors: Any,
+    out: Any,
+    groups: Any,
+    columns: Any,
+    lanes: Any,
+) -> Any:
+    """Multiply rows of one or two elements by a factor each, and add other rows; four at a time."""
+    width = columns.literal_value
+
+    def write(code: BlockCode, rows: Any, factors: Any, out: Any, groups: Any) -> None:
+        with code.loop(groups) as group:
+            factor = code.load(factors, group)
+            for at in range(width):
+                place = code.offset(group, width, at)
+                order = [(4 // width * at + block // width) for block in range(4)]
+                by = factor if width == 1 else code.blocks(factor, factor, order)
+                scaled = code.reduced(*code.product(code.load(out, place), by))
+                code.store(code.xor(scaled, code.load(rows, place)), out, place)
+
+    return _generated(write, lanes, 4, columns)
+
+
 _intrinsic: Any = intrinsic(prefer_literal=True)
 multiply_vectors, sum_products = _intrinsic(_multiply), _intrinsic(_sum_products)
 expand_key, encrypt_groups = _intrinsic(_expand), _intrinsic(_encrypt)
 hash_groups, count_up = _intrinsic(_hash), _intrinsic(_count_up)
 convolve, add_rows = _intrinsic(_convolve), _intrinsic(_add_rows)
+scale_rows: Any = _intrinsic(_scale_rows)

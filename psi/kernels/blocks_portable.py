@@ -7,7 +7,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
-from psi.kernels.code_draws import FIXED_TAP, TAPS, CodeDraws
+from psi.kernels.code_draws import FACTORED_FROM, FIXED_TAP, TAPS, CodeDraws
 
 __all__ = [
     "counter_blocks",
@@ -75,11 +75,17 @@ def encode(vectors: NDArray[np.uint64], seed: bytes) -> NDArray[np.uint64]:
     rows, columns = len(vectors) // 2, vectors.shape[1]
     draws = CodeDraws(seed, rows, counter_blocks)
     mixed = _convolved(vectors[rows:], draws.taps())
-    diagonal = draws.diagonal()
+    diagonal, factors = draws.diagonal(), draws.factors()
     for column in range(columns):
         mixed[:, column] = multiply(mixed[:, column], diagonal)
-    out = np.array(vectors[:rows])
-    for segment in np.flatnonzero(np.diff(draws.bounds)).tolist():  # that are not empty
+    segments = np.flatnonzero(np.diff(draws.bounds))  # those that are not empty
+    out = np.zeros_like(vectors[:rows])
+    for segment in segments[segments >= FACTORED_FROM].tolist():
+        out ^= np.take(mixed, draws.indices(segment), axis=0)
+    for column in range(columns):
+        out[:, column] = multiply(out[:, column], factors)
+    out ^= vectors[:rows]
+    for segment in segments[segments < FACTORED_FROM].tolist():
         out ^= np.take(mixed, draws.indices(segment), axis=0)
     return out
 

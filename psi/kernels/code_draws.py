@@ -1,4 +1,4 @@
-"""What `psi.kernels.blocks.encode` draws from its seed: AES-128-CTR under three keys.
+"""What `psi.kernels.blocks.encode` draws from its seed: AES-128-CTR under four keys.
 
 Both ways of computing it read these streams, so that both have one code. The draws are public.
 """
@@ -9,11 +9,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIXED_TAP", "SEGMENTS", "TAPS", "CodeDraws"]
+__all__ = ["FACTORED_FROM", "FIXED_TAP", "SEGMENTS", "TAPS", "CodeDraws"]
 
 TAPS = 24  # drawn for each row
 FIXED_TAP = 25  # the row that is always added lies so far before
 SEGMENTS = 21  # of rows, with one index each
+FACTORED_FROM = 12  # sums of rows of the segments from here on are multiplied by factors
 
 _WORDS = 4  # of 32 bits in a block
 
@@ -22,7 +23,7 @@ class CodeDraws:
     """The draws of one code.
 
     Attributes:
-        keys: Three: the taps' stream has one, the diagonal's and the indices'.
+        keys: Of the taps' stream, of the diagonal's, of the indices' and of the factors'.
         bounds: Where each segment begins and the last ends, shape (`SEGMENTS` + 1,); some are empty
             if there are less rows than segments.
     """
@@ -31,7 +32,7 @@ class CodeDraws:
         self, seed: bytes, rows: int, stream: Callable[[bytes, int, int], NDArray[np.uint64]]
     ) -> None:
         """Take the seed, how many rows come out and `counter_blocks`."""
-        names = b"taps", b"diagonal", b"indices"
+        names = b"taps", b"diagonal", b"indices", b"factors"
         self.keys = [hashlib.blake2s(seed, digest_size=16, person=one).digest() for one in names]
         self.bounds = np.arange(SEGMENTS + 1, dtype=np.int64) * rows // SEGMENTS
         self._rows, self._stream = rows, stream
@@ -43,6 +44,10 @@ class CodeDraws:
     def diagonal(self) -> NDArray[np.uint64]:
         """Return a field element for each row."""
         return self._stream(self.keys[1], self._rows, 0)
+
+    def factors(self) -> NDArray[np.uint64]:
+        """Return a field element for each row: it multiplies rows of the last segments."""
+        return self._stream(self.keys[3], self._rows, 0)
 
     def indices(self, segment: int) -> NDArray[np.int64]:
         """Return for each row one of a segment: uniform but for 2^-32 of the segment's length."""

@@ -3,8 +3,12 @@
 import random
 from functools import cache
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from psi.kernels import blocks_portable
+from psi.kernels.code_draws import FACTORED_FROM, CodeDraws
 from psi.vole.security import least_weight, span_bits
 from tests.psi.vole.codes import BELOW, SEGMENTS, Code, inverses, product, span, vanishing
 
@@ -141,3 +145,46 @@ def test_a_single_element_leaves_half_of_the_rows_after_it_zero() -> None:
     code = drawn()
     mixed = code.convolved([1] + [0] * (code.rows - 1))
     assert abs(sum(mixed) - code.rows / 2) < 6 * code.rows**0.5 / 2  # six deviations: 2 in 10^9
+
+
+def kernel_rank(rows: int, before: int, *, divided: bool) -> int:
+    """The rank over {0, 1} of (B + F·B')·D·A without its first columns, divided by F if wanted."""
+    seed = bytes(16)
+    numbers = [0] * rows
+    for column in range(before, rows):
+        unit = np.zeros((2 * rows, 1, 2), np.uint64)
+        unit[rows + column, 0, 0] = 1
+        for i, entry in enumerate(blocks_portable.encode(unit, seed)[:, 0]):
+            numbers[i] |= int.from_bytes(entry.tobytes(), "little") << 128 * column
+    if divided:
+        draws = CodeDraws(seed, rows, blocks_portable.counter_blocks).factors()
+        scales = inverses([int.from_bytes(one.tobytes(), "little") for one in draws])
+        low = (1 << 128) - 1
+        numbers = [
+            sum(
+                product(scale, number >> 128 * column & low) << 128 * column
+                for column in range(rows)
+                if number >> 128 * column & low
+            )
+            for scale, number in zip(scales, numbers, strict=True)
+        ]
+    return span(numbers)
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_no_sums_of_the_kernel_s_outputs_miss_the_second_half(divided: bool) -> None:
+    assert kernel_rank(63, 10, divided=divided) == 63
+
+
+def test_without_factors_sums_of_the_kernel_s_outputs_miss_the_second_half(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ones(draws: CodeDraws) -> NDArray[np.uint64]:
+        return np.tile(np.array([1, 0], np.uint64), (63, 1))
+
+    monkeypatch.setattr(CodeDraws, "factors", ones)
+    assert kernel_rank(63, 10, divided=False) <= 63 - 10 - (SEGMENTS - 5)
+
+
+def test_parts_are_the_kernel_s() -> None:
+    assert (SEGMENTS, BELOW) == (21, FACTORED_FROM)
