@@ -151,12 +151,11 @@ class CommutativeReceiver(CommutativeParty):
         return self._transcript.seal(MessageType.POINTS, len(self._items), points.tobytes())
 
     def _on_answer(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         answer = self._transcript.open(MessageType.ANSWER, data)
         points_end = MAC_BYTES + self._points_length()
         expect_shape(answer, self._peer_items(), points_end + self._tags_length())
         self._blind_again(answer.body[MAC_BYTES:points_end])
-        self._check(before, answer)
+        self._check(answer)
         self._match(answer.body[points_end:])
         self._expect = self._on_close
         content = self._tags_for_peer() if self._both else b""
@@ -182,11 +181,10 @@ class CommutativeSender(CommutativeParty):
         return self._confirmed(MessageType.ANSWER, self._own_size(), content)
 
     def _on_finish(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         finish = self._transcript.open(MessageType.FINISH, data)
         count = min(finish.count, len(self._items)) if self._both else 0
         expect_shape(finish, count, MAC_BYTES + (self._tags_length() if self._both else 0))
-        self._check(before, finish)
+        self._check(finish)
         if self._both:
             self._match(finish.body[MAC_BYTES:])
             if self._announced != count:

@@ -111,14 +111,13 @@ class Receiver(_Evaluating):
         return self._sent
 
     def _on_answer(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         answer = self._transcript.open(MessageType.ANSWER, data)
         points_start = MAC_BYTES + POINT_BYTES
         points_end = points_start + POINT_BYTES * len(self._items)
         expect_shape(answer, self._peer_items(), points_end + TAG_BYTES * self._peer_items())
         assert self._exchange is not None  # noqa: S101 - _after_hellos was called before
         self._key_from(self._exchange, answer.body[MAC_BYTES:points_start])
-        self._check(before, answer)
+        self._check(answer)
         tags = ascending(answer.body[points_end:])
         own = self._unblinded(answer.body[points_start:points_end])
         # By the tags: both sides know this order, and it says nothing about the items.
@@ -195,13 +194,12 @@ class Sender(_Evaluating):
         return own
 
     def _on_finish(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         finish = self._transcript.open(MessageType.FINISH, data)
         most = min(len(self._items), self._peer_items()) if self._both else 0
         count = min(finish.count, most)
         receipts_end = MAC_BYTES + self._tag_bytes * count
         expect_shape(finish, count, receipts_end + self._counts_length(count))
-        self._check(before, finish)
+        self._check(finish)
         if self._both:
             self._found = self._order[self._claimed(finish.body[MAC_BYTES:receipts_end])]
             self._take_counts(finish.body[receipts_end:])

@@ -2,16 +2,19 @@
 
     magic 4 | version 1 | type 1 | zero 2 | session 16 | count 8 | body length 8 | body | seal 32
 
-Integers are big-endian. The seal is SHA-256 over the seal of the message before, the header and
-the body. So it covers everything that both sides sent so far: a message that is changed, cut,
-repeated, or of another session does not verify. It is no signature, as a hostile peer can compute
-it. The transport says who the peer is; the confirmations prove that it holds the session's key.
+Integers are big-endian. The seal is SHA-256 over the message's digest and the first 32 bytes of the
+body, where a MAC stands; the digest is SHA-256 over the seal of the message before, the header and
+the rest of the body. So the seal covers everything that both sides sent so far: a message that is
+changed, cut, repeated, or of another session does not verify. It is no signature, as a hostile peer
+can compute it. The transport says who the peer is; the MACs, of the digest under the session's key,
+prove that it holds that. What is long is hashed once.
 """
 
 import enum
 import hashlib
 import hmac
 import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from psi.errors import DecodeError, StateError, TranscriptError, VersionError
@@ -19,6 +22,7 @@ from psi.errors import DecodeError, StateError, TranscriptError, VersionError
 __all__ = [
     "FRAME_BYTES",
     "HEADER_BYTES",
+    "MAC_BYTES",
     "VERSION",
     "Message",
     "MessageType",
@@ -27,12 +31,12 @@ __all__ = [
     "announced_length",
 ]
 
-VERSION = 3
+VERSION = 4
 _SESSION_BYTES = 16
 _MAGIC = b"PSI\x00"
 _NOT_OURS = "the bytes are not a psi message: is the other side psi?"
 _HEADER = struct.Struct(f">4sBBH{_SESSION_BYTES}sQQ")
-_SEAL_BYTES = 32
+_SEAL_BYTES = MAC_BYTES = 32
 HEADER_BYTES = _HEADER.size
 FRAME_BYTES = HEADER_BYTES + _SEAL_BYTES  # length of a message without its body
 
@@ -71,10 +75,17 @@ class MessageType(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Message:
-    """A message whose seal is right and whose body has the announced length."""
+    """A message whose seal is right and whose body has the announced length.
+
+    Attributes:
+        count: What the header says.
+        body: The body.
+        digest: 32 bytes that name the message without the first 32 of its body, and all before it.
+    """
 
     count: int
     body: memoryview
+    digest: bytes
 
 
 def announced_count(start: bytes | memoryview) -> int:
@@ -109,7 +120,8 @@ class Transcript:
 
     def bind(self, receiver: str, sender: str) -> None:
         """Let all that follows depend on who the two are, before anything is sent or received."""
-        self._chain = self._next(f"psi parties, {receiver}, {sender}".encode())
+        parties = f"psi parties, {receiver}, {sender}".encode()
+        self._chain = hashlib.sha256(self._chain + parties).digest()
 
     def begin_session(self) -> bytes:
         """Fix the session once both hellos are in, and return its 32-byte identity."""
@@ -119,10 +131,34 @@ class Transcript:
 
     def seal(self, kind: enum.IntEnum, count: int, *body: bytes | memoryview) -> bytes:
         """Frame a body, given in parts, and add it to the transcript."""
-        length = sum(map(len, body))
-        header = _HEADER.pack(_MAGIC, VERSION, kind, 0, self._session, count, length)
-        self._chain = self._next(header, *body)
+        header = self._header(kind, count, sum(map(len, body)))
+        digest, head = self._digest(header, body)
+        self._chain = hashlib.sha256(digest + head).digest()
         return b"".join((header, *body, self._chain))
+
+    def confirm(
+        self,
+        kind: enum.IntEnum,
+        count: int,
+        mac: Callable[[bytes], bytes],
+        *content: bytes | memoryview,
+    ) -> bytes:
+        """Frame a MAC and content, given in parts, and add it to the transcript.
+
+        Args:
+            kind: What the message is.
+            count: What its header says.
+            mac: Called with the message's digest, for the 32 bytes before the content.
+            content: The rest of the body.
+
+        Returns:
+            The whole message.
+        """
+        header = self._header(kind, count, MAC_BYTES + sum(map(len, content)))
+        digest, _ = self._digest(header, (bytes(MAC_BYTES), *content))
+        head = mac(digest)
+        self._chain = hashlib.sha256(digest + head).digest()
+        return b"".join((header, head, *content, self._chain))
 
     def open(self, kind: enum.IntEnum, data: bytes) -> Message:
         """Return a received message, after checking it, and add it to the transcript.
@@ -152,14 +188,23 @@ class Transcript:
             raise TranscriptError("the message belongs to another session")
         header = view[: _HEADER.size]
         body = view[_HEADER.size : _HEADER.size + length]
-        chain = self._next(header, body)
+        digest, head = self._digest(header, (body,))
+        chain = hashlib.sha256(digest + head).digest()
         if not hmac.compare_digest(chain, view[-_SEAL_BYTES:]):
             raise TranscriptError("the message was changed, or belongs to another session")
         self._chain = chain
-        return Message(count, body)
+        return Message(count, body, digest)
 
-    def _next(self, *parts: bytes | memoryview) -> bytes:
-        chain = hashlib.sha256(self._chain)
-        for part in parts:
-            chain.update(part)
-        return chain.digest()
+    def _header(self, kind: enum.IntEnum, count: int, length: int) -> bytes:
+        return _HEADER.pack(_MAGIC, VERSION, kind, 0, self._session, count, length)
+
+    def _digest(
+        self, header: bytes | memoryview, body: Sequence[bytes | memoryview]
+    ) -> tuple[bytes, bytes]:
+        """Return a message's digest, and the first bytes of its body, which that leaves out."""
+        digest, head = hashlib.sha256(self._chain + header), b""
+        for part in body:
+            view, missing = memoryview(part), MAC_BYTES - len(head)
+            head += view[:missing]
+            digest.update(view[missing:])
+        return digest.digest(), head

@@ -211,13 +211,12 @@ class NoisyCardinalitySender(_NoisySender, CardinalitySender):
     """The side that answers; it learns about how many if the output is "both"."""
 
     def _on_finish(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         finish = self._transcript.open(MessageType.FINISH, data)
         if self._both:
             # A bound that both sides know: an error under another one would tell of the noise.
             self._cardinality = min(finish.count, self._most_told())
         expect_shape(finish, self._announced, MAC_BYTES)
-        self._check(before, finish)
+        self._check(finish)
         close = self._confirmed(MessageType.CLOSE, self._announced, b"")
         self._end()
         return close

@@ -8,7 +8,6 @@ transcript, under a key that only the two ends of the session can compute. So a 
 key, setting or view of the session causes an error, never an empty intersection.
 """
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
@@ -19,13 +18,11 @@ from numpy.typing import NDArray
 
 from psi.errors import ConfigError, DecodeError, KeyConfirmationError, SizeLimitError
 from psi.protocols.conversation import PEER, Dialogue, Progress, SetConversation
-from psi.protocols.messages import FRAME_BYTES, Message, MessageType, Transcript
+from psi.protocols.messages import FRAME_BYTES, MAC_BYTES, Message, MessageType, Transcript
 from psi.protocols.noise import EXACT, NOTHING, SessionCost
 from psi.protocols.parameters import FINGERPRINT_BYTES, MAX_PEER_ITEMS, SessionParameters
 
 __all__ = ["MAC_BYTES", "Party", "expect_shape", "random_order", "tag_bytes"]
-
-MAC_BYTES = 32
 
 _NONCE_BYTES = 32
 _FALSE_MATCH_BITS = 40
@@ -179,22 +176,17 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
     # -- confirmations ------------------------------------------------------------------------
 
     def _confirmed(self, kind: MessageType, count: int, content: bytes | memoryview) -> bytes:
-        mac = self._mac(self._own_hello, self._transcript.digest, count, content)
-        return self._transcript.seal(kind, count, mac, content)
+        return self._transcript.confirm(
+            kind, count, lambda digest: self._mac(self._own_hello, digest), content
+        )
 
-    def _check(self, before: bytes, message: Message) -> None:
-        content = message.body[MAC_BYTES:]
-        expected = self._mac(self._peer_hello, before, message.count, content)
+    def _check(self, message: Message) -> None:
+        expected = self._mac(self._peer_hello, message.digest)
         if not hmac.compare_digest(expected, message.body[:MAC_BYTES]):
             raise KeyConfirmationError("the other side does not hold this session's key")
 
-    def _mac(
-        self, role: MessageType, before: bytes, count: int, content: bytes | memoryview
-    ) -> bytes:
-        mac = hmac.new(self._mac_key, bytes([role]) + before, hashlib.sha256)
-        mac.update(count.to_bytes(8, "big"))
-        mac.update(content)
-        return mac.digest()
+    def _mac(self, role: MessageType, digest: bytes) -> bytes:
+        return hmac.digest(self._mac_key, bytes([role]) + digest, "sha256")
 
     # -- the end ------------------------------------------------------------------------------
 
@@ -204,11 +196,10 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
         return len(self._found) if self._both and self._found is not None else 0
 
     def _on_close(self, data: bytes) -> None:
-        before = self._transcript.digest
         close = self._transcript.open(MessageType.CLOSE, data)
         count = self._announced
         expect_shape(close, count, MAC_BYTES + self._counts_length(count))
-        self._check(before, close)
+        self._check(close)
         self._take_counts(close.body[MAC_BYTES:])
         self._end()
 

@@ -166,23 +166,21 @@ class PrivateIDReceiver(_Identifying, CommutativeReceiver):
     """The side that speaks first."""
 
     def _on_answer(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         answer = self._transcript.open(MessageType.ANSWER, data)
         points_end = MAC_BYTES + self._points_length()
         expect_shape(answer, self._peer_items(), points_end + 2 * POINT_BYTES * len(self._items))
         theirs = self._take_points(answer.body[MAC_BYTES:points_end])
-        self._check(before, answer)
+        self._check(answer)
         self._take_own(answer.body[points_end:])
         missing = self._missing_at_peer()
         self._expect = self._on_close
         return self._confirmed(MessageType.FINISH, len(missing) // POINT_BYTES, theirs + missing)
 
     def _on_close(self, data: bytes) -> None:
-        before = self._transcript.digest
         close = self._transcript.open(MessageType.CLOSE, data)
         length = self._missing_length(close, self._peer_items())
         expect_shape(close, close.count, MAC_BYTES + length)
-        self._check(before, close)
+        self._check(close)
         self._take_missing(close.body[MAC_BYTES:])
         self._end()
 
@@ -199,12 +197,11 @@ class PrivateIDSender(_Identifying, CommutativeSender):
         return self._confirmed(MessageType.ANSWER, len(self._items), content)
 
     def _on_finish(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         finish = self._transcript.open(MessageType.FINISH, data)
         own_end = MAC_BYTES + 2 * POINT_BYTES * len(self._items)
         length = self._missing_length(finish, self._peer_items())
         expect_shape(finish, finish.count, own_end + length)
-        self._check(before, finish)
+        self._check(finish)
         self._take_own(finish.body[MAC_BYTES:own_end])
         self._take_missing(finish.body[own_end:])
         missing = self._missing_at_peer()

@@ -196,14 +196,13 @@ class SumReceiver(Summing, CardinalityReceiver):
         )
 
     def _on_answer(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         answer = self._transcript.open(MessageType.ANSWER, data)
         points_end = MAC_BYTES + self._points_length()
         tags_end = points_end + self._tags_length()
         values_length = POINT_BYTES + _VALUE_BYTES * self._peer_items()
         expect_shape(answer, self._peer_items(), tags_end + values_length)
         self._blind_again(answer.body[MAC_BYTES:points_end])
-        self._check(before, answer)
+        self._check(answer)
         # Check all, matching or not: a refusal would reveal what it depends on.
         ciphers = points_from_bytes(answer.body[tags_end:])
         check_points(ciphers)
@@ -238,10 +237,9 @@ class SumReceiver(Summing, CardinalityReceiver):
         return self._confirmed(MessageType.SUM_REQUEST, self._announced, request.tobytes())
 
     def _on_opened(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         opened = self._transcript.open(MessageType.SUM_OPENED, data)
         expect_shape(opened, self._announced, MAC_BYTES + POINT_BYTES)
-        self._check(before, opened)
+        self._check(opened)
         mask = points_from_bytes(opened.body[MAC_BYTES:])
         check_points(mask)
         self._progress("finding the sum", 0, 1)
@@ -312,12 +310,11 @@ class SumSender(Summing, CardinalitySender):
         return self._confirmed(MessageType.ANSWER, self._own_size(), content)
 
     def _on_request(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         request = self._transcript.open(MessageType.SUM_REQUEST, data)
         if self._both:
             self._cardinality = min(request.count, self._most_told())
         expect_shape(request, self._announced, MAC_BYTES + POINT_BYTES)
-        self._check(before, request)
+        self._check(request)
         if self._both:
             self._refuse_few(self._estimate(self._announced))
         if bytes(request.body[MAC_BYTES:]) in self._hiding:
@@ -334,11 +331,10 @@ class SumSender(Summing, CardinalitySender):
         return mask
 
     def _on_finish(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         finish = self._transcript.open(MessageType.FINISH, data)
         length = _SUM_BYTES if self._both else 0
         expect_shape(finish, self._announced, MAC_BYTES + length)
-        self._check(before, finish)
+        self._check(finish)
         if self._both:
             self._sum = int.from_bytes(finish.body[MAC_BYTES:], "big")
             if self._sum > self._largest_sum(self._announced):

@@ -237,7 +237,6 @@ class UnbalancedReceiver(_UnbalancedParty):
         )
 
     def _on_answer(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         answer = self._transcript.open(MessageType.ANSWER, data)
         points_end = _ANSWER_START + POINT_BYTES * (len(self._items) + 1)
         tags_start = points_end + _DIGEST_BYTES
@@ -263,7 +262,7 @@ class UnbalancedReceiver(_UnbalancedParty):
         elements = self._blinds.take_off(evaluated[1:])
         self._key_from(self._exchange, public)
         self._exchange = self._blinds = None
-        self._check(before, answer)
+        self._check(answer)
         if hashlib.sha256(self._tags).digest() != answer.body[points_end:tags_start]:
             raise DecodeError("the tags are not those that the other side announces")
         self._compare(elements)
@@ -348,10 +347,9 @@ class UnbalancedSender(_UnbalancedParty):
         return self._confirmed(MessageType.ANSWER, len(self._tags), b"".join(parts))
 
     def _on_finish(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         finish = self._transcript.open(MessageType.FINISH, data)
         expect_shape(finish, 0, MAC_BYTES)
-        self._check(before, finish)
+        self._check(finish)
         close = self._confirmed(MessageType.CLOSE, 0, b"")
         self._end()
         return close

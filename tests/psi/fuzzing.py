@@ -31,7 +31,16 @@ from psi.group.ristretto255 import hash_to_group
 from psi.protocols.kkrt.extension import Columns
 from psi.protocols.messages import Transcript
 from psi.protocols.party import Party
-from tests.psi.peers import BAD_POINTS, HEADER_BYTES, MAC_BYTES, PAIRS, SEAL_BYTES, Pair
+from tests.psi.peers import (
+    BAD_POINTS,
+    HEADER_BYTES,
+    MAC_BYTES,
+    PAIRS,
+    SEAL_BYTES,
+    Pair,
+    digest_of,
+    seal_of,
+)
 
 POOL = [
     *BAD_POINTS.values(),
@@ -82,7 +91,7 @@ class Stage:
     def seal(self, message: bytes) -> bytes:
         """Give a changed message the seal that its sender would give it."""
         content = message[:-SEAL_BYTES]
-        return content + hashlib.sha256(self.before + content).digest()
+        return content + seal_of(self.before, content)
 
     def sealed(self, body: bytes, *, count: bytes | None = None) -> bytes:
         """The message with another body, or another count, and its seal."""
@@ -91,9 +100,9 @@ class Stage:
 
     def confirm(self, message: bytes) -> bytes:
         """Give it the MAC that its sender would give it."""
-        count, content = message[24:32], message[HEADER_BYTES + MAC_BYTES : -SEAL_BYTES]
         role = bytes([self.peer._own_hello])
-        mac = hmac.digest(self.mac_key, role + self.before + count + content, "sha256")
+        digest = digest_of(self.before, message[:-SEAL_BYTES])
+        mac = hmac.digest(self.mac_key, role + digest, "sha256")
         return message[:HEADER_BYTES] + mac + message[HEADER_BYTES + MAC_BYTES :]
 
     @property
@@ -167,14 +176,12 @@ class Round:
     def seal(self, message: bytes) -> bytes:
         """Give a changed message the seal that its sender would give it."""
         content = message[:-SEAL_BYTES]
-        return content + hashlib.sha256(self._chain + content).digest()
+        return content + seal_of(self._chain, content)
 
     def confirm(self, message: bytes) -> bytes:
         """Give it the MAC that its sender would give it."""
-        content = message[HEADER_BYTES + MAC_BYTES : -SEAL_BYTES]
-        mac: bytes = self.parties[self.recipient]._mac(
-            self.sender, self.sender, self._chain, content
-        )
+        digest = digest_of(self._chain, message[:-SEAL_BYTES])
+        mac: bytes = self.parties[self.recipient]._mac(self.sender, self.sender, digest)
         return message[:HEADER_BYTES] + mac + message[HEADER_BYTES + MAC_BYTES :]
 
     @property

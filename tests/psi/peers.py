@@ -39,6 +39,19 @@ KEY_PROOF_BYTES = 96  # where both sides blind: after the points
 Pair = Callable[[], tuple[Any, Any]]
 Change = Callable[[bytearray, list[bytes]], bytes | None]
 
+
+def digest_of(before: bytes, content: bytes) -> bytes:
+    """The digest of a message, header and body, after the seal of the one before."""
+    rest = content[HEADER_BYTES + MAC_BYTES :]
+    return hashlib.sha256(before + content[:HEADER_BYTES] + rest).digest()
+
+
+def seal_of(before: bytes, content: bytes) -> bytes:
+    """The seal of a message, header and body, after the seal of the one before."""
+    head = content[HEADER_BYTES : HEADER_BYTES + MAC_BYTES]
+    return hashlib.sha256(digest_of(before, content) + head).digest()
+
+
 BAD_POINTS = {
     "identity": bytes(32),
     "negative": bytes([1]) + bytes(31),
@@ -148,9 +161,9 @@ class Attack:
             header = header[:24] + struct.pack(">Q", count) + header[32:]
         if confirm and self.mac_key:  # the first messages carry no MAC to forge
             role = bytes([self.peer._own_hello])
-            content = role + self.before() + header[24:32] + body[MAC_BYTES:]
+            content = role + digest_of(self.before(), header + body)
             body = hmac.digest(self.mac_key, content, "sha256") + body[MAC_BYTES:]
-        return header + body + hashlib.sha256(self.before() + header + body).digest()
+        return header + body + seal_of(self.before(), header + body)
 
     def finish(self, message: bytes) -> None:
         """Send a message instead of the honest one and go on to the end."""

@@ -221,11 +221,10 @@ class Receiver(_KKRTParty):
         return sent
 
     def _on_tags(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         message = self._transcript.open(MessageType.TAGS, data)
         count, width = self._layout.sender_items, self._layout.tag_bytes
         expect_shape(message, count, MAC_BYTES + HASHES * width * count)
-        self._check(before, message)
+        self._check(message)
         columns = np.frombuffer(message.body[MAC_BYTES:], np.uint8).reshape(-1, HASHES, width)
         self._matched.append(self._compared(columns))
         self._bucket += 1
@@ -288,7 +287,6 @@ class Sender(_KKRTParty):
         return self._transcript.seal(MessageType.OT_CHOICES, TRANSFERS, transfers.choices)
 
     def _on_matrix(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         message = self._transcript.open(MessageType.MATRIX, data)
         n_rows, n_bins = self._layout.rows, self._layout.bins
         expect_shape(message, n_rows, MAC_BYTES + ROW_BYTES * n_rows)
@@ -297,7 +295,7 @@ class Sender(_KKRTParty):
         received = np.frombuffer(message.body[MAC_BYTES:], np.uint8).reshape(-1, ROW_BYTES)
         rows = send_rows(self._columns, self._choices, received)
         self._confirm_with(rows[n_bins:] ^ (self._hashes.confirmation_code() & self._choices))
-        self._check(before, message)
+        self._check(message)
         own, digests = self._take_bucket(self._layout.sender_items)
         tags = self._tags(own, digests, rows, self._choices)
         self._bucket += 1
@@ -329,13 +327,12 @@ class Sender(_KKRTParty):
         return tags
 
     def _on_finish(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         finish = self._transcript.open(MessageType.FINISH, data)
         order = np.concatenate(self._orders)
         matches_end = MAC_BYTES + (-(-len(order) // 8) if self._both else 0)
         count = min(finish.count, len(self._items), self._peer_items()) if self._both else 0
         expect_shape(finish, count, matches_end + self._counts_length(count))
-        self._check(before, finish)
+        self._check(finish)
         if self._both:
             packed = np.frombuffer(finish.body[MAC_BYTES:matches_end], np.uint8)
             matched = np.flatnonzero(np.unpackbits(packed, bitorder="little"))

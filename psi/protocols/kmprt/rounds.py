@@ -177,29 +177,29 @@ class MultiParty(SetConversation[Mapping[int, bytes], Round], Assembly):
         raise NotImplementedError
 
     def _confirmed(self, other: int, kind: MessageType, content: bytes = b"") -> bytes:
-        transcript = self._sending[other]
-        mac = self._mac(other, self._number, transcript.digest, content)
-        return transcript.seal(kind, len(self._items), mac, content)
+        return self._sending[other].confirm(
+            kind,
+            len(self._items),
+            lambda digest: self._mac(other, self._number, digest),
+            content,
+        )
 
     def _take(
         self, other: int, kind: MessageType, data: bytes, length: int, *, width: int = 0
     ) -> memoryview:
         """Open and check a message: `length` bytes after the MAC, or up to that in whole rows."""
-        before = self._receiving[other].digest
         message: Message = self._receiving[other].open(kind, data)
         if width:
             length = min(length, (len(message.body) - MAC_BYTES) // width * width)
         expect_shape(message, self._sizes[other], MAC_BYTES + length)
         content = message.body[MAC_BYTES:]
-        expected = self._mac(other, other, before, content)
+        expected = self._mac(other, other, message.digest)
         if not hmac.compare_digest(expected, message.body[:MAC_BYTES]):
             raise KeyConfirmationError(f"party {other} does not hold the key or saw other hellos")
         return content
 
-    def _mac(self, other: int, sender: int, before: bytes, content: bytes | memoryview) -> bytes:
-        mac = hmac.new(self._keys[other].mac, bytes([sender]) + before, hashlib.sha256)
-        mac.update(content)
-        return mac.digest()
+    def _mac(self, other: int, sender: int, digest: bytes) -> bytes:
+        return hmac.digest(self._keys[other].mac, bytes([sender]) + digest, "sha256")
 
     def _shares(self, digests: Values) -> Values:
         """Return this party's share of each of its items, given their digests: shape (n, width).

@@ -106,13 +106,13 @@ class Receiver(VoleParty):
         return check
 
     def _on_tags(self, data: bytes) -> bytes:
-        bucket, before = self._bucket, self._transcript.digest
+        bucket = self._bucket
         message = self._transcript.open(MessageType.VOLE_TAGS, data)
         tags_end = MAC_BYTES + self._tags_bytes(bucket - 1)
         expect_shape(message, bucket, tags_end + self._noise_bytes(bucket + 1))
         if self._due(bucket):
             self._confirm_with(self._proof)
-        self._check(before, message)
+        self._check(message)
         if self._due(bucket - 1):
             self._arrived[bucket - 1] = message.body[MAC_BYTES:tags_end]
         if not self._due(bucket):

@@ -131,11 +131,11 @@ class Sender(VoleParty):
         return self._confirmed(MessageType.VOLE_TAGS, bucket, tags + self._noise(bucket + 1))
 
     def _on_table(self, data: bytes) -> bytes:
-        bucket, before = self._bucket, self._transcript.digest
+        bucket = self._bucket
         message = self._transcript.open(MessageType.VOLE_TABLE, data)
         table_end = MAC_BYTES + self._table_bytes(bucket)
         expect_shape(message, bucket, table_end + self._check_bytes(bucket + 1))
-        self._check(before, message)
+        self._check(message)
         tags = self._tags(bucket, message.body[MAC_BYTES:table_end])
         self._bucket += 1
         self._expect = self._on_table if self._due(self._bucket) else self._on_finish
@@ -188,7 +188,6 @@ class Sender(VoleParty):
         return b"".join((coin, tags.data.cast("B") if count else b""))
 
     def _on_finish(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         finish = self._transcript.open(MessageType.FINISH, data)
         sent = self._layout.buckets * self._layout.sender_items
         most = min(len(self._items), self._peer_items()) if self._both else 0
@@ -196,7 +195,7 @@ class Sender(VoleParty):
         marks_end = MAC_BYTES + (-(-sent // 8) if self._both else 0)
         receipts_end = marks_end + self._tag_bytes * count
         expect_shape(finish, count, receipts_end + self._counts_length(count))
-        self._check(before, finish)
+        self._check(finish)
         if self._both:
             marks = finish.body[MAC_BYTES:marks_end]
             self._found = self._claimed(marks, count, finish.body[marks_end:receipts_end])

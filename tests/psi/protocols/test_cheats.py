@@ -232,9 +232,10 @@ class Leg:
         return multiply_base([self.secret]).tobytes()
 
     def confirmed(self, kind: MessageType, count: int, content: bytes) -> bytes:
-        before = bytes([self.role]) + self.transcript.digest + count.to_bytes(8, "big")
-        mac = hmac.digest(self.key, before + content, "sha256")
-        return self.transcript.seal(kind, count, mac + content)
+        def mac(digest: bytes) -> bytes:
+            return hmac.digest(self.key, bytes([self.role]) + digest, "sha256")
+
+        return self.transcript.confirm(kind, count, mac, content)
 
 
 class Relay:
@@ -380,7 +381,6 @@ class Curious(CardinalityReceiver):
         return np.vstack([self._sent, points[1:]])
 
     def _on_answer(self, data: bytes) -> bytes:
-        before = self._transcript.digest
         answer = self._transcript.open(MessageType.ANSWER, data)
         assert self._key is not None
         theirs = answer.body[MAC_BYTES : MAC_BYTES + self._points_length() - KEY_PROOF_BYTES]
@@ -388,7 +388,7 @@ class Curious(CardinalityReceiver):
         for point in rows_of(multiply(self._key, points_from_bytes(theirs)).data, POINT_BYTES):
             secret = hashlib.sha512(b"psi keys, " + self._identity + point).digest()
             self._mac_key = secret[:32]
-            mac = self._mac(self._peer_hello, before, answer.count, answer.body[MAC_BYTES:])
+            mac = self._mac(self._peer_hello, answer.digest)
             self.there |= hmac.compare_digest(mac, answer.body[:MAC_BYTES])
         return b""
 

@@ -25,7 +25,16 @@ from psi.group.ristretto255 import Points, Scalar, hash_to_group, multiply
 from psi.protocols import conversation
 from psi.protocols.party import tag_bytes
 from tests.psi import peers
-from tests.psi.peers import BAD_POINTS, PAIRS, Change, copy_within, patch, sent, swapped
+from tests.psi.peers import (
+    BAD_POINTS,
+    PAIRS,
+    Change,
+    copy_within,
+    patch,
+    seal_of,
+    sent,
+    swapped,
+)
 
 HEADER_BYTES, SEAL_BYTES, MAC_BYTES = 40, 32, 32
 LEFT, RIGHT = [b"a", b"b", b"c"], [b"c", b"d", b"a", b"e"]
@@ -44,7 +53,7 @@ def reseal(messages: list[bytes], changed: bytes) -> bytes:
     chain = messages[-1][-SEAL_BYTES:] if messages else hashlib.sha256(b"psi transcript, ecdh")
     before = chain if isinstance(chain, bytes) else chain.digest()
     content = changed[:-SEAL_BYTES]
-    return content + hashlib.sha256(before + content).digest()
+    return content + seal_of(before, content)
 
 
 def until(stop: int) -> tuple[list[bytes], Receiver | Sender]:

@@ -1,6 +1,5 @@
 """Three and more parties: the intersection of all, nothing between, and hostile peers refused."""
 
-import hashlib
 import pickle
 import struct
 from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ from psi import (
 )
 from psi.group.ristretto255 import Scalar, multiply_base
 from psi.keyvalue import slots
-from tests.psi.peers import BAD_POINTS, HEADER_BYTES, MAC_BYTES, SEAL_BYTES
+from tests.psi.peers import BAD_POINTS, HEADER_BYTES, MAC_BYTES, SEAL_BYTES, digest_of, seal_of
 
 SETS = [[b"a", b"b", b"c"], [b"c", b"b", b"x", b"y"], [b"b", b"z", b"c"]]
 SHARED = {b"b", b"c"}
@@ -280,13 +279,11 @@ def forge(place: tuple[int, int, int], change: Callable[[bytearray], None]) -> l
     def tamper(message: bytes) -> bytes:
         body = bytearray(message[HEADER_BYTES:-SEAL_BYTES])
         change(body)
-        if number and parties[recipient]._keys:
-            content = bytes(body[MAC_BYTES:])
-            key = parties[recipient]
-            body[:MAC_BYTES] = key._mac(sender, sender, key._receiving[sender].digest, content)
         header = message[: HEADER_BYTES - 8] + struct.pack(">Q", len(body))
         chain = parties[recipient]._receiving[sender].digest
-        return header + body + hashlib.sha256(chain + header + body).digest()
+        if number and (key := parties[recipient])._keys:
+            body[:MAC_BYTES] = key._mac(sender, sender, digest_of(chain, header + body))
+        return header + body + seal_of(chain, header + body)
 
     run(parties, only(*place, tamper))
     return parties
@@ -334,7 +331,7 @@ def test_unconfirmed_messages(place: tuple[int, int, int]) -> None:
         body[0] ^= 1
         chain = parties[place[2]]._receiving[place[1]].digest
         content = message[:HEADER_BYTES] + body
-        return content + hashlib.sha256(chain + content).digest()
+        return content + seal_of(chain, content)
 
     with pytest.raises(KeyConfirmationError):
         run(parties, only(*place, tamper))
