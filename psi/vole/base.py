@@ -19,8 +19,8 @@ it claims. Two values of one tree that pass have the same u and t behind them, b
 the hash. So whoever passes knows a u and t with which the relation holds, and has learnt of D that
 its parts lie in the sets that pass: it passes with the probability of that, so ℓ bits of D are
 learnt with probability 2^-ℓ. Keys are a hash of all that is sent before: a collision that serves
-(of 2^24 pairs of differences, with polynomials of degree n + 1 under both keys) is one with
-probability 2^24 · ((n + 1) · 2^-128)^2 for each try, below 2^-190.
+(of 2^14 differences of two values' columns, so 2^27 pairs, with polynomials of degree n + 1 under
+both keys) is one with probability 2^27 · ((n + 1) · 2^-128)^2 for each try, below 2^-190.
 """
 
 import hashlib

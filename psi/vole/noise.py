@@ -57,7 +57,7 @@ class NoiseSender:
         """
         trees = rows.shape[1]
         roots = np.frombuffer(secrets.token_bytes(16 * trees), np.uint64).reshape(-1, 2)
-        leaves, sums = grow(delta, rows, roots, _tweak(label))
+        leaves, sums = grow(delta, rows, roots, _pad_key(label))
         totals = total(leaves) ^ products[:trees]
         self.message: bytes = sums.tobytes() + totals.tobytes()
         self.leaves = leaves.reshape(-1, 2)
@@ -109,7 +109,7 @@ class NoiseReceiver:
             raise DecodeError("the noise is of another size")
         words = np.frombuffer(message, np.uint64)
         sums, totals = words[: -2 * trees], words[-2 * trees :].reshape(trees, 2)
-        leaves, places = regrow(sums.reshape(sums_shape(trees, depth)), bits, rows, _tweak(label))
+        leaves, places = regrow(sums.reshape(sums_shape(trees, depth)), bits, rows, _pad_key(label))
         noise = np.zeros_like(leaves)
         numbers = np.arange(trees)
         noise[numbers, places] = elements[:trees]
@@ -120,9 +120,8 @@ class NoiseReceiver:
         self.proof = (hashed.of(self.leaves) ^ products[trees:]).tobytes()
 
 
-def _tweak(label: bytes) -> Blocks:
-    digest = hashlib.sha256(b"psi vole tree, " + label).digest()
-    return np.frombuffer(digest[:16], np.uint64).reshape(1, 2)
+def _pad_key(label: bytes) -> bytes:
+    return hashlib.sha256(b"psi vole pads, " + label).digest()
 
 
 def _hash_for(label: bytes, message: bytes | memoryview, blocks: int) -> LinearHash:

@@ -9,6 +9,11 @@ everything but the leaf at the end of the path (their cGGM and pcGGM). With the 
 correlation robust (ePrint 2019/074; fixed-key AES as a random permutation) that leaf stays random.
 All trees of a chunk grow side by side.
 
+In the last level a pad hides what is on the other side. It is BLAKE2s, as a random oracle, of the
+transfer's row and the tree's number under the chunk's key: a receiver that draws its side of the
+base until two rows are equal, which takes 2^4 tries for each of 32 trees there, would otherwise
+have the sum of two such pads, and by it D.
+
 The path is random, as the transfers' bits are; the receiver of the trees reads and writes at places
 of its own memory that depend on it.
 """
@@ -17,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.kernels import blocks as kernels
+from psi.kernels import hash_rows
 from psi.kernels.beside import beside, total
 
 __all__ = ["grow", "regrow", "sums_shape"]
@@ -31,14 +37,14 @@ def sums_shape(trees: int, depth: int) -> tuple[int, int, int]:
     return depth + 1, trees, 2
 
 
-def grow(delta: Blocks, rows: Blocks, roots: Blocks, tweak: Blocks) -> tuple[Blocks, Blocks]:
+def grow(delta: Blocks, rows: Blocks, roots: Blocks, key: bytes) -> tuple[Blocks, Blocks]:
     """Draw trees.
 
     Args:
         delta: D, shape (1, 2).
         rows: The owner's rows of the transfers, shape (depth, trees, 2); at least 2 levels.
         roots: Random blocks, shape (trees, 2).
-        tweak: What keeps the hashes of the last transfers apart from all others, shape (1, 2).
+        key: 32 bytes that keep the pads of these trees apart from those of all others.
 
     Returns:
         The leaves, shape (trees, 2^depth, 2); and what is sent, of `sums_shape`.
@@ -53,13 +59,13 @@ def grow(delta: Blocks, rows: Blocks, roots: Blocks, tweak: Blocks) -> tuple[Blo
         nodes = children.reshape(trees, -1, 2)
     leaves = _leaves(nodes)
     sent[depth - 1 :] = total(leaves).transpose(1, 0, 2)
-    sent[depth - 1] ^= kernels.hash_blocks(tweak ^ rows[-1])
-    sent[depth] ^= kernels.hash_blocks(tweak ^ rows[-1] ^ delta)
+    sent[depth - 1] ^= _pads(key, rows[-1])
+    sent[depth] ^= _pads(key, rows[-1] ^ delta)
     return leaves.reshape(trees, -1, 2), sent
 
 
 def regrow(
-    sent: Blocks, bits: NDArray[np.uint8], rows: Blocks, tweak: Blocks
+    sent: Blocks, bits: NDArray[np.uint8], rows: Blocks, key: bytes
 ) -> tuple[Blocks, NDArray[np.intp]]:
     """Compute all leaves but those at the ends of the paths.
 
@@ -68,7 +74,7 @@ def regrow(
         bits: The receiver's bits of the transfers, shape (depth, trees): the paths turn the other
             way at each level.
         rows: Its rows, shape (depth, trees, 2).
-        tweak: As at the owner.
+        key: As at the owner.
 
     Returns:
         The leaves, shape (trees, 2^depth, 2), 0 where a path ends; and the numbers of those, shape
@@ -86,9 +92,15 @@ def regrow(
         _repair(children, path, away[level], known)
         nodes, path = children.reshape(trees, -1, 2), 2 * path + 1 - away[level]
     leaves = _leaves(nodes)
-    last = sent[depth - 1 :][away[-1], numbers] ^ kernels.hash_blocks(tweak ^ rows[-1])
+    last = sent[depth - 1 :][away[-1], numbers] ^ _pads(key, rows[-1])
     _repair(leaves, path, away[-1], last)
     return leaves.reshape(trees, -1, 2), 2 * path + 1 - away[-1]
+
+
+def _pads(key: bytes, rows: Blocks) -> Blocks:
+    """Return a pad for each tree, given its row of the last transfer: shape (trees, 2)."""
+    numbered = np.column_stack([np.arange(len(rows), dtype=np.uint64), rows])
+    return np.ascontiguousarray(hash_rows(numbered.view(np.uint8), key)[:, :16]).view(np.uint64)
 
 
 def _repair(

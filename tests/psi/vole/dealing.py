@@ -1,0 +1,103 @@
+"""Both sides of a vector OLE in one test, which deals the transfers and plays a hostile side."""
+
+import secrets
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import psi.vole.base
+from psi.kernels import blocks
+from psi.vole import BaseReceiver, BaseSender, VolePlan, VoleReceiver, VoleSender
+from psi.vole.base import BaseSizes
+
+Blocks = NDArray[np.uint64]
+Bits = NDArray[np.uint8]
+
+SESSION = bytes(range(32))
+TRANSFERS, TREES, LEVELS, LEAVES = 128, 16, 8, 256
+ONE_BLOCK = np.array([[1, 0]], np.uint64)
+
+
+def random_blocks(*shape: int) -> Blocks:
+    drawn = secrets.token_bytes(16 * int(np.prod(shape)))
+    return np.frombuffer(drawn, np.uint64).reshape(*shape, 2)
+
+
+def random_bits(*shape: int) -> Bits:
+    drawn = np.frombuffer(secrets.token_bytes(int(np.prod(shape))), np.uint8)
+    return (drawn & np.uint8(1)).reshape(shape)
+
+
+def bits_of(block: Blocks) -> Bits:
+    """The 128 bits of a block, the lowest first."""
+    return np.unpackbits(block.view(np.uint8).reshape(-1), bitorder="little")
+
+
+def inverse(element: Blocks) -> Blocks:
+    """The inverse of a field element: its power of 2^128 - 2."""
+    power, product = element, ONE_BLOCK
+    for _ in range(127):
+        power = blocks.multiply(power, power)
+        product = blocks.multiply(product, power)
+    return product
+
+
+@dataclass
+class Transfers:
+    """128 transfers: both seeds of each, and the sender's choices, which say D."""
+
+    seeds: tuple[list[bytes], list[bytes]]
+    choices: Bits
+
+    @classmethod
+    def deal(cls, delta: Bits | None = None) -> "Transfers":
+        """Draw transfers, with these bits of D, the lowest first, if there are any."""
+        secret = random_bits(TRANSFERS) if delta is None else delta
+        zero, one = ([secrets.token_bytes(16) for _ in range(TRANSFERS)] for _ in range(2))
+        return cls((zero, one), 1 - secret.reshape(TREES, LEVELS)[:, ::-1].reshape(-1))
+
+    def receiver(self, sizes: BaseSizes) -> BaseReceiver:
+        return BaseReceiver(self.seeds, sizes, SESSION)
+
+    def sender(self, sizes: BaseSizes, message: bytes) -> BaseSender:
+        chosen = [self.seeds[choice][at] for at, choice in enumerate(self.choices.tolist())]
+        return BaseSender(chosen, self.choices, sizes, SESSION, message)
+
+
+def dealt(plan: VolePlan) -> tuple[VoleReceiver, VoleSender]:
+    """Both sides after an honest base."""
+    transfers = Transfers.deal()
+    receiver = transfers.receiver(plan.base)
+    sender = transfers.sender(plan.base, receiver.message)
+    return VoleReceiver(plan, receiver, SESSION), VoleSender(plan, sender, SESSION)
+
+
+def draw_roots_of_equal_rows(patch: pytest.MonkeyPatch, first: int, second: int) -> None:
+    """Let receivers draw their base so that these two rows of their transfers are the same.
+
+    A tree has eight bits of each row: 2^8 tries find a root with which they are alike.
+    """
+    roots = b"".join(_alike(first, second) for _ in range(TREES))
+    drawn = SimpleNamespace(token_bytes=lambda count: roots)
+    patch.setattr(psi.vole.base, "secrets", drawn)
+
+
+def _alike(first: int, second: int) -> bytes:
+    while True:
+        tried = random_blocks(256)
+        leaves, _ = psi.vole.base._grown(tried)
+        bits = []
+        for block in {first // 128, second // 128}:
+            counter = np.array([block, 0], np.uint64)
+            streams = blocks.hash_blocks((leaves ^ counter).reshape(-1, 2)).reshape(leaves.shape)
+            columns, _ = psi.vole.base._folded(streams.transpose(1, 0, 2))
+            for row in (first, second):
+                word, place = divmod(row % 128, 64)
+                if row // 128 == block:
+                    bits.append(columns[:, :, word] >> np.uint64(place) & np.uint64(1))
+        (found,) = np.nonzero(np.all(bits[0] == bits[1], axis=0))
+        if len(found):
+            return bytes(tried[found[0]].tobytes())

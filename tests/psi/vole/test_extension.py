@@ -1,0 +1,100 @@
+"""C = A·D + B for all sizes, over several chunks, and for every depth of trees."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from psi import ConfigError
+from psi.kernels import blocks
+from psi.vole import VolePlan, VoleReceiver, VoleSender
+from psi.vole.sizes import FEWEST_TREES, LEAST_DEPTH, MOST_OUTPUTS, VoleSizes
+from tests.psi.vole.dealing import SESSION, Blocks, Transfers, dealt
+
+
+def drawn(receiver: VoleReceiver, sender: VoleSender) -> tuple[Blocks, Blocks, Blocks]:
+    """A, C and B of the next chunk."""
+    check, proof = receiver.check(sender.noise())
+    assert sender.proof(check) == proof
+    return *receiver.take(), sender.take()
+
+
+def check_plan(plan: VolePlan) -> set[bytes]:
+    """Draw all chunks; returns all elements of A, B and C."""
+    receiver, sender = dealt(plan)
+    seen = set()
+    for _ in range(plan.chunks):
+        a, c, b = drawn(receiver, sender)
+        assert a.shape == c.shape == b.shape == (plan.count, 2)
+        assert np.array_equal(c, blocks.multiply(a, sender.delta) ^ b)
+        seen |= {row.tobytes() for part in (a, b, c) for row in part}
+    assert repr(sender) == f"VoleSender({plan.chunks} chunks of {plan.count})"
+    return seen
+
+
+@given(st.integers(1, 3), st.integers(1, 60))
+@settings(max_examples=8, deadline=None)
+def test_chunks_of_any_size(chunks: int, count: int) -> None:
+    sizes = VoleSizes(trees=11, depth=5)  # 176 outputs
+    check_plan(VolePlan(chunks, count, sizes))
+
+
+@pytest.mark.parametrize("depth", range(3, 11))
+def test_every_depth(depth: int) -> None:
+    trees = 4
+    sizes = VoleSizes(trees, depth)
+    check_plan(VolePlan(2, sizes.outputs - trees - 1, sizes))
+
+
+@pytest.mark.parametrize(("chunks", "count"), [(1, 49), (1, 1568), (2, 1568), (3, 200)])
+def test_plans_of_the_product(chunks: int, count: int) -> None:
+    plan = VolePlan.of(chunks, count)
+    assert plan.sizes.trees >= FEWEST_TREES
+    assert len(check_plan(plan)) == 3 * chunks * count  # none occurs twice, in no chunk
+
+
+@given(st.integers(1, 3), st.integers(1, MOST_OUTPUTS - 1000))
+@settings(max_examples=200, deadline=None)
+def test_a_plan_has_room_for_what_is_used_and_what_comes_next(chunks: int, count: int) -> None:
+    plan = VolePlan.of(chunks, count)
+    sizes = plan.sizes
+    assert sizes.trees >= FEWEST_TREES
+    assert sizes.depth >= LEAST_DEPTH
+    assert sizes.leaves == 2 * sizes.outputs
+    further = sizes.trees + 1 if chunks > 1 else 0
+    assert sizes.outputs >= count + further
+    assert plan.base.transfers == chunks * sizes.trees * sizes.depth
+    assert plan.base.elements == sizes.trees + 1
+
+
+def test_more_than_a_chunk_gives() -> None:
+    assert VolePlan.of(1, MOST_OUTPUTS).sizes.outputs == MOST_OUTPUTS
+    for chunks, count in ((1, MOST_OUTPUTS + 1), (2, MOST_OUTPUTS)):
+        with pytest.raises(ConfigError, match="at most"):
+            VolePlan.of(chunks, count)
+
+
+def test_the_code_and_the_noise_are_those_of_the_session() -> None:
+    plan = VolePlan(1, 20, VoleSizes(trees=5, depth=4))
+    transfers = Transfers.deal()
+    receiver = transfers.receiver(plan.base)
+    sender = transfers.sender(plan.base, receiver.message)
+    ours = VoleSender(plan, sender, SESSION)
+    message = ours.noise()
+    check, proof = VoleReceiver(plan, receiver, SESSION).check(message)
+    other = VoleReceiver(plan, receiver, bytes(32)).check(message)
+    assert ours.proof(check) == proof != ours.proof(other[0])
+    assert other[1] != proof
+
+
+def test_one_chunk_s_noise_is_no_other_s() -> None:
+    plan = VolePlan(2, 20, VoleSizes(trees=5, depth=4))
+    receiver, sender = dealt(plan)
+    first = sender.noise()
+    check, proof = receiver.check(first)
+    assert sender.proof(check) == proof
+    receiver.take()
+    sender.take()
+    sender.noise()
+    check, proof = receiver.check(first)  # replayed
+    assert sender.proof(check) != proof
