@@ -28,7 +28,7 @@ __all__ = ["log2_even", "log2_failure", "most_held"]
 _FEW = 40
 _LIST_BITS = 40  # more candidates than there are telephone numbers, cards or people
 _TRY_BITS = 64  # of a side that draws the store's seed as it likes
-_UNLIKELY_BITS = 40
+_UNLIKELY_BITS = 50  # 2^-40 for each of 2^10 stores together
 
 
 def log2_even(counts: NDArray[np.int64], third: int) -> NDArray[np.float64]:
@@ -86,7 +86,7 @@ def most_held(slots: int) -> int:
     function has for them exists with probability at most 2^(128·(slots - n)), as values of n keys
     that it can give lie in a space of so many dimensions. Of 2^40 candidates n can be chosen in
     fewer than (2^40 · e / n)^n ways, and places in 2^64. The number is the least n for which this
-    is below 2^-40 in all.
+    is below 2^-50 in all, so that no store of 2^10 holds more with probability 2^-40.
     """
     least, bits = slots, 128 * slots + _TRY_BITS + _UNLIKELY_BITS
     most = 3 * slots + 10

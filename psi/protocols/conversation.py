@@ -337,6 +337,10 @@ class SetConversation(Conversation[Arriving, Leaving]):
         """
         return announced
 
+    def _tested_by(self, peer: int, announced: int) -> int:
+        """Return `most_asked`, or more where this side's own set makes it more."""
+        return self.most_asked(peer, announced)
+
     @property
     def cost(self) -> SessionCost:
         """What the session costs each ID of this side, if all follow the protocol."""
@@ -386,7 +390,7 @@ class SetConversation(Conversation[Arriving, Leaving]):
                 f"{who} chose other settings than this side's {self._parameters}: "
                 "agree on output, columns and normalisation and start again"
             )
-        asked = self.most_asked(peer, count)
+        asked = self._tested_by(peer, count)
         if asked > self._max_peer_items:
             testing = "" if asked == count else f" and could test {asked} with them"
             raise SizeLimitError(

@@ -97,7 +97,8 @@ class VoleSender(_Vole):
         Args:
             plan: How much is drawn.
             base: What it gave, of the plan's sizes.
-            session: The session's identity.
+            session: 32 bytes that name the session and all that the base sent: the code is drawn
+                by them, so they must be fixed by randomness of the receiver's, whom it protects.
         """
         super().__init__(plan, session)
         self.delta = base.delta

@@ -31,6 +31,7 @@ from psi.group.ristretto255 import hash_to_group
 from psi.protocols.kkrt.extension import Columns
 from psi.protocols.messages import Transcript
 from psi.protocols.party import Party
+from psi.vole import VoleReceiver, VoleSender
 from tests.psi.peers import (
     BAD_POINTS,
     HEADER_BYTES,
@@ -69,7 +70,8 @@ def clone(party: Any) -> Any:
             return clone(value)
         if isinstance(value, Mapping):
             return {key: copied(one) for key, one in value.items()}
-        if isinstance(value, Transcript) or type(value) in (list, set):
+        # Of a vector OLE only which chunk is next changes, and what it has of that one.
+        if isinstance(value, Transcript | VoleReceiver | VoleSender) or type(value) in (list, set):
             return copy.copy(value)
         return value
 

@@ -34,6 +34,11 @@ class SessionSizes:
         return cls(buckets, bin_room(n_receiver, buckets), bin_room(n_sender, buckets))
 
     @property
+    def tags(self) -> int:
+        """How many tags the sender sends in all."""
+        return self.buckets * self.sender_items
+
+    @property
     def store(self) -> StoreSizes:
         """The sizes of the store of a bucket."""
         return StoreSizes.of(self.receiver_items)

@@ -15,6 +15,7 @@ from psi.protocols.messages import MessageType
 from psi.protocols.party import MAC_BYTES, expect_shape
 from psi.protocols.transfers import BaseOTSender
 from psi.protocols.vole.hashing import COIN_BYTES, as_blocks, as_bytes
+from psi.protocols.vole.layout import SessionSizes
 from psi.protocols.vole.rounds import CHOICES_BYTES, LABELS, SEED_BYTES, VoleParty
 from psi.vole import TRANSFERS, BaseReceiver, VoleReceiver
 
@@ -54,17 +55,21 @@ class Receiver(VoleParty):
     _announcement_bytes, _peer_announcement_bytes = POINT_BYTES, CHOICES_BYTES
     _secret: Scalar | None = None
     _vole: VoleReceiver | None = None
-    _proof: bytes  # what the sender must show before the chunk of the next table is used
+    _proof = b""  # what the sender must show before the chunk of the next table is used
     _stored: dict[int, _Stored]  # by bucket, each until the next stage
     _hidden: dict[int, _Hidden]
     _arrived: dict[int, memoryview]
     _commitments: dict[int, bytes]
     _matched: list[tuple[Rows, Rows, Bytes]]
 
+    def _tested_by(self, peer: int, announced: int) -> int:
+        # A sender that cheats tests an item with each dummy too, by which buckets are filled up.
+        return SessionSizes.of(len(self._items), announced).tags
+
     def _forget(self) -> None:
         super()._forget()
         self._secret = self._vole = None
-        self._stored, self._hidden, self._arrived = {}, {}, {}
+        self._stored, self._hidden, self._arrived, self._proof = {}, {}, {}, b""
 
     def _announcement(self) -> bytes:
         self._secret = Scalar.random()
@@ -83,13 +88,15 @@ class Receiver(VoleParty):
         seeds = BaseOTSender(*labels, secret=self._secret).seeds(self._choices)
         self._secret = None
         base = BaseReceiver(seeds, self._plan.base, self._identity)
-        self._vole = VoleReceiver(self._plan, base, self._identity)
         self._stored, self._hidden, self._arrived = {}, {}, {}
         self._commitments, self._matched = {}, []
         self._seed = secrets.token_bytes(SEED_BYTES)
-        self._expect = self._on_noise
         content = self._seed, base.message
-        return self._transcript.seal(MessageType.VOLE_BASE, self._plan.chunks, *content)
+        message = self._transcript.seal(MessageType.VOLE_BASE, self._plan.chunks, *content)
+        # Bound to what this side drew last: a sender that chooses its hello chooses no code by it.
+        self._vole = VoleReceiver(self._plan, base, self._transcript.digest)
+        self._expect = self._on_noise
+        return message
 
     def _on_noise(self, data: bytes) -> bytes:
         message = self._transcript.open(MessageType.VOLE_NOISE, data)
@@ -177,7 +184,7 @@ class Receiver(VoleParty):
         )
         self._found, content = found, b""
         if self._both:
-            matched = np.zeros(self._layout.buckets * self._layout.sender_items, np.uint8)
+            matched = np.zeros(self._layout.tags, np.uint8)
             matched[rows] = 1
             content = np.packbits(matched, bitorder="little").tobytes()
             content += receipts.tobytes() + self._own_counts()

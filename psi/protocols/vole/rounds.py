@@ -93,7 +93,7 @@ class VoleParty(Party):
         """What the other side's next message can measure at most, in bytes."""
         if self._n_peer is None:
             return super().longest_message
-        sent = self._layout.buckets * self._layout.sender_items
+        sent = self._layout.tags
         return FRAME_BYTES + max(
             SEED_BYTES + self._plan.base.message_bytes,
             MAC_BYTES + self._table_bytes(0) + CHECK_BYTES,

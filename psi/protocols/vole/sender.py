@@ -86,7 +86,7 @@ class Sender(VoleParty):
         seeds, content = transfers.seeds(self._key), message.body[SEED_BYTES:]
         base = BaseSender(seeds, transfers.bits, sizes, self._identity, content)
         self._transfers, self._seed = None, bytes(message.body[:SEED_BYTES])
-        self._vole = VoleSender(self._plan, base, self._identity)
+        self._vole = VoleSender(self._plan, base, self._transcript.digest)
         self._expect = self._on_check
         return self._transcript.seal(MessageType.VOLE_NOISE, 0, self._noise(0))
 
@@ -189,7 +189,7 @@ class Sender(VoleParty):
 
     def _on_finish(self, data: bytes) -> bytes:
         finish = self._transcript.open(MessageType.FINISH, data)
-        sent = self._layout.buckets * self._layout.sender_items
+        sent = self._layout.tags
         most = min(len(self._items), self._peer_items()) if self._both else 0
         count = min(finish.count, most)
         marks_end = MAC_BYTES + (-(-sent // 8) if self._both else 0)
