@@ -70,8 +70,11 @@ def clone(party: Any) -> Any:
             return clone(value)
         if isinstance(value, Mapping):
             return {key: copied(one) for key, one in value.items()}
-        # Of a vector OLE only which chunk is next changes, and what it has of that one.
-        if isinstance(value, Transcript | VoleReceiver | VoleSender) or type(value) in (list, set):
+        if isinstance(value, VoleReceiver | VoleSender):
+            other = copy.copy(value)
+            other.__dict__.update({name: copied(one) for name, one in vars(value).items()})
+            return other
+        if isinstance(value, Transcript) or type(value) in (list, set):
             return copy.copy(value)
         return value
 

@@ -100,19 +100,18 @@ class Reference:
         bodies = [message[HEADER:-SEAL] for message in messages]
         self.identity = hashlib.sha256(b"psi session, " + messages[1][-SEAL:]).digest()
         self.transfers = depth * trees
-        self._take_base(bodies[2], seeds, trees + 1)
+        self._take_base(bodies[2][16:], seeds, trees + 1)
         leaves = []
         sent = numbers_of(bodies[3][: 16 * trees])
         for tree in range(trees):
             t, u = self.row(tree)
             leaves += half_tree(sent[tree] ^ t ^ (delta if u else 0), delta, depth)[-1]
         products = coded(leaves, messages[2][-SEAL:][:16])
-        table = bodies[6][MAC:]
-        self.seed, coin = table[:16], table[16:48]
-        self.coins = coin + bodies[7][MAC:][:32]
+        self.seed, table = bodies[2][:16], bodies[6][MAC:]
+        self.coins = table[:32] + bodies[7][MAC:][:32]
         self.vector = [
             b ^ times(delta, entry)
-            for b, entry in zip(products, numbers_of(table[48:]), strict=False)
+            for b, entry in zip(products, numbers_of(table[32:]), strict=False)
         ]
 
     def _take_base(
@@ -122,13 +121,13 @@ class Reference:
         blocks = whole + elements + 2
         sums = numbers_of(body)
         self.columns: Columns = []
-        for tree in range(16):
-            pads = [int.from_bytes(seeds[side][8 * tree], "little") for side in (0, 1)]
-            nodes = [sums[16 * tree + side] ^ pads[side] for side in (0, 1)]
-            for _ in range(7):
+        for tree in range(32):
+            pads = [int.from_bytes(seeds[side][4 * tree], "little") for side in (0, 1)]
+            nodes = [sums[8 * tree + side] ^ pads[side] for side in (0, 1)]
+            for _ in range(3):
                 nodes = hashed(*(child for node in nodes for child in (node, node ^ 1)))
             streams = [hashed(*(node ^ counter for counter in range(blocks))) for node in nodes]
-            for bit in range(8):
+            for bit in range(4):
                 chosen = [stream for number, stream in enumerate(streams) if number >> bit & 1]
                 self.columns.append([total_of(column) for column in zip(*chosen, strict=True)])
             if not tree:

@@ -12,12 +12,14 @@ import psi.vole.base
 from psi.kernels import blocks
 from psi.vole import BaseReceiver, BaseSender, VolePlan, VoleReceiver, VoleSender
 from psi.vole.base import BaseSizes
+from psi.vole.noise import NoiseReceiver
+from psi.vole.trees import sums_shape
 
 Blocks = NDArray[np.uint64]
 Bits = NDArray[np.uint8]
 
 SESSION = bytes(range(32))
-TRANSFERS, TREES, LEVELS, LEAVES = 128, 16, 8, 256
+TRANSFERS, TREES, LEVELS = 128, 32, 4
 ONE_BLOCK = np.array([[1, 0]], np.uint64)
 
 
@@ -78,7 +80,7 @@ def dealt(plan: VolePlan) -> tuple[VoleReceiver, VoleSender]:
 def draw_roots_of_equal_rows(patch: pytest.MonkeyPatch, first: int, second: int) -> None:
     """Let receivers draw their base so that these two rows of their transfers are the same.
 
-    A tree has eight bits of each row: 2^8 tries find a root with which they are alike.
+    A tree has four bits of each row: 2^4 tries find a root with which they are alike.
     """
     roots = b"".join(_alike(first, second) for _ in range(TREES))
     drawn = SimpleNamespace(token_bytes=lambda count: roots)
@@ -87,17 +89,33 @@ def draw_roots_of_equal_rows(patch: pytest.MonkeyPatch, first: int, second: int)
 
 def _alike(first: int, second: int) -> bytes:
     while True:
-        tried = random_blocks(256)
-        leaves, _ = psi.vole.base._grown(tried)
-        bits = []
-        for block in {first // 128, second // 128}:
-            counter = np.array([block, 0], np.uint64)
-            streams = blocks.hash_blocks((leaves ^ counter).reshape(-1, 2)).reshape(leaves.shape)
-            columns, _ = psi.vole.base._folded(streams.transpose(1, 0, 2))
-            for row in (first, second):
-                word, place = divmod(row % 128, 64)
-                if row // 128 == block:
-                    bits.append(columns[:, :, word] >> np.uint64(place) & np.uint64(1))
-        (found,) = np.nonzero(np.all(bits[0] == bits[1], axis=0))
-        if len(found):
-            return bytes(tried[found[0]].tobytes())
+        root = random_blocks(1)
+        (leaves,), _ = psi.vole.base._grown(root)
+        columns, _ = psi.vole.base._folded(leaves, max(first, second) // 128 + 1)
+        bits = np.unpackbits(columns.reshape(LEVELS, -1).view(np.uint8), axis=1, bitorder="little")
+        if np.array_equal(bits[:, first], bits[:, second]):
+            return bytes(root.tobytes())
+
+
+def unnumbered(key: bytes, rows: Blocks) -> Blocks:
+    """The fault: pads of the last level that do not depend on the tree."""
+    return blocks.hash_blocks(np.frombuffer(key[:16], np.uint64) ^ rows)
+
+
+def read_secret(receiver: NoiseReceiver, bits: Bits, message: bytes) -> Blocks:
+    """D, if the receiver has made the first two trees' rows of the last level equal.
+
+    The sum of the pads of their hidden sides is 0: so that of both hidden leaves is known, and with
+    it that of the elements there times D.
+    """
+    depth, trees = bits.shape
+    shape = sums_shape(trees, depth)
+    sums = np.frombuffer(message, np.uint64)[: int(np.prod(shape))].reshape(shape)
+    leaves, noise = (one.reshape(trees, -1, 2) for one in (receiver.leaves, receiver.noise))
+    total, element = np.zeros((1, 2), np.uint64), np.zeros((1, 2), np.uint64)
+    for tree in (0, 1):
+        hidden = 1 - int(bits[-1, tree])
+        # All leaves of that side but one are known; that one is, plus its element times D.
+        total ^= sums[-2 + hidden, tree] ^ np.bitwise_xor.reduce(leaves[tree, hidden::2])
+        element ^= np.bitwise_xor.reduce(noise[tree])
+    return blocks.multiply(total, inverse(element))

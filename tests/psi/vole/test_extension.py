@@ -5,26 +5,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import psi.vole.trees
 from psi import ConfigError
 from psi.kernels import blocks
 from psi.vole import VolePlan, VoleReceiver, VoleSender
 from psi.vole.sizes import FEWEST_TREES, LEAST_DEPTH, MOST_OUTPUTS, VoleSizes
-from tests.psi.vole.dealing import SESSION, Blocks, Transfers, dealt
+from tests.psi.vole.dealing import (
+    SESSION,
+    Blocks,
+    Transfers,
+    dealt,
+    draw_roots_of_equal_rows,
+    read_secret,
+    unnumbered,
+)
 
 
-def drawn(receiver: VoleReceiver, sender: VoleSender) -> tuple[Blocks, Blocks, Blocks]:
+def drawn(receiver: VoleReceiver, sender: VoleSender, chunk: int) -> tuple[Blocks, Blocks, Blocks]:
     """A, C and B of the next chunk."""
     check, proof = receiver.check(sender.noise())
-    assert sender.proof(check) == proof
-    return *receiver.take(), sender.take()
+    b = sender.take()
+    assert sender.proof(chunk, check) == proof
+    return *receiver.take(), b
 
 
 def check_plan(plan: VolePlan) -> set[bytes]:
     """Draw all chunks; returns all elements of A, B and C."""
     receiver, sender = dealt(plan)
     seen = set()
-    for _ in range(plan.chunks):
-        a, c, b = drawn(receiver, sender)
+    for chunk in range(plan.chunks):
+        a, c, b = drawn(receiver, sender, chunk)
         assert a.shape == c.shape == b.shape == (plan.count, 2)
         assert np.array_equal(c, blocks.multiply(a, sender.delta) ^ b)
         seen |= {row.tobytes() for part in (a, b, c) for row in part}
@@ -74,27 +84,58 @@ def test_more_than_a_chunk_gives() -> None:
             VolePlan.of(chunks, count)
 
 
-def test_the_code_and_the_noise_are_those_of_the_session() -> None:
+def test_the_noise_is_checked_for_this_session() -> None:
     plan = VolePlan(1, 20, VoleSizes(trees=5, depth=4))
     transfers = Transfers.deal()
     receiver = transfers.receiver(plan.base)
-    sender = transfers.sender(plan.base, receiver.message)
-    ours = VoleSender(plan, sender, SESSION)
+    ours = VoleSender(plan, transfers.sender(plan.base, receiver.message), SESSION)
     message = ours.noise()
     check, proof = VoleReceiver(plan, receiver, SESSION).check(message)
     other = VoleReceiver(plan, receiver, bytes(32)).check(message)
-    assert ours.proof(check) == proof != ours.proof(other[0])
-    assert other[1] != proof
+    assert other[1] != proof == ours.proof(0, check)
+
+
+def test_a_sender_may_be_a_chunk_ahead() -> None:
+    plan = VolePlan(2, 20, VoleSizes(trees=5, depth=4))
+    receiver, sender = dealt(plan)
+    first = sender.noise()
+    vectors = [sender.take()]
+    second = sender.noise()
+    vectors.append(sender.take())
+    for chunk, message in enumerate((first, second)):
+        check, proof = receiver.check(message)
+        assert sender.proof(chunk, check) == proof
+        a, c = receiver.take()
+        assert np.array_equal(c, blocks.multiply(a, sender.delta) ^ vectors[chunk])
 
 
 def test_one_chunk_s_noise_is_no_other_s() -> None:
     plan = VolePlan(2, 20, VoleSizes(trees=5, depth=4))
     receiver, sender = dealt(plan)
     first = sender.noise()
-    check, proof = receiver.check(first)
-    assert sender.proof(check) == proof
-    receiver.take()
     sender.take()
     sender.noise()
+    check, proof = receiver.check(first)
+    assert sender.proof(0, check) == proof
+    receiver.take()
     check, proof = receiver.check(first)  # replayed
-    assert sender.proof(check) != proof
+    assert sender.proof(1, check) != proof
+
+
+@pytest.mark.parametrize("fault", [True, False])
+def test_a_base_drawn_for_equal_rows_does_not_uncover_the_secret(
+    fault: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows of the first two trees' last level: 2^4 tries for each of 32 trees of the base."""
+    plan = VolePlan(1, 20, VoleSizes(trees=5, depth=4))
+    first = 5 * 3
+    draw_roots_of_equal_rows(monkeypatch, first, first + 1)
+    if fault:
+        monkeypatch.setattr(psi.vole.trees, "_pads", unnumbered)
+    receiver, sender = dealt(plan)
+    message = sender.noise()
+    check, proof = receiver.check(message)
+    assert sender.proof(0, check) == proof  # nobody can notice it
+    assert receiver._noise is not None
+    found = read_secret(receiver._noise, receiver._of_this_chunk(receiver._bits), message)
+    assert np.array_equal(found, sender.delta) is fault

@@ -10,8 +10,14 @@ from psi import DecodeError
 from psi.kernels import blocks
 from psi.vole.noise import CHECK_BYTES, NoiseReceiver, NoiseSender, noise_bytes
 from psi.vole.trees import sums_shape
-from tests.psi.vole.dealing import Bits, Blocks, inverse, random_bits, random_blocks
-from tests.psi.vole.test_trees import unnumbered
+from tests.psi.vole.dealing import (
+    Bits,
+    Blocks,
+    random_bits,
+    random_blocks,
+    read_secret,
+    unnumbered,
+)
 
 LABEL = b"a chunk"
 TREES, DEPTH = 6, 4
@@ -210,25 +216,6 @@ def test_the_point_of_the_hash_is_not_known_before_the_trees_are_sent() -> None:
 # -- a receiver that cheats ---------------------------------------------------------------------
 
 
-def read_secret(dealt: Dealt, receiver: NoiseReceiver, message: bytes) -> Blocks:
-    """D, from two trees of which the receiver has made the last rows equal.
-
-    The sum of the pads on the hidden side is 0: so the sum of both hidden leaves is known, and
-    with it that of the elements times D.
-    """
-    shape = sums_shape(dealt.trees, dealt.depth)
-    sums = np.frombuffer(message, np.uint64)[: int(np.prod(shape))].reshape(shape)
-    leaves, noise = (one.reshape(dealt.trees, -1, 2) for one in (receiver.leaves, receiver.noise))
-    total, element = np.zeros((1, 2), np.uint64), np.zeros((1, 2), np.uint64)
-    for tree in (0, 1):
-        hidden, end = 1 - int(dealt.bits[-1, tree]), dealt.end(tree)
-        assert end % 2 == hidden
-        # All leaves of that side but the last are known; that one is, plus its element times D.
-        total ^= sums[-2 + hidden, tree] ^ np.bitwise_xor.reduce(leaves[tree, hidden::2])
-        element ^= noise[tree, end]
-    return blocks.multiply(total, inverse(element))
-
-
 @pytest.mark.parametrize("fault", [True, False])
 def test_a_receiver_that_draws_equal_rows_does_not_read_the_secret(
     fault: bool, monkeypatch: pytest.MonkeyPatch
@@ -241,5 +228,5 @@ def test_a_receiver_that_draws_equal_rows_does_not_read_the_secret(
     sender = dealt.sender()
     receiver = dealt.receiver(sender.message)
     assert sender.proof(receiver.check) == receiver.proof  # nobody can notice it
-    found = read_secret(dealt, receiver, sender.message)
+    found = read_secret(receiver, dealt.bits, sender.message)
     assert np.array_equal(found, dealt.delta) is fault

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 import psi.vole.trees
-from psi.kernels import blocks
 from psi.vole.trees import grow, regrow, sums_shape
 from tests.psi.protocols.vole_reference import half_tree, numbers_of, total_of
-from tests.psi.vole.dealing import Bits, Blocks, random_bits, random_blocks
+from tests.psi.vole.dealing import Bits, Blocks, random_bits, random_blocks, unnumbered
 
 KEY = bytes(range(32))
 TREES = 5
@@ -55,12 +54,6 @@ def test_the_other_side_has_all_leaves_but_one(depth: int) -> None:
     assert not {block.tobytes() for block in missing} & {
         block.tobytes() for block in found.reshape(-1, 2)
     }
-
-
-def unnumbered(key: bytes, rows: Blocks) -> Blocks:
-    """The fault: pads that do not depend on the tree."""
-    tweak = np.frombuffer(key[:16], np.uint64)
-    return blocks.hash_blocks(tweak ^ rows)
 
 
 @pytest.mark.parametrize("fault", [True, False])
