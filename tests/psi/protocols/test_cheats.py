@@ -45,7 +45,7 @@ from psi.group.ristretto255 import (
     multiply_base,
     points_from_bytes,
 )
-from psi.protocols import commutative, ecdh, elements
+from psi.protocols import commutative, ecdh, elements, vole
 from psi.protocols.commutative import CommutativeParty, CommutativeReceiver, CommutativeSender
 from psi.protocols.elements import TAG_BYTES, rows_of
 from psi.protocols.messages import MessageType, Transcript
@@ -659,4 +659,6 @@ def test_between_two_a_limit_counts_what_is_announced(name: str) -> None:
         party.charge_with(lambda peer, items, role=role: counted.update({role: items}))
     run(*parties)
     receiver, sender = (party._own_size() for party in parties)
+    if name.startswith("vole"):  # test_vole_cheats says what fits a store of so many
+        receiver = vole.Sender.most_asked(0, receiver)
     assert counted == {0: sender, 1: receiver}  # what they say in their hellos

@@ -37,6 +37,7 @@ from psi import (
     StateError,
     TranscriptError,
 )
+from psi.keyvalue import slots
 from tests.psi.fuzzing import check_every_protocol_refuses, stages, stages_of
 from tests.psi.peers import (
     HEADER_BYTES,
@@ -82,6 +83,8 @@ def test_sets_over_the_agreed_size(name: str, strict: int) -> None:
 def test_another_number_of_items_than_announced(name: str, liar: int, difference: int) -> None:
     if (name, liar, abs(difference)) == ("kkrt", 0, 1):
         pytest.skip("as many bins: nobody can see how many of them hold an item (docs/psi.md)")
+    if name.startswith("vole") and liar == 0 and slots(len(LEFT) + difference) == slots(len(LEFT)):
+        pytest.skip("as many slots: nobody can see how many items fill them; limits count slots")
     parties = PAIRS[name]()
     size = parties[liar]._own_size() + difference
     parties[liar]._own_size = lambda: size
