@@ -27,6 +27,7 @@ from psi.network.certificates import create_identity
 
 # Tool: its environment, its module, its protocol, who gets the result.
 TOOLS = {
+    "psi-vole": ("", "psi_ours", "vole", (0, 1)),
     "psi-ecdh": ("", "psi_ours", "ecdh", (0, 1)),
     "psi-kkrt": ("", "psi_ours", "kkrt", (0, 1)),
     "openmined-psi": ("openmined-psi", "psi_openmined", "ecdh", (1,)),
@@ -34,6 +35,9 @@ TOOLS = {
     "spu-kkrt": ("spu", "psi_spu", "kkrt", (0, 1)),
     "spu-rr22": ("spu", "psi_spu", "rr22", (0, 1)),
 }
+
+# Those that keep what they promise against a side that cheats.
+MALICIOUS = frozenset({"psi-vole", "psi-ecdh"})
 
 
 def main() -> None:
@@ -58,7 +62,12 @@ def main() -> None:
                     if tool not in absent:
                         runs.setdefault(tool, []).append(run(tool, Path(folder), ids))
         for tool, results in runs.items():
-            row = {"tool": tool, "log2_size": log2_size, **summary(results, 1 << log2_size)}
+            row = {
+                "tool": tool,
+                "log2_size": log2_size,
+                "malicious": tool in MALICIOUS,
+                **summary(results, 1 << log2_size),
+            }
             rows.append(row)
             print(
                 f"{tool:14} 2^{log2_size:<2} cpu {row['cpu_seconds_per_party']:8.3f} s a party "

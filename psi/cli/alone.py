@@ -8,6 +8,7 @@ import typer
 from psi.cli import options
 from psi.cli.passphrases import new_passphrase
 from psi.cli.shared import check_files, load, messages, progress_bar, steps_of
+from psi.cli.summaries import write_summary
 from psi.defaults import CERTIFICATE_DAYS, DUPLICATES
 from psi.protocols.choice import AUTO
 
@@ -27,12 +28,14 @@ def align(
     normalise: options.Steps = None,
     rows: options.Rows = False,
     protocol: options.Protocol = AUTO,
+    summary: options.Summary = None,
 ) -> None:
     """Put the rows of two files side by side whose IDs both have, and no other row."""
     from psi.sessions.alignment import align as align_tables
     from psi.tables.files import joined, taken, write_table
 
     check_files(out, force=force, tables=[left, right])
+    check_files(summary, force=force, tables=[], others=[left, right, out])
     with progress_bar() as progress:
         tables = load(left, progress), load(right, progress)
         found = align_tables(
@@ -55,7 +58,17 @@ def align(
         write_table(out, columns)
     messages.print(
         f"{len(found.left_rows)} matching rows by {found.protocol}, "
-        f"{found.bytes_exchanged} bytes exchanged"
+        f"{found.bytes_exchanged} bytes exchanged" + (f"; {found.reason}" if found.reason else "")
+    )
+    write_summary(
+        summary,
+        protocol=found.protocol,
+        reason=found.reason,
+        rows=list(found.rows),
+        matched=len(found.left_rows),
+        sent=found.bytes_exchanged,
+        received=found.bytes_exchanged,
+        replace=force,
     )
 
 

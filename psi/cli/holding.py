@@ -21,6 +21,7 @@ from psi.cli.shared import (
     unfinished_folder,
 )
 from psi.cli.stopping import stoppable
+from psi.cli.summaries import write_summary
 from psi.cli.words import in_words
 from psi.errors import ConfigError, PeerRefusedError, ProtocolError, PSIError, StoppedError
 
@@ -70,6 +71,9 @@ class OwnTableFile:
         for kept in self.keeps:  # older ones may be replaced: the session checks they are its own
             check_files(kept, force=True, tables=[], others=[self.path, *own])
         check_files(out, force=self.options.force, tables=[self.path], others=[*own, *self.keeps])
+        summary = getattr(self.options, "summary", None)
+        if summary is not None:
+            check_files(summary, force=self.options.force, tables=[], others=[self.path, out, *own])
 
     def load(self, progress: "Progress") -> None:
         """Read the table.
@@ -262,9 +266,20 @@ def hold(
             bytes_received=traffic.bytes_received,
             out=str(out) if out is not None and found is not None else None,
         )
+    reason = getattr(session.party, "reason", "")
     messages.print(
         f"{words} by {session.party.protocol}, {traffic.bytes_sent} bytes sent, "
-        f"{traffic.bytes_received} received"
+        f"{traffic.bytes_received} received" + (f"; {reason}" if reason else "")
+    )
+    write_summary(
+        getattr(own.options, "summary", None),
+        protocol=session.party.protocol,
+        reason=reason,
+        rows=len(session.index.rows),
+        matched=len(found.columns["row"]) if found and "row" in found.columns else None,
+        sent=traffic.bytes_sent,
+        received=traffic.bytes_received,
+        replace=own.options.force,
     )
     say_cost(cost, ledger)
 

@@ -11,6 +11,7 @@ import typer
 
 from psi.defaults import DUPLICATES, QUESTION, RESULT, SESSION_SECONDS
 from psi.errors import ConfigError
+from psi.protocols.auto import MEGABITS
 from psi.protocols.choice import AUTO, PROTOCOLS
 from psi.protocols.kmprt import Member
 from psi.sessions.questions import QUESTIONS
@@ -73,6 +74,13 @@ Protocol: TypeAlias = Annotated[
     typer.Option(
         "--protocol",
         help="; ".join(f"{one.name}: {one.help}" for one in PROTOCOLS.values()) + ".",
+    ),
+]
+Summary: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        help="A file for what was held: protocol, why, rows brought, rows matched, bytes.",
     ),
 ]
 IdentityFile: TypeAlias = Annotated[
@@ -186,6 +194,14 @@ class PairOptions(SessionOptions):
     result: Annotated[str, typer.Option(help="Who gets the result: both, serve or join.")] = RESULT
     learn: Annotated[str, typer.Option(help=_QUESTIONS)] = QUESTION
     protocol: Protocol = AUTO
+    bandwidth: Annotated[
+        float | None,
+        typer.Option(
+            help=f"With --protocol {AUTO}: what the line carries, in Mbit/s; {MEGABITS:g} without. "
+            "The slower of both sides' counts."
+        ),
+    ] = None
+    summary: Summary = None
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:

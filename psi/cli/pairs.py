@@ -48,6 +48,8 @@ def serve(
     peers = known_peers(peer, options.peer_fingerprint)
     log = EventLog(options.log)
     if keep:
+        if options.summary is not None:
+            raise ConfigError("--json is of one session: with --keep there is --log")
         stay(own, peers, listen, log)
         return
     if len(peers) > 1:
@@ -107,6 +109,7 @@ def _own(
         result=cast("Result", options.result),
         duplicates=cast("Duplicates", options.duplicates),
         protocol=options.protocol,
+        bandwidth=options.bandwidth,
         details=details,
     )
     _refuse_unkept_limits(options)

@@ -292,7 +292,7 @@ def random_order(count: int) -> NDArray[np.int64]:
 
 def reverse_bits(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return words with the bits of each of their bytes in reverse order; shape as given."""
-    if _fast(words.size):
+    if "psi.kernels.fast" in sys.modules:  # too quick to load anything for
         from psi.kernels import fast
 
         return fast.reverse_bits(words)

@@ -20,9 +20,10 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from psi.kernels import FAST_FROM, blocks_portable, fast_available
+from psi.kernels import blocks_portable, fast_available
 
 __all__ = [
+    "FAST_FROM",
     "Blocks",
     "counter_blocks",
     "encode",
@@ -35,6 +36,7 @@ __all__ = [
 
 Blocks = NDArray[np.uint64]  # shape (n, 2)
 
+FAST_FROM = 1 << 18  # below, loading compiled code, once in a process, costs more than it saves
 _KEY_BYTES = 16
 # The first 128 binary digits of pi after the point: a key that nobody chose.
 _HASH_KEY = bytes.fromhex("243f6a8885a308d313198a2e03707344")

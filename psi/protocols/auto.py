@@ -33,30 +33,32 @@ from psi.protocols.messages import (
 from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
 from psi.protocols.party import Party
 
-__all__ = ["OFFERED", "PROTOCOL", "AutoReceiver", "AutoSender", "cheapest"]
+__all__ = ["MEGABITS", "OFFERED", "PROTOCOL", "AutoReceiver", "AutoSender", "cheapest"]
 
 OFFERED = (ecdh.PROTOCOL, vole.PROTOCOL)
-_MEGABITS = 100.0  # of a line of which nothing is said
+MEGABITS = 100.0  # of a line of which nothing is said
 _SPEED = struct.Struct(">d")
 _OTHERS_CHOICE = "the other side chose it"
 
 
-def cheapest(n_receiver: int, n_sender: int, megabits: float = _MEGABITS) -> tuple[int, str]:
+def cheapest(n_receiver: int, n_sender: int, megabits: float | None = MEGABITS) -> tuple[int, str]:
     """Return which of `OFFERED` takes the least time, and why, in words.
 
     Args:
         n_receiver: The size of the receiver's set.
         n_sender: The size of the sender's.
-        megabits: What the line carries a second, in 10^6 bits.
+        megabits: What the line carries a second, in 10^6 bits; None: there is no line.
     """
+    line = 8e-6 / megabits if megabits else 0.0
     efforts = [one.effort(n_receiver, n_sender) for one in OFFERED]
-    seconds = [one.cpu_seconds + 8e-6 * one.sent_bytes / megabits for one in efforts]
+    seconds = [one.cpu_seconds + line * one.sent_bytes for one in efforts]
     best = min(range(len(OFFERED)), key=seconds.__getitem__)
     told = ", ".join(
-        f"{one.name} about {taken:.2g} s" for one, taken in zip(OFFERED, seconds, strict=True)
+        f"{one.name} about {float(f'{taken:.2g}'):g} s"
+        for one, taken in zip(OFFERED, seconds, strict=True)
     )
-    words = f"{n_receiver:,} and {n_sender:,} IDs over {megabits:,.15g} Mbit/s take {told}"
-    return best, words
+    over = f" over {megabits:,.15g} Mbit/s" if megabits else ""
+    return best, f"{n_receiver:,} and {n_sender:,} IDs{over} take {told}"
 
 
 class _AutoParty(Party):
@@ -201,7 +203,7 @@ class AutoSender(_AutoParty):
             raise DecodeError("the other side does not offer the protocols that this side knows")
         theirs = _speed(message.body)
         given = [one for one in (self._megabits, theirs or None) if one is not None]
-        megabits = min(given, default=_MEGABITS)
+        megabits = min(given, default=MEGABITS)
         number, reason = cheapest(message.count, len(self._items), megabits)
         answer = self._run(number, reason, hellos[number])
         return self._transcript.seal(

@@ -32,6 +32,7 @@ import numpy as np
 from psi.errors import DecodeError, RepeatedElementError
 from psi.group.blinds import Blinds
 from psi.group.ristretto255 import (
+    FAST_FROM,
     POINT_BYTES,
     Points,
     Scalar,
@@ -41,7 +42,7 @@ from psi.group.ristretto255 import (
     points_from_bytes,
 )
 from psi.protocols.elements import TAG_BYTES, ascending, pieces, rows_of, shared
-from psi.protocols.intersection import IntersectionProtocol
+from psi.protocols.intersection import Effort, IntersectionProtocol
 from psi.protocols.messages import MessageType
 from psi.protocols.party import MAC_BYTES, Party, expect_shape, random_order
 
@@ -232,6 +233,15 @@ def _distinct(points: memoryview) -> set[bytes]:
     return found
 
 
+def _effort(n_receiver: int, n_sender: int) -> Effort:
+    items, compiled = n_receiver + n_sender, max(n_receiver, n_sender) >= FAST_FROM
+    cpu_seconds = 1.1 + 20e-6 * items if compiled else 0.06 + 95e-6 * items
+    return Effort(cpu_seconds, 64 * n_receiver + 20 * n_sender)
+
+
 PROTOCOL = IntersectionProtocol(
-    name="ecdh", help="keeps its limits if a side cheats", parties=(Receiver, Sender)
+    name="ecdh",
+    help="keeps its limits if a side cheats, and assumes the least",
+    parties=(Receiver, Sender),
+    effort=_effort,
 )

@@ -32,8 +32,8 @@ class IntersectionProtocol:
         name: The name by which it is chosen.
         help: A description in half a line.
         parties: Its receiver and its sender.
-        effort: What a session takes on a computer of 2024, given the receiver's size and the
-            sender's: sums fitted to benchmarks/results/psi.json.
+        effort: What a session takes, given the receiver's size and the sender's: roughly, fitted
+            to `python -m benchmarks.psi` on an AMD EPYC of 2024 (benchmarks/results/psi.json).
         limits: Which of `LIMITS` it keeps against a side that cheats.
         warning: What a side that cheats gets, if that is more than the limits allow.
     """

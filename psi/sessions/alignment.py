@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.defaults import DUPLICATES
+from psi.protocols.auto import OFFERED, cheapest
 from psi.protocols.choice import AUTO, chosen
-from psi.protocols.conversation import Dialogue, Progress
+from psi.protocols.conversation import PEER, Dialogue, Progress
 from psi.protocols.parameters import SessionParameters
 from psi.tables.columns import key_columns, key_names
 from psi.tables.keys import Duplicates, index_keys
@@ -28,12 +29,16 @@ class Alignment:
             of left_rows[i].
         bytes_exchanged: Bytes that both sides together sent.
         protocol: The protocol that ran.
+        reason: Why it was chosen; empty if it was named.
+        rows: How many rows with an ID took part, of the left table and of the right.
     """
 
     left_rows: NDArray[np.intp]
     right_rows: NDArray[np.intp]
     bytes_exchanged: int
     protocol: str
+    reason: str = ""
+    rows: tuple[int, int] = (0, 0)
 
 
 def align(
@@ -60,8 +65,7 @@ def align(
         normalise: How to make messy IDs comparable, on both sides: steps as in
             "nfkc,case,space" (see `psi.tables.normalise`), steps by column as in
             {"mail": "email"}, or a function from text to text; None compares exactly.
-        protocol: "ecdh", which "auto" means, too, or "kkrt", which is faster for large sets. If one
-            person holds both tables, nobody can cheat.
+        protocol: The name of one of `psi.protocols.choice`; "auto" is the cheapest for these sizes.
         progress: Called with a stage, the items done and their number.
 
     Returns:
@@ -83,10 +87,16 @@ def align(
     )
     every = duplicates == "all"
     parameters = SessionParameters(multiplicities=every)
-    running = chosen(protocol)
+    sizes = len(left_index.keys), len(right_index.keys)
+    running, reason = chosen(protocol), ""
+    if protocol == AUTO:
+        number, reason = cheapest(*sizes, None)
+        running = OFFERED[number]
     receiving, sending = running.parties
-    largest = max(len(left_index.keys), len(right_index.keys))
-    room = {"max_peer_items": largest} if "max_peer_items" in running.limits else {}
+    room = {}
+    if "max_peer_items" in running.limits:
+        asked = receiving.most_asked(PEER, sizes[1]), sending.most_asked(PEER, sizes[0])
+        room = {"max_peer_items": max(*sizes, *asked)}
     receiver = receiving(
         left_index.keys,
         parameters,
@@ -105,7 +115,14 @@ def align(
     left_rows = left_index.aligned_rows(receiver.matches, receiver.peer_counts, leads=True)
     right_rows = right_index.aligned_rows(sender.matches, sender.peer_counts, leads=False)
     order = np.lexsort((right_rows, left_rows))
-    return Alignment(left_rows[order], right_rows[order], bytes_exchanged, receiver.protocol)
+    return Alignment(
+        left_rows=left_rows[order],
+        right_rows=right_rows[order],
+        bytes_exchanged=bytes_exchanged,
+        protocol=receiver.protocol,
+        reason=reason,
+        rows=(len(left_index.rows), len(right_index.rows)),
+    )
 
 
 def _run(receiver: Dialogue, sender: Dialogue) -> int:

@@ -62,6 +62,13 @@ class PairChoice(Ask):
             raise ConfigError('pairs of rows are an intersection: choose duplicates="first"')
         if self.protocol != AUTO and "protocol" not in self.question.fields:
             raise ConfigError("the protocol can be chosen for an intersection only: leave it out")
+        if self.bandwidth is not None and (
+            self.protocol != AUTO or "protocol" not in self.question.fields
+        ):
+            raise ConfigError(
+                f"a bandwidth decides on the protocol, so it goes with {AUTO} and an intersection: "
+                "leave it out"
+            )
         if self.details is not None and not isinstance(self.details, self.question.details or ()):
             raise ConfigError(
                 f'{type(self.details).__name__} does not go with learn="{self.learn}"'

@@ -6,16 +6,17 @@ from typing import Any, Literal
 import numpy as np
 
 from psi.defaults import QUESTION
-from psi.protocols.choice import PROTOCOLS, chosen
+from psi.protocols.choice import AUTO, PROTOCOLS, chosen
 from psi.sessions.questions.question import Ask, OwnTable, Question, matching_rows
 
 __all__ = ["INTERSECTION"]
 
 
 def _options(ask: Ask, own: OwnTable) -> Mapping[str, Any]:
-    if ask.duplicates != "all" or ask.result != "both":
-        return {}
-    return {"counts": np.append(own.index.counts(), np.ones(own.dummies, int))}
+    options: dict[str, Any] = {"megabits": ask.bandwidth} if ask.protocol == AUTO else {}
+    if ask.duplicates == "all" and ask.result == "both":
+        options["counts"] = np.append(own.index.counts(), np.ones(own.dummies, int))
+    return options
 
 
 INTERSECTION = Question(

@@ -48,6 +48,7 @@ class Ask:
         duplicates: As for `psi.align`. If both get the result, "all" on both sides gives every pair
             of rows; if one side gets it, each of its rows once.
         protocol: For the intersection: "auto", or the name of one (`psi.protocols.choice`).
+        bandwidth: With "auto": what the line carries, in Mbit/s; None: nothing is known of it.
         details: What else the question takes, of the type `Question.details`.
     """
 
@@ -55,6 +56,7 @@ class Ask:
     result: Result = RESULT
     duplicates: Duplicates = DUPLICATES
     protocol: str = AUTO
+    bandwidth: float | None = None
     details: Any = None
 
 
