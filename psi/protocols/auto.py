@@ -233,9 +233,9 @@ def _cut(data: memoryview) -> list[memoryview]:
     """
     found = []
     while data:
-        if len(data) < FRAME_BYTES:
+        length = announced_length(data) if len(data) >= FRAME_BYTES else FRAME_BYTES
+        if length > len(data):
             raise DecodeError("an offer ends in the middle of a hello")
-        length = announced_length(data)
         found.append(data[:length])
         data = data[length:]
     return found

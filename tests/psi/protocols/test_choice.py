@@ -1,4 +1,4 @@
-"""The protocol between two: ecdh unless both name kkrt, which says what it trusts in, unlimited."""
+"""The protocol between two: auto takes what keeps its promise; kkrt says what it trusts in."""
 
 import warnings
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import psi
 import psi.protocols.kkrt
 from psi import ConfigError, ProtocolError, SessionParameters, TrustWarning, UnkeptLimitError
 from psi.ledger import Ledger
+from psi.protocols.auto import OFFERED, cheapest
 from psi.protocols.choice import chosen
 from psi.protocols.party import Party
 from psi.sessions import PairChoice, TableSession
@@ -46,33 +47,44 @@ def no_kkrt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("no_kkrt")
 @pytest.mark.parametrize("result", ["both", "serve", "join"])
 @pytest.mark.parametrize("sizes", [(0, 0), (3, 4), (3, LARGE), (LARGE, LARGE)])
-def test_auto_is_ecdh_at_all_sizes(sizes: tuple[int, int], result: str) -> None:
+def test_auto_is_the_cheapest_of_those_that_keep_their_promise(
+    sizes: tuple[int, int], result: str
+) -> None:
     held = [
         session("serve", map(str, range(sizes[0])), result=result),
         session("join", map(str, range(sizes[1])), result=result),
     ]
-    assert [one.party.protocol for one in held] == ["ecdh", "ecdh"]
-    if max(sizes) < LARGE:
-        run(*sorted((one.party for one in held), key=lambda party: not party.speaks_first))
-        assert {one.party.protocol for one in held} == {"ecdh"}
+    assert [one.party.protocol for one in held] == ["auto", "auto"]
+    receiver, sender = sorted((one.party for one in held), key=lambda one: not one.speaks_first)
+    run(receiver, sender)
+    number, _ = cheapest(len(receiver._items), len(sender._items))  # noqa: SLF001  (their sizes)
+    assert {one.party.protocol for one in held} == {OFFERED[number].name}
 
 
 @pytest.mark.usefixtures("no_kkrt")
-def test_auto_is_ecdh_for_large_tables_in_one_process() -> None:
-    ids = [f"{number:028d}" for number in range(LARGE)]
-    left, right = pd.DataFrame({"ID": ids}), pd.DataFrame({"ID": ids[::-1][:8000]})
+@pytest.mark.parametrize(("size", "protocol"), [(20, "ecdh"), (LARGE, "vole")])
+def test_auto_in_one_process(size: int, protocol: str) -> None:
+    ids = [f"{number:028d}" for number in range(size)]
+    left, right = pd.DataFrame({"ID": ids}), pd.DataFrame({"ID": ids[::-1][: size - 10]})
     found = psi.align(left, right, on="ID")
-    assert found.protocol == "ecdh"
-    assert found.left_rows.tolist() == list(range(1000, 9000))
-    assert found.right_rows.tolist() == list(range(7999, -1, -1))
+    assert found.protocol == protocol
+    assert found.reason == cheapest(size, size - 10, None)[1]
+    assert found.rows == (size, size - 10)
+    assert found.left_rows.tolist() == list(range(10, size))
+    assert found.right_rows.tolist() == list(range(size - 11, -1, -1))
 
 
-def test_sides_that_say_auto_and_ecdh_agree() -> None:
-    one, other = session("serve", protocol="auto"), session("join", protocol="ecdh")
-    assert one.terms == other.terms
-    run(other.party, one.party)
-    with pytest.warns(TrustWarning):
-        assert session("join", protocol="kkrt").terms != one.terms
+def test_a_side_that_says_auto_is_no_partner_for_one_that_names_a_protocol() -> None:
+    for protocol in ("ecdh", "vole"):
+        assert session("serve").terms != session("join", protocol=protocol).terms
+
+
+def test_a_bandwidth_goes_with_auto() -> None:
+    held = session("join", bandwidth=1.5)
+    assert held.party._megabits == 1.5  # noqa: SLF001  (that the speed arrived)
+    for choices in ({"protocol": "ecdh"}, {"learn": "cardinality"}):
+        with pytest.raises(ConfigError, match="goes with auto and an intersection: leave it out"):
+            session("join", bandwidth=1.5, **choices)
 
 
 def test_a_side_that_names_kkrt_alone_is_no_partner() -> None:
@@ -112,7 +124,7 @@ def test_kkrt_takes_no_count_of_what_is_asked(role: int, tmp_path: Path) -> None
         party.charge_with(lambda peer, items: ledger.charge("bob", items))
 
 
-@pytest.mark.parametrize("protocol", ["ecdh", "kkrt"])
+@pytest.mark.parametrize("protocol", ["ecdh", "vole", "kkrt"])
 @pytest.mark.parametrize("duplicates", ["first", "all"])
 def test_a_protocol_of_one_s_own_choice(protocol: str, duplicates: Duplicates) -> None:
     left, right = ["x", "y", "x", None], ["y", "x", "x", "z"]
@@ -126,9 +138,9 @@ def test_a_protocol_of_one_s_own_choice(protocol: str, duplicates: Duplicates) -
 
 
 def test_no_such_protocol() -> None:
-    with pytest.raises(ConfigError, match="auto, ecdh or kkrt"):
+    with pytest.raises(ConfigError, match="auto, ecdh, vole or kkrt"):
         psi.align(["a"], ["a"], protocol="rot13")
-    with pytest.raises(ConfigError, match="auto, ecdh or kkrt"):
+    with pytest.raises(ConfigError, match="auto, ecdh, vole or kkrt"):
         session("join", protocol="rot13")
     with pytest.raises(ConfigError, match="intersection only"):
         session("join", learn="cardinality", protocol="kkrt")
