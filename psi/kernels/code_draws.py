@@ -23,7 +23,7 @@ class CodeDraws:
     """The draws of one code.
 
     Attributes:
-        keys: Of the taps' stream, of the diagonal's, of the indices' and of the factors'.
+        keys: Four: of taps, the diagonal, indices and factors, each of which has its stream.
         bounds: Where each segment begins and the last ends, shape (`SEGMENTS` + 1,); some are empty
             if there are less rows than segments.
     """

@@ -6,9 +6,9 @@ convolution, D and F multiply rows with elements drawn for them, B and B' add on
 and of each of 9 segments. Who tells out from random elements learns something of what the receiver
 hides with it.
 
-A bit is a factor of two in time divided by the chance of success. Where an estimate is not exact it
-favours the attacker: a step of linear algebra costs one operation, a search for collisions only the
-root of what it goes through. What is proved and what is not is told in docs/psi-vole.md.
+A bit is a factor of two in time divided by the chance of success. Costs favour the attacker: a step
+of linear algebra is one operation, a search for collisions the root of what it goes through. What
+is proved and what is a heuristic is told in docs/psi-vole.md.
 """
 
 import math
