@@ -9,10 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 import psi.vole.base
+import psi.vole.sizes
 from psi.kernels import blocks
 from psi.vole import BaseReceiver, BaseSender, VolePlan, VoleReceiver, VoleSender
 from psi.vole.base import BaseSizes
 from psi.vole.noise import NoiseReceiver
+from psi.vole.sizes import VoleSizes
 from psi.vole.trees import sums_shape
 
 Blocks = NDArray[np.uint64]
@@ -26,6 +28,13 @@ ONE_BLOCK = np.array([[1, 0]], np.uint64)
 def random_blocks(*shape: int) -> Blocks:
     drawn = secrets.token_bytes(16 * int(np.prod(shape)))
     return np.frombuffer(drawn, np.uint64).reshape(*shape, 2)
+
+
+def few_trees(trees: int, depth: int) -> VoleSizes:
+    """Sizes that are refused as insecure: what is tried with them is whether values are right."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(psi.vole.sizes, "FEWEST_TREES", 1)
+        return VoleSizes(trees, depth)
 
 
 def random_bits(*shape: int) -> Bits:

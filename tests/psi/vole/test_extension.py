@@ -9,13 +9,14 @@ import psi.vole.trees
 from psi import ConfigError
 from psi.kernels import blocks
 from psi.vole import VolePlan, VoleReceiver, VoleSender
-from psi.vole.sizes import FEWEST_TREES, LEAST_DEPTH, MOST_OUTPUTS, VoleSizes
+from psi.vole.sizes import FEWEST_TREES, LEAST_DEPTH, MOST_OUTPUTS
 from tests.psi.vole.dealing import (
     SESSION,
     Blocks,
     Transfers,
     dealt,
     draw_roots_of_equal_rows,
+    few_trees,
     read_secret,
     unnumbered,
 )
@@ -45,14 +46,14 @@ def check_plan(plan: VolePlan) -> set[bytes]:
 @given(st.integers(1, 3), st.integers(1, 60))
 @settings(max_examples=8, deadline=None)
 def test_chunks_of_any_size(chunks: int, count: int) -> None:
-    sizes = VoleSizes(trees=11, depth=5)  # 176 outputs
+    sizes = few_trees(trees=11, depth=5)  # 176 outputs
     check_plan(VolePlan(chunks, count, sizes))
 
 
 @pytest.mark.parametrize("depth", range(3, 11))
 def test_every_depth(depth: int) -> None:
     trees = 4
-    sizes = VoleSizes(trees, depth)
+    sizes = few_trees(trees, depth)
     check_plan(VolePlan(2, sizes.outputs - trees - 1, sizes))
 
 
@@ -85,7 +86,7 @@ def test_more_than_a_chunk_gives() -> None:
 
 
 def test_the_noise_is_checked_for_this_session() -> None:
-    plan = VolePlan(1, 20, VoleSizes(trees=5, depth=4))
+    plan = VolePlan(1, 20, few_trees(trees=5, depth=4))
     transfers = Transfers.deal()
     receiver = transfers.receiver(plan.base)
     ours = VoleSender(plan, transfers.sender(plan.base, receiver.message), SESSION)
@@ -96,7 +97,7 @@ def test_the_noise_is_checked_for_this_session() -> None:
 
 
 def test_a_sender_may_be_a_chunk_ahead() -> None:
-    plan = VolePlan(2, 20, VoleSizes(trees=5, depth=4))
+    plan = VolePlan(2, 20, few_trees(trees=5, depth=4))
     receiver, sender = dealt(plan)
     first = sender.noise()
     vectors = [sender.take()]
@@ -110,7 +111,7 @@ def test_a_sender_may_be_a_chunk_ahead() -> None:
 
 
 def test_one_chunk_s_noise_is_no_other_s() -> None:
-    plan = VolePlan(2, 20, VoleSizes(trees=5, depth=4))
+    plan = VolePlan(2, 20, few_trees(trees=5, depth=4))
     receiver, sender = dealt(plan)
     first = sender.noise()
     sender.take()
@@ -127,7 +128,7 @@ def test_a_base_drawn_for_equal_rows_does_not_uncover_the_secret(
     fault: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rows of the first two trees' last level: 2^4 tries for each of 32 trees of the base."""
-    plan = VolePlan(1, 20, VoleSizes(trees=5, depth=4))
+    plan = VolePlan(1, 20, few_trees(trees=5, depth=4))
     first = 5 * 3
     draw_roots_of_equal_rows(monkeypatch, first, first + 1)
     if fault:
