@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from psi.protocols.kmprt.oblivious import ObliviousHashes
 from psi.protocols.kmprt.rounds import Values
 from psi.protocols.messages import MessageType
 from psi.protocols.party import tag_bytes
+from tests.psi.keyvalue.crowding import NoRelationError, fitting, related, rows_of
 from tests.psi.peers import HEADER_BYTES, MAC_BYTES
 
 GUESSES = [b"%d" % number for number in range(400)]
@@ -24,25 +25,6 @@ FEW = 10
 LIST = [b"%d" % number for number in range(2048)]
 RELATIONS = 3
 UNUSED = 2  # each key has one slot in each third, so what these are together is the same for all
-
-
-def rows_of(store: StoreKeys) -> list[int]:
-    """Each key's row: one bit for each entry that belongs to it."""
-    rows = zip(store.places.tolist(), store.dense.tolist(), strict=True)
-    return [bits | sum(1 << (40 + place) for place in places) for places, bits in rows]
-
-
-def fitting(store: StoreKeys) -> list[int]:
-    """Numbers of keys that one store can hold together, as many as there can be."""
-    chosen: list[int] = []
-    pivots: dict[int, int] = {}
-    for number, row in enumerate(rows_of(store)):
-        while row.bit_length() in pivots:
-            row ^= pivots[row.bit_length()]
-        if row:
-            pivots[row.bit_length()] = row
-            chosen.append(number)
-    return chosen
 
 
 class Announcing:
@@ -184,71 +166,13 @@ class NarrowMember(Narrow, Member):
     pass
 
 
-class NoRelationError(Exception):
-    """The session's hashes, which nobody chooses alone, have no three such fours: one in six."""
-
-
 class RelatedMember(Narrow, CrowdedMember):
     """Takes four candidates at a time of which the rows and the values add up to zero."""
 
     candidates = LIST
 
     def _choose(self, store: StoreKeys, values: Values) -> tuple[list[int], list[int]]:
-        width = 8 * values.shape[1]
-        rows = rows_of(store)
-        vectors = [
-            row << width | int.from_bytes(value) for row, value in zip(rows, values, strict=True)
-        ]
-        pivots: dict[int, int] = {}
-
-        def reduced(vector: int) -> int:
-            while vector.bit_length() in pivots:
-                vector ^= pivots[vector.bit_length()]
-            return vector
-
-        def independent(numbers: Sequence[int]) -> bool:
-            before = dict(pivots)
-            for number in numbers:
-                left = reduced(vectors[number])
-                if left.bit_length() <= width:  # a row of those before
-                    pivots.clear()
-                    pivots.update(before)
-                    return False
-                pivots[left.bit_length()] = left
-            return True
-
-        rank = slots(FEW) - UNUSED
-        chosen: list[int] = []
-        for number in range(len(vectors)):
-            if len(chosen) < rank - 3 * RELATIONS and independent([number]):
-                chosen.append(number)
-        basis = list(chosen)
-        for _ in range(RELATIONS):
-            remaining = {n: reduced(vector) for n, vector in enumerate(vectors)}
-            fours = four_adding_up_to_zero({n: one for n, one in remaining.items() if one})
-            four = next((four for four in fours if independent(four[:3])), None)
-            if four is None:
-                raise NoRelationError
-            basis += four[:3]
-            chosen += four
-        assert len(basis) == rank
-        return chosen, basis
-
-
-def four_adding_up_to_zero(vectors: Mapping[int, int]) -> Iterator[list[int]]:
-    """Yield numbers of four vectors whose exclusive or is 0 (Wagner 2002, without its tree)."""
-    mask = (1 << len(vectors).bit_length() - 1) - 1
-    alike: dict[int, list[int]] = {}
-    for number, vector in vectors.items():
-        alike.setdefault(vector & mask, []).append(number)
-    for low in range(1, mask + 1):
-        pairs: dict[int, tuple[int, int]] = {}
-        for number, vector in vectors.items():
-            for other in alike.get(vector & mask ^ low, []):
-                if number < other:
-                    before = pairs.setdefault(vector ^ vectors[other], (number, other))
-                    if len({*before, number, other}) == 4:
-                        yield [*before, number, other]
+        return related(store, values, slots(FEW) - UNUSED, RELATIONS)
 
 
 def test_a_member_with_a_long_list_puts_in_more_ids_than_slots_and_limits_count_them() -> None:
