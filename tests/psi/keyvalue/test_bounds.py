@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from psi.keyvalue.bounds import log2_even, log2_failure
+from psi.keyvalue.bounds import log2_even, log2_failure, most_held
 from psi.keyvalue.sizes import MOST_KEYS, OVERFLOW_BITS, StoreSizes, bin_room
 
 EVERYWHERE = sorted({*range(2, 130), *(int(2 ** (step / 3)) for step in range(21, 66, 4))})
@@ -120,3 +120,41 @@ def test_as_many_sets_of_rows_add_up_to_nothing_as_the_bound_says() -> None:
     deviation = np.std(sets) / math.sqrt(tables)
     assert abs(np.mean(sets) - 2 ** log2_dependent(keys, third)) < 6 * deviation
     assert deviation < np.mean(sets) / 10
+
+
+@pytest.mark.parametrize("slots", [49, 55, 76, 214, 1405, 12_751, 158_884])
+def test_how_many_of_a_long_list_a_store_can_hold(slots: int) -> None:
+    """Of 2^40 candidates, with places drawn 2^64 times: with probability below 2^-50 as many."""
+
+    def bits(keys: int, log2_ways: float) -> float:
+        return log2_ways + 64 + 128 * (slots - keys)
+
+    def more(keys: int) -> float:  # (2^40 · e / n)^n, which is more than there are
+        return keys * (40 + math.log2(math.e / keys))
+
+    most = most_held(slots)
+    assert bits(most, more(most)) <= -50 < bits(most - 1, more(most - 1))
+    exact = 40 * most - math.lgamma(most + 1) / math.log(2)
+    assert bits(most, exact) < bits(most, more(most))
+    assert slots < most < 1.45 * slots + 5
+
+
+def test_small_stores_hold_as_many_as_the_union_bound_says() -> None:
+    # Four entries of two bits, twelve candidates: of 256 tables the one that has most right.
+    draw = np.random.default_rng(5)
+    entries, width, candidates, tries = 4, 2, 12, 4000
+    tables = np.arange(1 << entries * width)
+    parts = np.stack([tables >> width * entry & 3 for entry in range(entries)])
+    held = np.empty(tries, int)
+    for number in range(tries):
+        rows = draw.integers(1, 1 << entries, candidates)
+        found = np.zeros((candidates, len(tables)), np.int64)
+        for entry in range(entries):
+            found ^= np.where((rows >> entry & 1)[:, None], parts[entry], 0)
+        right = found == draw.integers(0, 1 << width, candidates)[:, None]
+        held[number] = right.sum(axis=0).max()
+    for keys in (9, 10, 11, 12):
+        bound = math.comb(candidates, keys) * 2.0 ** (width * (entries - keys))
+        # A share that is off by six deviations comes with probability about 10^-9.
+        assert np.mean(held >= keys) < bound + 6 * math.sqrt(bound / tries)
+    assert held.max() > entries  # and more than there are entries is not rare

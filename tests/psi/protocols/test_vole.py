@@ -1,6 +1,8 @@
 """vole: right results at every size, in both rooms of kernels; every tag by an independent way."""
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -324,9 +326,9 @@ def test_buckets_are_few_and_their_stores_fit_a_chunk(announced: int) -> None:
 
 @pytest.mark.usefixtures("small_buckets")
 def test_sessions_on_the_disk_leave_nothing_there(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(psi.protocols.kkrt.buckets.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(psi.protocols.kkrt.buckets, "_SPILL_FROM", 2000)
     check_sets(MANY, MANY[500:])
     assert not list(tmp_path.iterdir())
