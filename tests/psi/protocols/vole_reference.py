@@ -59,7 +59,7 @@ def half_tree(root: int, delta: int, depth: int) -> list[list[int]]:
 
 
 def coded(vector: list[int], seed: bytes) -> list[int]:
-    """e[:m] + B·D·A·e[m:]."""
+    """e[:m] + (B + F·B')·D·A·e[m:]."""
     m = len(vector) // 2
 
     def stream(name: bytes, count: int) -> bytes:
@@ -74,15 +74,15 @@ def coded(vector: list[int], seed: bytes) -> list[int]:
         before = [25, *(24 - bit for bit in range(24) if taps[i] >> bit & 1)]
         z.append(vector[m + i] ^ total_of([z[i - back] for back in before if back <= i]))
     z = [times(*pair) for pair in zip(z, numbers_of(stream(b"diagonal", 16 * m)), strict=True)]
-    out = vector[:m]
+    plain, factored = [0] * m, [0] * m
     for segment in range(21):
         start, end = segment * m // 21, (segment + 1) * m // 21
-        chosen = words[4 * some * segment :][:m]
-        out = [
-            one ^ z[start + (word * (end - start) >> 32)]
-            for one, word in zip(out, chosen, strict=True)
-        ]
-    return out
+        added = factored if segment >= 12 else plain
+        for i, word in enumerate(words[4 * some * segment :][:m]):
+            added[i] ^= z[start + (word * (end - start) >> 32)]
+    factors = numbers_of(stream(b"factors", 16 * m))
+    scaled = [times(*pair) for pair in zip(factored, factors, strict=True)]
+    return list(map(total_of, zip(vector[:m], plain, scaled, strict=True)))
 
 
 class Reference:
