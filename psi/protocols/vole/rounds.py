@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi import kernels
-from psi.errors import ProtocolError
+from psi.errors import ProtocolError, SizeLimitError
 from psi.group.ristretto255 import POINT_BYTES
 from psi.protocols.elements import TAG_BYTES
 from psi.protocols.kkrt.buckets import Buckets
@@ -41,7 +41,7 @@ from psi.protocols.messages import FRAME_BYTES
 from psi.protocols.party import MAC_BYTES, Party
 from psi.protocols.transfers import TransferLabels
 from psi.protocols.vole.hashing import COIN_BYTES, SessionHashes
-from psi.protocols.vole.layout import SessionSizes
+from psi.protocols.vole.layout import MOST_ITEMS, SessionSizes
 from psi.vole import CHECK_BYTES, TRANSFERS
 
 __all__ = ["CHOICES_BYTES", "ENTRY_BYTES", "LABELS", "NAME", "SEED_BYTES", "VoleParty"]
@@ -76,6 +76,8 @@ class VoleParty(Party):
         if self.speaks_first:
             self._vole_session = self._transcript.digest
         super()._take_hello(data)
+        if max(len(self._items), self._peer_items()) > MOST_ITEMS:
+            raise SizeLimitError(f"vole takes at most {MOST_ITEMS} items a side: choose ecdh")
         if not self.speaks_first:
             self._vole_session = self._transcript.digest
 

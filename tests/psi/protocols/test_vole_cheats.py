@@ -26,7 +26,7 @@ from psi.protocols.party import Party
 from psi.protocols.vole import Receiver, Sender, layout
 from psi.protocols.vole import sender as sender_module
 from psi.protocols.vole.hashing import SessionHashes, as_blocks, as_bytes
-from psi.protocols.vole.layout import SessionSizes, most_tested
+from psi.protocols.vole.layout import MOST_ITEMS, SessionSizes, most_tested
 from psi.protocols.vole.receiver import _Stored
 from psi.protocols.vole.sender import _Prepared
 from psi.vole import VolePlan, VoleReceiver, VoleSender
@@ -136,14 +136,30 @@ def test_large_sets_stand_for_less_than_twice_their_size(announced: int) -> None
     assert announced < most_tested(announced) < 1.63 * announced
 
 
-@pytest.mark.parametrize("announced", [1 << 40, 2**64 - 1])
-def test_an_announced_size_that_cannot_be_is_refused(announced: int) -> None:
-    class Boasting(Receiver):
-        def _own_size(self) -> int:
-            return announced
+@pytest.mark.parametrize(
+    ("announced", "allowed", "words"),
+    [
+        (1 << 40, 1 << 24, f"brings {1 << 40} items"),
+        (2**64 - 1, 1 << 24, f"brings {2**64 - 1} items"),
+        (MOST_ITEMS + 1, 1 << 40, f"at most {MOST_ITEMS} items a side"),
+    ],
+)
+def test_sizes_for_which_nothing_was_derived_are_refused(
+    announced: int, allowed: int, words: str
+) -> None:
+    for liar in (Receiver, Sender):
 
-    with pytest.raises(SizeLimitError, match=f"brings {announced} items"):
-        run(Boasting([]), Sender([]))
+        class Boasting(liar):  # type: ignore[misc, valid-type]
+            def _own_size(self) -> int:
+                return announced
+
+        parties = (
+            (Boasting([]), Sender([], max_peer_items=allowed))
+            if liar is Receiver
+            else (Receiver([], max_peer_items=allowed), Boasting([]))
+        )
+        with pytest.raises(SizeLimitError, match=words):
+            run(*parties)
 
 
 # -- a sender that puts in more than it announces -------------------------------------------------
