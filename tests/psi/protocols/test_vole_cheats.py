@@ -31,6 +31,7 @@ from psi.protocols.vole.receiver import _Stored
 from psi.protocols.vole.sender import _Prepared
 from psi.vole import VolePlan, VoleReceiver, VoleSender
 from psi.vole.sizes import FEWEST_TREES
+from tests.psi.fuzzing import clone, stages
 from tests.psi.keyvalue.crowding import NoRelationError, fitting, related
 from tests.psi.peers import run, sent
 from tests.psi.vole.dealing import draw_roots_of_equal_rows, random_blocks, read_secret, unnumbered
@@ -517,6 +518,18 @@ def test_a_wrong_sum_tells_a_bit_of_a_path_only_to_whom_failure_does_not_stop(fa
         if len(seen) == 2:
             break
     assert seen == {False, True}
+
+
+def test_a_sender_that_chooses_its_hello_chooses_no_code_by_it() -> None:
+    """It speaks after the receiver, and would look for a seed of a weak code, whose A it sees."""
+    hello = stages("vole")[1]
+    seeds = set()
+    for _ in range(3):  # the same hellos, and so the same identity
+        receiver = clone(hello.victim)
+        base = receiver.receive(hello.message)
+        assert receiver._vole._session == base[-32:] != receiver._identity
+        seeds.add(receiver._vole._session)
+    assert len(seeds) == 3
 
 
 def finish(receiver: Party, sender: Party, message: bytes | None) -> None:

@@ -4,6 +4,7 @@ A tree's four bits of D have 16 values. A difference that is wrong passes with o
 must be guessed; a wrong sum passes with the half that makes the sender not use it.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from psi import DecodeError, KeyConfirmationError
 from psi.kernels import blocks
 from psi.vole import BaseSender
 from psi.vole.base import BaseSizes
+from psi.vole.hashing import LinearHash
 from tests.psi.vole.dealing import (
     LEVELS,
     SESSION,
@@ -27,10 +29,12 @@ from tests.psi.vole.dealing import (
     Blocks,
     Transfers,
     bits_of,
+    inverse,
     random_bits,
 )
 
 SIZES = BaseSizes(200, 3)
+UNIT = np.array([[1, 0], [0, 0]], np.uint64)
 SUMS, DIFFERENCES = TREES * LEVELS * 4, 2 * (TREES - 1) * SIZES.blocks  # words of a message
 
 
@@ -233,3 +237,32 @@ def test_without_the_check_a_tree_s_bits_of_the_secret_can_be_read() -> None:
     assert bits_of(off[2:]).reshape(TREES, LEVELS)[tree].tolist() == value.tolist()
     assert np.count_nonzero(bits_of(off[2:])) == np.count_nonzero(value)
     assert not cheat.passes  # with the check
+
+
+def vanishing(keys: list[bytes]) -> Blocks:
+    """Blocks whose hash is 0 under both keys: the coefficients of (x + h)·(x + h')."""
+    points = []
+    for key in keys:
+        third, second = (LinearHash(key, 2).of(np.roll(UNIT, turn, axis=0)) for turn in (0, 1))
+        points.append(blocks.multiply(third, inverse(second)))
+    found = np.zeros((SIZES.blocks, 2), np.uint64)
+    found[:3] = np.concatenate([UNIT[:1], points[0] ^ points[1], blocks.multiply(*points)])
+    return found
+
+
+@pytest.mark.parametrize("fault", [True, False])
+def test_a_difference_for_known_keys_does_not_pass(
+    fault: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fault: keys that are known before the differences are sent."""
+    if fault:
+        real = psi.vole.base._hashed
+        monkeypatch.setattr(
+            psi.vole.base, "_hashed", lambda session, _, own: real(session, b"", own)
+        )
+    cheat = Cheat(with_bits(5, np.ones(LEVELS, np.uint8)))
+    content = b"" if fault else cheat._content()
+    drawn = hashlib.shake_256(b"psi vole base check, " + SESSION + content).digest(32)
+    cheat.differences[4] ^= vanishing([drawn[:16], drawn[16:]])
+    cheat.claim()
+    assert cheat.passes is fault

@@ -113,12 +113,15 @@ def test_a_sender_may_be_a_chunk_ahead() -> None:
 def test_one_chunk_s_noise_is_no_other_s() -> None:
     plan = VolePlan(2, 20, few_trees(trees=5, depth=4))
     receiver, sender = dealt(plan)
+    labels = [sender._label()]
     first = sender.noise()
     sender.take()
+    labels.append(sender._label())  # of pads and of the check's point
     sender.noise()
     check, proof = receiver.check(first)
     assert sender.proof(0, check) == proof
     receiver.take()
+    assert labels[0] != labels[1] == receiver._label()
     check, proof = receiver.check(first)  # replayed
     assert sender.proof(1, check) != proof
 
