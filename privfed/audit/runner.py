@@ -58,8 +58,9 @@ def run_audit(
         The results, which are not written yet.
 
     Raises:
-        ConfigError: Too few rows.
+        ConfigError: Too few rows, or a label that is a number.
     """
+    dataset.require_classes("an audit")
     if len(dataset) < settings.attacked_rows:
         raise ConfigError(
             f"{dataset.name} has {len(dataset)} rows and the audit attacks "

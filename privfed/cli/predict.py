@@ -42,7 +42,10 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Predict for new rows: a CSV on standard output, remarks on standard error."""
+    """Predict for new rows: a CSV on standard output, remarks on standard error.
+
+    A class and the probability of each, or of a label that is a number the number in its units.
+    """
     from privfed.data import NumericColumn
     from privfed.experiment import load_model
     from privfed.experiment import predict as judge
@@ -73,7 +76,8 @@ def predict(
     writer.writerow(
         ["id", "prediction", *(f"probability of {name}" for name in trained.class_names)]
     )
-    for number, (name, chances) in enumerate(zip(found.classes, found.probabilities, strict=True)):
+    said = found.classes if found.numbers is None else [f"{x:.6g}" for x in found.numbers]
+    for number, (name, chances) in enumerate(zip(said, found.probabilities, strict=True)):
         own = found.ids[number] if found.ids is not None else str(number + 1)
         writer.writerow([own, name, *(f"{chance:.4f}" for chance in chances)])
     sys.stdout.write(text.getvalue())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from privfed.data import Encoder, Encoding
     from privfed.partner.plan import Plan, PlanParty
 
+_PARTNERS = "a training of companies"
 _GO_WITH = {  # options that say nothing by themselves
     "epsilon": ("delta", "noise", "per_id", "clip_norm", "batch", "spare_rounds"),
     "example": ("label", "ids"),
@@ -63,11 +64,13 @@ def known_columns(
         rows = load_dataset(
             "table", example, encoding=chosen, label=label, id_column=ids, schema=schema
         )
+        rows.require_classes(_PARTNERS)
         return rows.encoder, rows.class_names, rows.class_names
     if schema is None:
         rows = load_dataset("dresses", encoding=chosen)
         return rows.encoder, ("0", "1"), rows.class_names
     file = SchemaFile.load(schema)
+    file.require_classes(_PARTNERS)
     if len(file.classes) < 2:
         raise ConfigError(
             f"--schema {schema} names no classes: give its label a line categories = [...], or "

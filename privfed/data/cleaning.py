@@ -192,12 +192,12 @@ def report(
     cleaned: Cleaned,
     renamed: dict[str, str],
     ids: NDArray[np.str_] | None,
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
 ) -> CleaningReport:
     """Sum up a cleaned table: `renamed` maps headers as written to column names."""
     repeated = conflicting = None
     if ids is not None:
-        seen: dict[str, set[int]] = {}
+        seen: dict[str, set[float]] = {}
         for row_id, label in zip(ids.tolist(), labels.tolist(), strict=True):
             seen.setdefault(row_id, set()).add(label)
         repeated = sum(count > 1 for count in Counter(ids.tolist()).values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from privfed.data.cleaning import CleaningReport, clean, clean_ids, clean_labels, report
 from privfed.data.encoding import Encoder
+from privfed.data.labels import read_numbers, scaled
 from privfed.data.owners import Owners
+from privfed.data.schema import NumericColumn, shown
 from privfed.data.understanding import ColumnReading, counted
 from privfed.errors import ConfigError
 
@@ -32,12 +34,13 @@ class Dataset:
         sha256: Hash of the bytes read; of the canonical CSV where there was no file.
         ids: (n,) the rows' IDs, which may repeat; None where the source has none.
         features: (n, encoder.num_features) float32.
-        labels: (n,) class numbers from 0.
-        class_names: One name per class.
+        labels: (n,) class numbers from 0, or where the label is a number float64 in its units.
+        class_names: One name per class; none where the label is a number.
         encoder: What made the features, for new rows.
         cleaning: What was changed; None for data that need no cleaning.
         owners: Whose the rows are; None where the source does not say it.
         readings: How each column of the source was understood.
+        number: What number the label is, whose range is public; None where it is classes.
     """
 
     kind: DataKind
@@ -47,16 +50,47 @@ class Dataset:
     sha256: str
     ids: NDArray[np.str_] | None = field(repr=False)
     features: NDArray[np.float32] = field(repr=False)
-    labels: NDArray[np.int64] = field(repr=False)
+    labels: NDArray[Any] = field(repr=False)
     class_names: tuple[str, ...]
     encoder: Encoder = field(repr=False)
     cleaning: CleaningReport | None = field(repr=False)
     owners: Owners | None = None
     readings: tuple[ColumnReading, ...] = field(default=(), repr=False)
+    number: NumericColumn | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """Count the rows."""
         return len(self.labels)
+
+    @property
+    def label_range(self) -> tuple[float, float] | None:
+        """The public range of a label that is a number; None where it is classes."""
+        return None if self.number is None else (self.number.low, self.number.high)
+
+    @property
+    def outputs(self) -> int:
+        """How many scores a model gives a row: one a class, or one alone for a number."""
+        return len(self.class_names) if self.number is None else 1
+
+    @property
+    def targets(self) -> NDArray[Any]:
+        """(n,) what a model learns: class numbers, or a number's place in its range, -1 to 1."""
+        return self.labels if self.label_range is None else scaled(self.labels, self.label_range)
+
+    def require_classes(self, purpose: str) -> None:
+        """Refuse a label that is a number, for a purpose that takes classes alone.
+
+        Args:
+            purpose: What takes them; the error message begins with it.
+
+        Raises:
+            ConfigError: The label is a number.
+        """
+        if self.number is not None:
+            raise ConfigError(
+                f"{purpose} takes classes, and the label {shown(self.number.name)} is a number: "
+                "make a few classes of its values, or measure it with `run_benchmark`"
+            )
 
     def centred(self) -> Dataset:
         """Return these rows with centred features, and the encoder that makes them of new rows.
@@ -100,6 +134,7 @@ def assemble(
     where: str,
     is_surrogate: bool = False,
     readings: tuple[ColumnReading, ...] = (),
+    number: NumericColumn | None = None,
 ) -> Dataset:
     """Clean and encode a table as its source wrote it.
 
@@ -115,6 +150,7 @@ def assemble(
         where: What to call the table in a message.
         is_surrogate: See `Dataset`.
         readings: See `Dataset`; without them, what cleaning counted.
+        number: See `Dataset`; then there are no classes.
 
     Returns:
         The data set.
@@ -130,7 +166,12 @@ def assemble(
     ids = None
     if schema.id_column in raw.columns:
         ids = clean_ids(list(raw[schema.id_column]), str(schema.id_column))
-    labels = clean_labels(list(raw[schema.label_column]), classes, schema.label_column)
+    cells = list(raw[schema.label_column])
+    labels: NDArray[Any] = (
+        clean_labels(cells, classes, schema.label_column)
+        if number is None
+        else read_numbers(cells, number)
+    )
     cleaned = clean(raw, schema)
     return Dataset(
         kind=kind,
@@ -145,4 +186,5 @@ def assemble(
         encoder=encoder,
         cleaning=report(cleaned, renamed, ids, labels),
         readings=readings or counted(schema.columns, cleaned.changes, cleaned.missing, len(labels)),
+        number=number,
     )

@@ -138,6 +138,11 @@ def _number(dataset: Dataset, kind: Split, parties: int | None, dealing: Dealing
             else f"the table says whose its rows are, and the {kind} split would deal them anew: "
             "take the split as-given"
         )
+    if dealing.skew == "labels" and dataset.number is not None:
+        raise ConfigError(
+            "a `skew` of labels deals classes unevenly, and the label is a number: take a skew of "
+            "quantities, or make classes of it"
+        )
     if not dealing.is_plain and kind != "disjoint":
         raise ConfigError(f"`sizes` and `skew` are of the disjoint split, not of {kind}: take that")
     if dataset.owners is not None:
@@ -273,6 +278,9 @@ def _fault(dataset: Dataset, party: PartyRows) -> str | None:
     if len(party.rows) < _FEWEST_ROWS or not len(party.train) or not len(party.test):
         return f"{name} has {len(party.rows)} rows, too few to train and test on"
     there = np.unique(dataset.labels[party.train])
+    if dataset.number is not None:
+        only = dataset.number.notation.written(there[0])
+        return f"{name} has training rows of one label only, {only}" if len(there) < 2 else None
     if len(there) < 2:
         only = shown(dataset.class_names[there[0]])
         return f"{name} has training rows of one class only, {only}"

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from privfed.data.labels import LARGEST
 from privfed.data.notation import Decimal, Notation, NumberKind
 from privfed.data.schema import (
     MISSING_CODE,
@@ -41,12 +42,13 @@ _KEYS: Mapping[str, frozenset[str]] = {  # beside role and kind
     "yes-no": frozenset({"missing"}),
     "categories": frozenset({"categories", "missing"}),
 }
+_OF_LABELS = frozenset({"role", "kind", "categories", "decimal", "unit", "range"})
 _HEAD = """\
 # How the columns of {source} are understood. Change what is wrong; then this file is the schema.
 # Whoever learns with you may see it: columns, categories and ranges count as public.
 #
 # role        feature (learn from it), label, id, or ignore
-# kind        number, date, yes-no, or categories
+# kind        number, date, yes-no, or categories; of a label categories (its classes) or number
 # decimal     the decimal mark of a number: "." or ","
 # unit        the currency sign or "%" that numbers bear
 # date        how dates are written, such as "%d.%m.%Y"
@@ -85,12 +87,14 @@ class SchemaFile:
         roles: What each column is for, in the file's order.
         columns: Its features.
         classes: The label's classes in order; empty where the file does not say them.
+        number: What number the label is; None where it is classes.
     """
 
     where: str
     roles: Mapping[str, Role]
     columns: Mapping[str, Column]
     classes: tuple[str, ...] = ()
+    number: NumericColumn | None = None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SchemaFile:
@@ -134,8 +138,15 @@ class SchemaFile:
             for name, each in fields.items()
             if each.role == "feature"
         }
-        classes = next((each.categories for each in fields.values() if each.role == "label"), None)
-        return cls(where, roles, features, classes or ())
+        classes, number = next(
+            (
+                _label(f"{where}, [columns.{_key(name)}]", name, each)
+                for name, each in fields.items()
+                if each.role == "label"
+            ),
+            ((), None),
+        )
+        return cls(where, roles, features, classes, number)
 
     def name_of(self, role: Role) -> str | None:
         """Return the column of a role; None where there is none."""
@@ -147,6 +158,21 @@ class SchemaFile:
         return replace(
             self, roles=roles, columns={n: c for n, c in self.columns.items() if n in roles}
         )
+
+    def require_classes(self, purpose: str) -> None:
+        """Refuse a label that is a number, for a purpose that takes classes alone.
+
+        Args:
+            purpose: What takes them; the error message begins with it.
+
+        Raises:
+            ConfigError: The label is a number.
+        """
+        if self.number is not None:
+            raise ConfigError(
+                f"{purpose} takes classes, and {self.where} says that the label "
+                f"{shown(self.number.name)} is a number: make a few classes of its values"
+            )
 
     def check(
         self, headers: Sequence[str], table: str, *, label: str | None, id_column: str | None
@@ -216,10 +242,12 @@ def _lines(reading: ColumnReading) -> Iterator[str]:
         yield f"role = {_text(reading.role)}"
         if reading.classes:
             yield f"categories = {_list(reading.classes)}"
-        if reading.column is not None:
-            yield from _column_lines(reading.column)
+        if (column := reading.column or reading.number) is not None:
+            yield from _column_lines(column)
         return
     yield f"# {_printable(reading.question)}"
+    if reading.role == "label":
+        yield 'role = "label"'
     yield "# To choose, take the # away from the lines of one:"
     for number, option in enumerate(reading.options):
         if number:
@@ -270,12 +298,47 @@ def _fields(where: str, plain: dict[str, Any]) -> _ColumnFields:
         found = json_as(plain, _ColumnFields, "")
     except ValueError as error:
         raise ConfigError(f"{where}: {str(error).lstrip('.: ')}") from None
-    known = {"feature": set(plain), "label": {"role", "categories"}}.get(found.role, {"role"})
+    known = {"feature": set(plain), "label": _OF_LABELS}.get(found.role, {"role"})
     if extra := sorted(plain.keys() - known):
         raise ConfigError(
             f"{where}: {extra[0]} does not belong to the role {found.role}: take it out"
         )
     return found
+
+
+def _label(
+    where: str, name: str, fields: _ColumnFields
+) -> tuple[tuple[str, ...], NumericColumn | None]:
+    """Return a label's classes, empty where they are not said, or what number it is.
+
+    Raises:
+        ConfigError: It is of another kind, or a key does not belong to it.
+    """
+    if fields.kind is None or fields.kind == "categories":
+        if extra := sorted(_given(fields) - {"categories"}):
+            raise ConfigError(
+                f"{where}: {extra[0]} does not belong to a label of classes: take it out, or say "
+                'kind = "number"'
+            )
+        return fields.categories or (), None
+    if fields.kind != "number":
+        raise ConfigError(
+            f"{where}: a label's kind is categories or number, not {fields.kind}: make a few "
+            "classes of its values"
+        )
+    number = _column(where, name, fields)
+    if not isinstance(number, NumericColumn) or not -LARGEST <= number.low < number.high <= LARGEST:
+        raise ConfigError(
+            f"{where}: a label's range is two different numbers between ±{LARGEST:g}: say the "
+            "least and the greatest value"
+        )
+    return (), number
+
+
+def _given(fields: _ColumnFields) -> set[str]:
+    usual = _ColumnFields()
+    names = ("decimal", "unit", "date", "range", "categories", "missing")
+    return {name for name in names if getattr(fields, name) != getattr(usual, name)}
 
 
 def _column(where: str, name: str, fields: _ColumnFields) -> Column:
@@ -291,11 +354,7 @@ def _column(where: str, name: str, fields: _ColumnFields) -> Column:
             f"{where} is a feature and has no kind: choose what the comment there asks, or say "
             f"one of {kinds}"
         )
-    given = {
-        key for key in ("decimal", "unit", "date", "range", "categories", "missing")
-        if getattr(fields, key) != getattr(_ColumnFields(), key)
-    }  # fmt: skip
-    if extra := sorted(given - _KEYS[kind]):
+    if extra := sorted(_given(fields) - _KEYS[kind]):
         raise ConfigError(f"{where}: {extra[0]} does not belong to the kind {kind}: take it out")
     if kind == "categories":
         return _categories(where, name, fields)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +12,13 @@ import pandas as pd
 from privfed.data.dataset import Dataset, assemble
 from privfed.data.encoding import Encoder, Encoding, width
 from privfed.data.files import TextTable, read_text_table, text_table
-from privfed.data.guesses import notations
-from privfed.data.notation import parse_number
+from privfed.data.labels import described_label, read_label
 from privfed.data.schema import MISSING_WORDS, fold, named, shown
 from privfed.data.schema_file import SchemaFile
 from privfed.data.understanding import ColumnReading, described, schema_of, understand, usable
 from privfed.defaults import OWN_ENCODING
 from privfed.errors import ConfigError
 
-MAX_CLASSES = 100
 MAX_FEATURE_BYTES = 2**31  # of all rows' features: one-hot columns can be very wide
 SCHEMA_IS_PUBLIC = (
     "columns, categories and ranges, which are read from the table where no schema file says them, "
@@ -98,15 +93,17 @@ def load_own_table(
 
     Args:
         table: A CSV, XLSX or Parquet file, or a data frame.
-        label: The label column; any two or more values (at most 100), which become the classes in
-            order, numbers by size. None: as the schema file says.
+        label: The label column: two or more values (at most 100), which become the classes in
+            order, numbers by size; or a number, as `privfed.data.labels` tells them apart. None: as
+            the schema file says.
         id_column: The ID column, if the table has one. It is never a feature.
         encoding: "onehot" or "codes".
         schema: A schema file, as of `inspect_table`.
 
     Raises:
         ConfigError: As of `inspect_table`; the label is not named, has one value only, too many,
-            or dates; a column cannot be used or is doubtful; or the features are too many to hold.
+            or dates; a cell of it is none of these; a column cannot be used or is doubtful; or the
+            features are too many to hold.
     """
     text, source = _text(table), _source(table)
     found = _inspect(text, source, label, id_column, schema)
@@ -122,7 +119,7 @@ def load_own_table(
             f"{encoder.num_features} features of {len(text.frame)} rows take {size / 2**30:.1f} "
             f"GiB: join rare categories, of {shown(widest.name)} first, or leave columns out"
         )
-    classes = next(each.classes for each in found.columns if each.role == "label")
+    target = next(each for each in found.columns if each.role == "label")
     return assemble(
         text.frame,
         encoder,
@@ -131,47 +128,12 @@ def load_own_table(
         source="own table, a data frame" if isinstance(table, pd.DataFrame)
         else f"own table, {source}",
         sha256=text.sha256,
-        classes=classes,
-        class_names=classes,
+        classes=target.classes,
+        class_names=target.classes,
+        number=target.number,
         where=source,
         readings=found.columns,
     )  # fmt: skip
-
-
-def classes_of(cells: Iterable[str], label: str) -> list[str]:
-    """Return a label column's values: numbers by size, else alphabetically.
-
-    Args:
-        cells: The cells as written.
-        label: The column's name, for messages.
-
-    Raises:
-        ConfigError: A row has no label, there are more than 100 values, or they are dates.
-    """
-    cells = list(cells)
-    counts = Counter(cells)
-    for row, cell in enumerate(cells, start=1):
-        if fold(cell) in MISSING_WORDS:
-            raise ConfigError(
-                f"column {shown(label)} has no label in data row {row}: complete or remove the row"
-            )
-    if any(each.kind == "date" for each in notations(counts)[:1]):
-        raise ConfigError(
-            f"column {shown(label)} holds dates such as {shown(cells[0])}, which are no classes: "
-            "name another column as `label`, or make classes of it, such as before and after a day"
-        )
-    if len(counts) > MAX_CLASSES:
-        raise ConfigError(
-            f"column {shown(label)} has {len(counts)} different values, at most {MAX_CLASSES} can "
-            "be classes: name a column of classes as `label`, or make a few classes of its values"
-        )
-
-    def order(cell: str) -> tuple[bool, float, str]:
-        number = parse_number(cell)
-        is_word = math.isnan(number)
-        return is_word, 0.0 if is_word else number, cell
-
-    return sorted(counts, key=order)
 
 
 def _inspect(
@@ -196,10 +158,12 @@ def _inspect(
     else:
         features = [name for name in headers if name not in (label, id_column)]
         read = {each.name: each for each in understand(frame, features, text.lines)}
-        columns = [
-            read.get(name) or _named(name, list(frame[name]), is_label=name == label)
-            for name in headers
-        ]
+        for name in headers:
+            if name == label:
+                read[name] = read_label(name, list(frame[name]), text.lines)
+            elif name == id_column:
+                read[name] = _id(name, list(frame[name]))
+        columns = [read[name] for name in headers]
     return TableReading(
         name=Path(source).stem, source=source, rows=len(frame), columns=tuple(columns)
     )
@@ -211,27 +175,18 @@ def _as_described(file: SchemaFile, name: str, cells: list[str], text: TextTable
         return described(column, cells, text.lines)
     if role == "ignore":
         return ColumnReading(name=name, role=role, kind="text", values=len(cells), done="left out")
-    return _named(name, cells, is_label=role == "label", classes=file.classes)
+    if role == "label":
+        return described_label(name, cells, text.lines, file.classes, file.number)
+    return _id(name, cells)
 
 
-def _named(
-    name: str, cells: list[str], *, is_label: bool, classes: tuple[str, ...] = ()
-) -> ColumnReading:
-    """Describe the label or the ID."""
-    counts = Counter(cells)
-    missing = sum(n for cell, n in counts.items() if fold(cell) in MISSING_WORDS)
-    found = ColumnReading(
-        name=name, role="id", kind="ID", values=len(cells) - missing, missing=missing
-    )
-    if not is_label:
-        repeated = len(cells) - len(counts)
-        return replace(found, done=f"{repeated} rows repeat one" if repeated else "")
-    found = replace(found, role="label", kind="classes")
-    try:
-        return replace(found, classes=classes or tuple(classes_of(cells, name)))
-    except ConfigError as error:
-        question, _, remedy = str(error).rpartition(": ")
-        return replace(found, question=question, remedy=remedy)
+def _id(name: str, cells: list[str]) -> ColumnReading:
+    missing = sum(fold(cell) in MISSING_WORDS for cell in cells)
+    repeated = len(cells) - len(set(cells))
+    return ColumnReading(
+        name=name, role="id", kind="ID", values=len(cells) - missing, missing=missing,
+        done=f"{repeated} rows repeat one" if repeated else "",
+    )  # fmt: skip
 
 
 def _text(table: Table) -> TextTable:

@@ -30,7 +30,7 @@ from privfed.errors import ConfigError, TableWarning
 MAX_CATEGORIES = 1000  # more texts than this are names or sentences, not categories
 _ODD_SHARE, _ODD_SURELY = 50, 20  # one odd cell of 50 is tolerated, and one of 20 to 50
 _MOST_SHOWN = 5  # odd cells of one column
-_IN_A_FILE = "a schema file, which `inspect_table` makes with `schema_text` and `schema` names"
+IN_A_FILE = "a schema file, which `inspect_table` makes with `schema_text` and `schema` names"
 
 Role = Literal["feature", "label", "id", "ignore"]
 
@@ -44,7 +44,8 @@ class ColumnReading:
         role: What it is for; "ignore" if it is left out.
         kind: "number", "date", "yes-no", "categories", "classes", "ID" or "text", for people.
         column: A feature's description, which is public; None of what is none.
-        classes: A label's classes in order.
+        classes: A label's classes in order; empty where it is a number.
+        number: What number a label is, whose range is public; None where it is classes.
         values: Cells with a value that is understood.
         missing: Cells that say that there is none.
         odd: Cells that are no number in a column of numbers; they count as missing.
@@ -61,6 +62,7 @@ class ColumnReading:
     kind: str = ""
     column: Column | None = field(default=None, repr=False)
     classes: tuple[str, ...] = ()
+    number: NumericColumn | None = field(default=None, repr=False)
     values: int = 0
     missing: int = 0
     odd: int = 0
@@ -177,7 +179,7 @@ def described(
             question=f"column {shown(found.name)} holds {what}, but {odd} of its {filled} values "
             f"cannot be read as one: {_listed(found)}",
             remedy=f"write them like {like}, leave them empty, or remove the column; if these are "
-            f"categories, make each a word; or say what they are in {_IN_A_FILE}",
+            f"categories, make each a word; or say what they are in {IN_A_FILE}",
         )
     taken = f"{odd} odd {'cell' if odd == 1 else 'cells'} taken as missing" if odd else ""
     clipped = f"{_cells(outside)} outside the range taken as the nearest in it" if outside else ""
@@ -246,7 +248,7 @@ def _reading(name: str, cells: list[str], lines: Sequence[int], suspect: bool) -
         return replace(
             numeric,
             question=f"column {shown(name)}: {doubt.clause}",
-            remedy=f"say which in {_IN_A_FILE}",
+            remedy=f"say which in {IN_A_FILE}",
             options=options,
         )
     whole = all(number % 1 == 0 for number in read.values())
@@ -271,7 +273,7 @@ def _text(name: str, values: Counter[str], rows: int) -> ColumnReading:
     if what:
         warning = (
             f"column {shown(name)} is left out: {what}, of which nothing carries over to new rows; "
-            f"name it as `id_column` if it is the ID, or give it another role in {_IN_A_FILE}"
+            f"name it as `id_column` if it is the ID, or give it another role in {IN_A_FILE}"
         )
         return replace(found, role="ignore", kind="text", done=f"left out: {what}", warning=warning)
     if len(values) > MAX_CATEGORIES:
@@ -281,7 +283,7 @@ def _text(name: str, values: Counter[str], rows: int) -> ColumnReading:
             question=f"column {shown(name)} has {len(values)} different texts, at most "
             f"{MAX_CATEGORIES} can be categories",
             remedy="join what is alike or remove the column, name it as `id_column` if it is the "
-            f"rows' ID, or leave it out by {_IN_A_FILE}",
+            f"rows' ID, or leave it out by {IN_A_FILE}",
             options=("ignore", "id"),
         )
     return replace(

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from privfed.data.encoding import Encoding, coding
-from privfed.data.schema import shown
+from privfed.data.schema import NumericColumn, shown
 from privfed.data.understanding import ColumnReading
 
 HEAD = ("Column", "Kind", "Becomes", "What was done", "Values", "Missing", "Odd")
@@ -77,11 +77,18 @@ def _name(column: UnderstoodColumn) -> str:
     return f"{name} ({role})" if role else name
 
 
+def _ends(number: NumericColumn) -> tuple[float, float]:
+    return number.low, number.high
+
+
 def _coding(reading: ColumnReading, encoding: Encoding) -> str:
     if reading.question:
         return "asked: see below"
     if reading.column is not None:
         return coding(reading.column, encoding)
+    if reading.number is not None:
+        low, high = (reading.number.notation.written(each) for each in _ends(reading.number))
+        return f"{low} to {high} as -1 to 1"
     if reading.role == "label":
         more = " …" if len(reading.classes) > _MOST_CLASSES else ""
         pairs = enumerate(reading.classes[:_MOST_CLASSES])

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.experiment.arms import MAJORITY, Arm, stands_for_federated
+from privfed.experiment.arms import MAJORITY, MEAN, Arm, stands_for_federated
 from privfed.experiment.intervals import PairedRows, paired_spread
-from privfed.experiment.measures import MeasureName, measurement
+from privfed.experiment.measures import NUMBER_MEASURES, MeasureName, measurement
 from privfed.experiment.results import Comparison, RowSet
 
 Mask = NDArray[np.bool_]
@@ -51,7 +51,7 @@ class RowAnswers:
 def compare(
     split: str, arms: Sequence[Arm], names: Sequence[MeasureName], seeds: Sequence[RowAnswers]
 ) -> list[Comparison]:
-    """Compare a split's arms with each other and with the majority class.
+    """Compare a split's arms with each other and with the majority class, or of numbers the mean.
 
     The one that stands for federated learning is compared with every other on all rows, and with
     each party alone on that party's own rows, too; every one with the majority class, on all rows
@@ -69,7 +69,7 @@ def compare(
     entrants = list(dict.fromkeys(each for answers in seeds for each in answers.outputs))
     by_name = {arm.name: arm for arm in arms}
     federated = stands_for_federated([by_name[e.name] for e in entrants if e.name in by_name])
-    majority = Entrant(MAJORITY)
+    majority = Entrant(usual_answer(names))
     found: list[Comparison | None] = []
     for name in names:
         for entrant in entrants:
@@ -84,6 +84,11 @@ def compare(
             if arm is not None and arm.trains == "party" and not arm.private:
                 found.append(_compared(split, name, ours, entrant, "own", seeds, arm.party))
     return [each for each in found if each is not None]
+
+
+def usual_answer(names: Sequence[MeasureName]) -> str:
+    """Return what answers without a look at a row: the mean where labels are numbers."""
+    return MEAN if set(names) & set(NUMBER_MEASURES) else MAJORITY
 
 
 def _compared(

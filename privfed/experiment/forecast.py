@@ -167,11 +167,13 @@ def _made_up(data: PartitionedData, most: int) -> PartitionedData:
         train, test = (max(2, round(share * len(rows))) for rows in (each.train, each.test))
         places = np.arange(end, end := end + train + test)
         parties.append(PartyRows(each.name, places[:train], places[train:]))
-    width, classes = data.dataset.features.shape[1], len(data.dataset.class_names)
-    features = np.random.default_rng(0).random((end, width), np.float32)
-    dataset = replace(
-        data.dataset, ids=None, owners=None, features=features, labels=np.arange(end) % classes
+    width, between = data.dataset.features.shape[1], data.dataset.label_range
+    drawn = np.random.default_rng(0)
+    features = drawn.random((end, width), np.float32)
+    labels = (
+        np.arange(end) % data.dataset.outputs if between is None else drawn.uniform(*between, end)
     )
+    dataset = replace(data.dataset, ids=None, owners=None, features=features, labels=labels)
     return PartitionedData(data.settings, dataset, tuple(parties), None)
 
 

@@ -22,8 +22,13 @@ def record_parties(
     """Return the record of all splits: each one's name, its seed and its parties."""
 
     def counts(rows: NDArray[np.intp]) -> tuple[int, ...]:
+        if dataset.number is not None:
+            return ()
         found = np.bincount(dataset.labels[rows], minlength=len(dataset.class_names))
         return tuple(map(int, found))
+
+    def mean(rows: NDArray[np.intp]) -> float | None:
+        return None if dataset.number is None else float(dataset.labels[rows].mean())
 
     return PartiesRecord(
         names=settings.party_names,
@@ -32,7 +37,7 @@ def record_parties(
         skew=settings.dealing.skew,
         concentration=settings.dealing.concentration,
         held=[
-            HeldRows(split, seed, p.name, len(p.train), len(p.test), counts(p.rows))
+            HeldRows(split, seed, p.name, len(p.train), len(p.test), counts(p.rows), mean(p.rows))
             for split, seed, parties in splits
             for p in parties
         ],

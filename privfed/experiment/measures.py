@@ -20,6 +20,9 @@ MeasureName = Literal["accuracy", "balanced accuracy", "AUC", "R²", "MAE"]
 UNEVEN = 1.1
 """Classes are uneven where the commonest holds over 1.1 times an equal share: 55 % of two."""
 
+NUMBER_MEASURES: tuple[MeasureName, ...] = ("R²", "MAE")
+"""By which a label that is a number is judged. The larger R² the better, the smaller MAE."""
+
 _Floats = NDArray[np.float64]
 
 
@@ -42,7 +45,7 @@ def measures_for(labels: NDArray[Any]) -> tuple[MeasureName, ...]:
         labels: (n,) of all parties' rows: class numbers from 0, or floating-point numbers.
     """
     if np.issubdtype(labels.dtype, np.floating):
-        return "R²", "MAE"
+        return NUMBER_MEASURES
     counts = np.unique(labels, return_counts=True)[1]
     if counts.max() * len(counts) > UNEVEN * counts.sum():
         return "AUC", "balanced accuracy", "accuracy"

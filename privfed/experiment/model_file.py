@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from privfed.data import Encoder, read_new_rows
+from privfed.data.labels import unscaled
 from privfed.errors import ConfigError
 from privfed.training import Arrays, set_arrays
 from privfed.training.builders import CODE_NAME, DRESS, OURS, check_scores, model_builder
-from privfed.training.evaluate import class_log_probabilities
-from privfed.training.model import Loss, stored_arrays
+from privfed.training.evaluate import class_log_probabilities, scores_of
+from privfed.training.model import AnyLoss, stored_arrays
+from privfed.training.records import Bound
 from psi.storage import json_bytes, json_read, whole_file
 
 _FORMAT: Final = "privfed model 2"
@@ -47,7 +49,14 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     class_names: tuple[str, ...]
     trained_on: str
     model: Annotated[str, msgspec.Meta(pattern=CODE_NAME)]
-    loss: Loss
+    loss: AnyLoss
+    label_range: tuple[Bound, Bound] | None = None  # in earlier files labels are classes
+
+    def __post_init__(self) -> None:
+        if (self.loss == "squared") != (self.label_range is not None):
+            raise ValueError("a squared loss goes with a label's range")
+        if self.label_range is not None and not self.label_range[0] < self.label_range[1]:
+            raise ValueError("a range without length")
 
 
 @dataclass(frozen=True)
@@ -57,11 +66,12 @@ class SavedModel:
     Attributes:
         arrays: The weights.
         encoder: What makes features of raw rows.
-        class_names: One name a class.
+        class_names: One name a class; none where the label is a number.
         trained_on: In words: which data, arm and privacy it was trained with.
         model: "dress", "linear", or the "module:function" that makes the network, which is imported
             as it is named here: of a file, `load_model` compares it with what the user gave.
-        loss: What turns scores into probabilities.
+        loss: What turns scores into probabilities; "squared": the score stands for a number.
+        label_range: The public range of a label that is a number; None where it is classes.
     """
 
     arrays: Arrays
@@ -69,7 +79,24 @@ class SavedModel:
     class_names: tuple[str, ...]
     trained_on: str
     model: str = DRESS
-    loss: Loss = "sigmoid"
+    loss: AnyLoss = "sigmoid"
+    label_range: tuple[float, float] | None = None
+
+    @property
+    def outputs(self) -> int:
+        """How many scores its network gives a row."""
+        return len(self.class_names) if self.label_range is None else 1
+
+    def answers(self, features: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Return what it says of rows: (n, classes) log probabilities, or (n,) labels' numbers.
+
+        Args:
+            features: (n, d), as its encoder makes them.
+        """
+        network, rows = self.network(), torch.from_numpy(features)
+        if self.loss == "squared":
+            return unscaled(scores_of(network, rows)[:, 0].numpy(), self.label_range or (-1.0, 1.0))
+        return class_log_probabilities(network, rows, self.loss).numpy()
 
     def network(self) -> nn.Module:
         """Build the network with these weights.
@@ -80,7 +107,7 @@ class SavedModel:
         Raises:
             ConfigError: There is no such code, or its network has other weights.
         """
-        model = model_builder(self.model, self.encoder.num_features, len(self.class_names))()
+        model = model_builder(self.model, self.encoder.num_features, self.outputs)()
         set_arrays(model, self.arrays)
         return model
 
@@ -89,13 +116,15 @@ class SavedModel:
 class Prediction:
     """For each new row its ID if it has one, the class, the probability of each class in [0, 1].
 
-    `unseen` names (row, column, value) that the code table has never seen.
+    `unseen` names (row, column, value) that the code table has never seen. Where the label is a
+    number, `numbers` has it in the label's units, and there are no classes.
     """
 
     ids: tuple[str, ...] | None
     classes: tuple[str, ...]
     probabilities: np.ndarray
     unseen: tuple[tuple[int, str, str], ...]
+    numbers: NDArray[np.float64] | None = None
 
 
 def in_file_name(text: str) -> str:
@@ -114,7 +143,9 @@ def save_model(path: Path, model: SavedModel) -> None:
     """
     names = tuple(map(str, model.class_names))  # numpy's texts are no JSON
     encoder = model.encoder.to_json()
-    header = _Header(_FORMAT, encoder, names, model.trained_on, model.model, model.loss)
+    header = _Header(
+        _FORMAT, encoder, names, model.trained_on, model.model, model.loss, model.label_range
+    )
     arrays: dict[str, Any] = {_WEIGHTS + name: array for name, array in model.arrays.items()}
     with whole_file(path, replace=True, parents=True, refusal=ConfigError) as file:
         np.savez(file, header=np.array(json_bytes(header).decode()), **arrays)
@@ -175,13 +206,19 @@ def _read(arrays: dict[str, NDArray[Any]]) -> SavedModel:
         raise ValueError
     encoder = Encoder.from_json(header.encoder)
     return SavedModel(
-        arrays, encoder, header.class_names, header.trained_on, header.model, header.loss
+        arrays,
+        encoder,
+        header.class_names,
+        header.trained_on,
+        header.model,
+        header.loss,
+        header.label_range,
     )
 
 
 def _check_fit(path: Path, model: SavedModel) -> None:
     """Build the network by its code, and see whether the weights are its."""
-    network = model_builder(model.model, model.encoder.num_features, len(model.class_names))()
+    network = model_builder(model.model, model.encoder.num_features, model.outputs)()
     try:
         set_arrays(network, model.arrays)
     except ConfigError:
@@ -200,15 +237,16 @@ def predict(model: SavedModel, path: Path) -> Prediction:
     """
     raw = read_new_rows(path, model.encoder)
     features, unseen = model.encoder.encode(raw)
-    network = model.network()
-    check_scores(network, model.encoder.num_features, len(model.class_names))
-    probabilities = (
-        class_log_probabilities(network, torch.from_numpy(features), model.loss).exp().numpy()
-    )
+    check_scores(model.network(), model.encoder.num_features, model.outputs)
+    answers = model.answers(features)
+    numbers = None if model.label_range is None else answers.astype(np.float64)
+    probabilities = np.exp(answers) if numbers is None else np.empty((len(features), 0))
+    classes = () if numbers is not None else probabilities.argmax(axis=1)
     id_column = model.encoder.schema.id_column
     return Prediction(
         ids=tuple(map(str, raw[id_column])) if id_column in raw.columns else None,
-        classes=tuple(model.class_names[i] for i in probabilities.argmax(axis=1)),
+        classes=tuple(model.class_names[place] for place in classes),
         probabilities=probabilities,
         unseen=tuple(unseen),
+        numbers=numbers,
     )

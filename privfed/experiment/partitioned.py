@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from privfed.data import Dataset, PartyRows
 from privfed.dp import PrivacyBudget, PrivacyPlan, SecretRandomness, calibrate
 from privfed.dp.accounting import worst_placements
-from privfed.experiment.arms import MAJORITY, Arm
+from privfed.experiment.arms import MAJORITY, MEAN, Arm
 from privfed.experiment.comparing import Entrant, RowAnswers
 from privfed.experiment.exposure import Exposure
 from privfed.experiment.model_file import SavedModel, in_file_name, load_model, save_model
@@ -48,10 +48,9 @@ from privfed.training import (
     train_private,
 )
 from privfed.training.builders import DRESS, LINEAR, model_builder
-from privfed.training.evaluate import class_log_probabilities
 from privfed.training.local import BATCH_SIZE, LEARNING_RATE
 from privfed.training.losses import LOSSES
-from privfed.training.model import Loss
+from privfed.training.model import AnyLoss
 
 Rows = tuple[Tensor, Tensor]
 
@@ -96,7 +95,15 @@ class PartitionedData:
         about = f"{self.dataset.name} ({self.dataset.source}); {job.title}"
         save_model(
             directory / name,
-            SavedModel(arrays, self.dataset.encoder, self.dataset.class_names, about, model, loss),
+            SavedModel(
+                arrays,
+                self.dataset.encoder,
+                self.dataset.class_names,
+                about,
+                model,
+                loss,
+                self.dataset.label_range,
+            ),
         )
         return recorder.finish(job.arm, job.split, job.seed, job.epsilon, plan, arrays, name)
 
@@ -108,7 +115,13 @@ class PartitionedData:
         rows = [self._rows(self.parties[p].train) for p in members]
         model = initial_model(self._builder(job.arm), job.seed)
         plan = self._plan(job, members) if job.epsilon is not None else None
-        recorder = Recorder(rows, self._test_rows(members), advance, self._kind(job.arm)[1])
+        recorder = Recorder(
+            rows,
+            self._test_rows(members),
+            advance,
+            self._kind(job.arm)[1],
+            self.dataset.label_range,
+        )
         self._train(model, job, rows, plan, recorder)
         return get_arrays(model), plan, recorder
 
@@ -121,23 +134,16 @@ class PartitionedData:
         places = np.concatenate([party.test for party in self.parties])
         ids = self.dataset.ids
         train = np.concatenate([party.train for party in self.parties])
-        commonest = np.bincount(self.dataset.labels[train]).argmax()
-        majority = np.arange(len(self.dataset.class_names)) == commonest
-        outputs: dict[Entrant, NDArray[Any]] = {
-            Entrant(MAJORITY): np.tile(majority.astype(np.float32), (len(places), 1))
-        }
+        outputs = self._without_a_look(train, len(places))
         for run in runs:
             saved = load_model(directory / str(run.model))
             data = self.dataset.centred() if saved.encoder.centred else self.dataset
-            scores = class_log_probabilities(
-                saved.network(), torch.from_numpy(data.features[places]), saved.loss
-            )
-            outputs[Entrant(run.arm, run.epsilon)] = scores.numpy()
+            outputs[Entrant(run.arm, run.epsilon)] = saved.answers(data.features[places])
         if self.settings.reference:
             features, labels = self.dataset.features, self.dataset.labels
             scored = reference_scores(
                 *(features[train], labels[train], features[places]),
-                classes=len(majority),
+                classes=len(self.dataset.class_names),
                 seed=min((run.seed for run in runs), default=0),
             )
             outputs |= {Entrant(name): scores for name, scores in scored.items()}
@@ -151,15 +157,26 @@ class PartitionedData:
             outputs=outputs,
         )
 
-    def _kind(self, arm: Arm) -> tuple[str, Loss]:
+    def _without_a_look(
+        self, train: NDArray[np.intp], rows: int
+    ) -> dict[Entrant, NDArray[np.floating]]:
+        """Return what the commonest class, or the mean, of all training rows is worth."""
+        labels = self.dataset.labels[train]
+        if self.dataset.number is not None:
+            return {Entrant(MEAN): np.full(rows, labels.mean())}
+        majority = np.arange(len(self.dataset.class_names)) == np.bincount(labels).argmax()
+        return {Entrant(MAJORITY): np.tile(majority.astype(np.float32), (rows, 1))}
+
+    def _kind(self, arm: Arm) -> tuple[str, AnyLoss]:
         """Return what an arm trains, and under which loss."""
         linear = arm.private and self.settings.private_model == LINEAR
+        if self.dataset.number is not None:
+            return LINEAR if linear else DRESS, "squared"
         return (LINEAR, "softmax") if linear else (DRESS, "sigmoid")
 
     def _builder(self, arm: Arm) -> Callable[[], nn.Module]:
         name, _ = self._kind(arm)
-        classes = len(self.dataset.class_names)
-        return model_builder(name, self.dataset.encoder.num_features, classes)
+        return model_builder(name, self.dataset.encoder.num_features, self.dataset.outputs)
 
     def _train(
         self,
@@ -185,7 +202,8 @@ class PartitionedData:
         self, arm: Arm, rows: Sequence[Rows], plan: PrivacyPlan | None
     ) -> list[LocalTrainer]:
         if plan is None:
-            return [AdamTrainer(*own, in_one=True) for own in rows]
+            loss = LOSSES[self._kind(arm)[1]].mean
+            return [AdamTrainer(*own, loss=loss, in_one=True) for own in rows]
         rate, losses = self.settings.learning_rate, LOSSES[self._kind(arm)[1]].by_row
         return [
             DPSGDTrainer(
@@ -257,7 +275,7 @@ class PartitionedData:
     def _rows(self, rows: Any) -> Rows:
         return (
             torch.from_numpy(self.dataset.features[rows]),
-            torch.from_numpy(self.dataset.labels[rows]),
+            torch.from_numpy(self.dataset.targets[rows]),
         )
 
     def _test_rows(self, members: Sequence[int]) -> TestRows:

@@ -18,7 +18,7 @@ from privfed.experiment.arms import REFERENCES
 
 def reference_scores(
     features: NDArray[np.float32],
-    labels: NDArray[np.int64],
+    labels: NDArray[Any],
     test: NDArray[np.float32],
     *,
     classes: int,
@@ -28,40 +28,50 @@ def reference_scores(
 
     Args:
         features: (n, d) of the training rows.
-        labels: (n,) their classes, two different ones at least.
+        labels: (n,) their classes, two different ones at least; or floating-point numbers.
         test: (m, d) the test rows.
-        classes: How many classes there are.
+        classes: How many classes there are; of numbers none.
         seed: What rows boosting holds back to know when to stop.
 
     Returns:
-        By `REFERENCES`, the probability of each class, (m, classes).
+        By some of `REFERENCES`, the probability of each class, (m, classes), or numbers, (m,).
 
     Raises:
         ConfigError: scikit-learn is not installed.
     """
-    models = _models()
+    numbers = np.issubdtype(labels.dtype, np.floating)
     found = {}
-    for name in REFERENCES:
-        model = models[name](seed).fit(features, labels)
+    for name, make in _models(numbers=numbers).items():
+        model = make(seed).fit(features, labels)
+        if numbers:
+            found[name] = np.asarray(model.predict(test), np.float64)
+            continue
         scores = np.zeros((len(test), classes))
         scores[:, model.classes_] = model.predict_proba(test)
         found[name] = scores
     return found
 
 
-def _models() -> Mapping[str, Callable[[int], Any]]:
+def _models(*, numbers: bool) -> Mapping[str, Callable[[int], Any]]:
     try:
-        from sklearn.ensemble import HistGradientBoostingClassifier
-        from sklearn.linear_model import LogisticRegression
+        from sklearn.ensemble import (
+            HistGradientBoostingClassifier,
+            HistGradientBoostingRegressor,
+        )
+        from sklearn.linear_model import LogisticRegression, Ridge
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
     except ImportError:
         raise ConfigError(
             "`reference` needs scikit-learn: pip install scikit-learn, or leave it out"
         ) from None
+    logistic, ridge, boosting = REFERENCES
+    if numbers:
+        return {
+            ridge: lambda seed: make_pipeline(StandardScaler(), Ridge()),
+            boosting: lambda seed: HistGradientBoostingRegressor(random_state=seed),
+        }
     return {
-        "logistic regression": lambda seed: make_pipeline(
-            StandardScaler(), LogisticRegression(max_iter=1000)
-        ),
-        "histogram boosting": lambda seed: HistGradientBoostingClassifier(random_state=seed),
+        logistic: lambda seed: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+        boosting: lambda seed: HistGradientBoostingClassifier(random_state=seed),
     }

@@ -27,7 +27,7 @@ from privfed.training.records import (
 )
 from psi.storage import json_bytes, whole_file
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 EXCHANGE = ("prepare", "encrypt", "aggregate", "decrypt")
 """Phases of a round from the updates to their mean, after what is made ahead."""
 
@@ -35,6 +35,7 @@ Interval = tuple[Bound, Bound]  # Student's t may reach past 0 and 1
 
 HISTORY: Mapping[str, Any] = {
     **dict.fromkeys(("train_accuracy", "test_accuracy", "test_auc"), list[KnownShare | None]),
+    **dict.fromkeys(("train_r2", "test_r2"), list[Bound | None]),
     "weights_sha256": list[str | None],
 }
 """The columns of `Run.history` that are not lists of `KnownNumber | None`."""
@@ -53,8 +54,38 @@ class Overlap(ResultsPart, frozen=True):
     psi_seconds: Number
 
 
+class NumberFigures(ResultsPart, frozen=True):
+    """What a run gave whose label is a number: R² is at most 1, MAE in the label's units."""
+
+    test_r2: Bound | None  # None where all test rows have the same label
+    test_mae: Number
+    mean_r2: Bound | None  # of always saying the mean of this arm's training labels, on these rows
+    mean_mae: Number
+    seen_mae: KnownNumber | None  # rows as of `seen_accuracy`
+    unseen_mae: KnownNumber | None
+    unseen_mean_mae: KnownNumber | None
+
+
+class NumberSummary(ResultsPart, frozen=True):
+    """The same over all seeds; of seen and unseen rows over all such rows."""
+
+    test_r2_mean: Bound | None
+    test_r2_ci95: Interval | None  # Student's t over seeds; None for one seed
+    test_mae_mean: Number
+    mean_r2: Bound | None
+    mean_mae: Number
+    seen_mae: KnownNumber | None
+    unseen_mae: KnownNumber | None
+    unseen_mean_mae: KnownNumber | None
+
+
 class Run(ResultsPart, frozen=True):
-    """One arm on one split with one seed. Losses and accuracies are means over rows in [0, 1]."""
+    """One arm on one split with one seed. Losses and accuracies are means over rows in [0, 1].
+
+    Where the label is a number, accuracies are not (null), counts of rows that are right are 0, and
+    `number` has what stands in their place. A loss is then the mean squared error of labels that
+    the public range scales to -1 to 1.
+    """
 
     arm: str
     split: str
@@ -86,9 +117,11 @@ class Run(ResultsPart, frozen=True):
     seconds: dict[str, KnownNumber]  # by phase, such as train, encrypt, evaluate
     history: dict[str, list[Any]]
     # history, one entry per round: train_loss, train_accuracy, test_loss, test_accuracy, test_auc,
-    # upload_bytes, download_bytes, weights_sha256, seconds_<phase>
+    # upload_bytes, download_bytes, weights_sha256, seconds_<phase>; of numbers train_r2 and test_r2
+    # in the place of accuracies and AUC
     privacy: PrivacyCost | None
     model: str | None  # file name beside results.json
+    number: NumberFigures | None = None
 
 
 class Summary(ResultsPart, frozen=True):
@@ -117,6 +150,7 @@ class Summary(ResultsPart, frozen=True):
     download_bytes_per_round: Number
     encryption_seconds_per_round: Number
     wall_seconds_mean: Number
+    number: NumberSummary | None = None
 
 
 RowSet = Literal["all", "unseen", "own"]
@@ -131,7 +165,7 @@ class Comparison(ResultsPart, frozen=True):
     measure: MeasureName
     arm: str
     epsilon: KnownNumber | None
-    beside: str  # an arm, or what stands beside them, such as "majority"
+    beside: str  # an arm, or what stands beside them, such as "majority" or "mean"
     beside_epsilon: KnownNumber | None
     value: Bound  # of `arm`, mean over seeds
     beside_value: Bound
@@ -154,6 +188,7 @@ class HeldRows(ResultsPart, frozen=True):
     train_rows: Count
     test_rows: Count
     classes: tuple[Count, ...]  # rows of each class, in the order of `class_names`
+    label_mean: Bound | None = None  # where the label is a number
 
 
 class PartiesRecord(ResultsPart, frozen=True):

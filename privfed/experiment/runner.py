@@ -275,7 +275,7 @@ def _key(job: Job, settings: Settings, dataset: Dataset) -> dict[str, Any]:
         "schema": SCHEMA_VERSION,
         "dataset": [dataset.kind, dataset.name, dataset.sha256],
         "encoder": hashlib.sha256(dataset.encoder.to_json().encode()).hexdigest(),
-        "labels": list(dataset.class_names),
+        "labels": list(dataset.label_range or dataset.class_names),
         "parties": parties_key(settings, dataset),
         "split": job.split,
         "arm": job.arm.name,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from privfed.experiment.intervals import mean_interval, wilson_interval
-from privfed.experiment.results import Run, Summary
+from privfed.experiment.results import NumberFigures, NumberSummary, Run, Summary
 
 
 def summarise(runs: Sequence[Run]) -> list[Summary]:
@@ -51,7 +51,33 @@ def _summary(runs: list[Run]) -> Summary:
         download_bytes_per_round=_mean([run.download_bytes_per_round for run in runs]),
         encryption_seconds_per_round=_mean([run.encryption_seconds_per_round for run in runs]),
         wall_seconds_mean=_mean([run.wall_seconds for run in runs]),
+        number=_number([(run, run.number) for run in runs if run.number is not None]),
     )
+
+
+def _number(runs: Sequence[tuple[Run, NumberFigures]]) -> NumberSummary | None:
+    if not runs:
+        return None
+    found = [each for _, each in runs]
+    r2 = [each.test_r2 for each in found if each.test_r2 is not None]
+    mean_r2 = [each.mean_r2 for each in found if each.mean_r2 is not None]
+    return NumberSummary(
+        test_r2_mean=_mean(r2) if r2 else None,
+        test_r2_ci95=mean_interval(r2),
+        test_mae_mean=_mean([each.test_mae for each in found]),
+        mean_r2=_mean(mean_r2) if mean_r2 else None,
+        mean_mae=_mean([each.mean_mae for each in found]),
+        seen_mae=_pooled([(each.seen_mae, run.seen_n) for run, each in runs]),
+        unseen_mae=_pooled([(each.unseen_mae, run.unseen_n) for run, each in runs]),
+        unseen_mean_mae=_pooled([(each.unseen_mean_mae, run.unseen_n) for run, each in runs]),
+    )
+
+
+def _pooled(means: Sequence[tuple[float | None, int]]) -> float | None:
+    """Return the mean over all rows of means over each seed's."""
+    known = [(mean, rows) for mean, rows in means if mean is not None and rows]
+    total = sum(rows for _, rows in known)
+    return sum(mean * rows for mean, rows in known) / total if total else None
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -64,7 +64,9 @@ def upgraded(document: dict[str, Any], version: int) -> dict[str, Any]:
         document = _from_2(document)
     if version <= 3:
         document = _from_3(document)
-    return _from_4(document)
+    if version <= 4:
+        document = _from_4(document)
+    return document | {"schema_version": 6}  # later only numbers as labels came, in new fields
 
 
 def _from_2(document: dict[str, Any]) -> dict[str, Any]:

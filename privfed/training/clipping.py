@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from typing import cast
 
@@ -55,6 +55,11 @@ def cross_entropy_by_row(scores: Tensor, labels: Tensor) -> Tensor:
     return functional.nll_loss(log_probabilities(scores), labels, reduction="none")
 
 
+def squared_by_row(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return each row's squared error: `scores` (n, 1), `labels` (n,) numbers."""
+    return functional.mse_loss(scores[:, 0], labels, reduction="none")
+
+
 @dataclass(frozen=True)
 class ClippedSum:
     """The sum of a batch's clipped gradients before any noise: as secret as the rows.
@@ -75,9 +80,9 @@ class GradientClipper:
 
     The model's structure is read once, its weights at every call. `parameters` are those trained,
     in the model's order, `rows` is n. `method` says which way was chosen: "closed form" for an
-    `nn.Sequential` of linear layers and ReLUs with the paper's loss (see `exact_stack`), "vmap"
-    for every other model that `torch.func.vmap` takes (see `row_tiles`), else "opacus" for its
-    hooks, else "row by row" (see `row_gradients`).
+    `nn.Sequential` of linear layers and ReLUs with the paper's loss or the squared error of its one
+    score (see `exact_stack`), "vmap" for every other model that `torch.func.vmap` takes (see
+    `row_tiles`), else "opacus" for its hooks, else "row by row" (see `row_gradients`).
 
     `l2_sensitivity` is the clip norm C, exactly: each row's clipped gradient lies on a grid, and
     sums on it are exact (see `row_grid`). For that a row's own gradient must not depend on others:
@@ -135,10 +140,13 @@ class GradientClipper:
         ]
         self._grid = RowGrid(self.rows, self._size, self.l2_sensitivity)
         known = row_losses is cross_entropy_by_row
+        squared = row_losses is squared_by_row
         self._stack: ExactStack | None = None
         self._addresses: list[int] = []
         self._read: Callable[[], Array]
-        self._shape = linear_stack(model, rows.example) if known else None
+        self._shape = linear_stack(model, rows.example) if known or squared else None
+        if self._shape is not None and squared:
+            self._shape = replace(self._shape, squared=True)
         self._fetched = rows.in_memory is None
         if self._shape is not None:
             _exact_stack(self._shape, *rows.made_up(2, 0), self._grid)
@@ -189,7 +197,9 @@ class GradientClipper:
             if self._stack is not None:
                 return self._stack.integers(weights, places)
             features, labels = self._rows.take(places)
-            known = (labels >= 0) & (labels < self._shape.widths[-1])  # others add nothing
+            known = labels.isfinite()  # others add nothing
+            if not self._shape.squared:
+                known &= (labels >= 0) & (labels < self._shape.widths[-1])
             chosen = picked(features, known)
             stack = _exact_stack(self._shape, chosen, labels[known], self._grid)
             return stack.integers(weights, np.arange(int(known.sum())))
@@ -227,8 +237,18 @@ def _exact_stack(shape: Shape, features: Inputs, labels: Tensor, grid: RowGrid) 
     flat = rows.reshape(len(rows), math.prod(rows.shape[1:])).double().numpy()
     if flat.shape[1] != shape.widths[0]:
         raise ConfigError(f"the model takes {shape.widths[0]} features, rows have {flat.shape[1]}")
-    _check_classes(labels, shape.widths[-1])
-    return ExactStack(shape, flat, labels.numpy().astype(np.int64), grid)
+    if shape.squared:
+        _check_numbers(labels, shape.widths[-1])
+    else:
+        _check_classes(labels, shape.widths[-1])
+    return ExactStack(shape, flat, labels.double().numpy(), grid)
+
+
+def _check_numbers(labels: Tensor, scores: int) -> None:
+    if labels.ndim != 1 or not labels.is_floating_point():
+        raise ConfigError("labels must be floating-point numbers, one for each row")
+    if scores != 1:
+        raise ConfigError(f"a squared error is of one score a row: the model has {scores}")
 
 
 def _check_classes(labels: Tensor, count: int) -> None:

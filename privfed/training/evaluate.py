@@ -71,16 +71,25 @@ def evaluate(
     )
 
 
+def scores_of(model: nn.Module, features: Tensor) -> Tensor:
+    """Return a model's scores of features (n, d) without dropout; it stays as it was.
+
+    They are taken a few rows at once, as there may be many.
+    """
+    with _evaluating(model):
+        return torch.cat([wide(model(each)) for each in torch.split(features, _ROWS_AT_ONCE)])
+
+
 def class_log_probabilities(model: nn.Module, features: Tensor, loss: Loss = "sigmoid") -> Tensor:
     """Return a model's log class probabilities (n, classes) without dropout; it stays as it was.
 
     Args:
         model: Makes scores of features.
-        features: (n, d), taken a few at once, as there may be many.
+        features: (n, d).
         loss: What the scores mean.
     """
-    with _evaluating(model):
-        scores = torch.cat([wide(model(each)) for each in torch.split(features, _ROWS_AT_ONCE)])
+    scores = scores_of(model, features)
+    with torch.inference_mode():
         return log_probabilities(scores, loss)
 
 

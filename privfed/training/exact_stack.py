@@ -39,17 +39,19 @@ CHECKED_ROWS = 7
 
 @dataclass(frozen=True)
 class Shape:
-    """A stack's layers, in order.
+    """A stack's layers, in order, and its loss.
 
     Attributes:
         widths: Inputs of each linear layer, then the outputs of the last.
         biases: Whether each has a bias.
         relus: Whether a ReLU comes after each.
+        squared: Whether the loss is the squared error of a row's one score; else the paper's.
     """
 
     widths: tuple[int, ...]
     biases: tuple[bool, ...]
     relus: tuple[bool, ...]
+    squared: bool = False
 
     @property
     def size(self) -> int:
@@ -77,18 +79,16 @@ class ExactStack:
     Args:
         shape: The layers.
         features: (n, inputs) float64 rows.
-        classes: (n,) labels from 0, below the outputs.
+        labels: (n,) float64: classes from 0, below the outputs; of a squared loss any numbers.
         grid: Where clipped rows lie.
 
     Attributes:
         is_compiled: Whether numba does the work.
     """
 
-    def __init__(
-        self, shape: Shape, features: Array, classes: NDArray[np.int64], grid: RowGrid
-    ) -> None:
+    def __init__(self, shape: Shape, features: Array, labels: Array, grid: RowGrid) -> None:
         self._shape, self._grid = shape, grid
-        self._features, self._classes = np.ascontiguousarray(features), classes
+        self._features, self._labels = np.ascontiguousarray(features), labels
         self._compiled = _checked(shape)
         self.is_compiled = self._compiled is not None
 
@@ -105,7 +105,7 @@ class ExactStack:
             self._grid,
             weights,
             self._features.take(places, axis=0),
-            self._classes.take(places),
+            self._labels.take(places),
         )
 
 
@@ -115,17 +115,17 @@ def _integers(
     grid: RowGrid,
     weights: Array,
     features: Array,
-    classes: NDArray[np.int64],
+    labels: Array,
 ) -> Array:
     total = np.zeros(shape.size)
     if kernel is not None:
-        kernel(weights, features, classes, grid.limit, grid.spacing, total)
+        kernel(weights, features, labels, grid.limit, grid.spacing, total)
         return total
     chunk = max(1, _CHUNK_VALUES // shape.size)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for start in range(0, len(features), chunk):
             part = slice(start, start + chunk)
-            _add_rows(shape, grid, weights, features[part], classes[part], total)
+            _add_rows(shape, grid, weights, features[part], labels[part], total)
     return total
 
 
@@ -134,7 +134,7 @@ def _add_rows(
     grid: RowGrid,
     weights: Array,
     features: Array,
-    classes: NDArray[np.int64],
+    labels: Array,
     total: Array,
 ) -> None:
     layers, inputs, values = shape.split(weights), list[Array](), features
@@ -146,7 +146,8 @@ def _add_rows(
         for place in range(weight.shape[1]):
             scores += values[:, place, None] * weight[:, place]
         values = np.where(scores <= 0, 0.0, scores) if relu else scores  # NaN stays
-    deltas = _deltas(layers, shape.relus, inputs, score_gradient(values, classes))
+    gradient = 2.0 * (values - labels[:, None]) if shape.squared else score_gradient(values, labels)
+    deltas = _deltas(layers, shape.relus, inputs, gradient)
     squared = np.zeros(len(features))
     for given, delta, has in zip(inputs, deltas, shape.biases, strict=True):
         squared += _squares(delta) * (_squares(given) + has)
@@ -188,7 +189,7 @@ def _squares(values: Array) -> Array:
     return total
 
 
-def score_gradient(scores: Array, classes: NDArray[np.int64]) -> Array:
+def score_gradient(scores: Array, classes: Array) -> Array:
     """Return the derivative of the paper's loss, -log(s(z_y) / sum s(z_j)), s the logistic one.
 
     That is (s(z_j) / sum s(z) - [j = y]) · s(-z_j); e^z is taken of what is at most 0 alone, so
@@ -238,15 +239,15 @@ class _Kernel:
         self,
         weights: Array,
         features: Array,
-        classes: NDArray[np.int64],
+        labels: Array,
         limit: float,
         spacing: float,
         total: Array,
     ) -> None:
         turned = np.concatenate([w.T.ravel() for w, _ in self._shape.split(weights)])
         self._add(
-            weights, turned, features, classes, self._widths, self._biases, self._relus, limit,
-            spacing, total,
+            weights, turned, features, labels, self._widths, self._biases, self._relus,
+            self._shape.squared, limit, spacing, total,
         )  # fmt: skip
 
 
@@ -259,9 +260,11 @@ def _checked(shape: Shape) -> _Kernel | None:
     weights = rng.normal(size=shape.size)
     features = rng.normal(size=(CHECKED_ROWS, shape.widths[0])) * 10.0 ** np.arange(-3, 4)[:, None]
     features[1, 0], features[2, -1] = np.inf, np.nan
-    classes = rng.integers(shape.widths[-1], size=CHECKED_ROWS)
+    labels = rng.integers(shape.widths[-1], size=CHECKED_ROWS).astype(np.float64)
+    if shape.squared:
+        labels = rng.normal(size=CHECKED_ROWS)
     grid = RowGrid(1000, shape.size, 1.0)
-    found = [_integers(each, shape, grid, weights, features, classes) for each in (kernel, None)]
+    found = [_integers(each, shape, grid, weights, features, labels) for each in (kernel, None)]
     if found[0].tobytes() == found[1].tobytes():
         return kernel
     warnings.warn(

@@ -105,10 +105,11 @@ def _add_lines(target: Any, lines: Any, start: Any, factors: Any, places: Any) -
     _FLOATS,
     _FLOATS,
     array("float64", 2),
-    array("int64", 1),
+    _FLOATS,
     array("int64", 1),
     _FLAGS,
     _FLAGS,
+    types.boolean,
     types.float64,
     types.float64,
     array("float64", 1, write=True),
@@ -117,10 +118,11 @@ def add_rows(
     weights: np.ndarray,
     turned: np.ndarray,
     features: np.ndarray,
-    classes: np.ndarray,
+    labels: np.ndarray,
     widths: np.ndarray,
     biases: np.ndarray,
     relus: np.ndarray,
+    is_squared: bool,
     limit: float,
     spacing: float,
     total: np.ndarray,
@@ -131,10 +133,11 @@ def add_rows(
         weights: All parameters.
         turned: Each layer's weights, transposed, one after another.
         features: (rows, inputs).
-        classes: (rows,).
+        labels: (rows,) classes from 0; of a squared loss numbers.
         widths: The layers' inputs, then the outputs of the last.
         biases: Whether each layer has a bias.
         relus: Whether a ReLU comes after each.
+        is_squared: Whether the loss is the squared error of one score, else the paper's.
         limit: What a row's norm is clipped to.
         spacing: The unit.
         total: What is added to.
@@ -161,7 +164,11 @@ def add_rows(
                 for place in range(width):
                     scores[place] = 0.0 if scores[place] <= 0.0 else scores[place]
         last = widths[depth]
-        score_gradient(inputs[depth, :last], classes[row], deltas[depth - 1, :last])
+        if is_squared:
+            for place in range(last):
+                deltas[depth - 1, place] = 2.0 * (inputs[depth, place] - labels[row])
+        else:
+            score_gradient(inputs[depth, :last], int(labels[row]), deltas[depth - 1, :last])
         for layer in range(depth - 1, 0, -1):
             given, width = widths[layer], widths[layer + 1]
             passed = deltas[layer - 1, :given]

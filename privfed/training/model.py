@@ -23,6 +23,9 @@ Arrays = dict[str, NDArray[np.float32]]
 Loss = Literal["sigmoid", "softmax"]
 """How a model's scores are judged: the dress study's normalised sigmoids, or a softmax."""
 
+AnyLoss = Literal[Loss, "squared"]
+"""The same, and the squared error of a row's one score, where the label is a number."""
+
 
 def paper_network(num_features: int, num_classes: int) -> nn.Sequential:
     """Return dense → 128 ReLU, dropout 0.2, → 32 ReLU, → `num_classes` scores before the sigmoid.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from privfed.data.labels import classes_of
 from privfed.data.notation import parse_number
 from privfed.data.schema import MISSING_WORDS, fold, shown
-from privfed.data.tables import classes_of
 from privfed.errors import ConfigError
 from privfed.vertical.references import Family, check_labels
 
