@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
@@ -75,6 +76,7 @@ def bar_chart(
     percent: bool,
     text_share: float,
     heading: tuple[str, str] | None = None,
+    to_one: bool = False,
 ) -> Figure:
     """Draw horizontal bars, each group's name above them.
 
@@ -85,6 +87,7 @@ def bar_chart(
         percent: Whether the axis is a fraction shown as a percentage.
         text_share: Share of the width kept for the words, in (0, 1).
         heading: A title and a line under it, where the picture stands alone.
+        to_one: Whether the axis is one from 0 to 1, which is labelled as such.
 
     Returns:
         The figure.
@@ -95,7 +98,7 @@ def bar_chart(
     for group in groups:
         tops.append(y)
         y += name + bar * len(group.bars) + gap
-    axis = 20.0 if percent else 4.0
+    axis = 20.0 if percent or to_one else 4.0
     top = 46.0 if heading else 0.0
     figure, axes = panel(y - gap + axis + top, left=2, bottom=axis, right=2, top=top)
     for words, (points, down, colour) in zip(
@@ -127,9 +130,10 @@ def bar_chart(
                 ends = [min(max(bound, 0.0), limit) for bound in item.interval]
                 _stroke(axes, ends, [y_bar] * 2, palette, dashes="solid")
     _bare(axes)
-    if percent:
+    if percent or to_one:
         axes.xaxis.set_major_locator(FixedLocator([0, 0.25, 0.5, 0.75, 1]))
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        plain = FuncFormatter(lambda level, _: f"{level:g}")
+        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0) if percent else plain)
         axes.tick_params(axis="x", length=0, colors=palette["muted"], labelsize=10, pad=5)
         axes.get_xticklabels()[0].set_horizontalalignment("left")  # else it is cut at the edge
         axes.grid(axis="x", color=palette["rule"], lw=0.8)
@@ -203,7 +207,7 @@ def curve_chart(
     axes.yaxis.set_major_locator(MaxNLocator(5))
     if percent:
         _percents(axes)
-    elif axes.get_ylim()[0] < axes.get_ylim()[1] / 2:
+    elif 0 <= min(np.nanmin(curve.low) for _, curve in curves) < axes.get_ylim()[1] / 2:
         axes.set_ylim(bottom=0)
     axes.set_xlabel("round", color=palette["muted"], fontsize=10, labelpad=3)
     return figure
@@ -214,14 +218,17 @@ def epsilon_chart(
     references: Sequence[tuple[str, float, str]],
     palette: Palette,
     limits: tuple[float, float],
+    *,
+    percent: bool = True,
 ) -> Figure:
-    """Draw accuracy against ε, on a logarithmic axis.
+    """Draw accuracy, or R², against ε, on a logarithmic axis.
 
     Args:
         spends: The private arms; at least one, every ε above 0.
         references: At most two levels to draw across: words, accuracy, colour name.
         palette: Colour names to colours.
         limits: Limits of the accuracies shown, so that neighbouring charts share them.
+        percent: Whether they are fractions shown as percentages.
 
     Returns:
         The figure: a dot at the ε of the worst-placed unit, a ring at the ε of a single row.
@@ -236,7 +243,7 @@ def epsilon_chart(
     axes.set_xlim(_left_of(low, high, 0.75), high)
     axes.set_ylim(*limits)
     _levels(axes, references, palette)
-    _accuracy_against_epsilon(axes, palette, low, high, "ε spent")
+    _against_epsilon(axes, palette, low, high, "ε spent", percent=percent)
     return figure
 
 
@@ -252,14 +259,19 @@ class Trade:
 
 
 def trade_chart(
-    trades: Sequence[Trade], references: Sequence[tuple[str, float, str]], palette: Palette
+    trades: Sequence[Trade],
+    references: Sequence[tuple[str, float, str]],
+    palette: Palette,
+    *,
+    percent: bool = True,
 ) -> Figure:
-    """Draw the accuracy of several private arms against the ε asked, on a logarithmic axis.
+    """Draw the accuracy, or R², of several private arms against the ε asked, a logarithmic axis.
 
     Args:
         trades: One for each arm; every ε above 0.
         references: Levels to draw across: words, accuracy, colour name.
         palette: Colour names to colours.
+        percent: Whether they are fractions shown as percentages.
 
     Returns:
         The figure: a line for each arm with vertical intervals, moved a little apart.
@@ -281,9 +293,10 @@ def trade_chart(
     bounds = [b for trade in trades for pair in trade.intervals for b in pair or ()]
     shown = [*bounds, *(a for trade in trades for a in trade.accuracies)]
     shown += [level for _, level, _ in references]
-    axes.set_ylim(max(0.0, min(shown) - 0.05), min(1.03, max(shown) + 0.05))
+    least = min(shown) - 0.05
+    axes.set_ylim(max(0.0, least) if percent else least, min(1.03, max(shown) + 0.05))
     _levels(axes, references, palette)
-    _accuracy_against_epsilon(axes, palette, low, high, "ε asked")
+    _against_epsilon(axes, palette, low, high, "ε asked", percent=percent)
     return figure
 
 
@@ -304,19 +317,27 @@ def _levels(axes: Axes, references: Sequence[tuple[str, float, str]], palette: P
         )  # fmt: skip
 
 
-def _accuracy_against_epsilon(
-    axes: Axes, palette: Palette, low: float, high: float, words: str
+def _against_epsilon(
+    axes: Axes, palette: Palette, low: float, high: float, words: str, *, percent: bool
 ) -> None:
     _bare(axes)
     axes.grid(axis="y", color=palette["rule"], lw=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=0, colors=palette["muted"], labelsize=10, pad=5)
-    _percents(axes)
+    if percent:
+        _percents(axes)
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(FuncFormatter(_plain))
     ticks = _log_ticks(low, high)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(words, color=palette["muted"], fontsize=10, labelpad=4, x=0.72)
+
+
+def _plain(level: float, _: float) -> str:
+    return f"{level:.4g}".replace("-", "−")
 
 
 def _percents(axes: Axes) -> None:

@@ -80,8 +80,8 @@ def _evidence(view: View, overlapping: gains.Difference) -> tuple[list[str], lis
     for memory has to be surely below what the overlapping split shows.
     """
     for_memory, against = [], []
-    every = gains.beside_majority(view, "overlapping", overlapping.line)
-    unseen = gains.beside_majority(view, "overlapping", overlapping.line, "unseen")
+    every = gains.beside_usual(view, "overlapping", overlapping.line)
+    unseen = gains.beside_usual(view, "overlapping", overlapping.line, "unseen")
     if unseen and gains.verdict_of(unseen[1]) == "gain":
         against.append("unseen rows are told better than by the majority class")
     elif unseen and every and unseen[1][1] < every[0].difference:

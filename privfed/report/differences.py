@@ -67,10 +67,11 @@ def _over_all(view: View, split: str) -> list[Row]:
 
 def _unseen(view: View, split: str) -> list[Row]:
     line = view.federated(split)
-    found = gains.beside_majority(view, split, line, "unseen") if line else None
+    found = gains.beside_usual(view, split, line, "unseen") if line else None
     if found is None:
         return []
-    return [Row("over majority class, unseen rows", found[0].difference, found[1])]
+    usual = "the mean" if view.is_of_numbers else "majority class"
+    return [Row(f"over {usual}, unseen rows", found[0].difference, found[1])]
 
 
 def _own(view: View, split: str) -> list[Row]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from privfed.experiment.results import Results
+from privfed.experiment.results import Results, Summary
 from privfed.report import gains
 from privfed.report.claim import claim
 from privfed.report.cost import encryption, plaintext_bytes
+from privfed.report.level import levels
 from privfed.report.private_findings import private_findings
 from privfed.report.view import Line, View
 from privfed.report.words import (
@@ -17,6 +18,7 @@ from privfed.report.words import (
     duration,
     gap,
     gap_range,
+    in_units,
     listing,
     measured,
     percent,
@@ -92,7 +94,7 @@ def _gain(view: View, split: str) -> Finding | None:
     return Finding(
         "gain",
         f"On the {split} split, {headline}",
-        f"{_values(result, f'{alone}{best}')} {_sureness(result, whom)} {_judged(view)}",
+        f"{_values(view, result, f'{alone}{best}')} {_sureness(result, whom)} {_judged(view)}",
     )
 
 
@@ -109,8 +111,8 @@ def _not_compared(view: View, split: str) -> Finding | None:
     return Finding(
         "gain",
         f"What learning together gives is not compared: {why}.",
-        f"On the {split} split {listing(each)}. On different rows a difference of accuracies is "
-        "one of rows as much as of learning.",
+        f"On the {split} split {listing(each)}. On different rows a difference is one of rows as "
+        "much as of learning.",
     )
 
 
@@ -118,14 +120,20 @@ def _tested(view: View, split: str, line: Line) -> str:
     return f"{span([run.test_rows for run in view.runs(split, line)])} test rows"
 
 
-def _values(result: gains.Difference, other: str) -> str:
-    """Return both values on the same rows."""
+def _values(view: View, result: gains.Difference, other: str) -> str:
+    """Return both values on the same rows; of numbers their MAE besides."""
     c = result.comparison
     ours, theirs = measured(c.measure, c.value), measured(c.measure, c.beside_value)
     rows = f"the same {count(c.test_rows, 'test row')}"
     if c.measure == "accuracy":
         return f"Of {rows} {result.line.label} gets {ours} right, {other} {theirs}."
-    return f"On {rows} {result.line.label} has {ours}, {other} {theirs}."
+    name = "R² " if c.measure == "R²" else ""
+    said = f"On {rows} {result.line.label} has {name}{ours}, {other} {theirs}"
+    off = view.comparison(c.split, c.rows, result.line, result.other, "MAE")
+    if off is None:
+        return f"{said}."
+    off_by = f"{in_units(off.value)} and {in_units(off.beside_value)}"
+    return f"{said}; they are off by {off_by} on average (MAE, in units of {view.label_name})."
 
 
 def _sureness(result: gains.Difference, whom: str = "") -> str:
@@ -144,7 +152,8 @@ def _judged(view: View) -> str:
         "above one of another (0.5: guessing).",
     }.get(
         view.results.measures[0],
-        f"Judged by {view.results.measures[0]}, as the label is a number.",
+        "Judged by R², as the label is a number: the share of its variance on test rows that is "
+        "told (1: all; 0: as much as by the mean of these rows).",
     )
 
 
@@ -203,10 +212,11 @@ def _references(view: View, split: str) -> Finding | None:
 
 def _unseen(view: View, split: str) -> Finding | None:
     line = view.federated(split)
-    found = gains.beside_majority(view, split, line, "unseen") if line else None
+    found = gains.beside_usual(view, split, line, "unseen") if line else None
     if line is None or found is None:
         return None
     summary, (compared, interval) = view.summary(split, line), found
+    by = levels(view)
     verdict = gains.verdict_of(interval)
     headline = {
         "gain": "better than",
@@ -214,19 +224,40 @@ def _unseen(view: View, split: str) -> Finding | None:
         "loss": "worse than",
     }[verdict]
     headline = (
-        f"On rows that nobody trained on, federated learning is {headline} always naming the "
-        "majority."
+        f"On rows that nobody trained on, federated learning is {headline} "
+        f"{'always saying the mean' if view.is_of_numbers else 'always naming the majority'}."
     )
     shown = gap_range(compared.measure, interval)
+    chance = ", which may be chance." if verdict == "none" else "."
+    if view.is_of_numbers:
+        text = (
+            f"On {count(compared.test_rows, 'such row')} it has {by.shown(compared.value)}, the "
+            f"mean of all training labels {by.shown(compared.beside_value)}; difference of R² "
+            f"{shown}{chance}{_off_by(view, split, line, summary)}"
+        )
+        return Finding("unseen", headline, text)
     text = (
         f"Of {count(summary.unseen_n, 'such row')} {percent(summary.unseen_accuracy)} are right "
         f"(95\u00a0%: {percent_range(summary.unseen_ci95)}), by the majority class "
-        f"{percent(summary.unseen_majority)}; difference of {compared.measure} {shown}"
+        f"{percent(summary.unseen_majority)}; difference of {compared.measure} {shown}{chance}"
     )
-    text += ", which may be chance." if verdict == "none" else "."
     if present(summary.seen_accuracy):
         text += f" Of rows seen in training: {percent(summary.seen_accuracy)}."
     return Finding("unseen", headline, text)
+
+
+def _off_by(view: View, split: str, line: Line, summary: Summary) -> str:
+    """Say how far off a label that is a number is told on average, on rows unseen and seen."""
+    off = view.comparison(split, "unseen", line, levels(view).beside, "MAE")
+    if off is None:
+        return ""
+    said = (
+        f" It is off by {in_units(off.value)} on average, the mean by "
+        f"{in_units(off.beside_value)} (MAE, in units of {view.label_name})."
+    )
+    if summary.number is not None and present(summary.number.seen_mae):
+        said += f" On rows seen in training: {in_units(summary.number.seen_mae)}."
+    return said
 
 
 def _other_splits(view: View, main: str) -> Finding | None:

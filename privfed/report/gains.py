@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from privfed.experiment.arms import MAJORITY, REFERENCES
+from privfed.experiment.arms import REFERENCES
 from privfed.experiment.intervals import Spread
 from privfed.experiment.results import Comparison, RowSet
+from privfed.report.level import levels
 from privfed.report.view import Line, Role, View
 from privfed.report.words import listing, present
 
@@ -133,10 +134,10 @@ def own_gains(view: View, split: str) -> list[Difference]:
     return [each for each in found if each is not None]
 
 
-def beside_majority(
+def beside_usual(
     view: View, split: str, line: Line, rows: RowSet = "all"
 ) -> tuple[Comparison, tuple[float, float]] | None:
-    """Compare an arm with always naming the commonest class of all training rows.
+    """Compare an arm with always naming the commonest class, or the mean, of all training rows.
 
     Args:
         view: The results.
@@ -147,7 +148,7 @@ def beside_majority(
     Returns:
         The comparison and its 95 % interval; None where the results have none.
     """
-    found = view.comparison(split, rows, line, MAJORITY)
+    found = view.comparison(split, rows, line, levels(view).beside)
     return None if found is None else (found, bounds(found))
 
 
@@ -218,13 +219,13 @@ def best_alone(view: View, split: str) -> Line | None:
         view: The results.
         split: The split.
     """
-    levels = [(accuracy_on_all(view, split, line)[0], line) for line in view.lines(split, "alone")]
-    known = [(level, line) for level, line in levels if present(level)]
+    found = [(level_on_all(view, split, line)[0], line) for line in view.lines(split, "alone")]
+    known = [(level, line) for level, line in found if present(level)]
     return max(known, key=lambda each: each[0])[1] if known else None
 
 
-def accuracy_on_all(view: View, split: str, line: Line) -> tuple[float, bool]:
-    """Return an arm's accuracy on the test rows of all parties, mean over seeds.
+def level_on_all(view: View, split: str, line: Line) -> tuple[float, bool]:
+    """Return an arm's accuracy, or R², on the test rows of all parties, mean over seeds.
 
     Args:
         view: The results.
@@ -232,12 +233,13 @@ def accuracy_on_all(view: View, split: str, line: Line) -> tuple[float, bool]:
         line: The arm.
 
     Returns:
-        The accuracy, and whether it is of those rows: in older files a party's is of its own.
+        The level, and whether it is of those rows: in older files a party's is of its own.
     """
-    own = view.summary(split, line).test_accuracy_mean
+    by = levels(view)
+    own = by.of(view.summary(split, line))
     if not on_other_rows(view, split, line):
         return own, True
-    found = view.comparison(split, "all", line, MAJORITY, "accuracy")
+    found = view.comparison(split, "all", line, by.beside, by.measure)
     return (own, False) if found is None else (found.value, True)
 
 

@@ -9,6 +9,7 @@ from statistics import fmean
 from privfed.data.dataset import DataKind
 from privfed.report import gains
 from privfed.report.cost import encryption, plaintext_bytes
+from privfed.report.level import levels
 from privfed.report.privacy import PRIVATE, terms_in_words
 from privfed.report.view import Line, View
 from privfed.report.words import (
@@ -109,13 +110,13 @@ def _elsewhere(view: View, main: str, verdict: gains.Verdict) -> str:
 def _carried(view: View, split: str) -> str:
     """Say whether the gain is one on rows that nobody trained on."""
     line = view.federated(split)
-    found = gains.beside_majority(view, split, line, "unseen") if line else None
+    found = gains.beside_usual(view, split, line, "unseen") if line else None
     if found is None:
         return ""
     words = {"gain": "better than", "none": "not surely better than", "loss": "worse than"}
     return (
-        f". On rows that nobody trained on it is {words[gains.verdict_of(found[1])]} always naming "
-        "the commonest class"
+        f". On rows that nobody trained on it is {words[gains.verdict_of(found[1])]} "
+        f"{levels(view).always}"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from privfed.experiment.results import HeldRows, PartiesRecord, Results
-from privfed.report.words import MISSING, listing, percent, span
+from privfed.report.words import MISSING, in_units, listing, percent, span
 from privfed.rounding import as_given
 from privfed.table import Table
 
@@ -46,15 +46,17 @@ def _sizes(sizes: Sequence[float]) -> str:
 
 
 def parties_table(parties: PartiesRecord) -> Table:
-    """Return what each party holds: its rows and their classes, ranges over splits and seeds."""
+    """Return what each party holds: its rows and their labels, ranges over splits and seeds."""
+    numbers = not parties.class_names
     classes = parties.class_names if len(parties.class_names) <= _MOST_CLASSES else ()
     rows = []
     for name in parties.names:
         held = [each for each in parties.held if each.party == name]
         cells = [name, span([h.train_rows for h in held]), span([h.test_rows for h in held])]
         cells += [_share(held, place) for place in range(len(classes))]
-        rows.append((*cells, _commonest(parties, held)))
-    head = ("Party", "Rows to train on", "Rows to test on", *classes, "Commonest class")
+        rows.append((*cells, _mean(held) if numbers else _commonest(parties, held)))
+    last = "Mean of the label" if numbers else "Commonest class"
+    head = ("Party", "Rows to train on", "Rows to test on", *classes, last)
     return Table(head, tuple(rows))
 
 
@@ -64,6 +66,15 @@ def _share(held: Sequence[HeldRows], place: int) -> str:
     if not shares:
         return MISSING
     low, high = percent(shares[0]), percent(shares[-1])
+    return low if low == high else f"{low} to {high}"
+
+
+def _mean(held: Sequence[HeldRows]) -> str:
+    """Return the mean of a party's labels, the least and the greatest over the seeds."""
+    means = sorted(h.label_mean for h in held if h.label_mean is not None)
+    if not means:
+        return MISSING
+    low, high = in_units(means[0]), in_units(means[-1])
     return low if low == high else f"{low} to {high}"
 
 

@@ -15,12 +15,13 @@ from privfed.report.charts import (
     bar_chart,
     curve_chart,
 )
-from privfed.report.gains import accuracy_on_all, best_alone
+from privfed.report.gains import best_alone, level_on_all
+from privfed.report.level import figures, levels
 from privfed.report.palette import SENTINEL
 from privfed.report.paper import PAPER
 from privfed.report.svg import drawing, inline
 from privfed.report.view import Curve, Line, View
-from privfed.report.words import count, percent, present
+from privfed.report.words import count, in_units, percent, present
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,21 @@ def paper_bars(view: View, split: str) -> Picture:
 
 # Seen and unseen rows
 
-SEEN_KEY = (
-    Key("rows that the arm trained on", "quiet"),
-    Key("rows that nobody trained on, with 95 % interval", "accent"),
-    Key("majority class on those", "ink", "mark"),
-)
+
+def seen_key(view: View) -> tuple[Key, ...]:
+    """Return what `seen_bars` draws."""
+    interval = "" if view.is_of_numbers else ", with 95 % interval"
+    return (
+        Key("rows that the arm trained on", "quiet"),
+        Key(f"rows that nobody trained on{interval}", "accent"),
+        Key(f"{levels(view).usual} on those", "ink", "mark"),
+    )
 
 
 def seen_bars(view: View, split: str) -> Picture:
-    """Draw accuracy on test rows that were trained on and on those that were not, arm by arm."""
+    """Draw accuracy, or MAE, on test rows that were trained on and on others, arm by arm."""
+    if view.is_of_numbers:
+        return _seen_numbers(view, split)
     groups = []
     for line in view.lines(split):
         summary = view.summary(split, line)
@@ -124,6 +131,32 @@ def seen_bars(view: View, split: str) -> Picture:
         groups.append(Group(line.label, bars, summary.unseen_majority))
     title = f"Accuracy on seen and unseen test rows, {split} split"
     return _accuracy_bars(f"fig-seen-{slug(view, split)}", on_split(split), title, groups)
+
+
+def _seen_numbers(view: View, split: str) -> Picture:
+    """Draw how far off an arm is on average, in the label's units."""
+    groups, longest = [], 0.0
+    for line in view.lines(split):
+        s = view.summary(split, line)
+        n = figures(s)
+        off = ((n.seen_mae, s.seen_n, "quiet"), (n.unseen_mae, s.unseen_n, "accent"))
+        usual = n.unseen_mean_mae
+        bars = tuple(
+            Bar(((mean, colour),), f"{in_units(mean)} on {count(rows, 'row')}")
+            if present(mean)
+            else Bar(((0.0, colour),), "no such rows")
+            for mean, rows, colour in off
+        )
+        groups.append(Group(line.label, bars, usual))
+        longest = max(longest, usual or 0.0, *(bar.length for bar in bars))
+    title = f"Mean absolute error on seen and unseen test rows, {split} split"
+    return picture(
+        f"fig-seen-{slug(view, split)}",
+        f"{on_split(split)}: MAE, in units of {view.label_name}",
+        title,
+        groups_in_words(groups),
+        lambda palette: bar_chart(groups, palette, longest or 1.0, percent=False, text_share=0.3),
+    )
 
 
 def _share(
@@ -137,19 +170,23 @@ def _share(
 
 # The splits side by side
 
-SPLIT_KEY = (
-    Key("party alone, the highest", "guest"),
-    Key("federated", "federated"),
-    Key("pooled", "overall"),
-    Key("federated, rows nobody trained on", "federated", "hollow"),
-    Key("majority class on those", "ink", "mark"),
-    INTERVAL,
-)
+
+def split_key(view: View) -> tuple[Key, ...]:
+    """Return what `split_bars` draws."""
+    majority = Key("majority class on those", "ink", "mark")
+    return (
+        Key("party alone, the highest", "guest"),
+        Key("federated", "federated"),
+        Key("pooled", "overall"),
+        Key("federated, rows nobody trained on", "federated", "hollow"),
+        *([] if view.is_of_numbers else [majority]),
+        INTERVAL,
+    )
 
 
 def split_groups(view: View) -> list[Group]:
     """Return each split's bars: best party alone, federated, pooled, federated on unseen rows."""
-    groups = []
+    groups, by = [], levels(view)
     for split in view.splits:
         bars, mark = [], None
         chosen = [best_alone(view, split), view.federated(split), *view.lines(split, "pooled")[:1]]
@@ -157,11 +194,15 @@ def split_groups(view: View) -> list[Group]:
             if line is None:
                 continue
             summary = view.summary(split, line)
-            mean, of_all = accuracy_on_all(view, split, line)
+            mean, of_all = level_on_all(view, split, line)
             what = _short(line) if of_all else f"{line.arm}, other rows"
-            own = mean == summary.test_accuracy_mean
-            interval = summary.test_accuracy_ci95 if own else None
-            bars.append(Bar(((mean, colour),), f"{percent(mean)} {what}", interval))
+            own = mean == by.of(summary)
+            interval = by.interval(summary) if own else None
+            bars.append(Bar(((mean, colour),), f"{by.shown(mean)} {what}", interval))
+            unseen_r2 = view.comparison(split, "unseen", line, by.beside, "R²")
+            if line is view.federated(split) and unseen_r2 is not None:
+                text = f"{by.shown(unseen_r2.value)} unseen"
+                bars.append(Bar(((unseen_r2.value, "federated"),), text, hollow=True))
             if line is view.federated(split) and summary.unseen_accuracy is not None:
                 unseen = (
                     ((summary.unseen_accuracy, "federated"),),
@@ -183,8 +224,18 @@ def _short(line: Line) -> str:
 
 def split_bars(view: View) -> Picture:
     """Draw the splits side by side."""
-    heading = "Test accuracy, split by split"
-    return _accuracy_bars("fig-splits", heading, heading, split_groups(view), text_share=0.4)
+    groups = split_groups(view)
+    if not view.is_of_numbers:
+        heading = "Test accuracy, split by split"
+        return _accuracy_bars("fig-splits", heading, heading, groups, text_share=0.4)
+    heading = "R² on test rows, split by split"
+    return picture(
+        "fig-splits",
+        heading,
+        heading,
+        groups_in_words(groups),
+        lambda palette: bar_chart(groups, palette, 1.0, percent=False, to_one=True, text_share=0.4),
+    )
 
 
 def _accuracy_bars(
@@ -206,6 +257,8 @@ _QUANTITIES = (
     ("test_loss", "Test loss", False),
     ("train_accuracy", "Training accuracy", True),
     ("test_accuracy", "Test accuracy", True),
+    ("train_r2", "Training R²", False),
+    ("test_r2", "Test R²", False),
 )
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from privfed.data.tables import SCHEMA_IS_PUBLIC
 from privfed.report.charts import Spend, Trade, epsilon_chart, trade_chart
-from privfed.report.gains import accuracy_on_all
+from privfed.report.gains import level_on_all
+from privfed.report.level import levels
 from privfed.report.pictures import Key, Picture, on_split, picture, slug
 from privfed.report.view import Line, Role, View
-from privfed.report.words import MISSING, compact, given, percent, percent_range, present, upper
+from privfed.report.words import MISSING, compact, given, present, upper
 from privfed.rounding import as_given
 from privfed.table import Table
 from privfed.training.records import PrivacyCost
@@ -31,13 +32,13 @@ EPSILON_KEY = (
 
 
 def epsilon_pictures(view: View) -> list[Picture]:
-    """Draw accuracy against ε, a picture for each split with a private arm whose cost is known."""
+    """Draw accuracy or R² against ε, split by split where a private arm's cost is known."""
     drawn = [
         (split, spends, _references(view, split))
         for split in view.splits
         if (spends := _spends(view, split))
     ]
-    levels = [
+    shown = [
         value
         for _, spends, references in drawn
         for value in (
@@ -45,9 +46,10 @@ def epsilon_pictures(view: View) -> list[Picture]:
             *(bound for s in spends for bound in (s.accuracy, *(s.interval or ()))),
         )
     ]
-    if not levels:
+    if not shown:
         return []
-    limits = max(0.0, min(levels) - 0.05), min(1.05, max(levels) + 0.06)
+    least = min(shown) - 0.05
+    limits = least if view.is_of_numbers else max(0.0, least), min(1.05, max(shown) + 0.06)
     return [_epsilon(view, *parts, limits) for parts in drawn]
 
 
@@ -77,22 +79,25 @@ def _epsilon(
     references: Sequence[tuple[str, float, str]],
     limits: tuple[float, float],
 ) -> Picture:
-    words = [f"{s.label}: {percent(s.accuracy)} ({percent_range(s.interval)})." for s in spends]
+    by = levels(view)
+    words = [f"{s.label}: {by.shown(s.accuracy)} ({by.shown_range(s.interval)})." for s in spends]
     words += [f"{text}." for text, _, _ in references]
     return picture(
         f"fig-epsilon-{slug(view, split)}",
         on_split(split),
-        f"Test accuracy against ε, {split} split",
+        f"Test {by.measure} against ε, {split} split",
         " ".join(words),
-        lambda palette: epsilon_chart(spends, references, palette, limits),
+        lambda palette: epsilon_chart(
+            spends, references, palette, limits, percent=not view.is_of_numbers
+        ),
     )
 
 
 def _spends(view: View, split: str) -> list[Spend]:
-    spends = []
+    spends, by = [], levels(view)
     for line in view.lines(split, "private"):
         summary, costs = view.summary(split, line), view.costs(split, line)
-        if not costs or not present(summary.test_accuracy_mean) or not costs[0].epsilon > 0:
+        if not costs or not present(by.of(summary)) or not costs[0].epsilon > 0:
             continue
         single = costs[0].epsilon_single_row
         spends.append(
@@ -100,8 +105,8 @@ def _spends(view: View, split: str) -> list[Spend]:
                 line.label,
                 costs[0].epsilon,
                 single if present(single) and single > 0 else None,
-                summary.test_accuracy_mean,
-                summary.test_accuracy_ci95,
+                by.of(summary),
+                by.interval(summary),
                 line.colour,
             )
         )
@@ -109,12 +114,12 @@ def _spends(view: View, split: str) -> list[Spend]:
 
 
 def _references(view: View, split: str) -> list[tuple[str, float, str]]:
-    found = []
+    found, by = [], levels(view)
     if (plain := view.federated(split)) is not None:
-        level = view.summary(split, plain).test_accuracy_mean
-        found.append((f"without privacy, {percent(level)}", level, plain.colour))
-    majority = view.summary(split, view.lines(split, *PRIVATE)[0]).majority_accuracy
-    found.append((f"majority class, {percent(majority)}", majority, "quiet"))
+        level = by.of(view.summary(split, plain))
+        found.append((f"without privacy, {by.shown(level)}", level, plain.colour))
+    usual = by.of_usual(view.summary(split, view.lines(split, *PRIVATE)[0]))
+    found.append((f"{by.usual}, {by.shown(usual)}", usual, "quiet"))
     return [reference for reference in found if present(reference[1])]
 
 
@@ -130,7 +135,7 @@ def arms(view: View, split: str) -> dict[str, list[Line]]:
 
 
 def trade_pictures(view: View) -> list[Picture]:
-    """Draw the private arms' accuracy against the ε asked, for splits with more than one arm."""
+    """Draw the private arms' levels against the ε asked, for splits with more than one arm."""
     return [_trade(view, split) for split in view.splits if len(arms(view, split)) > 1]
 
 
@@ -152,49 +157,46 @@ _STYLES = (
 
 
 def _trade(view: View, split: str) -> Picture:
-    trades, words = [], []
+    trades, words, by = [], list[str](), levels(view)
     for (arm, lines), (colour, dash) in zip(arms(view, split).items(), _STYLES, strict=False):
-        shown = [x for x in lines if present(view.summary(split, x).test_accuracy_mean)]
+        shown = [x for x in lines if present(by.of(view.summary(split, x)))]
         summaries = [view.summary(split, line) for line in shown]
         trades.append(
             Trade(
                 [line.epsilon or 0.0 for line in shown],
-                [accuracy_on_all(view, split, line)[0] for line in shown],
-                [s.test_accuracy_ci95 for s in summaries],
+                [level_on_all(view, split, line)[0] for line in shown],
+                [by.interval(s) for s in summaries],
                 colour,
                 tuple(float(x) / 1.8 for x in dash.split()),
             )
         )
-        at = [
-            f"{asked(x)} {percent(s.test_accuracy_mean)}"
-            for x, s in zip(shown, summaries, strict=True)
-        ]
+        at = [f"{asked(x)} {by.shown(by.of(s))}" for x, s in zip(shown, summaries, strict=True)]
         words.append(f"{view.label(arm)}: {', '.join(at)}.")
     references = _references(view, split)
     words += [f"{text}." for text, _, _ in references]
     return picture(
         f"fig-trade-{slug(view, split)}",
         on_split(split),
-        f"Test accuracy of the private arms, {split} split",
+        f"Test {by.measure} of the private arms, {split} split",
         " ".join(words),
-        lambda palette: trade_chart(trades, references, palette),
+        lambda palette: trade_chart(trades, references, palette, percent=not view.is_of_numbers),
     )
 
 
 def trade_table(view: View, split: str) -> Table:
-    """Return the test accuracy of each private arm, one column for each ε."""
+    """Return the test accuracy, or R², of each private arm, one column for each ε."""
     columns = sorted({x.epsilon for x in view.lines(split, *PRIVATE) if x.epsilon is not None})
     rows = []
     for arm, lines in arms(view, split).items():
-        cells = {line.epsilon: _accuracy(view, split, line) for line in lines}
+        cells = {line.epsilon: _level(view, split, line) for line in lines}
         rows.append((view.label(arm), *(cells.get(epsilon, MISSING) for epsilon in columns)))
     return Table(("Arm", *(f"ε = {as_given(epsilon)}" for epsilon in columns)), tuple(rows))
 
 
-def _accuracy(view: View, split: str, line: Line) -> str:
-    summary = view.summary(split, line)
-    interval = percent_range(summary.test_accuracy_ci95)
-    mean = percent(summary.test_accuracy_mean)
+def _level(view: View, split: str, line: Line) -> str:
+    summary, by = view.summary(split, line), levels(view)
+    interval = by.shown_range(by.interval(summary))
+    mean = by.shown(by.of(summary))
     return mean if interval == MISSING else f"{mean} ({interval})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from privfed.report import gains
+from privfed.report.level import levels
 from privfed.report.privacy import PRIVATE, arms, terms_in_words, views
 from privfed.report.view import Line, View
 from privfed.report.words import (
@@ -11,7 +12,6 @@ from privfed.report.words import (
     given,
     listing,
     measured,
-    percent,
     present,
 )
 
@@ -76,7 +76,7 @@ def _range(view: View, split: str, every: list[Line]) -> str:
 
 def _beside(view: View, split: str, every: list[Line], costs: list[gains.Difference]) -> str:
     """Return the levels of what stands beside the private arms on the same rows."""
-    text = f"majority class {_majority_level(view, split, every[0])}"
+    text = f"{levels(view).usual} {_usual_level(view, split, every[0])}"
     plain = view.federated(split)
     if plain is not None and costs:
         text += f"; without privacy {_shown(view, split, plain)}"
@@ -89,8 +89,9 @@ def _measure(view: View) -> str:
 
 
 def _headline(view: View, split: str, every: list[Line], dearest: gains.Difference | None) -> str:
-    if not any(_may_beat_majority(view, split, line) for line in every):
-        return "With differential privacy, no model here is surely better than the majority class."
+    if not any(_may_beat_usual(view, split, line) for line in every):
+        usual = "the mean" if view.is_of_numbers else "the majority class"
+        return f"With differential privacy, no model here is surely better than {usual}."
     if dearest is None:
         return (
             "What differential privacy costs is not said: no arm without it is known to have been "
@@ -106,26 +107,27 @@ def _headline(view: View, split: str, every: list[Line], dearest: gains.Differen
     }[dearest.verdict]
 
 
-def _may_beat_majority(view: View, split: str, line: Line) -> bool:
-    """Return whether an arm is surely better than the majority class, or that is not known."""
-    found = gains.beside_majority(view, split, line)
+def _may_beat_usual(view: View, split: str, line: Line) -> bool:
+    """Return whether an arm is surely better than what takes no look, or that is not known."""
+    found = gains.beside_usual(view, split, line)
     return found is None or gains.verdict_of(found[1]) == "gain"
 
 
 def _level(view: View, split: str, line: Line) -> float:
     """Return an arm's measure on the rows of all; in an older file its own test accuracy."""
-    found = gains.beside_majority(view, split, line)
-    return view.summary(split, line).test_accuracy_mean if found is None else found[0].value
+    found = gains.beside_usual(view, split, line)
+    return levels(view).of(view.summary(split, line)) if found is None else found[0].value
 
 
 def _shown(view: View, split: str, line: Line) -> str:
     return measured(view.measure or "accuracy", _level(view, split, line))
 
 
-def _majority_level(view: View, split: str, line: Line) -> str:
-    found = gains.beside_majority(view, split, line)
+def _usual_level(view: View, split: str, line: Line) -> str:
+    found = gains.beside_usual(view, split, line)
     if found is None:
-        return percent(view.summary(split, line).majority_accuracy)
+        by = levels(view)
+        return by.shown(by.of_usual(view.summary(split, line)))
     return measured(found[0].measure, found[0].beside_value)
 
 

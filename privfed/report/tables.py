@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from privfed.experiment.arms import MAJORITY
 from privfed.report import gains
+from privfed.report.level import figures, levels
 from privfed.report.paper import PAPER, PaperArm
 from privfed.report.pictures import paper_lines
 from privfed.report.view import ROLES, Line, View
@@ -12,6 +12,7 @@ from privfed.report.words import (
     decimal,
     duration,
     gap_range,
+    in_units,
     measured,
     percent,
     percent_range,
@@ -24,6 +25,8 @@ from privfed.table import Table
 
 def summary_table(view: View, split: str) -> Table:
     """Return the most important figures of one split, one row for each arm."""
+    if view.is_of_numbers:
+        return _number_table(view, split)
     rows = []
     for line in view.lines(split, *ROLES):
         s = view.summary(split, line)
@@ -49,6 +52,34 @@ def summary_table(view: View, split: str) -> Table:
     return Table(head, tuple(rows))
 
 
+def _number_table(view: View, split: str) -> Table:
+    """Return the same of a label that is a number; all but R² in its units."""
+    rows, by = [], levels(view)
+    for line in view.lines(split, *ROLES):
+        s = view.summary(split, line)
+        n = figures(s)
+        rows.append(
+            (
+                line.label,
+                by.shown(by.of(s)),
+                by.shown_range(by.interval(s)),
+                in_units(n.test_mae_mean),
+                in_units(n.mean_mae),
+                in_units(n.seen_mae),
+                in_units(n.unseen_mae),
+                f"{s.unseen_n}" if s.unseen_n else MISSING,
+                in_units(n.unseen_mean_mae),
+                _bytes(s.upload_bytes_per_round),
+                duration(s.encryption_seconds_per_round or None),
+            )
+        )
+    head = (
+        "Arm", "Test R²", "95 %", "MAE", "MAE of the mean", "MAE, seen", "MAE, unseen", "n",
+        "MAE of the mean, unseen", "Up a round", "Encryption a round",
+    )  # fmt: skip
+    return Table(head, tuple(rows))
+
+
 def paired_table(view: View, split: str) -> Table | None:
     """Return all measures of each arm on the same rows, and what federated learning has over it.
 
@@ -57,15 +88,15 @@ def paired_table(view: View, split: str) -> Table | None:
         split: The split.
 
     Returns:
-        One row for each arm, reference and the majority class; None in older files.
+        One row for each arm, reference and what takes no look at a row; None in older files.
     """
-    federated = view.federated(split)
+    federated, by = view.federated(split), levels(view)
     found = [c for c in view.results.comparisons if (c.split, c.rows) == (split, "all")]
-    levels: dict[tuple[str, float | None], dict[str, float]] = {}
+    values: dict[tuple[str, float | None], dict[str, float]] = {}
     for c in found:
-        if c.beside == MAJORITY:
-            levels.setdefault((c.arm, c.epsilon), {})[c.measure] = c.value
-            levels.setdefault((MAJORITY, None), {})[c.measure] = c.beside_value
+        if c.beside == by.beside:
+            values.setdefault((c.arm, c.epsilon), {})[c.measure] = c.value
+            values.setdefault((by.beside, None), {})[c.measure] = c.beside_value
     labels = {(line.arm, line.epsilon): line.label for line in view.lines(split, *ROLES)}
     between = {
         (c.beside, c.beside_epsilon): gap_range(c.measure, c.ci95)
@@ -74,11 +105,11 @@ def paired_table(view: View, split: str) -> Table | None:
     }
     rows = [
         (
-            labels.get(key, "majority class" if key[0] == MAJORITY else key[0]),
-            *(measured(each, values.get(each)) for each in view.results.measures),
+            labels.get(key, by.usual if key[0] == by.beside else key[0]),
+            *(measured(each, own.get(each)) for each in view.results.measures),
             between.get(key, MISSING),
         )
-        for key, values in sorted(levels.items(), key=lambda item: item[0][0] == MAJORITY)
+        for key, own in sorted(values.items(), key=lambda item: item[0][0] == by.beside)
     ]
     if not rows:
         return None
@@ -149,7 +180,7 @@ def _paper_row(whose: str, arm: PaperArm) -> tuple[str, ...]:
 
 
 def split_table(view: View) -> Table:
-    """Return test accuracies, also on unseen rows: one row per arm, two columns per split."""
+    """Return test accuracies, or MAE, also on unseen rows: a row per arm, two columns per split."""
     lines: list[Line] = list(dict.fromkeys(x for split in view.splits for x in view.lines(split)))
     rows = []
     for line in lines:
@@ -157,7 +188,11 @@ def split_table(view: View) -> Table:
         for split in view.splits:
             if line in view.lines(split):
                 s = view.summary(split, line)
-                cells += [percent(s.test_accuracy_mean), percent(s.unseen_accuracy)]
+                if view.is_of_numbers:
+                    n = figures(s)
+                    cells += [in_units(n.test_mae_mean), in_units(n.unseen_mae)]
+                else:
+                    cells += [percent(s.test_accuracy_mean), percent(s.unseen_accuracy)]
             else:
                 cells += [MISSING, MISSING]
         rows.append(tuple(cells))
@@ -200,6 +235,13 @@ def runs_table(view: View, split: str) -> Table:
     rows = []
     for line in view.lines(split, *ROLES):
         for run in view.runs(split, line):
+            n = run.number
+            good = (
+                (percent(run.test_accuracy), percent(run.seen_accuracy),
+                 percent(run.unseen_accuracy))
+                if n is None
+                else (measured("R²", n.test_r2), in_units(n.seen_mae), in_units(n.unseen_mae))
+            )  # fmt: skip
             rows.append(
                 (
                     line.label,
@@ -208,15 +250,15 @@ def runs_table(view: View, split: str) -> Table:
                     f"{run.train_rows} / {run.test_rows}",
                     decimal(run.train_loss_last),
                     decimal(run.test_loss_last),
-                    percent(run.test_accuracy),
-                    percent(run.seen_accuracy),
-                    percent(run.unseen_accuracy),
+                    *good,
                     duration(run.wall_seconds) if present(run.wall_seconds) else MISSING,
                     run.weights_sha256[:12],
                 )
             )
     head = (
         "Arm", "Seed", "Rounds", "Rows, train / test", "Training loss", "Test loss",
-        "Test accuracy", "Seen", "Unseen", "Time", "SHA-256 of the weights",
+        *(("Test R²", "MAE, seen", "MAE, unseen") if view.is_of_numbers
+          else ("Test accuracy", "Seen", "Unseen")),
+        "Time", "SHA-256 of the weights",
     )  # fmt: skip
     return Table(head, tuple(rows))

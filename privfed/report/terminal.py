@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rich import table as rich_table
 
-from privfed.experiment.results import Results
+from privfed.experiment.results import Results, Summary
 from privfed.report import gains
+from privfed.report.level import figures, levels
 from privfed.report.view import View
-from privfed.report.words import MISSING, duration, present, size
+from privfed.report.words import MISSING, duration, in_units, measured, present, size
 from privfed.rounding import outwards
 from privfed.table import Table, for_terminal
 
@@ -36,30 +37,50 @@ def terminal_table(results: Results) -> rich_table.Table:
             rows.append(
                 (
                     line.label,
-                    _with_half(s.test_accuracy_mean, s.test_accuracy_ci95),
-                    _hundredths(s.seen_accuracy),
-                    _hundredths(s.unseen_accuracy),
-                    _hundredths(s.unseen_majority),
+                    *_good(view, s),
                     size(s.upload_bytes_per_round) if s.upload_bytes_per_round else MISSING,
                     duration(spent) if present(spent) and spent else MISSING,
                 )
             )
+    usual, what = "majority", "accuracies in %"
+    words = "majority: its class on the unseen"
+    if view.is_of_numbers:
+        usual, what = "mean", f"R² on test rows, then MAE in units of {view.label_name}"
+        words = "mean: MAE of the mean of training labels on the unseen"
     return for_terminal(
-        Table(("arm", "test", "seen", "unseen", "majority", "up", "encrypt"), rows),
-        title=f"{view.dataset}{' (surrogate)' if view.is_surrogate else ''}, accuracies in %",
+        Table(("arm", "test", "seen", "unseen", usual, "up", "encrypt"), rows),
+        title=f"{view.dataset}{' (surrogate)' if view.is_surrogate else ''}, {what}",
         caption=(
             f"{'±: half a 95 % interval; ' if seeds > 1 else ''}seen: test rows whose ID the arm "
-            "trained on; unseen: no party did; majority: its class on the unseen; up: a round"
+            f"trained on; unseen: no party did; {words}; up: a round"
             f"{f'. {other_rows}' if other_rows else ''}"
         ),
     )
 
 
-def _with_half(mean: float, interval: tuple[float, float] | None) -> str:
+def _good(view: View, summary: Summary) -> tuple[str, ...]:
+    """Return how good an arm is: on its test rows, seen and unseen, and without a look there."""
+    if view.is_of_numbers:
+        by, n = levels(view), figures(summary)
+        return (
+            _with_half(by.of(summary), by.interval(summary), percent=False),
+            *(in_units(each) for each in (n.seen_mae, n.unseen_mae)),
+            in_units(n.unseen_mean_mae),
+        )
+    return (
+        _with_half(summary.test_accuracy_mean, summary.test_accuracy_ci95),
+        _hundredths(summary.seen_accuracy),
+        _hundredths(summary.unseen_accuracy),
+        _hundredths(summary.unseen_majority),
+    )
+
+
+def _with_half(mean: float, interval: tuple[float, float] | None, *, percent: bool = True) -> str:
+    shown = _hundredths(mean) if percent else measured("R²", mean)
     if interval is None or not all(map(present, (mean, *interval))):
-        return _hundredths(mean)
-    _, half = outwards((0, (interval[1] - interval[0]) / 2), 1, percent=True)
-    return f"{_hundredths(mean)} ± {half}"
+        return shown
+    half = (interval[1] - interval[0]) / 2
+    return f"{shown} ± {outwards((0, half), 1 if percent else 3, percent=percent)[1]}"
 
 
 def _hundredths(value: float | None) -> str:

@@ -22,6 +22,7 @@ from privfed.experiment.results import Results, Run
 from privfed.report import page
 from privfed.report.differences import KEY, Block, Row, difference_picture
 from privfed.report.gains import verdict_of
+from privfed.report.level import levels
 from privfed.report.privacy import terms_in_words
 from privfed.report.view import ROLES, Line, View
 from privfed.report.words import MISSING, count, gap_range, listing, measured, present
@@ -64,7 +65,7 @@ class TwoResults:
 
     Attributes:
         names: What the two are called.
-        measure: What they are compared by: AUC if both are judged by it, else accuracy.
+        measure: What they are compared by: AUC or R² if both are judged by it, else accuracy.
         settings: What differs of their origin: name, first, second.
         pairs: What both ran.
         alone: What only one ran: its place, 0 or 1, and its arm on a split.
@@ -104,6 +105,11 @@ def two_results(first: Results, second: Results, names: tuple[str, str]) -> TwoR
             f"{names[0]} is of {views[0].dataset} and {names[1]} of {views[1].dataset}: accuracies "
             "of different data say nothing of each other"
         )
+    if views[0].is_of_numbers != views[1].is_of_numbers:
+        raise ConfigError(
+            f"the label of {names[0 if views[0].is_of_numbers else 1]} is a number and that of the "
+            "other is classes: give two with the same kind of label"
+        )
     every: list[dict[tuple[str, str, float | None], Line]] = [
         {
             (split, line.arm, line.epsilon): line
@@ -115,7 +121,8 @@ def two_results(first: Results, second: Results, names: tuple[str, str]) -> TwoR
     common = [key for key in every[0] if key in every[1]]
     if not common:
         raise ConfigError(f"{names[0]} and {names[1]} have no arm in common: nothing to compare")
-    measure: MeasureName = "AUC" if [v.measure for v in views] == ["AUC", "AUC"] else "accuracy"
+    by = {view.measure for view in views}
+    measure: MeasureName = "AUC" if by == {"AUC"} else levels(views[0]).measure
     return TwoResults(
         names,
         measure,
@@ -173,7 +180,10 @@ def _pair(
 
 
 def _value(run: Run, measure: MeasureName) -> float:
-    value = run.test_auc if measure == "AUC" else run.test_accuracy
+    if measure == "R²":
+        value = None if run.number is None else run.number.test_r2
+    else:
+        value = run.test_auc if measure == "AUC" else run.test_accuracy
     return math.nan if value is None else value
 
 

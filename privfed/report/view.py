@@ -15,7 +15,7 @@ from privfed.data.dataset import DataKind
 from privfed.data.understood import UnderstoodColumn
 from privfed.errors import ConfigError
 from privfed.experiment.arms import Aggregation, Arm, stands_for_federated
-from privfed.experiment.measures import MeasureName
+from privfed.experiment.measures import NUMBER_MEASURES, MeasureName
 from privfed.experiment.provenance import DataOrigin
 from privfed.experiment.results import Comparison, Results, RowSet, Run, Summary
 from privfed.rounding import as_given
@@ -180,6 +180,16 @@ class View:
     def measure(self) -> MeasureName | None:
         """What verdicts go by; None in older files, which hold no paired figures."""
         return next(iter(self.results.measures), None)
+
+    @property
+    def is_of_numbers(self) -> bool:
+        """Whether the label is a number, and not a class."""
+        return self.measure in NUMBER_MEASURES
+
+    @property
+    def label_name(self) -> str:
+        """What the label's column is called; "label" where that is not recorded."""
+        return next((each.name for each in self.columns if each.role == "label"), "label")
 
     @cached_property
     def _comparisons(self) -> Mapping[tuple[Any, ...], Comparison]:

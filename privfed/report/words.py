@@ -48,8 +48,22 @@ def points(difference: float) -> str:
 
 
 def measured(measure: MeasureName, value: float | None) -> str:
-    """Return a measure's value: accuracies as percentages, all others as plain numbers."""
-    return percent(value) if in_points(measure) else decimal(value)
+    """Return a measure's value: accuracies as percentages, MAE in the label's units."""
+    if measure == "MAE":
+        return in_units(value)
+    return percent(value) if in_points(measure) else decimal(value).replace("-", "−")
+
+
+def in_units(value: float | None) -> str:
+    """Return a number of a label's own units with four significant digits or all before the point.
+
+    The sizes of labels are anything; a number of a million is more easily read than its power.
+    """
+    if not present(value):
+        return MISSING
+    places = 3 - math.floor(math.log10(abs(value))) if value else 0
+    text = f"{value:,.{min(max(places, 0), 12)}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
 
 
 def gap(measure: MeasureName, difference: float) -> str:
