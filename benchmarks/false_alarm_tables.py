@@ -2,20 +2,24 @@
 
 A table has as many training and test rows for every party, one row an ID. The models are small, one
 hidden layer trained on all rows at once, so that thousands of tables can be learned from: all
-parties' in one array. Noise of a stated size on the federated model stands for private training;
+parties' in one array. Where labels are numbers they are linear, and each is moved along what it got
+wrong to where it is as far off the rule as the mean is: the more rows a model had, the nearer it
+would be, also where nothing is to be learned, and no difference of R² would be a false alarm.
+Noise of a stated size on the federated model stands for private training;
 no ε is claimed of it. How arms are compared, and what is said of it, is the benchmark's own code.
 """
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privfed.experiment import Results, Run, party_names
-from privfed.experiment.arms import MAJORITY, Arm, choose_arms
+from privfed.experiment.arms import MAJORITY, MEAN, Arm, choose_arms
 from privfed.experiment.comparing import Entrant, RowAnswers, compare
 from privfed.experiment.measures import MeasureName, measures_for
 from privfed.experiment.summary import summarise
@@ -23,7 +27,7 @@ from privfed.report import findings
 
 __all__ = ["NULLS", "SEEDS", "TABLES", "VERDICTS", "Report", "Split", "reports"]
 
-NULLS = ("even", "uneven")
+NULLS = ("even", "uneven", "values")
 SEEDS = (1, 3)  # of three seeds, the first is reported alone as well
 
 _TRAIN, _TEST = 192, 100  # rows a party
@@ -68,16 +72,20 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Who trains and tests on which rows: (parties, rows, features) and (parties, rows) each."""
+    """Who trains and tests on which rows: (parties, rows, features) and (parties, rows) each.
+
+    `slopes` is the rule behind labels that are numbers; None where they are classes, 0 and 1.
+    """
 
     train: _Floats
-    train_labels: NDArray[np.int64]
+    train_labels: NDArray[Any]
     test: _Floats
-    test_labels: NDArray[np.int64]
+    test_labels: NDArray[Any]
     test_ids: NDArray[np.intp]
+    slopes: _Floats | None = None
 
 
-def _dealt(features: _Floats, labels: NDArray[np.int64], order: NDArray[np.intp]) -> Split:
+def _dealt(features: _Floats, labels: NDArray[Any], order: NDArray[np.intp]) -> Split:
     """Deal rows out in that order, as many to each party; an ID is a row's number."""
     shape = (-1, _TRAIN + _TEST)
     x, y, ids = features[order].reshape(*shape, features.shape[1]), labels[order], order
@@ -119,12 +127,22 @@ def _rule(turned: float, parties: int, drawn: np.random.Generator) -> list[Split
     return [split] * max(SEEDS)
 
 
+def _values(parties: int, drawn: np.random.Generator) -> list[Split]:
+    """Return numbers that follow a weak rule, with skewed noise beside it, dealt by each seed."""
+    rows = parties * (_TRAIN + _TEST)
+    features, slopes = drawn.normal(size=(rows, 6)), np.full(6, 0.2)
+    labels = features @ slopes + drawn.exponential(size=rows)
+    dealt = [_dealt(features, labels, drawn.permutation(rows)) for _ in range(max(SEEDS))]
+    return [replace(split, slopes=slopes) for split in dealt]
+
+
 TABLES: Mapping[str, Callable[[int, np.random.Generator], list[Split]]] = {
     "even": partial(_null, 0.5),
     "uneven": partial(_null, 0.15),
     "parts": _parts,
     "noisy": partial(_rule, 0.0),
     "misled": partial(_rule, 0.75),  # of two parties' labels, all turned ones would cancel out
+    "values": _values,
 }
 
 
@@ -143,7 +161,8 @@ def reports(kind: str, parties: int, number: int) -> list[Report]:
     names = party_names(parties)
     arms = choose_arms((*names, "overall", _FEDERATED, *_NOISE), names)
     splits = TABLES[kind](parties, drawn)
-    answers = [_answers(split, arms, drawn) for split in splits]
+    answer = _answers if splits[0].slopes is None else _number_answers
+    answers = [answer(split, arms, drawn) for split in splits]
     measures = measures_for(np.concatenate([splits[0].train_labels, splits[0].test_labels], axis=1))
     return [_report(arms, measures[:1], answers[:seeds]) for seeds in SEEDS]
 
@@ -168,11 +187,40 @@ def _answers(split: Split, arms: tuple[Arm, ...], drawn: np.random.Generator) ->
             weights = (alone[0][[arm.party]], alone[1][[arm.party]], alone[2][[arm.party]])
         scores = _forward(weights, test)[1][0]
         outputs[Entrant(arm.name, 1.0 if arm.private else None)] = np.stack([-scores, scores], 1)
+    return _row_answers(split, outputs)
+
+
+def _number_answers(split: Split, arms: tuple[Arm, ...], drawn: np.random.Generator) -> RowAnswers:
+    """Return the answers of linear models, each as far off the rule as the mean is."""
+    slopes = np.zeros(split.train.shape[2]) if split.slopes is None else split.slopes
+    centred = split.train_labels - split.train_labels.mean()
+    alone = [_least_squares(*own) for own in zip(split.train, centred, strict=True)]
+    pooled = _least_squares(split.train.reshape(-1, len(slopes)), centred.ravel())
+    federated: _Floats = np.mean(alone, axis=0)
+    models = {"overall": pooled, _FEDERATED: federated} | {
+        name: federated + drawn.normal(0, noise, len(slopes)) for name, noise in _NOISE.items()
+    }
+    mean, test = float(split.train_labels.mean()), split.test.reshape(-1, len(slopes))
+    outputs: dict[Entrant, NDArray[Any]] = {Entrant(MEAN): np.full(len(test), mean)}
+    for arm in arms:
+        wrong = (models[arm.name] if arm.party is None else alone[arm.party]) - slopes
+        moved = slopes + wrong * (np.linalg.norm(slopes) / np.linalg.norm(wrong))
+        outputs[Entrant(arm.name, 1.0 if arm.private else None)] = mean + test @ moved
+    return _row_answers(split, outputs)
+
+
+def _least_squares(features: _Floats, labels: _Floats) -> _Floats:
+    found: _Floats = np.linalg.lstsq(features, labels, rcond=None)[0]
+    return found
+
+
+def _row_answers(split: Split, outputs: Mapping[Entrant, NDArray[Any]]) -> RowAnswers:
+    parties, rows = split.test_ids.shape
     return RowAnswers(
         truth=split.test_labels.ravel(),
         units=split.test_ids.ravel(),
-        party=np.repeat(np.arange(parties), split.test_ids.shape[1]),
-        unseen=np.ones(test.shape[1], dtype=np.bool_),
+        party=np.repeat(np.arange(parties), rows),
+        unseen=np.ones(parties * rows, dtype=np.bool_),
         outputs=outputs,
     )
 
@@ -253,9 +301,13 @@ def _run(arm: Arm, seed: int, answers: RowAnswers) -> Run:
     mine = (
         np.ones(len(answers.truth), np.bool_) if arm.party is None else answers.party == arm.party
     )
-    right = answers.outputs[Entrant(arm.name, epsilon)].argmax(axis=1)[mine] == answers.truth[mine]
-    usual = answers.outputs[Entrant(MAJORITY)].argmax(axis=1)[mine] == answers.truth[mine]
-    unknown = float("nan")
+    unknown, truth = float("nan"), answers.truth[mine]
+    said = answers.outputs[Entrant(arm.name, epsilon)][mine]
+    if numbers := said.ndim == 1:
+        right = usual = np.full(len(truth), unknown)
+    else:
+        right = said.argmax(axis=1) == truth
+        usual = answers.outputs[Entrant(MAJORITY)].argmax(axis=1)[mine] == truth
     return Run(
         arm=arm.name,
         split=_SPLIT,
@@ -274,10 +326,10 @@ def _run(arm: Arm, seed: int, answers: RowAnswers) -> Run:
         test_auc=None,
         seen_accuracy=None,
         seen_n=0,
-        unseen_accuracy=float(right.mean()),
+        unseen_accuracy=None if numbers else float(right.mean()),
         unseen_n=len(right),
-        unseen_correct=int(right.sum()),
-        unseen_majority_correct=int(usual.sum()),
+        unseen_correct=0 if numbers else int(right.sum()),
+        unseen_majority_correct=0 if numbers else int(usual.sum()),
         majority_accuracy=float(usual.mean()),
         weights_sha256="",
         upload_bytes_per_round=unknown,

@@ -3,10 +3,11 @@
 Run: python -m benchmarks.false_alarms [--quick] --json FILE
 
 Null tables have labels that are independent of all features, so no arm has anything over another:
-`even` are coin flips, `uneven` are 1 in 15 % of the rows. Three more hold a planted effect: in
-`parts` each party's training rows show one part of a rule, so learning together gains; in `noisy`
-noise on the model costs; in `misled` all parties but the first train mostly on turned labels, so
-learning together loses to it. Small models learn from each table, the benchmark's own code compares
+`even` are coin flips, `uneven` are 1 in 15 % of the rows. In `values` labels are numbers, and each
+model is moved to where it tells them as well as their mean does. Three more hold a planted effect:
+in `parts` each party's training rows show one part of a rule, so learning together gains; in
+`noisy` noise on the model costs; in `misled` all parties but the first train mostly on turned
+labels, so learning together loses to it. Small models learn from each table, the benchmark's own code compares
 them, and its findings are read as they are printed. On null tables a verdict may stand in 2.5 % of
 the runs, but for the binomial error of that many runs; a planted effect is to be found in 80 %.
 """

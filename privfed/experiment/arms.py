@@ -25,9 +25,11 @@ MAJORITY = "majority"
 MEAN = "mean"
 """What stands there where the label is a number: always the mean of all training labels."""
 
-REFERENCES = ("logistic regression", "ridge regression", "histogram boosting")
-"""scikit-learn's models, which stand beside the arms if asked: the first for classes, the second
-for numbers, the last for both."""
+REFERENCES = ("logistic regression", "histogram boosting")
+"""scikit-learn's models, which stand beside the arms if asked."""
+
+NUMBER_REFERENCES = ("ridge regression", "histogram boosting")
+"""Those where the label is a number."""
 
 # All possible combinations, each with the aggregations that it uses. In any other, one of the three
 # would be ignored.
@@ -211,7 +213,7 @@ def all_arms(party_names: Sequence[str]) -> dict[str, Arm]:
     Raises:
         ConfigError: A party is called what an arm is called.
     """
-    for name in (*(arm.name for arm in _TOGETHER), MAJORITY, MEAN, *REFERENCES):
+    for name in (*(arm.name for arm in _TOGETHER), MAJORITY, MEAN, *REFERENCES, *NUMBER_REFERENCES):
         if name in party_names:
             raise ConfigError(f"a party is called {name!r}, and so is an arm: rename the party")
     alone = [

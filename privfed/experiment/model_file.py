@@ -240,7 +240,9 @@ def predict(model: SavedModel, path: Path) -> Prediction:
     check_scores(model.network(), model.encoder.num_features, model.outputs)
     answers = model.answers(features)
     numbers = None if model.label_range is None else answers.astype(np.float64)
-    probabilities = np.exp(answers) if numbers is None else np.empty((len(features), 0))
+    probabilities = np.empty((len(features), 0))
+    if numbers is None:
+        probabilities = torch.from_numpy(answers).exp().numpy()
     classes = () if numbers is not None else probabilities.argmax(axis=1)
     id_column = model.encoder.schema.id_column
     return Prediction(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
-from privfed.experiment.arms import REFERENCES
+from privfed.experiment.arms import NUMBER_REFERENCES, REFERENCES
 
 
 def reference_scores(
@@ -34,7 +34,8 @@ def reference_scores(
         seed: What rows boosting holds back to know when to stop.
 
     Returns:
-        By some of `REFERENCES`, the probability of each class, (m, classes), or numbers, (m,).
+        By `REFERENCES`, the probability of each class, (m, classes); or by `NUMBER_REFERENCES`
+        numbers, (m,).
 
     Raises:
         ConfigError: scikit-learn is not installed.
@@ -65,12 +66,13 @@ def _models(*, numbers: bool) -> Mapping[str, Callable[[int], Any]]:
         raise ConfigError(
             "`reference` needs scikit-learn: pip install scikit-learn, or leave it out"
         ) from None
-    logistic, ridge, boosting = REFERENCES
     if numbers:
+        ridge, boosting = NUMBER_REFERENCES
         return {
             ridge: lambda seed: make_pipeline(StandardScaler(), Ridge()),
             boosting: lambda seed: HistGradientBoostingRegressor(random_state=seed),
         }
+    logistic, boosting = REFERENCES
     return {
         logistic: lambda seed: make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
         boosting: lambda seed: HistGradientBoostingClassifier(random_state=seed),

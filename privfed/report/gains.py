@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from privfed.experiment.arms import REFERENCES
+from privfed.experiment.arms import NUMBER_REFERENCES, REFERENCES
 from privfed.experiment.intervals import Spread
 from privfed.experiment.results import Comparison, RowSet
 from privfed.report.level import levels
@@ -160,7 +160,8 @@ def beside_references(view: View, split: str, line: Line) -> list[Comparison]:
         split: The split.
         line: The arm.
     """
-    found = [view.comparison(split, "all", line, name) for name in REFERENCES]
+    names = NUMBER_REFERENCES if view.is_of_numbers else REFERENCES
+    found = [view.comparison(split, "all", line, name) for name in names]
     return [each for each in found if each is not None]
 
 

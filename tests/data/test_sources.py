@@ -206,7 +206,7 @@ def test_text_classes_and_number_like_text(write_csv: WriteCSV) -> None:
         (lambda t: t.assign(outcome="1"), {"label": "outcome"}, "all 5 rows have the label"),
         (lambda t: t, {"label": "age"}, "no label in data row 3"),
         (
-            lambda t: pd.concat([t] * 30).assign(outcome=[str(i) for i in range(150)]),
+            lambda t: pd.concat([t] * 30).assign(outcome=[f"c{i}" for i in range(150)]),
             {"label": "outcome"},
             "150 different values",
         ),

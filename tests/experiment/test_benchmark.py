@@ -61,7 +61,7 @@ def test_the_file_has_what_issue_2_names(mini: Mini) -> None:
     assert {"torch", "opacus", "tenseal", "python"} <= provenance["versions"].keys()
     assert provenance["machine"].keys() == {"system", "architecture", "processor", "cores"}
     assert provenance["settings"]["epsilons"] == [8.0]
-    assert document["schema_version"] == 5
+    assert document["schema_version"] == 6
 
 
 def test_arms_say_on_which_rows_they_were_tested(mini: Mini) -> None:

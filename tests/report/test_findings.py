@@ -194,7 +194,7 @@ def _own_loss(each: Comparison) -> Comparison:
     [
         (["accuracy", "balanced accuracy", "AUC"], "as the classes are even."),
         (["AUC", "balanced accuracy", "accuracy"], "as the classes are uneven: how often a row"),
-        (["R²", "MAE"], "as the label is a number."),
+        (["R²", "MAE"], "as the label is a number: the share"),
     ],
 )
 def test_the_measure_is_named_with_its_reason(measures: list[MeasureName], said: str) -> None:

@@ -47,8 +47,8 @@ def test_a_number_that_was_not_finite_comes_back_as_nan() -> None:
     ("change", "words"),
     [
         (lambda d: d.pop("schema_version"), "no schema_version"),
-        (lambda d: d.update(schema_version=1), "schema version 1 is not 5"),
-        (lambda d: d.update(schema_version=True), "schema version True is not 5"),
+        (lambda d: d.update(schema_version=1), "schema version 1 is not 6"),
+        (lambda d: d.update(schema_version=True), "schema version True is not 6"),
         (lambda d: d.pop("runs"), "results: Object missing required field `runs`"),
         (lambda d: d.update(extra=1), "results: Object contains unknown field `extra`"),
         (
