@@ -204,7 +204,7 @@ def _number_answers(split: Split, arms: tuple[Arm, ...], drawn: np.random.Genera
     outputs: dict[Entrant, NDArray[Any]] = {Entrant(MEAN): np.full(len(test), mean)}
     for arm in arms:
         wrong = (models[arm.name] if arm.party is None else alone[arm.party]) - slopes
-        moved = slopes + wrong * (np.linalg.norm(slopes) / np.linalg.norm(wrong))
+        moved = slopes + wrong * float(np.linalg.norm(slopes) / np.linalg.norm(wrong))
         outputs[Entrant(arm.name, 1.0 if arm.private else None)] = mean + test @ moved
     return _row_answers(split, outputs)
 

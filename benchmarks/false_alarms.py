@@ -7,9 +7,10 @@ Null tables have labels that are independent of all features, so no arm has anyt
 model is moved to where it tells them as well as their mean does. Three more hold a planted effect:
 in `parts` each party's training rows show one part of a rule, so learning together gains; in
 `noisy` noise on the model costs; in `misled` all parties but the first train mostly on turned
-labels, so learning together loses to it. Small models learn from each table, the benchmark's own code compares
-them, and its findings are read as they are printed. On null tables a verdict may stand in 2.5 % of
-the runs, but for the binomial error of that many runs; a planted effect is to be found in 80 %.
+labels, so learning together loses to it. Small models learn from each table, the benchmark's own
+code compares them, and its findings are read as they are printed. On null tables a verdict may
+stand in 2.5 % of the runs, but for the binomial error of that many runs; a planted effect is to be
+found in 80 %.
 """
 
 import argparse

@@ -24,6 +24,7 @@ def _summary(runs: list[Run]) -> Summary:
     seen = sum(run.seen_accuracy * run.seen_n for run in runs if run.seen_accuracy is not None)
     unseen_n = sum(run.unseen_n for run in runs)
     unseen_correct = sum(run.unseen_correct for run in runs)
+    shares = unseen_n if first.number is None else 0  # of numbers no row is right or wrong
     aucs = [run.test_auc for run in runs if run.test_auc is not None]
     return Summary(
         arm=first.arm,
@@ -31,7 +32,9 @@ def _summary(runs: list[Run]) -> Summary:
         epsilon=first.epsilon,
         seeds=len(runs),
         test_accuracy_mean=_mean([run.test_accuracy for run in runs]),
-        test_accuracy_ci95=mean_interval([run.test_accuracy for run in runs]),
+        test_accuracy_ci95=mean_interval([run.test_accuracy for run in runs])
+        if first.number is None
+        else None,
         test_auc_mean=_mean(aucs) if aucs else None,
         train_loss_first_mean=_mean([run.train_loss_first for run in runs]),
         train_loss_last_mean=_mean([run.train_loss_last for run in runs]),
@@ -40,11 +43,11 @@ def _summary(runs: list[Run]) -> Summary:
         test_loss_last_mean=_mean([run.test_loss_last for run in runs]),
         seen_accuracy=seen / seen_n if seen_n else None,
         seen_n=seen_n,
-        unseen_accuracy=unseen_correct / unseen_n if unseen_n else None,
-        unseen_ci95=wilson_interval(unseen_correct, unseen_n),
+        unseen_accuracy=unseen_correct / shares if shares else None,
+        unseen_ci95=wilson_interval(unseen_correct, shares),
         unseen_n=unseen_n,
         unseen_majority=(
-            sum(run.unseen_majority_correct for run in runs) / unseen_n if unseen_n else None
+            sum(run.unseen_majority_correct for run in runs) / shares if shares else None
         ),
         majority_accuracy=_mean([run.majority_accuracy for run in runs]),
         upload_bytes_per_round=_mean([run.upload_bytes_per_round for run in runs]),

@@ -170,7 +170,12 @@ def _stroke(
 
 
 def curve_chart(
-    curves: Sequence[tuple[int, Curve]], palette: Palette, *, percent: bool, band: bool
+    curves: Sequence[tuple[int, Curve]],
+    palette: Palette,
+    *,
+    percent: bool,
+    band: bool,
+    floor: float | None = None,
 ) -> Figure:
     """Draw quantities by round.
 
@@ -180,6 +185,7 @@ def curve_chart(
         palette: Colour names to colours.
         percent: Whether the quantity is a fraction shown as a percentage.
         band: Whether to shade from the lowest to the highest seed.
+        floor: Where the vertical axis of an R² begins; None: below all that is shown, or at 0.
 
     Returns:
         The figure.
@@ -207,6 +213,9 @@ def curve_chart(
     axes.yaxis.set_major_locator(MaxNLocator(5))
     if percent:
         _percents(axes)
+    elif floor is not None:
+        axes.set_ylim(floor, min(axes.get_ylim()[1], 1.03))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     elif 0 <= min(np.nanmin(curve.low) for _, curve in curves) < axes.get_ylim()[1] / 2:
         axes.set_ylim(bottom=0)
     axes.set_xlabel("round", color=palette["muted"], fontsize=10, labelpad=3)
@@ -293,11 +302,17 @@ def trade_chart(
     bounds = [b for trade in trades for pair in trade.intervals for b in pair or ()]
     shown = [*bounds, *(a for trade in trades for a in trade.accuracies)]
     shown += [level for _, level, _ in references]
-    least = min(shown) - 0.05
-    axes.set_ylim(max(0.0, least) if percent else least, min(1.03, max(shown) + 0.05))
+    top = min(1.03, max(shown) + 0.05)
+    axes.set_ylim(max(0.0, min(shown) - 0.05) if percent else _floor(trades, shown), top)
     _levels(axes, references, palette)
     _against_epsilon(axes, palette, low, high, "ε asked", percent=percent)
     return figure
+
+
+def _floor(trades: Sequence[Trade], shown: Sequence[float]) -> float:
+    """Return where an axis of R² begins: under all dots; an interval may go on below."""
+    dots = min(level for trade in trades for level in trade.accuracies)
+    return max(min(shown), dots - 0.3 * (1 - dots)) - 0.05
 
 
 def _left_of(low: float, high: float, share: float) -> float:

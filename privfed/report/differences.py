@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from privfed.experiment.measures import MeasureName
 from privfed.report import gains
 from privfed.report.charts import Palette, panel
+from privfed.report.level import levels
 from privfed.report.pictures import Key, Picture, picture
 from privfed.report.view import View
 from privfed.report.words import gap_range, in_points, split_meaning
@@ -70,8 +71,7 @@ def _unseen(view: View, split: str) -> list[Row]:
     found = gains.beside_usual(view, split, line, "unseen") if line else None
     if found is None:
         return []
-    usual = "the mean" if view.is_of_numbers else "majority class"
-    return [Row(f"over {usual}, unseen rows", found[0].difference, found[1])]
+    return [Row(f"over {levels(view).short}, unseen rows", found[0].difference, found[1])]
 
 
 def _own(view: View, split: str) -> list[Row]:

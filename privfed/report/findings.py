@@ -10,7 +10,7 @@ from privfed.experiment.results import Results, Summary
 from privfed.report import gains
 from privfed.report.claim import claim
 from privfed.report.cost import encryption, plaintext_bytes
-from privfed.report.level import levels
+from privfed.report.level import figures, levels
 from privfed.report.private_findings import private_findings
 from privfed.report.view import Line, View
 from privfed.report.words import (
@@ -231,9 +231,9 @@ def _unseen(view: View, split: str) -> Finding | None:
     chance = ", which may be chance." if verdict == "none" else "."
     if view.is_of_numbers:
         text = (
-            f"On {count(compared.test_rows, 'such row')} it has {by.shown(compared.value)}, the "
-            f"mean of all training labels {by.shown(compared.beside_value)}; difference of R² "
-            f"{shown}{chance}{_off_by(view, split, line, summary)}"
+            f"On {count(compared.test_rows, 'such row')} it has R² {by.shown(compared.value)}, "
+            f"the mean of all training labels {by.shown(compared.beside_value)}; difference "
+            f"{shown}{chance}{_off_by(view, summary)}"
         )
         return Finding("unseen", headline, text)
     text = (
@@ -246,17 +246,17 @@ def _unseen(view: View, split: str) -> Finding | None:
     return Finding("unseen", headline, text)
 
 
-def _off_by(view: View, split: str, line: Line, summary: Summary) -> str:
+def _off_by(view: View, summary: Summary) -> str:
     """Say how far off a label that is a number is told on average, on rows unseen and seen."""
-    off = view.comparison(split, "unseen", line, levels(view).beside, "MAE")
-    if off is None:
+    found = figures(summary)
+    if not present(found.unseen_mae):
         return ""
     said = (
-        f" It is off by {in_units(off.value)} on average, the mean by "
-        f"{in_units(off.beside_value)} (MAE, in units of {view.label_name})."
+        f" It is off by {in_units(found.unseen_mae)} on average, the mean by "
+        f"{in_units(found.unseen_mean_mae)} (MAE, in units of {view.label_name})."
     )
-    if summary.number is not None and present(summary.number.seen_mae):
-        said += f" On rows seen in training: {in_units(summary.number.seen_mae)}."
+    if present(found.seen_mae):
+        said += f" On rows seen in training: {in_units(found.seen_mae)}."
     return said
 
 

@@ -25,12 +25,14 @@ class Levels:
         measure: "accuracy" or "R²".
         beside: The name in results of what takes no look at a row.
         usual: What that is called.
+        short: The same where there is little room.
         always: What it does.
     """
 
     measure: MeasureName
     beside: str
     usual: str
+    short: str
     always: str
 
     def of(self, summary: Summary) -> float:
@@ -65,8 +67,20 @@ class Levels:
         return f"{low} to {high}"
 
 
-_CLASSES = Levels("accuracy", MAJORITY, "majority class", "always naming the commonest class")
-_NUMBERS = Levels("R²", MEAN, "mean of the labels", "always saying the mean of the labels")
+_CLASSES = Levels(
+    "accuracy",
+    MAJORITY,
+    "majority class",
+    "majority class",
+    "always naming the commonest class",
+)
+_NUMBERS = Levels(
+    "R²",
+    MEAN,
+    "mean of training labels",
+    "the mean",
+    "always saying the mean of training labels",
+)
 
 
 _NOTHING = NumberSummary(

@@ -203,7 +203,7 @@ def _bounded(view: View, *, beside: bool) -> str:
         size = gap(result.comparison.measure, result.comparison.difference)
         price = {
             "gain": f"that costs {size}",
-            "none": "that costs nothing that can be told from chance",
+            "none": "what that costs cannot be told from chance",
             "loss": f"that gains {size}",
         }[result.verdict]
     name = view.label(line.arm)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -298,9 +299,18 @@ def _curve_sheet(view: View, split: str, nth: int, lines: Sequence[Line]) -> Cur
             for number, line in enumerate(lines)
             if (curve := view.curve(split, line, quantity)) is not None
         ]
+        floor = None
+        if (
+            curves
+            and quantity.endswith("_r2")
+            and min(np.nanmin(curve.low) for _, curve in curves) < -1
+        ):
+            floor, heading = -1.0, f"{heading}, from −1 up"
         if curves:
             name = f"fig-{quantity.replace('_', '-')}-{slug(view, split)}-{nth}"
-            pictures.append(_curves(name, heading, f"{heading}, {split} split", curves, fraction))
+            pictures.append(
+                _curves(name, heading, f"{heading}, {split} split", curves, fraction, floor)
+            )
     key = tuple(
         Key(line.label, line.colour, "line", " ".join(f"{1.8 * d:g}" for d in line.dash), number)
         for number, line in enumerate(lines)
@@ -310,7 +320,12 @@ def _curve_sheet(view: View, split: str, nth: int, lines: Sequence[Line]) -> Cur
 
 
 def _curves(
-    name: str, heading: str, title: str, curves: Sequence[tuple[int, Curve]], fraction: bool
+    name: str,
+    heading: str,
+    title: str,
+    curves: Sequence[tuple[int, Curve]],
+    fraction: bool,
+    floor: float | None,
 ) -> Picture:
     show = percent if fraction else "{:.3f}".format
     words = " ".join(
@@ -323,7 +338,7 @@ def _curves(
         heading,
         f"{title}, by round",
         words,
-        lambda palette: curve_chart(curves, palette, percent=fraction, band=True),
+        lambda palette: curve_chart(curves, palette, percent=fraction, band=True, floor=floor),
     )
 
 

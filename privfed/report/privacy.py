@@ -119,7 +119,7 @@ def _references(view: View, split: str) -> list[tuple[str, float, str]]:
         level = by.of(view.summary(split, plain))
         found.append((f"without privacy, {by.shown(level)}", level, plain.colour))
     usual = by.of_usual(view.summary(split, view.lines(split, *PRIVATE)[0]))
-    found.append((f"{by.usual}, {by.shown(usual)}", usual, "quiet"))
+    found.append((f"{by.short}, {by.shown(usual)}", usual, "quiet"))
     return [reference for reference in found if present(reference[1])]
 
 
