@@ -197,7 +197,7 @@ def _number_answers(split: Split, arms: tuple[Arm, ...], drawn: np.random.Genera
     alone = [_least_squares(*own) for own in zip(split.train, centred, strict=True)]
     pooled = _least_squares(split.train.reshape(-1, len(slopes)), centred.ravel())
     federated: _Floats = np.mean(alone, axis=0)
-    models = {"overall": pooled, _FEDERATED: federated} | {
+    models: dict[str, _Floats] = {"overall": pooled, _FEDERATED: federated} | {
         name: federated + drawn.normal(0, noise, len(slopes)) for name, noise in _NOISE.items()
     }
     mean, test = float(split.train_labels.mean()), split.test.reshape(-1, len(slopes))
@@ -205,12 +205,13 @@ def _number_answers(split: Split, arms: tuple[Arm, ...], drawn: np.random.Genera
     for arm in arms:
         wrong = (models[arm.name] if arm.party is None else alone[arm.party]) - slopes
         moved = slopes + wrong * float(np.linalg.norm(slopes) / np.linalg.norm(wrong))
-        outputs[Entrant(arm.name, 1.0 if arm.private else None)] = mean + test @ moved
+        said: _Floats = mean + test @ moved
+        outputs[Entrant(arm.name, 1.0 if arm.private else None)] = said
     return _row_answers(split, outputs)
 
 
 def _least_squares(features: _Floats, labels: _Floats) -> _Floats:
-    found: _Floats = np.linalg.lstsq(features, labels, rcond=None)[0]
+    found: _Floats = np.asarray(np.linalg.lstsq(features, labels, rcond=None)[0], np.float64)
     return found
 
 

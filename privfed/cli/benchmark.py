@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -64,7 +65,8 @@ def benchmark(
         typer.Option(
             help="Some of guest, host, party-3 …, overall, federated-float, federated, "
             "federated-he; private: federated-he-dp, single-party, local-noise, noise-shares, "
-            "central-noise; separated by commas; all without it."
+            "central-noise; separated by commas, a name with a comma in quotation marks; all "
+            "without it."
         ),
     ] = None,
     rounds: Annotated[
@@ -163,7 +165,7 @@ def benchmark(
         **options.settings(
             _listed(split) if split else None, chosen, owned.owners if owned else None
         ),
-        arms=_listed(arms) if arms is not None else None,
+        arms=_names(arms) if arms is not None else None,
         rounds=total,
         private_rounds=private,
         private_steps=defaults.STEPS_PER_PRIVATE_ROUND * private,
@@ -196,6 +198,12 @@ def _has_beside(asked: str | None, chosen: str, settings: Settings) -> bool:
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _names(text: str) -> list[str]:
+    """Return names as a line of CSV has them: with quotation marks one may hold a comma."""
+    (names,) = csv.reader([text], skipinitialspace=True)
+    return [name.strip() for name in names if name.strip()]
 
 
 def _number(text: str) -> float:

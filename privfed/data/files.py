@@ -34,12 +34,12 @@ class TextTable:
     Attributes:
         frame: (n, columns) strings under the file's own headers, rows in the file's order.
         lines: Where each row begins: its line in a CSV, its row in a sheet, whose first is the
-            header's; else its number. The first is 1.
+            header's; else its number. The first is 1. Of several files a text names the file, too.
         sha256: Hash of the bytes read, in hexadecimal; of a data frame that of its CSV form.
     """
 
     frame: pd.DataFrame
-    lines: tuple[int, ...]
+    lines: tuple[int | str, ...]
     sha256: str
 
 

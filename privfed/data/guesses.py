@@ -65,7 +65,8 @@ def notations(values: Counter[str]) -> list[Notation]:
 
 def _readings(values: Counter[str]) -> dict[Notation, dict[str, float]]:
     """Return by notation what it reads; nothing of one that reads none of the commonest values."""
-    units = Counter(unit for value in values if (unit := unit_of(value)))
+    sample = [value for value, _ in values.most_common(_SAMPLE)]
+    units = Counter(unit for value in sample if (unit := unit_of(value)))
     candidates = [
         Notation(kind="yes-no"),
         *(
@@ -75,7 +76,6 @@ def _readings(values: Counter[str]) -> dict[Notation, dict[str, float]]:
         ),
         *(Notation(kind="date", date=date) for date in DATES),
     ]
-    sample = [value for value, _ in values.most_common(_SAMPLE)]
     likely = [
         each for each in candidates if not all(math.isnan(each.read(value)) for value in sample)
     ]
@@ -92,12 +92,20 @@ def holds_numbers(values: Counter[str], read: dict[str, float]) -> bool:
         values: How many cells say what.
         read: Those that the best notation reads.
     """
-    like = {v: n for v, n in values.items() if v in read or _is_like_a_number(v)}
-    return 2 * sum(like.values()) > values.total() or 2 * len(like) > len(values)
+    total = cells = values.total()
+    texts = len(values)  # these and the cells may still be numbers
+    for value, count in values.items():
+        if value not in read and not _is_like_a_number(value):
+            cells, texts = cells - count, texts - 1
+            if 2 * cells <= total and 2 * texts <= len(values):
+                return False
+    return bool(values)
 
 
 def _is_like_a_number(text: str) -> bool:
     """Return whether a text is a number in any notation, unlike 10-20 and 3XL."""
+    if text.isascii() and text[:1].isalpha():
+        return False
     bare = unicodedata.normalize("NFKC", text)
     around = {mark for mark in bare if unicodedata.category(mark) in ("Sc", "Sm", "Zs")}
     bare = bare.strip("".join(around) + "%?*()-")
@@ -155,7 +163,7 @@ def identifier(values: Counter[str]) -> str:
     if values.total() < _FEWEST_IDS:
         return ""
     for what, pattern in (("e-mail addresses", _EMAIL), ("UUIDs", _UUID)):
-        if _total(values, pattern.fullmatch) >= NEARLY_ALL * values.total():
+        if _nearly_all(values, pattern.fullmatch):
             return what
     return "texts that nearly all differ" if differ(values) else ""
 
@@ -163,6 +171,18 @@ def identifier(values: Counter[str]) -> str:
 def differ(values: Counter[str]) -> bool:
     """Return whether nearly all values differ, as those of an ID do."""
     return values.total() >= _FEWEST_IDS and len(values) >= NEARLY_ALL * values.total()
+
+
+def _nearly_all(values: Counter[str], counted: Callable[[str], object]) -> bool:
+    """Return whether nearly all cells have a value that is counted."""
+    total = values.total()
+    most = total - NEARLY_ALL * total
+    without = 0
+    for value, n in values.items():
+        without += 0 if counted(value) else n
+        if without > most:
+            return False
+    return True
 
 
 def _total(values: Counter[str], counted: Callable[[str], object]) -> int:

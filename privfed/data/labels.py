@@ -30,19 +30,27 @@ LARGEST = 1e12
 """A label that is a number lies between minus this and this."""
 
 
-def classes_of(cells: Iterable[str], label: str) -> list[str]:
+def classes_of(
+    cells: Iterable[str], label: str, lines: Sequence[int | str] | None = None
+) -> list[str]:
     """Return a label column's values: numbers by size, else alphabetically.
 
     Args:
         cells: The cells as written.
         label: The column's name, for messages.
+        lines: Where each row begins, if a message is to say that, and not the row's number.
 
     Raises:
         ConfigError: A row has no label, there are more than 100 values, or they are dates.
     """
     cells = list(cells)
     counts = Counter(cells)
-    _check_all_there(cells, label)
+    if any(fold(cell) in MISSING_WORDS for cell in counts):
+        row = next(row for row, cell in enumerate(cells) if fold(cell) in MISSING_WORDS)
+        where = f"data row {row + 1}" if lines is None else f"line {lines[row]}"
+        raise ConfigError(
+            f"column {shown(label)} has no label in {where}: complete or remove the row"
+        )
     if any(each.kind == "date" for each in guesses.notations(counts)[:1]):
         raise ConfigError(
             f"column {shown(label)} holds dates such as {shown(cells[0])}, which are no classes: "
@@ -62,7 +70,7 @@ def classes_of(cells: Iterable[str], label: str) -> list[str]:
     return sorted(counts, key=order)
 
 
-def read_label(name: str, cells: Sequence[str], lines: Sequence[int]) -> ColumnReading:
+def read_label(name: str, cells: Sequence[str], lines: Sequence[int | str]) -> ColumnReading:
     """Describe a label by its values.
 
     It is a number where every cell is one and there are more than `FEW_NUMBERS` different ones;
@@ -97,13 +105,13 @@ def read_label(name: str, cells: Sequence[str], lines: Sequence[int]) -> ColumnR
                 f"(line {lines[cells.index(cell)]}) is none",
                 remedy=_COMPLETE,
             )
-    return _classes(found, cells)
+    return _classes(found, cells, lines)
 
 
 def described_label(
     name: str,
     cells: Sequence[str],
-    lines: Sequence[int],
+    lines: Sequence[int | str],
     classes: tuple[str, ...],
     number: NumericColumn | None,
 ) -> ColumnReading:
@@ -134,7 +142,7 @@ def described_label(
     found = ColumnReading(
         name=name, role="label", kind="classes", values=len(cells) - missing, missing=missing
     )
-    return replace(found, classes=classes) if classes else _classes(found, cells)
+    return replace(found, classes=classes) if classes else _classes(found, cells, lines)
 
 
 def read_numbers(
@@ -235,17 +243,12 @@ def _number(
     )
 
 
-def _classes(found: ColumnReading, cells: Sequence[str]) -> ColumnReading:
+def _classes(
+    found: ColumnReading, cells: Sequence[str], lines: Sequence[int | str]
+) -> ColumnReading:
+    several = lines if isinstance(lines[0], str) else None  # files, whose rows have no one number
     try:
-        return replace(found, classes=tuple(classes_of(cells, found.name)))
+        return replace(found, classes=tuple(classes_of(cells, found.name, several)))
     except ConfigError as error:
         question, _, remedy = str(error).rpartition(": ")
         return replace(found, question=question, remedy=remedy)
-
-
-def _check_all_there(cells: Sequence[str], label: str) -> None:
-    for row, cell in enumerate(cells, start=1):
-        if fold(cell) in MISSING_WORDS:
-            raise ConfigError(
-                f"column {shown(label)} has no label in data row {row}: complete or remove the row"
-            )

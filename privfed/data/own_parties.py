@@ -12,6 +12,7 @@ from privfed.data.owners import PathLike, read_owned_table
 from privfed.data.schema import shown
 from privfed.data.schema_file import SchemaFile
 from privfed.data.tables import load_own_table
+from privfed.data.understanding import ColumnReading
 from privfed.defaults import OWN_ENCODING
 from privfed.errors import ConfigError
 
@@ -57,6 +58,13 @@ def load_own_parties(
         encoding=encoding or OWN_ENCODING,
         schema=None if schema is None else SchemaFile.load(schema).without(party_column),
     )
+    readings = data.readings
+    if party_column is not None:  # it stands first, as nothing is learnt from it
+        said = ColumnReading(
+            name=party_column, role="party", kind="parties", values=len(data),
+            done=f"{len(owners.names)} parties",
+        )  # fmt: skip
+        readings = (said, *readings)
     names = [Path(path).name for path in paths]
     more = [f"{len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
     return replace(
@@ -64,4 +72,5 @@ def load_own_parties(
         name=" + ".join([Path(name).stem for name in names[:_MOST_NAMED]] + more),
         source=f"own table{'s' if len(names) > 1 else ''}, {', '.join(names[:_MOST_NAMED] + more)}",
         owners=owners,
+        readings=readings,
     )

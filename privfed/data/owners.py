@@ -103,7 +103,11 @@ def _by_file(paths: Sequence[Path]) -> tuple[TextTable, Owners]:
         whole.update(f"{name}\n{table.sha256}\n".encode())
     joined = TextTable(
         pd.concat([table.frame[headers] for table in tables], ignore_index=True),
-        tuple(line for table in tables for line in table.lines),
+        tuple(
+            f"{line} of {path.name}"
+            for path, table in zip(paths, tables, strict=True)
+            for line in table.lines
+        ),
         whole.hexdigest(),
     )
     cells = [name for name, table in zip(names, tables, strict=True) for _ in table.lines]

@@ -41,8 +41,9 @@ class ColumnReading:
 
     Attributes:
         name: The header.
-        role: What it is for; "ignore" if it is left out.
-        kind: "number", "date", "yes-no", "categories", "classes", "ID" or "text", for people.
+        role: What it is for; "ignore" if it is left out, "party" if it says whose a row is.
+        kind: "number", "date", "yes-no", "categories", "classes", "ID", "parties" or "text", for
+            people.
         column: A feature's description, which is public; None of what is none.
         classes: A label's classes in order; empty where it is a number.
         number: What number a label is, whose range is public; None where it is classes.
@@ -58,7 +59,7 @@ class ColumnReading:
     """
 
     name: str
-    role: Role = "feature"
+    role: Role | Literal["party"] = "feature"
     kind: str = ""
     column: Column | None = field(default=None, repr=False)
     classes: tuple[str, ...] = ()
@@ -66,7 +67,7 @@ class ColumnReading:
     values: int = 0
     missing: int = 0
     odd: int = 0
-    first_odd: tuple[tuple[str, int], ...] = field(default=(), repr=False)
+    first_odd: tuple[tuple[str, int | str], ...] = field(default=(), repr=False)
     done: str = ""
     warning: str = field(default="", repr=False)
     question: str = field(default="", repr=False)
@@ -75,7 +76,7 @@ class ColumnReading:
 
 
 def understand(
-    frame: pd.DataFrame, names: Iterable[str], lines: Sequence[int], *, suspect: bool = True
+    frame: pd.DataFrame, names: Iterable[str], lines: Sequence[int | str], *, suspect: bool = True
 ) -> tuple[ColumnReading, ...]:
     """Describe some columns of a table by the values in them.
 
@@ -87,7 +88,7 @@ def understand(
     Args:
         frame: Text cells.
         names: The columns.
-        lines: Where each row begins, for messages.
+        lines: Where each row begins, for messages: a line, or in which file it is as well.
         suspect: Whether to warn of whole numbers that may be an ID; else it is known which column
             that is.
 
@@ -137,7 +138,7 @@ def schema_of(readings: Iterable[ColumnReading]) -> Schema:
 
 
 def described(
-    column: Column, cells: Sequence[str], lines: Sequence[int], done: str = ""
+    column: Column, cells: Sequence[str], lines: Sequence[int | str], done: str = ""
 ) -> ColumnReading:
     """Count what is in a column whose description is known.
 
@@ -224,10 +225,15 @@ def counted(
     return tuple(found)
 
 
-def _reading(name: str, cells: list[str], lines: Sequence[int], suspect: bool) -> ColumnReading:
+def _reading(
+    name: str, cells: list[str], lines: Sequence[int | str], suspect: bool
+) -> ColumnReading:
     counts = Counter(cells)
     values = Counter({cell: n for cell, n in counts.items() if fold(cell) not in MISSING_WORDS})
-    found = guesses.notations(values) or [PLAIN]
+    found = guesses.notations(values)
+    if not found and not guesses.holds_numbers(values, {}):
+        return _text(name, values, len(cells))
+    found = found or [PLAIN]
     read = {v: x for v in values if not math.isnan(x := found[0].read(v))}
     odd = sum(n for value, n in values.items() if value not in read)
     numbers = guesses.holds_numbers(values, {} if found[0].kind == "yes-no" else read)
@@ -307,8 +313,8 @@ def _is_missing(column: CategoricalColumn, cell: str) -> bool:
 
 
 def _places(
-    odd: set[str], cells: Sequence[str], lines: Sequence[int]
-) -> tuple[tuple[str, int], ...]:
+    odd: set[str], cells: Sequence[str], lines: Sequence[int | str]
+) -> tuple[tuple[str, int | str], ...]:
     """Return the first odd cells with their lines."""
     places = zip(cells, lines, strict=True) if odd else ()
     return tuple(islice(((cell, line) for cell, line in places if cell in odd), _MOST_SHOWN))

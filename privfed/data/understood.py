@@ -22,8 +22,8 @@ class UnderstoodColumn(msgspec.Struct, frozen=True):
 
     Attributes:
         name: The header.
-        role: "feature", "label", "id" or "ignore".
-        kind: "number", "date", "yes-no", "categories", "classes", "ID" or "text".
+        role: "feature", "label", "id", "party" or "ignore".
+        kind: "number", "date", "yes-no", "categories", "classes", "ID", "parties" or "text".
         values: Cells with a value.
         missing: Cells without.
         odd: Cells that are no number in a column of numbers; taken as missing.
@@ -73,7 +73,7 @@ def rows_of(columns: Sequence[UnderstoodColumn]) -> list[tuple[str, ...]]:
 
 def _name(column: UnderstoodColumn) -> str:
     name = column.name if column.name.isprintable() else shown(column.name)
-    role = {"label": "label", "id": "ID", "ignore": "left out"}.get(column.role)
+    role = {"label": "label", "id": "ID", "party": "party", "ignore": "left out"}.get(column.role)
     return f"{name} ({role})" if role else name
 
 
@@ -86,6 +86,8 @@ def _coding(reading: ColumnReading, encoding: Encoding) -> str:
         return "asked: see below"
     if reading.column is not None:
         return coding(reading.column, encoding)
+    if reading.role == "party":
+        return "whose a row is"
     if reading.number is not None:
         low, high = (reading.number.notation.written(each) for each in _ends(reading.number))
         return f"{low} to {high} as -1 to 1"

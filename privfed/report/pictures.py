@@ -299,18 +299,14 @@ def _curve_sheet(view: View, split: str, nth: int, lines: Sequence[Line]) -> Cur
             for number, line in enumerate(lines)
             if (curve := view.curve(split, line, quantity)) is not None
         ]
-        floor = None
-        if (
-            curves
-            and quantity.endswith("_r2")
-            and min(np.nanmin(curve.low) for _, curve in curves) < -1
-        ):
-            floor, heading = -1.0, f"{heading}, from −1 up"
-        if curves:
-            name = f"fig-{quantity.replace('_', '-')}-{slug(view, split)}-{nth}"
-            pictures.append(
-                _curves(name, heading, f"{heading}, {split} split", curves, fraction, floor)
-            )
+        if not curves:
+            continue
+        floor, shown = None, heading
+        if quantity.endswith("_r2") and min(np.nanmin(c.low) for _, c in curves) < -1:
+            floor, shown = -1.0, f"{heading}, from −1 up"
+        name = f"fig-{quantity.replace('_', '-')}-{slug(view, split)}-{nth}"
+        title = f"{shown}, {split} split"
+        pictures.append(_curves(name, shown, title, curves, fraction, floor))
     key = tuple(
         Key(line.label, line.colour, "line", " ".join(f"{1.8 * d:g}" for d in line.dash), number)
         for number, line in enumerate(lines)
