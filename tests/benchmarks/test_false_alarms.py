@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from benchmarks import false_alarms
 from benchmarks.false_alarm_tables import NULLS, VERDICTS, Report, reports
 from benchmarks.false_alarms import AlarmRow, PlantedRow, alarm_rows, most, planted_rows, sentences
+from privfed.experiment import measures
 
 
 def test_a_small_run_writes_a_row_a_verdict(
@@ -82,3 +87,24 @@ def test_alarms_and_finds_are_counted() -> None:
 def test_the_allowed_rate_is_that_of_the_binomial() -> None:
     # 2.5 % and 1.96 standard errors: sqrt(0.025 * 0.975 / 200) = 0.01104.
     assert most(200) == pytest.approx(0.025 + 1.96 * 0.01104, abs=1e-5)
+
+
+def alarms_of_values(tables: int) -> Counter[str]:
+    """How often each verdict stood on tables of numbers, by the first seed's report."""
+    return Counter(
+        verdict for number in range(tables) for verdict in reports("values", 2, number)[0].verdicts
+    )
+
+
+def test_numbers_raise_no_more_alarms_than_they_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 2.5 % each, 9 of 60 come by chance for one of ten verdicts in one of 5,000 tests."""
+    assert {each.measure for each in reports("values", 2, 0)} == {"R²"}
+    assert max(alarms_of_values(60).values()) < 9
+
+    def too_sure(truth: np.ndarray, outputs: np.ndarray) -> measures.Measurement | None:
+        found = right(truth, outputs)
+        return found and replace(found, influence=found.influence / 4)
+
+    right = measures._MEASURES["R²"]  # noqa: SLF001  (a planted fault)
+    monkeypatch.setitem(cast("dict[str, Any]", measures._MEASURES), "R²", too_sure)  # noqa: SLF001
+    assert max(alarms_of_values(20).values()) > 5
