@@ -59,6 +59,21 @@ def test_a_column_says_who_the_parties_are(privfed: Command, orders: Path) -> No
     assert len(kept) == 4
 
 
+def test_a_party_with_a_comma_in_its_name_is_chosen_in_quotation_marks(
+    privfed: Command, orders: Path
+) -> None:
+    table = pd.read_csv(orders / "orders.csv").replace({"shop": {"web/EU": "Smith, Co"}})
+    table.to_csv(orders / "orders.csv", index=False)
+    done = privfed(
+        "benchmark", "--data", orders / "orders.csv", "--label", "late", "--party", "shop",
+        "--dry-run", "--arms", '"Smith, Co", north', "--out", orders / "out",
+    )  # fmt: skip
+    assert (done.status, done.err) == (0, "")
+    assert "2 arms × 1 split" in done.out
+    assert "Smith, Co alone" in done.out
+    assert "shop (party)" in done.out
+
+
 def test_a_partys_name_is_text_and_nothing_else(privfed: Command, tmp_path: Path) -> None:
     """Neither markup of the terminal or of the page, nor a path, nor longer than a file's name."""
     names = ["[/b]", "<script>alert(1)</script>", "{{ 7 * 7 }}", "../..", "a,b", "\u6f22" * 60]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privfed.data import load_dataset
+from privfed.data import guesses, load_dataset
 from privfed.data.files import read_text_table
 from privfed.data.schema import CategoricalColumn, NumericColumn
 from privfed.data.tables import load_own_table
@@ -138,6 +139,15 @@ def test_no_categories_are_made_of_mostly_numbers(cells: list[str]) -> None:
         numbers = [cell for cell in kept if _reads(cell)]
         assert 2 * len(numbers) <= len(kept)
         assert 2 * len(set(numbers)) <= len(set(kept)) + ("other" in cells)
+
+
+@given(st.lists(CELLS | st.text(max_size=4)))
+def test_whether_most_are_numbers_is_known_early_and_rightly(cells: list[str]) -> None:
+    """Counting stops where the rest cannot change it: as by counting all."""
+    values = Counter(cells)
+    like = {v: n for v, n in values.items() if guesses._is_like_a_number(v)}  # noqa: SLF001
+    wanted = 2 * sum(like.values()) > values.total() or 2 * len(like) > len(values)
+    assert guesses.holds_numbers(values, {}) == wanted
 
 
 def _reads(cell: str) -> bool:

@@ -20,7 +20,8 @@ from privfed.data import (
     load_own_parties,
     split_parties,
 )
-from privfed.errors import ConfigError
+from privfed.data.understood import rows_of, understood
+from privfed.errors import ConfigError, TableWarning
 
 DIGITS = load_dataset("digits")
 SHOPS = ["north", "north", "south", "north", "Süd & Co.", "south"]
@@ -60,6 +61,26 @@ def test_a_column_names_the_parties_and_is_no_feature(tmp_path: Path) -> None:
     assert [party.name for party in parties] == list(data.owners.names)
     for party, rows in zip(parties, data.owners.rows, strict=True):
         assert np.array_equal(party.rows, rows)
+
+
+def test_the_column_of_parties_is_shown_among_the_columns(tmp_path: Path) -> None:
+    data = load(written(tmp_path / "own.csv", frame()), id_column="who", party_column="shop")
+    shown = rows_of(understood(data.readings, "onehot"))
+    assert shown[0] == ("shop (party)", "parties", "whose a row is", "3 parties", "60", "0", "0")
+    assert [row[0] for row in shown[1:]] == ["x", "who (ID)", "late (label)"]
+
+
+def test_with_a_file_for_each_party_a_line_is_of_a_named_file(tmp_path: Path) -> None:
+    both = [written(tmp_path / f"{name}.csv", frame().drop(columns="shop")) for name in "ab"]
+    odd = frame().drop(columns="shop").astype(str)
+    odd.loc[3, "x"] = "unknown"
+    written(both[1], odd)
+    with pytest.warns(TableWarning, match=r"'unknown' \(line 5 of b\.csv\)"):
+        load(both, id_column="who")
+    odd.loc[3, ["x", "late"]] = "1.5", ""
+    written(both[1], odd)
+    with pytest.raises(ConfigError, match=r"no label in line 5 of b\.csv"):
+        load(both, id_column="who")
 
 
 def test_a_file_for_each_party_is_the_same(tmp_path: Path) -> None:

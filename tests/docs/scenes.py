@@ -268,6 +268,16 @@ def orders(folder: Path) -> None:
     table.to_csv(folder / "doubtful.csv", index=False)
 
 
+def prices(folder: Path) -> None:
+    """Flats, with their prices as the label."""
+    drawn, n = np.random.default_rng(0), 240
+    size, floor = drawn.uniform(30, 140, n).round(1), drawn.integers(0, 9, n)
+    price = (900 * size + 4000 * floor + drawn.normal(0, 9000, n)).round(-2)
+    pd.DataFrame({"size": size, "floor": floor, "price": price}).to_csv(
+        folder / "prices.csv", index=False
+    )
+
+
 def nothing(folder: Path) -> dict[str, Any]:
     """What a block that needs no names has."""
     return {}
@@ -290,7 +300,7 @@ CONSOLE: dict[str, list[Callable[[Path], None]]] = {
     "README.md": [finished_demo],
     "docs/benchmark.md": [as_it_is, before_and_after],
     "docs/parties.md": [shops],
-    "docs/own-tables.md": [orders, orders],
+    "docs/own-tables.md": [orders, prices, orders],
     "docs/partner.md": [
         makers(maker=200, shop=150),
         makers(maker=120, shop=100, outlet=80),
