@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privfed.data import ColumnReading, Dataset, inspect_table, load_dataset, schema_text
+from privfed.data import ColumnReading, Dataset, Owners, inspect_table, load_dataset, schema_text
 from privfed.data.dealing import Dealing
 from privfed.data.labels import LARGEST, scaled, unscaled
 from privfed.data.partition import split_parties
-from privfed.data.schema import CategoricalColumn, NumericColumn
+from privfed.data.schema import NumericColumn
 from privfed.errors import ConfigError
 
 WHOLE = [str(n) for n in range(40)]
@@ -155,23 +156,15 @@ def test_what_takes_classes_refuses_a_number_by_name() -> None:
     load_dataset("breast-cancer").require_classes("an audit")
 
 
-def test_a_party_whose_labels_are_all_the_same_cannot_train() -> None:
+def test_rows_whose_labels_are_all_the_same_cannot_train(tmp_path: Path) -> None:
     data = numeric()
-    assert {type(each.column) for each in data.readings[:1]} == {NumericColumn}
-    assert not any(isinstance(each.column, CategoricalColumn) for each in data.readings)
-    same = table(["3.5"] * 40 + NUMBERS)
-    same["party"] = ["a"] * 40 + ["b"] * len(NUMBERS)
-    owned = load_dataset("table", same.drop(columns="party"), label="y")
-    assert owned.outputs == 1
+    assert [type(each.column) for each in data.readings] == [NumericColumn, type(None)]
+    path = tmp_path / "schema.toml"
+    path.write_text(schema_text(data.readings, "own.csv"))
     with pytest.raises(ConfigError, match="all 20 rows have the label"):
-        load_dataset("table", table(["3.5"] * 20), schema=_schema_of(NUMBERS))
-
-
-def _schema_of(cells: list[str]) -> object:
-    from privfed.data.schema_file import SchemaFile
-
-    readings = inspect_table(table(cells), label="y").columns
-    number = readings[-1].number
-    column = readings[0].column
-    assert column is not None
-    return SchemaFile("schema.toml", {"x": "feature", "y": "label"}, {"x": column}, (), number)
+        load_dataset("table", table(["3.5"] * 20), schema=str(path))
+    labels = np.full(len(data), 2.5)
+    labels[-40:] = np.arange(40)  # all in a row, and so at one party or the other
+    owners = Owners(("a", "b"), np.repeat([0, 1], [len(data) - 40, 40]))
+    with pytest.raises(ConfigError, match=r"'a' has training rows of one label only, 2\.5"):
+        split_parties(replace(data, labels=labels, owners=owners), "as-given")
