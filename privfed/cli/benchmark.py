@@ -105,7 +105,9 @@ def benchmark(
     reference: Annotated[
         bool,
         typer.Option(
-            "--reference", help="scikit-learn's logistic regression and boosting beside the arms."
+            "--reference",
+            help="scikit-learn's logistic regression, of numbers ridge regression, and boosting "
+            "beside the arms.",
         ),
     ] = False,
     out: Annotated[Path, typer.Option(help="Output folder.")] = Path("privfed-report"),
