@@ -1,6 +1,6 @@
 """How much an intersection costs: two processes on loopback, from CSV to row numbers written.
 
-    python -m benchmarks.psi --sizes 10,14,17,20 --json FILE [--plot FILE] [--tools psi-kkrt]
+    python -m benchmarks.psi --sizes 10,14,17,20 --json FILE [--plot FILE] [--tools psi-vole]
 
 Runs of all tools alternate, because the machine may be shared: compare within one run. Peers
 come from `make bench-peers`, each in an environment of its own; those that are absent are left
@@ -29,7 +29,6 @@ from psi.network.certificates import create_identity
 TOOLS = {
     "psi-vole": ("", "psi_ours", "vole", (0, 1)),
     "psi-ecdh": ("", "psi_ours", "ecdh", (0, 1)),
-    "psi-kkrt": ("", "psi_ours", "kkrt", (0, 1)),
     "openmined-psi": ("openmined-psi", "psi_openmined", "ecdh", (1,)),
     "spu-ecdh": ("spu", "psi_spu", "ecdh", (0, 1)),
     "spu-kkrt": ("spu", "psi_spu", "kkrt", (0, 1)),

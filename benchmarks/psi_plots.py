@@ -7,7 +7,7 @@ __all__ = ["draw"]
 
 # Tool: colour (told apart by colour-blind readers too), marker, line.
 _DRAWN = {
-    "psi-kkrt": ("#0072B2", "o", "-"),
+    "psi-vole": ("#0072B2", "o", "-"),
     "psi-ecdh": ("#56B4E9", "s", "-"),
     "spu-rr22": ("#009E73", "^", "--"),
     "spu-kkrt": ("#D55E00", "v", "--"),

@@ -97,7 +97,7 @@ def psi(rows: Sequence[Row]) -> str:
     # All others are semi-honest: spu's RR22 runs without the checks of its malicious variant.
     tools = {
         "psi-ecdh": ("psi, `ecdh`", "malicious; one-more gap DH"),
-        "psi-kkrt": ("psi, `kkrt`", "semi-honest; OT extension"),
+        "psi-vole": ("psi, `vole`", "malicious; LPN, ideal permutation, gap DH"),
         "spu-rr22": ("spu RR22", "semi-honest; LPN"),
         "spu-kkrt": ("spu KKRT", "semi-honest; OT extension"),
         "spu-ecdh": ("spu ECDH", "semi-honest; DDH"),
@@ -107,6 +107,8 @@ def psi(rows: Sequence[Row]) -> str:
     found = {(row["tool"], row["log2_size"]): row for row in rows}
     cells = []
     for tool, words in tools.items():
+        if not any(row["tool"] == tool for row in rows):
+            continue
         seconds = [_seconds(found.get((tool, size))) for size in sizes]
         last = next(found[tool, size] for size in reversed(sizes) if (tool, size) in found)
         cells.append([*words, *seconds, f"{last['bytes_per_item']:.0f}"])

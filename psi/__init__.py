@@ -21,8 +21,6 @@ from psi.errors import (
     StoppedError,
     TranscriptError,
     TransportError,
-    TrustWarning,
-    UnkeptLimitError,
     VersionError,
 )
 from psi.protocols.cardinality import CardinalityReceiver, CardinalitySender
@@ -84,10 +82,8 @@ __all__ = [
     "TagStore",
     "TranscriptError",
     "TransportError",
-    "TrustWarning",
     "UnbalancedReceiver",
     "UnbalancedSender",
-    "UnkeptLimitError",
     "VersionError",
     "align",
     "padded",

@@ -1,9 +1,8 @@
-"""Every exception psi raises on purpose, and its warnings, `MissingValueWarning`, `TrustWarning`.
+"""Every exception psi raises on purpose, and its warning, `MissingValueWarning`.
 
 PSIError
 ├── ConfigError (also ValueError)  a setting or an input table is wrong; says what to change
-│   ├── DuplicateIDError           an ID occurs more than once under the policy "error"
-│   └── UnkeptLimitError           a limit that the protocol does not keep if the other side cheats
+│   └── DuplicateIDError           an ID occurs more than once under the policy "error"
 ├── StoppedError                   this side was told to stop in the middle of a session
 ├── TransportError                 the other side is not reached, not proven, gone or too slow
 │   ├── DeadlineError              it took longer than this side allows
@@ -33,17 +32,6 @@ class ConfigError(PSIError, ValueError):
 
 class DuplicateIDError(ConfigError):
     """An ID occurs more than once under the policy "error"; names rows, never IDs."""
-
-
-class UnkeptLimitError(ConfigError):
-    """A limit on the other side that the protocol does not keep if that side cheats."""
-
-    def __init__(self, protocol: str, limit: str) -> None:
-        """Name both, and the remedy."""
-        super().__init__(
-            f"{protocol} keeps no limit against a side that cheats, so not {limit} either: "
-            "choose ecdh"
-        )
 
 
 class StoppedError(PSIError):
@@ -118,10 +106,6 @@ class RepeatedElementError(ProtocolError):
 
 class KeyConfirmationError(ProtocolError):
     """The two sides do not hold the same session key; says nothing else on purpose."""
-
-
-class TrustWarning(UserWarning):
-    """A choice is allowed that trusts the other side not to cheat; the message says with what."""
 
 
 class MissingValueWarning(UserWarning):

@@ -42,7 +42,7 @@ def test_every_file_of_code_has_tests_of_its_room() -> None:
 
 
 def test_a_change_asks_for_its_room_and_no_more() -> None:
-    assert asked_for("psi/protocols/kkrt/parties.py") == {"tests/psi/protocols"}
+    assert asked_for("psi/protocols/vole/rounds.py") == {"tests/psi/protocols"}
     assert asked_for("privfed/rounding.py", "privfed/dp/plan.py") == {
         *("tests/dp", "tests/test_rounding.py")
     }

@@ -13,7 +13,7 @@ from psi import __version__
 from psi.cli import alone, health, pairs, stores, together
 from psi.cli.shared import messages
 from psi.cli.words import in_words
-from psi.errors import ConfigError, MissingValueWarning, PSIError, StoppedError, TrustWarning
+from psi.errors import ConfigError, MissingValueWarning, PSIError, StoppedError
 
 __all__ = ["app", "main"]
 
@@ -66,7 +66,7 @@ def _warn(
     line: str | None = None,
 ) -> None:
     """Show our own warning in one line, without the line of code that gave it."""
-    if issubclass(category, TrustWarning | MissingValueWarning):
+    if issubclass(category, MissingValueWarning):
         messages.print(f"psi: warning: {in_words(str(message))}")
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)

@@ -24,7 +24,7 @@ from psi.cli.peers import known_peers, one_peer
 from psi.cli.serving import stay
 from psi.cli.shared import network, own_identity, say_listening, say_turned_away
 from psi.defaults import CONNECT_SECONDS, LISTEN, WAIT_SECONDS
-from psi.errors import ConfigError, UnkeptLimitError
+from psi.errors import ConfigError
 
 if TYPE_CHECKING:
     from psi.sessions.questions.question import Result, Side
@@ -112,7 +112,6 @@ def _own(
         bandwidth=options.bandwidth,
         details=details,
     )
-    _refuse_unkept_limits(options)
     identity = own_identity(options.identity, options.passphrase_file)
     return OwnTableFile(table, choice, options, identity, files=files, keeps=_kept(details))
 
@@ -135,21 +134,3 @@ def _refuse_swapped(table: Path, address: str) -> None:
     ):
         raise ConfigError(f"the table comes first, then HOST:PORT: psi join {address} {table}")
     host_and_port(address)
-
-
-def _refuse_unkept_limits(options: PairOptions) -> None:
-    """Refuse what the protocol would refuse, before a file is read or a ledger is made."""
-    from psi.protocols.choice import chosen
-
-    kept = chosen(options.protocol).limits
-    given = {
-        "max_peer_items": ["max_peer_items"],
-        "charge_with": [
-            *("ledger", "sessions_a_peer", "items_a_peer"),
-            *("epsilon_in_all", "delta_in_all"),
-        ],
-    }
-    for limit, names in given.items():
-        for name in names:
-            if limit not in kept and getattr(options, name) is not None:
-                raise UnkeptLimitError(options.protocol, f"--{name.replace('_', '-')}")

@@ -1,12 +1,12 @@
-"""The inner loops of `kkrt` and of key-value stores: numba where that helps, else numpy, hashlib.
+"""The inner loops of `vole` and of key-value stores: numba where that helps, else numpy, hashlib.
 
 Both ways give the same bytes (tests/psi/kernels/test_kernels.py compares them with each other, and
 the hash with OpenSSL's and hashlib's). AES and GF(2^128) are in `psi.kernels.blocks`.
 
-Memory accesses: `transpose` and the hash itself touch memory in an order that depends on sizes
-only. `tag_rows` reads the row of an item's bin, and `place` follows the bins of items. The other
-side does not see that order, but a process that shares this machine's caches might. No cuckoo
-hashing can avoid it.
+Memory accesses: the hash touches memory in an order that depends on lengths only. `peel`,
+`fill_slots` and `look_up` follow the slots of items, `all_distinct` and `match_tags` the values of
+tags. The other side does not see that order, but a process that shares this machine's caches might.
+No store whose slots are hashes of items can avoid it.
 """
 
 import functools
@@ -36,12 +36,9 @@ __all__ = [
     "look_up",
     "match_tags",
     "peel",
-    "place",
     "random_order",
     "reverse_bits",
     "store_places",
-    "tag_rows",
-    "transpose",
 ]
 
 FAST_FROM = 1 << 16  # below, loading compiled code, once in a process, costs more than it saves
@@ -127,70 +124,6 @@ def _joined(items: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64
     ends = np.zeros(len(items) + 1, np.int64)
     np.cumsum(np.fromiter(map(len, items), np.int64, len(items)), out=ends[1:])
     return np.frombuffer(b"".join(items), np.uint8), ends
-
-
-def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
-    """Assign to each item one of its bins, no two the same; fails only where that is impossible.
-
-    Args:
-        bins: Shape (n, 3): the distinct bins in which each item may lie.
-        n_bins: How many bins there are.
-
-    Returns:
-        Shape (n_bins,): 3·item + hash index for a bin that is taken, -1 for one that is empty;
-        None if no assignment exists.
-    """
-    if _fast(len(bins)):
-        from psi.kernels import fast
-
-        return fast.place(bins, n_bins)
-    return portable.place(bins, n_bins)
-
-
-def tag_rows(
-    table: NDArray[np.uint8],
-    bins: NDArray[np.uint32],
-    third: int,
-    key: bytes,
-    tag_bytes: int,
-    offsets: NDArray[np.uint8] | None = None,
-) -> NDArray[np.uint8]:
-    """Return BLAKE2s (RFC 7693) of row ‖ bin ‖ hash index, these two as 4 little-endian bytes.
-
-    Args:
-        table: Shape (n_bins, 64).
-        bins: Shape (n,): which rows to hash.
-        third: How many bins there are for each hash index.
-        key: 32 bytes.
-        tag_bytes: Length of a tag, 1 to 32.
-        offsets: What is added to each row (exclusive or) before it is hashed: shape (n / k, 64),
-            the first for the first k rows and so on.
-
-    Returns:
-        Shape (n, tag_bytes).
-    """
-    if len(bins) and _fast(max(len(table), len(bins))):
-        from psi.kernels import fast
-
-        return fast.tag_rows(table, bins, third, key, tag_bytes, offsets)
-    return portable.tag_rows(table, bins, third, key, tag_bytes, offsets)
-
-
-def transpose(columns: NDArray[np.uint8], n_rows: int) -> NDArray[np.uint8]:
-    """Turn 512 columns of bits into rows; bits count from the least significant of each byte.
-
-    Args:
-        columns: Shape (512, n_rows / 8), C-contiguous.
-        n_rows: Rows of the whole job, a multiple of 64; they decide whether numba is used.
-
-    Returns:
-        Shape (8 · columns.shape[1], 64).
-    """
-    if _fast(n_rows):
-        from psi.kernels import fast
-
-        return fast.transpose(columns)
-    return portable.transpose(columns)
 
 
 def peel(

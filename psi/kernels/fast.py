@@ -4,24 +4,20 @@ import secrets
 from typing import Any
 
 import numpy as np
-from numba import boolean, int64, uint32, uint64
+from numba import boolean, int64, uint64
 from numpy.typing import NDArray
 
 from psi.compiled.compiling import array, compiled
-from psi.kernels.cuckoo import place_items
-from psi.kernels.vectors import INITIAL, compress, copy_bytes, prefetch
+from psi.kernels.vectors import INITIAL, compress, copy_bytes
 
 __all__ = [
     "MAX_ITEM_BYTES",
     "all_distinct",
     "digest_items",
     "match_tags",
-    "place",
     "random_order",
     "reverse_bits",
     "store_places",
-    "tag_rows",
-    "transpose",
 ]
 
 MAX_ITEM_BYTES = 64  # one block after the block of the key
@@ -74,67 +70,6 @@ def _digest_items(data: Any, ends: Any, headed: Any, key: Any, out: Any) -> None
         for lane in range(lanes):
             for index in range(out.shape[1]):
                 out[first + lane, index] = state[index, lane]
-
-
-@compiled(
-    *(array("uint32", 2), array("uint32", 1), uint32, _KEY, int64, array("uint32", 2)),
-    array("uint8", 2, write=True),
-)
-def _tag_rows(
-    table: Any, bins: Any, third: Any, key: Any, tag_bytes: Any, offsets: Any, out: Any
-) -> None:
-    keyed = _keyed_state(key, tag_bytes)
-    state, words = np.empty_like(keyed), np.empty((16, 16), np.uint32)
-    tail = np.zeros((16, 16), np.uint32)
-    row_lengths, all_lengths = np.full(16, 128, np.uint32), np.full(16, 136, np.uint32)
-    n, shifted = len(bins), len(offsets) > 0
-    each = n // len(offsets) if shifted else 1
-    line = np.empty(8, np.uint32)
-    for first in range(0, n, 16):
-        lanes = min(16, n - first)
-        for lane in range(min(16, n - first - lanes)):  # rows lie apart: fetch the next
-            prefetch(table[bins[first + lanes + lane]].ctypes.data)
-        for lane in range(lanes):
-            row = bins[first + lane]
-            tail[0, lane] = row
-            tail[1, lane] = row // third
-            for index in range(16):
-                words[index, lane] = table[row, index]
-            if shifted:
-                offset = offsets[(first + lane) // each]
-                for index in range(16):
-                    words[index, lane] ^= offset[index]
-        state[:] = keyed
-        compress(state.ctypes.data, words.ctypes.data, row_lengths.ctypes.data, np.uint32(0))
-        compress(
-            state.ctypes.data, tail.ctypes.data, all_lengths.ctypes.data, np.uint32(0xFFFFFFFF)
-        )
-        for lane in range(lanes):
-            for index in range(8):
-                line[index] = state[index, lane]
-            copy_bytes(out[first + lane].ctypes.data, line.ctypes.data, tag_bytes)
-
-
-@compiled(array("uint64", 2, "A"), array("uint64", 2, write=True))
-def _transpose(columns: Any, rows: Any) -> None:
-    """Transpose 64 x 64 bits at a time by swapping ever smaller squares."""
-    square = np.empty(64, np.uint64)
-    for word in range(columns.shape[1]):
-        for group in range(columns.shape[0] // 64):
-            for index in range(64):
-                square[index] = columns[64 * group + index, word]
-            width, mask = 32, np.uint64(0x00000000FFFFFFFF)
-            while width:
-                shift = np.uint64(width)
-                for start in range(0, 64, 2 * width):
-                    for low in range(start, start + width):
-                        swapped = ((square[low] >> shift) ^ square[low + width]) & mask
-                        square[low] ^= swapped << shift
-                        square[low + width] ^= swapped
-                width >>= 1
-                mask ^= mask << np.uint64(width)
-            for index in range(64):
-                rows[64 * word + index, group] = square[index]
 
 
 @compiled(_NUMBERS, uint64, uint64, array("uint64", 1, write=True), result=boolean)
@@ -227,10 +162,6 @@ def _store_places(words: Any, bins: Any, third: Any, dense: Any, places: Any, bi
         bits[row] = last & ((np.uint64(1) << dense) - np.uint64(1))
 
 
-_SCRATCH = array("int64", 1, write=True)
-_place_items: Any = compiled(_INTEGERS, int64, *[_SCRATCH] * 4, result=int64)(place_items)
-
-
 def digest_items(
     data: NDArray[np.uint8],
     ends: NDArray[np.int64],
@@ -251,45 +182,6 @@ def digest_items(
     """
     keys = np.frombuffer(key, np.uint32)
     _digest_items(data, ends, headed, keys, out.view(np.uint32))
-
-
-def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
-    """Return what `psi.kernels.place` returns."""
-    table, visited = np.full(n_bins, -1, np.int64), np.full(n_bins, -1, np.int64)
-    scratch = np.empty((2, n_bins), np.int64)
-    flat = bins.ravel().astype(np.int64)
-    placed = _place_items(flat, len(bins), table, visited, scratch[0], scratch[1])
-    return table if placed == len(bins) else None
-
-
-def tag_rows(
-    table: NDArray[np.uint8],
-    bins: NDArray[np.uint32],
-    third: int,
-    key: bytes,
-    tag_bytes: int,
-    offsets: NDArray[np.uint8] | None = None,
-) -> NDArray[np.uint8]:
-    """Return what `psi.kernels.tag_rows` returns."""
-    out = np.empty((len(bins), tag_bytes), np.uint8)
-    shifts = np.empty((0, 64), np.uint8) if offsets is None else offsets
-    _tag_rows(
-        table.view(np.uint32),
-        bins,
-        np.uint32(third),
-        np.frombuffer(key, np.uint32),
-        tag_bytes,
-        shifts.view(np.uint32),
-        out,
-    )
-    return out
-
-
-def transpose(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return what `psi.kernels.transpose` returns."""
-    rows = np.empty((8 * columns.shape[1], columns.shape[0] // 64), np.uint64)
-    _transpose(columns.view(np.uint64), rows)
-    return rows.view(np.uint8)
 
 
 def all_distinct(numbers: NDArray[np.uint64]) -> bool:

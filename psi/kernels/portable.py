@@ -6,8 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from psi.kernels.cuckoo import place_items
-
 __all__ = [
     "all_distinct",
     "digest_items",
@@ -16,16 +14,12 @@ __all__ = [
     "look_up",
     "match_tags",
     "peel",
-    "place",
     "random_order",
     "reverse_bits",
     "scaled",
     "store_places",
-    "tag_rows",
-    "transpose",
 ]
 
-_BLOCK_BYTES = 512
 _SWAPS = ((1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F))
 
 
@@ -39,50 +33,6 @@ def hash_rows(rows: NDArray[np.uint8], key: bytes) -> NDArray[np.uint8]:
     """Return what `psi.kernels.hash_rows` returns."""
     hashes = b"".join([hashlib.blake2s(row, key=key).digest() for row in _rows(rows)])
     return np.frombuffer(hashes, np.uint8).reshape(-1, 32)
-
-
-def place(bins: NDArray[np.uint32], n_bins: int) -> NDArray[np.int64] | None:
-    """Return what `psi.kernels.place` returns."""
-    # Lists, because Python indexes them several times faster than arrays.
-    table, visited, parents, queue = [-1] * n_bins, [-1] * n_bins, [0] * n_bins, [0] * n_bins
-    placed = place_items(bins.ravel().tolist(), len(bins), table, visited, parents, queue)
-    return np.array(table, np.int64) if placed == len(bins) else None
-
-
-def tag_rows(
-    table: NDArray[np.uint8],
-    bins: NDArray[np.uint32],
-    third: int,
-    key: bytes,
-    tag_bytes: int,
-    offsets: NDArray[np.uint8] | None = None,
-) -> NDArray[np.uint8]:
-    """Return what `psi.kernels.tag_rows` returns."""
-    messages = np.empty((len(bins), 72), np.uint8)
-    messages[:, :64] = table[bins]
-    if offsets is not None:
-        messages[:, :64] ^= np.repeat(offsets, len(bins) // max(len(offsets), 1), axis=0)
-    for start, numbers in ((64, bins), (68, bins // third)):
-        messages[:, start : start + 4] = numbers.astype("<u4").view(np.uint8).reshape(-1, 4)
-    data = messages.tobytes()
-    tags = b"".join(
-        [
-            hashlib.blake2s(data[start : start + 72], digest_size=tag_bytes, key=key).digest()
-            for start in range(0, len(data), 72)
-        ]
-    )
-    return np.frombuffer(tags, np.uint8).reshape(-1, tag_bytes)
-
-
-def transpose(columns: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return what `psi.kernels.transpose` returns."""
-    n_columns, n_bytes = columns.shape
-    rows = np.empty((8 * n_bytes, n_columns // 8), np.uint8)
-    for start in range(0, n_bytes, _BLOCK_BYTES):  # one byte for each bit: keep them in the cache
-        bits = np.unpackbits(columns[:, start : start + _BLOCK_BYTES], axis=1, bitorder="little")
-        block = np.packbits(np.ascontiguousarray(bits.T), axis=1, bitorder="little")
-        rows[8 * start : 8 * start + len(block)] = block
-    return rows
 
 
 def all_distinct(numbers: NDArray[np.uint64]) -> bool:

@@ -4,7 +4,7 @@
 """
 
 from psi.errors import ConfigError
-from psi.protocols import auto, ecdh, kkrt, vole
+from psi.protocols import auto, ecdh, vole
 from psi.protocols.intersection import IntersectionProtocol
 
 __all__ = ["AUTO", "PROTOCOLS", "chosen"]
@@ -17,7 +17,6 @@ PROTOCOLS = {
         auto.PROTOCOL,
         ecdh.PROTOCOL,
         vole.PROTOCOL,
-        kkrt.PROTOCOL,
     )
 }
 

@@ -6,10 +6,7 @@ from typing import NamedTuple
 
 from psi.protocols.party import Party
 
-__all__ = ["LIMITS", "Effort", "IntersectionProtocol"]
-
-LIMITS = frozenset({"max_peer_items", "charge_with"})
-"""What can be limited: how many items another side can test in a session, and over all sessions."""
+__all__ = ["Effort", "IntersectionProtocol"]
 
 
 class Effort(NamedTuple):
@@ -34,13 +31,9 @@ class IntersectionProtocol:
         parties: Its receiver and its sender.
         effort: What a session takes, given the receiver's size and the sender's: roughly, fitted
             to `python -m benchmarks.psi` on an AMD EPYC of 2024 (benchmarks/results/psi.json).
-        limits: Which of `LIMITS` it keeps against a side that cheats.
-        warning: What a side that cheats gets, if that is more than the limits allow.
     """
 
     name: str
     help: str
     parties: tuple[type[Party], type[Party]]
     effort: Callable[[int, int], Effort] = lambda n_receiver, n_sender: Effort(0, 0)
-    limits: frozenset[str] = LIMITS
-    warning: str | None = None

@@ -53,11 +53,6 @@ class MessageType(enum.IntEnum):
     # Before the hellos, where the protocol is chosen by both sizes.
     OFFER = 8
     CHOSEN = 9
-    # Messages of `kkrt` between the hellos and FINISH.
-    OT_KEY = 16
-    OT_CHOICES = 17
-    MATRIX = 18
-    TAGS = 19
     SUM_REQUEST = 20
     SUM_OPENED = 21
     MULTI_HELLO = 24

@@ -93,23 +93,21 @@ def align(
         number, reason = cheapest(*sizes, None)
         running = OFFERED[number]
     receiving, sending = running.parties
-    room = {}
-    if "max_peer_items" in running.limits:
-        asked = receiving.most_asked(PEER, sizes[1]), sending.most_asked(PEER, sizes[0])
-        room = {"max_peer_items": max(*sizes, *asked)}
+    asked = receiving.most_asked(PEER, sizes[1]), sending.most_asked(PEER, sizes[0])
+    room = max(*sizes, *asked)
     receiver = receiving(
         left_index.keys,
         parameters,
         counts=left_index.counts() if every else None,
         progress=progress,
-        **room,
+        max_peer_items=room,
     )
     sender = sending(
         right_index.keys,
         parameters,
         counts=right_index.counts() if every else None,
         progress=progress,
-        **room,
+        max_peer_items=room,
     )
     bytes_exchanged = _run(receiver, sender)
     left_rows = left_index.aligned_rows(receiver.matches, receiver.peer_counts, leads=True)

@@ -1,7 +1,6 @@
 """What a side chooses for a session between two, for every question."""
 
 import functools
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -9,9 +8,9 @@ from typing import Any, Literal, cast
 import msgspec
 
 from psi.defaults import QUESTION
-from psi.errors import ConfigError, TrustWarning
+from psi.errors import ConfigError
 from psi.network.terms import Terms
-from psi.protocols.choice import AUTO, chosen
+from psi.protocols.choice import AUTO
 from psi.protocols.party import Party
 from psi.sessions.questions import QUESTIONS, Ask, Question
 from psi.sessions.questions.question import Held, Outcome, OwnTable
@@ -91,10 +90,9 @@ class PairChoice(Ask):
         return self.result == "both" or self.role == "receiver"
 
     @property
-    def item_bytes(self) -> int | None:
-        """The peak of memory for each item of the other side; None under a protocol without."""
-        keeps = "max_peer_items" in chosen(self.protocol).limits
-        return _ITEM_BYTES if keeps or "protocol" not in self.question.fields else None
+    def item_bytes(self) -> int:
+        """The peak of memory for each item of the other side."""
+        return _ITEM_BYTES
 
     @functools.cached_property
     def terms(self) -> Terms:
@@ -113,15 +111,12 @@ class PairChoice(Ask):
             "multiplicities": both and self.duplicates == "all",
         }
         receiver, sender = question.parties(self)
-        party = (receiver if self.role == "receiver" else sender)(
+        return (receiver if self.role == "receiver" else sender)(
             items,
             parameters=question.parameters(self, common),
             **question.options(self, own),
             **options,
         )
-        if (warning := question.warning(self)) is not None:
-            warnings.warn(warning, TrustWarning, stacklevel=3)
-        return party
 
     def outcome(self, held: Held, table: Any, numbers: bool) -> Outcome:
         """Return what this side has learnt, as columns to write and in a few words."""

@@ -93,7 +93,6 @@ class TableSession(Generic[PartyT_co]):
 
         Raises:
             ConfigError: The table, its IDs or a choice is not acceptable.
-            UnkeptLimitError: The protocol does not keep the limit.
         """
         index, form = table_index(table, on, choice.duplicates, normalise)
         items: Sequence[bytes] = index.keys

@@ -19,7 +19,7 @@ KEYS = {
 def test_a_small_run(tmp_path: Path) -> None:
     out, plot = tmp_path / "psi.json", tmp_path / "psi.png"
     call = [sys.executable, "-m", "benchmarks.psi", "--sizes", "6", "--json", str(out)]
-    call += ["--tools", "psi-ecdh,psi-kkrt", "--plot", str(plot)]
+    call += ["--tools", "psi-ecdh,psi-vole", "--plot", str(plot)]
     subprocess.run(call, check=True, capture_output=True)
     assert plot.read_bytes().startswith(b"\x89PNG")
     written = json.loads(out.read_text())
@@ -28,7 +28,7 @@ def test_a_small_run(tmp_path: Path) -> None:
     assert written["cold"]["compiled_code_loaded"] is False
     assert written["cold"]["cpu_seconds"] > 0
     rows = written["rows"]
-    assert [row["tool"] for row in rows] == ["psi-ecdh", "psi-kkrt"]
+    assert [row["tool"] for row in rows] == ["psi-ecdh", "psi-vole"]
     for row in rows:
         assert row.keys() >= KEYS
         assert row["correct"] is True
@@ -39,4 +39,4 @@ def test_a_small_run(tmp_path: Path) -> None:
     subprocess.run([*again, "--tools", "psi-ecdh"], check=True, capture_output=True)
     rows = json.loads(out.read_text())["rows"]
     found = [(row["tool"], row["log2_size"]) for row in rows]
-    assert found == [("psi-ecdh", 5), ("psi-ecdh", 6), ("psi-kkrt", 6)]
+    assert found == [("psi-ecdh", 5), ("psi-ecdh", 6), ("psi-vole", 6)]

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-import psi.protocols.kkrt.parties
 from psi import (
     DecodeError,
     KeyConfirmationError,
@@ -28,7 +27,6 @@ from psi import (
     VersionError,
 )
 from psi.group.ristretto255 import hash_to_group
-from psi.protocols.kkrt.extension import Columns
 from psi.protocols.messages import Transcript
 from psi.protocols.party import Party
 from psi.vole import VoleReceiver, VoleSender
@@ -47,16 +45,6 @@ POOL = [
     *BAD_POINTS.values(),
     *(point.tobytes() for point in hash_to_group([b"x", b"y"], b"fuzz")),
 ]
-
-
-class FreshColumns(Columns):
-    """Streams that begin when they are read, so that a copy reads them from the beginning."""
-
-    def __init__(self, seeds: list[bytes], whole: int) -> None:
-        self._arguments = seeds, whole
-
-    def rows(self, n_rows: int) -> Any:
-        return Columns(*self._arguments).rows(n_rows)
 
 
 def clone(party: Any) -> Any:
@@ -138,19 +126,17 @@ def stages(name: str) -> list[Stage]:
 
 def stages_of(pair: Pair) -> list[Stage]:
     """One honest session between any two, kept at each of its messages."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(psi.protocols.kkrt.parties, "Columns", FreshColumns)
-        receiver, sender = pair()
-        result: list[Stage] = []
-        message: bytes | None = receiver.start()
-        before = hashlib.sha256(b"psi transcript, " + receiver.protocol.encode()).digest()
-        mac_key = b""
-        while message is not None:
-            peer, victim = ((receiver, sender), (sender, receiver))[len(result) % 2]
-            result.append(Stage(clone(victim), clone(peer), before, message))
-            before = message[-SEAL_BYTES:]
-            message = victim.receive(message)
-            mac_key = mac_key or victim._mac_key
+    receiver, sender = pair()
+    result: list[Stage] = []
+    message: bytes | None = receiver.start()
+    before = hashlib.sha256(b"psi transcript, " + receiver.protocol.encode()).digest()
+    mac_key = b""
+    while message is not None:
+        peer, victim = ((receiver, sender), (sender, receiver))[len(result) % 2]
+        result.append(Stage(clone(victim), clone(peer), before, message))
+        before = message[-SEAL_BYTES:]
+        message = victim.receive(message)
+        mac_key = mac_key or victim._mac_key
     for stage in result:
         stage.mac_key = mac_key
     return result

@@ -32,7 +32,7 @@ from psi import (
     UnbalancedReceiver,
 )
 from psi.group.ristretto255 import hash_to_group
-from psi.protocols import kkrt, vole
+from psi.protocols import vole
 
 HEADER_BYTES, SEAL_BYTES, MAC_BYTES, POINT_BYTES = 40, 32, 32, 32
 KEY_PROOF_BYTES = 96  # where both sides blind: after the points
@@ -88,7 +88,6 @@ PAIRS: dict[str, Pair] = {
         Receiver(LEFT, COUNTED, counts=np.array([1, 2, 3])),
         Sender(RIGHT, COUNTED, counts=np.array([1, 2, 3, 4])),
     ),
-    "kkrt": lambda: (kkrt.Receiver(LEFT), kkrt.Sender(RIGHT)),
     "vole": lambda: (vole.Receiver(LEFT), vole.Sender(RIGHT)),
     "vole, counted": lambda: (
         vole.Receiver(LEFT, COUNTED, counts=np.array([1, 2, 3])),

@@ -55,13 +55,13 @@ def test_row_numbers(files: tuple[Path, Path]) -> None:
     assert command("align", *files, "--on", "ID", "--rows").stdout == ROWS
 
 
-@pytest.mark.parametrize(("options", "protocol"), [((), "ecdh"), (("--protocol", "kkrt"), "kkrt")])
+@pytest.mark.parametrize(("options", "protocol"), [((), "ecdh"), (("--protocol", "vole"), "vole")])
 def test_the_protocol_of_tables_in_one_hand(
     files: tuple[Path, Path], options: tuple[str, ...], protocol: str
 ) -> None:
     done = command("align", *files, "--on", "ID", *options)
     assert done.stdout == JOINED
-    assert done.stderr.startswith(f"2 matching rows by {protocol}, ")  # nobody to warn of
+    assert done.stderr.startswith(f"2 matching rows by {protocol}, ")
 
 
 def test_composite_and_normalised_ids(tmp_path: Path) -> None:

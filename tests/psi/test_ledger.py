@@ -15,8 +15,8 @@ from psi.ledger import Ledger
 from psi.protocols.commutative import CommutativeParty
 from tests.psi.peers import PAIRS, run
 
-# A store has its own ledger: test_unbalanced. kkrt refuses to be counted: test_choice.
-LIMITED = [name for name in PAIRS if name not in ("unbalanced", "kkrt")]
+# A store has its own ledger: test_unbalanced.
+LIMITED = [name for name in PAIRS if name != "unbalanced"]
 
 
 @pytest.fixture

@@ -49,10 +49,8 @@ EXPORTS = [
     "TagStore",
     "TranscriptError",
     "TransportError",
-    "TrustWarning",
     "UnbalancedReceiver",
     "UnbalancedSender",
-    "UnkeptLimitError",
     "VersionError",
     "align",
     "padded",
@@ -140,7 +138,7 @@ def test_the_error_tree_is_the_documented_one() -> None:
     raised = {name for name in vars(psi.errors) if name.endswith(("Error", "Warning"))}
     assert raised == {name for name in EXPORTS if name.endswith(("Error", "Warning"))}
     assert all(name in psi.errors.__doc__ for name in raised)
-    errors = raised - {"MissingValueWarning", "TrustWarning"}
+    errors = raised - {"MissingValueWarning"}
     assert all(issubclass(getattr(psi, name), psi.PSIError) for name in errors)
 
 

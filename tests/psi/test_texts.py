@@ -149,7 +149,7 @@ def test_a_large_file_from_end_to_end(
     tables = load_table(left), load_table(right)
     kind = Texts if streamed_from else FileTexts
     assert all(type(column) is kind for column in tables[0].values())
-    found = psi.align(*tables, on="ID", protocol="kkrt")
+    found = psi.align(*tables, on="ID", protocol="vole")
     assert (found.left_rows.tolist(), found.right_rows.tolist()) == ([1, 2], [2, 1])
     assert taken(tables[0], np.array([2, -1, 0, 2])) == {
         "ID": ["ä", "", "b", "ä"],

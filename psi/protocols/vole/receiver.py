@@ -10,12 +10,12 @@ from psi.errors import DecodeError, RepeatedElementError
 from psi.group.ristretto255 import POINT_BYTES, Scalar, multiply_base
 from psi.keyvalue import StoreKeys
 from psi.protocols.elements import TAG_BYTES
-from psi.protocols.kkrt.matching import matching_tags
 from psi.protocols.messages import MessageType
 from psi.protocols.party import MAC_BYTES, expect_shape
 from psi.protocols.transfers import BaseOTSender
 from psi.protocols.vole.hashing import COIN_BYTES, as_blocks, as_bytes
 from psi.protocols.vole.layout import SessionSizes
+from psi.protocols.vole.matching import matching_tags
 from psi.protocols.vole.rounds import CHOICES_BYTES, LABELS, SEED_BYTES, VoleParty
 from psi.vole import TRANSFERS, BaseReceiver, VoleReceiver
 

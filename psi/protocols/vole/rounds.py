@@ -36,10 +36,10 @@ from psi import kernels
 from psi.errors import ProtocolError, SizeLimitError
 from psi.group.ristretto255 import POINT_BYTES
 from psi.protocols.elements import TAG_BYTES
-from psi.protocols.kkrt.buckets import Buckets
 from psi.protocols.messages import FRAME_BYTES
 from psi.protocols.party import MAC_BYTES, Party
 from psi.protocols.transfers import TransferLabels
+from psi.protocols.vole.buckets import Buckets
 from psi.protocols.vole.hashing import COIN_BYTES, SessionHashes
 from psi.protocols.vole.layout import MOST_ITEMS, SessionSizes
 from psi.vole import CHECK_BYTES, TRANSFERS

@@ -28,5 +28,4 @@ INTERSECTION = Question(
     pairs=True,
     fields={"protocol": Literal[tuple(PROTOCOLS)]},
     agreed=lambda ask: {"protocol": chosen(ask.protocol).name},
-    warning=lambda ask: chosen(ask.protocol).warning,
 )

@@ -142,7 +142,6 @@ class Question:
         pairs: Whether every pair of rows of a repeated ID is told, if both sides ask for it.
         fields: The type of each field that it adds to the terms; `agreed` gives their values.
         agreed: See `fields`.
-        warning: What a side is warned of.
     """
 
     name: str
@@ -157,7 +156,6 @@ class Question:
     pairs: bool = False
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     agreed: Callable[[Ask], Mapping[str, Any]] = lambda ask: {}
-    warning: Callable[[Ask], str | None] = lambda ask: None
 
 
 def told_of(details: type[Any] | None) -> dict[str, Detail]:

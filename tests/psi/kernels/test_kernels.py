@@ -1,7 +1,6 @@
-"""Both rooms of kernels against hashlib, OpenSSL, numpy and Hall's theorem, and when each runs."""
+"""Both rooms of kernels against hashlib, OpenSSL and numpy, and when each runs."""
 
 import hashlib
-import itertools
 from collections import Counter
 from types import ModuleType
 
@@ -81,28 +80,15 @@ def _encode_text(text: str) -> bytes:
 
 
 @BOTH
-@given(
-    seed=draws,
-    n=st.integers(0, 40),
-    each=st.integers(1, 3),
-    third=st.integers(17, 30),
-    tag_bytes=st.integers(1, 32),
-)
+@given(seed=draws, n=st.integers(0, 40), width=st.integers(1, 64))
 @settings(max_examples=50, deadline=None)
-def test_tags_are_hashlib_s(
-    room: ModuleType, seed: int, n: int, each: int, third: int, tag_bytes: int
-) -> None:
-    table, offsets = random_bytes(seed, 50, 64), random_bytes(seed + 1, n, 64)
-    bins = np.random.default_rng(seed).integers(0, 50, n * each).astype(np.uint32)
-    for shift in (None, offsets):
-        tags = room.tag_rows(table, bins, third, KEY, tag_bytes, shift)
-        assert tags.shape == (n * each, tag_bytes)
-        for row, own_bin in enumerate(bins.tolist()):
-            content = table[own_bin] if shift is None else table[own_bin] ^ shift[row // each]
-            index = own_bin // third
-            message = content.tobytes() + own_bin.to_bytes(4, "little") + bytes([index, 0, 0, 0])
-            expected = hashlib.blake2s(message, digest_size=tag_bytes, key=KEY).digest()
-            assert tags[row].tobytes() == expected
+def test_hashes_of_rows_are_hashlib_s(room: ModuleType, seed: int, n: int, width: int) -> None:
+    rows = random_bytes(seed, n, width)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "_fast", lambda size: room is fast)
+        hashed = kernels.hash_rows(rows, KEY)
+    assert hashed.shape == (n, 32)
+    assert hashed.tobytes() == b"".join(hashlib.blake2s(row, key=KEY).digest() for row in rows)
 
 
 def test_hashlib_s_blake2s_is_openssl_s() -> None:
@@ -111,68 +97,6 @@ def test_hashlib_s_blake2s_is_openssl_s() -> None:
         openssl = hashes.Hash(hashes.BLAKE2s(32))
         openssl.update(message)
         assert openssl.finalize() == hashlib.blake2s(message).digest()
-
-
-@BOTH
-def test_tags_at_the_ends_of_the_ranges(room: ModuleType) -> None:
-    for fill in (0, 255):
-        table = np.full((2, 64), fill, np.uint8)
-        tags = room.tag_rows(table, np.array([1], np.uint32), 1, b"\xff" * 32, 32)
-        message = bytes([fill]) * 64 + bytes([1, 0, 0, 0, 1, 0, 0, 0])
-        assert tags.tobytes() == hashlib.blake2s(message, key=b"\xff" * 32).digest()
-
-
-@BOTH
-@given(seed=draws, words=st.integers(1, 12))
-@settings(max_examples=25, deadline=None)
-def test_transposition(room: ModuleType, seed: int, words: int) -> None:
-    space = random_bytes(seed, 512, 8 * words + 64)  # columns may lie apart
-    columns = space[:, : 8 * words]
-    rows = room.transpose(columns)
-    assert rows.shape == (64 * words, 64)
-    bits = np.unpackbits(columns, axis=1, bitorder="little")
-    assert np.array_equal(np.unpackbits(rows, axis=1, bitorder="little"), bits.T)
-
-
-def assignable(bins: np.ndarray, n_bins: int) -> bool:
-    """By Hall's theorem: every set of items has at least as many bins."""
-    return all(
-        len({own for item in subset for own in bins[item].tolist()}) >= len(subset)
-        for size in range(1, len(bins) + 1)
-        for subset in itertools.combinations(range(len(bins)), size)
-    )
-
-
-@BOTH
-@given(seed=draws, n=st.integers(0, 7), third=st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
-def test_items_are_placed_exactly_if_they_can_be(
-    room: ModuleType, seed: int, n: int, third: int
-) -> None:
-    drawn = np.random.default_rng(seed).integers(0, third, (n, 3))
-    bins = (drawn + third * np.arange(3)).astype(np.uint32)
-    table = room.place(bins, 3 * third)
-    assert (table is not None) == assignable(bins, 3 * third)
-    if table is not None:
-        check_table(bins, table)
-
-
-def check_table(bins: np.ndarray, table: np.ndarray) -> None:
-    taken = np.flatnonzero(table >= 0)
-    assert sorted((table[taken] // 3).tolist()) == list(range(len(bins)))
-    assert np.array_equal(bins.ravel()[table[taken]], taken)
-
-
-@BOTH
-@pytest.mark.parametrize(("n", "fits"), [(3800, True), (4300, False)])
-def test_tables_near_their_threshold(room: ModuleType, n: int, fits: bool) -> None:
-    # Three bins an item: 0.917 of the bins can be filled (Fountoulakis and Panagiotou 2012).
-    drawn = np.random.default_rng(n).integers(0, 1500, (n, 3))
-    bins = (drawn + 1500 * np.arange(3)).astype(np.uint32)
-    table = room.place(bins, 4500)
-    assert (table is not None) == fits
-    if table is not None:
-        check_table(bins, table)
 
 
 numbers = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3), max_size=40)
@@ -231,14 +155,12 @@ def test_random_orders_are_permutations_and_fair(room: ModuleType) -> None:
 
 def test_the_choice_of_room_changes_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     items = [number.to_bytes(9, "big") for number in range(300)]
-    table, columns = random_bytes(1, 300, 64), random_bytes(2, 512, 64)
-    rows = np.arange(300, dtype=np.uint32)
+    table = random_bytes(1, 300, 64)
 
     def results() -> list[bytes]:
         return [
             kernels.digest_items(items, KEY).tobytes(),
-            kernels.tag_rows(table, rows, 100, KEY, 11).tobytes(),
-            kernels.transpose(columns, 512).tobytes(),
+            kernels.hash_rows(table, KEY).tobytes(),
             kernels.match_tags(table, table[7:90]).tobytes(),
         ]
 

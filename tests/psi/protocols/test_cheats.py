@@ -1,8 +1,8 @@
 """What docs/psi.md says of sides that cheat: what it admits works, and what it denies does not.
 
 Where a protocol was mended, the cheat works on the fault that is planted here, and fails on the
-product. Whoever mends more sees a test fail, and changes the page. The cheats of kkrt are in
-test_kkrt_cheats; messages that are refused are in test_refused.
+product. Whoever mends more sees a test fail, and changes the page. The cheats of vole are in
+test_vole_cheats; messages that are refused are in test_refused.
 """
 
 import functools
@@ -652,7 +652,7 @@ def test_a_receiver_can_ask_for_the_sum_of_rows_that_do_not_match() -> None:
     assert receiver.sum == sum(range(100, 110))
 
 
-@pytest.mark.parametrize("name", [name for name in PAIRS if name not in ("kkrt", "unbalanced")])
+@pytest.mark.parametrize("name", [name for name in PAIRS if name != "unbalanced"])
 def test_between_two_a_limit_counts_what_is_announced(name: str) -> None:
     parties, counted = PAIRS[name](), {}
     for role, party in enumerate(parties):

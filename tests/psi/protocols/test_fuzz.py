@@ -29,8 +29,8 @@ from tests.psi.fuzzing import SETS, Stage, forged, rounds, stages
 from tests.psi.peers import LEFT, PAIRS, RIGHT
 
 SHARED = {b"a", b"c"}
-COSTLY = {"kkrt": 4, "vole": 3, "vole, counted": 3}  # at the beginning
-UNCONFIRMED = {"kkrt": 4, "vole": 5, "vole, counted": 5}  # messages before a key is common
+COSTLY = {"vole": 3, "vole, counted": 3}  # messages at the beginning
+UNCONFIRMED = {"vole": 5, "vole, counted": 5}  # messages before a key is common
 DEEP = pytest.mark.deep(normal=2_000, stated=-(-100_000 // (len(PAIRS) + 1)))
 KINDS = ("outsider", "outsider", "sealing", "confirming")
 
@@ -67,7 +67,7 @@ def check_matches(victim: Any, *, honest: bool, lies: bool) -> None:
     assert len(set(found)) == len(found)
     if honest:
         assert set(found) == SHARED
-    # Nobody can make up a tag of kkrt or of a store; in ecdh both sides can tag all points.
+    # Nobody can make up a tag of vole or of a store; in ecdh both sides can tag all points.
     elif not lies or (victim.speaks_first and victim.protocol != "ecdh"):
         assert set(found) <= SHARED
     if victim.peer_counts is not None:

@@ -146,7 +146,7 @@ def test_what_exact_sessions_cost() -> None:
     assert CardinalityReceiver(LEFT, ONE_SIDE).cost == NOTHING
     assert SumReceiver(LEFT, SumParameters(output="receiver")).cost == EXACT  # it goes on or not
     assert all(
-        PAIRS[name]()[role].cost == EXACT for name in ("ecdh", "ids", "kkrt") for role in (0, 1)
+        PAIRS[name]()[role].cost == EXACT for name in ("ecdh", "ids", "vole") for role in (0, 1)
     )
 
 

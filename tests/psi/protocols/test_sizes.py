@@ -27,7 +27,6 @@ from tests.psi.peers import run
 # What is said of such IDs and of this protocol is tested elsewhere; here it would be said always.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::psi.MissingValueWarning"),
-    pytest.mark.filterwarnings("ignore::psi.TrustWarning"),
 ]
 
 KEYS: dict[str, st.SearchStrategy[Any]] = {
@@ -129,7 +128,7 @@ def few(function: Callable[..., None], examples: int) -> Callable[..., None]:
 
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("policy", ["error", "first", "all"])
-@pytest.mark.parametrize(("protocol", "examples"), [("ecdh", 12), ("kkrt", 3)])
+@pytest.mark.parametrize(("protocol", "examples"), [("ecdh", 12), ("vole", 3)])
 def test_rows(protocol: str, examples: int, policy: Duplicates, kind: str) -> None:
     @given(tables(policy, kind))
     def holds(both: Tables) -> None:

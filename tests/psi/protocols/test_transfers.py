@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from psi import ConfigError, DecodeError, InvalidPointError
-from psi.protocols.kkrt.parties import LABELS
 from psi.protocols.transfers import SEED_BYTES, BaseOTReceiver, BaseOTSender, TransferLabels
+from psi.protocols.vole.rounds import LABELS
 from tests.psi.peers import BAD_POINTS
 
 IDENTITY = bytes(range(32))

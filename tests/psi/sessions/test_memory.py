@@ -65,21 +65,16 @@ def test_a_process_with_a_limit_of_its_own_takes_fewer() -> None:
     assert done.stdout == b"True\n"
 
 
-@pytest.mark.filterwarnings("ignore::psi.TrustWarning")
-def test_the_default_refuses_what_does_not_fit_but_not_kkrt(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("protocol", ["auto", "ecdh"])
+def test_the_default_refuses_what_does_not_fit(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("psi.sessions.session.items_that_fit", lambda item_bytes: 2)
-    for protocol in ("ecdh", "kkrt"):
-        serve, join = (
-            PairChoice(side="serve", protocol=protocol),
-            PairChoice(side="join", protocol=protocol),
-        )
-        one = TableSession.prepare(["a", "b"], serve).party
-        other = TableSession.prepare(["a", "b", "c"], join).party
-        if protocol == "ecdh":
-            with pytest.raises(SizeLimitError, match="brings 3 items, this side allows 2"):
-                run(other, one)
-        else:
-            run(other, one)
-            assert len(one.matches) == 2
+    serve, join = (
+        PairChoice(side="serve", protocol=protocol),
+        PairChoice(side="join", protocol=protocol),
+    )
+    one = TableSession.prepare(["a", "b"], serve).party
+    other = TableSession.prepare(["a", "b", "c"], join).party
+    with pytest.raises(SizeLimitError, match="brings 3 items, this side allows 2"):
+        run(other, one)

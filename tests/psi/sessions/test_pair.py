@@ -16,7 +16,6 @@ import pytest
 import psi.cli
 from psi.ledger import Ledger
 from psi.network.certificates import create_identity
-from psi.protocols.choice import chosen
 from tests.waiting import LONG_SECONDS
 
 ALICE = "ID,colour\n3,red\n1,green\n2,blue\n,none\n"
@@ -148,52 +147,6 @@ def test_both_get_their_rows_in_one_order(place: Place) -> None:
     assert column(left, "ID") == column(right, "key")
     price = {"2": "10", "3": "20"}
     assert column(right, "price") == [price[key] for key in column(left, "ID")]
-
-
-def test_kkrt_by_name_warns_at_both_sides(place: Place) -> None:
-    credentials = "--identity", place.keys / "alice", "--peer", place.keys / "bob.crt"
-    named = ("--protocol", "kkrt", "--rows")
-    process = place.start(
-        "serve", "alice.csv", "--on", "ID", "--listen", "127.0.0.1:0", *credentials, *named
-    )
-    assert process.stderr is not None
-    warned = process.stderr.readline()
-    port = re.fullmatch(r"listening on port (\d+)\n", process.stderr.readline())
-    assert port is not None
-    code, out, err = ended(place.join(f"127.0.0.1:{port[1]}", *named))
-    assert (code, sorted(out.split())) == (0, ["0", "1", "row"]), err
-    assert err.splitlines(keepends=True)[0] == warned == f"psi: warning: {chosen('kkrt').warning}\n"
-    assert "2 matching rows by kkrt" in err
-    assert ended(process)[0] == 0
-
-
-@pytest.mark.parametrize("side", ["serve", "join"])
-@pytest.mark.parametrize(
-    "limit",
-    [
-        ("--max-peer-items", "1000"),
-        ("--max-peer-items", str(1 << 24)),
-        ("--sessions-a-peer", "1"),
-        ("--items-a-peer", "9"),
-        ("--ledger", "ledger", "--items-a-peer", "9"),
-        ("--ledger", "ledger", "--epsilon-in-all", "9"),
-    ],
-    ids=str,
-)
-def test_kkrt_refuses_every_limit(place: Place, side: str, limit: tuple[str, ...]) -> None:
-    # Nobody listens and nobody joins: it is refused before anything is said.
-    where = ("127.0.0.1:9",) if side == "join" else ()
-    credentials = "--identity", place.keys / "alice", "--peer", place.keys / "bob.crt"
-    refused = place.start(
-        side, "alice.csv", *where, "--on", "ID", *credentials, "--protocol", "kkrt", *limit
-    )
-    code, out, err = ended(refused)
-    assert (code, out) == (2, "")
-    assert err == (
-        f"psi: kkrt keeps no limit against a side that cheats, so not {limit[0]} either: "
-        "choose ecdh\n"
-    )
-    assert place.written() == ["alice.csv", "bob.csv"]
 
 
 @pytest.mark.parametrize(("result", "serves"), [("serve", True), ("join", False)])
@@ -436,7 +389,7 @@ def test_a_peer_may_hold_so_many_sessions(place: Place, learn: str) -> None:
     [
         (("--learn", "cardinality"), "--learn {}, this side {}"),
         (("--result", "join"), "--result {}, this side {}"),
-        (("--protocol", "kkrt"), "--protocol {}, this side {}"),
+        (("--protocol", "vole"), "--protocol {}, this side {}"),
     ],
 )
 def test_another_wish_is_told_at_both_sides(

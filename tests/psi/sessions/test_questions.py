@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from psi import ConfigError, ParameterMismatchError, TrustWarning
+from psi import ConfigError, ParameterMismatchError
 from psi.protocols.choice import PROTOCOLS
-from psi.protocols.intersection import LIMITS
 from psi.sessions import (
     CountChoice,
     LargeSide,
@@ -101,16 +100,9 @@ def test_details_say_what_they_are() -> None:
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
-def test_a_protocol_that_keeps_not_every_limit_warns(name: str) -> None:
-    protocol = PROTOCOLS[name]
-    assert protocol.name == name
-    assert (protocol.warning is None) == (protocol.limits == LIMITS)
+def test_every_protocol_runs_by_its_name(name: str) -> None:
     choice = PairChoice(side="serve", protocol=name)
-    if protocol.warning is None:
-        assert TableSession.prepare(["a"], choice).party.protocol == name
-        return
-    with pytest.warns(TrustWarning, match=re.escape(protocol.warning)):
-        assert TableSession.prepare(["a"], choice).party.protocol == name
+    assert TableSession.prepare(["a"], choice).party.protocol == PROTOCOLS[name].name == name
 
 
 @pytest.mark.parametrize(
@@ -120,7 +112,7 @@ def test_a_protocol_that_keeps_not_every_limit_warns(name: str) -> None:
         ({"result": "nobody"}, "both, serve or join"),
         ({"learn": "ids", "result": "join"}, 'choose result="both"'),
         ({"learn": "ids", "duplicates": "all"}, 'choose duplicates="first"'),
-        ({"learn": "ids", "protocol": "kkrt"}, "intersection only"),
+        ({"learn": "ids", "protocol": "vole"}, "intersection only"),
         ({"learn": "ids", "details": SumChoice("n")}, 'SumChoice does not go with learn="ids"'),
         ({"learn": "sum", "details": LargeSide()}, 'LargeSide does not go with learn="sum"'),
         ({"learn": "sum", "details": SumChoice("n"), "result": "serve"}, 'choose result="both"'),
@@ -129,7 +121,7 @@ def test_a_protocol_that_keeps_not_every_limit_warns(name: str) -> None:
         ({"learn": "cardinality", "details": SumChoice("n")}, "SumChoice does not go"),
         ({"learn": "cardinality", "details": CountChoice(epsilon=-1)}, "epsilon lies between"),
         ({"learn": "sum", "details": SumChoice("n", delta=1e-6)}, "goes with an epsilon"),
-        ({"protocol": "rot13"}, "the protocol is auto, ecdh or kkrt"),
+        ({"protocol": "rot13"}, "the protocol is auto, ecdh or vole"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_before_a_table_is_read(

@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 
 from psi.errors import ConfigError
 
-__all__ = ["DIGEST_BYTES", "Buckets"]
-
-DIGEST_BYTES = 16
+__all__ = ["Buckets"]
 
 _SPILL_FROM = 1 << 22  # items; fewer are kept in memory
 
