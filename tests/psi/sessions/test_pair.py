@@ -396,7 +396,7 @@ def test_another_wish_is_told_at_both_sides(
     place: Place, options: tuple[str, str], chose: str
 ) -> None:
     serving = place.serve()
-    default = {"--learn": "intersection", "--result": "both", "--protocol": "ecdh"}[options[0]]
+    default = {"--learn": "intersection", "--result": "both", "--protocol": "auto"}[options[0]]
     words = f"the other side chose {chose}: choose the same on both sides"
     code, out, err = ended(place.join(serving.address, *options))
     assert (code, out) == (1, "")
