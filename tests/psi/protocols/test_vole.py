@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import psi.kernels
 import psi.kernels.blocks
-import psi.protocols.kkrt.buckets
+import psi.protocols.vole.buckets
 import psi.protocols.vole.layout
 from psi import ProtocolError, SessionParameters, StateError
 from psi.protocols.elements import TAG_BYTES
@@ -329,7 +329,7 @@ def test_sessions_on_the_disk_leave_nothing_there(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(psi.protocols.kkrt.buckets, "_SPILL_FROM", 2000)
+    monkeypatch.setattr(psi.protocols.vole.buckets, "_SPILL_FROM", 2000)
     check_sets(MANY, MANY[500:])
     assert not list(tmp_path.iterdir())
     receiver, sender = Receiver(MANY), Sender(MANY)
