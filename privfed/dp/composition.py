@@ -52,6 +52,7 @@ class Composition:
         self._grid = parts[0][0].grid
         self._infinite = math.fsum(count * loss.infinite for loss, count in parts)
         self._drift = math.fsum(count * loss.drift for loss, count in parts)
+        self._most = sum(count * (loss.first + len(loss.masses) - 1) for loss, count in parts)
         self._growth = math.exp(sum(count for _, count in parts) * MASS_ERROR)
 
     def epsilon(self, delta: float) -> float:
@@ -86,21 +87,48 @@ class Composition:
         wanted = epsilon - self._drift
         return self.curve(self._tilt_to(wanted)).delta(wanted)
 
+    def keeps(self, epsilon: float, delta: float) -> bool:
+        """Return whether δ at `epsilon` is surely at most `delta`."""
+        wanted = epsilon - self._drift
+        if wanted > 0 and delta > self._infinite:
+            # Chernoff's bound, doubled for rounding, at about its best tilt: where much is left.
+            tilt = min(-2 * math.log(delta) / wanted, _STEEPEST / self._grid)
+            left = (delta - self._infinite) / (2 * self._growth)
+            if self._log(tilt) - tilt * wanted <= math.log(left):
+                return True
+        return self.delta(epsilon) <= delta
+
     def deltas(self, tail: float) -> tuple[int, Floats]:
         """Return bounds on δ on the grid, down to about `tail`, and the place of the first.
 
         Each of several tilts has the digits of one stretch; each gives a bound everywhere.
         """
-        tilt, found = 0.0, [(0.0, self._moments(0.0))]
+        found, end = [(0.0, self._moments(0.0))], math.log(tail)
         for _ in range(_ITERATIONS):
-            at = found[-1][1]
-            if at.log - tilt * at.mean < math.log(tail) or not at.variance > 0:
+            tilt, at = found[-1]
+            if at.log - tilt * at.mean < end or tilt * self._grid >= _STEEPEST:
                 break
-            tilt += 4 / math.sqrt(at.variance)
-            found.append((tilt, self._moments(tilt)))
-        window = self._window(*found[0])[0], self._window(*found[-1])[1]
+            found.append(self._next(tilt, at, 5 * end))
+        window = self._first(*found[0]), self._last(*found[-1])
         bounds = [self._curve(*each, window).on_grid() for each in found]
         return window[0], np.minimum.accumulate(np.minimum.reduce(bounds))
+
+    def _next(self, tilt: float, at: _Moments, least: float) -> tuple[float, _Moments]:
+        """Return a larger tilt that leaves no stretch between the two without digits.
+
+        What lies between two means is at most six deviations from one of them. Into a heavy tail a
+        small tilt moves the mean far: then steps are shorter than the deviation says, and end
+        before the tail is below e^`least`, which nobody asks for and a long window would pay.
+        """
+        step = _STEEPEST / self._grid - tilt
+        if at.variance > 0:
+            step = min(step, 10 / math.sqrt(at.variance))
+        while True:
+            more, then = tilt + step, self._moments(tilt + step)
+            reach = 6 * (math.sqrt(at.variance) + math.sqrt(then.variance))
+            if then.mean - at.mean <= reach and then.log - more * then.mean >= least:
+                return more, then
+            step /= 2
 
     def _tilt_to(self, wanted: float) -> float:
         """Return the tilt that moves the mean up to a loss, or 0 where it is above."""
@@ -131,45 +159,54 @@ class Composition:
         for loss, count in self._parts:
             top, weights = _tilted(loss, tilt)
             total = float(weights.sum())
-            mean = float(weights @ loss.values) / total
+            mean = _dot(weights, loss.values) / total
             logs.append(count * (top + math.log(total)))
             means.append(count * mean)
-            variances.append(count * float(weights @ (loss.values - mean) ** 2) / total)
+            variances.append(count * _dot(weights, (loss.values - mean) ** 2) / total)
         return _Moments(math.fsum(logs), math.fsum(means), math.fsum(variances))
 
-    def _window(self, tilt: float, at: _Moments) -> tuple[int, int]:
-        """Return the first and last sum, in grid units, between which what counts lies.
+    def _log(self, tilt: float) -> float:
+        """Return the log of the generating function."""
+        found = ((count, *_tilted(loss, tilt)) for loss, count in self._parts)
+        return math.fsum(
+            count * (top + math.log(float(weights.sum()))) for count, top, weights in found
+        )
 
-        By Chernoff's bound, less than e^-30 of the tilted mass is below. Above is less than
-        e^(`at.log` - tilt·`at.mean` - 30) before it is tilted.
-        """
+    def _first(self, tilt: float, at: _Moments) -> int:
+        """Return a sum, in grid units, below which less than e^-30 of the tilted mass lies."""
         least = sum(count * loss.first for loss, count in self._parts)
-        most = sum(count * (loss.first + len(loss.masses) - 1) for loss, count in self._parts)
         if at.variance <= 0:
-            return least, most
+            return least
+
+        def below(less: float) -> float:
+            return at.mean - (at.log - self._log(tilt - less) - _LEFT_OUT) / less
+
         unit = 1 / math.sqrt(at.variance)  # of a Gaussian, 7.7 of it would be best
+        low = at.mean - _nearest(below, (8 * unit, 12 * unit), _FAR / unit)
+        return min(max(least, math.floor(low / self._grid)), self._most)
+
+    def _last(self, tilt: float, at: _Moments) -> int:
+        """Return a sum above which less than e^(`at.log` - tilt·`at.mean` - 30) lies, untilted."""
+        if at.variance <= 0:
+            return self._most
         base = at.log - tilt * at.mean - _LEFT_OUT
 
         def above(more: float) -> float:
-            return (self._moments(tilt + more).log - base) / (tilt + more) - at.mean
+            return (self._log(tilt + more) - base) / (tilt + more) - at.mean
 
-        def below(less: float) -> float:
-            return at.mean - (at.log - self._moments(tilt - less).log - _LEFT_OUT) / less
-
+        unit = 1 / math.sqrt(at.variance)
         high = at.mean + _nearest(above, (2 * unit, 4 * unit, 8 * unit), _FAR / unit)
-        low = at.mean - _nearest(below, (8 * unit, 12 * unit), _FAR / unit)
         # A tilt may raise a step's far tail again: let two such steps stay in the window.
         longest = max(len(loss.masses) for loss, _ in self._parts)
-        first = min(max(least, math.floor(low / self._grid)), most)
-        return first, max(first, min(most, math.ceil(high / self._grid) + 2 * longest))
+        return min(self._most, math.ceil(high / self._grid) + 2 * longest)
 
     def curve(self, tilt: float) -> DeltaCurve:
         """Return δ of every ε in the window where that tilt puts the mass."""
         at = self._moments(tilt)
-        return self._curve(tilt, at, self._window(tilt, at))
+        return self._curve(tilt, at, (self._first(tilt, at), self._last(tilt, at)))
 
     def _curve(self, tilt: float, at: _Moments, window: tuple[int, int]) -> DeltaCurve:
-        first, last = window
+        first, last = window[0], max(window)
         length = 1 << (last - first).bit_length()
         if length > _LARGEST:
             raise ConfigError("so many steps are more than can be accounted for: ask for fewer")
@@ -180,21 +217,21 @@ class Composition:
         for loss, count in self._parts:
             weights = _tilted(loss, tilt)[1]
             weights /= weights.sum()
-            centre = round(float(weights @ np.arange(len(weights))))
+            centre = round(_dot(weights, np.arange(float(len(weights)))))
             offset += count * (loss.first + centre)
             places = (np.arange(len(weights)) - centre) % length
             found = fft.rfft(np.bincount(places, weights, length))
             size = np.abs(found)
-            error = relative * math.sqrt(length) * float(np.linalg.norm(weights))
+            error = relative * math.sqrt(length) * _norm(weights)
             bound = size + error
             with np.errstate(divide="ignore"):
                 log_size += count * np.log(size)
-            angle += count * np.angle(found)
+            angle += count * np.arctan2(found.imag, found.real)
             log_bound += count * np.log(bound)
             errors += count * (error / bound + 8 * _UNIT * (1 + np.abs(np.log(bound))))
         product = np.exp(log_size)
         sums = fft.irfft(product * np.exp(1j * angle), length) if length > 1 else product
-        noise = np.linalg.norm(np.exp(log_bound) * errors) + relative * np.linalg.norm(product)
+        noise = _norm(np.exp(log_bound) * errors) + relative * _norm(product)
         sums = np.roll(np.maximum(sums, 0.0), (offset - first) % length)
         return DeltaCurve(
             self._grid,
@@ -202,10 +239,19 @@ class Composition:
             sums,
             tilt,
             at,
-            math.sqrt(2 / length) * float(noise),
+            math.sqrt(2 / length) * noise,
             growth=self._growth,
             infinite=self._infinite,
         )
+
+
+def _dot(one: Floats, other: Floats) -> float:
+    """Return the sum of products by a plain loop: a BLAS may wake threads, which cost far more."""
+    return float(np.einsum("i,i->", one, other))
+
+
+def _norm(values: Floats) -> float:
+    return math.sqrt(_dot(values, values))
 
 
 def _nearest(end: Callable[[float], float], tilts: Sequence[float], far: float) -> float:
@@ -246,12 +292,13 @@ class DeltaCurve:
         self._growth, self._beyond = growth, math.exp(base - _LEFT_OUT)
         self._rest = infinite + growth * self._beyond
         with np.errstate(over="ignore", invalid="ignore"):
-            masses = np.where(sums > 0, sums * np.exp(base - tilt * away), 0.0)
+            untilted = np.exp(base - tilt * away)
+            masses = np.where(sums > 0, sums * untilted, 0.0)
             above = np.cumsum(masses[::-1])[::-1]
             scaled = np.cumsum((masses * np.exp(-away))[::-1])[::-1]
             # By Cauchy and Schwarz: the error of all values above one, weighted by e^(-tilt·loss).
             norm = math.sqrt(min(len(sums), 1 / max(-math.expm1(-2 * tilt * grid), 1e-300)))
-            noise = error * norm * np.exp(base - tilt * (away + grid))
+            noise = error * norm * math.exp(-tilt * grid) * untilted
         rounding = 4 * len(sums) * _UNIT * above
         self._values, self._grid = values, grid
         # Between two values δ is `above - e^(ε - centre)·scaled` of the upper one.

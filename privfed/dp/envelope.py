@@ -8,6 +8,7 @@ dominates each kind, and so it does when composed with anything (docs/accounting
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -23,7 +24,8 @@ Part = tuple[float, Cases, int]
 _ROUNDING = 2.0**-40
 
 
-def dominating(kinds: Sequence[tuple[Part, ...]], grid: float, tail: float) -> Losses:
+@functools.lru_cache(maxsize=64)
+def dominating(kinds: tuple[tuple[Part, ...], ...], grid: float, tail: float) -> Losses:
     """Return the losses of a round that each kind loses at most.
 
     Args:

@@ -166,15 +166,15 @@ def step_losses(
     edges = np.sort(np.concatenate([edges, thresholds]))
     without_unit, with_unit, middle, losses = pair.nodes(edges)
     cell = np.clip(np.floor(middle / grid).astype(np.int64) - first, 0, last - first - 1)
-    above = np.clip(losses - ((first + cell) * grid)[:, None], 0.0, grid)
+    above = np.clip(losses - (first + cell) * grid, 0.0, grid)
     upper = np.expm1(above) / math.expm1(grid)
     lower = np.expm1(above - grid) / math.expm1(-grid)
 
     def gather(low: Floats, high: Floats) -> Floats:
         size = last - first + 1
         found = np.zeros(size)
-        found += np.bincount(cell, low.sum(axis=1), size)
-        found += np.bincount(cell + 1, high.sum(axis=1), size)
+        found += np.bincount(cell, low.sum(axis=0), size)
+        found += np.bincount(cell + 1, high.sum(axis=0), size)
         return found
 
     removed = gather(with_unit * lower * np.exp(-above), with_unit * upper * np.exp(grid - above))
@@ -204,24 +204,38 @@ class _Pair:
         exponent = rows * (max(reach, high) + rows) / sigma**2
         self.rounding = _UNIT * (8 * exponent + 2 * rows + 16)
 
+    # Along the first axis lie the numbers of rows: few, which NumPy would walk slowly as the last.
+    # Operations are in place, as fresh memory costs more time than they.
+
     def _exponents(self, x: Floats) -> Floats:
-        found: Floats = self._shifts * (x[..., None] - self._shifts / 2) / self._sigma**2
+        shifts = self._shifts.reshape(-1, *[1] * x.ndim)
+        found: Floats = x - shifts / 2
+        found *= shifts
+        found /= self._sigma**2
+        return found
+
+    def _mean(self, values: Floats) -> Floats:
+        found: Floats = np.einsum("k,k...->...", self._chances, values)
         return found
 
     def loss(self, x: Floats) -> Floats:
         """Return log(mixture / Gaussian) at x; it rises with x, and is convex."""
         exponents = self._exponents(x)
-        top = exponents.max(axis=-1)
-        large = top + np.log(np.exp(exponents - top[..., None]) @ self._chances)
+        top = exponents.max(axis=0)
+        exponents -= top
+        found: Floats = np.log(self._mean(np.exp(exponents, out=exponents)))
+        found += top
         # Where the loss is small, 1 + (the rest) would round it.
-        rest = np.expm1(np.minimum(exponents, 1.0)) @ self._chances
-        is_small = (top < 1) & (np.abs(rest) < 0.5)
-        return np.where(is_small, np.log1p(np.where(is_small, rest, 0.0)), large)
+        is_small = np.abs(found) < 0.25
+        found[is_small] = np.log1p(self._mean(np.expm1(self._exponents(x[is_small]))))
+        return found
 
     def _slope(self, x: Floats) -> Floats:
-        exponents = self._exponents(x)
-        weights = np.exp(exponents - exponents.max(axis=-1, keepdims=True)) * self._chances
-        found: Floats = (weights @ self._shifts) / weights.sum(axis=-1) / self._sigma**2
+        weights = self._exponents(x)
+        weights -= weights.max(axis=0)
+        np.exp(weights, out=weights)
+        found: Floats = np.einsum("k,k...->...", self._chances * self._shifts, weights)
+        found /= self._mean(weights) * self._sigma**2
         return found
 
     def thresholds(self, losses: Floats) -> Floats:
@@ -236,11 +250,14 @@ class _Pair:
         return x
 
     def nodes(self, edges: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return (cells, nodes) masses of both laws, losses in the cells' middles and at nodes."""
+        """Return (nodes, cells) masses of both laws, losses in the cells' middles and at nodes."""
         middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
-        x = middle[:, None] + half[:, None] * _NODES
-        width = half[:, None] * _WEIGHTS / (self._sigma * math.sqrt(2 * math.pi))
-        densities = np.exp(-(((x[..., None] - self._shifts) / self._sigma) ** 2) / 2)
-        with_unit = width * (densities @ self._chances)
+        x = middle + half * _NODES[:, None]
+        width = half * _WEIGHTS[:, None] / (self._sigma * math.sqrt(2 * math.pi))
+        densities = x - self._shifts[:, None, None]
+        densities /= self._sigma
+        densities *= densities
+        densities /= -2
+        with_unit = width * self._mean(np.exp(densities, out=densities))
         without_unit = width * np.exp(-((x / self._sigma) ** 2) / 2)
         return without_unit, with_unit, self.loss(middle), self.loss(x)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -19,9 +18,8 @@ Spent = tuple[Payable, int]
 """A plan, or a tuning, and how many of its rounds, ≥ 1."""
 
 _TUNED_GRID = 2.0**-12  # where tunings are alone
+_FEW = 4  # plans
 _COMBINATIONS = 64  # of kinds of units, that are composed one by one
-
-_dominating = functools.lru_cache(maxsize=64)(dominating)
 
 
 def spent_epsilon(spent: Sequence[Spent], delta: float) -> float:
@@ -50,7 +48,7 @@ def fits(spent: Sequence[Spent], epsilon: float, delta: float) -> bool:
     epsilon, delta = epsilon - 2 * gap, delta * math.exp(-gap)
 
     def keeps(both: Sequence[Composition]) -> bool:
-        return all(each.delta(epsilon) <= delta for each in both)
+        return all(each.keeps(epsilon, delta) for each in both)
 
     if epsilon < 0:
         return False
@@ -109,15 +107,17 @@ def _bounds(
         for kind, (_, rounds) in zip(likely, spent, strict=True)
         for sigma, cases, count in kind
     ]
-    # One distribution for several kinds, and a tuning's, is looser than a coarse grid makes it.
-    fine = not tuned and all(len(plan.round_kinds) == 1 for plan, _ in spent)
+    # One distribution for several kinds, and a tuning's, is looser than a coarse grid makes it;
+    # and many plans on a fine one would cost time.
+    one_kind = all(len(plan.round_kinds) == 1 for plan, _ in spent)
+    fine = one_kind and not tuned and len(spent) <= _FEW
     cells = FINE if fine else COARSE
     tail = step_tail(delta)
     grid = common_grid(everything, delta, cells) if everything else _TUNED_GRID
     parts: list[tuple[Losses, int]] = []
     for plan, rounds in spent:
         if len(plan.round_kinds) > 1:
-            parts.append((_dominating(plan.round_kinds, grid, tail), rounds))
+            parts.append((dominating(plan.round_kinds, grid, tail), rounds))
         else:
             parts += [
                 (release_losses(sigma, cases, grid, tail), count * rounds)

@@ -94,6 +94,8 @@ KINDS = [
     (((3.0, (0.9, 0.1), 10),), ((3.0, (0.8, 0.2), 5),), ((3.0, (0.0, 1.0), 1),)),
     (((1.0, (0.9, 0.1), 1),), ((2.0, (0.5, 0.5), 1),)),
     (((2.0, (0.9, 0.1), 2), (2.0, (0.7, 0.3), 1)), ((2.0, (0.64, 0.32, 0.04), 1),)),
+    # Little noise on rarely sampled rows: one more tilt, and the mean is 385 further.
+    (((1.0, (0.99, 0.01), 100),), ((1.0, (0.95, 0.05), 20),)),
 ]
 
 
@@ -102,7 +104,7 @@ def test_a_dominating_loss_is_above_each_kind_and_close_to_the_worst(
     kinds: tuple[tuple[tuple[float, tuple[float, ...], int], ...], ...],
 ) -> None:
     """Once and composed, on the whole curve; the peak of the kinds alone is the bound once."""
-    given = [tuple((sigma, ((1.0, p),), count) for sigma, p, count in kind) for kind in kinds]
+    given = tuple(tuple((sigma, ((1.0, p),), count) for sigma, p, count in kind) for kind in kinds)
     found = dominating(given, GRID, TAIL)
     for direction in range(2):
         for rounds in (1, 8):
@@ -122,6 +124,24 @@ def test_a_dominating_loss_is_above_each_kind_and_close_to_the_worst(
                 if rounds == 1 and (epsilon / GRID).is_integer():
                     assert delta == pytest.approx(worst, rel=1e-4, abs=1e-13)
                 assert delta >= worst * (1 - 1e-4) - 1e-13
+
+
+@pytest.mark.parametrize(("sigma", "chances"), [(6.0, (0.0, 1.0)), (2.0, (0.8, 0.2))])
+def test_what_is_kept_is_what_the_exact_convolution_says(
+    sigma: float, chances: tuple[float, ...]
+) -> None:
+    """Near the limit, where a bound on the tail is too large to tell, and where it tells."""
+    loss = step_losses(sigma, chances, GRID, TAIL).removed
+    whole = Loss(loss.grid, loss.first, loss.masses, 0.0, 0.0)
+    composed = Composition([(whole, 17)])
+    masses = np.array([float(each) for each in convolved(whole, 17)])
+    values = (whole.first * 17 + np.arange(len(masses))) * GRID
+    for epsilon in (0.1, 0.5, 2.0, 8.0):
+        above = values > epsilon
+        delta = float(masses[above] @ -np.expm1(epsilon - values[above]))
+        for factor in (1e-3, 0.999, 1.001, 1e2, 1e6):
+            asked = min(delta * factor, 0.5)
+            assert composed.keeps(epsilon, asked) == (delta <= asked), (epsilon, factor)
 
 
 def test_nothing_is_lost_that_no_step_can_lose() -> None:
