@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from privfed.experiment.intervals import mean_interval
 from privfed.report.vertical_words import signed
 from privfed.table import Table, markdown
 
@@ -83,6 +86,27 @@ def privacy(rows: Sequence[Row]) -> str:
         *(f"ε = {epsilon:g}" for epsilon in epsilons),
     )
     return markdown(Table(head, cells))
+
+
+def centring(name: str, uncentred: Sequence[Row]) -> str:
+    """Return by how many points each arm is better on the centred features of that table."""
+    centred = {(row["arm"], row["epsilon"]): row for row in rows_of(name)}
+    epsilons = sorted({row["epsilon"] for row in uncentred if row["epsilon"] is not None})
+    found: dict[str, dict[float | None, str]] = {}
+    for row in uncentred:
+        other = centred[row["arm"], row["epsilon"]]
+        pairs = zip(other["accuracies"], row["accuracies"], strict=True)
+        gains = [100 * (one - two) for one, two in pairs]
+        interval = mean_interval(gains)
+        assert interval
+        mean, low, high = (signed(each, 1) for each in (fmean(gains), *interval))
+        cell = f"{mean} ({low} to {high})"
+        found.setdefault(row["arm"], {})[row["epsilon"]] = cell
+    cells = [
+        [f"`{arm}`", *(each.get(epsilon) or each[None] for epsilon in epsilons)]
+        for arm, each in found.items()
+    ]
+    return markdown(Table(("centring gains", *(f"ε = {each:g}" for each in epsilons)), cells))
 
 
 def _accuracy(row: Row | None) -> str:
@@ -221,6 +245,9 @@ TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
     "pairs": ("vertical-pairs.json", pairs),
     "partner": ("partner.json", partner),
     "privacy": ("privacy-digits.json", privacy),
+    "breast cancer": ("privacy-breast-cancer.json", privacy),
+    "centring": ("privacy-breast-cancer-uncentred.json", partial(centring, "breast cancer")),
+    "flights": ("privacy-flights.json", privacy),
     "psi": ("psi.json", psi),
     "vertical": ("vertical.json", vertical),
 }
