@@ -144,6 +144,18 @@ def test_what_is_kept_is_what_the_exact_convolution_says(
             assert composed.keeps(epsilon, asked) == (delta <= asked), (epsilon, factor)
 
 
+@pytest.mark.parametrize("chance", [1e-2, 1e-9, 1e-40])
+def test_where_the_tails_bound_is_all_but_exact_too_much_is_not_kept(chance: float) -> None:
+    """All of the tail is one large loss."""
+    masses = np.zeros(20_001)
+    masses[0], masses[-1] = 1 - chance, chance
+    composed = Composition([(Loss(GRID, 0, masses, 0.0, 0.0), 1)])
+    epsilon = 20_000 * GRID - 10
+    delta = chance * -math.expm1(-10)
+    assert not composed.keeps(epsilon, 0.99 * delta)
+    assert composed.keeps(epsilon, 1.01 * delta)
+
+
 def test_nothing_is_lost_that_no_step_can_lose() -> None:
     loss = Loss(GRID, 0, np.array([1.0]), 0.0, 0.0)
     assert Composition([(loss, 5)]).epsilon(1e-9) == 0
