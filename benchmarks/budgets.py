@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.rows import print_table, write
 from privfed.dp import PrivacyBudget, PrivacyPlan, envelope, losses
 from privfed.errors import BudgetExceededError
+from privfed.rounding import at_most
 from privfed.table import Table
 
 DELTA, UNIT = 1e-5, "one row"
@@ -32,7 +33,7 @@ class Row:
     Attributes:
         case: What its plans are.
         plans: How many.
-        kinds: Of units of which none surely loses the most, in each plan.
+        kinds: How many kinds of units may lose the most, in each plan.
         rounds: How many were paid for.
         epsilon: What they spend together.
         first_seconds: CPU of asking for that ε when nothing is known.
@@ -128,7 +129,7 @@ def measure(repeats: int) -> list[Row]:
             plans=len(plans),
             kinds=max(len(each.round_kinds) for each in plans),
             rounds=found[case][0]["rounds"],
-            epsilon=round(found[case][0]["epsilon"], 4),
+            epsilon=found[case][0]["epsilon"],
             **{
                 name: round(median(each[name] for each in found[case]), 5)
                 for name in ("first_seconds", "round_seconds", "slowest_seconds")
@@ -154,7 +155,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
             str(row["plans"]),
             str(row["case"]),
             str(row["rounds"]),
-            f"{row['epsilon']:.3f}",
+            at_most(row["epsilon"]),
             f"{1e3 * row['first_seconds']:.0f}",
             f"{1e3 * row['round_seconds']:.1f}",
             f"{1e3 * row['slowest_seconds']:.0f}",
