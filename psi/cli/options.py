@@ -151,7 +151,7 @@ class SessionOptions:
         int | None,
         typer.Option(
             help="How many IDs another side may be able to test, if it cheats; without it between "
-            "two what fits into memory, at most 2^24. Between two that is as many as it announces; "
+            "two what fits into memory, at most 2^25. Between two that is as many as it announces; "
             f"among more what known attacks reach, {_AMONG_MORE:,} for a set of 1,000."
         ),
     ] = None

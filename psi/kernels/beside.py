@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["beside", "column", "total"]
+__all__ = ["added_up", "beside", "column"]
 
 Words = NDArray[np.uint64]
 
@@ -21,7 +21,7 @@ def column(rows: Words, number: int) -> Words:
     return _whole(rows)[:, number].copy().view(np.uint64)
 
 
-def total(blocks: Words) -> Words:
+def added_up(blocks: Words) -> Words:
     """Return what rows of blocks add up to, shape (rows, n, …): shape (rows, …)."""
     while (count := blocks.shape[1]) > 1:
         half = count // 2

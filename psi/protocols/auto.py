@@ -245,4 +245,5 @@ PROTOCOL = IntersectionProtocol(
     name="auto",
     help="the cheaper of " + " and ".join(one.name for one in OFFERED) + " for both sets' sizes",
     parties=(AutoReceiver, AutoSender),
+    item_bytes=vole.PROTOCOL.item_bytes,  # by which large sets go
 )

@@ -31,9 +31,11 @@ class IntersectionProtocol:
         parties: Its receiver and its sender.
         effort: What a session takes, given the receiver's size and the sender's: roughly, fitted
             to `python -m benchmarks.psi` on an AMD EPYC of 2024 (benchmarks/results/psi.json).
+        item_bytes: The peak of memory for each item that the other side can test, rounded up.
     """
 
     name: str
     help: str
     parties: tuple[type[Party], type[Party]]
     effort: Callable[[int, int], Effort] = lambda n_receiver, n_sender: Effort(0, 0)
+    item_bytes: int = 1_200

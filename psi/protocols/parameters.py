@@ -9,7 +9,7 @@ from psi.errors import ConfigError
 
 __all__ = ["FINGERPRINT_BYTES", "MAX_PEER_ITEMS", "SessionParameters"]
 
-MAX_PEER_ITEMS = 1 << 24
+MAX_PEER_ITEMS = 1 << 25  # what 2^24 announced ones count for in the largest protocol, and more
 FINGERPRINT_BYTES = 32
 
 

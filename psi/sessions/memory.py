@@ -13,7 +13,7 @@ _SYSTEM, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
 
 def items_that_fit(item_bytes: int) -> int:
-    """Return how many items of so many bytes fit into the memory that is left, at most 2^24."""
+    """Return how many items of so many bytes fit into the memory that is left, at most 2^25."""
     left = available_bytes()
     if left is None:
         return MAX_PEER_ITEMS

@@ -88,7 +88,7 @@ class TableSession(Generic[PartyT_co]):
             normalise: Steps by name, the same at all sides.
             pad_to: The size of this side's set that the others are to see.
             max_peer_items: How many items another side may be able to test, if it cheats; None:
-                what fits into memory, at most 2^24, as far as the choice says what an item takes.
+                what fits into memory, at most 2^25, as far as the choice says what an item takes.
             progress: Called with a stage, the items done and their number.
 
         Raises:

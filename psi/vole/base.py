@@ -96,7 +96,7 @@ class BaseReceiver:
         """Draw everything.
 
         Args:
-            seeds: Of 128 transfers, those of choice 0 and of choice 1, 16 bytes each.
+            seeds: Those of choice 0 and those of choice 1 of 128 transfers, 16 bytes each.
             sizes: How much is drawn.
             session: The session's identity.
         """
@@ -140,7 +140,7 @@ class BaseSender:
         """Take what the receiver sent.
 
         Args:
-            seeds: Of 128 transfers, those that were chosen, 16 bytes each.
+            seeds: Those that were chosen in 128 transfers, 16 bytes each.
             choices: The choices, shape (128,).
             sizes: How much is drawn.
             session: The session's identity.

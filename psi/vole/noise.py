@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from psi.errors import DecodeError
 from psi.kernels import blocks as kernels
-from psi.kernels.beside import total
+from psi.kernels.beside import added_up
 from psi.vole.hashing import LinearHash
 from psi.vole.trees import grow, regrow, sums_shape
 
@@ -51,14 +51,14 @@ class NoiseSender:
 
         Args:
             delta: D, shape (1, 2).
-            rows: Of the transfers, shape (depth, trees, 2).
+            rows: The transfers' rows, shape (depth, trees, 2).
             products: b of one element a tree, and of one more: shape (trees + 1, 2).
             label: What names this chunk in this session.
         """
         trees = rows.shape[1]
         roots = np.frombuffer(secrets.token_bytes(16 * trees), np.uint64).reshape(-1, 2)
         leaves, sums = grow(delta, rows, roots, _pad_key(label))
-        totals = total(leaves) ^ products[:trees]
+        totals = added_up(leaves) ^ products[:trees]
         self.message: bytes = sums.tobytes() + totals.tobytes()
         self.leaves = leaves.reshape(-1, 2)
         self._hash = _hash_for(label, self.message, len(self.leaves))
@@ -94,8 +94,8 @@ class NoiseReceiver:
         """Take the trees.
 
         Args:
-            bits: Of the transfers, shape (depth, trees).
-            rows: Of the transfers, shape (depth, trees, 2).
+            bits: The transfers' bits, shape (depth, trees).
+            rows: The transfers' rows, shape (depth, trees, 2).
             elements: a of one element a tree, and of one more: shape (trees + 1, 2).
             products: c of these.
             label: What names this chunk in this session.
@@ -113,7 +113,7 @@ class NoiseReceiver:
         noise = np.zeros_like(leaves)
         numbers = np.arange(trees)
         noise[numbers, places] = elements[:trees]
-        leaves[numbers, places] = total(leaves) ^ totals ^ products[:trees]
+        leaves[numbers, places] = added_up(leaves) ^ totals ^ products[:trees]
         self.noise, self.leaves = noise.reshape(-1, 2), leaves.reshape(-1, 2)
         hashed = _hash_for(label, message, len(self.leaves))
         self.check = (hashed.of(self.noise) ^ elements[trees:]).tobytes()

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from psi.kernels import blocks as kernels
 from psi.kernels import hash_rows
-from psi.kernels.beside import beside, total
+from psi.kernels.beside import added_up, beside
 
 __all__ = ["grow", "regrow", "sums_shape"]
 
@@ -55,10 +55,10 @@ def grow(delta: Blocks, rows: Blocks, roots: Blocks, key: bytes) -> tuple[Blocks
     nodes = np.stack([roots, roots ^ delta], axis=1)
     for level in range(1, depth - 1):
         children = _children(nodes)
-        sent[level] = total(children[:, :, 0]) ^ rows[level]
+        sent[level] = added_up(children[:, :, 0]) ^ rows[level]
         nodes = children.reshape(trees, -1, 2)
     leaves = _leaves(nodes)
-    sent[depth - 1 :] = total(leaves).transpose(1, 0, 2)
+    sent[depth - 1 :] = added_up(leaves).transpose(1, 0, 2)
     sent[depth - 1] ^= _pads(key, rows[-1])
     sent[depth] ^= _pads(key, rows[-1] ^ delta)
     return leaves.reshape(trees, -1, 2), sent
@@ -109,7 +109,7 @@ def _repair(
     """Set the children of the nodes on paths: one on a side from its side's total, one to 0."""
     numbers = np.arange(len(children))
     children[numbers, path] = 0
-    sums = total(children)
+    sums = added_up(children)
     children[numbers, path, side] = known ^ sums[numbers, side]
 
 

@@ -16,7 +16,7 @@ from psi.protocols.transfers import BaseOTSender
 from psi.protocols.vole.hashing import COIN_BYTES, as_blocks, as_bytes
 from psi.protocols.vole.layout import SessionSizes
 from psi.protocols.vole.matching import matching_tags
-from psi.protocols.vole.rounds import CHOICES_BYTES, LABELS, SEED_BYTES, VoleParty
+from psi.protocols.vole.rounds import CHOICE_PAIRS_BYTES, LABELS, SEED_BYTES, VoleParty
 from psi.vole import TRANSFERS, BaseReceiver, VoleReceiver
 
 __all__ = ["Receiver"]
@@ -52,7 +52,7 @@ class Receiver(VoleParty):
 
     speaks_first = True
     _own_hello, _peer_hello = MessageType.RECEIVER_HELLO, MessageType.SENDER_HELLO
-    _announcement_bytes, _peer_announcement_bytes = POINT_BYTES, CHOICES_BYTES
+    _announcement_bytes, _peer_announcement_bytes = POINT_BYTES, CHOICE_PAIRS_BYTES
     _secret: Scalar | None = None
     _vole: VoleReceiver | None = None
     _proof = b""  # what the sender must show before the chunk of the next table is used

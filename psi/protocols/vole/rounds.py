@@ -44,11 +44,11 @@ from psi.protocols.vole.hashing import COIN_BYTES, SessionHashes
 from psi.protocols.vole.layout import MOST_ITEMS, SessionSizes
 from psi.vole import CHECK_BYTES, TRANSFERS
 
-__all__ = ["CHOICES_BYTES", "ENTRY_BYTES", "LABELS", "NAME", "SEED_BYTES", "VoleParty"]
+__all__ = ["CHOICE_PAIRS_BYTES", "ENTRY_BYTES", "LABELS", "NAME", "SEED_BYTES", "VoleParty"]
 
 NAME = "vole"
 LABELS = TransferLabels(b"psi-vole-v1-random-point-", b"psi-vole-v1-transfer-", b"psi vole seed, ")
-CHOICES_BYTES = 2 * TRANSFERS * POINT_BYTES
+CHOICE_PAIRS_BYTES = 2 * TRANSFERS * POINT_BYTES
 SEED_BYTES = 16
 ENTRY_BYTES = 16
 

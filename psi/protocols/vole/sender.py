@@ -18,7 +18,7 @@ from psi.protocols.party import MAC_BYTES, expect_shape
 from psi.protocols.transfers import BaseOTReceiver
 from psi.protocols.vole.hashing import COIN_BYTES, as_blocks, as_bytes
 from psi.protocols.vole.layout import most_tested
-from psi.protocols.vole.rounds import CHOICES_BYTES, ENTRY_BYTES, LABELS, SEED_BYTES, VoleParty
+from psi.protocols.vole.rounds import CHOICE_PAIRS_BYTES, ENTRY_BYTES, LABELS, SEED_BYTES, VoleParty
 from psi.vole import CHECK_BYTES, TRANSFERS, BaseSender, VoleSender
 
 __all__ = ["Sender"]
@@ -44,7 +44,7 @@ class Sender(VoleParty):
     speaks_first = False
     counted_as = "as many as fit its store if it cheats, of 2^40 that it tries"
     _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO
-    _announcement_bytes, _peer_announcement_bytes = CHOICES_BYTES, POINT_BYTES
+    _announcement_bytes, _peer_announcement_bytes = CHOICE_PAIRS_BYTES, POINT_BYTES
     _transfers: BaseOTReceiver | None = None
     _vole: VoleSender | None = None
     _taken = _sent = 0  # how many vectors, and how many noises

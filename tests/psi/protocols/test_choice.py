@@ -7,7 +7,7 @@ import pytest
 
 import psi
 from psi import ConfigError
-from psi.protocols.auto import OFFERED, cheapest
+from psi.protocols.auto import OFFERED, AutoReceiver, cheapest
 from psi.protocols.party import Party
 from psi.sessions import PairChoice, TableSession
 from psi.sessions.questions.question import Side
@@ -59,11 +59,14 @@ def test_a_side_that_says_auto_is_no_partner_for_one_that_names_a_protocol() -> 
 
 
 def test_a_bandwidth_goes_with_auto() -> None:
-    held = session("join", bandwidth=1.5)
-    assert held.party._megabits == 1.5  # noqa: SLF001  (that the speed arrived)
-    for choices in ({"protocol": "ecdh"}, {"learn": "cardinality"}):
-        with pytest.raises(ConfigError, match="goes with auto and an intersection: leave it out"):
-            session("join", bandwidth=1.5, **choices)
+    party = session("join", bandwidth=1.5).party
+    assert isinstance(party, AutoReceiver)
+    assert party._megabits == 1.5  # noqa: SLF001  (that the speed arrived)
+    words = "goes with auto and an intersection: leave it out"
+    with pytest.raises(ConfigError, match=words):
+        session("join", bandwidth=1.5, protocol="ecdh")
+    with pytest.raises(ConfigError, match=words):
+        session("join", bandwidth=1.5, learn="cardinality")
 
 
 @pytest.mark.parametrize("protocol", ["auto", "ecdh", "vole"])

@@ -21,10 +21,10 @@ from psi import KeyConfirmationError, ProtocolError, SessionParameters, SizeLimi
 from psi.kernels import blocks
 from psi.keyvalue import StoreKeys, most_held, slots
 from psi.protocols.elements import TAG_BYTES
-from psi.protocols.vole.buckets import Buckets
 from psi.protocols.party import Party
 from psi.protocols.vole import Receiver, Sender, layout
 from psi.protocols.vole import sender as sender_module
+from psi.protocols.vole.buckets import Buckets
 from psi.protocols.vole.hashing import SessionHashes, as_blocks, as_bytes
 from psi.protocols.vole.layout import MOST_ITEMS, SessionSizes, most_tested
 from psi.protocols.vole.receiver import _Stored
