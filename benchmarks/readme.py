@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PRIVACY = ROOT / "docs" / "privacy.md"
 PAGES = {  # tables that stand elsewhere
+    "large": ROOT / "docs" / "psi-large.md",
     "pairs": ROOT / "docs" / "vertical.md",
     **dict.fromkeys(("breast cancer", "centring", "flights"), PRIVACY),
 }

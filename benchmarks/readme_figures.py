@@ -13,6 +13,7 @@ from privfed.table import Table, markdown
 
 Row = Mapping[str, Any]
 RESULTS = Path(__file__).parent / "results"
+_LARGE = 17  # log2 of the fewest IDs
 
 
 def aggregation(rows: Sequence[Row]) -> str:
@@ -116,22 +117,24 @@ def _accuracy(row: Row | None) -> str:
     return f"{100 * row['accuracy_mean']:.1f} ± {50 * (high - low):.1f}"
 
 
+# All others are semi-honest: spu's RR22 runs without the checks of its malicious variant.
+_INTERSECTIONS = {
+    "psi-vole": ("psi, `vole`", "malicious; LPN, gap DH"),
+    "psi-ecdh": ("psi, `ecdh`", "malicious; one-more gap DH"),
+    "spu-rr22": ("spu RR22", "semi-honest; LPN"),
+    "spu-kkrt": ("spu KKRT", "semi-honest; OT extension"),
+    "spu-ecdh": ("spu ECDH", "semi-honest; DDH"),
+    "openmined-psi": ("openmined-psi", "semi-honest; DDH"),
+}
+
+
 def psi(rows: Sequence[Row]) -> str:
     """Return what each protocol assumes, its seconds by size, and its bytes per item."""
-    # All others are semi-honest: spu's RR22 runs without the checks of its malicious variant.
-    tools = {
-        "psi-ecdh": ("psi, `ecdh`", "malicious; one-more gap DH"),
-        "psi-vole": ("psi, `vole`", "malicious; LPN, ideal permutation, gap DH"),
-        "spu-rr22": ("spu RR22", "semi-honest; LPN"),
-        "spu-kkrt": ("spu KKRT", "semi-honest; OT extension"),
-        "spu-ecdh": ("spu ECDH", "semi-honest; DDH"),
-        "openmined-psi": ("openmined-psi", "semi-honest; DDH"),
-    }
-    sizes = sorted({row["log2_size"] for row in rows})
-    found = {(row["tool"], row["log2_size"]): row for row in rows}
+    found = {(row["tool"], row["log2_size"]): row for row in _intersections(rows)}
+    sizes = sorted({size for _, size in found})
     cells = []
-    for tool, words in tools.items():
-        if not any(row["tool"] == tool for row in rows):
+    for tool, words in _INTERSECTIONS.items():
+        if not any(one == tool for one, _ in found):
             continue
         seconds = [_seconds(found.get((tool, size))) for size in sizes]
         last = next(found[tool, size] for size in reversed(sizes) if (tool, size) in found)
@@ -142,6 +145,33 @@ def psi(rows: Sequence[Row]) -> str:
         "bytes an item",
     )
     return markdown(Table(head, cells, words=2))
+
+
+def large(rows: Sequence[Row]) -> str:
+    """Return what intersections of large sets cost, each protocol beside the others."""
+    order = list(_INTERSECTIONS)
+    measured = [row for row in _intersections(rows) if row["log2_size"] >= _LARGE]
+    measured.sort(key=lambda row: (row["log2_size"], order.index(row["tool"])))
+    cells = [
+        [
+            f"2^{row['log2_size']}",
+            _INTERSECTIONS[row["tool"]][0],
+            f"{row['cpu_seconds_per_party']:.2f}",
+            f"{row['wall_seconds']:.1f}",
+            f"{row['bytes_per_item']:.0f}",
+            f"{row['peak_rss_bytes'] / 2**30:.2f}",
+        ]
+        for row in measured
+    ]
+    head = (
+        *("IDs a side", "protocol", "processor s a party", "wall s", "bytes an item"),
+        "peak memory a party, GiB",
+    )
+    return markdown(Table(head, cells, words=2))
+
+
+def _intersections(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["tool"] in _INTERSECTIONS]
 
 
 def _seconds(row: Row | None) -> str:
@@ -242,6 +272,7 @@ def _figure(value: float | None, form: str) -> str:
 TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
     "aggregation": ("aggregation-1m.json", aggregation),
     "dropout": ("dropout.json", dropout),
+    "large": ("psi.json", large),
     "pairs": ("vertical-pairs.json", pairs),
     "partner": ("partner.json", partner),
     "privacy": ("privacy-digits.json", privacy),
