@@ -268,6 +268,8 @@ def _session(
     choice = PairInPlan(
         side=side,
         learn="cardinality" if asked == "counts" else "intersection",
+        # By ecdh a party that cheats tests no more IDs than the plan's bound on rows.
+        protocol="auto" if asked == "counts" else "ecdh",
         result=learns,
         duplicates="first",
         bound=f"overlap of {plan.fingerprint.hex()}, {asked}, parties {min(pair)} and {max(pair)}",
