@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.kernels import portable
-from psi.texts import KEY_HEAD_BYTES, TextKeys, text_key
+from psi.kernels.texts import KEY_HEAD_BYTES, TextKeys, text_key
 
 __all__ = [
     "FAST_FROM",

@@ -178,7 +178,7 @@ def digest_items(
         key: 32 bytes.
         out: Shape (n, 16) or (n, 32), the length of a digest. Rows of items that are empty or too
             long have no meaning.
-        headed: Whether what is hashed begins with the head of `psi.texts.text_key`.
+        headed: Whether what is hashed begins with the head of `psi.kernels.texts.text_key`.
     """
     keys = np.frombuffer(key, np.uint32)
     _digest_items(data, ends, headed, keys, out.view(np.uint32))

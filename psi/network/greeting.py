@@ -22,7 +22,7 @@ __all__ = ["IN_TURN", "SERVICE", "Greeter", "greet", "is_healthy", "why_not"]
 SERVICE = "psi.Session"
 _HEALTH = "grpc.health.v1.Health"
 _SERVING, _NOT_SERVING = b"\x08\x01", b"\x08\x02"  # HealthCheckResponse.status, field 1
-_RETRY_SECONDS = 0.5
+_RETRY_SECONDS, _LONGEST_RETRY_SECONDS, _RETRY_GROWTH = 0.02, 0.5, 1.5
 _TRY_SECONDS = 5
 _MOST_TOLD = 8  # reasons for turning away that are told: a peer must not fill the screen
 _OTHER_TERMS, IN_TURN = "other terms", "in turn"
@@ -110,6 +110,7 @@ def greet(channel: Any, terms: Terms, name: str, address: str, wait_seconds: flo
     """
     give_up = time.monotonic() + wait_seconds
     call = channel.unary_unary(f"/{SERVICE}/Greet")
+    pause = _RETRY_SECONDS
     while True:
         left = max(give_up - time.monotonic(), 0.1)
         try:
@@ -130,12 +131,13 @@ def greet(channel: Any, terms: Terms, name: str, address: str, wait_seconds: flo
             if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
                 raise TransportError(f"{name} is in a session already") from None
             final, words = why_not(error, name, address)
-            if final or time.monotonic() + _RETRY_SECONDS > give_up:
+            if final or time.monotonic() + pause > give_up:
                 raise TransportError(words) from None
         else:
             terms.check(theirs, name)
             return
-        time.sleep(_RETRY_SECONDS)
+        time.sleep(pause)
+        pause = min(pause * _RETRY_GROWTH, _LONGEST_RETRY_SECONDS)
 
 
 def is_healthy(channel: Any, address: str, wait_seconds: float = HEALTH_SECONDS) -> bool:

@@ -30,7 +30,9 @@ def options(longest: int) -> list[tuple[str, Any]]:
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.so_reuseport", 0),
-        ("grpc.max_reconnect_backoff_ms", 1_000),
+        # Two who start together meet at once; who waits for long does not ask all the time.
+        ("grpc.initial_reconnect_backoff_ms", 20),
+        ("grpc.max_reconnect_backoff_ms", 500),
         # One that proves to be nobody, or that asks for nothing, gives its place back.
         ("grpc.server_handshake_timeout_ms", 1_000 * HANDSHAKE_SECONDS),
         ("grpc.max_connection_idle_ms", 60_000),

@@ -22,10 +22,10 @@ from psi.errors import (
     SizeLimitError,
     StateError,
 )
+from psi.kernels.texts import TextKeys
 from psi.protocols.noise import EXACT, SessionCost
 from psi.protocols.padding import PaddedItems
 from psi.protocols.parameters import MAX_PEER_ITEMS, SessionParameters
-from psi.texts import TextKeys
 
 __all__ = [
     "PEER",

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.errors import ConfigError
+from psi.kernels.texts import Texts
 from psi.tables.files import load_table
 from psi.tables.moments import arrow_moments, moment_texts, polars_moments
-from psi.texts import Texts
 
 __all__ = ["Column", "key_columns", "key_names", "whole_numbers"]
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.errors import ConfigError
-from psi.texts import Chunk, Texts
+from psi.kernels.texts import Chunk, Texts
 
 __all__ = ["FileTexts", "read_unquoted", "write_numbers"]
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.errors import ConfigError
+from psi.kernels.texts import Texts
 from psi.storage import whole_file
 from psi.tables.csvfiles import read_unquoted, write_numbers
 from psi.tables.reader import TableReader, unreadable
-from psi.texts import Texts
 
 __all__ = ["joined", "load_table", "read_parquet", "taken", "with_rows", "write_table"]
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from psi import kernels
 from psi.errors import ConfigError, DuplicateIDError
+from psi.kernels.texts import TextKeys, Texts, text_key
 from psi.tables.missing import MISSING_WORDS, MissingWords
 from psi.tables.moments import moment_text
 from psi.tables.normalise import Normaliser
-from psi.texts import TextKeys, Texts, text_key
 
 __all__ = ["Duplicates", "KeyIndex", "index_keys"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from psi.errors import MissingValueWarning
-from psi.texts import Chunk
+from psi.kernels.texts import Chunk
 
 __all__ = ["MISSING_WORDS", "MissingWords"]
 

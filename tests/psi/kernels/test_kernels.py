@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from psi import kernels
 from psi.kernels import portable
-from psi.texts import TextKeys, Texts
+from psi.kernels.texts import TextKeys, Texts
 
 fast = pytest.importorskip("psi.kernels.fast")
 

@@ -16,6 +16,7 @@ import psi.kernels.blocks
 import psi.protocols.vole.buckets
 import psi.protocols.vole.layout
 from psi import ProtocolError, SessionParameters, StateError
+from psi.kernels.texts import Texts
 from psi.protocols.elements import TAG_BYTES
 from psi.protocols.padding import padded
 from psi.protocols.transfers import BaseOTSender, Seeds
@@ -24,7 +25,6 @@ from psi.protocols.vole.hashing import SessionHashes
 from psi.protocols.vole.layout import SessionSizes
 from psi.tables.keys import index_keys
 from psi.tables.normalise import Normaliser
-from psi.texts import Texts
 from psi.vole import VoleSender
 from tests.psi.peers import HEADER_BYTES, LEFT, MAC_BYTES, RIGHT, SEAL_BYTES, run, sent
 from tests.psi.protocols.vole_reference import Reference, numbers_of

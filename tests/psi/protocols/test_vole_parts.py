@@ -10,10 +10,10 @@ import pytest
 
 import psi.protocols.vole.buckets
 from psi import ConfigError, RepeatedElementError
+from psi.kernels.texts import TextKeys, Texts
 from psi.protocols.vole import Receiver, Sender
 from psi.protocols.vole.buckets import Buckets
 from psi.protocols.vole.matching import matching_tags
-from psi.texts import TextKeys, Texts
 from tests.psi.peers import run
 
 

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import psi
+from psi.kernels.texts import Texts
 from psi.tables.missing import MISSING_WORDS, MissingWords
-from psi.texts import Texts
 
 
 def pairs(found: psi.Alignment) -> list[tuple[int, int]]:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import psi.tables.keys
 from psi import kernels
 from psi.errors import ConfigError, DuplicateIDError
+from psi.kernels.texts import TextKeys, Texts
 from psi.tables.keys import Duplicates, KeyIndex, index_keys
 from psi.tables.normalise import Normaliser
-from psi.texts import TextKeys, Texts
 
 texts = st.lists(st.text(max_size=2), max_size=12)
 functions = st.sampled_from([Normaliser(), Normaliser.parse("space"), str.strip, str.casefold])

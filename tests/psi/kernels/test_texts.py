@@ -13,12 +13,12 @@ import psi
 import psi.tables.csvfiles
 import psi.tables.files
 from psi import ConfigError
+from psi.kernels.texts import TextKeys, Texts, text_key
 from psi.tables.columns import key_columns, whole_numbers
 from psi.tables.csvfiles import FileTexts
 from psi.tables.files import load_table, taken, write_table
 from psi.tables.keys import Duplicates, index_keys
 from psi.tables.normalise import normalisers
-from psi.texts import TextKeys, Texts, text_key
 
 texts = st.lists(st.text(max_size=6), max_size=12)
 
