@@ -40,7 +40,7 @@ from psi.vole.hashing import LinearHash
 __all__ = ["TRANSFERS", "BaseReceiver", "BaseSender", "BaseSizes"]
 
 TRANSFERS = 128
-_FIELD_BITS = 4  # 3 and 5 take more bytes or more time: docs/psi-vole.md
+_FIELD_BITS = 4  # 2 takes twice the bytes, 8 eight times the streams: docs/psi-vole.md
 _TREES = TRANSFERS // _FIELD_BITS
 _LEAVES = 1 << _FIELD_BITS
 _TILE = 512  # blocks of all streams of a tree fit the processor's second cache
