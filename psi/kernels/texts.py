@@ -82,7 +82,7 @@ class Texts(Sequence[str]):
         """Yield the UTF-8 bytes of all texts."""
         for data, offsets in self.chunks:
             whole, ends = data.tobytes(), offsets.tolist()
-            yield from (whole[start:end] for start, end in itertools.pairwise(ends))
+            yield from map(whole.__getitem__, map(slice, ends, ends[1:]))
 
     def picked(self, rows: Sequence[int]) -> list[str]:
         """Return some of the texts in the given order; -1 stands for an empty one."""
@@ -140,12 +140,9 @@ class TextKeys(Sequence[bytes]):
         return text_key(self.texts.content(int(self.rows[index])))
 
     def __iter__(self) -> Iterator[bytes]:
-        wanted = iter(self.rows.tolist())
-        row = next(wanted, None)
-        for number, content in enumerate(self.texts.contents()):
-            if number == row:
-                yield text_key(content)
-                row = next(wanted, None)
+        wanted = np.zeros(len(self.texts), bool)
+        wanted[self.rows] = True
+        return map(text_key, itertools.compress(self.texts.contents(), wanted.tolist()))
 
     def __repr__(self) -> str:
         return f"TextKeys({len(self)})"
