@@ -1,6 +1,7 @@
 """How much an intersection costs: two processes on loopback, from CSV to row numbers written.
 
-    python -m benchmarks.psi --sizes 10,14,17,20 --json FILE [--plot FILE] [--tools psi-vole]
+    python -m benchmarks.psi --sizes 10,14,17,20 --json FILE [--plot FILE] [--plot-lines FILE]
+                            [--tools psi-vole]
 
 Runs of all tools alternate, because the machine may be shared: compare within one run. Peers
 come from `make bench-peers`, each in an environment of its own; those that are absent are left
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--add", action="store_true", help="keep the file's other rows")
     parser.add_argument("--plot", type=Path, help="a picture of time and bytes against size")
+    parser.add_argument("--plot-lines", type=Path, help="a picture of time against line speed")
     options = parser.parse_args()
     chosen = options.tools.split(",")
     absent = [tool for tool in chosen if not interpreter(TOOLS[tool][0]).exists()]
@@ -98,6 +100,10 @@ def main() -> None:
         from benchmarks.psi_plots import draw
 
         draw(rows, options.plot)
+    if options.plot_lines:
+        from benchmarks.psi_plots import draw_lines
+
+        draw_lines(rows, options.plot_lines)
 
 
 def write_tables(folder: Path, n: int) -> list[list[str]]:

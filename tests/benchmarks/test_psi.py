@@ -20,8 +20,11 @@ def test_a_small_run(tmp_path: Path) -> None:
     out, plot = tmp_path / "psi.json", tmp_path / "psi.png"
     call = [sys.executable, "-m", "benchmarks.psi", "--sizes", "6", "--json", str(out)]
     call += ["--tools", "psi-ecdh,psi-vole", "--plot", str(plot)]
+    lines = tmp_path / "lines.png"
+    call += ["--plot-lines", str(lines)]
     subprocess.run(call, check=True, capture_output=True)
     assert plot.read_bytes().startswith(b"\x89PNG")
+    assert lines.read_bytes().startswith(b"\x89PNG")
     written = json.loads(out.read_text())
     assert written["cold"]["ids"] == 500
     assert written["cold"]["correct"] is True
