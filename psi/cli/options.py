@@ -14,6 +14,7 @@ from psi.errors import ConfigError
 from psi.protocols.auto import MEGABITS
 from psi.protocols.choice import AUTO, PROTOCOLS
 from psi.protocols.kmprt import Member
+from psi.protocols.vole.layout import most_tested
 from psi.sessions.questions import QUESTIONS
 from psi.sessions.questions.question import told_of
 
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 _AMONG_MORE = Member.most_asked(1, 1000)
+_BY_VOLE = most_tested(1000)
 _QUESTIONS = "; ".join(f"{one.name}: {one.help}" for one in QUESTIONS.values()) + "."
 
 Details: TypeAlias = dict[str, Any]
@@ -151,7 +153,8 @@ class SessionOptions:
         int | None,
         typer.Option(
             help="How many IDs another side may be able to test, if it cheats; without it between "
-            "two what fits into memory, at most 2^25. Between two that is as many as it announces; "
+            "two what fits into memory, at most 2^25. Between two that is as many as it announces, "
+            f"under vole up to {_BY_VOLE:,} for a set of 1,000; "
             f"among more what known attacks reach, {_AMONG_MORE:,} for a set of 1,000."
         ),
     ] = None

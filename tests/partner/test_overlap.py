@@ -286,6 +286,7 @@ def hand_made(
     agreed = other_plan or plan.fingerprint.hex()
     choice = PairInPlan(
         side="join",
+        protocol="ecdh",
         duplicates="first",
         bound=f"overlap of {agreed}, {asked}, parties {pair[0]} and {pair[1]}",
     )

@@ -8,6 +8,7 @@ from psi import SessionParameters
 from psi.keyvalue.bounds import log2_failure
 from psi.protocols.auto import cheapest
 from psi.protocols.messages import MessageType
+from psi.protocols.parameters import MAX_PEER_ITEMS
 from psi.protocols.vole import Receiver, Sender
 from psi.protocols.vole.layout import MOST_ITEMS, SessionSizes, most_tested
 from tests.places import DOCS
@@ -33,7 +34,8 @@ def test_what_an_announced_size_counts_as() -> None:
     assert SessionSizes.of(1 << 17, 1 << 17).tags == 1 << 17
     tags = SessionSizes.of(MILLION, 100).tags
     assert f"(100 IDs against\n10^6: {tags})" in VOLE
-    assert most_tested(10_000_000) < 1 << 24 < most_tested(11_000_000)  # "more than ten million"
+    assert most_tested(20_000_000) <= MAX_PEER_ITEMS  # "sets of 20 million go without it"
+    assert f"{most_tested(1000):,} for sets of 1,000" in PAGE
 
 
 def test_the_line_that_says_why() -> None:
