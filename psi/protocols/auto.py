@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from psi.errors import ConfigError, DecodeError
 from psi.protocols import ecdh, vole
-from psi.protocols.conversation import Progress
+from psi.protocols.conversation import PEER, Progress
 from psi.protocols.intersection import IntersectionProtocol
 from psi.protocols.messages import (
     FRAME_BYTES,
@@ -204,11 +204,22 @@ class AutoSender(_AutoParty):
         theirs = _speed(message.body)
         given = [one for one in (self._megabits, theirs or None) if one is not None]
         megabits = min(given, default=MEGABITS)
-        number, reason = cheapest(message.count, len(self._items), megabits)
+        number, reason = self._within_limit(
+            message.count, *cheapest(message.count, len(self._items), megabits)
+        )
         answer = self._run(number, reason, hellos[number])
         return self._transcript.seal(
             MessageType.CHOSEN, number, _SPEED.pack(megabits), answer or b""
         )
+
+    def _within_limit(self, announced: int, best: int, reason: str) -> tuple[int, str]:
+        """Return another protocol if the best one counts more than this side allows."""
+        asked = [party.tested_by(PEER, announced) for party in self._offered]
+        least = min(range(len(asked)), key=asked.__getitem__)
+        if asked[least] <= self._max_peer_items < asked[best]:
+            named = f"{OFFERED[best].name} would count {asked[best]:,} IDs for {announced:,}"
+            return least, f"{named}, which is over this side's limit"
+        return best, reason
 
 
 def _speed(body: memoryview) -> float:

@@ -337,7 +337,7 @@ class SetConversation(Conversation[Arriving, Leaving]):
         """
         return announced
 
-    def _tested_by(self, peer: int, announced: int) -> int:
+    def tested_by(self, peer: int, announced: int) -> int:
         """Return `most_asked`, or more where this side's own set makes it more."""
         return self.most_asked(peer, announced)
 
@@ -390,7 +390,7 @@ class SetConversation(Conversation[Arriving, Leaving]):
                 f"{who} chose other settings than this side's {self._parameters}: "
                 "agree on output, columns and normalisation and start again"
             )
-        asked = self._tested_by(peer, count)
+        asked = self.tested_by(peer, count)
         if asked > self._max_peer_items:
             testing = "" if asked == count else f" and could test {asked} with them"
             raise SizeLimitError(

@@ -152,7 +152,7 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
 
     def _on_hello(self, data: bytes) -> bytes | None:
         self._take_hello(data)
-        self._charge(PEER, self._tested_by(PEER, self._peer_items()))
+        self._charge(PEER, self.tested_by(PEER, self._peer_items()))
         hello = None if self.speaks_first else self._hello()
         self._identity = self._transcript.begin_session()
         return self._after_hellos() or hello

@@ -62,8 +62,8 @@ class Receiver(VoleParty):
     _commitments: dict[int, bytes]
     _matched: list[tuple[Rows, Rows, Bytes]]
 
-    def _tested_by(self, peer: int, announced: int) -> int:
-        # A sender that cheats tests an item with each dummy too, by which buckets are filled up.
+    def tested_by(self, peer: int, announced: int) -> int:
+        """Return how many tags are sent: a sender that cheats tests an item with each dummy."""
         return SessionSizes.of(len(self._items), announced).tags
 
     def _forget(self) -> None:

@@ -64,7 +64,7 @@ class Sender(VoleParty):
         super()._forget()
         self._transfers = self._vole = None
         self._vectors, self._prepared, self._noises, self._coins = {}, {}, {}, {}
-        self._orders, self._receipts = [], []
+        self._receipts = []
 
     def _announcement(self) -> bytes:
         self._transfers = BaseOTReceiver(self._vole_session, TRANSFERS, LABELS)

@@ -231,8 +231,12 @@ def test_the_wrong_row_is_named(monkeypatch: pytest.MonkeyPatch, row: int, wrong
 
 
 def test_it_is_taken_for_large_batches_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert groups._compiled(FAST_FROM - 1) is None
-    assert groups._compiled(FAST_FROM) is ristretto
+    assert groups._compiled(63) is None
+    assert groups._compiled(64) is groups._compiled(FAST_FROM) is ristretto  # as it is loaded
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, ristretto.__name__)
+        assert groups._compiled(FAST_FROM - 1) is None
+        assert ristretto.__name__ not in sys.modules
     monkeypatch.setattr(ristretto_code, "KIND", None)
     assert groups._compiled(FAST_FROM) is None
 

@@ -125,6 +125,21 @@ def test_limits_are_those_of_the_protocol_that_is_chosen(size: int) -> None:
         run(receiver, sender)
 
 
+def test_one_within_the_limit_is_taken_where_the_cheaper_one_counts_more() -> None:
+    assert cheapest(MANY, MANY)[0] == 1
+    sender = AutoSender(items(MANY))
+    receiver = AutoReceiver(items(MANY), max_peer_items=MANY)  # a sender counts for no more
+    run(receiver, sender)
+    assert receiver.protocol == sender.protocol == "vole"
+    sender = AutoSender(items(MANY), max_peer_items=MANY)
+    receiver = AutoReceiver(items(MANY))
+    run(receiver, sender)
+    assert receiver.protocol == sender.protocol == "ecdh"
+    asked = OFFERED[1].parties[1].most_asked(0, MANY)
+    words = f"vole would count {asked:,} IDs for {MANY:,}, which is over this side's limit"
+    assert (sender.reason, receiver.reason) == (words, "the other side chose it")
+
+
 @pytest.mark.parametrize("size", [FEW, MANY])
 def test_a_session_is_bound_to_both_certificates(size: int) -> None:
     receiver, sender = pair(size, size)
