@@ -49,7 +49,7 @@ __all__ = ["CHOICE_PAIRS_BYTES", "ENTRY_BYTES", "LABELS", "NAME", "SEED_BYTES", 
 NAME = "vole"
 LABELS = TransferLabels(b"psi-vole-v1-random-point-", b"psi-vole-v1-transfer-", b"psi vole seed, ")
 CHOICE_PAIRS_BYTES = 2 * TRANSFERS * POINT_BYTES
-SEED_BYTES = 16
+SEED_BYTES = _DIGEST_BYTES = 16
 ENTRY_BYTES = 16
 
 Bytes = NDArray[np.uint8]
@@ -130,9 +130,12 @@ class VoleParty(Party):
         Raises:
             ProtocolError: It has no room for its items, with probability below 2^-45.
         """
+        batches = self._hashes.digests(self._items)
+        if self._layout.buckets == 1:
+            digests = np.concatenate([np.empty((0, _DIGEST_BYTES), np.uint8), *batches])
+            return np.arange(len(digests)), digests
         if self._buckets is None:
-            digests = self._hashes.digests(self._items)
-            self._buckets = Buckets(digests, len(self._items), self._layout.buckets)
+            self._buckets = Buckets(batches, len(self._items), self._layout.buckets)
             if self._buckets.sizes.max() > room:
                 raise ProtocolError("the IDs fit no bucket of this session: start again")
         return self._buckets.take(bucket)
