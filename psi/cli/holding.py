@@ -71,9 +71,8 @@ class OwnTableFile:
         for kept in self.keeps:  # older ones may be replaced: the session checks they are its own
             check_files(kept, force=True, tables=[], others=[self.path, *own])
         check_files(out, force=self.options.force, tables=[self.path], others=[*own, *self.keeps])
-        summary = getattr(self.options, "summary", None)
-        if summary is not None:
-            check_files(summary, force=self.options.force, tables=[], others=[self.path, out, *own])
+        others = [self.path, out, *own, *self.keeps]
+        check_files(self.options.summary, force=self.options.force, tables=[], others=others)
 
     def load(self, progress: "Progress") -> None:
         """Read the table.
@@ -266,13 +265,13 @@ def hold(
             bytes_received=traffic.bytes_received,
             out=str(out) if out is not None and found is not None else None,
         )
-    reason = getattr(session.party, "reason", "")
+    reason = session.party.reason
     messages.print(
         f"{words} by {session.party.protocol}, {traffic.bytes_sent} bytes sent, "
         f"{traffic.bytes_received} received" + (f"; {reason}" if reason else "")
     )
     write_summary(
-        getattr(own.options, "summary", None),
+        own.options.summary,
         protocol=session.party.protocol,
         reason=reason,
         rows=len(session.index.rows),

@@ -188,6 +188,7 @@ class SessionOptions:
             help="Folder that keeps a result, sealed, until it is written; beside the key without."
         ),
     ] = None
+    summary: Summary = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +205,6 @@ class PairOptions(SessionOptions):
             "The slower of both sides' counts."
         ),
     ] = None
-    summary: Summary = None
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:

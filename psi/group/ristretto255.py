@@ -52,7 +52,7 @@ __all__ = [
 
 POINT_BYTES = 32
 FAST_FROM = 1 << 13  # points in a batch: below, loading compiled code costs more than it saves
-_FAST_FROM_LOADED = 64
+_FAST_FROM_LOADED = 64  # where it is loaded: the lanes of a few passes are full
 _PREIMAGE_COST = 8  # multiplications by libsodium that a preimage by Python's numbers is worth
 _UNIFORM_BYTES = 64
 ORDER = 2**252 + 27742317777372353535851937790883648493  # RFC 9496, section 4.4

@@ -16,7 +16,6 @@ __all__ = [
     "peel",
     "random_order",
     "reverse_bits",
-    "scaled",
     "store_places",
 ]
 
@@ -69,11 +68,11 @@ def store_places(
     # 24 bits are enough for a number of bins that is a power of two.
     parts = (words[:, 3] >> np.uint64(dense_bits)) * np.uint64(bins)
     thirds = 3 * (parts >> np.uint64(64 - dense_bits))[:, None] + np.arange(3, dtype=np.uint64)
-    places = np.uint64(third) * thirds + scaled(words[:, :3], third)
+    places = np.uint64(third) * thirds + _scaled(words[:, :3], third)
     return places.astype(np.uint32), words[:, 3] & np.uint64((1 << dense_bits) - 1)
 
 
-def scaled(words: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:
+def _scaled(words: NDArray[np.uint64], size: int) -> NDArray[np.uint64]:
     """Return floor(word · size / 2^64), computed in 64 bits; the size is below 2^32."""
     high, low = words >> np.uint64(32), words & np.uint64(0xFFFFFFFF)
     factor = np.uint64(size)

@@ -62,14 +62,9 @@ def cheapest(n_receiver: int, n_sender: int, megabits: float | None = MEGABITS) 
 
 
 class _AutoParty(Party):
-    """What both roles do: pass on what belongs to the protocol that was chosen.
-
-    Attributes:
-        reason: Why it was chosen; empty until it is.
-    """
+    """What both roles do: pass on what belongs to the protocol that was chosen."""
 
     protocol = "auto"
-    reason = ""
 
     def __init__(
         self,

@@ -282,6 +282,9 @@ class SetConversation(Conversation[Arriving, Leaving]):
     counted_as: str = "as many as it can test if it cheats"
     """What the number that `most_asked` gives is, for the line that says it."""
 
+    reason: str = ""
+    """Why this protocol was chosen; empty if somebody named it, or it is not chosen yet."""
+
     _no_result: ClassVar[str] = "the settings give the result to the receiver only"
 
     def __init__(

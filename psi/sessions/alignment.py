@@ -1,5 +1,6 @@
 """Align two tables in one process: both roles of the protocol, run against each other."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from psi.defaults import DUPLICATES
 from psi.protocols.auto import OFFERED, cheapest
 from psi.protocols.choice import AUTO, chosen
-from psi.protocols.conversation import PEER, Dialogue, Progress
+from psi.protocols.conversation import Dialogue, Progress
 from psi.protocols.parameters import SessionParameters
 from psi.tables.columns import key_columns, key_names
 from psi.tables.keys import Duplicates, index_keys
@@ -93,21 +94,19 @@ def align(
         number, reason = cheapest(*sizes, None)
         running = OFFERED[number]
     receiving, sending = running.parties
-    asked = receiving.most_asked(PEER, sizes[1]), sending.most_asked(PEER, sizes[0])
-    room = max(*sizes, *asked)
     receiver = receiving(
         left_index.keys,
         parameters,
         counts=left_index.counts() if every else None,
         progress=progress,
-        max_peer_items=room,
+        max_peer_items=sys.maxsize,  # both tables are here: nobody is to be limited
     )
     sender = sending(
         right_index.keys,
         parameters,
         counts=right_index.counts() if every else None,
         progress=progress,
-        max_peer_items=room,
+        max_peer_items=sys.maxsize,  # both tables are here: nobody is to be limited
     )
     bytes_exchanged = _run(receiver, sender)
     left_rows = left_index.aligned_rows(receiver.matches, receiver.peer_counts, leads=True)

@@ -1,11 +1,13 @@
 """The command, as a process of its own."""
 
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -62,6 +64,23 @@ def test_the_protocol_of_tables_in_one_hand(
     done = command("align", *files, "--on", "ID", *options)
     assert done.stdout == JOINED
     assert done.stderr.startswith(f"2 matching rows by {protocol}, ")
+
+
+def test_what_was_held_as_a_file_for_programs(files: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "held.json"
+    done = command("align", *files, "--on", "ID", "--json", out)
+    assert done.stdout == JOINED
+    held = json.loads(out.read_text())
+    assert held["reason"] in done.stderr
+    assert held.keys() == {
+        *("protocol", "reason", "rows", "matched", "bytes_sent", "bytes_received")
+    }
+    assert (held["protocol"], held["matched"]) == ("ecdh", 2)
+    assert held["rows"] == [len(pd.read_csv(file).ID.dropna()) for file in files]
+    for place in (out, files[0]):
+        again = command("align", *files, "--on", "ID", "--json", place)
+        assert (again.returncode, again.stdout) == (2, ""), "nothing is computed, nothing replaced"
+    assert command("align", *files, "--on", "ID", "--json", out, "--force").returncode == 0
 
 
 def test_composite_and_normalised_ids(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import psi
+import psi.protocols.vole.layout
 from psi.kernels.texts import Texts
 from psi.tables.missing import MISSING_WORDS, MissingWords
 
@@ -360,3 +361,14 @@ def test_the_result_says_what_it_took() -> None:
     assert found.left_rows.dtype == found.right_rows.dtype == np.intp
     # Per item: a point each way, a tag each way; the rest is fixed framing.
     assert 100 * (32 + 7) < found.bytes_exchanged < 100 * (32 + 7) + 1000
+
+
+def test_tables_in_one_hand_have_no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where a side would be counted for more than either table has: by its dummies."""
+    monkeypatch.setattr(psi.protocols.vole.layout, "_BUCKET_ITEMS", 50)
+    left, right = list(range(400)), list(range(350, 3000))
+    tags = psi.protocols.vole.layout.SessionSizes.of(len(left), len(right)).tags
+    assert tags > len(right)
+    found = psi.align(left, right, protocol="vole")
+    assert found.left_rows.tolist() == list(range(350, 400))
+    assert found.right_rows.tolist() == list(range(50))

@@ -213,3 +213,22 @@ def test_a_log_that_takes_nothing_ends_nothing(place: Companies) -> None:
     there = place.serve("--rows", "--log", "log")
     assert ended(place.join(there.address, "--rows"))[0] == 0
     assert ended(there.process)[0] == 0
+
+
+def test_a_file_for_programs_is_of_one_session(place: Companies) -> None:
+    there = place.serve("--out", "a.csv", "--json", "a.json")
+    joining = place.join(there.address, "--out", "b.csv", "--json", "b.json", "--bandwidth", "7.5")
+    assert ended(joining)[0] == ended(there.process)[0] == 0
+    one, other = (json.loads((place.folder / f"{name}.json").read_text()) for name in "ab")
+    assert one["matched"] == other["matched"] == 2
+    assert one["reason"] == other["reason"] != ""
+    assert " over 7.5 Mbit/s " in one["reason"]
+    assert (one["bytes_sent"], one["bytes_received"]) == (
+        other["bytes_received"],
+        other["bytes_sent"],
+    )
+    code, _, err = place.here(
+        *("serve", "alice.csv", "--on", "ID", "--identity", "alice", "--peer", "bob.crt"),
+        *("--keep", "--out", "c.csv", "--json", "c.json"),
+    )
+    assert (code, err) == (2, "psi: --json is of one session: with --keep there is --log\n")
