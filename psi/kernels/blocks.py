@@ -29,7 +29,6 @@ __all__ = [
     "encode",
     "encrypt",
     "hash_blocks",
-    "inner_product",
     "load",
     "multiply",
 ]
@@ -52,18 +51,6 @@ def multiply(a: Blocks, b: Blocks) -> Blocks:
     if len(a) != len(b) and 1 not in (len(a), len(b)):
         raise ValueError("as many factors on both sides, or a single one")
     return _way(max(len(a), len(b))).multiply(a, b)
-
-
-def inner_product(a: Blocks, b: Blocks) -> Blocks:
-    """Return the sum of the products of pairs of elements: shape (1, 2).
-
-    Raises:
-        ValueError: Their numbers differ.
-    """
-    a, b = _blocks(a), _blocks(b)
-    if len(a) != len(b):
-        raise ValueError("as many factors on both sides")
-    return _way(len(a)).inner_product(a, b)
 
 
 def encrypt(key: bytes, blocks: Blocks) -> Blocks:
@@ -118,7 +105,6 @@ def load() -> None:
 
 class _Kernels(Protocol):
     def multiply(self, a: Blocks, b: Blocks) -> Blocks: ...
-    def inner_product(self, a: Blocks, b: Blocks) -> Blocks: ...
     def encrypt(self, key: bytes, blocks: Blocks) -> Blocks: ...
     def counter_blocks(self, key: bytes, count: int, first: int = 0) -> Blocks: ...
     def hash_blocks(self, blocks: Blocks, key: bytes) -> Blocks: ...

@@ -21,7 +21,6 @@ from psi.kernels.blocks_loops import (
     hash_groups,
     multiply_vectors,
     scale_rows,
-    sum_products,
 )
 from psi.kernels.code_draws import FACTORED_FROM, SEGMENTS, CodeDraws
 
@@ -71,12 +70,6 @@ def _loops(lanes: int, source: int) -> tuple[Any, ...]:
         multiply_vectors(a.ctypes.data, b.ctypes.data, step, out.ctypes.data, vectors, lanes)
 
     @compiled(_READ, _READ, _WRITE)
-    def add(a: Any, b: Any, sums: Any) -> None:
-        _ = source
-        vectors = len(a) // _VECTOR
-        sum_products(a.ctypes.data, b.ctypes.data, sums.ctypes.data, vectors, lanes)
-
-    @compiled(_READ, _READ, _WRITE)
     def encrypt(keys: Any, blocks: Any, out: Any) -> None:
         _ = source
         groups = len(out) // _GROUP
@@ -93,7 +86,7 @@ def _loops(lanes: int, source: int) -> tuple[Any, ...]:
         _ = source
         count_up(keys.ctypes.data, high, low, out.ctypes.data, len(out) // _GROUP, lanes)
 
-    return expand, multiply, add, encrypt, hashed, count
+    return expand, multiply, encrypt, hashed, count
 
 
 def _code_loops(lanes: int, columns: int, source: int) -> tuple[Any, Any]:
@@ -172,7 +165,7 @@ class BlockKernels:
     def __init__(self, lanes: int) -> None:
         """Load or compile them for 1, 2 or 4 blocks: not more than `host_lanes()` says."""
         source = code_fingerprint(blocks_code, blocks_loops)
-        self._expand, self._multiply, self._add, *others = _loops(lanes, source)
+        self._expand, self._multiply, *others = _loops(lanes, source)
         self._encrypt, self._hash, self._count = others
         self._code = [_code_loops(lanes, columns, source) for columns in (1, 2)]
 
@@ -189,14 +182,6 @@ class BlockKernels:
             for some, others, made in _groups(out, a, b):
                 self._multiply(some, others, 1, made)
         return out
-
-    def inner_product(self, a: Blocks, b: Blocks) -> Blocks:
-        """Return what `psi.kernels.blocks.inner_product` returns."""
-        sums = np.zeros((_VECTOR, 2), np.uint64)
-        for some, others, _ in _groups(np.empty((len(a), 2), np.uint64), a, b):
-            self._add(some, others, sums)
-        total: Blocks = np.bitwise_xor.reduce(sums, axis=0, keepdims=True)
-        return total
 
     def encrypt(self, key: bytes, blocks: Blocks) -> Blocks:
         """Return what `psi.kernels.blocks.encrypt` returns."""

@@ -24,7 +24,6 @@ __all__ = [
     "hash_groups",
     "multiply_vectors",
     "scale_rows",
-    "sum_products",
 ]
 
 AT_ONCE = 3  # segments from which rows are taken in one pass: their rows fit the second cache
@@ -68,19 +67,6 @@ def _multiply(
             code.store(code.reduced(*code.product(code.load(a, index), other)), out, index)
 
     return _generated(write, lanes, 5)
-
-
-def _sum_products(typing_context: Any, a: Any, b: Any, sums: Any, vectors: Any, lanes: Any) -> Any:
-    """Add the products of elements to the four elements of one vector."""
-
-    def write(code: BlockCode, a: Any, b: Any, sums: Any, vectors: Any) -> None:
-        total = _Kept(code, [ZERO] * 3)
-        with code.loop(vectors) as index:
-            parts = code.product(code.load(a, index), code.load(b, index))
-            total.keep([code.xor(*pair) for pair in zip(total.values(), parts, strict=True)])
-        code.store(code.xor(code.load(sums, 0), code.reduced(*total.values())), sums, 0)
-
-    return _generated(write, lanes, 4)
 
 
 def _expand(typing_context: Any, key: Any, keys: Any, lanes: Any) -> Any:
@@ -282,7 +268,7 @@ def _scale_rows(
 
 
 _intrinsic: Any = intrinsic(prefer_literal=True)
-multiply_vectors, sum_products = _intrinsic(_multiply), _intrinsic(_sum_products)
+multiply_vectors = _intrinsic(_multiply)
 expand_key, encrypt_groups = _intrinsic(_expand), _intrinsic(_encrypt)
 hash_groups, count_up = _intrinsic(_hash), _intrinsic(_count_up)
 convolve, add_rows = _intrinsic(_convolve), _intrinsic(_add_rows)

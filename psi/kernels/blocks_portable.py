@@ -14,7 +14,6 @@ __all__ = [
     "encode",
     "encrypt",
     "hash_blocks",
-    "inner_product",
     "multiply",
 ]
 
@@ -36,16 +35,6 @@ def multiply(a: Blocks, b: Blocks) -> Blocks:
         chunk = slice(start, start + _CHUNK)
         out[chunk] = _reduced(_products(_chunk(a, chunk), _chunk(b, chunk))).T
     return out
-
-
-def inner_product(a: Blocks, b: Blocks) -> Blocks:
-    """Return what `psi.kernels.blocks.inner_product` returns."""
-    total = np.zeros((4, 1), np.uint64)
-    for start in range(0, len(a), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
-        products = _products(a[chunk], b[chunk])
-        total[:, 0] ^= np.bitwise_xor.reduce(products, axis=1)
-    return np.ascontiguousarray(_reduced(total).T)
 
 
 def encrypt(key: bytes, blocks: Blocks) -> Blocks:

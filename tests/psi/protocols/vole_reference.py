@@ -11,21 +11,13 @@ from operator import xor
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from tests.psi.plain import product
+
 Columns = list[list[int]]
 
 HEADER, SEAL, MAC = 40, 32, 32
 PI = bytes.fromhex("243f6a8885a308d313198a2e03707344")
 LOW = (1 << 64) - 1
-
-
-def times(a: int, b: int) -> int:
-    """The product modulo x^128 + x^7 + x^2 + x + 1."""
-    total = 0
-    for bit in range(128):
-        total ^= a << bit if b >> bit & 1 else 0
-    for bit in range(254, 127, -1):
-        total ^= (1 << 128 | 0x87) << bit - 128 if total >> bit & 1 else 0
-    return total
 
 
 def total_of(numbers: Sequence[int]) -> int:
@@ -73,7 +65,7 @@ def coded(vector: list[int], seed: bytes) -> list[int]:
     for i in range(m):
         before = [25, *(24 - bit for bit in range(24) if taps[i] >> bit & 1)]
         z.append(vector[m + i] ^ total_of([z[i - back] for back in before if back <= i]))
-    z = [times(*pair) for pair in zip(z, numbers_of(stream(b"diagonal", 16 * m)), strict=True)]
+    z = [product(*pair) for pair in zip(z, numbers_of(stream(b"diagonal", 16 * m)), strict=True)]
     plain, factored = [0] * m, [0] * m
     for segment in range(21):
         start, end = segment * m // 21, (segment + 1) * m // 21
@@ -81,7 +73,7 @@ def coded(vector: list[int], seed: bytes) -> list[int]:
         for i, word in enumerate(words[4 * some * segment :][:m]):
             added[i] ^= z[start + (word * (end - start) >> 32)]
     factors = numbers_of(stream(b"factors", 16 * m))
-    scaled = [times(*pair) for pair in zip(factored, factors, strict=True)]
+    scaled = [product(*pair) for pair in zip(factored, factors, strict=True)]
     return list(map(total_of, zip(vector[:m], plain, scaled, strict=True)))
 
 
@@ -110,7 +102,7 @@ class Reference:
         self.seed, table = bodies[2][:16], bodies[6][MAC:]
         self.coins = table[:32] + bodies[7][MAC:][:32]
         self.vector = [
-            b ^ times(delta, entry)
+            b ^ product(delta, entry)
             for b, entry in zip(products, numbers_of(table[32:]), strict=False)
         ]
 
@@ -155,7 +147,7 @@ class Reference:
         entries = [self.third * at + (words[at] * self.third >> 64) for at in range(3)]
         entries += [3 * self.third + bit for bit in range(40) if words[3] >> bit & 1]
         (value,) = aes(self.key(b"values")[:16], number)
-        found = total_of([self.vector[entry] for entry in entries]) ^ times(self.delta, value)
+        found = total_of([self.vector[entry] for entry in entries]) ^ product(self.delta, value)
         return hashlib.blake2s(
             digest + found.to_bytes(16, "little"), key=self.key(b"outputs", bucket, self.coins)
         ).digest()

@@ -7,18 +7,10 @@ import itertools
 import random
 from dataclasses import dataclass
 
+from tests.psi.plain import product
+
 SEGMENTS = 21
 BELOW = 12  # segments whose rows no factor multiplies
-
-
-def product(a: int, b: int) -> int:
-    """In GF(2^128), modulo x^128 + x^7 + x^2 + x + 1."""
-    total = 0
-    while b:
-        total ^= a if b & 1 else 0
-        a = a << 1 ^ (1 << 128 | 0x87 if a >> 127 else 0)
-        b >>= 1
-    return total
 
 
 def inverses(numbers: list[int]) -> list[int]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from psi.kernels import blocks_portable
 from psi.kernels.code_draws import FACTORED_FROM, CodeDraws
 from psi.vole.security import least_weight, span_bits
-from tests.psi.vole.codes import BELOW, SEGMENTS, Code, inverses, product, span, vanishing
+from tests.psi.plain import product
+from tests.psi.vole.codes import BELOW, SEGMENTS, Code, inverses, span, vanishing
 
 BLOCKS, BLOCK_LEAVES, BEFORE = 60, 32, 24
 
