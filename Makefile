@@ -6,7 +6,7 @@ READY := $(VENV)/ready
 # A test that hangs is named after ten minutes; no other lasts two.
 PYTEST_FLAGS ?= -n auto --dist worksteal --timeout 600
 
-ENGINES := flwr nvflare
+ENGINES := flower nvflare
 PEERS := openmined-psi spu phe heu
 
 .PHONY: demo test check hooks lint format types imports declared changed coverage deep busy \
@@ -68,13 +68,13 @@ wheel: $(READY)  ## the built wheel works in an environment that has nothing els
 		"$$(echo build/wheel/*.whl)[aggregate]"
 	build/empty/bin/python -I .ci/installed_wheel.py aggregate
 
-beside: wheel  ## the wheel installs beside the engines that people run it on
+beside: wheel  ## the wheel installs beside each engine that people run it on
 	for engine in $(ENGINES); do \
 		rm -rf build/beside && $(PYTHON) -m venv build/beside && \
 		build/beside/bin/pip install --quiet --constraint constraints.txt \
-			--constraint .ci/engines.txt "$$(echo build/wheel/*.whl)[aggregate]" $$engine && \
+			"$$(echo build/wheel/*.whl)[$$engine]" && \
 		build/beside/bin/pip check && \
-		build/beside/bin/python -c "import $$engine, privfed.secagg, psi" && \
+		build/beside/bin/python -c "import privfed.integrations.$$engine, psi" && \
 		build/beside/bin/privfed --help >/dev/null && build/beside/bin/psi --help >/dev/null \
 		|| exit 1; \
 	done

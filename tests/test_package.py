@@ -63,6 +63,9 @@ EXPORTS = {
         *("forecast", "jobs", "load_model", "party_names", "predict", "prepare_benchmark"),
         *("provenance", "run_benchmark", "save_model", "settings_beside", "usual_private_model"),
     ],
+    "privfed.integrations": [
+        *("EmbeddedParty", "EmbeddedServer", "simulated_keys", "trained_model"),
+    ],
     "privfed.partner": ["Plan", "PlanParty"],
 }
 PINNED_IN_THEIR_ROOMS = {"privfed.data", "privfed.report", "privfed.secagg", "psi"}
@@ -130,6 +133,7 @@ _TRAINING = [each for each in _HEAVY if each not in ("torch", "pandas")]
     [
         *((name, _HEAVY) for name in ("privfed", "privfed.dp", "privfed.errors")),
         *((name, _HEAVY) for name in ("privfed.garbled", "privfed.secagg", "psi")),
+        *((name, _HEAVY) for name in ("privfed.integrations",)),
         *((name, _TRAINING) for name in ("privfed.training", "privfed.partner.company")),
     ],
 )

@@ -39,6 +39,7 @@ from psi.storage import (
     write_whole,
 )
 
+_ROUNDS = "rounds"
 _TLS_KEY, _CERTIFICATE = f"{FOLDER_PREFIX}.key", f"{FOLDER_PREFIX}.crt"
 
 
@@ -51,6 +52,10 @@ class Keyring:
         folder: Made by `Keyring.create`.
         passphrase: What locks the secrets; None for a keyring that was made `unlocked`.
 
+    Attributes:
+        folder: The folder, absolute.
+        identity: This party's own keys.
+
     Raises:
         ConfigError: There is no keyring, others may read its secrets or write to it, or the
             passphrase is missing.
@@ -59,7 +64,7 @@ class Keyring:
 
     def __init__(self, folder: Path, passphrase: str | None = None) -> None:
         folder = absolute_folder(folder)
-        self._folder, self._passphrase = folder, passphrase
+        self.folder, self._passphrase = folder, passphrase
         if not (folder / "identity.key").is_file():
             raise ConfigError(f"{folder} is no keyring; make one with `Keyring.create`")
         if folder.stat().st_mode & 0o022:  # keyring.json says whom this party trusts
@@ -126,10 +131,10 @@ class Keyring:
         Raises:
             ConfigError: There is no certificate, or it is another party's.
         """
-        path = self._folder / _CERTIFICATE
+        path = self.folder / _CERTIFICATE
         stored = read_whole(path, refusal=ConfigError)
         if stored is None:
-            raise ConfigError(f"{self._folder} has no certificate: `Keyring.certify` makes it")
+            raise ConfigError(f"{self.folder} has no certificate: `Keyring.certify` makes it")
         try:
             known = PublicIdentity.from_certificate(stored) == self.identity.public
         except (DecodeError, AuthenticationError):
@@ -153,8 +158,8 @@ class Keyring:
                 folder is in use or cannot be written.
         """
         with self._writing():
-            certificate = self.identity.certify(_tls_key(self._folder, self._passphrase), days)
-            _put_certificate(self._folder, certificate)
+            certificate = self.identity.certify(_tls_key(self.folder, self._passphrase), days)
+            _put_certificate(self.folder, certificate)
         return certificate
 
     @property
@@ -164,12 +169,12 @@ class Keyring:
         Raises:
             ConfigError: There are no parameters yet.
         """
-        return self._known(RingRecord.read(self._folder))
+        return self._known(RingRecord.read(self.folder))
 
     @property
     def retired(self) -> frozenset[str]:
         """Ids of keys that are never used again, in hex."""
-        return RingRecord.read(self._folder).retired
+        return RingRecord.read(self.folder).retired
 
     @property
     def current(self) -> str:
@@ -178,10 +183,19 @@ class Keyring:
         Raises:
             ConfigError: There is no key yet.
         """
-        name = RingRecord.read(self._folder).current
+        name = RingRecord.read(self.folder).current
         if not name:
-            raise ConfigError(f"{self._folder} holds no key in use: make or accept one")
+            raise ConfigError(f"{self.folder} holds no key in use: make or accept one")
         return name
+
+    @property
+    def state(self) -> Path:
+        """Where the party under the key in use keeps its rounds.
+
+        Raises:
+            ConfigError: There is no key yet.
+        """
+        return self.folder / _ROUNDS / self.current
 
     def key(self) -> SecretKey:
         """Return the key in use.
@@ -336,14 +350,14 @@ class Keyring:
 
     def _known(self, record: RingRecord) -> Parameters:
         if not record.text:
-            raise ConfigError(f"{self._folder} holds no parameters yet: make or accept a key")
+            raise ConfigError(f"{self.folder} holds no parameters yet: make or accept a key")
         return record.params
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[tuple[RingRecord, Record]]:
         """Lock the folder, and yield what its record says now, and the record."""
-        with Record(self._folder / FILE, refusal=ConfigError) as file:
-            yield RingRecord.read(self._folder), file
+        with Record(self.folder / FILE, refusal=ConfigError) as file:
+            yield RingRecord.read(self.folder), file
 
     def _take(
         self,
@@ -372,7 +386,7 @@ class Keyring:
 
     @property
     def _keys(self) -> Path:
-        return self._folder / "keys"
+        return self.folder / "keys"
 
     def _left_over(self, record: RingRecord) -> list[Path]:
         """Return the keys that the record does not name, and what a kill left half-written."""
@@ -380,11 +394,11 @@ class Keyring:
         named = [path for path in keys if path.stem == record.current]
         # A key is on disk before its record: where it is missing, the others may be all there is.
         keys = [path for path in keys if path not in named] if named or not record.current else []
-        return [*keys, *self._keys.glob("*.new"), *self._folder.glob("*.new")]
+        return [*keys, *self._keys.glob("*.new"), *self.folder.glob("*.new")]
 
     def _old_states(self, record: RingRecord) -> list[Path]:
         """Return where parties under other keys kept mask keys and their last result."""
-        states = (self._folder / "rounds").glob("*")
+        states = (self.folder / _ROUNDS).glob("*")
         return [path for path in states if path.name in record.retired and path.is_dir()]
 
     def _sweep(self, record: RingRecord) -> None:

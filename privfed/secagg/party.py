@@ -84,10 +84,20 @@ class Party:
             ConfigError: There is no keyring, it holds no key in use, or its party is in use.
             AuthenticationError: The passphrase is wrong or a file was altered.
         """
-        ring = Keyring(folder, passphrase)
-        key, rounds = ring.key(), folder / "rounds"
-        _make(rounds)  # on its own: made along with its content, it would get the default mode
-        return cls(ring.params, key, ring.identity, rounds / key.id.hex())
+        return cls.of(Keyring(folder, passphrase))
+
+    @classmethod
+    def of(cls, ring: Keyring) -> "Party":
+        """Return the party of a keyring that is open; see `load`.
+
+        Raises:
+            ConfigError: It holds no key in use, or its party is in use.
+        """
+        key, state = ring.key(), ring.state
+        _make(
+            state.parent
+        )  # on its own: made along with its content, it would get the default mode
+        return cls(ring.params, key, ring.identity, state)
 
     def __repr__(self) -> str:
         return f"Party(id={self.id}, round_id={self.round_id})"

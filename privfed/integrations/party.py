@@ -1,0 +1,248 @@
+"""A party's end in somebody else's engine: asked by bytes, it answers with bytes.
+
+Made anew for every message, as engines start a process for each. Between messages all is on disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from privfed.errors import ConfigError, ContextMismatchError, ReplayError
+from privfed.integrations.hello import NONCE_BYTES, Hello, met
+from privfed.integrations.kept import Arrays, Course, Shelf, StoredModel, digest_of_model
+from privfed.integrations.messages import Done, Greet, PastRound, Present, Travels, Turn
+from privfed.integrations.travels import Codec, codec_of
+from privfed.secagg import Keyring, Party
+
+_FLOATS, _WHOLE = "f", "iub"
+
+
+class EmbeddedParty:
+    """One party, for one message; a context manager.
+
+    Args:
+        folder: Its keyring folder, whose key is in use.
+        run: Names the run, as this party's own engine says it: never what a message says.
+        passphrase: What locks the keyring, or None.
+        travels: What uploads hold, the same at all parties; parameters with noise shares decide it
+            themselves.
+
+    Raises:
+        ConfigError: There is no such keyring, or another process uses it.
+        AuthenticationError: The passphrase is wrong or a file was altered.
+        ContextMismatchError: The keyring's parameters are another plan's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        run: str,
+        passphrase: str | None = None,
+        *,
+        travels: Travels = "weights",
+    ) -> None:
+        self._ring, self._run = Keyring(folder, passphrase), run
+        with ExitStack() as opened:
+            self._party = opened.enter_context(Party.of(self._ring))
+            self.params, place = self._party.params, self._party.place
+            owner = self.params.fingerprint + self.params.roster[place].verify_key
+            self._shelf = Shelf(self._ring.state / "embedded", owner)
+            self._codec: Codec = codec_of(travels, folder, self._party)
+            opened.callback(self._codec.close)
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        self._opened.close()
+
+    @property
+    def id(self) -> str:
+        """This party's id."""
+        return self._party.id
+
+    def greet(self, ask: Greet, totals: Sequence[bytes] = ()) -> Present:
+        """Say who this party is; the same again, if the server asks again.
+
+        Args:
+            ask: What the server asks.
+            totals: The totals that go along.
+
+        Returns:
+            Its hello, and the parameters where the server has none.
+
+        Raises:
+            PrivFedError: A total does not open; `Party.open` says which errors there are.
+        """
+        self._take(ask.totals, totals)
+        first = self._party.round_id + 1 if ask.first_round is None else ask.first_round
+        course = self._shelf.course()
+        asked = (self._run, ask.start, first)
+        if course is None or (course.run, course.start, course.first_round) != asked:
+            hello = self._hello(ask.start, first)
+            course = Course(1, self._run, ask.start, first, hello, self._party.opened_round)
+            self._shelf.keep_course(course)
+        known = ask.known == self.params.fingerprint
+        return Present(course.hello, b"" if known else self.params.to_bytes())
+
+    def _hello(self, start: bytes, first: int) -> bytes:
+        lies = self.params.assumed.lies
+        hello = Hello(
+            1,
+            self.params.fingerprint,
+            bytes.fromhex(self._ring.current),
+            self._run,
+            start,
+            self._codec.travels,
+            first,
+            self._party.opened_round,
+            self._party.transcript if lies else b"",
+            os.urandom(NONCE_BYTES),
+            self._party.start_epoch(first) if self.params.masks else b"",
+        )
+        return hello.signed(self._party.place, self._ring.identity)
+
+    def receive(
+        self, ask: Turn, arrays: Mapping[str, NDArray[Any]] | None, totals: Sequence[bytes]
+    ) -> Arrays:
+        """Return the model to train, to evaluate, or to keep.
+
+        Args:
+            ask: What the server asks.
+            arrays: The initial model, where it goes along.
+            totals: The totals that go along.
+
+        Raises:
+            ContextMismatchError: This party is not in this run, or was promised another model.
+            ReplayError: The initial model comes after a total of the run.
+            ConfigError: There is no model yet.
+            PrivFedError: A hello is not acceptable (see `met`), or a total does not open.
+        """
+        course = self._course()
+        if not course.entered and ask.purpose == "train":
+            course = self._enter(course, ask)
+        if arrays is not None:
+            self._begin(course, arrays)
+        self._take(ask.totals, totals)
+        model = self.model()
+        if ask.purpose == "train":
+            self._codec.pay()
+        return model
+
+    def model(self) -> Arrays:
+        """Return the model with the application's types, and this party's own arrays.
+
+        Raises:
+            ConfigError: There is none yet.
+        """
+        kept, own = self._model(), self._shelf.own()
+        floats = {name: each.astype(kept.kinds[name]) for name, each in kept.arrays.items()}
+        return {name: (floats | own)[name] for name in kept.kinds if name in floats | own}
+
+    def upload(self, ask: Turn, arrays: Mapping[str, NDArray[Any]], weight: int | None) -> bytes:
+        """Return what the server adds.
+
+        Args:
+            ask: What the server asked.
+            arrays: The application's, after training.
+            weight: How much this party counts, such as its rows; not used without weights.
+
+        Raises:
+            ConfigError: Arrays or weight do not fit.
+            CapacityError: A value is past the clip range.
+            ReplayError: The round was sent already.
+        """
+        model = self._model().arrays
+        own = {name: each for name, each in arrays.items() if each.dtype.kind in _WHOLE}
+        after = {name: each for name, each in arrays.items() if name not in own}
+        if extra := sorted(set(after) ^ set(model)):
+            raise ConfigError(f"the application's arrays are not the model's: {extra[0]!r} differs")
+        for name, each in after.items():
+            if each.shape != model[name].shape or each.dtype.kind not in _FLOATS:
+                raise ConfigError(f"array {name!r} changed its shape or type in training")
+        if self.params.max_weight is None:
+            weight = None
+        elif weight is None:
+            raise ConfigError("the parameters have weights: say how much this party counts")
+        of = PastRound(ask.round_id, ask.cohort)
+        upload = self._codec.pack(self._party, model, after, weight, of)
+        self._shelf.keep_own(own)
+        return upload
+
+    def done(self) -> Done:
+        """Return what the server is told at the end."""
+        return Done(self._party.opened_round)
+
+    def _course(self) -> Course:
+        course = self._shelf.course()
+        if course is None or course.run != self._run:
+            raise ContextMismatchError(
+                "the server asks for work in a run in which this party has not said hello"
+            )
+        return course
+
+    def _enter(self, course: Course, ask: Turn) -> Course:
+        place = self._party.place
+        cohort = ask.cohort or ()
+        hellos = met(self.params, place, course.hello, ask.hellos, cohort)
+        if self.params.masks:
+            self._party.enter_epoch([each.epoch for each in hellos.values()])
+        entered = msgspec.structs.replace(course, entered=True)
+        self._shelf.keep_course(entered)
+        return entered
+
+    def _begin(self, course: Course, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take the initial model, if it is the one that all were promised."""
+        if digest_of_model(arrays) != course.start:
+            raise ContextMismatchError(
+                "the initial model is not the one that the parties agreed on"
+            )
+        if self._party.opened_round != course.base:
+            raise ReplayError("the server sends an initial model in the middle of a run")
+        floats = {name: each for name, each in arrays.items() if each.dtype.kind in _FLOATS}
+        own = {name: each for name, each in arrays.items() if each.dtype.kind in _WHOLE}
+        if other := arrays.keys() - floats.keys() - own.keys():
+            raise ConfigError(f"array {min(other)!r} holds no real numbers")
+        kinds = {name: each.dtype.str for name, each in arrays.items()}
+        stored = {name: each.astype(np.float32) for name, each in floats.items()}
+        self._shelf.keep_own(own)
+        self._shelf.keep_model(StoredModel.of(stored, course.base, kinds))
+
+    def _take(self, rounds: Sequence[PastRound], totals: Sequence[bytes]) -> None:
+        """Open totals, in their order; each changes the model once."""
+        if len(rounds) != len(totals):
+            raise ContextMismatchError(f"{len(rounds)} totals were announced, {len(totals)} came")
+        for of, total in zip(rounds, totals, strict=True):
+            model = self._model()
+            if of.round_id > model.round_id:
+                after = self._codec.take(self._party, model.arrays, total, of)
+                self._shelf.keep_model(StoredModel.of(after, of.round_id, model.kinds))
+
+    def _model(self) -> StoredModel:
+        model = self._shelf.model()
+        if model is None:
+            raise ConfigError("there is no model yet: the run has to begin with an initial one")
+        return model
+
+
+def trained_model(folder: Path, passphrase: str | None = None) -> Arrays:
+    """Return the model that a party has: after the last total that it opened.
+
+    Args:
+        folder: Its keyring folder.
+        passphrase: What locks it, or None.
+
+    Raises:
+        ConfigError: There is none yet, or a run is using it.
+    """
+    with EmbeddedParty(folder, "", passphrase) as party:
+        return party.model()
