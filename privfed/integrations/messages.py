@@ -53,7 +53,9 @@ class Greet(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     totals: tuple[PastRound, ...] = ()
 
 
-class Turn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="turn"):
+class Assignment(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="assignment"
+):
     """The server asks for a round's update, for figures of the model, or for nothing more.
 
     Attributes:
@@ -112,13 +114,13 @@ def encode(message: msgspec.Struct) -> bytes:
     return msgspec.msgpack.encode(message)
 
 
-def read_ask(data: bytes) -> Greet | Turn:
+def read_ask(data: bytes) -> Greet | Assignment:
     """Return what a server asks.
 
     Raises:
         DecodeError: It is nothing of the kind.
     """
-    ask: Greet | Turn = _decoded(data, Greet | Turn)
+    ask: Greet | Assignment = _decoded(data, Greet | Assignment)
     return ask
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from privfed.errors import ConfigError, ContextMismatchError, ReplayError
 from privfed.integrations.hello import NONCE_BYTES, Hello, met
 from privfed.integrations.kept import Arrays, Course, Shelf, StoredModel, digest_of_model
-from privfed.integrations.messages import Done, Greet, PastRound, Present, Travels, Turn
+from privfed.integrations.messages import Done, Greet, PastRound, Present, Travels, Assignment
 from privfed.integrations.travels import Codec, codec_of
 from privfed.secagg import Keyring, Party
 
@@ -112,7 +112,7 @@ class EmbeddedParty:
         return hello.signed(self._party.place, self._ring.identity)
 
     def receive(
-        self, ask: Turn, arrays: Mapping[str, NDArray[Any]] | None, totals: Sequence[bytes]
+        self, ask: Assignment, arrays: Mapping[str, NDArray[Any]] | None, totals: Sequence[bytes]
     ) -> Arrays:
         """Return the model to train, to evaluate, or to keep.
 
@@ -148,7 +148,9 @@ class EmbeddedParty:
         floats = {name: each.astype(kept.kinds[name]) for name, each in kept.arrays.items()}
         return {name: (floats | own)[name] for name in kept.kinds if name in floats | own}
 
-    def upload(self, ask: Turn, arrays: Mapping[str, NDArray[Any]], weight: int | None) -> bytes:
+    def upload(
+        self, ask: Assignment, arrays: Mapping[str, NDArray[Any]], weight: int | None
+    ) -> bytes:
         """Return what the server adds.
 
         Args:
@@ -190,7 +192,7 @@ class EmbeddedParty:
             )
         return course
 
-    def _enter(self, course: Course, ask: Turn) -> Course:
+    def _enter(self, course: Course, ask: Assignment) -> Course:
         place = self._party.place
         cohort = ask.cohort or ()
         hellos = met(self.params, place, course.hello, ask.hellos, cohort)

@@ -26,7 +26,7 @@ from privfed.integrations.messages import (
     Present,
     Purpose,
     Refused,
-    Turn,
+    Assignment,
     encode,
     read_answer,
 )
@@ -244,7 +244,7 @@ class EmbeddedServer(Generic[Node]):
             hellos = [
                 each.said for each in self._nodes.values() if not together or each.place in together
             ]
-        ask = Turn(purpose, of.round_id, of.cohort, tuple(past), tuple(hellos))
+        ask = Assignment(purpose, of.round_id, of.cohort, tuple(past), tuple(hellos))
         initial = self._base is None and not met.initial
         return Packet(encode(ask), tuple(map(self._totals.get, past)), initial)
 

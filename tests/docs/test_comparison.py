@@ -35,7 +35,6 @@ _READ = re.compile(r"[\w-]+ \d+\.\d+\.\d+(?:b\d+)?(?= as installed)|[\w-]+/[\w-]
 def pinned() -> dict[str, str]:
     """The version of each project that is installed here, or for benchmarks."""
     texts = [(ROOT / name).read_text("utf-8") for name in ("constraints.txt", "Makefile")]
-    texts.append((ROOT / ".ci/engines.txt").read_text("utf-8"))
     return dict(re.findall(r"(?<![\w-])([\w-]+)==([\w.]+)", "\n".join(texts)))
 
 
