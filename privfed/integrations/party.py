@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from privfed.errors import ConfigError, ContextMismatchError, ReplayError
 from privfed.integrations.hello import NONCE_BYTES, Hello, met
 from privfed.integrations.kept import Arrays, Course, Shelf, StoredModel, digest_of_model
-from privfed.integrations.messages import Done, Greet, PastRound, Present, Travels, Assignment
+from privfed.integrations.messages import Assignment, Done, Greet, PastRound, Present, Travels
 from privfed.integrations.travels import Codec, codec_of
 from privfed.secagg import Keyring, Party
 

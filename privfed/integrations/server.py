@@ -20,13 +20,13 @@ from privfed.errors import (
 )
 from privfed.integrations.hello import Hello, check_alike, read_hello
 from privfed.integrations.messages import (
+    Assignment,
     Done,
     Greet,
     PastRound,
     Present,
     Purpose,
     Refused,
-    Assignment,
     encode,
     read_answer,
 )

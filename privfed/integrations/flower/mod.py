@@ -23,7 +23,7 @@ from privfed.integrations.flower.records import (
     record_of,
     totals_in,
 )
-from privfed.integrations.messages import Greet, Refused, Travels, Assignment, encode, read_ask
+from privfed.integrations.messages import Assignment, Greet, Refused, Travels, encode, read_ask
 from privfed.integrations.party import EmbeddedParty
 from psi.storage import read_passphrase
 
