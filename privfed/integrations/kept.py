@@ -105,6 +105,7 @@ class Shelf:
 
     def __init__(self, folder: Path, owner: bytes) -> None:
         self._folder, self._owner = folder, owner
+        self._known: dict[str, Any] = {}  # read or written by this process, which alone has them
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -138,8 +139,12 @@ class Shelf:
     def _write(self, name: str, value: msgspec.Struct) -> None:
         data = msgspec.msgpack.encode(value)
         write_whole(self._folder / name, self._digest(name, data) + data, refusal=ConfigError)
+        self._known[name] = value
 
     def _read(self, name: str, kind: type[Kind]) -> Kind | None:
+        if name in self._known:
+            known: Kind = self._known[name]
+            return known
         path = self._folder / name
         data = read_whole(path, most=_MOST_BYTES, refusal=ConfigError)
         if data is None:
@@ -147,7 +152,8 @@ class Shelf:
         digest, stored = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
         try:
             if digest == self._digest(name, stored):
-                return msgspec.msgpack.decode(stored, type=kind)
+                self._known[name] = found = msgspec.msgpack.decode(stored, type=kind)
+                return found
         except (msgspec.MsgspecError, UnicodeError):
             pass
         raise DecodeError(
@@ -156,7 +162,7 @@ class Shelf:
         )
 
     def _digest(self, name: str, data: bytes) -> bytes:
-        owner = hashlib.sha256(self._owner).digest()
-        return hashlib.sha256(
-            b"privfed/1/shelf\x00" + owner + name.encode() + b"\x00" + data
-        ).digest()
+        digest = hashlib.sha256(b"privfed/1/shelf\x00" + hashlib.sha256(self._owner).digest())
+        digest.update(name.encode() + b"\x00")
+        digest.update(data)
+        return digest.digest()

@@ -81,13 +81,17 @@ class EmbeddedParty:
             Its hello, and the parameters where the server has none.
 
         Raises:
+            ReplayError: The server begins the run anew, in which this party is already.
             PrivFedError: A total does not open; `Party.open` says which errors there are.
         """
         self._take(ask.totals, totals)
         first = self._party.round_id + 1 if ask.first_round is None else ask.first_round
         course = self._shelf.course()
         asked = (self._run, ask.start, first)
-        if course is None or (course.run, course.start, course.first_round) != asked:
+        if course is not None and course.run == self._run and course.entered:
+            if (course.start, course.first_round) != (ask.start, ask.first_round):
+                raise ReplayError("the server begins a run anew in which this party is already")
+        elif course is None or (course.run, course.start, course.first_round) != asked:
             hello = self._hello(ask.start, first)
             course = Course(1, self._run, ask.start, first, hello, self._party.opened_round)
             self._shelf.keep_course(course)

@@ -16,6 +16,7 @@ from torch import nn
 from privfed import secagg
 from privfed.data import surrogate_tables
 from privfed.dp import PrivacyBudget, calibrate
+from privfed.integrations import simulated_keys
 from psi.network import TLSIdentity, connect, create_identity
 from psi.sessions import PairChoice, TableSession
 from tests.docs.snippets import BLOCKS
@@ -52,6 +53,45 @@ def averaging(folder: Path) -> dict[str, Any]:
             yield each.encrypt(model.state_dict(), weight=100)
 
     given["uploads"] = uploads()
+    return given
+
+
+def own_loop(folder: Path) -> dict[str, Any]:
+    """Two companies; the other one has the same loop, and the exchange is a call."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    simulated_keys(folder, model.state_dict(), parties=2, max_weight=64)
+    other = secagg.Party.load(folder / "1")
+
+    def exchange(upload: bytes) -> list[bytes]:
+        both = [upload, other.encrypt(model.state_dict(), weight=40)]
+        added = secagg.Aggregator(other.params, other.round_id)
+        for each in both:
+            added.add(each)
+        other.open(added.total())
+        return both
+
+    rows = torch.utils.data.TensorDataset(torch.rand(50, 3))
+    given: dict[str, Any] = {"keys": folder / "0", "model": model, "exchange": exchange}
+    given |= {"train_one_epoch": lambda model, batches: None, "rounds": 2, "torch": torch}
+    return given | {"batches": torch.utils.data.DataLoader(rows, 10), "other": other}
+
+
+def three_in_a_loop(folder: Path) -> dict[str, Any]:
+    """Three companies before their first round."""
+    given = averaging(folder)
+    party = secagg.Party(given["parameters"], given["key"], given["identity"], state="memory")
+    given |= {"party": party, "exchange": lambda message: [message, *given["theirs"]]}
+    return given
+
+
+def a_server(folder: Path) -> dict[str, Any]:
+    """What three companies sent."""
+    given = three_in_a_loop(folder)
+    message = given["party"].start_epoch()
+    given["party"].enter_epoch([message, *given["theirs"]])
+    given["message"], model = message, given["model"]
+    given["upload"] = given["party"].encrypt(model.state_dict(), weight=10)
+    given |= {"round_id": 1, "secagg": secagg}
     return given
 
 
@@ -288,6 +328,7 @@ PYTHON: dict[str, list[Callable[[Path], dict[str, Any]]]] = {
     "README.md": [averaging, private_training, frames("maker", "shop", on="Dress_ID")],
     "docs/partner.md": [nothing],
     "docs/privacy.md": [private_training, private_rows, private_tuning],
+    "docs/pytorch.md": [own_loop, three_in_a_loop, a_server],
     "docs/psi.md": [frames("left", "right", on="ID"), a_side_that_joins],
 }
 
