@@ -19,7 +19,7 @@ ROWS = (300, 200)  # of each company
 
 
 def exchange(mine: bytes) -> list[bytes]:
-    """What every process gave; uploads of one job are of one length."""
+    """Return what every process gave; uploads of one job are of one length."""
     own = torch.frombuffer(bytearray(mine), dtype=torch.uint8)
     all_of_them = [torch.empty_like(own) for _ in range(dist.get_world_size())]
     dist.all_gather(all_of_them, own)
