@@ -25,6 +25,7 @@ Cases = tuple[tuple[float, Chances], ...]
 BatchCap = tuple[int, int]
 """A party's rows, and the most of them in one batch."""
 
+_NOTHING: Cases = ((1.0, (1.0,)),)
 _ROUNDING = 1e-9  # of weights and chances, far more than their computation errs
 _MOST_CASES = 16
 
@@ -72,6 +73,9 @@ def together(parties: Sequence[Cases]) -> Cases:
     """Return the cases of one sum over parties that draw independently."""
     found = parties[0]
     for other in parties[1:]:
+        if other == _NOTHING:  # of many parties a unit is at few
+            found = _pooled(list(found))
+            continue
         found = _pooled(
             [
                 (one * another, tuple(map(float, np.convolve(mine, theirs))))
