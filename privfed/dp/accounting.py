@@ -218,12 +218,13 @@ def worst_placements(placements: Sequence[Placement]) -> list[Placement]:
         raise ConfigError("privacy needs at least one unit with a training row")
     if len(set(map(len, distinct))) > 1:
         raise ConfigError("every unit needs one row count a party")
+    sums = list(map(sum, distinct))  # who covers another one has more rows: of equal sums, nobody
     return [
         candidate
-        for candidate in distinct
+        for candidate, rows in zip(distinct, sums, strict=True)
         if not any(
-            other != candidate and all(o >= c for o, c in zip(other, candidate, strict=True))
-            for other in distinct
+            more > rows and all(o >= c for o, c in zip(other, candidate, strict=True))
+            for other, more in zip(distinct, sums, strict=True)
         )
     ]
 

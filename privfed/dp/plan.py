@@ -251,7 +251,7 @@ class PrivacyPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain values; `from_dict` is the way back."""
-        settings = dataclasses.asdict(self)
+        settings = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         if self.truncated_batch_sizes is None:
             del settings["truncated_batch_sizes"]  # plans from before it keep their fingerprints
         return settings
