@@ -15,12 +15,11 @@ import ipaddress
 import json
 import os
 import re
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -31,7 +30,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-__all__ = ["OFFLINE", "Config", "Deployment", "Run", "end_marked", "marked", "write_app"]
+from benchmarks.processes import LOOK_SECONDS, end_marked
+
+__all__ = ["OFFLINE", "Config", "Deployment", "Run", "write_app"]
 
 Config: TypeAlias = Mapping[str, str | int | float | bool]
 """Settings of a node or a run."""
@@ -42,8 +43,6 @@ OFFLINE = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 START_SECONDS = 120  # until a process listens or has met the SuperLink, on a busy machine
-END_SECONDS = 10  # to end by itself
-LOOK_SECONDS = 0.1
 
 
 class Deployment:
@@ -370,44 +369,3 @@ def listens(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
         return True
     return False
-
-
-# -- processes that bear a mark --------------------------------------------------------------------
-
-
-def marked(name: str, value: str) -> Iterator[int]:
-    """Give every living process whose environment has this, but for the caller.
-
-    Args:
-        name: A variable.
-        value: What it is set to.
-
-    Yields:
-        The process's number.
-    """
-    mark = f"{name}={value}".encode()
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit() and int(folder.name) != os.getpid():
-            with contextlib.suppress(OSError):  # it ended meanwhile, or is somebody else's
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    yield int(folder.name)
-
-
-def end_marked(name: str, value: str) -> None:
-    """End every process whose environment has this: asked first, then killed.
-
-    Args:
-        name: A variable.
-        value: What it is set to.
-    """
-    until = time.monotonic() + END_SECONDS
-    sign = signal.SIGTERM
-    asked = set[int]()
-    while left := set(marked(name, value)):
-        if time.monotonic() > until:
-            asked, sign = set(), signal.SIGKILL
-        for process in left - asked:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, sign)
-        asked |= left
-        time.sleep(LOOK_SECONDS)

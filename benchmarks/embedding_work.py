@@ -1,0 +1,113 @@
+"""What a client does in a round of `benchmarks.embedding`, and what that costs.
+
+Nothing is trained: a client adds its own constant to every value. So it knows what the mean of all
+must be when it comes back, and a round that gives another fails.
+"""
+
+import json
+import os
+import time
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.processes import cpu_seconds
+
+__all__ = ["EXAMPLES", "MARK", "Meter", "check", "costs", "start", "step"]
+
+MARK = "EMBEDDING_RUN"  # in the environment of all processes of a measured run
+EXAMPLES = 100  # that each client counts for
+_STEP = 1e-3
+_TOLERANCE = 2e-4  # of a mean in fixed point
+
+Values = NDArray[np.float32]
+
+
+def start(params: int) -> Values:
+    """Return the initial model."""
+    return np.random.default_rng(params).uniform(-0.5, 0.5, params).astype(np.float32)
+
+
+def check(model: Values, rounds: int, clients: int) -> None:
+    """Check a mean.
+
+    Args:
+        model: What came out.
+        rounds: Of how many rounds.
+        clients: How many there are.
+
+    Raises:
+        ValueError: It is not theirs.
+    """
+    moved = np.float32(rounds * _STEP * (clients + 1) / 2)
+    error = float(np.max(np.abs(model - start(model.size) - moved)))
+    if not error < _TOLERANCE * max(rounds, 1):
+        raise ValueError(f"the mean after {rounds} rounds is off by {error}")
+
+
+def step(model: Values, rounds: int, place: int, clients: int) -> Values:
+    """Return a client's model after its part of a round; check the mean of the rounds before.
+
+    Args:
+        model: That mean.
+        rounds: How many there were.
+        place: The client's.
+        clients: How many there are.
+    """
+    check(model, rounds, clients)
+    return model + np.float32(_STEP * (place + 1))
+
+
+class Meter:
+    """Notes time, processor time and bytes at the start of each round, and at the end.
+
+    Attributes:
+        down: Bytes to clients so far.
+        up: Bytes from clients so far.
+    """
+
+    def __init__(self) -> None:
+        self.down = self.up = 0
+        self._notes: list[dict[str, float]] = []
+
+    def note(self) -> None:
+        """Begin the next round."""
+        ended = time.perf_counter()
+        used = cpu_seconds(MARK, os.environ[MARK])
+        note = {"cpu": used, "down": self.down, "up": self.up}
+        self._notes.append({"ended": ended, **note, "began": time.perf_counter()})
+
+    def write(self, path: Path) -> None:
+        """Write what was noted, as the last round ends."""
+        self.note()
+        path.write_text(json.dumps(self._notes))
+
+
+def costs(runs: list[list[dict[str, float]]], clients: int) -> dict[str, Any]:
+    """Return what a round costs, from what meters noted.
+
+    A run's first round is left out: it starts processes and, in most engines, carries the initial
+    model.
+
+    Args:
+        runs: Of each run, what its meter wrote.
+        clients: How many share the bytes.
+
+    Returns:
+        The row's figures: the median of seconds, means of the others.
+    """
+    rounds = [pair for notes in runs for pair in list(pairwise(notes))[1:]]
+
+    def mean(key: str) -> float:
+        return fmean(after[key] - before[key] for before, after in rounds)
+
+    return {
+        "round_seconds": median(after["ended"] - before["began"] for before, after in rounds),
+        "upload_bytes": round(mean("up") / clients),
+        "download_bytes": round(mean("down") / clients),
+        "cpu_seconds": mean("cpu"),
+    }
