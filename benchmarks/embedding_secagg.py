@@ -11,7 +11,7 @@ from flwr.app import Context
 from flwr.client import Client, NumPyClient
 from flwr.client.mod import secaggplus_mod
 from flwr.clientapp import ClientApp
-from flwr.common import ndarrays_to_parameters, parameters_to_ndarrays
+from flwr.common import ndarrays_to_parameters
 from flwr.server import LegacyContext, ServerConfig
 from flwr.server.strategy import FedAvg
 from flwr.server.workflow import DefaultWorkflow, SecAggPlusWorkflow
@@ -71,6 +71,7 @@ def main(grid: Grid, context: Context) -> None:
     count(grid)
     masked = SecAggPlusWorkflow(num_shares=3, reconstruction_threshold=2)
     DefaultWorkflow(fit_workflow=masked)(grid, old)
+    METER.note()
     METER.write(Path(str(config["costs"])))
     (model,) = old.state.array_records[MODEL].to_numpy_ndarrays()
     check(model, rounds, clients)

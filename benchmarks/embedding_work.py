@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from benchmarks.processes import cpu_seconds
 
-__all__ = ["EXAMPLES", "MARK", "Meter", "check", "costs", "start", "step"]
+__all__ = ["EXAMPLES", "MARK", "STEP", "Meter", "check", "costs", "start", "step"]
 
 MARK = "EMBEDDING_RUN"  # in the environment of all processes of a measured run
 EXAMPLES = 100  # that each client counts for
-_STEP = 1e-3
+STEP = 1e-3  # what the first client adds to each value; the second twice as much
 _TOLERANCE = 2e-4  # of a mean in fixed point
 
 Values = NDArray[np.float32]
@@ -43,7 +43,7 @@ def check(model: Values, rounds: int, clients: int) -> None:
     Raises:
         ValueError: It is not theirs.
     """
-    moved = np.float32(rounds * _STEP * (clients + 1) / 2)
+    moved = np.float32(rounds * STEP * (clients + 1) / 2)
     error = float(np.max(np.abs(model - start(model.size) - moved)))
     if not error < _TOLERANCE * max(rounds, 1):
         raise ValueError(f"the mean after {rounds} rounds is off by {error}")
@@ -59,7 +59,7 @@ def step(model: Values, rounds: int, place: int, clients: int) -> Values:
         clients: How many there are.
     """
     check(model, rounds, clients)
-    return model + np.float32(_STEP * (place + 1))
+    return model + np.float32(STEP * (place + 1))
 
 
 class Meter:
@@ -82,8 +82,7 @@ class Meter:
         self._notes.append({"ended": ended, **note, "began": time.perf_counter()})
 
     def write(self, path: Path) -> None:
-        """Write what was noted, as the last round ends."""
-        self.note()
+        """Write what was noted."""
         path.write_text(json.dumps(self._notes))
 
 

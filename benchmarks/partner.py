@@ -20,6 +20,7 @@ import math
 import multiprocessing
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -44,6 +45,7 @@ from privfed.defaults import (
     PRIVATE_LEARNING_RATE,
     SURROGATE,
 )
+from privfed.dp import PrivacyBudget
 from privfed.partner import Plan, PlanParty
 from privfed.partner.carriers import Carrier
 from privfed.partner.channel import connected
@@ -53,6 +55,7 @@ from privfed.partner.privacy import training_privacy
 from privfed.partner.server import served
 from privfed.partner.standings import ToAll
 from privfed.partner.trainer import FinishedRound, Trainer
+from privfed.partner.work import Work
 from privfed.secagg import Keyring
 from privfed.secagg.adversary import default_adversary
 from privfed.table import Table
@@ -215,6 +218,12 @@ class Job:
         classes = len(self.dataset.class_names)
         return network(self.dataset.encoder.num_features, classes, self.width)
 
+    def work(
+        self, plan: Plan, place: int, rows: Dataset, model: nn.Module, budget: PrivacyBudget | None
+    ) -> Work:
+        """Return what a party does in each round."""
+        return round_work(plan, place, rows, model, budget)
+
     def plan(self, folder: Path, method: Method, address: str) -> Plan:
         """Agree on a training."""
         members = [
@@ -308,14 +317,17 @@ def serve(folder: Path, job: Job, method: Method, port: int) -> None:
     identity = TLSIdentity.load(folder / "server", None)
     begin = (lambda number: PlainMean(start)) if method == "plain" else None
     most = job.most_bytes if method == "plain" else None
+    began = time.process_time()
     with served(plan, plan.parameters(), identity, begin=begin, most_bytes=most) as meeting:
         meeting.finished.wait()
+    told = {"server_cpu": time.process_time() - began}
+    (folder / f"{method}-server.json").write_text(json.dumps(told))
 
 
 def party(folder: Path, job: Job, method: Method, port: int, place: int) -> None:
     """Be a party; leaves its rounds in a file."""
     plan = job.plan(folder, method, f"localhost:{port}")
-    keys, rounds = folder / f"party-{place}", list[FinishedRound]()
+    keys, rounds = folder / f"party-{place}", list[dict[str, float]]()
     params, model = plan.parameters(), initial_model(job.build, 0)
     company = Company(plan, params, keys, None)
     rows = job.rows(place, method)
@@ -323,8 +335,20 @@ def party(folder: Path, job: Job, method: Method, port: int, place: int) -> None
     carrier: Carrier | None = None
     if method == "plain":
         carrier = PlainUpdates(place, len(rows), get_arrays(model))
+
+    def note(finished: FinishedRound) -> None:
+        rounds.append(
+            {
+                "round": finished.train_seconds + finished.exchange_seconds,
+                "exchange": finished.exchange_seconds,
+                "upload": finished.upload_bytes,
+                "download": len(company.folder.total()),
+                "cpu": time.process_time(),
+            }
+        )
+
     with company.open_budget() as budget, one_thread():
-        work = round_work(plan, place, rows, model, budget)
+        work = job.work(plan, place, rows, model, budget)
         trainer = Trainer(
             plan,
             params,
@@ -333,21 +357,13 @@ def party(folder: Path, job: Job, method: Method, port: int, place: int) -> None
             company.folder,
             model,
             lambda exchange, begun: (work, len(rows) if plan.weighted else None),
-            rounds.append,
+            note,
             carrier,
         )
         most = job.most_bytes if method == "plain" else None
         with connected(plan, params, identity, wait_seconds=600, most_bytes=most) as channel:
             arrays = trainer.run(channel)
-    found = [
-        {
-            "round": each.train_seconds + each.exchange_seconds,
-            "exchange": each.exchange_seconds,
-            "upload": each.upload_bytes,
-        }
-        for each in rounds
-    ]
-    told = {"weights": weights_sha256(arrays), "rounds": found}
+    told = {"weights": weights_sha256(arrays), "rounds": rounds}
     (folder / f"{method}-{place}.json").write_text(json.dumps(told))
 
 
@@ -372,7 +388,7 @@ def train(job: Job, method: Method) -> list[dict[str, Any]]:
         port = taken.getsockname()[1]
         taken.close()
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_started(serve, folder, job, method, port))
+            server = stack.enter_context(_started(serve, folder, job, method, port))
             parties = [
                 stack.enter_context(_started(party, folder, job, method, port, place))
                 for place in range(job.parties)
@@ -381,10 +397,10 @@ def train(job: Job, method: Method) -> list[dict[str, Any]]:
                 process.join()
                 if process.exitcode:
                     raise SystemExit(f"a party of {method} failed")
-        return [
-            json.loads((folder / f"{method}-{place}.json").read_text())
-            for place in range(job.parties)
-        ]
+            server.join()
+        places = ("server", *range(job.parties))
+        found = [json.loads((folder / f"{method}-{each}.json").read_text()) for each in places]
+        return [each | found[0] for each in found[1:]]
 
 
 def measure(job: Job, trainings: int, advance: Callable[[str], None]) -> list[Row]:
