@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 PYTEST_FLAGS ?= -n auto --dist worksteal --timeout 600
 
 ENGINES := flower nvflare
-PEERS := openmined-psi spu phe heu
+PEERS := openmined-psi spu phe heu flower
 
 .PHONY: demo test check hooks lint format types imports declared changed coverage deep busy \
 	pythons wheel beside dresses readme walkthrough bench-peers clean
@@ -91,12 +91,15 @@ walkthrough: $(READY)  ## remakes docs/vertical-walkthrough.md's pictures and fi
 	$(BIN)/privfed vertical --out build/walkthrough
 	$(BIN)/python -m benchmarks.walkthrough build/walkthrough
 
-bench-peers: $(PEERS:%=build/peers/%/ready)  ## for benchmarks.psi and benchmarks.vertical
+bench-peers: $(PEERS:%=build/peers/%/ready)  ## for benchmarks.psi, benchmarks.vertical and benchmarks.embedding
 
 build/peers/openmined-psi/ready: REQUIREMENT := openmined-psi==2.0.6
 build/peers/spu/ready: REQUIREMENT := spu==0.9.5
 build/peers/phe/ready: REQUIREMENT := phe==1.5.0 gmpy2==2.3.2
 build/peers/heu/ready: REQUIREMENT := sf-heu==0.5.2b0
+# Flower, NVFlare and privfed together; Ray is what Flower simulates with.
+build/peers/flower/ready: REQUIREMENT := --constraint constraints.txt \
+	--editable '.[flower,nvflare]' 'flwr[simulation]' ray==2.55.1
 build/peers/%/ready:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet $(REQUIREMENT)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.embedding_work import STEP
+from benchmarks.embedding_work import STEP, Cost
 from benchmarks.partner import Job, Method, train
 from privfed.data import Dataset
 from privfed.dp import PrivacyBudget
@@ -24,7 +24,7 @@ from privfed.partner.work import Work
 from privfed.training import Arrays, get_arrays
 from privfed.training.averaging import add
 
-__all__ = ["Adding", "measure"]
+__all__ = ["Adding", "run"]
 
 _TOLERANCE = 1e-5
 
@@ -81,22 +81,21 @@ class Adding(Job):
         return Constant(steps[place], float(np.average(steps, weights=counts)))
 
 
-def measure(job: Adding, method: Method, trainings: int) -> dict[str, Any]:
-    """Return a row's figures, of which a training's first round is no part.
+def run(job: Adding, method: Method) -> list[Cost]:
+    """Return what each round of a training cost, but for the first one.
 
     Args:
         job: Who trains what.
         method: "plain" or "encrypted".
-        trainings: How many there are.
     """
-    told = [each for _ in range(trainings) for each in train(job, method)]
-    rounds = [each for party in told for each in party["rounds"][1:]]
-    pairs = [pair for party in told for pair in pairwise(party["rounds"])]
+    told = train(job, method)
     server = fmean(party["server_cpu"] for party in told) / job.rounds
-    return {
-        "round_seconds": median(each["round"] for each in rounds),
-        "upload_bytes": round(fmean(each["upload"] for each in rounds)),
-        "download_bytes": round(fmean(each["download"] for each in rounds)),
-        "cpu_seconds": server
-        + job.parties * fmean(after["cpu"] - before["cpu"] for before, after in pairs),
-    }
+    return [
+        {
+            "round_seconds": median(after["round"] for _, after in parties),
+            "upload_bytes": fmean(after["upload"] for _, after in parties),
+            "download_bytes": fmean(after["download"] for _, after in parties),
+            "cpu_seconds": server + sum(after["cpu"] - before["cpu"] for before, after in parties),
+        }
+        for parties in zip(*(pairwise(party["rounds"]) for party in told), strict=True)
+    ]

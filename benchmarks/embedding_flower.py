@@ -26,7 +26,7 @@ def train(message: Message, context: Context) -> Message:
     assert isinstance(record, ArrayRecord)
     (model,) = record.to_numpy_ndarrays()
     place, clients = context.node_config["partition-id"], context.run_config["clients"]
-    after = step(model, int(config["server-round"]) - 1, int(place), int(clients))
+    after = step(model, int(str(config["server-round"])) - 1, int(place), int(clients))
     metrics = MetricRecord({"num-examples": EXAMPLES})
     content = RecordDict({"arrays": ArrayRecord([after]), "metrics": metrics})
     return Message(content, reply_to=message)

@@ -7,24 +7,26 @@ must be when it comes back, and a round that gives another fails.
 import json
 import os
 import time
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from statistics import fmean, median
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.processes import cpu_seconds
 
-__all__ = ["EXAMPLES", "MARK", "STEP", "Meter", "check", "costs", "start", "step"]
+__all__ = ["EXAMPLES", "MARK", "STEP", "Cost", "Meter", "check", "costs", "start", "step"]
 
 MARK = "EMBEDDING_RUN"  # in the environment of all processes of a measured run
 EXAMPLES = 100  # that each client counts for
 STEP = 1e-3  # what the first client adds to each value; the second twice as much
 _TOLERANCE = 2e-4  # of a mean in fixed point
 
-Values = NDArray[np.float32]
+Values: TypeAlias = NDArray[np.float32]
+Cost: TypeAlias = dict[str, float]
+"""A round's seconds, a client's bytes both ways, and processor seconds."""
 
 
 def start(params: int) -> Values:
@@ -86,27 +88,21 @@ class Meter:
         path.write_text(json.dumps(self._notes))
 
 
-def costs(runs: list[list[dict[str, float]]], clients: int) -> dict[str, Any]:
-    """Return what a round costs, from what meters noted.
+def costs(notes: Sequence[Mapping[str, float]], clients: int) -> list[Cost]:
+    """Return what each round cost, from what a meter noted, but for the first one.
 
-    A run's first round is left out: it starts processes and, in most engines, carries the initial
-    model.
+    That starts processes and carries the initial model.
 
     Args:
-        runs: Of each run, what its meter wrote.
+        notes: What the meter wrote.
         clients: How many share the bytes.
-
-    Returns:
-        The row's figures: the median of seconds, means of the others.
     """
-    rounds = [pair for notes in runs for pair in list(pairwise(notes))[1:]]
-
-    def mean(key: str) -> float:
-        return fmean(after[key] - before[key] for before, after in rounds)
-
-    return {
-        "round_seconds": median(after["ended"] - before["began"] for before, after in rounds),
-        "upload_bytes": round(mean("up") / clients),
-        "download_bytes": round(mean("down") / clients),
-        "cpu_seconds": mean("cpu"),
-    }
+    return [
+        {
+            "round_seconds": after["ended"] - before["began"],
+            "upload_bytes": (after["up"] - before["up"]) / clients,
+            "download_bytes": (after["down"] - before["down"]) / clients,
+            "cpu_seconds": after["cpu"] - before["cpu"],
+        }
+        for before, after in pairwise(notes[1:])
+    ]

@@ -2,9 +2,10 @@
 
 import json
 import platform
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,23 @@ from rich.console import Console
 
 from privfed.table import Table, for_terminal
 
+_VERSIONS = """import importlib.metadata, json, sys
+print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:]}))"""
 
-def write(path: Path, rows: Sequence[Any], packages: Sequence[str]) -> None:
-    """Write rows (dataclasses) with the versions of these packages."""
-    versions = {name: version(name) for name in packages}
+
+def write(
+    path: Path, rows: Sequence[Any], packages: Sequence[str], python: Path = Path(sys.executable)
+) -> None:
+    """Write rows with the versions of packages.
+
+    Args:
+        path: Where.
+        rows: Dataclasses.
+        packages: Their names.
+        python: The interpreter that has them.
+    """
+    told = subprocess.run([python, "-c", _VERSIONS, *packages], capture_output=True, check=True)
+    versions = json.loads(told.stdout)
     machine = {"python": platform.python_version(), "machine": platform.machine()}
     document = {"versions": versions | machine, "rows": [asdict(row) for row in rows]}
     path.write_text(json.dumps(document, indent=1) + "\n")
