@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.embedding_work import MARK, Cost, costs
+from benchmarks.embedding_work import EXAMPLES, MARK, Cost, costs, start
 from benchmarks.flower_deployment import Deployment, write_app
 from benchmarks.parties import ROOT, interpreter
 from benchmarks.processes import end_marked
@@ -20,8 +20,8 @@ Engine = Literal["flower-deployment", "flower-simulation", "nvflare", "command"]
 Method = Literal["plain", "privfed", "secagg+"]
 
 METHODS: dict[Engine, tuple[Method, ...]] = {
-    "flower-deployment": ("plain", "secagg+"),
-    "flower-simulation": ("plain", "secagg+"),
+    "flower-deployment": ("plain", "privfed", "secagg+"),
+    "flower-simulation": ("plain", "privfed", "secagg+"),
     "nvflare": ("plain",),
     "command": ("plain", "privfed"),
 }
@@ -29,6 +29,7 @@ PEERS = "flower"  # the environment of Flower and NVFlare
 HANG_SECONDS = 1800  # after which a simulation of NVFlare's is taken for dead
 _APPS: dict[Method, str] = {
     "plain": "benchmarks.embedding_plain",
+    "privfed": "benchmarks.embedding_privfed",
     "secagg+": "benchmarks.embedding_secagg",
 }
 
@@ -64,11 +65,23 @@ def flower(task: Task, folder: Path) -> list[Cost] | None:
     """Run a Flower app."""
     noted, app = folder / "costs.json", _APPS[task.method]
     deployed = task.engine == "flower-deployment"
+    keys = folder / "keys"
+    if task.method == "privfed":
+        make_keys(keys, task)
+    nodes = [
+        {"partition-id": place, "privfed-keys": str(keys / str(place))}
+        for place in range(task.clients)
+    ]
     with Deployment(
         folder / "flower",
-        [{"partition-id": place} for place in range(task.clients)] if deployed else [],
+        nodes if deployed else [],
         simulated=0 if deployed else task.clients,
-        environment={"PYTHONPATH": str(ROOT), "RAY_TMPDIR": str(folder), MARK: str(folder)},
+        environment={
+            "PYTHONPATH": str(ROOT),
+            "PRIVFED_KEYS": str(keys),
+            "RAY_TMPDIR": str(folder),
+            MARK: str(folder),
+        },
         python=interpreter(PEERS),
     ) as deployment:
         written = write_app(
@@ -83,6 +96,14 @@ def flower(task: Task, folder: Path) -> list[Cost] | None:
             return costs(json.loads(noted.read_text()), task.clients)
         print(ended.log[-2000:], file=sys.stderr)
         return None
+
+
+def make_keys(folder: Path, task: Task) -> None:
+    """Make a keyring for each client."""
+    from privfed.integrations import simulated_keys
+
+    model = {"0": start(task.params)}
+    simulated_keys(folder, model, parties=task.clients, clip_range=1.0, max_weight=EXAMPLES)
 
 
 def nvflare(task: Task, folder: Path) -> list[Cost] | None:

@@ -55,7 +55,6 @@ def run(grid: Grid, context: Context, wrap: Callable[[FedAvg], Any] = lambda pla
     strategy = wrap(Noted(int(context.run_config["clients"])))
     initial = ArrayRecord([start(int(context.run_config["params"]))])
     result = strategy.start(grid, initial, num_rounds=int(context.run_config["rounds"]))
-    METER.note()
     METER.write(Path(str(context.run_config["costs"])))
     return result
 

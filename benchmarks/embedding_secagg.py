@@ -71,7 +71,6 @@ def main(grid: Grid, context: Context) -> None:
     count(grid)
     masked = SecAggPlusWorkflow(num_shares=3, reconstruction_threshold=2)
     DefaultWorkflow(fit_workflow=masked)(grid, old)
-    METER.note()
     METER.write(Path(str(config["costs"])))
     (model,) = old.state.array_records[MODEL].to_numpy_ndarrays()
     check(model, rounds, clients)

@@ -65,7 +65,7 @@ def step(model: Values, rounds: int, place: int, clients: int) -> Values:
 
 
 class Meter:
-    """Notes time, processor time and bytes at the start of each round, and at the end.
+    """Notes time, processor time and bytes at the start of each round.
 
     Attributes:
         down: Bytes to clients so far.
@@ -89,9 +89,9 @@ class Meter:
 
 
 def costs(notes: Sequence[Mapping[str, float]], clients: int) -> list[Cost]:
-    """Return what each round cost, from what a meter noted, but for the first one.
+    """Return what rounds cost from one's start to the next one's, but for the first and the last.
 
-    That starts processes and carries the initial model.
+    The first one starts processes and carries the initial model.
 
     Args:
         notes: What the meter wrote.
