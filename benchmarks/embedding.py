@@ -9,12 +9,13 @@ node authentication; "flower-simulation" is Ray; "nvflare" its simulator; "comma
 train`. All but the last run in an environment of their own: make bench-peers. An engine's methods
 take turns, as the machine may be shared: compare within one file.
 
-A run's first round is left out. Seconds are the median of the others; bytes are those of a client
-in a round, of arrays and settings as they are in messages, without what a transport adds; processor
-time is a round's in all processes together.
+A round goes from its start to the next one's; a run's first and last are left out. Seconds are the
+median; bytes are those of a client, of arrays and settings as they are in messages, without what a
+transport adds; processor time is that of all processes together.
 """
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +39,7 @@ CLIENTS: dict[Engine, tuple[int, ...]] = {
     "nvflare": (3,),
     "command": (3,),
 }
-PACKAGES = ("flwr", "ray", "nvflare", "privfed", "numpy", "tenseal")
+PACKAGES: tuple[str, ...] = ("flwr", "ray", "nvflare", "privfed", "numpy", "tenseal")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Row:
         finished: Whether all runs ended well, with the right means; else there are no figures.
         rounds: How many a run had.
         runs: How many there were.
+        load_average: While they ran, in the last minute of each; what else the machine did counts.
     """
 
     engine: Engine
@@ -70,6 +72,7 @@ class Row:
     finished: bool
     rounds: int
     runs: int
+    load_average: float
 
 
 def tasks(
@@ -97,8 +100,14 @@ def tasks(
                 ]
 
 
-def row(task: Task, runs: Sequence[list[Cost] | None]) -> Row:
-    """Return the row of a task that ran so often."""
+def row(task: Task, runs: Sequence[list[Cost] | None], loads: Sequence[float]) -> Row:
+    """Return a row.
+
+    Args:
+        task: What ran.
+        runs: What the rounds of each run cost.
+        loads: The machine's load at the end of each run.
+    """
     rounds = [each for one in runs for each in one or ()]
     finished = all(one is not None for one in runs)
 
@@ -114,17 +123,20 @@ def row(task: Task, runs: Sequence[list[Cost] | None]) -> Row:
         cpu_seconds=mean("cpu_seconds"),
         finished=finished,
         runs=len(runs),
+        load_average=median(loads),
     )
 
 
 def measure(turns: Sequence[Task], runs: int, advance: Callable[[Task], None]) -> list[Row]:
     """Run tasks in turn; return a row for each."""
     found: dict[Task, list[list[Cost] | None]] = {task: [] for task in turns}
+    loads: dict[Task, list[float]] = {task: [] for task in turns}
     for _ in range(runs):
-        for task, kept in found.items():
+        for task in turns:
             advance(task)
-            kept.append(run(task))
-    return [row(task, kept) for task, kept in found.items()]
+            found[task].append(run(task))
+            loads[task].append(os.getloadavg()[0])
+    return [row(task, found[task], loads[task]) for task in turns]
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -157,16 +169,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", default=",".join(get_args(Method)))
     parser.add_argument("--clients", default="", help="comma-separated; 3, and 10 in simulation")
     parser.add_argument("--params", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=5, help="of a run; the first is left out")
+    parser.add_argument(
+        "--rounds", type=int, default=6, help="of a run; the first and the last are left out"
+    )
     parser.add_argument("--runs", type=int, default=2, help="of each method, in turn")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args(arguments)
-    if not interpreter(PEERS).exists():
-        parser.error("Flower and NVFlare are not installed: make bench-peers")
+    engines, python, packages = asked.engines.split(","), interpreter(PEERS), PACKAGES
+    if not python.exists():
+        print("Flower and NVFlare are left out; to have them: make bench-peers", file=sys.stderr)
+        engines, python, packages = ["command"], Path(sys.executable), PACKAGES[-3:]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # what was started ends, too
     groups = list(
         tasks(
-            asked.engines.split(","),
+            engines,
             asked.methods.split(","),
             asked.clients,
             asked.params,
@@ -186,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows += measure(turns, asked.runs, advance)
     print_table(table(rows))
     if asked.json:
-        write(asked.json, rows, PACKAGES, interpreter(PEERS))
+        write(asked.json, rows, packages, python)
 
 
 if __name__ == "__main__":

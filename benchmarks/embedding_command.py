@@ -82,7 +82,7 @@ class Adding(Job):
 
 
 def run(job: Adding, method: Method) -> list[Cost]:
-    """Return what each round of a training cost, but for the first one.
+    """Return what each round of a training cost, but for the first and the last one.
 
     Args:
         job: Who trains what.
@@ -97,5 +97,5 @@ def run(job: Adding, method: Method) -> list[Cost]:
             "download_bytes": fmean(after["download"] for _, after in parties),
             "cpu_seconds": server + sum(after["cpu"] - before["cpu"] for before, after in parties),
         }
-        for parties in zip(*(pairwise(party["rounds"]) for party in told), strict=True)
+        for parties in zip(*(pairwise(party["rounds"][:-1]) for party in told), strict=True)
     ]

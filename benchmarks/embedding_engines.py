@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.embedding_work import EXAMPLES, MARK, Cost, costs, start
-from benchmarks.flower_deployment import Deployment, write_app
+from benchmarks.flower_deployment import Config, Deployment, write_app
 from benchmarks.parties import ROOT, interpreter
 from benchmarks.processes import end_marked
 
@@ -54,7 +54,7 @@ class Task:
 
 
 def run(task: Task) -> list[Cost] | None:
-    """Run once; return what each round cost, or None if it did not end well."""
+    """Run once; return what rounds cost, or None if it did not end well."""
     if task.engine == "command":
         return command(task)
     with tempfile.TemporaryDirectory(prefix="embedding-") as name:
@@ -68,7 +68,7 @@ def flower(task: Task, folder: Path) -> list[Cost] | None:
     keys = folder / "keys"
     if task.method == "privfed":
         make_keys(keys, task)
-    nodes = [
+    nodes: list[Config] = [
         {"partition-id": place, "privfed-keys": str(keys / str(place))}
         for place in range(task.clients)
     ]

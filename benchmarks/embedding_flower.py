@@ -65,22 +65,20 @@ def count(grid: Grid) -> None:
 
     def pushed(messages: Iterable[Message]) -> Iterable[str]:
         messages = list(messages)
-        METER.down += sum(size_bytes(each) for each in messages)
+        METER.down += sum(size_bytes(each.content) for each in messages)
         return push(messages)
 
     def pulled(*given: Any, **named: Any) -> Iterable[Message]:
         messages = list(pull(*given, **named))
-        METER.up += sum(size_bytes(each) for each in messages)
+        METER.up += sum(size_bytes(each.content) for each in messages if not each.has_error())
         return messages
 
     vars(grid).update(push_messages=pushed, pull_messages=pulled)
 
 
-def size_bytes(message: Message) -> int:
-    """Return the size of what a message's records hold."""
-    if message.has_error():
-        return 0
-    return sum(_size(item) for record in message.content.values() for item in record.values())
+def size_bytes(content: RecordDict) -> int:
+    """Return the size of what records hold."""
+    return sum(_size(item) for record in content.values() for item in record.values())
 
 
 def _size(item: Any) -> int:

@@ -16,7 +16,7 @@ __all__ = ["METER", "Counter"]
 METER = Meter()  # of the client whose process this is
 
 
-class Counter(DXOFilter):
+class Counter(DXOFilter):  # type: ignore[misc]  # NVFlare has no types
     """Counts what a client receives or sends."""
 
     def __init__(self, direction: str) -> None:
