@@ -99,7 +99,7 @@ build/peers/phe/ready: REQUIREMENT := phe==1.5.0 gmpy2==2.3.2
 build/peers/heu/ready: REQUIREMENT := sf-heu==0.5.2b0
 # Flower, NVFlare and privfed together; Ray is what Flower simulates with.
 build/peers/flower/ready: REQUIREMENT := --constraint constraints.txt \
-	--editable '.[flower,nvflare]' 'flwr[simulation]' ray==2.55.1
+	--editable '.[flower,nvflare]' 'flwr[simulation]'
 build/peers/%/ready:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet $(REQUIREMENT)

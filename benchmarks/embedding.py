@@ -78,14 +78,14 @@ class Row:
 def tasks(
     engines: Sequence[str], methods: Sequence[str], clients: str, params: int, rounds: int
 ) -> Iterator[list[Task]]:
-    """Give the runs that take turns.
+    """Yield the runs that take turns.
 
     Args:
         engines: Whose.
         methods: Whose, where an engine has them.
         clients: How many, comma-separated; "": what `CLIENTS` has.
         params: Values in the model.
-        rounds: Of each run.
+        rounds: How many a run has.
 
     Yields:
         Those of one engine and one number of clients.

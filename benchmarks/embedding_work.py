@@ -41,7 +41,7 @@ def check(model: Values, rounds: int, clients: int) -> None:
 
     Args:
         model: What came out.
-        rounds: Of how many rounds.
+        rounds: How many rounds there were.
         clients: How many there are.
 
     Raises:

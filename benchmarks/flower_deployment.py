@@ -50,7 +50,7 @@ class Deployment:
 
     Attributes:
         folder: Has keys, certificates and logs.
-        environment: Of all processes.
+        environment: That of all processes.
         nodes: The SuperNodes' processes, by place.
     """
 
@@ -69,7 +69,7 @@ class Deployment:
             folder: Takes keys, logs and Flower's own files.
             node_configs: A SuperNode's own settings, for each.
             simulated: How many clients Ray plays instead.
-            environment: Of all processes, beside this one's.
+            environment: What all processes have beside this one's.
             python: An interpreter that has Flower's commands beside it.
         """
         self.folder, self.simulated = folder, simulated

@@ -18,7 +18,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def marked(name: str, value: str) -> Iterator[int]:
-    """Give every living process but the caller whose environment has this.
+    """Yield every living process but the caller whose environment has this.
 
     Args:
         name: A variable.
