@@ -50,6 +50,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
         first_round: The run's first round.
         opened: The last round that the party opened.
         transcript: That round's; empty where there is none, or the server is trusted.
+        model: In a run that resumes, what stands for the party's model; only the parties can
+            make it. Empty in one that begins with a model that is sent.
         nonce: Fresh.
         epoch: What `Party.start_epoch` returned; empty without masks.
     """
@@ -63,6 +65,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     first_round: _Round
     opened: _Round
     transcript: Annotated[bytes, msgspec.Meta(max_length=32)]
+    model: Annotated[bytes, msgspec.Meta(max_length=32)]
     nonce: Annotated[bytes, msgspec.Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
     epoch: Annotated[bytes, msgspec.Meta(max_length=512)]
 
@@ -130,6 +133,7 @@ _ALIKE = {
         "opened different totals of the last round: the server sent different ones; begin anew "
         "under a new key"
     ),
+    "model": "different models to go on from: begin with an initial model",
 }
 
 
@@ -164,7 +168,7 @@ def met(
     missing = sorted(together - found.keys())
     if missing:
         raise QuorumError(f"party {params.roster[missing[0]].id} has not said hello")
-    if len(found) < params.quorum:
+    if not params.groups and len(found) < params.quorum:
         raise QuorumError(f"{len(found)} parties said hello; a round needs {params.quorum}")
     check_alike(params, found)
     return found

@@ -35,6 +35,8 @@ class Course(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         first_round: Its first round.
         hello: What this party signed for it.
         base: The last round that was opened before it.
+        resumes: Whether it goes on from this party's own model, not from one that is sent.
+        begun: Whether the initial model came.
         entered: Whether the others' hellos were checked, and mask keys agreed on.
     """
 
@@ -44,6 +46,8 @@ class Course(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     first_round: int
     hello: bytes
     base: int
+    resumes: bool
+    begun: bool = False
     entered: bool = False
 
 

@@ -5,6 +5,7 @@ Made anew for every message, as engines start a process for each. Between messag
 
 from __future__ import annotations
 
+import hmac
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -82,23 +83,47 @@ class EmbeddedParty:
 
         Raises:
             ReplayError: The server begins the run anew, in which this party is already.
+            ContextMismatchError: The run resumes from a checkpoint that is not the last one.
             PrivFedError: A total does not open; `Party.open` says which errors there are.
         """
         self._take(ask.totals, totals)
         first = self._party.round_id + 1 if ask.first_round is None else ask.first_round
         course = self._shelf.course()
-        asked = (self._run, ask.start, first)
-        if course is not None and course.run == self._run and course.entered:
-            if (course.start, course.first_round) != (ask.start, ask.first_round):
+        resumes = bool(ask.totals)
+        asked = (self._run, ask.start, first, resumes)
+        same = course is not None and asked == (
+            course.run,
+            course.start,
+            course.first_round,
+            course.resumes,
+        )
+        if course is None or not same:
+            if course is not None and course.run == self._run and course.entered:
                 raise ReplayError("the server begins a run anew in which this party is already")
-        elif course is None or (course.run, course.start, course.first_round) != asked:
-            hello = self._hello(ask.start, first)
-            course = Course(1, self._run, ask.start, first, hello, self._party.opened_round)
+            model = self._standing(ask.totals[-1]) if resumes else b""
+            hello = self._hello(ask.start, first, model)
+            opened = self._party.opened_round
+            course = Course(1, self._run, ask.start, first, hello, opened, resumes)
             self._shelf.keep_course(course)
         known = ask.known == self.params.fingerprint
         return Present(course.hello, b"" if known else self.params.to_bytes())
 
-    def _hello(self, start: bytes, first: int) -> bytes:
+    def _standing(self, checkpoint: PastRound) -> bytes:
+        """Return what stands for this party's model: alike at all who resume, before they do.
+
+        Under a key of the parties', so that nobody else can test guesses of the model.
+        """
+        model = self._model()
+        if model.round_id != checkpoint.round_id:
+            raise ContextMismatchError(
+                f"the checkpoint is of round {checkpoint.round_id}, and this party has the model "
+                f"after round {model.round_id}: resume from the last checkpoint, or begin with an "
+                "initial model"
+            )
+        key = self._ring.key().derive(b"embedded model", 32)
+        return hmac.digest(key, digest_of_model(model.arrays), "sha256")
+
+    def _hello(self, start: bytes, first: int, model: bytes) -> bytes:
         lies = self.params.assumed.lies
         hello = Hello(
             1,
@@ -110,6 +135,7 @@ class EmbeddedParty:
             first,
             self._party.opened_round,
             self._party.transcript if lies else b"",
+            model,
             os.urandom(NONCE_BYTES),
             self._party.start_epoch(first) if self.params.masks else b"",
         )
@@ -126,16 +152,23 @@ class EmbeddedParty:
             totals: The totals that go along.
 
         Raises:
-            ContextMismatchError: This party is not in this run, or was promised another model.
-            ReplayError: The initial model comes after a total of the run.
+            ContextMismatchError: This party is not in this run, was promised another model, or
+                was sent none.
+            ReplayError: The initial model comes after a total of the run, or the round was sent
+                already.
             ConfigError: There is no model yet.
             PrivFedError: A hello is not acceptable (see `met`), or a total does not open.
         """
         course = self._course()
-        if not course.entered and ask.purpose == "train":
+        if not course.entered and (ask.purpose == "train" or arrays is not None):
             course = self._enter(course, ask)
         if arrays is not None:
-            self._begin(course, arrays)
+            course = self._begin(course, arrays)
+        if not (course.begun or course.resumes):
+            # The model of a run before is here, and others were shown another one.
+            raise ContextMismatchError("the server left out the initial model of the run")
+        if ask.purpose == "train" and ask.round_id <= self._party.round_id:
+            raise ReplayError(f"round {ask.round_id} was sent already, or a later one")
         self._take(ask.totals, totals)
         model = self.model()
         if ask.purpose == "train":
@@ -200,18 +233,22 @@ class EmbeddedParty:
         place = self._party.place
         cohort = ask.cohort or ()
         hellos = met(self.params, place, course.hello, ask.hellos, cohort)
+        if ask.purpose != "train":  # who only looks at the model may not be with all of a cohort
+            return course
         if self.params.masks:
             self._party.enter_epoch([each.epoch for each in hellos.values()])
         entered = msgspec.structs.replace(course, entered=True)
         self._shelf.keep_course(entered)
         return entered
 
-    def _begin(self, course: Course, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def _begin(self, course: Course, arrays: Mapping[str, NDArray[Any]]) -> Course:
         """Take the initial model, if it is the one that all were promised."""
-        if digest_of_model(arrays) != course.start:
+        if course.resumes or digest_of_model(arrays) != course.start:
             raise ContextMismatchError(
                 "the initial model is not the one that the parties agreed on"
             )
+        if course.begun:  # the server did not hear that it came
+            return course
         if self._party.opened_round != course.base:
             raise ReplayError("the server sends an initial model in the middle of a run")
         floats = {name: each for name, each in arrays.items() if each.dtype.kind in _FLOATS}
@@ -222,6 +259,9 @@ class EmbeddedParty:
         stored = {name: each.astype(np.float32) for name, each in floats.items()}
         self._shelf.keep_own(own)
         self._shelf.keep_model(StoredModel.of(stored, course.base, kinds))
+        begun = msgspec.structs.replace(course, begun=True)
+        self._shelf.keep_course(begun)
+        return begun
 
     def _take(self, rounds: Sequence[PastRound], totals: Sequence[bytes]) -> None:
         """Open totals, in their order; each changes the model once."""
