@@ -112,6 +112,9 @@ class EmbeddedParty:
         """Return what stands for this party's model: alike at all who resume, before they do.
 
         Under a key of the parties', so that nobody else can test guesses of the model.
+
+        Raises:
+            ContextMismatchError: It is not that of the checkpoint.
         """
         model = self._model()
         if model.round_id != checkpoint.round_id:

@@ -28,6 +28,7 @@ from privfed.errors import (
     AuthenticationError,
     ConfigError,
     DecodeError,
+    PrivFedError,
     QuorumError,
     ReplayError,
 )
@@ -114,7 +115,8 @@ class MaskKeys:
     def enter(self, messages: Iterable[bytes]) -> None:
         """Derive the pairs' keys from what the parties started the epoch with.
 
-        Those of other groups are passed over; this party's own need not be among them.
+        Those of other groups are passed over; this party's own need not be among them. The
+        messages of the epoch in use, this party's own too, change nothing.
 
         Raises:
             ConfigError: This party has not started an epoch, or these are no messages.
@@ -126,6 +128,8 @@ class MaskKeys:
         """
         starting = self._journal.record.starting
         if starting is None:
+            if self._is_in(messages):
+                return
             raise ConfigError("start_epoch() comes first, and its message goes to the others")
         self._journal.check_unsent(starting.first)
         private = X25519PrivateKey.from_private_bytes(
@@ -154,6 +158,17 @@ class MaskKeys:
                 self._sealed(pairs, starting.first, digest),
             )
         )
+
+    def _is_in(self, messages: Iterable[bytes]) -> bool:
+        """Whether these messages made the epoch in use: who was killed comes with them again."""
+        epoch = self._journal.record.epoch
+        if epoch is None:
+            return False
+        try:
+            keys = self._read(messages, epoch.first)
+        except PrivFedError:
+            return False
+        return self._digest(epoch.first, keys).hex() == epoch.digest
 
     def _read(self, messages: Iterable[bytes], first: int) -> dict[int, bytes]:
         if isinstance(messages, str | bytes | bytearray) or not isinstance(messages, Iterable):

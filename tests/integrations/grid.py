@@ -30,10 +30,8 @@ class OneProcessGrid(Grid):
         self, apps: Sequence[ClientApp], configs: Sequence[dict[str, Any]], run_id: int = RUN_ID
     ) -> None:
         self._apps = {100 + place: app for place, app in enumerate(apps)}
-        self.contexts = {
-            node: Context(run_id, node, config, RecordDict(), {"partition-id": -1})
-            for node, config in zip(self._apps, configs, strict=True)
-        }
+        self._configs, self.run_id = configs, run_id
+        self.new_run(run_id)
         self.dead: set[int] = set()
         self.seen: list[tuple[int, bytes]] = []  # all that the server reads
         self.sent: list[tuple[int, bytes]] = []
@@ -41,7 +39,15 @@ class OneProcessGrid(Grid):
         self.from_node: Change = lambda node, message: message
         self._replies: dict[str, Message] = {}
         self._count = 0
-        TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = run_id, 1, 1
+        TaskIdentity.node_id, TaskIdentity.task_id = 1, 1
+
+    def new_run(self, run_id: int, config: dict[str, Any] | None = None) -> None:
+        """Begin a run of whoever submits it, with its configuration; nodes keep theirs."""
+        self.run_id = TaskIdentity.run_id = run_id
+        self.contexts = {
+            node: Context(run_id, node, settings, RecordDict(), config or {})
+            for node, settings in zip(self._apps, self._configs, strict=True)
+        }
 
     def set_run(self, run: Any) -> None:
         """Do nothing."""
@@ -79,7 +85,7 @@ class OneProcessGrid(Grid):
 
     def _delivered(self, message: Message, name: str) -> Message | None:
         node = message.metadata.dst_node_id
-        message.metadata.__dict__.update(_message_id=name, _run_id=RUN_ID, _src_node_id=1)
+        message.metadata.__dict__.update(_message_id=name, _run_id=self.run_id, _src_node_id=1)
         self.sent.append((node, _wire(message)))
         changed = self.to_node(node, _again(message))
         if changed is None or node in self.dead:
