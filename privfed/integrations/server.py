@@ -121,8 +121,10 @@ class EmbeddedServer(Generic[Node]):
         """Take what a node said to a greeting.
 
         Raises:
-            ConfigError: It refused, or its party speaks for another node, too.
-            ContextMismatchError: It has other parameters than the others.
+            PeerError: It refused; says what that means.
+            ConfigError: Its party speaks for another node, too.
+            ContextMismatchError: It has other parameters than the others, or comes to a run that
+                has begun and does not fit there; it can be in the next one.
             AuthenticationError: The hello is not signed by its party.
             DecodeError: These bytes are no answer.
         """
@@ -140,13 +142,34 @@ class EmbeddedServer(Generic[Node]):
                     f"nodes {other} and {node} are both party {self.params.roster[place].id}: give "
                     "each node the keyring of its own party"
                 )
-        before = self._nodes.get(node)
-        if before is not None and before.said == said.hello:
-            before.gone = False
-            return
-        if self._next and hello.first_round != self._first_round:
-            return  # it asks to begin anew; its group waits for the next run
-        self._nodes[node] = _Met(place, hello, said.hello, hello.opened)
+        new = _Met(place, hello, said.hello, hello.opened)
+        self._nodes[node] = self._back(new) if self._next else new
+
+    def _back(self, new: _Met) -> _Met:
+        """Return who comes, or comes back, to a run that has begun: maybe at another node."""
+        params = self._known()
+        for node, met in self._nodes.items():
+            if met.place == new.place:
+                if met.said != new.said:
+                    raise ContextMismatchError(
+                        f"party {params.roster[new.place].id} no longer has what it kept of this "
+                        "run: its group waits for the next one"
+                    )
+                del self._nodes[node]
+                met.gone = False
+                return met
+        if params.names_cohorts:
+            raise ContextMismatchError(
+                f"party {params.roster[new.place].id} was not there when masks were agreed on: it "
+                "waits for the next run"
+            )
+        check_alike(params, {met.place: met.hello for met in (*self._nodes.values(), new)})
+        return new
+
+    def left(self, here: Iterable[Node]) -> None:
+        """Note which nodes the engine still has; the others are gone."""
+        for node in self._nodes.keys() - set(here):
+            self._nodes[node].gone = True
 
     def _agree(self, node: Node, data: bytes) -> None:
         read = Parameters.from_bytes(data)
@@ -184,7 +207,7 @@ class EmbeddedServer(Generic[Node]):
             )
         first = max(hello.first_round for hello in hellos.values())
         if any(hello.first_round != first for hello in hellos.values()):
-            if self._first_round == first:
+            if self._first_round is not None:
                 raise ContextMismatchError("a party does not begin with the round it was told")
             self._first_round = first
             return False
@@ -269,6 +292,8 @@ class EmbeddedServer(Generic[Node]):
         said = self._answer(node, answer)
         if not isinstance(said, Done):
             raise DecodeError(f"node {node} answers something else than it was asked")
+        if node not in self._nodes:
+            raise DecodeError(f"node {node} answers, and never said who it is")
         met = self._nodes[node]
         met.opened, met.initial = max(met.opened, said.opened), True
 

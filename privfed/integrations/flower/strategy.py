@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Result, Strategy
 from flwr.supercore import log
 
-from privfed.errors import ConfigError, DecodeError, QuorumError
+from privfed.errors import ConfigError, DecodeError, PrivFedError, QuorumError
 from privfed.integrations.flower.records import (
     ASK,
     CHECKPOINT,
@@ -72,8 +72,8 @@ class EncryptedStrategy(Strategy):
         self._initial = ArrayRecord()
         self._grid: Grid | None = None
         self._settled = False
-        self._asked_again: list[str] = []
-        self._pinged: set[int] = set()
+        self._asked_again: dict[str, int] = {}
+        self._lost: QuorumError | None = None
 
     def summary(self) -> None:
         """Log what the inner strategy does, and that it is encrypted."""
@@ -122,11 +122,13 @@ class EncryptedStrategy(Strategy):
         self._server = EmbeddedServer(
             begin, checkpoint=checkpoint, params=self._params, may_miss=self._may_miss
         )
-        self._settled, self._pinged, self._asked_again = False, set(), []
+        self._settled, self._asked_again, self._lost = False, {}, None
         try:
             result = super().start(
                 grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config
             )
+            if self._lost is not None and not result.arrays:
+                raise self._lost  # Flower would say that the run is finished
             self._finish(grid)
             return result
         finally:
@@ -167,11 +169,13 @@ class EncryptedStrategy(Strategy):
         try:
             total = server.total()
         except QuorumError as error:
+            self._lost = error
             log(WARNING, "aggregate_train: round %s gives nothing: %s", server_round, error)
             self._say_who_is_gone()
             return None, None
         log(INFO, "aggregate_train: %s parties are in the sum", len(senders))
         self._say_who_is_gone()
+        _revealed_by_all(contents)
         metrics = self._inner.train_metrics_aggr_fn(contents, self._inner.weighted_by_key)
         return ArrayRecord({CHECKPOINT: bytes_array(total)}), metrics or None
 
@@ -193,6 +197,7 @@ class EncryptedStrategy(Strategy):
                 self._running.took(reply.metadata.src_node_id, _answer(reply))
                 del reply.content[ASK]
             told.append(reply)
+        _revealed_by_all([reply.content for reply in told if not reply.has_error()])
         return self._inner.aggregate_evaluate(server_round, told) or None
 
     # -- what goes to the nodes ------------------------------------------------------------------
@@ -253,19 +258,21 @@ class EncryptedStrategy(Strategy):
 
     def _look_for(self, grid: Grid) -> None:
         """Ask nodes that are gone or new, without waiting for them."""
-        for reply in grid.pull_messages(self._asked_again) if self._asked_again else ():
-            node = reply.metadata.src_node_id
-            self._pinged.discard(node)
-            if not reply.has_error():
-                self._running.hear(node, _answer(reply))
-        lost = sorted(
-            (set(self._running.gone) | self._running.strangers(grid.get_node_ids())) - self._pinged
-        )
         here = set(grid.get_node_ids())
-        asked = [node for node in lost if node in here]
+        self._running.left(here)
+        for reply in grid.pull_messages(list(self._asked_again)) if self._asked_again else ():
+            node = self._asked_again.pop(reply.metadata.reply_to_message_id, None)
+            if node is None or reply.has_error():
+                continue
+            try:
+                self._running.hear(node, _answer(reply))
+            except PrivFedError as error:  # the run goes on without it
+                log(WARNING, "node %s: %s", node, error)
+        lost = set(self._running.gone) | self._running.strangers(here)
+        asked = sorted((lost & here) - set(self._asked_again.values()))
         if asked:
-            self._asked_again += grid.push_messages([self._greeting(node) for node in asked])
-            self._pinged.update(asked)
+            pushed = grid.push_messages([self._greeting(node) for node in asked])
+            self._asked_again |= {name: node for name, node in zip(pushed, asked) if name}
 
     def _finish(self, grid: Grid) -> None:
         """Send the last total to those who have not opened it: the model is theirs."""
@@ -295,6 +302,19 @@ def _message(content: RecordDict, packet: Packet, node: int, kind: str) -> Messa
     put_message(content, packet.ask)
     put_totals(content, packet.totals)
     return Message(content=content, message_type=kind, dst_node_id=node)
+
+
+def _revealed_by_all(contents: list[RecordDict]) -> None:
+    """Leave out metrics that some parties keep to themselves: there is no average of them."""
+    names = [
+        {(key, name) for key, record in each.metric_records.items() for name in record}
+        for each in contents
+    ]
+    common = set.intersection(*names) if names else set()
+    for each in contents:
+        for key, record in each.metric_records.items():
+            for name in [name for name in record if (key, name) not in common]:
+                del record[name]
 
 
 def _answer(reply: Message) -> bytes:
