@@ -19,6 +19,8 @@ Purpose = Literal["train", "evaluate", "finish"]
 
 MAX_ROUND = (1 << 63) - 1
 MOST_REASON = 60
+MOST_BYTES = 1 << 25
+"""Of a message: parameters are half of it at most, and so are hellos of a full roster."""
 
 _Digest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 _Place = Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)]
@@ -136,8 +138,10 @@ def read_answer(data: bytes) -> Present | Done | Refused:
 
 def _decoded(data: bytes, kind: Any) -> Any:
     try:
+        if len(data) > MOST_BYTES:
+            raise ValueError
         return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError, TypeError):
+    except (msgspec.MsgspecError, RecursionError, ValueError, TypeError):
         raise DecodeError(
             "these bytes are no message between a party and a server: install the same privfed "
             "at all of them"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from logging import ERROR, WARNING
+from logging import ERROR
 from pathlib import Path
 
 from flwr.app import ArrayRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
@@ -59,20 +59,16 @@ class EncryptedMod:
     def __call__(self, msg: Message, context: Context, call_next: CallNext) -> Message:
         """Answer a message: by Flower's protocol of mods."""
         category = msg.metadata.message_type.partition(".")[0]
-        if category not in (MessageType.TRAIN, MessageType.EVALUATE):
-            reply = call_next(msg, context)
-            if not reply.has_error() and reply.content.array_records:
-                return self._refused(
-                    ConfigError(
-                        "an application's arrays leave only encrypted, as a training's reply"
-                    ),
-                    msg,
-                )
-            return reply
         try:
-            return self._answer(msg, context, call_next)
+            if category in (MessageType.TRAIN, MessageType.EVALUATE):
+                return self._answer(msg, context, call_next)
+            return self._queried(msg, context, call_next)
         except PrivFedError as error:
-            return self._refused(error, msg)
+            log(ERROR, "privfed refuses: %s: %s", type(error).__name__, error)
+            return _refused(type(error).__name__, msg)
+        except Exception as error:  # Flower would send its text to the server
+            log(ERROR, "privfed cannot answer", exc_info=error)
+            return _refused(PrivFedError.__name__, msg)
 
     def _answer(self, msg: Message, context: Context, call_next: CallNext) -> Message:
         data = message_in(msg.content)
@@ -87,6 +83,17 @@ class EncryptedMod:
                 put_message(content, encode(party.greet(ask, totals)))
                 return Message(content, reply_to=msg)
             return self._work(party, ask, totals, msg, context, call_next)
+
+    def _queried(self, msg: Message, context: Context, call_next: CallNext) -> Message:
+        """Return the metrics that the party reveals of what an application says to a query."""
+        from_app = self._called(call_next, msg, context)
+        if from_app.has_error():
+            return from_app
+        if from_app.content.array_records or from_app.content.config_records:
+            raise ConfigError("an application's arrays leave only encrypted, as a training's reply")
+        reply = RecordDict()
+        self._metrics(from_app.content, reply, context)
+        return Message(reply, reply_to=msg)
 
     def _work(
         self,
@@ -123,11 +130,16 @@ class EncryptedMod:
     def _called(self, call_next: CallNext, msg: Message, context: Context) -> Message:
         """Call the application; Flower would send the text of its exception to the server."""
         try:
-            return call_next(msg, context)
+            reply = call_next(msg, context)
         except Exception as error:
             log(ERROR, "The ClientApp raised an exception", exc_info=error)
             reason = f"the ClientApp raised {type(error).__name__}: its own log says more"
             return Message(Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, reason), reply_to=msg)
+        if reply.has_error():
+            log(ERROR, "The ClientApp answers with an error: %s", reply.error.reason)
+            reason = "the ClientApp answers with an error: its own log says more"
+            return Message(Error(reply.error.code, reason), reply_to=msg)
+        return reply
 
     def _metrics(self, content: RecordDict, reply: RecordDict, context: Context) -> int | None:
         """Put the metrics that the party reveals into the reply; return its weight."""
@@ -137,8 +149,7 @@ class EncryptedMod:
             kept = {each: value for each, value in record.items() if each in revealed}
             if self._weighted_by in record:
                 weight = _whole(record[self._weighted_by])
-                kept[self._weighted_by] = 1
-            reply[name] = MetricRecord(kept)
+            reply[name] = MetricRecord(kept | {self._weighted_by: 1})
         if not reply.metric_records:
             reply["metrics"] = MetricRecord({self._weighted_by: 1})
         return weight
@@ -158,12 +169,12 @@ class EncryptedMod:
         passphrase = read_passphrase(Path(file), refusal=ConfigError) if file else None
         return EmbeddedParty(folder, f"flower/{context.run_id}", passphrase, travels=self._travels)
 
-    def _refused(self, error: PrivFedError, msg: Message) -> Message:
-        """Tell this party's operator why, and the server that it is so."""
-        log(ERROR, "privfed refuses: %s: %s", type(error).__name__, error)
-        content = RecordDict()
-        put_message(content, encode(Refused(type(error).__name__)))
-        return Message(content, reply_to=msg)
+
+def _refused(reason: str, msg: Message) -> Message:
+    """Tell the server that it is so; why, only this party's operator reads."""
+    content = RecordDict()
+    put_message(content, encode(Refused(reason)))
+    return Message(content, reply_to=msg)
 
 
 def _setting(context: Context, name: str) -> str:
@@ -195,7 +206,6 @@ def _trained(content: RecordDict) -> tuple[str, ArrayRecord]:
 
 
 def _whole(value: object) -> int:
-    if isinstance(value, int | float) and value == int(value):
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return int(value)
-    log(WARNING, "a weight that is no whole number cannot be encrypted")
     raise ConfigError("a party counts by a whole number, such as its rows")

@@ -14,6 +14,8 @@ from privfed.errors import ConfigError, DecodeError
 ASK, TOTALS = "privfed", "privfed.totals"
 UPLOAD, CHECKPOINT = "privfed.upload/1", "privfed.checkpoint/1"
 _MESSAGE = "message"
+_UNREADABLE = (TypeError, ValueError, EOFError, OSError, MemoryError, SyntaxError)
+"""What `numpy.load` raises on bytes that are no array."""
 
 
 def bytes_array(data: bytes) -> Array:
@@ -29,9 +31,9 @@ def array_bytes(array: Array) -> bytes:
     """
     try:
         values = array.numpy()
-    except (TypeError, ValueError):
+    except _UNREADABLE:
         raise DecodeError("an array is none that numpy wrote") from None
-    if values.dtype != np.uint8 or values.ndim != 1:
+    if not isinstance(values, np.ndarray) or values.dtype != np.uint8 or values.ndim != 1:
         raise DecodeError(
             "an array of bytes has become one of numbers: privfed's mod is the first in its "
             "ClientApp, others come after it"
@@ -77,7 +79,7 @@ def arrays_of(record: ArrayRecord) -> dict[str, NDArray[Any]]:
     """
     try:
         return {name: each.numpy() for name, each in record.items()}
-    except (TypeError, ValueError):
+    except _UNREADABLE:
         raise ConfigError("an array of the model is none that numpy can hold") from None
 
 
