@@ -272,7 +272,9 @@ class EncryptedStrategy(Strategy):
         asked = sorted((lost & here) - set(self._asked_again.values()))
         if asked:
             pushed = grid.push_messages([self._greeting(node) for node in asked])
-            self._asked_again |= {name: node for name, node in zip(pushed, asked) if name}
+            self._asked_again |= {
+                name: node for name, node in zip(pushed, asked, strict=False) if name
+            }
 
     def _finish(self, grid: Grid) -> None:
         """Send the last total to those who have not opened it: the model is theirs."""
