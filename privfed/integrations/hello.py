@@ -138,7 +138,7 @@ _ALIKE = {
 
 
 def met(
-    params: Parameters, place: int, own: bytes, others: Iterable[bytes], cohort: tuple[int, ...]
+    params: Parameters, place: int, own: bytes, others: Iterable[bytes], together: set[int]
 ) -> dict[int, Hello]:
     """Return the hellos of those that a party goes into a run with, all alike.
 
@@ -147,16 +147,15 @@ def met(
         place: This party's.
         own: Its own hello.
         others: All that the server handed on.
-        cohort: Where rounds name their parties, whom this one names.
+        together: Those who must be among them: whom the party masks with, if it trains.
 
     Raises:
         AuthenticationError: A hello's sender did not sign it.
         DecodeError: One is none.
         ContextMismatchError: They differ.
         ReplayError: A party has two, or this party's is an earlier one.
-        QuorumError: One of the group or the cohort is missing, or they are too few.
+        QuorumError: One of these is missing, or there are too few.
     """
-    together = set(params.group_of(place) or cohort)
     found: dict[int, Hello] = {}
     for data in others:
         sender, hello = read_hello(data, params)
@@ -168,7 +167,7 @@ def met(
     missing = sorted(together - found.keys())
     if missing:
         raise QuorumError(f"party {params.roster[missing[0]].id} has not said hello")
-    if not params.groups and len(found) < params.quorum:
+    if not (params.groups and together) and len(found) < params.quorum:
         raise QuorumError(f"{len(found)} parties said hello; a round needs {params.quorum}")
     check_alike(params, found)
     return found

@@ -234,9 +234,10 @@ class EmbeddedParty:
 
     def _enter(self, course: Course, ask: Assignment) -> Course:
         place = self._party.place
-        cohort = ask.cohort or ()
-        hellos = met(self.params, place, course.hello, ask.hellos, cohort)
-        if ask.purpose != "train":  # who only looks at the model may not be with all of a cohort
+        trains = ask.purpose == "train"
+        together = set(self.params.group_of(place) or ask.cohort or ()) if trains else set[int]()
+        hellos = met(self.params, place, course.hello, ask.hellos, together)
+        if not trains:  # one whose group is not whole looks at the model, and stays with the others
             return course
         if self.params.masks:
             self._party.enter_epoch([each.epoch for each in hellos.values()])

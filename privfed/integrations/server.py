@@ -98,10 +98,11 @@ class EmbeddedServer(Generic[Node]):
     ) -> None:
         self.params, self._start, self._may_miss = params, start, may_miss
         self._given = params is not None
+        resumed = None if checkpoint is None else read_checkpoint(checkpoint)
         self._totals = Spool()
         self._base: PastRound | None = None
-        if checkpoint is not None:
-            self._base, total = read_checkpoint(checkpoint)
+        if resumed is not None:
+            self._base, total = resumed
             self._totals.put(self._base, total)
         self._nodes: dict[Node, _Met] = {}
         self._first_round: int | None = None
@@ -255,17 +256,8 @@ class EmbeddedServer(Generic[Node]):
 
     def show(self, nodes: Iterable[Node], purpose: Purpose = "evaluate") -> dict[Node, Packet]:
         """Return what nodes are asked about the model: figures, or to keep it."""
-        here = [
-            node
-            for node in nodes
-            if (met := self._nodes.get(node)) and not met.gone and self._may_look(met)
-        ]
+        here = [node for node in nodes if (met := self._nodes.get(node)) and not met.gone]
         return {node: self._packet(node, purpose, PastRound(0)) for node in here}
-
-    def _may_look(self, met: _Met) -> bool:
-        """Whether a party has a model of the run, or all hellos that it needs to take one."""
-        group = self._known().group_of(met.place)
-        return self._base is not None or met.initial or len(self._together(met)) >= len(group)
 
     def _packet(self, node: Node, purpose: Purpose, of: PastRound) -> Packet:
         met = self._nodes[node]
@@ -273,14 +265,12 @@ class EmbeddedServer(Generic[Node]):
         hellos: list[bytes] = []
         initial = self._base is None and not met.initial
         if not met.entered and (purpose == "train" or initial):
-            hellos = [each.said for each in self._together(met)]
+            group = self._known().group_of(met.place) if purpose == "train" else ()
+            hellos = [
+                each.said for each in self._nodes.values() if not group or each.place in group
+            ]
         ask = Assignment(purpose, of.round_id, of.cohort, tuple(past), tuple(hellos))
         return Packet(encode(ask), tuple(map(self._totals.get, past)), initial)
-
-    def _together(self, met: _Met) -> list[_Met]:
-        """Return those that a party masks with as far as they said hello; without groups, all."""
-        group = self._known().group_of(met.place)
-        return [each for each in self._nodes.values() if not group or each.place in group]
 
     def took(self, node: Node, answer: bytes) -> None:
         """Note what a node has done.

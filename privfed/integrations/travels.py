@@ -150,13 +150,17 @@ class ClientShares:
         self, party: Party, before: Model, after: Model, weight: int | None, of: PastRound
     ) -> bytes:
         """Encrypt the clipped difference with this party's share of the noise."""
-        moved = np.concatenate(
-            [np.asarray(after[name], np.float64).ravel() - before[name].ravel() for name in before]
-        )
         counts = bool(self._plan.draw_batch(self._place, self._randomness)[0])
         # An error would tell of this client's rows, and so would a sum that is not a number.
-        counts = counts and bool(np.isfinite(moved).all())
-        clipped = self._clip.pack(moved) if counts else np.zeros_like(moved)
+        with np.errstate(all="ignore"):
+            moved = np.concatenate(
+                [
+                    np.asarray(after[name], np.float64).ravel() - before[name].ravel()
+                    for name in before
+                ]
+            )
+            counts = counts and bool(np.isfinite(moved).all())
+            clipped = self._clip.pack(moved) if counts else np.zeros_like(moved)
         sensitivity = self._plan.l2_clip_norm * (1 + 1e-9)
         drawn = self._shares.draw(clipped, sensitivity, self._randomness)
         return party.encrypt_integers({"sum": drawn}, round_id=of.round_id, cohort=of.cohort)

@@ -13,7 +13,7 @@ def _no_power_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
-@pytest.fixture()
+@pytest.fixture
 def told() -> Iterator[list[str]]:
     """What operators read, at the server and at the parties."""
     lines: list[str] = []

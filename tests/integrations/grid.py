@@ -29,8 +29,8 @@ class OneProcessGrid(Grid):
     def __init__(
         self, apps: Sequence[ClientApp], configs: Sequence[dict[str, Any]], run_id: int = RUN_ID
     ) -> None:
-        self._apps = {100 + place: app for place, app in enumerate(apps)}
-        self._configs, self.run_id = configs, run_id
+        self.apps = {100 + place: app for place, app in enumerate(apps)}
+        self.configs, self.run_id = configs, run_id
         self.new_run(run_id)
         self.dead: set[int] = set()
         self.seen: list[tuple[int, bytes]] = []  # all that the server reads
@@ -46,7 +46,7 @@ class OneProcessGrid(Grid):
         self.run_id = TaskIdentity.run_id = run_id
         self.contexts = {
             node: Context(run_id, node, settings, RecordDict(), config or {})
-            for node, settings in zip(self._apps, self._configs, strict=True)
+            for node, settings in zip(self.apps, self.configs, strict=True)
         }
 
     def set_run(self, run: Any) -> None:
@@ -60,7 +60,7 @@ class OneProcessGrid(Grid):
         raise NotImplementedError
 
     def get_node_ids(self) -> Iterable[int]:
-        return list(self._apps)
+        return list(self.apps)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         pushed = []
@@ -68,7 +68,7 @@ class OneProcessGrid(Grid):
             self._count += 1
             name = str(self._count)
             pushed.append(name)
-            reply = self._delivered(message, name)
+            reply = self.delivered(message, name)
             if reply is not None:
                 self._replies[name] = reply
         return pushed
@@ -83,7 +83,7 @@ class OneProcessGrid(Grid):
         assert list(messages) == messages  # the HTTP grid iterates twice
         return self.pull_messages(self.push_messages(messages))
 
-    def _delivered(self, message: Message, name: str) -> Message | None:
+    def delivered(self, message: Message, name: str) -> Message | None:
         node = message.metadata.dst_node_id
         message.metadata.__dict__.update(_message_id=name, _run_id=self.run_id, _src_node_id=1)
         self.sent.append((node, _wire(message)))
@@ -91,7 +91,7 @@ class OneProcessGrid(Grid):
         if changed is None or node in self.dead:
             return None
         try:
-            reply = self._apps[node](changed, self.contexts[node])
+            reply = self.apps[node](changed, self.contexts[node])
         except _Killed:
             self.dead.add(node)
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,16 @@ from typing import Any
 import numpy as np
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
+from flwr.common.serde import message_from_proto
+from flwr.proto.message_pb2 import Message as ProtoMessage
 from flwr.serverapp.strategy import FedAvg, Result
 from numpy.typing import NDArray
 
+from privfed.errors import ConfigError
 from privfed.integrations import simulated_keys
 from privfed.integrations.flower import EncryptedMod, EncryptedStrategy, trained_model
-from privfed.integrations.flower.records import arrays_of, record_of
+from privfed.integrations.flower.records import arrays_of, message_in, record_of
+from privfed.integrations.messages import Assignment, Greet, read_ask
 from privfed.secagg import Parameters
 from tests.integrations.grid import OneProcessGrid
 
@@ -47,7 +52,7 @@ class Site:
         self.rows = 3 + place
         source = np.random.default_rng(place)
         self.step = {
-            name: source.normal(size=each.shape).astype(each.dtype)
+            name: (source.normal(size=each.shape) / 4).astype(each.dtype)
             for name, each in start.items()
             if each.dtype.kind == "f"
         }
@@ -63,7 +68,9 @@ class Site:
         model = arrays_of(record)
         self.trained.append(model)
         self.sent = {
-            name: (each + self.step[name]).astype(each.dtype) if name in self.step else each + 1
+            name: (each + self.step[name]).astype(each.dtype)
+            if name in self.step
+            else (each + 1).astype(each.dtype)
             for name, each in model.items()
         }
         metrics = MetricRecord({"num-examples": self.rows, "loss": 0.73 + self.rows})
@@ -187,3 +194,29 @@ def same_bits(one: Arrays, other: Arrays) -> bool:
         and one[name].tobytes() == other[name].tobytes()
         for name in one
     )
+
+
+def unharmed(job: Job) -> None:
+    """Check that no party has another model than the one it began with, or none."""
+    for place in range(len(job.sites)):
+        with contextlib.suppress(ConfigError):  # there is none
+            assert same_bits(job.model(place), job.start)
+
+
+def close(job: Job, places: Sequence[int], but: Sequence[int] = ()) -> None:
+    """Check that all have the mean of what some sent, up to the error that is promised."""
+    got, expected = job.models(but), job.mean(places)
+    rows = sum(job.sites[place].rows for place in places)
+    bound = len(places) * job.params.step * (job.params.max_weight or 1) / rows / 2
+    for name, each in expected.items():
+        assert np.abs(got[name] - each).max(initial=0) <= bound + 1e-6
+
+
+def ask_of(message: Message) -> Greet | Assignment:
+    """Return what a message asks."""
+    return read_ask(message_in(message.content) or b"")
+
+
+def read_wire(sent: bytes) -> Message:
+    """Return a message as it arrives."""
+    return message_from_proto(ProtoMessage.FromString(sent))

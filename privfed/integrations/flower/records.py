@@ -15,7 +15,7 @@ ASK, TOTALS = "privfed", "privfed.totals"
 UPLOAD, CHECKPOINT = "privfed.upload/1", "privfed.checkpoint/1"
 _MESSAGE = "message"
 _UNREADABLE = (TypeError, ValueError, EOFError, OSError, MemoryError, SyntaxError)
-"""What `numpy.load` raises on bytes that are no array."""
+"""What numpy raises on bytes that are no array."""
 
 
 def bytes_array(data: bytes) -> Array:
@@ -30,15 +30,21 @@ def array_bytes(array: Array) -> bytes:
         DecodeError: It is none: something on the way took it for numbers.
     """
     try:
-        values = array.numpy()
+        values = _numbers(array)
     except _UNREADABLE:
         raise DecodeError("an array is none that numpy wrote") from None
-    if not isinstance(values, np.ndarray) or values.dtype != np.uint8 or values.ndim != 1:
+    if values.dtype != np.uint8 or values.ndim != 1:
         raise DecodeError(
             "an array of bytes has become one of numbers: privfed's mod is the first in its "
             "ClientApp, others come after it"
         )
     return values.tobytes()
+
+
+def _numbers(array: Array) -> NDArray[Any]:
+    if not array.data.startswith(b"\x93NUMPY"):  # else numpy.load looks for archives
+        raise ValueError
+    return array.numpy()
 
 
 def put_message(content: RecordDict, message: bytes) -> None:
@@ -78,7 +84,7 @@ def arrays_of(record: ArrayRecord) -> dict[str, NDArray[Any]]:
         ConfigError: One is none that numpy can hold.
     """
     try:
-        return {name: each.numpy() for name, each in record.items()}
+        return {name: _numbers(each) for name, each in record.items()}
     except _UNREADABLE:
         raise ConfigError("an array of the model is none that numpy can hold") from None
 
