@@ -19,7 +19,7 @@ START: Arrays = {"w": np.zeros((SIZE - 1,), np.float32), "b": np.array(0.5)}
 
 
 def plan(**settings: Any) -> PrivacyPlan:
-    given = {
+    given: dict[str, Any] = {
         "noise": "shares",
         "rows": [1] * CLIENTS,
         "sampling_rates": [1.0] * CLIENTS,

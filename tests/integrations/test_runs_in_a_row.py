@@ -11,8 +11,7 @@ from tests.integrations.grid import kill
 from tests.integrations.jobs import START, Arrays, Job, same_bits
 
 
-@pytest.mark.parametrize("travels", ["weights", "updates"])
-@pytest.mark.parametrize("parties", [2, 3])
+@pytest.mark.parametrize(("parties", "travels"), [(2, "weights"), (3, "updates")])
 def test_resumed_runs_equal_one_that_was_not_interrupted(
     tmp_path: Path, parties: int, travels: str
 ) -> None:

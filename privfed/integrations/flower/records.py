@@ -14,8 +14,6 @@ from privfed.errors import ConfigError, DecodeError
 ASK, TOTALS = "privfed", "privfed.totals"
 UPLOAD, CHECKPOINT = "privfed.upload/1", "privfed.checkpoint/1"
 _MESSAGE = "message"
-_UNREADABLE = (TypeError, ValueError, EOFError, OSError, MemoryError, SyntaxError)
-"""What numpy raises on bytes that are no array."""
 
 
 def bytes_array(data: bytes) -> Array:
@@ -31,7 +29,7 @@ def array_bytes(array: Array) -> bytes:
     """
     try:
         values = _numbers(array)
-    except _UNREADABLE:
+    except ValueError:
         raise DecodeError("an array is none that numpy wrote") from None
     if values.dtype != np.uint8 or values.ndim != 1:
         raise DecodeError(
@@ -44,7 +42,10 @@ def array_bytes(array: Array) -> bytes:
 def _numbers(array: Array) -> NDArray[Any]:
     if not array.data.startswith(b"\x93NUMPY"):  # else numpy.load looks for archives
         raise ValueError
-    return array.numpy()
+    try:
+        return array.numpy()
+    except Exception:  # of ten kinds, where a header is not one
+        raise ValueError from None
 
 
 def put_message(content: RecordDict, message: bytes) -> None:
@@ -85,7 +86,7 @@ def arrays_of(record: ArrayRecord) -> dict[str, NDArray[Any]]:
     """
     try:
         return {name: _numbers(each) for name, each in record.items()}
-    except _UNREADABLE:
+    except ValueError:
         raise ConfigError("an array of the model is none that numpy can hold") from None
 
 
