@@ -160,7 +160,7 @@ class MaskKeys:
         )
 
     def _is_in(self, messages: Iterable[bytes]) -> bool:
-        """Whether these messages made the epoch in use: who was killed comes with them again."""
+        """Return whether these made the epoch in use: who was killed comes with them again."""
         epoch = self._journal.record.epoch
         if epoch is None:
             return False

@@ -313,6 +313,26 @@ def test_a_restart_between_start_and_enter_and_one_in_the_middle(tmp_path: Path)
             assert all(len(each.senders) == 3 for each in job.round(number)[1])
 
 
+def test_the_messages_of_the_epoch_in_use_change_nothing(tmp_path: Path) -> None:
+    """Who was killed as it entered, and does not know that it has, enters once more."""
+    job = Job(tmp_path / "state", adversary="lying-server+1")
+    messages = [party.start_epoch() for party in job.parties]
+    for party in job.parties:
+        party.enter_epoch(messages)
+    job.parties[0].close()
+    job.parties[0] = job.fresh()
+    before = job.record
+    job.parties[0].enter_epoch(messages)
+    assert job.record == before
+    assert all(len(each.senders) == 3 for each in job.round(1)[1])
+    before = job.record
+    job.parties[0].enter_epoch(messages)  # keys of rounds before do not come back
+    assert job.record == before
+    for others in ([], messages[:2], messages[1:], [*messages[:2], job.parties[2].start_epoch()]):
+        with pytest.raises(ConfigError, match=r"start_epoch\(\) comes first"):
+            job.parties[0].enter_epoch(others)
+
+
 def test_a_state_that_is_damaged_or_anothers_gives_no_mask(tmp_path: Path) -> None:
     path = tmp_path / "state"
     keys, journal = keys_of(0, path=path)
