@@ -18,6 +18,8 @@ Travels = Literal["weights", "updates", "shares"]
 Purpose = Literal["train", "evaluate", "finish"]
 
 MAX_ROUND = (1 << 63) - 1
+MOST_AHEAD = 1 << 16
+"""Rounds that a server may skip at once: the numbers of a key must not end in a moment."""
 MOST_REASON = 60
 MOST_BYTES = 1 << 25
 """Of a message: parameters are half of it at most, and so are hellos of a full roster."""

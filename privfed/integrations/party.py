@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from privfed.errors import ConfigError, ContextMismatchError, ReplayError
 from privfed.integrations.hello import NONCE_BYTES, Hello, met
 from privfed.integrations.kept import Arrays, Course, Shelf, StoredModel, digest_of_model
-from privfed.integrations.messages import Assignment, Done, Greet, PastRound, Present, Travels
+from privfed.integrations.messages import (
+    MOST_AHEAD,
+    Assignment,
+    Done,
+    Greet,
+    PastRound,
+    Present,
+    Travels,
+)
 from privfed.integrations.travels import Codec, codec_of
 from privfed.secagg import Keyring, Party
 
@@ -83,11 +91,13 @@ class EmbeddedParty:
 
         Raises:
             ReplayError: The server begins the run anew, in which this party is already.
-            ContextMismatchError: The run resumes from a checkpoint that is not the last one.
+            ContextMismatchError: The run resumes from a checkpoint that is not the last one, or
+                begins far after this party's last round.
             PrivFedError: A total does not open; `Party.open` says which errors there are.
         """
         self._take(ask.totals, totals)
         first = self._party.round_id + 1 if ask.first_round is None else ask.first_round
+        self._check_near(first)
         course = self._shelf.course()
         resumes = bool(ask.totals)
         asked = (self._run, ask.start, first, resumes)
@@ -107,6 +117,13 @@ class EmbeddedParty:
             self._shelf.keep_course(course)
         known = ask.known == self.params.fingerprint
         return Present(course.hello, b"" if known else self.params.to_bytes())
+
+    def _check_near(self, number: int) -> None:
+        if number - self._party.round_id > MOST_AHEAD:
+            raise ContextMismatchError(
+                f"the server asks for round {number}, and this party's last one is "
+                f"{self._party.round_id}: who skips so many uses a key up"
+            )
 
     def _standing(self, checkpoint: PastRound) -> bytes:
         """Return what stands for this party's model: alike at all who resume, before they do.
@@ -156,7 +173,7 @@ class EmbeddedParty:
 
         Raises:
             ContextMismatchError: This party is not in this run, was promised another model, or
-                was sent none.
+                was sent none; or the round is far after its last one.
             ReplayError: The initial model comes after a total of the run, or the round was sent
                 already.
             ConfigError: There is no model yet.
@@ -172,6 +189,7 @@ class EmbeddedParty:
             raise ContextMismatchError("the server left out the initial model of the run")
         if ask.purpose == "train" and ask.round_id <= self._party.round_id:
             raise ReplayError(f"round {ask.round_id} was sent already, or a later one")
+        self._check_near(ask.round_id)
         self._take(ask.totals, totals)
         model = self.model()
         if ask.purpose == "train":

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from privfed.errors import QuorumError
 from tests.integrations.grid import kill
-from tests.integrations.jobs import Job, close, same_bits
+from tests.integrations.jobs import Job, close, quiet_average, same_bits
 
 
 def alive(job: Job) -> list[int]:
@@ -106,6 +106,15 @@ def test_a_client_whose_state_is_lost_waits_for_another_key(
     assert len(job.sites[3].trained) == 5
     assert any("no longer has what it kept of this run" in line for line in told)
     assert all(same_bits(job.model(3), job.model(place)) for place in (1, 2, 4, 5))
+
+
+def test_nodes_that_are_sampled_make_whole_groups_or_it_is_told(tmp_path: Path) -> None:
+    job = Job(tmp_path / "keys", 6)
+    with pytest.raises(QuorumError, match=r"fraction_train=1\.0"):
+        job.run(1, inner=quiet_average(fraction_train=0.34))  # two of six nodes
+    job.run(2, inner=quiet_average(fraction_train=0.5, min_train_nodes=5))  # a group and two
+    assert sum(len(site.trained) for site in job.sites) == 6
+    job.models()
 
 
 @settings(max_examples=5, suppress_health_check=list(HealthCheck), deadline=None)

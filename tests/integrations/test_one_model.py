@@ -338,6 +338,18 @@ def test_a_round_is_asked_for_once_and_in_its_run(tmp_path: Path) -> None:
     assert np.isfinite(hand.ask(0, "train", 2, past=[total])[0]["bias"]).all()
 
 
+def test_a_server_does_not_use_a_key_up(tmp_path: Path) -> None:
+    """By one question for a round far away."""
+    hand = Hand(tmp_path / "keys", 2)
+    far = (1 << 63) - 1
+    with pytest.raises(ContextMismatchError, match="uses a key up"):
+        hand.greet(0, digest_of_model(START), first=far)
+    hand.greet_all()
+    with pytest.raises(ContextMismatchError, match="uses a key up"):
+        hand.ask(0, "train", far, model=START)
+    assert hand.round(9, model=START)
+
+
 def test_a_group_smaller_than_the_quorum_enters_a_run(tmp_path: Path) -> None:
     """Hellos are those of a group; the quorum is of a sum."""
     hand = Hand(tmp_path / "keys", 6, min_clients=6)

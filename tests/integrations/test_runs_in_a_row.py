@@ -8,7 +8,7 @@ from privfed.errors import PeerError
 from privfed.integrations.flower import EncryptedMod
 from privfed.integrations.flower.records import checkpoint_in
 from tests.integrations.grid import kill
-from tests.integrations.jobs import START, Arrays, Job, same_bits
+from tests.integrations.jobs import START, Arrays, Job, close, same_bits
 
 
 @pytest.mark.parametrize(("parties", "travels"), [(2, "weights"), (3, "updates")])
@@ -54,6 +54,18 @@ def test_who_missed_more_than_a_checkpoint_holds_is_told(tmp_path: Path) -> None
     job.grid.dead = set()
     with pytest.raises(PeerError, match="node 103 refused with"):
         job.run(1, start=result.arrays)
+
+
+def test_who_trusts_the_server_comes_back_after_missed_runs(tmp_path: Path) -> None:
+    """Whole weights: a mean alone is the model, and there are no groups to wait for."""
+    job = Job(tmp_path / "keys", 3, adversary="honest-server")
+    job.run(1)
+    job.grid.dead = {102}
+    result = job.run(2, may_miss=True)
+    assert not same_bits(job.model(0), job.model(2))
+    job.grid.dead = set()
+    job.run(1, start=result.arrays)
+    close(job, [0, 1, 2])
 
 
 def test_a_fresh_model_may_have_other_values_and_kinds(tmp_path: Path) -> None:

@@ -148,7 +148,14 @@ class EncryptedStrategy(Strategy):
             self._look_for(grid)
         else:
             self._greet_all(grid)
-        packets = server.begin(message.metadata.dst_node_id for message in chosen)
+        try:
+            packets = server.begin(message.metadata.dst_node_id for message in chosen)
+        except QuorumError as error:
+            if self._inner.fraction_train >= 1:
+                raise
+            raise QuorumError(
+                f"{error}; only some nodes were chosen, and seldom whole groups: fraction_train=1.0"
+            ) from None
         if waiting := len(chosen) - len(packets):
             log(INFO, "configure_train: %s nodes wait for others of their groups", waiting)
         return self._messages(chosen, packets)
