@@ -1,0 +1,1 @@
+"""The dress benchmark of privfed as a Flower app."""
