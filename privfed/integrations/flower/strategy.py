@@ -138,18 +138,15 @@ class EncryptedStrategy(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """Ask those whom the inner strategy chose, as far as they make whole groups."""
-        server, chosen = (
-            self._running,
-            list(self._inner.configure_train(server_round, ArrayRecord(), config, grid)),
-        )
-        if not chosen:
-            return []
         if self._settled:
             self._look_for(grid)
         else:
-            self._greet_all(grid)
+            self._greet_all(grid)  # before the choice: nodes may come one after another
+        chosen = list(self._inner.configure_train(server_round, ArrayRecord(), config, grid))
+        if not chosen:
+            return []
         try:
-            packets = server.begin(message.metadata.dst_node_id for message in chosen)
+            packets = self._running.begin(message.metadata.dst_node_id for message in chosen)
         except QuorumError as error:
             if self._inner.fraction_train >= 1:
                 raise
