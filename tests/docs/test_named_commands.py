@@ -1,11 +1,13 @@
 """Commands and options that the pages name exist."""
 
+import inspect
 import re
 from collections.abc import Iterator
 
 import click
 import pytest
 import typer.main
+from flwr.supernode.cli import flower_supernode
 
 import privfed.cli
 import psi.cli
@@ -63,6 +65,7 @@ def test_a_command_that_is_named_exists_with_its_options(where: str, text: str) 
 
 def test_options_that_stand_alone_are_some_command_s() -> None:
     known = set().union(*(options(each) for name in COMMANDS for each in every(root(name))))
+    known |= set(re.findall(r'"(--[a-z-]+)"', inspect.getsource(flower_supernode)))
     for page in SHOWN:
         for text in re.findall(r"`(--[a-z][^`]*)`", page.read_text("utf-8")):
             for word in re.findall(r"--[a-z-]+", text):

@@ -11,12 +11,10 @@ import pytest
 from benchmarks.flower_deployment import Deployment, free_port, listens, write_app
 from privfed.integrations import trained_model
 from privfed.secagg import Keyring
-from tests.docs.snippets import BLOCKS
-from tests.integrations.flower_page import PAGE, write_files
+from tests.integrations.flower_page import blocks, write_files
 from tests.places import ROOT
 
 COMPANIES = ("alice", "bob", "carol")
-BLOCKS_OF = ("```console", "```python", "```toml")  # of flower.md, that are run here
 
 # In the place of the page's app, whose imports would take longer than all else.
 APP = {
@@ -76,7 +74,7 @@ class Companies(Deployment):
         self.port = free_port()
         for who in (*COMPANIES, "cloud"):
             (folder / who).mkdir()
-            write_files(folder / who)
+            write_files(folder / who, [*blocks("toml"), *blocks("python")])
         app = write_app(folder / "alice", "quickstart.server_app:app", "quickstart.client_app:app")
         for name, text in APP.items():
             (app / "quickstart" / f"{name}.py").write_text(text)
@@ -123,13 +121,10 @@ class Companies(Deployment):
                 if file.parent != self.folder / who:
                     shutil.copy(file, self.folder / who)
         for who in COMPANIES[1:] if (self.folder / "alice" / "sealed").is_dir() else ():
+            sealed = self.folder / who / "sealed"
+            sealed.mkdir(exist_ok=True)
             own = Keyring(self.folder / who / who, self.words(who)).identity.public.id
-            shutil.copytree(
-                self.folder / "alice" / "sealed",
-                self.folder / who / "sealed",
-                ignore=lambda _, names: [name for name in names if own not in name],
-                dirs_exist_ok=True,
-            )
+            shutil.copy(self.folder / "alice" / "sealed" / f"{own}.sealed", sealed)
 
     def words(self, who: str) -> str:
         return (self.folder / who / "words").read_text().strip()
@@ -140,11 +135,10 @@ def test_three_companies_train_by_the_page_s_commands_and_a_key_that_is_not_thei
     tmp_path: Path,
 ) -> None:
     with Companies(tmp_path / "c") as companies:
-        for block in BLOCKS:
-            if (block.page, block.language) == (PAGE, "console") and block.elsewhere:
-                for who, command in block.commands:
-                    printed = companies.do(who, command)
-                    companies.hand_over()
+        for block in blocks("console"):
+            for who, command in block.commands:
+                printed = companies.do(who, command)
+                companies.hand_over()
         (run,) = json.loads(printed)["runs"]
         assert run["status"] == "finished:completed", companies.log("alice")
         models = [

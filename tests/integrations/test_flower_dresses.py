@@ -1,6 +1,8 @@
 """examples/flower_dresses trains what `privfed benchmark` trains, bit for bit."""
 
 import importlib
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,10 +21,11 @@ def test_after_three_rounds_the_weights_are_those_of_the_benchmark_s_encrypted_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "flower_dresses"))  # as Flower does
-    client, server, keys = (
-        importlib.import_module(f"dresses.{name}") for name in ("client_app", "server_app", "keys")
+    client, server = (
+        importlib.import_module(f"dresses.{name}") for name in ("client_app", "server_app")
     )
-    keys.make_keys(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["dresses.keys", str(tmp_path)])
+    runpy.run_module("dresses.keys", run_name="__main__")
     nodes = [{"privfed-keys": str(tmp_path), "partition-id": place} for place in range(2)]
     grid = OneProcessGrid([client.app] * 2, nodes)
     server.app(grid, Context(RUN_ID, 1, {}, RecordDict(), {"num-server-rounds": ROUNDS}))
