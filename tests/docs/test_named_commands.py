@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -65,7 +66,7 @@ def test_a_command_that_is_named_exists_with_its_options(where: str, text: str) 
 
 def test_options_that_stand_alone_are_some_command_s() -> None:
     known = set().union(*(options(each) for name in COMMANDS for each in every(root(name))))
-    known |= set(re.findall(r'"(--[a-z-]+)"', inspect.getsource(flower_supernode)))
+    known |= set(re.findall(r'"(--[a-z-]+)"', Path(inspect.getfile(flower_supernode)).read_text()))
     for page in SHOWN:
         for text in re.findall(r"`(--[a-z][^`]*)`", page.read_text("utf-8")):
             for word in re.findall(r"--[a-z-]+", text):

@@ -6,13 +6,14 @@ import random
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import sklearn.datasets
 import torch
 from flwr.app import Context, Message, RecordDict
+from flwr.clientapp import ClientApp
 from flwr.serverapp import strategy as strategies
 
 from privfed.errors import ConfigError, PeerError
@@ -54,18 +55,18 @@ def run(folder: Path, run_id: int = RUN_ID, **config: Any) -> OneProcessGrid:
         {"partition-id": place, "num-partitions": PARTIES, "privfed-keys": str(folder / "keys")}
         for place in range(PARTIES)
     ]
-    client, server = load("client_app"), load("server_app")
+    client: ClientApp = load("client_app")
 
     def seeded(message: Message, context: Context) -> Message:
         torch.manual_seed(context.node_config["partition-id"])
         return client(message, context)
 
-    grid = OneProcessGrid([seeded] * PARTIES, nodes, run_id)
+    grid = OneProcessGrid([cast(ClientApp, seeded)] * PARTIES, nodes, run_id)
     for context in grid.contexts.values():
         context.run_config = dict(CONFIG | config)
     random.seed(0)  # Flower asks nodes in an order that is drawn
     torch.manual_seed(0)
-    server(grid, Context(run_id, 1, {}, RecordDict(), CONFIG | config))
+    load("server_app")(grid, Context(run_id, 1, {}, RecordDict(), CONFIG | config))
     return grid
 
 
