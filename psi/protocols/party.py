@@ -175,9 +175,9 @@ class Party(SetConversation[bytes, bytes | None], Dialogue):
 
     # -- confirmations ------------------------------------------------------------------------
 
-    def _confirmed(self, kind: MessageType, count: int, content: bytes | memoryview) -> bytes:
+    def _confirmed(self, kind: MessageType, count: int, *content: bytes | memoryview) -> bytes:
         return self._transcript.confirm(
-            kind, count, lambda digest: self._mac(self._own_hello, digest), content
+            kind, count, lambda digest: self._mac(self._own_hello, digest), *content
         )
 
     def _check(self, message: Message) -> None:

@@ -19,7 +19,7 @@ from psi.kernels.texts import Chunk, Texts
 __all__ = ["FileTexts", "read_unquoted", "write_numbers"]
 
 _STREAMED_FROM_BYTES = 1 << 28
-_BLOCK_BYTES = 1 << 22
+_BLOCK_BYTES, _STREAMED_BLOCK_BYTES = 1 << 20, 1 << 22  # a streamed one goes to all buckets
 
 
 def read_unquoted(path: Path, separator: str, header: list[str]) -> Mapping[str, Texts] | None:
@@ -40,18 +40,21 @@ def read_unquoted(path: Path, separator: str, header: list[str]) -> Mapping[str,
         if any(b'"' in block or b"\0" in block for block in blocks):
             return None
     arrow, reader = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.csv"))
+    streamed = path.stat().st_size >= _STREAMED_FROM_BYTES
+    block_bytes = _STREAMED_BLOCK_BYTES if streamed else _BLOCK_BYTES
     options = {
         # Several threads would take more processor time in all.
-        "read_options": reader.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+        "read_options": reader.ReadOptions(use_threads=False, block_size=block_bytes),
         "parse_options": reader.ParseOptions(delimiter=separator),
         "convert_options": reader.ConvertOptions(
             column_types=dict.fromkeys(header, arrow.string()), strings_can_be_null=False
         ),
     }
     try:
-        if path.stat().st_size >= _STREAMED_FROM_BYTES:
+        if streamed:
             return _streamed(path, header, options)
         table = reader.read_csv(path, **options)
+        arrow.default_memory_pool().release_unused()
     except arrow.ArrowInvalid:  # the slow way says what is wrong, and in which line
         return None
     if table.column_names != header:

@@ -114,7 +114,9 @@ class VoleSender(_Vole):
 
     def take(self) -> Blocks:
         """Return B of the chunk whose noise was made last, shape (count, 2)."""
-        outputs = self._encoded(self._noise[self._chunk].leaves[:, None])[:, 0]
+        noise = self._noise[self._chunk]
+        outputs = self._encoded(noise.leaves[:, None])[:, 0]
+        self._noise[self._chunk] = noise.without_leaves()
         self._products = outputs[self._plan.count :][: self._plan.sizes.trees + 1]
         self._chunk += 1
         return outputs[: self._plan.count]
@@ -162,9 +164,11 @@ class VoleReceiver(_Vole):
         """Return A and C of the chunk, shape (count, 2) each."""
         assert self._noise is not None  # noqa: S101 - taken before
         vectors = beside(self._noise.noise, self._noise.leaves)
+        self._noise = None
         outputs = self._encoded(vectors)
+        del vectors
         further = outputs[self._plan.count :][: self._plan.sizes.trees + 1]
         self._elements, self._products = column(further, 0), column(further, 1)
-        self._noise, self._chunk = None, self._chunk + 1
+        self._chunk += 1
         used = outputs[: self._plan.count]
         return column(used, 0), column(used, 1)

@@ -14,8 +14,11 @@ passes with probability 1/2 for each bit of a path that it learns, and the sessi
 the first failure.
 """
 
+import copy
+import functools
 import hashlib
 import secrets
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +72,18 @@ class NoiseSender:
         if len(check) != CHECK_BYTES:
             raise DecodeError(f"a check has {CHECK_BYTES} bytes")
         claimed = kernels.multiply(self._delta, np.frombuffer(check, np.uint64).reshape(1, 2))
-        return (self._hash.of(self.leaves) ^ self._mask ^ claimed).tobytes()
+        return (self.leaves_hash ^ self._mask ^ claimed).tobytes()
+
+    def without_leaves(self) -> Self:
+        """Return what the proof takes; the leaves fill megabytes."""
+        kept = copy.copy(self)
+        kept.leaves_hash, kept.leaves = self.leaves_hash, np.empty((0, 2), np.uint64)
+        return kept
+
+    @functools.cached_property
+    def leaves_hash(self) -> Blocks:
+        """The hash of all leaves at the check's point, shape (1, 2)."""
+        return self._hash.of(self.leaves)
 
 
 class NoiseReceiver:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
 from psi import (
@@ -62,7 +63,7 @@ def clone(party: Any) -> Any:
             other = copy.copy(value)
             other.__dict__.update({name: copied(one) for name, one in vars(value).items()})
             return other
-        if isinstance(value, Transcript) or type(value) in (list, set):
+        if isinstance(value, Transcript | np.ndarray) or type(value) in (list, set):
             return copy.copy(value)
         return value
 

@@ -125,4 +125,5 @@ def _split(records: Records, buckets: int) -> list[Records]:
     numbers = (heads >> np.uint32(33 - buckets.bit_length())).astype(np.uint16)
     order = np.argsort(numbers, kind="stable")
     ends = np.cumsum(np.bincount(numbers, minlength=buckets))
-    return np.split(np.take(records, order, axis=0), ends[:-1])
+    # Not parts of one array: each goes when its bucket is taken.
+    return [np.take(records, part, axis=0) for part in np.split(order, ends[:-1])]

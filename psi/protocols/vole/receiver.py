@@ -38,13 +38,12 @@ class _Stored:
 
 @dataclass(frozen=True, repr=False)
 class _Hidden:
-    """A bucket's table as it is sent, and what is kept until its tags come."""
+    """What is kept of a bucket whose table is made, until its tags come."""
 
     own: Rows
     digests: Bytes
     values: Blocks
     coin: bytes
-    message: bytes
 
 
 class Receiver(VoleParty):
@@ -58,9 +57,10 @@ class Receiver(VoleParty):
     _proof = b""  # what the sender must show before the chunk of the next table is used
     _stored: dict[int, _Stored]  # by bucket, each until the next stage
     _hidden: dict[int, _Hidden]
+    _tables: dict[int, bytes]  # made, and not sent yet
     _arrived: dict[int, memoryview]
     _commitments: dict[int, bytes]
-    _matched: list[tuple[Rows, Rows, Bytes]]
+    _matched: list[tuple[NDArray[np.int32], NDArray[np.int32], Bytes]]
 
     def tested_by(self, peer: int, announced: int) -> int:
         """Return how many tags are sent: a sender that cheats tests an item with each dummy."""
@@ -69,7 +69,8 @@ class Receiver(VoleParty):
     def _forget(self) -> None:
         super()._forget()
         self._secret = self._vole = None
-        self._stored, self._hidden, self._arrived, self._proof = {}, {}, {}, b""
+        self._stored, self._hidden, self._tables, self._arrived = {}, {}, {}, {}
+        self._proof = b""
 
     def _announcement(self) -> bytes:
         self._secret = Scalar.random()
@@ -88,7 +89,7 @@ class Receiver(VoleParty):
         seeds = BaseOTSender(*labels, secret=self._secret).seeds(self._choices)
         self._secret = None
         base = BaseReceiver(seeds, self._plan.base, self._identity)
-        self._stored, self._hidden, self._arrived = {}, {}, {}
+        self._stored, self._hidden, self._tables, self._arrived = {}, {}, {}, {}
         self._commitments, self._matched = {}, []
         self._seed = secrets.token_bytes(SEED_BYTES)
         content = self._seed, base.message
@@ -124,11 +125,11 @@ class Receiver(VoleParty):
             self._arrived[bucket - 1] = message.body[MAC_BYTES:tags_end]
         if not self._due(bucket):
             return self._finish()
-        content = [self._hide(bucket).message]
+        content = [self._hide(bucket).coin, self._tables.pop(bucket)]
         if self._due(bucket + 1):
             content.append(self._checked(bucket + 1, message.body[tags_end:]))
         self._bucket, self._expect = bucket + 1, self._on_tags
-        return self._confirmed(MessageType.VOLE_TABLE, bucket, b"".join(content))
+        return self._confirmed(MessageType.VOLE_TABLE, bucket, *content)
 
     def _work_ahead(self) -> None:
         if self._vole is None:
@@ -156,8 +157,8 @@ class Receiver(VoleParty):
             stored, coin = self._store_items(bucket), secrets.token_bytes(COIN_BYTES)
             masks, kept = self._vole.take()
             values = as_blocks(stored.keys.decode(as_bytes(kept)))
-            message = coin + (stored.table ^ masks).tobytes()
-            self._hidden[bucket] = _Hidden(stored.own, stored.digests, values, coin, message)
+            self._tables[bucket] = (stored.table ^ masks).tobytes()
+            self._hidden[bucket] = _Hidden(stored.own, stored.digests, values, coin)
             del self._stored[bucket]
         return self._hidden[bucket]
 
@@ -174,7 +175,8 @@ class Receiver(VoleParty):
             rows, found = matching_tags(theirs, np.ascontiguousarray(outputs[:, :TAG_BYTES]))
             receipts = outputs[found, TAG_BYTES:][:, : self._tag_bytes]
             first = bucket * self._layout.sender_items
-            self._matched.append((rows + first, hidden.own[found], receipts))
+            own = hidden.own[found]
+            self._matched.append((_short(rows + first), _short(own), receipts))
 
     def _finish(self) -> bytes:
         self._compare()
@@ -182,7 +184,7 @@ class Receiver(VoleParty):
         rows, found, receipts = (
             np.concatenate(parts) for parts in zip(*self._matched, strict=True)
         )
-        self._found, content = found, b""
+        self._found, content = found.astype(np.intp), b""
         if self._both:
             matched = np.zeros(self._layout.tags, np.uint8)
             matched[rows] = 1
@@ -190,3 +192,8 @@ class Receiver(VoleParty):
             content += receipts.tobytes() + self._own_counts()
         self._vole, self._expect = None, self._on_close
         return self._confirmed(MessageType.FINISH, self._announced, content)
+
+
+def _short(rows: Rows) -> NDArray[np.int32]:
+    """Return row numbers, which are below 2^31, in half the memory."""
+    return rows.astype(np.int32)

@@ -52,8 +52,8 @@ class Sender(VoleParty):
     _prepared: dict[int, _Prepared]
     _noises: dict[int, bytes]  # made, and not sent yet
     _coins: dict[int, bytes]
-    _orders: list[Rows]
-    _receipts: list[Bytes]
+    _order: NDArray[np.int32]  # the item of each tag, -1 for a dummy
+    _receipts: Bytes
 
     @staticmethod
     def most_asked(peer: int, announced: int) -> int:
@@ -64,7 +64,7 @@ class Sender(VoleParty):
         super()._forget()
         self._transfers = self._vole = None
         self._vectors, self._prepared, self._noises, self._coins = {}, {}, {}, {}
-        self._receipts = []
+        self._receipts = np.empty((0, 0), np.uint8)
 
     def _announcement(self) -> bytes:
         self._transfers = BaseOTReceiver(self._vole_session, TRANSFERS, LABELS)
@@ -76,7 +76,9 @@ class Sender(VoleParty):
     def _after_hellos(self) -> None:
         self._lay_out()
         self._vectors, self._prepared, self._noises, self._coins = {}, {}, {}, {}
-        self._orders, self._receipts = [], []
+        if self._both:
+            self._order = np.full(self._layout.tags, -1, np.int32)
+            self._receipts = np.zeros((self._layout.tags, self._tag_bytes), np.uint8)
         self._expect = self._on_base
 
     def _on_base(self, data: bytes) -> bytes:
@@ -121,15 +123,15 @@ class Sender(VoleParty):
         message = self._transcript.open(MessageType.VOLE_CHECK, data)
         expect_shape(message, 0, CHECK_BYTES)
         self._expect = self._on_table
-        return self._round(0, b"", message.body)
+        return self._round(0, message.body)
 
-    def _round(self, bucket: int, tags: bytes, check: memoryview) -> bytes:
+    def _round(self, bucket: int, check: memoryview, *tags: bytes | memoryview) -> bytes:
         """Return the tags of the bucket before, the proof of this one, the trees of the next."""
         if self._due(bucket):
             assert self._vole is not None  # noqa: S101 - made with the base
             self._take_vector(bucket)
             self._confirm_with(self._vole.proof(bucket, check))
-        return self._confirmed(MessageType.VOLE_TAGS, bucket, tags + self._noise(bucket + 1))
+        return self._confirmed(MessageType.VOLE_TAGS, bucket, *tags, self._noise(bucket + 1))
 
     def _on_table(self, data: bytes) -> bytes:
         bucket = self._bucket
@@ -140,7 +142,7 @@ class Sender(VoleParty):
         tags = self._tags(bucket, message.body[MAC_BYTES:table_end])
         self._bucket += 1
         self._expect = self._on_table if self._due(self._bucket) else self._on_finish
-        return self._round(self._bucket, tags, message.body[table_end:])
+        return self._round(self._bucket, message.body[table_end:], *tags)
 
     def _work_ahead(self) -> None:
         if self._vole is None or not self._due(self._bucket):
@@ -161,7 +163,7 @@ class Sender(VoleParty):
             self._prepared[bucket] = _Prepared(own, digests, keys, found ^ hidden)
         return self._prepared[bucket]
 
-    def _tags(self, bucket: int, message: memoryview) -> bytes:
+    def _tags(self, bucket: int, message: memoryview) -> tuple[bytes, memoryview]:
         """Return the coin and the tags of a bucket's items and dummies, in a fresh random order."""
         assert self._vole is not None  # noqa: S101 - made with the base
         ready = self._prepare(bucket)
@@ -178,15 +180,10 @@ class Sender(VoleParty):
         tags[order[: len(own)]] = outputs[:, :TAG_BYTES]
         tags[order[len(own) :]] = drawn.reshape(-1, TAG_BYTES)
         if self._both:
-            items, receipts = (
-                np.full(count, -1, np.intp),
-                np.zeros((count, self._tag_bytes), np.uint8),
-            )
-            items[order[: len(own)]] = own
-            receipts[order[: len(own)]] = outputs[:, TAG_BYTES:][:, : self._tag_bytes]
-            self._orders.append(items)
-            self._receipts.append(receipts)
-        return b"".join((coin, tags.data.cast("B") if count else b""))
+            here = order[: len(own)] + bucket * count
+            self._order[here] = own
+            self._receipts[here] = outputs[:, TAG_BYTES:][:, : self._tag_bytes]
+        return coin, tags.reshape(-1).data
 
     def _on_finish(self, data: bytes) -> bytes:
         finish = self._transcript.open(MessageType.FINISH, data)
@@ -211,14 +208,13 @@ class Sender(VoleParty):
         Raises:
             DecodeError: It marks another number, dummies, or items for which it did not ask.
         """
-        order, expected = np.concatenate(self._orders), np.concatenate(self._receipts)
         bits = np.unpackbits(np.frombuffer(marks, np.uint8), bitorder="little")
         matched = np.flatnonzero(bits)
-        if len(matched) != count or np.any(matched >= len(order)):
+        if len(matched) != count or np.any(matched >= len(self._order)):
             raise DecodeError("the other side marks other matches than it counts")
-        found = order[matched]
+        found = self._order[matched].astype(np.intp)
         if np.any(found < 0):
             raise DecodeError("the other side claims to have dummies of this side")
-        if not hmac.compare_digest(expected[matched].tobytes(), receipts):
+        if not hmac.compare_digest(self._receipts[matched].tobytes(), receipts):
             raise DecodeError("the other side claims a match that it did not ask for")
         return found

@@ -320,11 +320,11 @@ class ClaimingBefore(ReceiverBefore):
 class Claiming(Receiver):
     """Claims every ID of the sender, by what it knows of each: its tag."""
 
-    def _confirmed(self, kind: MessageType, count: int, content: bytes | memoryview) -> bytes:
+    def _confirmed(self, kind: MessageType, count: int, *content: bytes | memoryview) -> bytes:
         if kind is MessageType.FINISH:
             receipts = [tag[: self._tag_bytes] for tag in self.tags]
-            count, content = len(receipts), b"".join(receipts)
-        return super()._confirmed(kind, count, content)
+            count, content = len(receipts), (b"".join(receipts),)
+        return super()._confirmed(kind, count, *content)
 
     def _on_answer(self, data: bytes) -> bytes:
         tags = memoryview(data)[-32 - TAG_BYTES * self._peer_items() : -32]

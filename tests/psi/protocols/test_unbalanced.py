@@ -346,8 +346,9 @@ def confirmed(pair: Pair, store: TagStore, change: Any) -> Any:
     """Let the large side lie about its tags under its own MAC."""
 
     class Lying(UnbalancedSender):
-        def _confirmed(self, kind: Any, count: int, content: Any) -> bytes:
-            return super()._confirmed(kind, count, change(content) if len(content) else content)
+        def _confirmed(self, kind: Any, count: int, *content: Any) -> bytes:
+            changed = (change(one) if len(one) else one for one in content)
+            return super()._confirmed(kind, count, *changed)
 
     liar = Lying(store.tag_set, count=lambda items: None)
     return run(UnbalancedReceiver(SMALL), liar, measured=False)

@@ -126,7 +126,7 @@ def test_two_sessions_share_nothing_and_items_are_shuffled() -> None:
     for _ in range(2):
         receiver, sender = Receiver(MANY), Sender(MANY)
         tags.append(set(tags_of(run(receiver, sender)[TAGS])))
-        orders.append(sender._orders[0].tolist())
+        orders.append(sender._order.tolist())
     assert len(tags[0]) == len(tags[1]) == len(MANY)
     assert tags[0].isdisjoint(tags[1])
     assert sorted(orders[0]) == list(range(len(MANY)))
@@ -250,11 +250,11 @@ def test_messages_depend_on_sizes_only() -> None:
 def test_dummies_of_buckets_look_like_items_and_match_nothing() -> None:
     receiver, sender = Receiver(MANY), Sender(MANY[:2000])
     run(receiver, sender)
-    rows = np.concatenate(sender._orders)
+    rows = sender._order
     assert len(rows) == sender._layout.tags > 2000
     assert sorted(rows[rows >= 0].tolist()) == list(range(2000))
     # Dummies lie among the items: where matches stand does not tell how many items there are.
-    for order in sender._orders:
+    for order in rows.reshape(sender._layout.buckets, -1):
         assert np.flatnonzero(order < 0).min() < sender._layout.sender_items // 2
 
 

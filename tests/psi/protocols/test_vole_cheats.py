@@ -546,12 +546,12 @@ def finish(receiver: Party, sender: Party, message: bytes | None) -> None:
 def test_a_sender_s_own_tags_are_of_no_use_in_another_session() -> None:
     # Tags of one session, sent in another by who holds its key, match nothing.
     class Keeping(Sender):
-        kept: bytes | None = None
+        kept: memoryview | None = None
 
-        def _tags(self, bucket: int, message: memoryview) -> bytes:
-            made = super()._tags(bucket, message)
-            before, Keeping.kept = Keeping.kept, made[32:]
-            return made if before is None else made[:32] + before
+        def _tags(self, bucket: int, message: memoryview) -> tuple[bytes, memoryview]:
+            coin, made = super()._tags(bucket, message)
+            before, Keeping.kept = Keeping.kept, made
+            return coin, made if before is None else before
 
     first = Receiver(THEIRS[:30], ONE_SIDE)
     run(first, Keeping(THEIRS, ONE_SIDE))

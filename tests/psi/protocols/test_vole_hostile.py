@@ -242,7 +242,7 @@ def test_each_bucket_has_a_key_of_its_own() -> None:
 @pytest.mark.usefixtures("two_buckets")
 def test_marks_on_dummies_of_this_side() -> None:
     attack = Attack(pair, FINISH_OF_TWO)
-    rows = np.concatenate(attack.victim._orders)
+    rows = attack.victim._order
     marked = np.zeros(len(rows), np.uint8)
     marked[np.flatnonzero(rows < 0)[:2]] = 1
     body = bytes(MAC_BYTES) + np.packbits(marked, bitorder="little").tobytes()
