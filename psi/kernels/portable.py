@@ -24,14 +24,22 @@ _SWAPS = ((1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F
 
 def digest_items(items: Sequence[bytes], key: bytes) -> NDArray[np.uint8]:
     """Return what `psi.kernels.digest_items` returns."""
-    digests = b"".join([hashlib.blake2s(item, digest_size=16, key=key).digest() for item in items])
-    return np.frombuffer(digests, np.uint8).reshape(-1, 16)
+    return _hashed(items, hashlib.blake2s(digest_size=16, key=key))
 
 
 def hash_rows(rows: NDArray[np.uint8], key: bytes) -> NDArray[np.uint8]:
     """Return what `psi.kernels.hash_rows` returns."""
-    hashes = b"".join([hashlib.blake2s(row, key=key).digest() for row in _rows(rows)])
-    return np.frombuffer(hashes, np.uint8).reshape(-1, 32)
+    return _hashed(_rows(rows), hashlib.blake2s(key=key))
+
+
+def _hashed(items: Sequence[bytes], keyed: "hashlib.blake2s") -> NDArray[np.uint8]:
+    """Return the hash of each item; copies of a keyed hash are quicker than new ones."""
+    hashes = []
+    for item in items:
+        one = keyed.copy()
+        one.update(item)
+        hashes.append(one.digest())
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, keyed.digest_size)
 
 
 def all_distinct(numbers: NDArray[np.uint64]) -> bool:
@@ -84,7 +92,8 @@ def peel(
     places: NDArray[np.uint32], slots: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]]:
     """Return what `psi.kernels.peel` returns."""
-    turns, numbers = np.full(len(places), -1, np.int8), np.arange(len(places), dtype=np.uint32)
+    turns, going = np.full(len(places), -1, np.int8), np.zeros(len(places), bool)
+    numbers = np.arange(len(places), dtype=np.uint32)
     degrees = np.bincount(places.ravel(), minlength=slots).astype(np.int32)
     sums = np.zeros(slots, np.uint32)  # of the rows that lie there: of a single one, its number
     np.add.at(sums, places.ravel(), np.repeat(numbers, 3))
@@ -92,15 +101,15 @@ def peel(
     while len(single):
         rows = sums[single]
         found = np.argmax(places[rows] == single[:, None], axis=1)
-        by_row = np.lexsort((found, rows))
-        rows, first = np.unique(rows[by_row], return_index=True)
-        turns[rows] = found[by_row][first]
-        order.append(rows.astype(np.int64))
-        touched = places[rows].ravel()
+        for turn in (2, 1, 0):  # the first one stays
+            turns[rows[found == turn]] = turn
+        going[rows] = True
+        order.append(np.flatnonzero(going))
+        going[rows] = False
+        touched = places[order[-1]].ravel()
         np.subtract.at(degrees, touched, 1)
-        np.subtract.at(sums, touched, np.repeat(rows, 3))
-        touched = np.unique(touched)
-        single = touched[degrees[touched] == 1]
+        np.subtract.at(sums, touched, np.repeat(numbers[order[-1]], 3))
+        single = np.flatnonzero(degrees == 1)
     return (
         np.concatenate(order),
         np.cumsum([len(rows) for rows in order[1:]], dtype=np.int64),

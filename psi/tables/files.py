@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from psi.errors import ConfigError
 from psi.kernels.texts import Texts
 from psi.storage import whole_file
-from psi.tables.csvfiles import read_unquoted, write_numbers
+from psi.tables.csvfiles import read_plain, read_unquoted, write_numbers
 from psi.tables.reader import TableReader, unreadable
 
 __all__ = ["joined", "load_table", "read_parquet", "taken", "with_rows", "write_table"]
@@ -140,10 +140,10 @@ def _read_csv(path: Path) -> Mapping[str, Sequence[str]]:
     reader = TableReader()
     with reader.opened(path) as file:
         table = reader.csv(file, path)
-        if path.stat().st_size >= _ARROW_FROM_BYTES:
-            quick = read_unquoted(path, table.separator, table.header)
-            if quick is not None:
-                return quick
+        read = read_unquoted if path.stat().st_size >= _ARROW_FROM_BYTES else read_plain
+        quick = read(path, table.separator, table.header)
+        if quick is not None:
+            return quick
         rows = [row for _, row in table.rows]
     columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in table.header]
     return dict(zip(table.header, columns, strict=True))

@@ -151,12 +151,14 @@ def _grouped(texts: Texts, words: MissingWords) -> tuple[Sequence[bytes], Rows, 
     """
     rows = texts.filled_rows(words.see_chunk)
     keys, secret = TextKeys(texts, rows), secrets.token_bytes(32)
+    if len(rows) < kernels.FAST_FROM and len({*texts.contents(), b""}) > len(rows):
+        return keys, rows, rows  # numbers that nobody looks at, as there are as many keys
     heads, start = np.empty(len(keys), np.uint64), 0
     for batch in kernels.digest_batches(keys, secret):
         heads[start : start + len(batch)] = batch.view(np.uint64)[:, 0]
         start += len(batch)
     if kernels.all_distinct(heads):
-        return keys, rows, rows  # numbers that nobody looks at, as there are as many keys
+        return keys, rows, rows
     digests = kernels.digest_items(keys, secret).view(np.uint64)
     order = np.lexsort(digests.T)  # stable: the rows of one ID stay in order
     ordered = digests[order]

@@ -80,9 +80,12 @@ def test_a_column_of_texts_is_indexed_as_a_list_is(
 
 
 def check_every_way_reads_the_same(path: Path, patch: pytest.MonkeyPatch) -> None:
-    """By the standard library, by pyarrow into memory, by pyarrow block after block."""
+    """By the standard library, by numpy, by pyarrow into memory, by pyarrow block after block."""
     found: list[dict[str, list[str]] | str] = []
-    for arrow_from, streamed_from in ((1 << 40, 0), (0, 1 << 40), (0, 0)):
+    by_numpy, nothing = psi.tables.csvfiles.read_plain, lambda *arguments: None
+    ways = [(nothing, 1 << 40, 0), (by_numpy, 1 << 40, 0), (by_numpy, 0, 1 << 40), (by_numpy, 0, 0)]
+    for plain, arrow_from, streamed_from in ways:
+        patch.setattr(psi.tables.files, "read_plain", plain)
         patch.setattr(psi.tables.files, "_ARROW_FROM_BYTES", arrow_from)
         patch.setattr(psi.tables.csvfiles, "_STREAMED_FROM_BYTES", streamed_from)
         patch.setattr(
@@ -95,7 +98,7 @@ def check_every_way_reads_the_same(path: Path, patch: pytest.MonkeyPatch) -> Non
             found.append(columns)
         except ConfigError as error:
             found.append(str(error))
-    assert found[0] == found[1] == found[2]
+    assert found[0] == found[1] == found[2] == found[3]
 
 
 fields = st.text(st.characters(codec="utf-8", exclude_characters='"'), max_size=5)
