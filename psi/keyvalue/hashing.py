@@ -8,10 +8,11 @@ uniform.
 from collections.abc import Sequence
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from numpy.typing import NDArray
 
 from psi import kernels
+from psi.kernels import blocks
+from psi.kernels.beside import beside
 from psi.keyvalue.sizes import DENSE_BITS, StoreSizes
 
 __all__ = ["BLOCK_BYTES", "aes_blocks", "store_rows"]
@@ -19,16 +20,11 @@ __all__ = ["BLOCK_BYTES", "aes_blocks", "store_rows"]
 BLOCK_BYTES = 16
 
 
-def aes_blocks(keys: Sequence[bytes], blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def aes_blocks(keys: Sequence[bytes], digests: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return AES of each block under each key, side by side: shape (n, 16 · len(keys))."""
-    data = np.ascontiguousarray(blocks).data.cast("B") if len(blocks) else b""
-    out = np.empty((len(blocks), len(keys), BLOCK_BYTES), np.uint8)
-    for number, key in enumerate(keys):
-        # ECB of single blocks is AES itself, which is wanted here.
-        cipher = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305
-        encrypted = np.frombuffer(cipher.update(data), np.uint8)
-        out[:, number] = encrypted.reshape(-1, BLOCK_BYTES)
-    return out.reshape(len(blocks), len(keys) * BLOCK_BYTES)
+    given = np.ascontiguousarray(digests).view(np.uint64)
+    encrypted = beside(*(blocks.encrypt(key, given) for key in keys))
+    return encrypted.view(np.uint8).reshape(len(digests), len(keys) * BLOCK_BYTES)
 
 
 def store_rows(

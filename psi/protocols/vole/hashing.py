@@ -15,7 +15,7 @@ from psi.kernels import blocks
 from psi.kernels.beside import beside
 from psi.keyvalue import StoreKeys, StoreSizes
 
-__all__ = ["COIN_BYTES", "SessionHashes", "as_blocks", "as_bytes"]
+__all__ = ["COIN_BYTES", "SessionHashes", "as_blocks", "as_bytes", "part_of_each"]
 
 COIN_BYTES = 32
 
@@ -75,6 +75,14 @@ def as_blocks(rows: Bytes) -> Blocks:
 def as_bytes(rows: Blocks) -> Bytes:
     """Return rows of blocks as rows of bytes."""
     return np.ascontiguousarray(rows).view(np.uint8)
+
+
+def part_of_each(rows: Bytes, start: int, width: int) -> NDArray[np.void]:
+    """Return some bytes of each row as one value, which numpy moves at once: shape (n,)."""
+    rest = rows.shape[1] - start - width
+    whole = np.dtype([("before", f"V{start}"), ("part", f"V{width}"), ("after", f"V{rest}")])
+    parts: NDArray[np.void] = rows.view(whole)["part"][:, 0]
+    return parts
 
 
 def _number(bucket: int) -> bytes:

@@ -13,7 +13,7 @@ from psi.protocols.elements import TAG_BYTES
 from psi.protocols.messages import MessageType
 from psi.protocols.party import MAC_BYTES, expect_shape
 from psi.protocols.transfers import BaseOTSender
-from psi.protocols.vole.hashing import COIN_BYTES, as_blocks, as_bytes
+from psi.protocols.vole.hashing import COIN_BYTES, as_blocks, as_bytes, part_of_each
 from psi.protocols.vole.layout import SessionSizes
 from psi.protocols.vole.matching import matching_tags
 from psi.protocols.vole.rounds import CHOICE_PAIRS_BYTES, LABELS, SEED_BYTES, VoleParty
@@ -60,7 +60,7 @@ class Receiver(VoleParty):
     _tables: dict[int, bytes]  # made, and not sent yet
     _arrived: dict[int, memoryview]
     _commitments: dict[int, bytes]
-    _matched: list[tuple[NDArray[np.int32], NDArray[np.int32], Bytes]]
+    _matched: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.void]]]
 
     def tested_by(self, peer: int, announced: int) -> int:
         """Return how many tags are sent: a sender that cheats tests an item with each dummy."""
@@ -173,7 +173,7 @@ class Receiver(VoleParty):
             outputs = self._hashes.outputs(bucket, coins, hidden.values, hidden.digests)
             theirs = np.frombuffer(message[COIN_BYTES:], np.uint8).reshape(-1, TAG_BYTES)
             rows, found = matching_tags(theirs, np.ascontiguousarray(outputs[:, :TAG_BYTES]))
-            receipts = outputs[found, TAG_BYTES:][:, : self._tag_bytes]
+            receipts = part_of_each(outputs, TAG_BYTES, self._tag_bytes)[found]
             first = bucket * self._layout.sender_items
             own = hidden.own[found]
             self._matched.append((_short(rows + first), _short(own), receipts))

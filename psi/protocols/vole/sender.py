@@ -16,7 +16,7 @@ from psi.protocols.elements import TAG_BYTES
 from psi.protocols.messages import MessageType
 from psi.protocols.party import MAC_BYTES, expect_shape
 from psi.protocols.transfers import BaseOTReceiver
-from psi.protocols.vole.hashing import COIN_BYTES, as_blocks, as_bytes
+from psi.protocols.vole.hashing import COIN_BYTES, as_blocks, as_bytes, part_of_each
 from psi.protocols.vole.layout import most_tested
 from psi.protocols.vole.rounds import CHOICE_PAIRS_BYTES, ENTRY_BYTES, LABELS, SEED_BYTES, VoleParty
 from psi.vole import CHECK_BYTES, TRANSFERS, BaseSender, VoleSender
@@ -53,7 +53,7 @@ class Sender(VoleParty):
     _noises: dict[int, bytes]  # made, and not sent yet
     _coins: dict[int, bytes]
     _order: NDArray[np.int32]  # the item of each tag, -1 for a dummy
-    _receipts: Bytes
+    _receipts: NDArray[np.void]  # of each item
 
     @staticmethod
     def most_asked(peer: int, announced: int) -> int:
@@ -64,7 +64,7 @@ class Sender(VoleParty):
         super()._forget()
         self._transfers = self._vole = None
         self._vectors, self._prepared, self._noises, self._coins = {}, {}, {}, {}
-        self._receipts = np.empty((0, 0), np.uint8)
+        self._receipts = np.empty(0, "V1")
 
     def _announcement(self) -> bytes:
         self._transfers = BaseOTReceiver(self._vole_session, TRANSFERS, LABELS)
@@ -78,7 +78,7 @@ class Sender(VoleParty):
         self._vectors, self._prepared, self._noises, self._coins = {}, {}, {}, {}
         if self._both:
             self._order = np.full(self._layout.tags, -1, np.int32)
-            self._receipts = np.zeros((self._layout.tags, self._tag_bytes), np.uint8)
+            self._receipts = np.zeros(len(self._items), f"V{self._tag_bytes}")
         self._expect = self._on_base
 
     def _on_base(self, data: bytes) -> bytes:
@@ -175,15 +175,14 @@ class Sender(VoleParty):
         coin, count = self._coins.pop(bucket), self._layout.sender_items
         outputs = self._hashes.outputs(bucket, (theirs, coin), values, digests)
         order = kernels.random_order(count)
-        drawn = np.frombuffer(secrets.token_bytes(TAG_BYTES * (count - len(own))), np.uint8)
-        tags = np.empty((count, TAG_BYTES), np.uint8)
-        tags[order[: len(own)]] = outputs[:, :TAG_BYTES]
-        tags[order[len(own) :]] = drawn.reshape(-1, TAG_BYTES)
+        tags = np.empty(count, f"V{TAG_BYTES}")
+        tags[order[: len(own)]] = part_of_each(outputs, 0, TAG_BYTES)
+        drawn = secrets.token_bytes(TAG_BYTES * (count - len(own)))
+        tags[order[len(own) :]] = np.frombuffer(drawn, tags.dtype)
         if self._both:
-            here = order[: len(own)] + bucket * count
-            self._order[here] = own
-            self._receipts[here] = outputs[:, TAG_BYTES:][:, : self._tag_bytes]
-        return coin, tags.reshape(-1).data
+            self._order[order[: len(own)] + bucket * count] = own
+            self._receipts[own] = part_of_each(outputs, TAG_BYTES, self._tag_bytes)
+        return coin, tags.view(np.uint8).data
 
     def _on_finish(self, data: bytes) -> bytes:
         finish = self._transcript.open(MessageType.FINISH, data)
@@ -215,6 +214,6 @@ class Sender(VoleParty):
         found = self._order[matched].astype(np.intp)
         if np.any(found < 0):
             raise DecodeError("the other side claims to have dummies of this side")
-        if not hmac.compare_digest(self._receipts[matched].tobytes(), receipts):
+        if not hmac.compare_digest(self._receipts[found].tobytes(), receipts):
             raise DecodeError("the other side claims a match that it did not ask for")
         return found

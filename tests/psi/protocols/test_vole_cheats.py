@@ -174,6 +174,7 @@ class FillingSender(Sender):
             digests = self._hashes.digests(NUMBERS)
             self._buckets = Buckets(digests, len(NUMBERS), self._layout.buckets)
             self._items = NUMBERS
+            self._receipts = np.zeros(len(NUMBERS), self._receipts.dtype)
         own, held = self._buckets.take(bucket)
         return own[:room], held[:room]
 
