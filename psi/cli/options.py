@@ -201,8 +201,8 @@ class PairOptions(SessionOptions):
     bandwidth: Annotated[
         float | None,
         typer.Option(
-            help=f"With --protocol {AUTO}: what the line carries, in Mbit/s; {MEGABITS:g} without. "
-            "The slower of both sides' counts."
+            help=f"With --protocol {AUTO}: what the line carries, in Mbit/s; without, it is "
+            f"measured or taken for {MEGABITS:g}. The slower of both sides' counts."
         ),
     ] = None
 

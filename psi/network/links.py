@@ -6,7 +6,9 @@ has to wait, and does not fill the memory.
 """
 
 import contextlib
+import itertools
 import queue
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +24,8 @@ from psi.protocols.messages import HEADER_BYTES, announced_length
 __all__ = ["CHUNK_BYTES", "AbandonedError", "Link", "agree", "converse", "known_error", "told"]
 
 CHUNK_BYTES = 1 << 20
+_FINE_BYTES, _FINE_UP_TO = 1 << 11, 1 << 14  # parts of short messages tell how fast they arrive
+_FEWEST_GAPS, _MOST_MEGABITS = 3, 1000.0
 _REFUSAL = b"psi refusal "
 _DONE = b"psi done"
 _TERMS = b"psi terms "
@@ -33,7 +37,12 @@ class AbandonedError(Exception):
 
 
 class Link:
-    """Sends and receives the messages of one conversation after another."""
+    """Sends and receives the messages of one conversation after another.
+
+    Attributes:
+        megabits: How fast the line is, in 10^6 bits a second, by what arrived last in parts that
+            can be told apart; at most 1,000. None: nothing did.
+    """
 
     def __init__(
         self,
@@ -57,7 +66,10 @@ class Link:
         self._progress = progress or (lambda stage, done, total: None)
         self._outbox: queue.SimpleQueue[bytes | AbandonedError | None] = queue.SimpleQueue()
         self._inbox: queue.Queue[bytes | Exception | None] = queue.Queue(maxsize=4)
+        self._arrivals: queue.SimpleQueue[float] = queue.SimpleQueue()  # of what is in the inbox
+        self.megabits: float | None = None
         self._stopped = threading.Event()
+        self._arrived = 0.0
         self._ended = False
 
     def begin(self, timeout_seconds: float) -> None:
@@ -79,9 +91,10 @@ class Link:
         while (message := self._outbox.get()) is not _END:
             if isinstance(message, AbandonedError):
                 raise message
-            for start in range(0, len(message), CHUNK_BYTES):
-                yield message[start : start + CHUNK_BYTES]
-                self._progress("sending", min(start + CHUNK_BYTES, len(message)), len(message))
+            step = _FINE_BYTES if len(message) <= _FINE_UP_TO else CHUNK_BYTES
+            for start in range(0, len(message), step):
+                yield message[start : start + step]
+                self._progress("sending", min(start + step, len(message)), len(message))
 
     def send(self, message: bytes) -> None:
         """Queue a message."""
@@ -89,7 +102,7 @@ class Link:
         self._outbox.put(message)
 
     def receive(self, longest: int) -> bytes:
-        """Return the next whole message.
+        """Return the next whole message, and set `megabits` if it came in enough small parts.
 
         Args:
             longest: Its greatest length; a longer one is refused before it arrives.
@@ -99,9 +112,12 @@ class Link:
             TransportError: The other side is gone, too slow, or refused to go on.
         """
         message, length = bytearray(), HEADER_BYTES
-        measured = False
+        measured, times = False, list[float]()
         while len(message) < length or not measured:
-            message += self._next()
+            part = self._next()
+            message += part
+            if len(part) == _FINE_BYTES:
+                times.append(self._arrived)
             if not measured and len(message) >= HEADER_BYTES:
                 length, measured = announced_length(message), True
                 if length > longest:
@@ -111,6 +127,11 @@ class Link:
         if len(message) != length:
             raise DecodeError(f"{self.name} sent more than it announced")
         self.bytes_received += length
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        if length <= _FINE_UP_TO and len(gaps) >= _FEWEST_GAPS:
+            # Of most parts: one that had to wait for a busy processor does not count.
+            least = 8e-6 * _FINE_BYTES / _MOST_MEGABITS
+            self.megabits = 8e-6 * _FINE_BYTES / max(statistics.median(gaps), least)
         return bytes(message)
 
     def send_terms(self, terms: Terms) -> None:
@@ -187,6 +208,7 @@ class Link:
         if left <= 0:  # also for one that never stops sending
             raise queue.Empty
         got = self._inbox.get(timeout=left)
+        self._arrived = self._arrivals.get()
         self._ended = not isinstance(got, bytes)
         return got
 
@@ -201,6 +223,7 @@ class Link:
             self._push(error)
 
     def _push(self, item: bytes | Exception | None) -> None:
+        self._arrivals.put(time.monotonic())
         while not self._stopped.is_set():
             with contextlib.suppress(queue.Full):
                 self._inbox.put(item, timeout=1)
@@ -252,6 +275,9 @@ def converse(
                 peer: links[peer].receive(conversation.longest_from(peer))
                 for peer in conversation.awaited
             }
+            for peer in arrived:
+                if (megabits := links[peer].megabits) is not None:
+                    conversation.take_speed(peer, megabits)
             sending = conversation.next_round(arrived)
         on_result()
         # A side that is done has sent its last message, but cannot know whether it arrived.

@@ -7,11 +7,15 @@ that the sender decides.
 
     Receiver                            Sender
     OFFER   line speed, hellos      →
-                                    ←   CHOSEN  which one, its hello
+                                    ←   CHOSEN  which one, line speed, its hello
     (as that protocol says)
 
 The cheaper one takes less time: for what both sides compute, and for what goes over a line of the
-given speed, or of 100 Mbit/s.
+given speed. Where none is given and the choice depends on it, the offer is 12 KB longer, and the
+sender takes the speed at which it arrived: its parts leave one after the other, so that how far
+apart they come in says what the slowest part of the way carries, however long the way is. A
+receiver that cheats can send them slowly; then the other one of two protocols is taken that promise
+the same. Without a measurement the line is one of 100 Mbit/s.
 """
 
 import struct
@@ -37,17 +41,24 @@ __all__ = ["MEGABITS", "OFFERED", "PROTOCOL", "AutoReceiver", "AutoSender", "che
 
 OFFERED = (ecdh.PROTOCOL, vole.PROTOCOL)
 MEGABITS = 100.0  # of a line of which nothing is said
-_SPEED = struct.Struct(">d")
+_SLOWEST, _FASTEST = 10.0, 10_000.0  # between which it is worth to measure
+# Within what TCP sends before the first answer, 10 segments (RFC 6928): no round trip counts.
+_PADDING_BYTES = 12 << 10
+_SPEED, _LINE = struct.Struct(">d"), struct.Struct(">dB")
+_SOURCES = ("given", "measured", "assumed")
 _OTHERS_CHOICE = "the other side chose it"
 
 
-def cheapest(n_receiver: int, n_sender: int, megabits: float | None = MEGABITS) -> tuple[int, str]:
+def cheapest(
+    n_receiver: int, n_sender: int, megabits: float | None = MEGABITS, source: str = ""
+) -> tuple[int, str]:
     """Return which of `OFFERED` takes the least time, and why, in words.
 
     Args:
         n_receiver: The size of the receiver's set.
         n_sender: The size of the sender's.
         megabits: What the line carries a second, in 10^6 bits; None: there is no line.
+        source: Where that is from, for the words.
     """
     line = 8e-6 / megabits if megabits else 0.0
     efforts = [one.effort(n_receiver, n_sender) for one in OFFERED]
@@ -58,7 +69,13 @@ def cheapest(n_receiver: int, n_sender: int, megabits: float | None = MEGABITS) 
         for one, taken in zip(OFFERED, seconds, strict=True)
     )
     over = f" over {megabits:,.15g} Mbit/s" if megabits else ""
+    over += f" ({source})" if source else ""
     return best, f"{n_receiver:,} and {n_sender:,} IDs{over} take {told}"
+
+
+def _depends(n_receiver: int, n_sender: int) -> bool:
+    """Return whether the choice depends on the line's speed."""
+    return len({cheapest(n_receiver, n_sender, line)[0] for line in (_SLOWEST, _FASTEST)}) > 1
 
 
 class _AutoParty(Party):
@@ -119,7 +136,8 @@ class _AutoParty(Party):
         """What the other side's next message can measure at most, in bytes."""
         if self._running is not None:
             return self._running.longest_message
-        return FRAME_BYTES + _SPEED.size + sum(party.longest_message for party in self._offered)
+        hellos = sum(party.longest_message for party in self._offered)
+        return FRAME_BYTES + _LINE.size + hellos + _PADDING_BYTES
 
     @property
     def matches(self) -> NDArray[np.intp]:
@@ -169,19 +187,24 @@ class AutoReceiver(_AutoParty):
     def _begin(self) -> bytes:
         hellos = [party.start() or b"" for party in self._offered]
         self._expect = self._on_chosen
-        speed = _SPEED.pack(self._megabits or 0)
-        return self._transcript.seal(MessageType.OFFER, len(self._items), speed, *hellos)
+        speed, n_own = _SPEED.pack(self._megabits or 0), len(self._items)
+        sizes = (1 << bits for bits in range(MAX_PEER_ITEMS.bit_length()))
+        unsure = self._megabits is None and any(_depends(n_own, size) for size in sizes)
+        padding = bytes(_PADDING_BYTES if unsure else 0)
+        return self._transcript.seal(MessageType.OFFER, n_own, speed, *hellos, padding)
 
     def _on_chosen(self, data: bytes) -> bytes | None:
         message = self._transcript.open(MessageType.CHOSEN, data)
-        hello = message.body[_SPEED.size :]
+        hello = message.body[_LINE.size :]
         if message.count >= len(OFFERED):
             raise DecodeError("the other side chose a protocol that was not offered")
         megabits = _speed(message.body)
         if not megabits or len(hello) < FRAME_BYTES:
             raise DecodeError("the other side chose without a hello, or for no line speed")
+        if (source := message.body[_SPEED.size]) >= len(_SOURCES):
+            raise DecodeError("the other side does not say where the line speed is from")
         n_sender = announced_count(hello)
-        best, reason = cheapest(len(self._items), n_sender, megabits)
+        best, reason = cheapest(len(self._items), n_sender, megabits, _SOURCES[source])
         return self._run(message.count, reason if best == message.count else _OTHERS_CHOICE, hello)
 
 
@@ -190,22 +213,33 @@ class AutoSender(_AutoParty):
 
     speaks_first = False
     _own_hello, _peer_hello = MessageType.SENDER_HELLO, MessageType.RECEIVER_HELLO
+    _measured: float | None = None
+
+    def take_speed(self, peer: int, megabits: float) -> None:
+        """Take note how fast the offer arrived."""
+        if self._running is None:
+            self._measured = megabits
 
     def _on_hello(self, data: bytes) -> bytes | None:
         message = self._transcript.open(MessageType.OFFER, data)
         hellos = _cut(message.body[_SPEED.size :])
-        if len(hellos) != len(OFFERED):
-            raise DecodeError("the other side does not offer the protocols that this side knows")
-        theirs = _speed(message.body)
-        given = [one for one in (self._megabits, theirs or None) if one is not None]
-        megabits = min(given, default=MEGABITS)
+        sizes = message.count, len(self._items)
+        megabits, source = self._line(_speed(message.body), *sizes)
         number, reason = self._within_limit(
-            message.count, *cheapest(message.count, len(self._items), megabits)
+            message.count, *cheapest(*sizes, megabits, _SOURCES[source])
         )
         answer = self._run(number, reason, hellos[number])
-        return self._transcript.seal(
-            MessageType.CHOSEN, number, _SPEED.pack(megabits), answer or b""
-        )
+        line = _LINE.pack(megabits, source)
+        return self._transcript.seal(MessageType.CHOSEN, number, line, answer or b"")
+
+    def _line(self, theirs: float, n_receiver: int, n_sender: int) -> tuple[float, int]:
+        """Return the line's speed, and where it is from: a number of `_SOURCES`."""
+        given = [one for one in (self._megabits, theirs or None) if one is not None]
+        if given:
+            return min(given), 0
+        if self._measured is not None and _depends(n_receiver, n_sender):
+            return float(f"{self._measured:.2g}"), 1
+        return MEGABITS, 2
 
     def _within_limit(self, announced: int, best: int, reason: str) -> tuple[int, str]:
         """Return another protocol if the best one counts more than this side allows."""
@@ -232,18 +266,20 @@ def _speed(body: memoryview) -> float:
 
 
 def _cut(data: memoryview) -> list[memoryview]:
-    """Return the messages that some bytes are.
+    """Return the hellos that some bytes begin with, one of each protocol.
 
     Raises:
-        DecodeError: They are no whole messages.
+        DecodeError: They do not, or end with something else than padding.
     """
     found = []
-    while data:
+    for _ in OFFERED:
         length = announced_length(data) if len(data) >= FRAME_BYTES else FRAME_BYTES
         if length > len(data):
             raise DecodeError("an offer ends in the middle of a hello")
         found.append(data[:length])
         data = data[length:]
+    if len(data) not in (0, _PADDING_BYTES):
+        raise DecodeError("the other side does not offer the protocols that this side knows")
     return found
 
 

@@ -146,6 +146,14 @@ class Conversation(Generic[Arriving, Leaving]):
         """Return what the next message of a party can measure at most, in bytes."""
         raise NotImplementedError
 
+    def take_speed(self, peer: int, megabits: float) -> None:
+        """Take note how fast a message arrived that is about to be taken; nothing by default.
+
+        Args:
+            peer: The number of the party that sent it.
+            megabits: What the line carries a second, in 10^6 bits. The other side can make it less.
+        """
+
     # -- for a subclass to define ----------------------------------------------------------------
 
     def _begin(self) -> Leaving:

@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -20,6 +21,7 @@ from psi import (
 )
 from psi.network.links import CHUNK_BYTES, AbandonedError, Link, converse
 from psi.protocols.conversation import PEER
+from psi.protocols.messages import MessageType, Transcript
 from tests.psi.peers import sent
 from tests.waiting import LONG_SECONDS
 
@@ -52,6 +54,37 @@ def test_large_messages_leave_in_chunks() -> None:
     link.close()
     assert [len(chunk) for chunk in link.outgoing()] == [CHUNK_BYTES, CHUNK_BYTES, 1]
     assert link.bytes_sent == len(message)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "megabits"),
+    [
+        ([0.01] * 5, 1.6384),
+        ([0.01, 0.01, 0.5, 0.01, 0.01], 1.6384),  # one part that waits does not count
+        ([0.01, 0.01, 0.0, 0.01, 0.0], 1.6384),
+        ([0.0] * 5, 1000),  # faster is not told apart
+        ([0.01, 0.01], None),
+    ],
+)
+def test_short_messages_tell_how_fast_they_arrive(
+    gaps: list[float], megabits: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = Transcript("auto").seal(MessageType.OFFER, 0, bytes(2048 * (len(gaps) + 1)))
+    link = Link(LONG_SECONDS)
+    link.send(message)
+    link.close()
+    parts, now = list(link.outgoing()), [0.0]
+    assert [len(part) for part in parts[:-1]] == [2048] * (len(gaps) + 1)
+    monkeypatch.setattr("psi.network.links.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def arriving() -> Iterator[bytes]:
+        for gap, part in zip([0, *gaps, 5], parts, strict=False):
+            now[0] += gap  # the rest, which is shorter, is not counted
+            yield part
+
+    reader = link_with(arriving())
+    assert reader.receive(len(message)) == message
+    assert reader.megabits == (megabits and pytest.approx(megabits))
 
 
 @pytest.mark.parametrize(

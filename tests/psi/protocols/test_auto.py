@@ -40,7 +40,7 @@ def pair(count: int, other: int, **options: Any) -> tuple[AutoReceiver, AutoSend
 def test_both_run_the_cheaper_one_and_say_why(count: int, other: int) -> None:
     receiver, sender = pair(count, other)
     run(receiver, sender)
-    number, words = cheapest(count, other)
+    number, words = cheapest(count, other, source="assumed")
     assert receiver.protocol == sender.protocol == NAMES[number]
     assert receiver.reason == sender.reason == words
     assert receiver.counted_as == sender.counted_as or number == 1
@@ -172,17 +172,49 @@ def offer(change: Callable[[bytes, list[bytes]], bytes]) -> bytes:
     receiver = AutoReceiver(LEFT)
     body = sent(receiver.start())[HEADER_BYTES:-SEAL_BYTES]
     hellos, rest = [], body[8:]
-    while rest:
+    for _ in OFFERED:
         length = HEADER_BYTES + SEAL_BYTES + int.from_bytes(rest[32:40], "big")
         hellos.append(rest[:length])
         rest = rest[length:]
-    assert len(hellos) == len(OFFERED)
+    assert rest == bytes(12 << 10)
     return Transcript("auto").seal(MessageType.OFFER, 3, change(body[:8], hellos))
 
 
 def test_an_offer_that_is_not_changed_is_taken() -> None:
     message = offer(lambda speed, hellos: speed + b"".join(hellos))
     assert AutoSender(RIGHT).receive(message) is not None
+
+
+def test_only_an_offer_whose_size_leaves_the_choice_open_is_padded() -> None:
+    lengths = [len(sent(AutoReceiver(items(n)).start())) for n in (20, MANY, 10_000)]
+    assert lengths[0] == lengths[1] == lengths[2] + (12 << 10)
+    assert len(sent(AutoReceiver(items(MANY), megabits=100).start())) == lengths[2]
+
+
+@pytest.mark.parametrize(("measured", "number"), [(1.04, 0), (9_000, 1)])
+def test_a_speed_that_is_measured_decides(measured: float, number: int) -> None:
+    receiver, sender = pair(MANY, MANY)
+    sender.take_speed(0, measured)
+    run(receiver, sender)
+    assert receiver.protocol == sender.protocol == NAMES[number]
+    told = f" over {float(f'{measured:.2g}'):,g} Mbit/s (measured) take "
+    assert told in receiver.reason == sender.reason
+
+
+@pytest.mark.parametrize(("yours", "used"), [(200, 200), (None, 300)])
+def test_what_is_given_goes_before_what_is_measured(yours: float | None, used: float) -> None:
+    receiver = AutoReceiver(items(MANY), megabits=300)
+    sender = AutoSender(items(MANY), megabits=yours)
+    sender.take_speed(0, 1)
+    run(receiver, sender)
+    assert f" over {used} Mbit/s (given) " in receiver.reason == sender.reason
+
+
+def test_no_speed_is_used_where_none_decides() -> None:
+    receiver, sender = pair(20_000, 20_000)
+    sender.take_speed(0, 1)
+    run(receiver, sender)
+    assert receiver.reason == cheapest(20_000, 20_000, source="assumed")[1]
 
 
 BAD_OFFERS: dict[str, Callable[[bytes, list[bytes]], bytes]] = {
@@ -193,6 +225,7 @@ BAD_OFFERS: dict[str, Callable[[bytes, list[bytes]], bytes]] = {
     "in another order": lambda speed, hellos: speed + hellos[1] + hellos[0],
     "a hello that is cut": lambda speed, hellos: speed + hellos[0] + hellos[1][:-1],
     "a hello that ends in its header": lambda speed, hellos: speed + hellos[0] + hellos[1][:20],
+    "half a padding": lambda speed, hellos: speed + b"".join(hellos) + bytes(6 << 10),
     "no psi message": lambda speed, hellos: speed + hellos[0] + bytes(len(hellos[1])),
     "a speed of NaN": lambda speed, hellos: NOT_A_NUMBER + b"".join(hellos),
     "a negative speed": lambda speed, hellos: struct.pack(">d", -1) + b"".join(hellos),
@@ -215,11 +248,9 @@ BAD_CHOICES: dict[str, Callable[[int, bytes, bytes], tuple[int, bytes]]] = {
     "nothing": lambda number, speed, hello: (number, b""),
     "without a hello": lambda number, speed, hello: (number, speed),
     "with half a hello": lambda number, speed, hello: (number, speed + hello[: len(hello) // 2]),
-    "for no speed": lambda number, speed, hello: (number, bytes(8) + hello),
-    "for a speed of NaN": lambda number, speed, hello: (
-        number,
-        struct.pack(">d", math.nan) + hello,
-    ),
+    "for no speed": lambda number, speed, hello: (number, bytes(9) + hello),
+    "for a speed of NaN": lambda number, speed, hello: (number, NOT_A_NUMBER + bytes(1) + hello),
+    "for a speed from nowhere": lambda number, speed, hello: (number, speed[:8] + b"\3" + hello),
 }
 
 
@@ -231,7 +262,7 @@ def test_bad_choices(name: str) -> None:
     transcript.open(MessageType.OFFER, message)
     answer = sent(sender.receive(message))
     body = answer[HEADER_BYTES:-SEAL_BYTES]
-    number, changed = BAD_CHOICES[name](int.from_bytes(answer[24:32], "big"), body[:8], body[8:])
+    number, changed = BAD_CHOICES[name](int.from_bytes(answer[24:32], "big"), body[:9], body[9:])
     with pytest.raises(ProtocolError) as error:
         receiver.receive(transcript.seal(MessageType.CHOSEN, number, changed))
     assert name == "of the other one" or isinstance(error.value, DecodeError)
