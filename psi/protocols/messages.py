@@ -66,6 +66,8 @@ class MessageType(enum.IntEnum):
     VOLE_CHECK = 34
     VOLE_TABLE = 35
     VOLE_TAGS = 36
+    VOLE_PART = 37
+    VOLE_MORE = 38
 
 
 @dataclass(frozen=True)

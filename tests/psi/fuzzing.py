@@ -30,6 +30,7 @@ from psi import (
 from psi.group.ristretto255 import hash_to_group
 from psi.protocols.messages import Transcript
 from psi.protocols.party import Party
+from psi.protocols.vole.buckets import Buckets
 from psi.vole import VoleReceiver, VoleSender
 from tests.psi.peers import (
     BAD_POINTS,
@@ -59,7 +60,7 @@ def clone(party: Any) -> Any:
             return clone(value)
         if isinstance(value, Mapping):
             return {key: copied(one) for key, one in value.items()}
-        if isinstance(value, VoleReceiver | VoleSender):
+        if isinstance(value, VoleReceiver | VoleSender | Buckets):
             other = copy.copy(value)
             other.__dict__.update({name: copied(one) for name, one in vars(value).items()})
             return other

@@ -1,6 +1,7 @@
 """Hostile peers for any two state machines: what they may send, and what must come of it."""
 
 import atexit
+import dataclasses
 import functools
 import hashlib
 import hmac
@@ -33,6 +34,7 @@ from psi import (
 )
 from psi.group.ristretto255 import hash_to_group
 from psi.protocols import vole
+from psi.protocols.vole.rounds import VoleParty
 
 HEADER_BYTES, SEAL_BYTES, MAC_BYTES, POINT_BYTES = 40, 32, 32, 32
 KEY_PROOF_BYTES = 96  # where both sides blind: after the points
@@ -78,6 +80,22 @@ def _store() -> TagStore:
     return TagStore.create(Path(folder.name) / "store", RIGHT, items_a_peer=10**9)
 
 
+class InParts(VoleParty):
+    """A party whose session has two tags in each message of them."""
+
+    def _lay_out(self) -> None:
+        super()._lay_out()
+        self._layout = dataclasses.replace(self._layout, part_tags=2)
+
+
+class ReceiverInParts(InParts, vole.Receiver):
+    """Takes tags in parts."""
+
+
+class SenderInParts(InParts, vole.Sender):
+    """Sends tags in parts."""
+
+
 PAIRS: dict[str, Pair] = {
     "ecdh": lambda: (Receiver(LEFT), Sender(RIGHT)),
     "ecdh, receiver only": lambda: (
@@ -93,6 +111,7 @@ PAIRS: dict[str, Pair] = {
         vole.Receiver(LEFT, COUNTED, counts=np.array([1, 2, 3])),
         vole.Sender(RIGHT, COUNTED, counts=np.array([1, 2, 3, 4])),
     ),
+    "vole, in parts": lambda: (ReceiverInParts(LEFT), SenderInParts(RIGHT)),
     "cardinality": lambda: (CardinalityReceiver(LEFT), CardinalitySender(RIGHT)),
     "sum": lambda: (SumReceiver(LEFT, TWO), SumSender(RIGHT, [1000, 200, 30, 4], TWO)),
     "cardinality, noisy": lambda: (

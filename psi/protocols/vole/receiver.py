@@ -1,6 +1,7 @@
 """The side that receives: it hides its items in a store, and compares tags."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,7 +59,9 @@ class Receiver(VoleParty):
     _stored: dict[int, _Stored]  # by bucket, each until the next stage
     _hidden: dict[int, _Hidden]
     _tables: dict[int, bytes]  # made, and not sent yet
-    _arrived: dict[int, memoryview]
+    _arrived: dict[tuple[int, int], memoryview]  # tags, by bucket and part
+    _outputs: Bytes  # of the bucket whose tags arrive
+    _part = 0  # which of them comes next
     _commitments: dict[int, bytes]
     _matched: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.void]]]
 
@@ -91,6 +94,7 @@ class Receiver(VoleParty):
         base = BaseReceiver(seeds, self._plan.base, self._identity)
         self._stored, self._hidden, self._tables, self._arrived = {}, {}, {}, {}
         self._commitments, self._matched = {}, []
+        self._seen = np.zeros(len(self._items), bool)  # which are matched
         self._seed = secrets.token_bytes(SEED_BYTES)
         content = self._seed, base.message
         message = self._transcript.seal(MessageType.VOLE_BASE, self._plan.chunks, *content)
@@ -116,20 +120,35 @@ class Receiver(VoleParty):
     def _on_tags(self, data: bytes) -> bytes:
         bucket = self._bucket
         message = self._transcript.open(MessageType.VOLE_TAGS, data)
-        tags_end = MAC_BYTES + self._tags_bytes(bucket - 1)
+        tags_end = MAC_BYTES + self._tags_bytes(bucket - 1, self._part)
         expect_shape(message, bucket, tags_end + self._noise_bytes(bucket + 1))
         if self._due(bucket):
             self._confirm_with(self._proof)
         self._check(message)
         if self._due(bucket - 1):
-            self._arrived[bucket - 1] = message.body[MAC_BYTES:tags_end]
+            self._arrived[bucket - 1, self._part] = message.body[MAC_BYTES:tags_end]
+            self._part = 0
         if not self._due(bucket):
             return self._finish()
         content = [self._hide(bucket).coin, self._tables.pop(bucket)]
         if self._due(bucket + 1):
             content.append(self._checked(bucket + 1, message.body[tags_end:]))
-        self._bucket, self._expect = bucket + 1, self._on_tags
+        self._bucket, self._expect = bucket + 1, self._next_tags()
         return self._confirmed(MessageType.VOLE_TABLE, bucket, *content)
+
+    def _on_part(self, data: bytes) -> bytes:
+        message, part = self._transcript.open(MessageType.VOLE_PART, data), self._part
+        expect_shape(message, part, MAC_BYTES + self._tags_bytes(self._bucket - 1, part))
+        self._check(message)
+        self._compare()  # or what a side sends that nobody reads would fill the memory
+        self._arrived[self._bucket - 1, part] = message.body[MAC_BYTES:]
+        self._part = part + 1
+        self._expect = self._next_tags()
+        return self._confirmed(MessageType.VOLE_MORE, self._part, b"")
+
+    def _next_tags(self) -> Callable[[bytes], bytes]:
+        last = self._part == self._layout.parts - 1
+        return self._on_tags if last else self._on_part
 
     def _work_ahead(self) -> None:
         if self._vole is None:
@@ -164,19 +183,34 @@ class Receiver(VoleParty):
 
     def _compare(self) -> None:
         """Compare the tags that have arrived with those of the items in their bucket."""
-        for bucket in list(self._arrived):
-            message, hidden = self._arrived.pop(bucket), self._hidden.pop(bucket)
-            coin = bytes(message[:COIN_BYTES])
-            if self._hashes.commitment(bucket, coin) != self._commitments.pop(bucket):
-                raise DecodeError("the other side's coin is not that to which it is committed")
-            coins = hidden.coin, coin
-            outputs = self._hashes.outputs(bucket, coins, hidden.values, hidden.digests)
-            theirs = np.frombuffer(message[COIN_BYTES:], np.uint8).reshape(-1, TAG_BYTES)
-            rows, found = matching_tags(theirs, np.ascontiguousarray(outputs[:, :TAG_BYTES]))
-            receipts = part_of_each(outputs, TAG_BYTES, self._tag_bytes)[found]
-            first = bucket * self._layout.sender_items
+        layout = self._layout
+        for bucket, part in list(self._arrived):
+            message, hidden = self._arrived.pop((bucket, part)), self._hidden[bucket]
+            if part == 0:
+                self._outputs, message = self._evaluated(bucket, hidden, message)
+            theirs = np.frombuffer(message, np.uint8).reshape(-1, TAG_BYTES)
+            rows, found = matching_tags(theirs, np.ascontiguousarray(self._outputs[:, :TAG_BYTES]))
             own = hidden.own[found]
+            if layout.parts > 1:  # within one, tags are distinct
+                if np.any(self._seen[own]):
+                    raise RepeatedElementError("the other side sent the same tag twice")
+                self._seen[own] = True
+            receipts = part_of_each(self._outputs, TAG_BYTES, self._tag_bytes)[found]
+            first = bucket * layout.sender_items + part * layout.part_tags
             self._matched.append((_short(rows + first), _short(own), receipts))
+            if part == layout.parts - 1:
+                del self._hidden[bucket]
+
+    def _evaluated(
+        self, bucket: int, hidden: _Hidden, message: memoryview
+    ) -> tuple[Bytes, memoryview]:
+        """Return the outputs of own items, given the sender's coin, and what follows the coin."""
+        coin = bytes(message[:COIN_BYTES])
+        if self._hashes.commitment(bucket, coin) != self._commitments.pop(bucket):
+            raise DecodeError("the other side's coin is not that to which it is committed")
+        coins = hidden.coin, coin
+        outputs = self._hashes.outputs(bucket, coins, hidden.values, hidden.digests)
+        return outputs, message[COIN_BYTES:]
 
     def _finish(self) -> bytes:
         self._compare()

@@ -99,7 +99,7 @@ class VoleParty(Party):
         return FRAME_BYTES + max(
             SEED_BYTES + self._plan.base.message_bytes,
             MAC_BYTES + self._table_bytes(0) + CHECK_BYTES,
-            MAC_BYTES + self._tags_bytes(0) + self._noise_bytes(0),
+            MAC_BYTES + self._tags_bytes(0, 0) + self._noise_bytes(0),
             MAC_BYTES + -(-sent // 8) + 32 * min(len(self._items), self._n_peer),
         )
 
@@ -118,9 +118,10 @@ class VoleParty(Party):
         """Return the length of a bucket's coin and table."""
         return COIN_BYTES + ENTRY_BYTES * self._store.slots if self._due(bucket) else 0
 
-    def _tags_bytes(self, bucket: int) -> int:
-        """Return the length of a bucket's coin and tags."""
-        return COIN_BYTES + TAG_BYTES * self._layout.sender_items if self._due(bucket) else 0
+    def _tags_bytes(self, bucket: int, part: int) -> int:
+        """Return the length of a part of a bucket's tags, the first of which has the coin."""
+        coin = 0 if part else COIN_BYTES
+        return coin + TAG_BYTES * self._layout.tags_in(part) if self._due(bucket) else 0
 
     # -- buckets ------------------------------------------------------------------------------
 

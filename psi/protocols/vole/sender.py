@@ -16,6 +16,7 @@ from psi.protocols.elements import TAG_BYTES
 from psi.protocols.messages import MessageType
 from psi.protocols.party import MAC_BYTES, expect_shape
 from psi.protocols.transfers import BaseOTReceiver
+from psi.protocols.vole.buckets import Buckets
 from psi.protocols.vole.hashing import COIN_BYTES, as_blocks, as_bytes, part_of_each
 from psi.protocols.vole.layout import most_tested
 from psi.protocols.vole.rounds import CHOICE_PAIRS_BYTES, ENTRY_BYTES, LABELS, SEED_BYTES, VoleParty
@@ -30,9 +31,10 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True, repr=False)
 class _Prepared:
-    """A bucket's items: what is known of their values before the table comes."""
+    """A part's items: what is known of their values before the table comes."""
 
     own: Rows
+    places: Rows  # of their tags
     digests: Bytes
     keys: StoreKeys
     values: Blocks
@@ -47,9 +49,12 @@ class Sender(VoleParty):
     _announcement_bytes, _peer_announcement_bytes = CHOICE_PAIRS_BYTES, POINT_BYTES
     _transfers: BaseOTReceiver | None = None
     _vole: VoleSender | None = None
-    _taken = _sent = 0  # how many vectors, and how many noises
+    _part = _taken = _sent = 0  # which comes next; how many vectors, and how many noises
+    _table: memoryview | None = None  # and the coin of the bucket whose parts are sent
+    _next_check: bytes | memoryview = b""  # of the bucket after it
     _vectors: dict[int, Blocks]  # by bucket, until its table comes
-    _prepared: dict[int, _Prepared]
+    _prepared: dict[tuple[int, int], _Prepared]  # by bucket and part
+    _made: dict[tuple[int, int], tuple[bytes, memoryview]]  # tags, until they are sent
     _noises: dict[int, bytes]  # made, and not sent yet
     _coins: dict[int, bytes]
     _order: NDArray[np.int32]  # the item of each tag, -1 for a dummy
@@ -62,7 +67,8 @@ class Sender(VoleParty):
 
     def _forget(self) -> None:
         super()._forget()
-        self._transfers = self._vole = None
+        self._transfers = self._vole = self._table = None
+        self._made = {}
         self._vectors, self._prepared, self._noises, self._coins = {}, {}, {}, {}
         self._receipts = np.empty(0, "V1")
 
@@ -76,6 +82,7 @@ class Sender(VoleParty):
     def _after_hellos(self) -> None:
         self._lay_out()
         self._vectors, self._prepared, self._noises, self._coins = {}, {}, {}, {}
+        self._made = {}
         if self._both:
             self._order = np.full(self._layout.tags, -1, np.int32)
             self._receipts = np.zeros(len(self._items), f"V{self._tag_bytes}")
@@ -125,7 +132,7 @@ class Sender(VoleParty):
         self._expect = self._on_table
         return self._round(0, message.body)
 
-    def _round(self, bucket: int, check: memoryview, *tags: bytes | memoryview) -> bytes:
+    def _round(self, bucket: int, check: bytes | memoryview, *tags: bytes | memoryview) -> bytes:
         """Return the tags of the bucket before, the proof of this one, the trees of the next."""
         if self._due(bucket):
             assert self._vole is not None  # noqa: S101 - made with the base
@@ -139,50 +146,96 @@ class Sender(VoleParty):
         table_end = MAC_BYTES + self._table_bytes(bucket)
         expect_shape(message, bucket, table_end + self._check_bytes(bucket + 1))
         self._check(message)
-        tags = self._tags(bucket, message.body[MAC_BYTES:table_end])
-        self._bucket += 1
+        self._table, self._next_check = message.body[MAC_BYTES:table_end], message.body[table_end:]
+        return self._answer()
+
+    def _on_more(self, data: bytes) -> bytes:
+        message = self._transcript.open(MessageType.VOLE_MORE, data)
+        expect_shape(message, self._part, MAC_BYTES)
+        self._check(message)
+        return self._answer()
+
+    def _answer(self) -> bytes:
+        """Return the next part of a bucket's tags; with the last one its round ends."""
+        part, tags = self._part, self._tags(self._bucket, self._part)
+        del self._made[self._bucket, part]
+        if part < self._layout.parts - 1:
+            self._part, self._expect = part + 1, self._on_more
+            return self._confirmed(MessageType.VOLE_PART, part, *tags)
+        self._bucket, self._part, self._table = self._bucket + 1, 0, None
         self._expect = self._on_table if self._due(self._bucket) else self._on_finish
-        return self._round(self._bucket, message.body[table_end:], *tags)
+        return self._round(self._bucket, self._next_check, *tags)
 
     def _work_ahead(self) -> None:
         if self._vole is None or not self._due(self._bucket):
             return
-        self._prepare(self._bucket)
+        self._prepare(self._bucket, self._part)
         self._make_noise(self._sent)
+        if self._table is not None:
+            self._tags(self._bucket, self._part)
 
-    def _prepare(self, bucket: int) -> _Prepared:
-        """Compute what the values of a bucket's items are but for the table, once."""
-        if bucket not in self._prepared:
+    def _prepare(self, bucket: int, part: int) -> _Prepared:
+        """Compute what the values of a part's items are but for the table, once."""
+        if (bucket, part) not in self._prepared:
             assert self._vole is not None  # noqa: S101 - made with the base
             self._tell("tagging own IDs", bucket)
             self._take_vector(bucket)
-            own, digests = self._take_bucket(bucket, self._layout.sender_items)
+            own, digests, places = self._take_part(bucket, part)
             keys = self._hashes.store(self._seed, bucket, digests, self._store)
-            found = as_blocks(keys.decode(as_bytes(self._vectors.pop(bucket))))
+            found = as_blocks(keys.decode(as_bytes(self._vectors[bucket])))
+            if part == self._layout.parts - 1:
+                del self._vectors[bucket]
             hidden = blocks.multiply(self._vole.delta, self._hashes.values(digests))
-            self._prepared[bucket] = _Prepared(own, digests, keys, found ^ hidden)
-        return self._prepared[bucket]
+            self._prepared[bucket, part] = _Prepared(own, places, digests, keys, found ^ hidden)
+        return self._prepared[bucket, part]
 
-    def _tags(self, bucket: int, message: memoryview) -> tuple[bytes, memoryview]:
-        """Return the coin and the tags of a bucket's items and dummies, in a fresh random order."""
-        assert self._vole is not None  # noqa: S101 - made with the base
-        ready = self._prepare(bucket)
-        del self._prepared[bucket]
-        own, digests, theirs = ready.own, ready.digests, bytes(message[:COIN_BYTES])
-        table = np.frombuffer(message[COIN_BYTES:], np.uint8).reshape(-1, ENTRY_BYTES)
-        found = as_blocks(ready.keys.decode(table))
-        values = ready.values ^ blocks.multiply(self._vole.delta, found)
-        coin, count = self._coins.pop(bucket), self._layout.sender_items
-        outputs = self._hashes.outputs(bucket, (theirs, coin), values, digests)
-        order = kernels.random_order(count)
-        tags = np.empty(count, f"V{TAG_BYTES}")
-        tags[order[: len(own)]] = part_of_each(outputs, 0, TAG_BYTES)
-        drawn = secrets.token_bytes(TAG_BYTES * (count - len(own)))
-        tags[order[len(own) :]] = np.frombuffer(drawn, tags.dtype)
+    def _take_part(self, bucket: int, part: int) -> tuple[Rows, Bytes, Rows]:
+        """Return the numbers and digests of a part's items, and the random places of their tags."""
+        layout, room = self._layout, self._layout.sender_items
+        if layout.parts == 1:
+            own, digests = self._take_bucket(bucket, room)
+            return own, digests, kernels.random_order(room)[: len(own)]
+        if self._buckets is None:
+            orders = [kernels.random_order(room).astype(np.int32) for _ in range(layout.buckets)]
+            batches, sizes = self._hashes.digests(self._items), (len(self._items), layout.buckets)
+            self._buckets = Buckets(batches, *sizes, np.stack(orders), layout.part_tags)
+        return self._buckets.take_part(bucket, part)
+
+    def _tags(self, bucket: int, part: int) -> tuple[bytes, memoryview]:
+        """Return a part of the tags of a bucket's items and dummies, in a fresh random order, once.
+
+        Before the first one is the coin.
+        """
+        if (bucket, part) not in self._made:
+            ready = self._prepare(bucket, part)
+            assert self._vole is not None  # noqa: S101 - made with the base
+            assert self._table is not None  # noqa: S101 - it came before
+            theirs, coin = bytes(self._table[:COIN_BYTES]), self._coins[bucket]
+            table = np.frombuffer(self._table[COIN_BYTES:], np.uint8).reshape(-1, ENTRY_BYTES)
+            found = as_blocks(ready.keys.decode(table))
+            values = ready.values ^ blocks.multiply(self._vole.delta, found)
+            outputs = self._hashes.outputs(bucket, (theirs, coin), values, ready.digests)
+            tags = self._placed(bucket, part, ready, outputs)
+            self._made[bucket, part] = b"" if part else coin, tags.view(np.uint8).data
+            del self._prepared[bucket, part]
+            if part == self._layout.parts - 1:
+                del self._coins[bucket]
+        return self._made[bucket, part]
+
+    def _placed(self, bucket: int, part: int, ready: _Prepared, outputs: Bytes) -> NDArray[np.void]:
+        """Return tags in their places among dummies; note whose they are, and the receipts."""
+        layout, own, places = self._layout, ready.own, ready.places
+        tags = np.empty(layout.tags_in(part), f"V{TAG_BYTES}")
+        tags[places] = part_of_each(outputs, 0, TAG_BYTES)
+        free = np.ones(len(tags), bool)
+        free[places] = False
+        drawn = secrets.token_bytes(TAG_BYTES * (len(tags) - len(own)))
+        tags[free] = np.frombuffer(drawn, tags.dtype)
         if self._both:
-            self._order[order[: len(own)] + bucket * count] = own
+            first = bucket * layout.sender_items + part * layout.part_tags
+            self._order[places + first] = own
             self._receipts[own] = part_of_each(outputs, TAG_BYTES, self._tag_bytes)
-        return coin, tags.view(np.uint8).data
+        return tags
 
     def _on_finish(self, data: bytes) -> bytes:
         finish = self._transcript.open(MessageType.FINISH, data)

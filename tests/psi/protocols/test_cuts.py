@@ -17,7 +17,7 @@ from tests.psi.peers import PAIRS, run
 from tests.waiting import LONG_SECONDS
 
 SETS = [[b"a", b"b", b"c"], [b"c", b"b", b"x", b"y"], [b"b", b"z", b"c"]]
-MESSAGES = {"vole": 10, "vole, counted": 10, "sum": 8, "sum, noisy": 8}
+MESSAGES = {"vole": 10, "vole, counted": 10, "vole, in parts": 12, "sum": 8, "sum, noisy": 8}
 Talk = Callable[[], None]
 
 

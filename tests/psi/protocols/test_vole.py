@@ -224,6 +224,42 @@ def test_buckets_change_no_result(
     check_sets(left, right)
 
 
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psi.protocols.vole.layout, "_PART_TAGS", 300)
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize(("room", "spilled"), [("portable", False), ("fast", True)])
+@pytest.mark.parametrize("bucket_items", [800, 1 << 17])
+@pytest.mark.parametrize(
+    ("left", "right"), [(MANY, MANY[::-1]), (MANY[:100], MANY), (MANY[2000:], MANY[:2100])]
+)
+def test_parts_change_no_result(
+    left: list[bytes],
+    right: list[bytes],
+    bucket_items: int,
+    spilled: bool,
+    room: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    choose(room, monkeypatch)
+    monkeypatch.setattr(psi.protocols.vole.layout, "_BUCKET_ITEMS", bucket_items)
+    monkeypatch.setattr(psi.protocols.vole.buckets, "_SPILL_FROM", 0 if spilled else 1 << 40)
+    assert SessionSizes.of(len(left), len(right)).parts > 1
+    check_sets(left, right)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_parts_are_of_one_size_and_shuffled_together() -> None:
+    receiver, sender = Receiver(MANY[:100]), Sender(MANY)
+    tags = [len(one) - FRAME_AND_MAC for one in run(receiver, sender)[TAGS:-2:2]]
+    assert tags == [COIN_BYTES + TAG_BYTES * 300, *[TAG_BYTES * 300] * 9]
+    assert sorted(sender._order.tolist()) == list(range(len(MANY)))
+    # Matches are in all parts, wherever the sender's table has them: in 3 with p < 10^-50.
+    assert len({row // 300 for row in np.flatnonzero(sender._order < 100).tolist()}) > 3
+
+
 @pytest.mark.usefixtures("small_buckets")
 def test_messages_depend_on_sizes_only() -> None:
     def lengths(left: list[bytes], right: list[bytes]) -> list[int]:

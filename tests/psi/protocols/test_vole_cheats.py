@@ -222,7 +222,7 @@ class ReadingReceiver(Receiver):
         return super()._hide(bucket)
 
     def _compare(self) -> None:
-        for bucket, message in self._arrived.items():
+        for (bucket, _), message in self._arrived.items():
             self.coins = self._hidden[bucket].coin, bytes(message[:32])
             rows = np.frombuffer(message[32:], np.uint8).reshape(-1, TAG_BYTES)
             self.tags = {row.tobytes() for row in rows}
@@ -393,16 +393,17 @@ class LightSender(Sender):
 
     ROWS = 6**3
 
-    def _prepare(self, bucket: int) -> _Prepared:
-        if bucket not in self._prepared:
+    def _prepare(self, bucket: int, part: int) -> _Prepared:
+        if (bucket, part) not in self._prepared:
             self._take_vector(bucket)
             own = np.arange(self.ROWS)
             digests = np.zeros((self.ROWS, 16), np.uint8)
             keys = self._hashes.store(self._seed, bucket, digests, self._store)
             keys.places = self.rows().astype(np.uint32)
             found = as_blocks(keys.decode(as_bytes(self._vectors.pop(bucket))))
-            self._prepared[bucket] = _Prepared(own, digests, keys, found)
-        return self._prepared[bucket]
+            places = np.random.default_rng(1).permutation(own)
+            self._prepared[bucket, part] = _Prepared(own, places, digests, keys, found)
+        return self._prepared[bucket, part]
 
     def rows(self) -> NDArray[np.intp]:
         third = self._store.third
@@ -549,8 +550,8 @@ def test_a_sender_s_own_tags_are_of_no_use_in_another_session() -> None:
     class Keeping(Sender):
         kept: memoryview | None = None
 
-        def _tags(self, bucket: int, message: memoryview) -> tuple[bytes, memoryview]:
-            coin, made = super()._tags(bucket, message)
+        def _tags(self, bucket: int, part: int) -> tuple[bytes, memoryview]:
+            coin, made = super()._tags(bucket, part)
             before, Keeping.kept = Keeping.kept, made
             return coin, made if before is None else before
 

@@ -29,6 +29,8 @@ from tests.psi.peers import (
     SEAL_BYTES,
     Attack,
     Change,
+    ReceiverInParts,
+    SenderInParts,
     copy_within,
     forge,
     patch,
@@ -269,3 +271,37 @@ def test_no_message_of_a_session_fits_another_of_the_same_sets(settings: dict[st
         message = played[stop][:-SEAL_BYTES] + hashlib.sha256(resealed).digest()
         with pytest.raises(ProtocolError):
             attack.victim.receive(message)
+
+
+# -- in parts -------------------------------------------------------------------------------------
+
+FIRST_PART, MORE, LAST_PART = 7, 8, 9
+
+
+@pytest.mark.parametrize("stop", [FIRST_PART, MORE, LAST_PART])
+@pytest.mark.parametrize("place", [0, -1])
+def test_parts_are_confirmed(stop: int, place: int) -> None:
+    with pytest.raises(KeyConfirmationError):
+        forge(PAIRS["vole, in parts"], stop, patch(place % MAC_BYTES, b"x"))
+
+
+@pytest.mark.parametrize("stop", [FIRST_PART, MORE, LAST_PART])
+@pytest.mark.parametrize("count", [2, 3, 2**64 - 1])
+def test_parts_come_in_order(stop: int, count: int) -> None:
+    attack = Attack(PAIRS["vole, in parts"], stop)
+    body = attack.message[HEADER_BYTES:-SEAL_BYTES]
+    with pytest.raises(DecodeError):
+        attack.victim.receive(attack.sealed(body, confirm=True, count=count))
+
+
+def test_one_match_in_two_parts_is_refused() -> None:
+    class Repeating(SenderInParts):
+        def _tags(self, bucket: int, part: int) -> tuple[bytes, memoryview]:
+            coin, made = super()._tags(bucket, part)
+            self.kept: memoryview
+            if part == 0:
+                self.kept = made
+            return coin, self.kept
+
+    with pytest.raises(RepeatedElementError):
+        run(ReceiverInParts(RIGHT), Repeating(RIGHT))
