@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ def simulated_keys(
     folder: Path,
     arrays: Mapping[str, Any] | None = None,
     *,
-    parties: int | None = None,
+    parties: int | Sequence[str] | None = None,
     plan: PrivacyPlan | None = None,
     job: str = "simulation",
     clip_range: float = 8.0,
@@ -26,14 +26,14 @@ def simulated_keys(
     max_weight: int | None = None,
     **settings: Any,
 ) -> Parameters:
-    """Make a keyring a party in `folder/0`, `folder/1`, …, without a passphrase.
+    """Make a keyring a party in `folder/0`, `folder/1`, … or by name, without a passphrase.
 
     Companies make their own, each on its machine: `privfed keys identity`, `make`, `accept`.
 
     Args:
         folder: Where; it must hold no keyrings yet.
         arrays: Numpy arrays or a torch state_dict like the model; not needed with a plan.
-        parties: How many; not needed with a plan.
+        parties: How many, or how the engine calls them; not needed with a plan.
         plan: A client-level plan with noise="shares": uploads are then clipped and noised.
         job: Name of the job.
         clip_range: Largest magnitude of a value.
@@ -50,10 +50,10 @@ def simulated_keys(
     """
     if plan is None and (arrays is None or parties is None):
         raise ConfigError("give the model's arrays and the number of parties, or a plan")
-    rings = [
-        Keyring.create(folder / str(place), unlocked=True)
-        for place in range(plan.parties if plan is not None else parties or 0)
-    ]
+    if plan is not None and (parties is None or isinstance(parties, int)):
+        parties = plan.parties
+    names = range(parties) if isinstance(parties, int) else parties or ()
+    rings = [Keyring.create(folder / str(name), unlocked=True) for name in names]
     roster = tuple(ring.identity.public for ring in rings)
     if plan is not None:
         params = _shared(plan, roster, rings)
