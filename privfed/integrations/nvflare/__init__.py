@@ -1,4 +1,4 @@
-"""Encrypted aggregation in NVFlare: filters for the clients, aggregator and persistor for the server.
+"""Encrypted aggregation in NVFlare: two filters for clients, an aggregator for the server.
 
 For a recipe around NVFlare's FedAvg controller. Who a party is, and which totals it has to open, is
 asked over NVFlare's auxiliary messages, before a task: a task is the same for all clients, and one

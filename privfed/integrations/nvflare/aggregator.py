@@ -17,8 +17,9 @@ from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.abstract.model import ModelLearnableKey
 from nvflare.app_common.aggregators.model_aggregator import ModelAggregator
 from nvflare.app_common.app_constant import AppConstants
+from nvflare.app_common.app_event_type import AppEventType
 
-from privfed.errors import ConfigError, DecodeError, PrivFedError, QuorumError
+from privfed.errors import ConfigError, DecodeError, PrivFedError
 from privfed.integrations.kept import digest_of_model
 from privfed.integrations.nvflare.persistor import CheckpointPersistor
 from privfed.integrations.nvflare.records import (
@@ -42,8 +43,10 @@ _POLL_SECONDS, _HELLO_SECONDS, _PING_SECONDS = 0.5, 10.0, 2.0
 class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
     """An aggregator for `FedAvgRecipe(aggregator=…)`: the server adds what it cannot read.
 
-    It never has the model: what goes to clients and into files is a checkpoint that the parties
-    alone can open. An error that NVFlare would log and pass over ends the job.
+    The server never has the model: what goes to clients and into files is a checkpoint that the
+    parties alone can open. Every round asks all clients, and those whose group is not whole train
+    for themselves: the recipe's `min_clients` says how few may be left. An error that NVFlare would
+    log and pass over ends the job.
 
     Args:
         params: File of the parties' parameters; None: as the parties say.
@@ -60,6 +63,7 @@ class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
         self._server: EmbeddedServer[str] | None = None
         self._initial: dict[str, NDArray[Any]] | None = None
         self._rounds = 0
+        self._waiting: dict[str, Packet] = {}
         self._problem: PrivFedError | None = None
         self._metrics: list[dict[str, float]] = []
         self._delivered = True
@@ -67,6 +71,8 @@ class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
         """Follow the run, by NVFlare's protocol of components."""
         super().handle_event(event_type, fl_ctx)
+        if event_type == AppEventType.ROUND_STARTED:
+            self._ask_all(fl_ctx)
         if event_type == EventType.ABOUT_TO_END_RUN and self._server is not None:
             try:
                 if not self._delivered and not self._aborted():
@@ -88,8 +94,9 @@ class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
         else:
             self._greet_again()
         server, self._problem, self._metrics = self._server, None, []
-        self._check_sampling(server)
-        for node, packet in server.begin(self._nodes()).items():
+        packets = server.begin(self._nodes())
+        self._waiting = server.show(set(self._nodes()) - packets.keys())
+        for node, packet in (packets | self._waiting).items():
             self._send(node, packet, self._rounds > 0)
         self._rounds += 1
 
@@ -98,10 +105,16 @@ class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
 
         Args:
             model: Its result.
+
+        Raises:
+            PrivFedError: It refused, or its upload cannot be added.
         """
         node = str((model.meta or {}).get("client_name"))
         try:
             answer, upload = _sealed(node, model)
+            if node in self._waiting:  # for others of its group
+                self._running.took(node, answer)
+                return
             self._running.add(node, answer, upload)
         except PrivFedError as error:  # NVFlare logs it and goes on without: see aggregate_model
             self._problem = self._problem or error
@@ -144,8 +157,8 @@ class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
         persistor = engine.get_component(AppConstants.DEFAULT_PERSISTOR_ID)
         if begin is None or not isinstance(persistor, CheckpointPersistor):
             raise ConfigError(
-                "the recipe needs model_persistor=CheckpointPersistor(…): others keep models, which "
-                "this server never has"
+                "the recipe needs model_persistor=CheckpointPersistor(…): others keep models, and "
+                "this server never has one"
             )
         params = begin[ModelLearnableKey.WEIGHTS]
         checkpoint = checkpoint_in(params)
@@ -157,16 +170,11 @@ class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
         known = Parameters.from_bytes(Path(self._params).read_bytes()) if self._params else None
         return EmbeddedServer(start, checkpoint=checkpoint, params=known, may_miss=self._may_miss)
 
-    def _check_sampling(self, server: EmbeddedServer[str]) -> None:
-        """Refuse what would leave parties out at random: NVFlare does not say whom it chose."""
-        params, meta = server.params, self.fl_ctx.get_prop(FLContextKey.JOB_META) or {}
-        chosen, there = meta.get("min_clients"), len(self._nodes())
-        whole = params is not None and (params.groups or params.names_cohorts)
-        if whole and isinstance(chosen, int) and 0 < chosen < there:
-            raise ConfigError(
-                f"the recipe has min_clients={chosen} of {there} clients: each round would be of a "
-                "random subset, which leaves whole groups out; give the number of all clients"
-            )
+    def _ask_all(self, fl_ctx: FLContext) -> None:
+        """Have NVFlare ask all clients: a random subset of them would leave whole groups out."""
+        controller = fl_ctx.get_engine().get_component(fl_ctx.get_prop(FLContextKey.WORKFLOW))
+        if hasattr(controller, "num_clients"):
+            controller.num_clients = None
 
     # -- what goes to the clients ----------------------------------------------------------------
 

@@ -130,14 +130,12 @@ class DecryptModel(_TrainFilter):
             data, totals, initial = read_request(request)
             ask = read_ask(data)
             with self._one:
-                if isinstance(ask, Assignment) and ask.purpose == "train":
+                if isinstance(ask, Assignment) and ask.purpose != "finish":
                     self._asked = _Asked(ask, totals, initial)
                     return make_reply(ReturnCode.OK)
                 with party_of(fl_ctx, self._travels) as party:
                     if isinstance(ask, Greet):
                         return reply_of(encode(party.greet(ask, totals)))
-                    if ask.purpose != "finish":
-                        raise ConfigError("the server asks for something else than a training")
                     party.receive(ask, initial, totals)
                     return reply_of(encode(party.done()))
         except PrivFedError as error:
@@ -228,14 +226,16 @@ class EncryptModel(_TrainFilter):
             raise ConfigError("DecryptModel is not among the client's input filters")
         if trained.data_kind != DataKind.WEIGHTS:
             raise ConfigError(
-                "the script sends differences: send whole weights (ParamsType.FULL); "
+                "the script sends differences or figures: send whole weights (ParamsType.FULL); "
                 "DecryptModel(travels='updates') encrypts differences of them"
             )
         metrics = trained.meta.get(MetaKey.INITIAL_METRICS) or {}
         shown = {name: value for name, value in metrics.items() if name in revealed()}
         weight = _whole(trained.meta.get(self._weighted_by))
+        trained_arrays = _trained(trained)
         with party_of(fl_ctx, work.travels) as party:
-            upload = party.upload(work.ask, _trained(trained), weight)
+            waits = work.ask.purpose != "train"  # for others of its group
+            upload = b"" if waits else party.upload(work.ask, trained_arrays, weight)
             return _result(upload, encode(party.done()), shown)
 
 

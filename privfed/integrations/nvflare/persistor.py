@@ -90,7 +90,7 @@ def read_start(path: Path) -> dict[str, NDArray[Any]]:
         DecodeError: It is neither.
     """
     if not path.is_file():
-        raise ConfigError(f"there is no {path}: the server needs the initial model, or a checkpoint")
+        raise ConfigError(f"there is no {path}: the server needs an initial model, or a checkpoint")
     if zipfile.is_zipfile(path):
         try:
             with np.load(path, allow_pickle=False) as stored:
