@@ -11,12 +11,15 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import torch
+from nvflare.recipe.spec import ExecEnv
 from torch import nn
 
 from privfed import secagg
 from privfed.data import surrogate_tables
 from privfed.dp import PrivacyBudget, calibrate
-from privfed.integrations import simulated_keys
+from privfed.integrations import EmbeddedParty, simulated_keys
+from privfed.integrations.kept import digest_of_model
+from privfed.integrations.messages import Assignment, Greet
 from psi.network import TLSIdentity, connect, create_identity
 from psi.sessions import PairChoice, TableSession
 from tests.docs.snippets import BLOCKS
@@ -93,6 +96,37 @@ def a_server(folder: Path) -> dict[str, Any]:
     given["upload"] = given["party"].encrypt(model.state_dict(), weight=10)
     given |= {"round_id": 1, "secagg": secagg}
     return given
+
+
+class JobFolder(ExecEnv):  # type: ignore[misc]
+    """In the place of NVFlare's simulator: the job's files are all that is made."""
+
+    def deploy(self, job: Any) -> str:
+        job.export_job("job")
+        return "job"
+
+    def get_job_status(self, job_id: str) -> None:
+        raise NotImplementedError
+
+    abort_job = get_job_result = get_job_status
+
+
+def a_recipe(folder: Path) -> dict[str, Any]:
+    """A network, and the files that a recipe names."""
+    (folder / "client.py").touch()
+    model = {name: each.numpy() for name, each in nn.Linear(12, 2).state_dict().items()}
+    np.savez(folder / "start.npz", allow_pickle=False, **model)
+    return {"Net": lambda: nn.Linear(12, 2), "env": JobFolder()}
+
+
+def a_site(folder: Path) -> dict[str, Any]:
+    """A site that has an initial model alone."""
+    simulated_keys(folder / "keys", parties=["site-1", "site-2"], arrays={"w": np.zeros(3)})
+    with EmbeddedParty(folder / "keys" / "site-1", "run") as party:
+        model = {"w": np.ones(3)}
+        party.greet(Greet(digest_of_model(model)))
+        party.receive(Assignment("finish"), model, [])
+    return {}
 
 
 def private_training(folder: Path) -> dict[str, Any]:
@@ -326,6 +360,7 @@ def nothing(folder: Path) -> dict[str, Any]:
 # By page, in the order of the blocks that run.
 PYTHON: dict[str, list[Callable[[Path], dict[str, Any]]]] = {
     "README.md": [averaging, private_training, frames("maker", "shop", on="Dress_ID")],
+    "docs/nvflare.md": [a_recipe, a_recipe, a_recipe, a_recipe, a_site],
     "docs/partner.md": [nothing],
     "docs/privacy.md": [private_training, private_rows, private_tuning],
     "docs/pytorch.md": [own_loop, three_in_a_loop, a_server],

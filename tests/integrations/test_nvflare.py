@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,18 @@ from nvflare.app_common.abstract.fl_model import FLModel, ParamsType
 from nvflare.app_common.np.np_model_persistor import NPModelPersistor
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 from nvflare.fuel.utils import fobs
+from nvflare.fuel.utils.constants import FrameworkType
 from nvflare.job_config.defs import FilterType
+from nvflare.recipe.fedavg import FedAvgRecipe
 
 from privfed.errors import ConfigError, DecodeError, PeerError, PrivFedError, QuorumError
 from privfed.integrations import simulated_keys, trained_model
-from privfed.integrations.nvflare import DecryptModel, EncryptedAggregator, EncryptModel
+from privfed.integrations.nvflare import (
+    CheckpointPersistor,
+    DecryptModel,
+    EncryptedAggregator,
+    EncryptModel,
+)
 from privfed.integrations.nvflare.persistor import read_start
 from privfed.integrations.nvflare.records import (
     CHECKPOINT,
@@ -183,6 +191,22 @@ def test_a_site_that_dies_takes_its_group_along_and_comes_back(
     assert not job.panics
     models = [trained_model(folder / name)["w"].tobytes() for name in names]
     assert len(set(models)) == 1
+
+
+def test_a_later_job_goes_on_without_a_party(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = used("six", made, tmp_path, monkeypatch)
+    names = tuple(f"site-{place}" for place in range(1, 7))
+    checkpoint = Job(tmp_path, sites(names), 1).play()
+    shutil.copy(checkpoint, tmp_path / "first")
+    job = Job(tmp_path, sites(names[:5], run="missed"), 1, start="first")
+    refused(job, QuorumError, "1 of 6 parties did not say hello")
+    goes_on = EncryptedAggregator(may_miss=True, patience_seconds=0.0)
+    later = sites(names[:5], run="later")
+    Job(tmp_path, later, 2, goes_on, start="first").play()
+    models = [trained_model(folder / name)["w"].tobytes() for name in names]
+    assert len(set(models[:5])) == 1 != len(set(models))  # two waited, and have the model as well
 
 
 # -- what is refused -------------------------------------------------------------------------------
@@ -494,3 +518,37 @@ def test_filters_that_nvflare_would_never_call(
         part.add_to_fed_job(None, None, filter_type=direction, tasks=tasks)
     with pytest.raises(ConfigError, match="travels is"):
         DecryptModel("sums")  # type: ignore[arg-type]
+
+
+def test_what_a_recipe_makes_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job's files: parts in their places, the initial model, and no setting of a site."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PRIVFED_KEYS", "/home/site/keyring")
+    np.savez(tmp_path / "start.npz", w=MODEL["w"])
+    (tmp_path / "client.py").touch()
+    recipe = FedAvgRecipe(
+        name="job",
+        min_clients=3,
+        train_script="client.py",
+        framework=FrameworkType.NUMPY,
+        model_persistor=CheckpointPersistor("start.npz"),
+        aggregator=EncryptedAggregator(may_miss=True),
+    )
+    recipe.add_client_input_filter(DecryptModel(travels="updates"))
+    recipe.add_client_output_filter(EncryptModel())
+    recipe.export(str(tmp_path / "out"))
+    files = {path.name: path for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert "start.npz" in files
+    client = json.loads(files["config_fed_client.json"].read_text())
+    room = "privfed.integrations.nvflare"
+    assert client["task_data_filters"] == [
+        {
+            "tasks": ["train"],
+            "filters": [{"path": f"{room}.filters.DecryptModel", "args": {"travels": "updates"}}],
+        }
+    ]
+    assert client["task_result_filters"][0]["tasks"] == ["train"]
+    server = files["config_fed_server.json"].read_text()
+    assert f"{room}.aggregator.EncryptedAggregator" in server
+    assert '"start": "start.npz"' in server
+    assert not any(b"/home/site" in path.read_bytes() for path in files.values())
