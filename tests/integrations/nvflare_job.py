@@ -39,8 +39,8 @@ from privfed.integrations.nvflare import (
 flare_decomposers.register()
 common_decomposers.register()
 
-Script = Callable[[FLModel], FLModel]
-"""A client's script, for one round."""
+Script = Callable[[FLModel], FLModel | Shareable]
+"""A client's script, for one round; or an executor's result as it is."""
 
 
 class _Scripted(Executor):  # type: ignore[misc]
@@ -53,7 +53,8 @@ class _Scripted(Executor):  # type: ignore[misc]
     def execute(
         self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal
     ) -> Shareable:
-        return FLModelUtils.to_shareable(self.script(FLModelUtils.from_shareable(shareable)))
+        result = self.script(FLModelUtils.from_shareable(shareable))
+        return result if isinstance(result, Shareable) else FLModelUtils.to_shareable(result)
 
 
 class Site:

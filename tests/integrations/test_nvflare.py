@@ -305,6 +305,23 @@ def test_a_result_of_another_task_is_held_back(keys: Path, tmp_path: Path, task:
     assert "DXO" not in result
 
 
+@pytest.mark.parametrize(
+    ("before", "after_it", "task"),
+    [([], [EncryptModel()], "train"), ([DecryptModel()], [EncryptModel()], "validate")],
+)
+def test_an_error_with_a_model_in_it_leaves_without(
+    keys: Path, before: list[Filter], after_it: list[Filter], task: str
+) -> None:
+    def fails(model: FLModel) -> Shareable:
+        result = plain_task()
+        result.set_return_code(ReturnCode.EXECUTION_EXCEPTION)
+        return result
+
+    result = Site("site-1", fails, before, after_it).done(task, plain_task())
+    assert result.get_return_code() == ReturnCode.EXECUTION_EXCEPTION
+    assert "DXO" not in result
+
+
 def test_an_aggregator_in_the_clear_gets_nothing(keys: Path, tmp_path: Path) -> None:
     result = sites()[0].done("train", plain_task())
     assert result.get_return_code() == ReturnCode.TASK_DATA_FILTER_ERROR
