@@ -72,6 +72,10 @@ class EmbeddedParty:
         return self
 
     def __exit__(self, *problem: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the keyring's party for the next message."""
         self._opened.close()
 
     @property

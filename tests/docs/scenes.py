@@ -122,10 +122,12 @@ def a_recipe(folder: Path) -> dict[str, Any]:
 def a_site(folder: Path) -> dict[str, Any]:
     """A site that has an initial model alone."""
     simulated_keys(folder / "keys", parties=["site-1", "site-2"], arrays={"w": np.zeros(3)})
-    with EmbeddedParty(folder / "keys" / "site-1", "run") as party:
-        model = {"w": np.ones(3)}
-        party.greet(Greet(digest_of_model(model)))
-        party.receive(Assignment("finish"), model, [])
+    model = {"w": np.ones(3)}
+    sites = [EmbeddedParty(folder / "keys" / f"site-{number}", "run") for number in (1, 2)]
+    hellos = tuple(site.greet(Greet(digest_of_model(model))).hello for site in sites)
+    sites[0].receive(Assignment("finish", hellos=hellos), model, [])
+    for site in sites:
+        site.close()
     return {}
 
 
