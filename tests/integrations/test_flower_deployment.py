@@ -72,13 +72,17 @@ class Companies(Deployment):
         }
         super().__init__(folder, environment=settings)
         self.port = free_port()
+        files = [*blocks("toml"), *blocks("python")]
+        files = [each for each in files if not each.text.startswith("# quickstart/")]
         for who in (*COMPANIES, "cloud"):
             (folder / who).mkdir()
-            write_files(folder / who, [*blocks("toml"), *blocks("python")])
-        app = write_app(folder / "alice", "quickstart.server_app:app", "quickstart.client_app:app")
+            write_files(folder / who, files)
+        app = folder / "alice" / "app"
+        write_app(app, "quickstart.server_app:app", "quickstart.client_app:app")
+        (app / "quickstart").mkdir()
         for name, text in APP.items():
             (app / "quickstart" / f"{name}.py").write_text(text)
-        config = (app / "config.toml").read_text()
+        config = (folder / "alice" / "config.toml").read_text()
         (folder / "home" / "config.toml").write_text(self.local(config))
 
     def __enter__(self) -> "Companies":
@@ -113,18 +117,18 @@ class Companies(Deployment):
         """Whether the server listens, or a SuperNode has met it."""
         return listens(self.port) if who == "cloud" else "SuperNode ID" in self.log(who)
 
-    def hand_over(self) -> None:
-        """Give all what is public, and each the key that is sealed to it."""
+    def hand_over(self, made: str) -> None:
+        """Give all what a command made for them: what is public, and the keys sealed to them."""
         public = [*self.folder.glob("*/*.crt"), *self.folder.glob("alice/params.json")]
         for who in COMPANIES:
             for file in public:
                 if file.parent != self.folder / who:
                     shutil.copy(file, self.folder / who)
-        for who in COMPANIES[1:] if (self.folder / "alice" / "sealed").is_dir() else ():
-            sealed = self.folder / who / "sealed"
-            sealed.mkdir(exist_ok=True)
+        for who in COMPANIES[1:] if made.startswith("privfed keys make") else ():
             own = Keyring(self.folder / who / who, self.words(who)).identity.public.id
-            shutil.copy(self.folder / "alice" / "sealed" / f"{own}.sealed", sealed)
+            (self.folder / who / "sealed").mkdir()
+            sealed = Path("sealed") / f"{own}.sealed"
+            shutil.copy(self.folder / "alice" / sealed, self.folder / who / sealed)
 
     def words(self, who: str) -> str:
         return (self.folder / who / "words").read_text().strip()
@@ -138,7 +142,7 @@ def test_three_companies_train_by_the_page_s_commands_and_a_key_that_is_not_thei
         for block in blocks("console"):
             for who, command in block.commands:
                 printed = companies.do(who, command)
-                companies.hand_over()
+                companies.hand_over(command)
         (run,) = json.loads(printed)["runs"]
         assert run["status"] == "finished:completed", companies.log("alice")
         models = [
@@ -148,7 +152,7 @@ def test_three_companies_train_by_the_page_s_commands_and_a_key_that_is_not_thei
         assert {model["w"].tobytes() for model in models} == {models[0]["w"].tobytes()}
 
         companies.do("alice", "privfed keys rotate alice --out new --passphrase-file words")
-        printed = companies.do("alice", "flwr run . --stream")
+        printed = companies.do("alice", "flwr run app --stream")
         assert "different shared keys" in printed
         run = json.loads(companies.do("alice", "flwr list --format json"))["runs"][0]
         assert run["status"] == "finished:failed"

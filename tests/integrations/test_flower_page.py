@@ -32,13 +32,14 @@ CONFIG = {"num-server-rounds": 2, "fraction-evaluate": 0.5, "learning-rate": 0.1
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The app in the working folder, importable as it stands there."""
-    write_files(tmp_path, [*blocks("toml"), *blocks("python")])
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    folder = tmp_path / "app"
+    write_files(folder, [*blocks("toml"), *blocks("python")])
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
     once = functools.cache(sklearn.datasets.load_digits)  # it reads text for 0.1 s
     monkeypatch.setattr(sklearn.datasets, "load_digits", once)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # it is edited within a second
-    return tmp_path
+    return folder
 
 
 def load(name: str) -> Any:
@@ -50,11 +51,9 @@ def load(name: str) -> Any:
 
 
 def run(folder: Path, run_id: int = RUN_ID, **config: Any) -> OneProcessGrid:
-    """Run the app at ten nodes, whose keys, if they need any, are in a folder."""
-    nodes = [
-        {"partition-id": place, "num-partitions": PARTIES, "privfed-keys": str(folder / "keys")}
-        for place in range(PARTIES)
-    ]
+    """Run the app at six nodes, whose keys, if they need any, are beside it."""
+    common = {"num-partitions": PARTIES, "privfed-keys": str(folder.parent / "keys")}
+    nodes = [{"partition-id": place} | common for place in range(PARTIES)]
     client: ClientApp = load("client_app")
 
     def seeded(message: Message, context: Context) -> Message:
@@ -83,7 +82,7 @@ def run_program(text: str) -> dict[str, Any]:
 
 
 def models(folder: Path) -> list[dict[str, np.ndarray[Any, Any]]]:
-    found = [trained_model(folder / "keys" / str(place)) for place in range(PARTIES)]
+    found = [trained_model(folder.parent / "keys" / str(place)) for place in range(PARTIES)]
     for each in found[1:]:
         assert all(each[name].tobytes() == found[0][name].tobytes() for name in found[0])
     return found
