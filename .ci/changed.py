@@ -49,8 +49,8 @@ def tests_of(path: Path) -> Iterator[Path]:
             yield tests / f"test_{rest[0].removesuffix('.py')}.py"
         case "benchmarks":
             yield Path("tests/benchmarks")
-        case "examples":
-            yield Path("tests/test_examples.py")
+        case "examples":  # an engine's app is a folder
+            yield Path("tests/integrations" if len(rest) > 1 else "tests/test_examples.py")
 
 
 def chosen(paths: list[Path]) -> list[str]:
