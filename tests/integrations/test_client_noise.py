@@ -11,8 +11,10 @@ from scipy import stats
 from privfed.dp import PrivacyPlan, calibrate
 from privfed.errors import PeerError, QuorumError
 from privfed.integrations import travels as codecs
+from privfed.integrations.flower.records import message_in
+from privfed.integrations.messages import Refused, read_answer
 from tests.integrations.grid import kill
-from tests.integrations.jobs import Arrays, Job, ask_of, same_bits
+from tests.integrations.jobs import Arrays, Job, ask_of, read_wire, same_bits
 
 SIZE, CLIENTS = 400, 10
 START: Arrays = {"w": np.zeros((SIZE - 1,), np.float32), "b": np.array(0.5)}
@@ -122,21 +124,15 @@ def test_each_round_is_paid_for_before_it_and_no_more_than_planned(
 
 def test_the_same_question_again_is_not_paid_again(tmp_path: Path) -> None:
     """A server that repeats itself does not drain a budget."""
-    job = job_of(tmp_path / "keys", rounds=2)
-    asked: list[Message] = []
-
-    def keep(node: int, message: Message) -> Message:
-        if node == 100 and getattr(ask_of(message), "purpose", "") == "train":
-            asked.append(message)
-        return message
-
-    job.grid.to_node = keep
-    job.run(1)
+    job = job_of(tmp_path / "keys")
+    job.run(2)
+    asked = [read_wire(sent) for node, sent in job.grid.sent if node == 100]
+    training = [each for each in asked if getattr(ask_of(each), "purpose", "") == "train"][-1]
     budget = (tmp_path / "keys" / "0" / codecs.BUDGET).read_bytes()
-    for _ in range(3):
-        job.grid.apps[100](asked[0], job.grid.contexts[100])
+    said = job.grid.apps[100](training, job.grid.contexts[100])
+    assert read_answer(message_in(said.content) or b"") == Refused("ReplayError")
     assert (tmp_path / "keys" / "0" / codecs.BUDGET).read_bytes() == budget
-    assert len(job.sites[0].trained) == 1
+    assert len(job.sites[0].trained) == 2  # no row was touched again
 
 
 def test_a_round_that_loses_a_client_is_lost_and_the_next_has_fewer(
