@@ -11,7 +11,7 @@ __all__ = ["PROTOCOL", "Receiver", "Sender"]
 
 def _effort(n_receiver: int, n_sender: int) -> Effort:
     items, compiled = n_receiver + n_sender, max(n_receiver, n_sender) >= FAST_FROM
-    cpu_seconds = 1.0 + 0.7e-6 * items if compiled else 0.09 + 6e-6 * items
+    cpu_seconds = 1.0 + 0.7e-6 * items if compiled else 0.09 + 3.5e-6 * items
     return Effort(cpu_seconds, 250_000 + 26 * n_receiver + 18 * n_sender)
 
 
