@@ -211,7 +211,11 @@ class EmbeddedParty:
         return {name: (floats | own)[name] for name in kept.kinds if name in floats | own}
 
     def upload(
-        self, ask: Assignment, arrays: Mapping[str, NDArray[Any]], weight: int | None
+        self,
+        ask: Assignment,
+        arrays: Mapping[str, NDArray[Any]],
+        weight: int | None,
+        settings: bytes = b"",
     ) -> bytes:
         """Return what the server adds.
 
@@ -219,6 +223,9 @@ class EmbeddedParty:
             ask: What the server asked.
             arrays: The application's, after training.
             weight: How much this party counts, such as its rows; not used without weights.
+            settings: What stands for all that the server sent for this training besides; parties
+                that mask together must have been sent the same. Else a server could let all but
+                one train at a rate of 0, and with a party's help read that one's update.
 
         Raises:
             ConfigError: Arrays or weight do not fit.
@@ -238,7 +245,7 @@ class EmbeddedParty:
         elif weight is None:
             raise ConfigError("the parameters have weights: say how much this party counts")
         of = PastRound(ask.round_id, ask.cohort)
-        upload = self._codec.pack(self._party, model, after, weight, of)
+        upload = self._codec.pack(self._party, model, after, weight, of, settings)
         self._shelf.keep_own(own)
         return upload
 

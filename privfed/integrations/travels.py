@@ -34,9 +34,18 @@ class Codec(Protocol):
         """Pay for a round before the application touches a row."""
 
     def pack(
-        self, party: Party, before: Model, after: Model, weight: int | None, of: PastRound
+        self,
+        party: Party,
+        before: Model,
+        after: Model,
+        weight: int | None,
+        of: PastRound,
+        agreed: bytes,
     ) -> bytes:
-        """Return a round's upload, of the model before training and after it."""
+        """Return a round's upload, of the model before training and after it.
+
+        What is `agreed` all have alike who mask together; see `privfed.secagg.Encryptor`.
+        """
 
     def take(self, party: Party, before: Model, total: bytes, of: PastRound) -> Arrays:
         """Open a total; return the model after its round."""
@@ -57,10 +66,18 @@ class WholeWeights:
         """Do nothing."""
 
     def pack(
-        self, party: Party, before: Model, after: Model, weight: int | None, of: PastRound
+        self,
+        party: Party,
+        before: Model,
+        after: Model,
+        weight: int | None,
+        of: PastRound,
+        agreed: bytes,
     ) -> bytes:
         """Encrypt the weights."""
-        return party.encrypt(after, weight=weight, round_id=of.round_id, cohort=of.cohort)
+        return party.encrypt(
+            after, weight=weight, round_id=of.round_id, cohort=of.cohort, agreed=agreed
+        )
 
     def take(self, party: Party, before: Model, total: bytes, of: PastRound) -> Arrays:
         """Return the mean."""
@@ -79,11 +96,19 @@ class Updates:
         """Do nothing."""
 
     def pack(
-        self, party: Party, before: Model, after: Model, weight: int | None, of: PastRound
+        self,
+        party: Party,
+        before: Model,
+        after: Model,
+        weight: int | None,
+        of: PastRound,
+        agreed: bytes,
     ) -> bytes:
         """Encrypt the differences, in float32 as everywhere in privfed."""
         moved = {name: np.asarray(after[name], np.float32) - before[name] for name in before}
-        return party.encrypt(moved, weight=weight, round_id=of.round_id, cohort=of.cohort)
+        return party.encrypt(
+            moved, weight=weight, round_id=of.round_id, cohort=of.cohort, agreed=agreed
+        )
 
     def take(self, party: Party, before: Model, total: bytes, of: PastRound) -> Arrays:
         """Add the mean difference."""
@@ -147,7 +172,13 @@ class ClientShares:
         self._budget.spend_round(self._plan)
 
     def pack(
-        self, party: Party, before: Model, after: Model, weight: int | None, of: PastRound
+        self,
+        party: Party,
+        before: Model,
+        after: Model,
+        weight: int | None,
+        of: PastRound,
+        agreed: bytes,
     ) -> bytes:
         """Encrypt the clipped difference with this party's share of the noise."""
         counts = bool(self._plan.draw_batch(self._place, self._randomness)[0])
@@ -163,7 +194,9 @@ class ClientShares:
             clipped = self._clip.pack(moved) if counts else np.zeros_like(moved)
         sensitivity = self._plan.l2_clip_norm * (1 + 1e-9)
         drawn = self._shares.draw(clipped, sensitivity, self._randomness)
-        return party.encrypt_integers({"sum": drawn}, round_id=of.round_id, cohort=of.cohort)
+        return party.encrypt_integers(
+            {"sum": drawn}, round_id=of.round_id, cohort=of.cohort, agreed=agreed
+        )
 
     def take(self, party: Party, before: Model, total: bytes, of: PastRound) -> Arrays:
         """Add the noisy sum over the expected number of clients."""

@@ -124,10 +124,9 @@ class Encryptor:
             )
         return self._keys
 
-    @property
-    def _epoch(self) -> bytes:
-        """What names the mask keys in this party's headers."""
-        return UNCHAINED if self._keys is None else self._keys.digest
+    def _epoch(self, agreed: bytes = b"") -> bytes:
+        """Return what names the mask keys in this party's headers."""
+        return UNCHAINED if self._keys is None else self._keys.named(agreed)
 
     @property
     def prepared(self) -> int:
@@ -181,7 +180,7 @@ class Encryptor:
             for part in self._parts.all:
                 prefix = replace(common, kind=wire.Kind.ANNOUNCEMENT, part=part.index)
                 seeds = zeros[part.index].seeds
-                entry = wire.Entry(self._sender, (), self._epoch).over(seeds, b"")
+                entry = wire.Entry(self._sender, (), self._epoch()).over(seeds, b"")
                 signed = entry.signed(self._identity, prefix)
                 pieces += [prefix.to_bytes(), signed.to_bytes(), seeds]
         return b"".join(pieces)
@@ -195,8 +194,8 @@ class Encryptor:
             self._bound[of] = _Bound(previous, zeros)
         return self._bound[of].zeros
 
-    def _masks(self, of: RoundID) -> Masks | None:
-        return None if self._keys is None else self._keys.masks(of)
+    def _masks(self, of: RoundID, agreed: bytes = b"") -> Masks | None:
+        return None if self._keys is None else self._keys.masks(of, agreed)
 
     def _fresh(self) -> Iterable[ZeroEncryption]:
         """Return zeros from the pool, or else ones that are made as they are taken."""
@@ -236,6 +235,7 @@ class Encryptor:
         previous: bytes = b"",
         cohort: Sequence[int] | None = None,
         failed: Sequence[bytes] = (),
+        agreed: bytes = b"",
     ) -> bytes:
         """Return one update as bytes for the server.
 
@@ -249,6 +249,10 @@ class Encryptor:
                 cancel only between those who name the same.
             cohort: Where rounds name their parties, their roster places (None: all).
             failed: `Decryptor.failed` of this party's other half, for the others to hear.
+            agreed: What those who mask together are to have alike besides, such as the settings
+                that a server sent for the round: holders refuse a total whose parties name
+                different ones, and masks cancel only between those who name the same. Not used
+                where there are no masks.
 
         Raises:
             ConfigError: Arrays or weight do not fit the parameters, or a value is not finite.
@@ -262,6 +266,7 @@ class Encryptor:
             previous=previous,
             cohort=cohort,
             failed=failed,
+            agreed=agreed,
         )
         return b"".join(sent)
 
@@ -274,6 +279,7 @@ class Encryptor:
         previous: bytes = b"",
         cohort: Sequence[int] | None = None,
         failed: Sequence[bytes] = (),
+        agreed: bytes = b"",
     ) -> Iterator[bytes]:
         """Return the update in parts of a few megabytes, each a message of its own.
 
@@ -282,7 +288,7 @@ class Encryptor:
         """
         self._journal.check()
         update = self._quantizer.check(arrays, weight)
-        return self._send(update, round_id, previous, cohort, failed)
+        return self._send(update, round_id, previous, cohort, failed, agreed)
 
     def encrypt_integers(
         self,
@@ -292,6 +298,7 @@ class Encryptor:
         previous: bytes = b"",
         cohort: Sequence[int] | None = None,
         failed: Sequence[bytes] = (),
+        agreed: bytes = b"",
     ) -> bytes:
         """Return an update of integers, to be summed as they are by `Decryptor.decrypt_sums`.
 
@@ -307,6 +314,7 @@ class Encryptor:
             previous: As for `encrypt`.
             cohort: As for `encrypt`.
             failed: As for `encrypt`.
+            agreed: As for `encrypt`.
 
         Raises:
             ConfigError: The arrays do not fit the layout, or the parameters carry weights.
@@ -315,7 +323,7 @@ class Encryptor:
         """
         self._journal.check()
         update = self._quantizer.check_integers(arrays)
-        return b"".join(self._send(update, round_id, previous, cohort, failed))
+        return b"".join(self._send(update, round_id, previous, cohort, failed, agreed))
 
     def _send(
         self,
@@ -324,27 +332,30 @@ class Encryptor:
         previous: bytes,
         cohort: Sequence[int] | None,
         failed: Sequence[bytes],
+        agreed: bytes,
     ) -> Iterator[bytes]:
+        if not isinstance(agreed, bytes):
+            raise ConfigError("agreed is bytes: what those who mask together have alike")
         marks = check_marks(failed)
         of = RoundID.of(self._params, round_id, cohort)
         common = self._prefix(of, check_history(previous))
         with self._journal.alone():
             self._journal.check_unsent(of.number)
             # The round's mask keys are read before the file says that they are gone.
-            masks, epoch = self._masks(of), self._epoch
+            masks, epoch = self._masks(of, agreed), self._epoch(agreed)
             after = None if self._keys is None else self._keys.after(of.number)
             self._journal.send(of.number, of.cohort, after)
             head = wire.Entry(self._sender, marks, epoch)
-            zeros = self._take(of, common, masks)
+            zeros = self._take(of, common, masks, agreed)
             return self._messages(common, of, update, zeros, masks, head)
 
     def _take(
-        self, of: RoundID, common: wire.Prefix, masks: Masks | None
+        self, of: RoundID, common: wire.Prefix, masks: Masks | None, agreed: bytes
     ) -> Iterator[ZeroEncryption]:
         """Return the zeros of a round, and forget those set aside for it under other cohorts."""
         found = self._bound.get(of)
         self._bound = {each: kept for each, kept in self._bound.items() if each.number > of.number}
-        if found is not None and found.previous == common.previous:
+        if found is not None and found.previous == common.previous and not agreed:
             return iter(found.zeros)
         return self._masked(self._fresh() if found is None else found.zeros, common, masks)
 

@@ -42,6 +42,7 @@ from privfed.secagg.state import Epoch, Journal, NewEpoch
 _BODY = struct.Struct("<H32s")
 _DOMAIN = b"privfed/1/epoch key\x00"
 _DIGEST_DOMAIN = b"privfed/1/epoch\x00"
+_AGREED_DOMAIN = b"privfed/1/agreed\x00"
 _KEY_BYTES, _NONCE_BYTES = 32, 12
 MESSAGE_BYTES = wire.PREFIX_BYTES + _BODY.size + SIGNATURE_BYTES
 MOST_SKIPPED = 1 << 16
@@ -220,8 +221,14 @@ class MaskKeys:
         low, high = sorted((self._me, place))
         return derive(shared, b"epoch/" + digest + struct.pack("<HH", low, high), _KEY_BYTES)
 
-    def masks(self, of: RoundID) -> Masks:
-        """Return this party's masks of a round.
+    def named(self, agreed: bytes) -> bytes:
+        """Return the 32 bytes of headers: the keys in use, and what goes with them."""
+        if not agreed:
+            return self.digest
+        return hashlib.sha256(_AGREED_DOMAIN + self.digest + _hash(agreed)).digest()
+
+    def masks(self, of: RoundID, agreed: bytes = b"") -> Masks:
+        """Return this party's masks of a round; they cancel between those who agree alike.
 
         Raises:
             ConfigError: There is no epoch, the round is before it or too far ahead, or one of its
@@ -235,6 +242,9 @@ class MaskKeys:
         if not together <= set(members):
             raise ConfigError("a party of the cohort is not in the epoch: start one with all")
         keys = self._at(of.number)
+        if agreed:
+            purpose = b"agreed/" + _hash(agreed)
+            keys = {place: derive(key, purpose, _KEY_BYTES) for place, key in keys.items()}
         return Masks(self._me, {place: keys[place] for place in sorted(together - {self._me})})
 
     def after(self, number: int) -> Epoch:
@@ -281,6 +291,10 @@ class MaskKeys:
 
     def _bound(self, first: int, purpose: bytes) -> bytes:
         return self._prefix(first).to_bytes() + purpose
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def _ratcheted(key: bytes, steps: int) -> bytes:

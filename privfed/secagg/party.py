@@ -216,6 +216,7 @@ class Party:
         weight: int | None = None,
         round_id: int | None = None,
         cohort: Sequence[int] | None = None,
+        agreed: bytes = b"",
     ) -> bytes:
         """Return one update as bytes for the server.
 
@@ -226,6 +227,7 @@ class Party:
             round_id: The round; None: the one after the last that was sent or opened. After a
                 round that some parties missed, all name the next one.
             cohort: Where rounds name their parties, their roster places (None: all).
+            agreed: As for `Encryptor.encrypt`.
 
         Raises:
             ConfigError: Arrays, weight, round or cohort do not fit the parameters, or a value is
@@ -241,6 +243,7 @@ class Party:
                 previous=self._previous,
                 cohort=cohort,
                 failed=self._decryptor.failed,
+                agreed=agreed,
             )
 
     def encrypt_integers(
@@ -249,6 +252,7 @@ class Party:
         *,
         round_id: int | None = None,
         cohort: Sequence[int] | None = None,
+        agreed: bytes = b"",
     ) -> bytes:
         """Return an update of integers, to be summed as they are; see `Encryptor`.
 
@@ -261,6 +265,7 @@ class Party:
                 previous=self._previous,
                 cohort=cohort,
                 failed=self._decryptor.failed,
+                agreed=agreed,
             )
 
     def open(

@@ -135,7 +135,8 @@ def check_epochs(
         wanted = known.setdefault(params.group_of(place), epoch) if params.masks else UNCHAINED
         if epoch != wanted:
             raise ContextMismatchError(
-                "parties that mask together are in different epochs: let them start one anew"
+                "parties that mask together are in different epochs, or were given different "
+                "settings for the round: let them start an epoch anew, and give all the same"
             )
 
 

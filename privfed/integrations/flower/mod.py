@@ -21,6 +21,7 @@ from privfed.integrations.flower.records import (
     message_in,
     put_message,
     record_of,
+    settings_in,
     totals_in,
 )
 from privfed.integrations.messages import Assignment, Greet, Refused, Travels, encode, read_ask
@@ -111,6 +112,7 @@ class EncryptedMod:
         sent = {} if key is None else arrays_of(msg.content.array_records[key])
         model = party.receive(ask, sent or None, totals)
         reply = RecordDict()
+        settings = settings_in(msg)
         if ask.purpose != "finish":
             del msg.content[ASK]
             if TOTALS in msg.content:
@@ -122,7 +124,7 @@ class EncryptedMod:
             weight = self._metrics(from_app.content, reply, context)
             if ask.purpose == "train":
                 name, trained = _trained(from_app.content)
-                upload = party.upload(ask, arrays_of(trained), weight)
+                upload = party.upload(ask, arrays_of(trained), weight, settings)
                 reply[name] = ArrayRecord({UPLOAD: bytes_array(upload)})
         put_message(reply, encode(party.done()))
         return Message(reply, reply_to=msg)

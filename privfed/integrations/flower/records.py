@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from numpy.typing import NDArray
 
 from privfed.errors import ConfigError, DecodeError
@@ -58,6 +60,17 @@ def message_in(content: RecordDict) -> bytes | None:
     record = content.config_records.get(ASK)
     found = None if record is None else record.get(_MESSAGE)
     return found if isinstance(found, bytes) else None
+
+
+def settings_in(message: Message) -> bytes:
+    """Return what stands for all that a server asks an application: its kind, and all settings."""
+    content = message.content
+    said = {name: dict(each) for name, each in content.config_records.items() if name != ASK}
+    figures = {name: dict(each) for name, each in content.metric_records.items()}
+    asked = (message.metadata.message_type, said, figures)
+    return hashlib.sha256(
+        b"privfed/1/settings\x00" + msgspec.msgpack.encode(asked, order="deterministic")
+    ).digest()
 
 
 def put_totals(content: RecordDict, totals: Iterable[bytes]) -> None:

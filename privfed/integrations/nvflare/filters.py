@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +52,7 @@ class _Work:
 
     ask: Assignment
     travels: Travels
+    settings: bytes
 
 
 class _TrainFilter(Filter):  # type: ignore[misc]
@@ -159,7 +162,9 @@ class DecryptModel(_TrainFilter):
                 totals.append(read_checkpoint(checkpoint)[1])
             with party_of(fl_ctx, self._travels) as party:
                 model = party.receive(asked.ask, initial, totals)
-        fl_ctx.set_prop(_WORK, _Work(asked.ask, self._travels), private=True, sticky=False)
+        fl_ctx.set_prop(
+            _WORK, _Work(asked.ask, self._travels, _settings(sent)), private=True, sticky=False
+        )
         return DXO(DataKind.WEIGHTS, data=model, meta=sent.meta).update_shareable(shareable)
 
     def _hold_back(self, fl_ctx: FLContext) -> None:
@@ -235,8 +240,17 @@ class EncryptModel(_TrainFilter):
         trained_arrays = _trained(trained)
         with party_of(fl_ctx, work.travels) as party:
             waits = work.ask.purpose != "train"  # for others of its group
-            upload = b"" if waits else party.upload(work.ask, trained_arrays, weight)
+            upload = b"" if waits else party.upload(work.ask, trained_arrays, weight, work.settings)
             return _result(upload, encode(party.done()), shown)
+
+
+def _settings(sent: DXO) -> bytes:
+    """Return what stands for all that a server sends with a model."""
+    try:
+        text = json.dumps(sent.meta, sort_keys=True)
+    except (TypeError, ValueError):
+        raise ConfigError("the metadata of a task are numbers and texts") from None
+    return hashlib.sha256(b"privfed/1/settings\x00" + text.encode()).digest()
 
 
 def _data_of(shareable: Shareable) -> DXO:
