@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +23,7 @@ Method = Literal["plain", "privfed", "secagg+"]
 METHODS: dict[Engine, tuple[Method, ...]] = {
     "flower-deployment": ("plain", "privfed", "secagg+"),
     "flower-simulation": ("plain", "privfed", "secagg+"),
-    "nvflare": ("plain",),
+    "nvflare": ("plain", "privfed"),
     "command": ("plain", "privfed"),
 }
 PEERS = "flower"  # the environment of Flower and NVFlare
@@ -67,7 +68,7 @@ def flower(task: Task, folder: Path) -> list[Cost] | None:
     deployed = task.engine == "flower-deployment"
     keys = folder / "keys"
     if task.method == "privfed":
-        make_keys(keys, task)
+        make_keys(keys, "0", range(task.clients), task.params)
     nodes: list[Config] = [
         {"partition-id": place, "privfed-keys": str(keys / str(place))}
         for place in range(task.clients)
@@ -98,21 +99,25 @@ def flower(task: Task, folder: Path) -> list[Cost] | None:
         return None
 
 
-def make_keys(folder: Path, task: Task) -> None:
-    """Make a keyring for each client."""
+def make_keys(folder: Path, array: str, clients: Iterable[object], params: int) -> None:
+    """Make a keyring for each client, by its name; the engine says what the array is called."""
     from privfed.integrations import simulated_keys
 
-    model = {"0": start(task.params)}
-    simulated_keys(folder, model, parties=task.clients, clip_range=1.0, max_weight=EXAMPLES)
+    names = list(map(str, clients))
+    model = {array: start(params)}
+    simulated_keys(folder, model, parties=names, clip_range=1.0, max_weight=EXAMPLES)
 
 
 def nvflare(task: Task, folder: Path) -> list[Cost] | None:
     """Run a job in NVFlare's simulator, whose meter sees one client alone."""
     told: dict[str, Any] = asdict(task) | {"folder": str(folder)}
+    if task.method == "privfed":
+        sites = (f"site-{place + 1}" for place in range(task.clients))
+        make_keys(folder / "keys", "numpy_key", sites, task.params)
     process = subprocess.Popen(
         [interpreter(PEERS), "-m", "benchmarks.embedding_nvflare", json.dumps(told)],
         cwd=ROOT,
-        env=os.environ | {MARK: str(folder)},
+        env=os.environ | {MARK: str(folder), "PRIVFED_KEYS": str(folder / "keys")},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
