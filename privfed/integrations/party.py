@@ -65,6 +65,7 @@ class EmbeddedParty:
             owner = self.params.fingerprint + self.params.roster[place].verify_key
             self._shelf = Shelf(self._ring.state / "embedded", owner)
             self._codec: Codec = codec_of(travels, folder, self._party)
+            self._given = b""
             opened.callback(self._codec.close)
             self._opened = opened.pop_all()
 
@@ -198,7 +199,13 @@ class EmbeddedParty:
         model = self.model()
         if ask.purpose == "train":
             self._codec.pay()
+            self._given = self._stand()
         return model
+
+    @property
+    def given(self) -> bytes:
+        """What stands for this run and the model that was received for training; else empty."""
+        return self._given
 
     def model(self) -> Arrays:
         """Return the model with the application's types, and this party's own arrays.
@@ -216,6 +223,8 @@ class EmbeddedParty:
         arrays: Mapping[str, NDArray[Any]],
         weight: int | None,
         settings: bytes = b"",
+        *,
+        given: bytes | None = None,
     ) -> bytes:
         """Return what the server adds.
 
@@ -226,12 +235,19 @@ class EmbeddedParty:
             settings: What stands for all that the server sent for this training besides; parties
                 that mask together must have been sent the same. Else a server could let all but
                 one train at a rate of 0, and with a party's help read that one's update.
+            given: What `given` was, where another process received the model; None: this one did.
 
         Raises:
             ConfigError: Arrays or weight do not fit.
             CapacityError: A value is past the clip range.
+            ContextMismatchError: This party has gone on meanwhile, in this run or another one.
             ReplayError: The round was sent already.
         """
+        # Else what was trained in one run would go into a sum of another, from another model.
+        if (self._given if given is None else given) != self._stand():
+            raise ContextMismatchError(
+                "this party went on while it trained: what it trained is of another run or model"
+            )
         model = self._model().arrays
         own = {name: each for name, each in arrays.items() if each.dtype.kind in _WHOLE}
         after = {name: each for name, each in arrays.items() if name not in own}
@@ -253,11 +269,16 @@ class EmbeddedParty:
         """Return what the server is told at the end."""
         return Done(self._party.opened_round)
 
+    def _stand(self) -> bytes:
+        """Return what differs between any two runs, and models in one."""
+        return self._course().hello + self._model().round_id.to_bytes(8)
+
     def _course(self) -> Course:
         course = self._shelf.course()
         if course is None or course.run != self._run:
             raise ContextMismatchError(
-                "the server asks for work in a run in which this party has not said hello"
+                "the server asks for work in a run in which this party has not said hello, or has "
+                "begun another one since: one run at a time on a keyring"
             )
         return course
 

@@ -5,7 +5,7 @@ Inconsistency, CCS 2022 (arXiv 2111.07380). Each attack works on a planted fault
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,11 @@ from privfed.errors import (
 from privfed.integrations import hello as hellos
 from privfed.integrations import party as parties
 from privfed.integrations.kept import digest_of_model
-from privfed.integrations.messages import PastRound
+from privfed.integrations.messages import Assignment, PastRound
 from privfed.secagg import Keyring, Party
 from privfed.secagg.decryptor import Decryptor
 from tests.integrations.jobs import START, Arrays, same_bits
-from tests.integrations.server_in_hand import Hand
+from tests.integrations.server_in_hand import RUN, Hand
 
 OTHER: Arrays = {name: each * 0 - 1 for name, each in START.items()}  # all units are dead
 Attack = Callable[[Hand], bool]
@@ -153,6 +153,28 @@ def two_totals(hand: Hand) -> bool:
     )
 
 
+def trained_in_another_run(hand: Hand, between: Sequence[str] = (), then: str = "two") -> bool:
+    """One party trains in a run, enters another one meanwhile, and then sends what it trained."""
+    hand.greet_all()
+    ask = Assignment("train", 1, None, (), tuple(hand.hellos.values()))
+    with hand.party(0) as party:
+        got, given = party.receive(ask, START, []), party.given
+    for run in between:
+        hand.greet_all(run=run)
+    hand.greet_all(OTHER, run=then)
+    said = Assignment("train", 1, None, (), tuple(hand.hellos.values()))
+    with hand.party(0, then) as party:
+        party.receive(said, OTHER, [])
+    seen = [hand.ask(place, "train", 1, model=OTHER, run=then) for place in (1, 2)]
+    with hand.party(0) as party:  # another process than the one that received, as in NVFlare
+        return _differ(hand, 1, [(got, party.upload(ask, got, None, given=given)), *seen])
+
+
+def trained_before_a_run_of_its_name(hand: Hand) -> bool:
+    """The same within one name, since a party knows of no run but its last."""
+    return trained_in_another_run(hand, between=["between"], then=RUN)
+
+
 def unchecked_hellos(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(hellos, "check_alike", lambda params, found: None)
 
@@ -229,6 +251,11 @@ def unchained(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Party, "_previous", property(lambda self: b""))
 
 
+def unchecked_upload(patch: pytest.MonkeyPatch) -> None:
+    """As before an upload had to be of the model that was given for it, in its run."""
+    patch.setattr(parties.EmbeddedParty, "_stand", lambda self: b"given")
+
+
 ATTACKS: list[tuple[Attack, Plant, int]] = [
     (two_initial_models, unchecked_hellos, 3),
     (another_than_promised, unchecked_digest, 3),
@@ -238,6 +265,8 @@ ATTACKS: list[tuple[Attack, Plant, int]] = [
     (one_resumes_and_others_begin, unchecked_resuming, 3),
     (initial_model_again, unchecked_middle, 3),
     (two_totals, unchained, 6),
+    (trained_in_another_run, unchecked_upload, 3),
+    (trained_before_a_run_of_its_name, unchecked_upload, 3),
 ]
 NAMES = [attack.__name__ for attack, _, _ in ATTACKS]
 

@@ -51,6 +51,7 @@ class _Work:
     """What one filter leaves to the other: in the context of a task, at this client."""
 
     ask: Assignment
+    given: bytes  # what the party says of the model that it gave
     travels: Travels
     settings: bytes
 
@@ -162,9 +163,8 @@ class DecryptModel(_TrainFilter):
                 totals.append(read_checkpoint(checkpoint)[1])
             with party_of(fl_ctx, self._travels) as party:
                 model = party.receive(asked.ask, initial, totals)
-        fl_ctx.set_prop(
-            _WORK, _Work(asked.ask, self._travels, _settings(sent)), private=True, sticky=False
-        )
+                work = _Work(asked.ask, party.given, self._travels, _settings(sent))
+        fl_ctx.set_prop(_WORK, work, private=True, sticky=False)
         return DXO(DataKind.WEIGHTS, data=model, meta=sent.meta).update_shareable(shareable)
 
     def _hold_back(self, fl_ctx: FLContext) -> None:
@@ -239,8 +239,11 @@ class EncryptModel(_TrainFilter):
         weight = _whole(trained.meta.get(self._weighted_by))
         trained_arrays = _trained(trained)
         with party_of(fl_ctx, work.travels) as party:
-            waits = work.ask.purpose != "train"  # for others of its group
-            upload = b"" if waits else party.upload(work.ask, trained_arrays, weight, work.settings)
+            upload = b""
+            if work.ask.purpose == "train":  # else it waits for others of its group
+                upload = party.upload(
+                    work.ask, trained_arrays, weight, work.settings, given=work.given
+                )
             return _result(upload, encode(party.done()), shown)
 
 
