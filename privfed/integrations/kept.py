@@ -124,12 +124,20 @@ class Shelf:
         self._write("run", course)
 
     def model(self) -> StoredModel | None:
-        """Return the model; None before the first one."""
+        """Return the model after the last total; None before the first one."""
         return self._read("model", StoredModel)
 
     def keep_model(self, model: StoredModel) -> None:
         """Keep a model in the place of the one before."""
         self._write("model", model)
+
+    def initial(self) -> StoredModel | None:
+        """Return the model that the last run began with; None if none began with one."""
+        return self._read("initial", StoredModel)
+
+    def keep_initial(self, model: StoredModel) -> None:
+        """Keep what a run begins with, beside the model: a run may end before its first total."""
+        self._write("initial", model)
 
     def own(self) -> Arrays:
         """Return the arrays that do not travel."""

@@ -138,7 +138,9 @@ class EmbeddedParty:
         Raises:
             ContextMismatchError: It is not that of the checkpoint.
         """
-        model = self._model()
+        model = self._shelf.model()
+        if model is None:
+            raise ConfigError("no total was opened here: begin with an initial model")
         if model.round_id != checkpoint.round_id:
             raise ContextMismatchError(
                 f"the checkpoint is of round {checkpoint.round_id}, and this party has the model "
@@ -312,7 +314,7 @@ class EmbeddedParty:
         kinds = {name: each.dtype.str for name, each in arrays.items()}
         stored = {name: each.astype(np.float32) for name, each in floats.items()}
         self._shelf.keep_own(own)
-        self._shelf.keep_model(StoredModel.of(stored, course.base, kinds))
+        self._shelf.keep_initial(StoredModel.of(stored, course.base, kinds))
         begun = msgspec.structs.replace(course, begun=True)
         self._shelf.keep_course(begun)
         return begun
@@ -328,7 +330,10 @@ class EmbeddedParty:
                 self._shelf.keep_model(StoredModel.of(after, of.round_id, model.kinds))
 
     def _model(self) -> StoredModel:
-        model = self._shelf.model()
+        """Return what the run goes on from: its initial model until a total of it is opened."""
+        course, model = self._shelf.course(), self._shelf.model()
+        if course and course.begun and (model is None or model.round_id <= course.base):
+            model = self._shelf.initial()
         if model is None:
             raise ConfigError("there is no model yet: the run has to begin with an initial one")
         return model

@@ -15,6 +15,7 @@ import pytest
 
 from privfed.errors import (
     AuthenticationError,
+    ConfigError,
     ContextMismatchError,
     PrivFedError,
     QuorumError,
@@ -22,7 +23,7 @@ from privfed.errors import (
 )
 from privfed.integrations import hello as hellos
 from privfed.integrations import party as parties
-from privfed.integrations.kept import digest_of_model
+from privfed.integrations.kept import Shelf, digest_of_model
 from privfed.integrations.messages import Assignment, PastRound
 from privfed.secagg import Keyring, Party
 from privfed.secagg.decryptor import Decryptor
@@ -212,6 +213,12 @@ def unchecked_look(patch: pytest.MonkeyPatch) -> None:
     def enter(self: Any, course: Any, ask: Any) -> Any:
         return real(self, course, ask) if ask.purpose == "train" else course
 
+    def keep_initial(self: Any, model: Any) -> None:  # in the place of the last one
+        real_keep(self, model)
+        self.keep_model(model)
+
+    real_keep = Shelf.keep_initial
+    patch.setattr(Shelf, "keep_initial", keep_initial)
     patch.setattr(parties.EmbeddedParty, "_enter", enter)
     patch.delitem(vars(hellos)["_ALIKE"], "model")
 
@@ -230,7 +237,7 @@ def unchecked_middle(patch: pytest.MonkeyPatch) -> None:
         model = real(self, ask, arrays, totals)
         if arrays is not None and ask.purpose == "train":
             shelf = vars(self)["_shelf"]
-            stored = shelf.model()
+            stored = shelf.model() or shelf.initial()
             shelf.keep_model(type(stored).of(arrays, stored.round_id, stored.kinds))
             return self.model()
         return model
@@ -309,6 +316,33 @@ def test_an_older_checkpoint_is_refused(tmp_path: Path) -> None:
         hand.ask(place, "evaluate", past=[new])
     with pytest.raises(ContextMismatchError, match=r"of round 1, .* after round 2"):
         hand.greet(0, b"c" * 32, [old], run="next")
+
+
+def test_a_run_that_brings_nothing_leaves_the_model_to_resume_from(tmp_path: Path) -> None:
+    hand = Hand(tmp_path / "keys")
+    total = _after_a_run(hand)
+    with hand.party(0) as party:
+        trained = party.model()
+    hand.greet_all(OTHER, run="started by mistake")
+    for place in hand.places:
+        got, _ = hand.ask(place, "train", 2, model=OTHER, run="started by mistake")
+        assert same_bits(got, OTHER)
+    for place in hand.places:
+        hand.greet(place, b"c" * 32, [total], run="next")
+    assert same_bits(hand.ask(0, "train", 3, run="next")[0], trained)
+
+
+def test_a_run_without_a_total_is_nothing_to_resume(tmp_path: Path) -> None:
+    hand = Hand(tmp_path / "keys", 2)
+    hand.greet_all()
+    total = hand.round(1, model=START)
+    fresh = Hand(tmp_path / "other", 2)
+    with pytest.raises(ConfigError, match="there is no model yet"):
+        fresh.greet(0, b"c" * 32, [total], run="next")
+    fresh.greet_all()
+    fresh.ask(0, "train", 1, model=START)
+    with pytest.raises(ConfigError, match="no total was opened here"):
+        fresh.greet(0, b"c" * 32, [(PastRound(0), total[1])], run="next")
 
 
 def test_who_sees_hellos_cannot_test_guesses_of_the_model(tmp_path: Path) -> None:
