@@ -79,11 +79,6 @@ class EmbeddedParty:
         """Release the keyring's party for the next message."""
         self._opened.close()
 
-    @property
-    def id(self) -> str:
-        """This party's id."""
-        return self._party.id
-
     def greet(self, ask: Greet, totals: Sequence[bytes] = ()) -> Present:
         """Say who this party is; the same again, if the server asks again.
 
@@ -137,6 +132,7 @@ class EmbeddedParty:
 
         Raises:
             ContextMismatchError: It is not that of the checkpoint.
+            ConfigError: No total was opened here.
         """
         model = self._shelf.model()
         if model is None:

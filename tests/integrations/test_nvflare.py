@@ -365,7 +365,7 @@ def test_a_script_that_fails_sends_nothing(keys: Path, tmp_path: Path) -> None:
     refused(Job(tmp_path, every, 1), AssertionError, "site-3: EXECUTION_EXCEPTION")
 
 
-@pytest.mark.parametrize("weight", [2.5, "many"])
+@pytest.mark.parametrize("weight", [2.5, "many", float("nan"), float("inf")])
 def test_a_weight_that_is_no_whole_number(keys: Path, tmp_path: Path, weight: object) -> None:
     def weighs(model: FLModel) -> FLModel:
         trained = script("site-3")(model)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from logging import ERROR
-from pathlib import Path
 
 from flwr.app import ArrayRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
 from flwr.common.constant import ErrorCode
@@ -26,7 +25,7 @@ from privfed.integrations.flower.records import (
 )
 from privfed.integrations.messages import Assignment, Greet, Refused, Travels, encode, read_ask
 from privfed.integrations.party import EmbeddedParty
-from psi.storage import read_passphrase
+from privfed.integrations.settings import names_in, party_in, weight_of
 
 KEYS, PASSPHRASE_FILE, REVEAL = "privfed-keys", "privfed-passphrase-file", "privfed-reveal"
 
@@ -145,12 +144,12 @@ class EncryptedMod:
 
     def _metrics(self, content: RecordDict, reply: RecordDict, context: Context) -> int | None:
         """Put the metrics that the party reveals into the reply; return its weight."""
-        revealed = {each.strip() for each in _setting(context, REVEAL).split(",")}
+        revealed = names_in(_setting(context, REVEAL))
         weight: int | None = None
         for name, record in content.metric_records.items():
             kept = {each: value for each, value in record.items() if each in revealed}
             if self._weighted_by in record:
-                weight = _whole(record[self._weighted_by])
+                weight = weight_of(record[self._weighted_by])
             reply[name] = MetricRecord(kept | {self._weighted_by: 1})
         if not reply.metric_records:
             reply["metrics"] = MetricRecord({self._weighted_by: 1})
@@ -163,13 +162,11 @@ class EncryptedMod:
                 f"this party has no keys: give its node {KEYS}='/its/keyring' "
                 "(flower-supernode's node-config), or set PRIVFED_KEYS in its environment"
             )
-        folder = Path(named).expanduser()
-        partition = folder / str(context.node_config.get("partition-id", ""))
-        if partition != folder and (partition / "identity.key").is_file():
-            folder = partition
-        file = _setting(context, PASSPHRASE_FILE)
-        passphrase = read_passphrase(Path(file), refusal=ConfigError) if file else None
-        return EmbeddedParty(folder, f"flower/{context.run_id}", passphrase, travels=self._travels)
+        partition, file = (
+            context.node_config.get("partition-id", ""),
+            _setting(context, PASSPHRASE_FILE),
+        )
+        return party_in(named, str(partition), file, f"flower/{context.run_id}", self._travels)
 
 
 def _refused(reason: str, msg: Message) -> Message:
@@ -205,9 +202,3 @@ def _trained(content: RecordDict) -> tuple[str, ArrayRecord]:
     if len(content.array_records) != 1:
         raise ConfigError("a training's reply holds the model's arrays in one ArrayRecord")
     return next(iter(content.array_records.items()))
-
-
-def _whole(value: object) -> int:
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return int(value)
-    raise ConfigError("a party counts by a whole number, such as its rows")

@@ -70,7 +70,6 @@ class EncryptedStrategy(Strategy):
         self._patience_seconds = patience_seconds
         self._server: EmbeddedServer[int] | None = None
         self._initial = ArrayRecord()
-        self._grid: Grid | None = None
         self._settled = False
         self._asked_again: dict[str, int] = {}
         self._lost: QuorumError | None = None

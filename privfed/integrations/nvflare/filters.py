@@ -31,6 +31,7 @@ from privfed.integrations.nvflare.records import (
     reply_of,
 )
 from privfed.integrations.nvflare.site import party_of, revealed
+from privfed.integrations.settings import weight_of
 from privfed.integrations.spool import read_checkpoint
 
 TASK = "train"
@@ -236,7 +237,7 @@ class EncryptModel(_TrainFilter):
             )
         metrics = trained.meta.get(MetaKey.INITIAL_METRICS) or {}
         shown = {name: value for name, value in metrics.items() if name in revealed()}
-        weight = _whole(trained.meta.get(self._weighted_by))
+        weight = weight_of(trained.meta.get(self._weighted_by))
         trained_arrays = _trained(trained)
         with party_of(fl_ctx, work.travels) as party:
             upload = b""
@@ -282,14 +283,6 @@ def _result(upload: bytes, answer: bytes, metrics: dict[str, Any]) -> Shareable:
         meta[MetaKey.INITIAL_METRICS] = metrics
     made = DXO(DataKind.WEIGHTS, data={UPLOAD: bytes_array(upload)}, meta=meta)
     return made.to_shareable()
-
-
-def _whole(value: object) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, int | float) and value == int(value):
-        return int(value)
-    raise ConfigError("a party counts by a whole number, such as its rows")
 
 
 def _log(part: Filter, fl_ctx: FLContext, error: PrivFedError) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
@@ -11,7 +10,7 @@ from nvflare.apis.fl_context import FLContext
 from privfed.errors import ConfigError
 from privfed.integrations.messages import Travels
 from privfed.integrations.party import EmbeddedParty
-from psi.storage import read_passphrase
+from privfed.integrations.settings import names_in, party_in
 
 KEYS, PASSPHRASE_FILE, REVEAL = "PRIVFED_KEYS", "PRIVFED_PASSPHRASE_FILE", "PRIVFED_REVEAL"
 
@@ -29,13 +28,8 @@ def party_of(fl_ctx: FLContext, travels: Travels) -> EmbeddedParty:
             f"this client has no keys: set {KEYS} in its environment, to its keyring folder, or in "
             "a simulation to a folder of such by client name"
         )
-    folder = Path(named).expanduser()
-    own = folder / str(fl_ctx.get_identity_name())
-    if (own / "identity.key").is_file():
-        folder = own
-    file = os.environ.get(PASSPHRASE_FILE)
-    passphrase = read_passphrase(Path(file), refusal=ConfigError) if file else None
-    return EmbeddedParty(folder, run_of(fl_ctx), passphrase, travels=travels)
+    name, file = str(fl_ctx.get_identity_name()), os.environ.get(PASSPHRASE_FILE)
+    return party_in(named, name, file, run_of(fl_ctx), travels)
 
 
 def run_of(fl_ctx: FLContext) -> str:
@@ -51,4 +45,4 @@ def run_of(fl_ctx: FLContext) -> str:
 
 def revealed() -> set[str]:
     """Return the names of the metrics that the server may read."""
-    return {each.strip() for each in os.environ.get(REVEAL, "").split(",")} - {""}
+    return names_in(os.environ.get(REVEAL, ""))
