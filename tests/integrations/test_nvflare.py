@@ -23,7 +23,14 @@ from nvflare.fuel.utils.constants import FrameworkType
 from nvflare.job_config.defs import FilterType
 from nvflare.recipe.fedavg import FedAvgRecipe
 
-from privfed.errors import ConfigError, DecodeError, PeerError, PrivFedError, QuorumError
+from privfed.errors import (
+    ConfigError,
+    ContextMismatchError,
+    DecodeError,
+    PeerError,
+    PrivFedError,
+    QuorumError,
+)
 from privfed.integrations import simulated_keys, trained_model
 from privfed.integrations.nvflare import (
     CheckpointPersistor,
@@ -436,6 +443,19 @@ def test_another_model_for_one_party(keys: Path, tmp_path: Path) -> None:
 
     job.to_site = other
     refused(job, AssertionError, "site-2: TASK_DATA_FILTER_ERROR")
+
+
+def test_a_round_that_is_numbered_otherwise_for_one_party(keys: Path, tmp_path: Path) -> None:
+    """By which a script may set its rate, to 0 in the last of many."""
+    job = Job(tmp_path, sites(), 1)
+
+    def late(name: str, task: Shareable) -> Shareable:
+        if name == "site-2":
+            task.set_header("current_round", 1_000_000)
+        return task
+
+    job.to_site = late
+    refused(job, ContextMismatchError, "different settings for the round")
 
 
 def test_one_partys_upload_as_the_sum(keys: Path, tmp_path: Path) -> None:

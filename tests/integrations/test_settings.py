@@ -1,5 +1,6 @@
 """Settings of a training, by which a server with a helper could read one party's update."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ def trains_at_the_rate(msg: Message, context: Context, call_next: ClientAppCalla
     """An application that does what the server's settings say."""
     ((name, record),) = msg.content.array_records.items()
     before, rate = arrays_of(record), msg.content.config_records["config"].get("rate", 1.0)
+    rate = context.run_config.get("rate", rate)
     assert isinstance(rate, float)
     reply = call_next(msg, context)
     if name in reply.content:
@@ -39,16 +41,34 @@ def silence(node: int, message: Message) -> Message:
     return message
 
 
+def silence_in_messages(job: Job) -> None:
+    job.grid.to_node = silence
+
+
+def silence_by_the_run(job: Job) -> None:
+    """As a SuperLink can that tells each SuperNode another configuration of the run."""
+
+    def configured(node: int, message: Message) -> Message:
+        job.grid.contexts[node].run_config = {"rate": float(node == TARGET)}
+        return message
+
+    job.grid.to_node = configured
+
+
+WAYS = [silence_in_messages, silence_by_the_run]
+
+
 def job_of(folder: Path) -> Job:
     return Job(folder / "keys", 3, mods=[EncryptedMod(), trains_at_the_rate])
 
 
+@pytest.mark.parametrize("way", WAYS)
 def test_the_attack_works_where_nobody_looks_at_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[Job], None]
 ) -> None:
-    monkeypatch.setattr(mod, "settings_in", lambda message: b"")
+    monkeypatch.setattr(mod, "settings_in", lambda *asked: b"")
     job = job_of(tmp_path)
-    job.grid.to_node = silence
+    way(job)
     job.run(1)
     rows = sum(site.rows for site in job.sites)
     for name, each in job.model(1).items():  # what a helper opens: one party's update, scaled
@@ -56,9 +76,10 @@ def test_the_attack_works_where_nobody_looks_at_settings(
         assert np.abs(update - job.sites[0].step[name]).max() < 5e-3
 
 
-def test_settings_that_differ_end_the_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_settings_that_differ_end_the_run(tmp_path: Path, way: Callable[[Job], None]) -> None:
     job = job_of(tmp_path)
-    job.grid.to_node = silence
+    way(job)
     with pytest.raises(ContextMismatchError, match="different settings for the round"):
         job.run(1)
     assert same_bits(job.models(), START)

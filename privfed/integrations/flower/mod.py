@@ -111,7 +111,7 @@ class EncryptedMod:
         sent = {} if key is None else arrays_of(msg.content.array_records[key])
         model = party.receive(ask, sent or None, totals)
         reply = RecordDict()
-        settings = settings_in(msg)
+        settings = settings_in(msg, context.run_config)
         if ask.purpose != "finish":
             del msg.content[ASK]
             if TOTALS in msg.content:

@@ -62,12 +62,15 @@ def message_in(content: RecordDict) -> bytes | None:
     return found if isinstance(found, bytes) else None
 
 
-def settings_in(message: Message) -> bytes:
-    """Return what stands for all that a server asks an application: its kind, and all settings."""
+def settings_in(message: Message, run_config: Mapping[str, Any]) -> bytes:
+    """Return what stands for all that a server asks an application: its kind, and all settings.
+
+    Those of the run are the server's, too: a SuperNode gets them from the SuperLink.
+    """
     content = message.content
     said = {name: dict(each) for name, each in content.config_records.items() if name != ASK}
     figures = {name: dict(each) for name, each in content.metric_records.items()}
-    asked = (message.metadata.message_type, said, figures)
+    asked = (message.metadata.message_type, said, figures, dict(run_config))
     return hashlib.sha256(
         b"privfed/1/settings\x00" + msgspec.msgpack.encode(asked, order="deterministic")
     ).digest()

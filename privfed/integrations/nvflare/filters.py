@@ -15,6 +15,7 @@ from nvflare.apis.filter import Filter
 from nvflare.apis.fl_constant import FLContextKey, ReturnCode
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.app_common.app_constant import AppConstants
 from nvflare.job_config.defs import FilterType
 
 from privfed.errors import ConfigError, DecodeError, PrivFedError
@@ -35,6 +36,12 @@ from privfed.integrations.settings import weight_of
 from privfed.integrations.spool import read_checkpoint
 
 TASK = "train"
+_READ = (  # headers that are in the FLModel of a script, which may train by them
+    AppConstants.START_ROUND,
+    AppConstants.CURRENT_ROUND,
+    AppConstants.NUM_ROUNDS,
+    AppConstants.VALIDATE_TYPE,
+)
 _WORK, _SEALED = "privfed.work", "privfed.sealed"
 
 
@@ -164,7 +171,7 @@ class DecryptModel(_TrainFilter):
                 totals.append(read_checkpoint(checkpoint)[1])
             with party_of(fl_ctx, self._travels) as party:
                 model = party.receive(asked.ask, initial, totals)
-                work = _Work(asked.ask, party.given, self._travels, _settings(sent))
+                work = _Work(asked.ask, party.given, self._travels, _settings(shareable, sent))
         fl_ctx.set_prop(_WORK, work, private=True, sticky=False)
         return DXO(DataKind.WEIGHTS, data=model, meta=sent.meta).update_shareable(shareable)
 
@@ -248,10 +255,11 @@ class EncryptModel(_TrainFilter):
             return _result(upload, encode(party.done()), shown)
 
 
-def _settings(sent: DXO) -> bytes:
-    """Return what stands for all that a server sends with a model."""
+def _settings(task: Shareable, sent: DXO) -> bytes:
+    """Return what stands for all of a server's that a script reads beside a model."""
+    headers = {name: task.get_header(name) for name in _READ}
     try:
-        text = json.dumps(sent.meta, sort_keys=True)
+        text = json.dumps([sent.meta, headers], sort_keys=True)
     except (TypeError, ValueError):
         raise ConfigError("the metadata of a task are numbers and texts") from None
     return hashlib.sha256(b"privfed/1/settings\x00" + text.encode()).digest()
