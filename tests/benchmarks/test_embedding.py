@@ -130,7 +130,7 @@ CHILD = """
 import signal, subprocess, sys
 if sys.argv[1] == "stays":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-sum(range(10**6))
+sum(range(10**7))
 child = subprocess.Popen(["sleep", "600"], start_new_session=True)
 print(child.pid, flush=True)
 child.wait()
@@ -152,8 +152,12 @@ def test_all_that_bear_a_mark_are_counted_and_ended(
     ) as process:
         assert process.stdout is not None
         below = int(process.stdout.readline())
-        assert set(processes.marked(*mark)) == {process.pid, below}
-        assert not set(processes.marked(mark[0], "another"))
-        assert processes.cpu_seconds(*mark) > processes.cpu_seconds(mark[0], "another")
-        processes.end_marked(*mark)
+        try:
+            while set(processes.marked(*mark)) != {process.pid, below}:
+                pass  # one that has just begun shows no environment yet
+            assert not set(processes.marked(mark[0], "another"))
+            alone = processes.cpu_seconds(mark[0], "another")  # before, as this process goes on
+            assert processes.cpu_seconds(*mark) > alone
+        finally:
+            processes.end_marked(*mark)
         assert not set(processes.marked(*mark))
