@@ -392,4 +392,4 @@ CONSOLE: dict[str, list[Callable[[Path], None]]] = {
         two_files,
     ],
 }
-SLOW = {private_training, finished_demo, shops}
+SLOW = {private_training, finished_demo, shops, a_recipe}

@@ -93,7 +93,7 @@ def test_where_there_are_no_masks_nobody_names_an_epoch(monkeypatch: pytest.Monk
     """Else a total that the server takes for good would open nowhere."""
     parties, sent = job(adversary="lying-server"), updates(9, SHAPES)
     with monkeypatch.context() as hostile:
-        hostile.setattr(Encryptor, "_epoch", b"x" * 32)
+        hostile.setattr(Encryptor, "_epoch", lambda self, agreed: b"x" * 32)
         named = parties.encryptors[8].encrypt(sent[8], round_id=1)
     server = secagg.Aggregator(parties.params, 1)
     with pytest.raises(ContextMismatchError, match="epochs"):
