@@ -202,6 +202,41 @@ def partner(rows: Sequence[Row]) -> str:
     return markdown(Table(head, cells))
 
 
+def embedding(rows: Sequence[Row]) -> str:
+    """Return what a round costs where privfed is embedded, beside the engine without it."""
+    engines = {
+        "flower-deployment": "Flower, deployed",
+        "flower-simulation": "Flower, simulated",
+        "nvflare": "NVFlare, simulated",
+        "command": "`privfed train`",
+    }
+    names = {"plain": "plain averaging", "privfed": "privfed", "secagg+": "Flower's SecAgg+"}
+    plain = {
+        (row["engine"], row["clients"]): row["round_seconds"]
+        for row in rows
+        if row["method"] == "plain"
+    }
+    cells = [
+        [
+            engines[row["engine"]],
+            str(row["clients"]),
+            names[row["method"]],
+            f"{row['round_seconds']:.2f}",
+            f"{row['round_seconds'] / plain[row['engine'], row['clients']]:.2f}x",
+            f"{row['upload_bytes'] / 1e6:.2f}",
+            f"{row['download_bytes'] / 1e6:.2f}",
+            f"{row['cpu_seconds']:.2f}",
+        ]
+        for row in rows
+        if row["finished"]
+    ]
+    head = (
+        *("engine", "clients", "method", "round, s", "to plain", "up, MB", "down, MB"),
+        "processor, s",
+    )
+    return markdown(Table(head, cells, words=3))
+
+
 def vertical(rows: Sequence[Row]) -> str:
     """Return what a linear model of two companies costs by tool, and how good it came out."""
     tools = {
@@ -272,6 +307,7 @@ def _figure(value: float | None, form: str) -> str:
 TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
     "aggregation": ("aggregation-1m.json", aggregation),
     "dropout": ("dropout.json", dropout),
+    "embedding": ("embedding.json", embedding),
     "large": ("psi.json", large),
     "pairs": ("vertical-pairs.json", pairs),
     "partner": ("partner.json", partner),
