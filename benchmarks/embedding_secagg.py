@@ -1,7 +1,6 @@
 """Flower's SecAgg+, which 1.42 has for its older API alone: a workflow, a mod and a NumPyClient.
 
-Three shares, of which two restore a key: what Flower's own example has, and the least that it
-allows.
+Three shares, of which two restore a key: the least that it allows.
 """
 
 from pathlib import Path

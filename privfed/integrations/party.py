@@ -259,7 +259,7 @@ class EmbeddedParty:
         elif weight is None:
             raise ConfigError("the parameters have weights: say how much this party counts")
         of = PastRound(ask.round_id, ask.cohort)
-        upload = self._codec.pack(self._party, model, after, weight, of, settings)
+        upload = self._codec.pack(model, after, weight, of, settings)
         self._shelf.keep_own(own)
         return upload
 
@@ -322,7 +322,7 @@ class EmbeddedParty:
         for of, total in zip(rounds, totals, strict=True):
             model = self._model()
             if of.round_id > model.round_id:
-                after = self._codec.take(self._party, model.arrays, total, of)
+                after = self._codec.take(model.arrays, total, of)
                 self._shelf.keep_model(StoredModel.of(after, of.round_id, model.kinds))
 
     def _model(self) -> StoredModel:
@@ -337,6 +337,8 @@ class EmbeddedParty:
 
 def trained_model(folder: Path, passphrase: str | None = None) -> Arrays:
     """Return the model that a party has: after the last total that it opened.
+
+    In a run that begins anew, and until its first total, that is what the run began with.
 
     Args:
         folder: Its keyring folder.

@@ -6,9 +6,12 @@ are from what they signed, and adds bytes. A node is whatever the engine calls a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from numpy.typing import NDArray
 
 from privfed.errors import (
     AuthenticationError,
@@ -19,6 +22,7 @@ from privfed.errors import (
     QuorumError,
 )
 from privfed.integrations.hello import Hello, check_alike, read_hello
+from privfed.integrations.kept import digest_of_model
 from privfed.integrations.messages import (
     Assignment,
     Done,
@@ -78,8 +82,7 @@ class EmbeddedServer(Generic[Node]):
     """One run.
 
     Args:
-        start: Digest of what the run starts from: of a model (`digest_of_model`) or a checkpoint.
-        checkpoint: What a run resumes from, as `checkpoint` returned it; None: a model.
+        start: What the run starts from: a model's arrays, or a checkpoint, as `total` returned it.
         params: The parties' parameters; None: as the first of them says, which all others must
             have, too.
         may_miss: Whether a run may begin without some parties of the roster.
@@ -90,15 +93,17 @@ class EmbeddedServer(Generic[Node]):
 
     def __init__(
         self,
-        start: bytes,
+        start: Mapping[str, NDArray[Any]] | bytes,
         *,
-        checkpoint: bytes | None = None,
         params: Parameters | None = None,
         may_miss: bool = False,
     ) -> None:
-        self.params, self._start, self._may_miss = params, start, may_miss
+        self.params, self._may_miss = params, may_miss
         self._given = params is not None
-        resumed = None if checkpoint is None else read_checkpoint(checkpoint)
+        resumed = read_checkpoint(start) if isinstance(start, bytes) else None
+        self._start = (
+            hashlib.sha256(start).digest() if isinstance(start, bytes) else digest_of_model(start)
+        )
         self._totals = Spool()
         self._base: PastRound | None = None
         if resumed is not None:
@@ -196,7 +201,7 @@ class EmbeddedServer(Generic[Node]):
         params = self.params
         if params is None:
             raise QuorumError(
-                "no node said hello: does every ClientApp have its mod, and every party its keys?"
+                "no node said hello: does every client have privfed's mod or filter, and its keys?"
             )
         hellos = {met.place: met.hello for met in self._nodes.values()}
         missing = [each.id for place, each in enumerate(params.roster) if place not in hellos]
@@ -304,8 +309,8 @@ class EmbeddedServer(Generic[Node]):
             self._round.sum.add(upload)
         except (AuthenticationError, DecodeError) as error:
             raise type(error)(
-                f"the upload of node {node} was changed on its way ({error}): privfed's mod is the "
-                "first in its ClientApp, others come after it"
+                f"the upload of node {node} was changed on its way ({error}): nothing comes "
+                "between privfed and the server, neither a mod nor a filter"
             ) from None
         met = self._nodes[node]
         met.entered = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:  # SciPy and torch come with them
     from privfed.dp import PrivacyPlan
 
 Model = Mapping[str, NDArray[Any]]
-Cohort = Sequence[int] | None
 
 PLAN, BUDGET = "plan.json", "budget.json"
 """Names of a client-level plan and of the budget that pays for it, in a keyring folder."""
@@ -34,30 +33,32 @@ class Codec(Protocol):
         """Pay for a round before the application touches a row."""
 
     def pack(
-        self,
-        party: Party,
-        before: Model,
-        after: Model,
-        weight: int | None,
-        of: PastRound,
-        agreed: bytes,
+        self, before: Model, after: Model, weight: int | None, of: PastRound, agreed: bytes
     ) -> bytes:
         """Return a round's upload, of the model before training and after it.
 
         What is `agreed` all have alike who mask together; see `privfed.secagg.Encryptor`.
         """
 
-    def take(self, party: Party, before: Model, total: bytes, of: PastRound) -> Arrays:
+    def take(self, before: Model, total: bytes, of: PastRound) -> Arrays:
         """Open a total; return the model after its round."""
 
     def close(self) -> None:
         """Release what is in use."""
 
 
-class WholeWeights:
-    """Whole weights: the mean is the model."""
+class Means:
+    """Means: of whole weights, or of how far training moved them.
 
-    travels: Travels = "weights"
+    Differences are more precise at the same clip range and bits.
+
+    Args:
+        party: Who encrypts and opens.
+        travels: "weights", of which the mean is the model, or "updates", whose mean is added.
+    """
+
+    def __init__(self, party: Party, travels: Travels) -> None:
+        self._party, self.travels = party, travels
 
     def pay(self) -> None:
         """Do nothing: there is no budget."""
@@ -66,53 +67,20 @@ class WholeWeights:
         """Do nothing."""
 
     def pack(
-        self,
-        party: Party,
-        before: Model,
-        after: Model,
-        weight: int | None,
-        of: PastRound,
-        agreed: bytes,
+        self, before: Model, after: Model, weight: int | None, of: PastRound, agreed: bytes
     ) -> bytes:
-        """Encrypt the weights."""
-        return party.encrypt(
+        """Encrypt weights or differences, in float32 as everywhere in privfed."""
+        if self.travels == "updates":
+            after = {name: np.asarray(after[name], np.float32) - before[name] for name in before}
+        return self._party.encrypt(
             after, weight=weight, round_id=of.round_id, cohort=of.cohort, agreed=agreed
         )
 
-    def take(self, party: Party, before: Model, total: bytes, of: PastRound) -> Arrays:
-        """Return the mean."""
-        return dict(party.open(total, round_id=of.round_id, cohort=of.cohort).mean)
-
-
-class Updates:
-    """How far training moved the weights: more precise at the same clip range and bits."""
-
-    travels: Travels = "updates"
-
-    def pay(self) -> None:
-        """Do nothing: there is no budget."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-    def pack(
-        self,
-        party: Party,
-        before: Model,
-        after: Model,
-        weight: int | None,
-        of: PastRound,
-        agreed: bytes,
-    ) -> bytes:
-        """Encrypt the differences, in float32 as everywhere in privfed."""
-        moved = {name: np.asarray(after[name], np.float32) - before[name] for name in before}
-        return party.encrypt(
-            moved, weight=weight, round_id=of.round_id, cohort=of.cohort, agreed=agreed
-        )
-
-    def take(self, party: Party, before: Model, total: bytes, of: PastRound) -> Arrays:
-        """Add the mean difference."""
-        mean = party.open(total, round_id=of.round_id, cohort=of.cohort).mean
+    def take(self, before: Model, total: bytes, of: PastRound) -> Arrays:
+        """Return the mean, or add it."""
+        mean = self._party.open(total, round_id=of.round_id, cohort=of.cohort).mean
+        if self.travels == "weights":
+            return dict(mean)
         return {name: before[name] + mean[name].astype(np.float32) for name in before}
 
 
@@ -149,7 +117,7 @@ class ClientShares:
             raise ContextMismatchError(
                 f"the parameters are not those of {folder / PLAN}: `share_parameters` makes them"
             )
-        self._place = party.place
+        self._party = party
         self._shares, self._clip = NoiseShares(self._plan), FixedClip(self._plan)
         self._randomness = SecretRandomness()
         self._budget = PrivacyBudget(
@@ -172,16 +140,10 @@ class ClientShares:
         self._budget.spend_round(self._plan)
 
     def pack(
-        self,
-        party: Party,
-        before: Model,
-        after: Model,
-        weight: int | None,
-        of: PastRound,
-        agreed: bytes,
+        self, before: Model, after: Model, weight: int | None, of: PastRound, agreed: bytes
     ) -> bytes:
         """Encrypt the clipped difference with this party's share of the noise."""
-        counts = bool(self._plan.draw_batch(self._place, self._randomness)[0])
+        counts = bool(self._plan.draw_batch(self._party.place, self._randomness)[0])
         # An error would tell of this client's rows, and so would a sum that is not a number.
         with np.errstate(all="ignore"):
             moved = np.concatenate(
@@ -194,13 +156,13 @@ class ClientShares:
             clipped = self._clip.pack(moved) if counts else np.zeros_like(moved)
         sensitivity = self._plan.l2_clip_norm * (1 + 1e-9)
         drawn = self._shares.draw(clipped, sensitivity, self._randomness)
-        return party.encrypt_integers(
+        return self._party.encrypt_integers(
             {"sum": drawn}, round_id=of.round_id, cohort=of.cohort, agreed=agreed
         )
 
-    def take(self, party: Party, before: Model, total: bytes, of: PastRound) -> Arrays:
+    def take(self, before: Model, total: bytes, of: PastRound) -> Arrays:
         """Add the noisy sum over the expected number of clients."""
-        sums = party.open_sums(total, round_id=of.round_id, cohort=of.cohort).sums["sum"]
+        sums = self._party.open_sums(total, round_id=of.round_id, cohort=of.cohort).sums["sum"]
         expected = float(np.dot(self._plan.rows, self._plan.sampling_rates))
         moved = self._shares.decode(sums) / expected
         after, start = {}, 0
@@ -223,7 +185,7 @@ def codec_of(travels: Travels, folder: Path, party: Party) -> Codec:
         if travels == "updates":
             raise ConfigError("the parameters are a plan's: leave what travels to it")
         return ClientShares(folder, party)
-    return Updates() if travels == "updates" else WholeWeights()
+    return Means(party, travels)
 
 
 def write_plan(path: Path, plan: PrivacyPlan) -> None:

@@ -140,11 +140,11 @@ def test_a_server_takes_no_answer_that_it_cannot_read(tmp_path: Path) -> None:
     start = digest_of_model(START)
     hello = hand.greet(0, start)
     good = encode(Present(hello, hand.params.to_bytes()))
-    server: EmbeddedServer[int] = EmbeddedServer(start)
+    server: EmbeddedServer[int] = EmbeddedServer(START)
     server.hear(1, good)
     server.close()
     for data in (*_extremes(), *_mutated(good, 200), encode(Done(1)), encode(Refused("x" * 60))):
-        fresh: EmbeddedServer[int] = EmbeddedServer(start)
+        fresh: EmbeddedServer[int] = EmbeddedServer(START)
         with contextlib.suppress(PrivFedError):
             fresh.hear(1, data)
             fresh.settle()

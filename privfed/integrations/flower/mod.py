@@ -162,11 +162,9 @@ class EncryptedMod:
                 f"this party has no keys: give its node {KEYS}='/its/keyring' "
                 "(flower-supernode's node-config), or set PRIVFED_KEYS in its environment"
             )
-        partition, file = (
-            context.node_config.get("partition-id", ""),
-            _setting(context, PASSPHRASE_FILE),
-        )
-        return party_in(named, str(partition), file, f"flower/{context.run_id}", self._travels)
+        partition = str(context.node_config.get("partition-id", ""))
+        file = _setting(context, PASSPHRASE_FILE)
+        return party_in(named, partition, file, f"flower/{context.run_id}", self._travels)
 
 
 def _refused(reason: str, msg: Message) -> Message:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable
 from logging import INFO, WARNING
@@ -26,7 +25,6 @@ from privfed.integrations.flower.records import (
     put_message,
     put_totals,
 )
-from privfed.integrations.kept import digest_of_model
 from privfed.integrations.server import EmbeddedServer, Packet
 from privfed.secagg import Parameters
 
@@ -115,12 +113,8 @@ class EncryptedStrategy(Strategy):
         checkpoint = checkpoint_in(initial_arrays)
         if checkpoint is None:
             self._initial = initial_arrays
-            begin = digest_of_model(arrays_of(initial_arrays))
-        else:
-            begin = hashlib.sha256(checkpoint).digest()
-        self._server = EmbeddedServer(
-            begin, checkpoint=checkpoint, params=self._params, may_miss=self._may_miss
-        )
+        begin = arrays_of(initial_arrays) if checkpoint is None else checkpoint
+        self._server = EmbeddedServer(begin, params=self._params, may_miss=self._may_miss)
         self._settled, self._asked_again, self._lost = False, {}, None
         try:
             result = super().start(

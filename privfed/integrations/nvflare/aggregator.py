@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +19,6 @@ from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 
 from privfed.errors import ConfigError, DecodeError, PrivFedError
-from privfed.integrations.kept import digest_of_model
 from privfed.integrations.nvflare.persistor import CheckpointPersistor
 from privfed.integrations.nvflare.records import (
     ANSWER,
@@ -162,13 +160,10 @@ class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
             )
         params = begin[ModelLearnableKey.WEIGHTS]
         checkpoint = checkpoint_in(params)
-        if checkpoint is None:
-            self._initial = arrays_of(params)
-            start = digest_of_model(self._initial)
-        else:
-            start = hashlib.sha256(checkpoint).digest()
+        start = arrays_of(params) if checkpoint is None else checkpoint
+        self._initial = None if isinstance(start, bytes) else start
         known = Parameters.from_bytes(Path(self._params).read_bytes()) if self._params else None
-        return EmbeddedServer(start, checkpoint=checkpoint, params=known, may_miss=self._may_miss)
+        return EmbeddedServer(start, params=known, may_miss=self._may_miss)
 
     def _ask_all(self, fl_ctx: FLContext) -> None:
         """Have NVFlare ask all clients: a random subset of them would leave whole groups out."""
