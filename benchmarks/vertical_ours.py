@@ -23,9 +23,9 @@ class Party:
     """One side of a job: its plan, its rows, and what it brings to training or to queries."""
 
     def __init__(self, rank: int, drawn: Tables, iterations: int, task: str) -> None:
-        from privfed.vertical.plan import VerticalPlan
-        from privfed.vertical.rows import with_intercept
-        from privfed.vertical.whitening import Whitening
+        from privfed.vertical.linear.plan import VerticalPlan
+        from privfed.vertical.linear.rows import with_intercept
+        from privfed.vertical.linear.whitening import Whitening
 
         rows, columns = drawn.guest.shape
         self.plan = VerticalPlan(
@@ -45,8 +45,8 @@ class Party:
 
     def training(self) -> Any:
         """Return the side of a training."""
-        from privfed.vertical.guest import Guest
-        from privfed.vertical.host import Host
+        from privfed.vertical.linear.guest import Guest
+        from privfed.vertical.linear.host import Host
 
         if self._rank:
             return Host(self.plan, self.block, self.change)
@@ -54,7 +54,7 @@ class Party:
 
     def query(self, shares: NDArray[np.uint64]) -> Any:
         """Return the side of a query of all rows."""
-        from privfed.vertical.query import GuestQuery, HostQuery, query_numbers
+        from privfed.vertical.linear.query import GuestQuery, HostQuery, query_numbers
 
         numbers = query_numbers(self.plan, opened=None, shares=shares)
         return (GuestQuery, HostQuery)[self._rank](self.plan, bytes(32), numbers, self.block)

@@ -15,9 +15,9 @@ from psi.defaults import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from privfed.data import Pair
-    from privfed.vertical.plan import Coefficients
-    from privfed.vertical.series import Family
-    from privfed.vertical.terms import Opened, VerticalChoice
+    from privfed.vertical.linear.plan import Coefficients
+    from privfed.vertical.roles import Family, Opened
+    from privfed.vertical.terms import VerticalChoice
 
 IDColumns = Annotated[
     list[str] | None, typer.Option("--id", help="Column of the ID; repeat it for several.")

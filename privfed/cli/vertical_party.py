@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from privfed.data import Schema
     from privfed.vertical.halves import Half
     from privfed.vertical.job import PartnerLine
-    from privfed.vertical.rows import Role
+    from privfed.vertical.roles import Role
     from privfed.vertical.scoring import ScoredRows
 
 

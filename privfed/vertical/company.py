@@ -15,11 +15,11 @@ from privfed.data import Schema
 from privfed.errors import ConfigError
 from privfed.vertical.encoding import BlockEncoder, own_schema
 from privfed.vertical.labels import read_labels
-from privfed.vertical.rows import Role, with_intercept
-from privfed.vertical.series import Family
-from privfed.vertical.shapes import BlockShape
+from privfed.vertical.linear.rows import with_intercept
+from privfed.vertical.linear.shapes import BlockShape
+from privfed.vertical.linear.whitening import Whitening
+from privfed.vertical.roles import Family, Role
 from privfed.vertical.terms import VerticalChoice
-from privfed.vertical.whitening import Whitening
 
 __all__ = ["CommonRows", "CompanyTable", "LabelScale"]
 

@@ -18,12 +18,12 @@ from privfed.errors import CapacityError, ConfigError, DecodeError
 from privfed.he.ring import PLAIN_MODULUS
 from privfed.vertical.company import LabelScale
 from privfed.vertical.encoding import BlockEncoder, BlockFields
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.query import GuestQuery, HostQuery, query_numbers
-from privfed.vertical.rows import Role, with_intercept
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.query import GuestQuery, HostQuery, query_numbers
+from privfed.vertical.linear.rows import with_intercept
+from privfed.vertical.linear.whitening import Whitening, WhiteningFields
+from privfed.vertical.roles import Opened, Role
 from privfed.vertical.sealed import sealed, unsealed
-from privfed.vertical.terms import Opened
-from privfed.vertical.whitening import Whitening, WhiteningFields
 from psi.network import Progress
 from psi.storage import json_bytes, json_read, read_secret, write_new
 

@@ -20,8 +20,8 @@ from privfed.errors import ConfigError
 from privfed.vertical.answered import ANSWERED_FILE, Answered
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.halves import HALF_FILE, Half
+from privfed.vertical.linear.query import GuestQuery, HostQuery
 from privfed.vertical.outcome import KnownHalf
-from privfed.vertical.query import GuestQuery, HostQuery
 from privfed.vertical.results import UsedTable
 from privfed.vertical.terms import TrainingStep, VerticalChoice
 from privfed.vertical.training import Talk, TrainedHalf, begin, go_on, train_half

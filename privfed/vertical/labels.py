@@ -11,7 +11,8 @@ from privfed.data.labels import classes_of
 from privfed.data.notation import parse_number
 from privfed.data.schema import MISSING_WORDS, fold, shown
 from privfed.errors import ConfigError
-from privfed.vertical.references import Family, check_labels
+from privfed.vertical.references import check_labels
+from privfed.vertical.roles import Family
 
 
 def read_labels(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
-from privfed.vertical.references import Family
+from privfed.vertical.roles import Family
 
 RESAMPLES = 2_000
 _SEED = 15

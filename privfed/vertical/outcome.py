@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from privfed.training.records import made_with
 from privfed.vertical.company import LabelScale
-from privfed.vertical.plan import VerticalPlan
+from privfed.vertical.linear.plan import VerticalPlan
 from privfed.vertical.references import fit_exactly, shares_of_variance
 from privfed.vertical.results import (
     Gain,
@@ -22,7 +22,7 @@ from privfed.vertical.results import (
     compare,
 )
 from privfed.vertical.results import Role as Who
-from privfed.vertical.rows import Role
+from privfed.vertical.roles import Role
 from privfed.vertical.terms import VerticalChoice
 from privfed.vertical.training import StepCost, TrainedHalf
 

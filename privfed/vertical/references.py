@@ -7,16 +7,14 @@ standardised columns; the intercept is free.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privfed.data.schema import shown
 from privfed.errors import ConfigError
-
-Family = Literal["logistic", "linear", "poisson"]
-"""What the label is: two classes (0 and 1), a number, or a count."""
+from privfed.vertical.roles import Family
 
 _TOLERANCE = 1e-10
 _MOST_STEPS = 10_000

@@ -22,7 +22,7 @@ from privfed.training.records import (
     ResultsPart,
 )
 from privfed.vertical.measures import RESAMPLES, measure, measured_gain, measures_of
-from privfed.vertical.references import Family
+from privfed.vertical.roles import Family
 
 FORMAT: Literal["privfed vertical results 1"] = "privfed vertical results 1"
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from privfed.errors import ConfigError
 from privfed.vertical.answered import ANSWERED_FILE, Answered
 from privfed.vertical.halves import Half
-from privfed.vertical.query import GuestQuery, HostQuery
+from privfed.vertical.linear.query import GuestQuery, HostQuery
 from privfed.vertical.unfinished import UNFINISHED_FILE, check_finished
 from psi.network import Progress, Terms
 from psi.sessions import PairChoice, TableSession

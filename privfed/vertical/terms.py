@@ -6,14 +6,13 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 from privfed.errors import ConfigError
-from privfed.vertical.plan import Coefficients, VerticalPlan
-from privfed.vertical.series import Family
-from privfed.vertical.shapes import BlockShape
+from privfed.vertical.linear.plan import Coefficients, VerticalPlan
+from privfed.vertical.linear.shapes import BlockShape
+from privfed.vertical.roles import Family, Opened
 from psi.network import Terms
 
-__all__ = ["Opened", "TrainingStage", "TrainingStep", "VerticalChoice", "VerticalTerms"]
+__all__ = ["TrainingStage", "TrainingStep", "VerticalChoice", "VerticalTerms"]
 
-Opened: TypeAlias = Literal["score", "class"]
 TrainingStep: TypeAlias = Literal["align", "shapes", "train", "predict"]
 TrainingStage: TypeAlias = TrainingStep | Literal["written"]
 

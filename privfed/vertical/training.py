@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from privfed.errors import BudgetExceededError, ConfigError
 from privfed.vertical.company import CommonRows, CompanyTable
-from privfed.vertical.guest import Guest
-from privfed.vertical.host import Host
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.rows import Role, clipped_share, integer_rows
-from privfed.vertical.shapes import GuestShapes, HostShapes
-from privfed.vertical.side import VerticalSide
-from privfed.vertical.state import TrainingState
+from privfed.vertical.linear.guest import Guest
+from privfed.vertical.linear.host import Host
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.rows import clipped_share, integer_rows
+from privfed.vertical.linear.shapes import GuestShapes, HostShapes
+from privfed.vertical.linear.side import VerticalSide
+from privfed.vertical.linear.state import TrainingState
+from privfed.vertical.roles import Role
 from privfed.vertical.terms import TrainingStage, TrainingStep, VerticalChoice, VerticalTerms
 from privfed.vertical.unfinished import Beginning, Brought, Unfinished
 from psi.errors import TransportError

@@ -15,10 +15,10 @@ from typing import Annotated
 import msgspec
 
 from privfed.errors import CapacityError, ConfigError, DecodeError
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.rows import Role
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.state import TrainingState
+from privfed.vertical.roles import Role
 from privfed.vertical.sealed import sealed, unsealed
-from privfed.vertical.state import TrainingState
 from privfed.vertical.terms import VerticalChoice
 from psi.storage import Record, json_bytes, json_read, read_secret
 

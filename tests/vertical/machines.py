@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privfed.he.ring import PLAIN_MODULUS
-from privfed.vertical.guest import Guest
-from privfed.vertical.host import Host
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.projections import Integers, projected, shared_values
-from privfed.vertical.rows import Role, batch_matrix, integer_rows, with_intercept
-from privfed.vertical.series import Family
-from privfed.vertical.state import TrainingState
-from privfed.vertical.whitening import Whitening
+from privfed.vertical.linear.guest import Guest
+from privfed.vertical.linear.host import Host
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.projections import Integers, projected, shared_values
+from privfed.vertical.linear.rows import batch_matrix, integer_rows, with_intercept
+from privfed.vertical.linear.state import TrainingState
+from privfed.vertical.linear.whitening import Whitening
+from privfed.vertical.roles import Family, Role
 
 Floats = NDArray[np.float64]
 

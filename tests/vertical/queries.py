@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privfed.he.ring import PLAIN_MODULUS
-from privfed.vertical.circuits import fresh_shares
-from privfed.vertical.plan import Coefficients, VerticalPlan
-from privfed.vertical.projections import Integers, Opening, opened
-from privfed.vertical.query import GuestQuery, HostQuery, query_numbers
-from privfed.vertical.rows import Role, integer_rows
-from privfed.vertical.series import Family
-from privfed.vertical.shares import Residues, negative, plus, residues
-from privfed.vertical.terms import Opened
+from privfed.vertical.linear.circuits import fresh_shares
+from privfed.vertical.linear.plan import Coefficients, VerticalPlan
+from privfed.vertical.linear.projections import Integers, Opening, opened
+from privfed.vertical.linear.query import GuestQuery, HostQuery, query_numbers
+from privfed.vertical.linear.rows import integer_rows
+from privfed.vertical.linear.shares import Residues, negative, plus, residues
+from privfed.vertical.roles import Family, Opened, Role
 
 Floats = NDArray[np.float64]
 ROLES: tuple[Role, Role] = ("guest", "host")

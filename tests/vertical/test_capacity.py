@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from privfed.errors import CapacityError, ConfigError
 from privfed.he.ring import DEGREE, PLAIN_MODULUS
-from privfed.vertical.capacity import MOST_SESSIONS, layouts_of, prediction_layout
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.projections import projected_bound
-from privfed.vertical.rows import Role, batch_matrix, clipped_share, integer_rows, with_intercept
-from privfed.vertical.series import Family
+from privfed.vertical.linear.capacity import MOST_SESSIONS, layouts_of, prediction_layout
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.projections import projected_bound
+from privfed.vertical.linear.rows import batch_matrix, clipped_share, integer_rows, with_intercept
+from privfed.vertical.roles import Family, Role
 from tests.vertical.machines import Job, history, job, moved
 
 T = PLAIN_MODULUS

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from privfed.errors import CapacityError, ConfigError
 from privfed.garbled import Lengths, Numbers
-from privfed.vertical.circuits import (
+from privfed.vertical.linear.circuits import (
     fresh_shares,
     open_scores,
     opened_values,
@@ -23,7 +23,7 @@ from privfed.vertical.circuits import (
     score_values,
     scores,
 )
-from privfed.vertical.projections import (
+from privfed.vertical.linear.projections import (
     Integers,
     Opening,
     Projection,

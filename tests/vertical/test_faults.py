@@ -16,11 +16,11 @@ import pytest
 from privfed.errors import ConfigError, ContextMismatchError, DecodeError, PrivFedError, ReplayError
 from privfed.garbled import Evaluator, Garbler, TransferReceiver, TransferSender
 from privfed.he.ring import RingKey
-from privfed.vertical.capacity import MOST_SESSIONS
-from privfed.vertical.guest import Guest
-from privfed.vertical.host import Host
+from privfed.vertical.linear.capacity import MOST_SESSIONS
+from privfed.vertical.linear.guest import Guest
+from privfed.vertical.linear.host import Host
+from privfed.vertical.linear.state import TrainingState
 from privfed.vertical.messages import VerticalMessage
-from privfed.vertical.state import TrainingState
 from psi.errors import PSIError, StateError
 from psi.protocols.messages import FRAME_BYTES, HEADER_BYTES, Transcript
 from tests.vertical.machines import job, messages, train, values_of

@@ -21,7 +21,7 @@ from privfed.vertical.company import CompanyTable
 from privfed.vertical.halves import HALF_FILE, Half
 from privfed.vertical.outcome import KnownHalf
 from privfed.vertical.results import UsedTable
-from privfed.vertical.rows import Role
+from privfed.vertical.roles import Role
 from privfed.vertical.scoring import score_rows
 from privfed.vertical.terms import VerticalChoice
 from privfed.vertical.unfinished import UNFINISHED_FILE

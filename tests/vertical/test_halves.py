@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from privfed.errors import ConfigError, ContextMismatchError, DecodeError
 from privfed.he.ring import PLAIN_MODULUS
-from privfed.vertical.circuits import fresh_shares
 from privfed.vertical.encoding import BlockEncoder
 from privfed.vertical.halves import Half
-from privfed.vertical.plan import Coefficients, VerticalPlan
-from privfed.vertical.query import GuestQuery, HostQuery
-from privfed.vertical.rows import with_intercept
-from privfed.vertical.shares import negative, plus, residues
-from privfed.vertical.whitening import Whitening
+from privfed.vertical.linear.circuits import fresh_shares
+from privfed.vertical.linear.plan import Coefficients, VerticalPlan
+from privfed.vertical.linear.query import GuestQuery, HostQuery
+from privfed.vertical.linear.rows import with_intercept
+from privfed.vertical.linear.shares import negative, plus, residues
+from privfed.vertical.linear.whitening import Whitening
 from psi.storage import json_bytes
 from tests.vertical.queries import Asked, talk
 

@@ -8,7 +8,7 @@ from sklearn import metrics
 
 from privfed.errors import ConfigError
 from privfed.vertical.measures import RESAMPLES, _weighted, measure, measured_gain, measures_of
-from privfed.vertical.references import Family
+from privfed.vertical.roles import Family
 
 DRAW = np.random.default_rng(4)
 N = 400

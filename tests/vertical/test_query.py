@@ -17,16 +17,15 @@ import pytest
 from privfed.errors import BudgetExceededError, ConfigError, ContextMismatchError, DecodeError
 from privfed.garbled import Evaluator, Garbler
 from privfed.he.ring import PLAIN_MODULUS, bounds
-from privfed.vertical.capacity import FLOOD_DISTANCE, prediction_layout
-from privfed.vertical.circuits import open_scores, score_values, scores
-from privfed.vertical.guest import Guest
-from privfed.vertical.host import Host
-from privfed.vertical.plan import Coefficients, VerticalPlan
-from privfed.vertical.projections import Opening, shared_values
-from privfed.vertical.query import GuestQuery, HostQuery, query_numbers
-from privfed.vertical.series import Family
-from privfed.vertical.shares import matrix_product, residues
-from privfed.vertical.terms import Opened
+from privfed.vertical.linear.capacity import FLOOD_DISTANCE, prediction_layout
+from privfed.vertical.linear.circuits import open_scores, score_values, scores
+from privfed.vertical.linear.guest import Guest
+from privfed.vertical.linear.host import Host
+from privfed.vertical.linear.plan import Coefficients, VerticalPlan
+from privfed.vertical.linear.projections import Opening, shared_values
+from privfed.vertical.linear.query import GuestQuery, HostQuery, query_numbers
+from privfed.vertical.linear.shares import matrix_product, residues
+from privfed.vertical.roles import Family, Opened
 from psi.errors import DecodeError as MessageDecodeError
 from psi.errors import StateError, TranscriptError
 from tests.garbled.runs import transfers

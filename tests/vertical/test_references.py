@@ -9,7 +9,8 @@ import pytest
 
 from privfed.errors import ConfigError
 from privfed.vertical.labels import read_labels
-from privfed.vertical.references import Family, check_labels, fit_exactly, shares_of_variance
+from privfed.vertical.references import check_labels, fit_exactly, shares_of_variance
+from privfed.vertical.roles import Family
 
 DRAW = np.random.default_rng(6)
 MATRIX = DRAW.normal(size=(800, 7))

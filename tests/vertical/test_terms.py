@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from privfed.errors import ConfigError, ContextMismatchError, DecodeError
-from privfed.vertical.shapes import BlockShape, GuestShapes, HostShapes
+from privfed.vertical.linear.shapes import BlockShape, GuestShapes, HostShapes
 from privfed.vertical.terms import VerticalChoice
 from psi.errors import ParameterMismatchError, StateError, TranscriptError
 

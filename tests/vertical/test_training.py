@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
 from privfed.he.ring import DEGREE, PLAIN_MODULUS, from_slots, to_slots, uniform_plain
-from privfed.vertical.guest import Guest
-from privfed.vertical.packing import MatrixPacking
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.projections import projected
+from privfed.vertical.linear.guest import Guest
+from privfed.vertical.linear.packing import MatrixPacking
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.projections import projected
+from privfed.vertical.linear.series import Series, harmonics, identity_series, link_series
+from privfed.vertical.linear.shares import matrix_product, negative, plus, residues, times
+from privfed.vertical.linear.steps import step_sizes
+from privfed.vertical.linear.waves import constants, guest_waves, host_waves
 from privfed.vertical.references import fit_exactly
-from privfed.vertical.series import Family, Series, harmonics, identity_series, link_series
-from privfed.vertical.shares import matrix_product, negative, plus, residues, times
-from privfed.vertical.steps import step_sizes
-from privfed.vertical.waves import constants, guest_waves, host_waves
+from privfed.vertical.roles import Family
 from psi.errors import StateError
 from tests.vertical.machines import Job, history, job, means, moved, reference, train
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from privfed.errors import ConfigError, DecodeError
-from privfed.vertical.state import TrainingState
+from privfed.vertical.linear.state import TrainingState
 from privfed.vertical.terms import VerticalChoice
 from privfed.vertical.unfinished import Beginning, Brought, Unfinished, check_finished
 from tests.vertical.machines import job

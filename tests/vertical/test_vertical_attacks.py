@@ -27,13 +27,13 @@ from privfed.he.ring import (
     from_slots,
     uniform_plain,
 )
-from privfed.vertical.capacity import layouts_of
 from privfed.vertical.encoding import BlockEncoder
-from privfed.vertical.host import Host
-from privfed.vertical.rows import with_intercept
-from privfed.vertical.shares import matrix_product, negative, plus
-from privfed.vertical.waves import constants
-from privfed.vertical.whitening import Whitening
+from privfed.vertical.linear.capacity import layouts_of
+from privfed.vertical.linear.host import Host
+from privfed.vertical.linear.rows import with_intercept
+from privfed.vertical.linear.shares import matrix_product, negative, plus
+from privfed.vertical.linear.waves import constants
+from privfed.vertical.linear.whitening import Whitening
 from tests.vertical.machines import Job, job, train
 
 Residues = NDArray[np.uint64]
@@ -228,8 +228,8 @@ def test_views_without_masks_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> 
     def zeros(count: int) -> Residues:
         return np.zeros((count, DEGREE), np.uint64)
 
-    monkeypatch.setattr("privfed.vertical.products.uniform_plain", zeros)
-    monkeypatch.setattr("privfed.vertical.host.uniform_plain", zeros)
+    monkeypatch.setattr("privfed.vertical.linear.products.uniform_plain", zeros)
+    monkeypatch.setattr("privfed.vertical.linear.host.uniform_plain", zeros)
     found = views(two_worlds()[0], 3, monkeypatch)
     for name in ("scores", "host_scores", "residuals", "host_slopes", "untold"):
         assert chance(getattr(found, name)) < FALSE_ALARM, name
@@ -247,7 +247,7 @@ def test_one_mask_for_two_sessions_would_tell_differences(monkeypatch: pytest.Mo
     for planted in (True, False):
         with monkeypatch.context() as patch:
             if planted:
-                patch.setattr("privfed.vertical.products.uniform_plain", again)
+                patch.setattr("privfed.vertical.linear.products.uniform_plain", again)
             one, other = (view(given, monkeypatch) for _ in range(2))
         differences.append(plus(one.scores, negative(other.scores)))
     assert chance(differences[0]) < FALSE_ALARM

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from privfed.errors import ConfigError, DecodeError
-from privfed.vertical.whitening import Whitening, WhiteningFields, clip_rows
+from privfed.vertical.linear.whitening import Whitening, WhiteningFields, clip_rows
 from psi.storage import json_bytes, json_read
 
 DRAW = np.random.default_rng(8)

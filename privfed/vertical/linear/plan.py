@@ -14,9 +14,10 @@ import msgspec
 
 from privfed.errors import CapacityError, ConfigError
 from privfed.he.ring import PLAIN_MODULUS
-from privfed.vertical.projections import Projection
-from privfed.vertical.series import Family, Series, identity_series, link_series
-from privfed.vertical.steps import step_sizes
+from privfed.vertical.linear.projections import Projection
+from privfed.vertical.linear.series import Series, identity_series, link_series
+from privfed.vertical.linear.steps import step_sizes
+from privfed.vertical.roles import Family
 
 __all__ = ["Coefficients", "VerticalPlan"]
 
@@ -89,7 +90,7 @@ class VerticalPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     predictions: int = 100_000
 
     def __post_init__(self) -> None:
-        from privfed.vertical.capacity import check_capacity
+        from privfed.vertical.linear.capacity import check_capacity
 
         if self.family not in _SHAPES:
             raise ConfigError(f"the family is one of {', '.join(_SHAPES)}, not {self.family!r}")

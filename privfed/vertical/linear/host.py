@@ -16,15 +16,15 @@ from privfed.he.ring import (
     from_slots,
     uniform_plain,
 )
-from privfed.vertical.capacity import layouts_of
-from privfed.vertical.circuits import opened_values, project
+from privfed.vertical.linear.capacity import layouts_of
+from privfed.vertical.linear.circuits import opened_values, project
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.shares import negative, plus, times
+from privfed.vertical.linear.side import VerticalSide
+from privfed.vertical.linear.state import TrainingState
+from privfed.vertical.linear.waves import host_waves
 from privfed.vertical.messages import CHOICES_BYTES, VerticalMessage
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.rows import Role
-from privfed.vertical.shares import negative, plus, times
-from privfed.vertical.side import VerticalSide
-from privfed.vertical.state import TrainingState
-from privfed.vertical.waves import host_waves
+from privfed.vertical.roles import Role
 from psi.errors import StateError
 from psi.network import Progress
 

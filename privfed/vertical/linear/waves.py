@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privfed.he.ring import DEGREE, PLAIN_MODULUS, to_slots
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.shares import Residues, residues
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.shares import Residues, residues
 
 __all__ = ["constants", "guest_waves", "host_waves"]
 

@@ -11,14 +11,14 @@ import numpy as np
 
 from privfed.errors import ConfigError
 from privfed.he.ring import PLAIN_MODULUS
-from privfed.vertical.capacity import MOST_SESSIONS
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.shares import Residues
+from privfed.vertical.linear.capacity import MOST_SESSIONS
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.shares import Residues
+from privfed.vertical.roles import MARK_BYTES
 from psi.errors import StateError
 
-__all__ = ["MARK_BYTES", "TrainingState"]
+__all__ = ["TrainingState"]
 
-MARK_BYTES = 16
 _NUMBER_BYTES = 4
 _KEPT = 2
 _Share = Annotated[int, msgspec.Meta(ge=0, lt=PLAIN_MODULUS)]

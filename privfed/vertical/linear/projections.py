@@ -1,8 +1,8 @@
 """What garbled circuits let out of shared numbers: public plans, and the same in plain integers.
 
 `Projection` says how coefficients are taken onto a ball and which of them open, `Opening` what
-opens of a score; `privfed.vertical.circuits` makes circuits of them, and says which integers enter.
-`projected` and `opened` compute what comes out, and `projected_bound` the most that can.
+opens of a score; `privfed.vertical.linear.circuits` makes circuits of them, and says which integers
+enter. `projected` and `opened` compute what comes out, and `projected_bound` the most that can.
 """
 
 from bisect import bisect_right

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from privfed.errors import CapacityError
 from privfed.he.ring import DEGREE, PLAIN_MODULUS, PRIMES, Answers, Ciphertexts, bounds
-from privfed.vertical.packing import MatrixPacking
+from privfed.vertical.linear.packing import MatrixPacking
 
 if TYPE_CHECKING:
-    from privfed.vertical.plan import VerticalPlan
+    from privfed.vertical.linear.plan import VerticalPlan
 
 __all__ = [
     "FLOOD_DISTANCE",

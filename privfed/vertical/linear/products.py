@@ -9,8 +9,8 @@ from privfed.he.ring import (
     RingKey,
     uniform_plain,
 )
-from privfed.vertical.capacity import ProductLayout
-from privfed.vertical.shares import Residues, negative
+from privfed.vertical.linear.capacity import ProductLayout
+from privfed.vertical.linear.shares import Residues, negative
 from psi.errors import StateError
 
 __all__ = ["KeyedProducts"]

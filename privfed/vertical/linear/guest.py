@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from privfed.errors import ConfigError
 from privfed.garbled import Garbler, TransferSender
 from privfed.he.ring import Answers, from_slots
-from privfed.vertical.circuits import fresh_shares, opened_values, project, projection_values
+from privfed.vertical.linear.circuits import fresh_shares, opened_values, project, projection_values
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.shares import plus, times
+from privfed.vertical.linear.side import VerticalSide
+from privfed.vertical.linear.state import TrainingState
+from privfed.vertical.linear.waves import constants, guest_waves
 from privfed.vertical.messages import POINT_BYTES, VerticalMessage
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.rows import Role
-from privfed.vertical.shares import plus, times
-from privfed.vertical.side import VerticalSide
-from privfed.vertical.state import TrainingState
-from privfed.vertical.waves import constants, guest_waves
+from privfed.vertical.roles import Role
 from psi.errors import StateError
 from psi.network import Progress
 

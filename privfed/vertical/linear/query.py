@@ -25,16 +25,16 @@ from numpy.typing import NDArray
 from privfed.errors import ConfigError, ContextMismatchError
 from privfed.garbled import Evaluator, Garbler, Lengths, TransferReceiver, TransferSender
 from privfed.he.ring import PLAIN_MODULUS, Ciphertexts, Plaintexts, PublicKey
-from privfed.vertical.capacity import ProductLayout, prediction_layout
-from privfed.vertical.circuits import open_scores, score_values, scores
 from privfed.vertical.frames import FramedDialogue
+from privfed.vertical.linear.capacity import ProductLayout, prediction_layout
+from privfed.vertical.linear.circuits import open_scores, score_values, scores
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.products import KeyedProducts
+from privfed.vertical.linear.projections import Opening
+from privfed.vertical.linear.rows import integer_rows
+from privfed.vertical.linear.shares import Residues, matrix_product, plus, residues
 from privfed.vertical.messages import CHOICES_BYTES, POINT_BYTES, VerticalMessage
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.products import KeyedProducts
-from privfed.vertical.projections import Opening
-from privfed.vertical.rows import Role, integer_rows
-from privfed.vertical.shares import Residues, matrix_product, plus, residues
-from privfed.vertical.terms import Opened
+from privfed.vertical.roles import Opened, Role
 from psi.errors import StateError
 from psi.network import Progress
 

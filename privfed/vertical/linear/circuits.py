@@ -23,7 +23,7 @@ Instead of a share, u' / 2^rounding opens, to the nearest integer, halves up, pl
 x_G + O - threshold - 1 mod t, and whether v > threshold opens. For a score, `sum` is as above, and
 u opens, or the nearest number that has `bits` bits in two's complement.
 
-`privfed.vertical.projections` has the same in plain integers, and bounds what can come out.
+`privfed.vertical.linear.projections` has the same in plain integers, and bounds what can come out.
 """
 
 import functools
@@ -32,7 +32,7 @@ import secrets
 import numpy as np
 
 from privfed.garbled import Circuit, CircuitBuilder, Numbers, Wire, Word, gadgets
-from privfed.vertical.projections import Integers, Opening, Projection, Residues
+from privfed.vertical.linear.projections import Integers, Opening, Projection, Residues
 
 __all__ = [
     "fresh_shares",

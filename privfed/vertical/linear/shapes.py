@@ -11,7 +11,7 @@ import msgspec
 from privfed.errors import ContextMismatchError, DecodeError
 from privfed.vertical.frames import FramedDialogue
 from privfed.vertical.messages import VerticalMessage
-from privfed.vertical.state import MARK_BYTES
+from privfed.vertical.roles import MARK_BYTES
 from psi.errors import StateError
 
 __all__ = ["BlockShape", "GuestShapes", "HostShapes", "Shapes"]

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from privfed.errors import ConfigError, ContextMismatchError
 from privfed.garbled import Lengths
 from privfed.he.ring import Plaintexts, PublicKey
-from privfed.vertical.capacity import IterationLayouts, ProductLayout, layouts_of
-from privfed.vertical.circuits import project
 from privfed.vertical.frames import FramedDialogue
+from privfed.vertical.linear.capacity import IterationLayouts, ProductLayout, layouts_of
+from privfed.vertical.linear.circuits import project
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.products import KeyedProducts
+from privfed.vertical.linear.projections import Projection
+from privfed.vertical.linear.rows import batch_matrix, integer_rows
+from privfed.vertical.linear.shares import Residues, matrix_product
+from privfed.vertical.linear.state import TrainingState
 from privfed.vertical.messages import VerticalMessage
-from privfed.vertical.plan import VerticalPlan
-from privfed.vertical.products import KeyedProducts
-from privfed.vertical.projections import Projection
-from privfed.vertical.rows import Role, batch_matrix, integer_rows
-from privfed.vertical.shares import Residues, matrix_product
-from privfed.vertical.state import MARK_BYTES, TrainingState
+from privfed.vertical.roles import MARK_BYTES, Role
 from psi.errors import StateError
 from psi.network import Progress
 

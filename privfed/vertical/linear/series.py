@@ -11,14 +11,15 @@ as the logistic one, nothing: it holds up to near P/2. Any other function holds 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Family", "Series", "harmonics", "identity_series", "link_series"]
+from privfed.vertical.roles import Family
 
-Family: TypeAlias = Literal["logistic", "linear", "poisson"]
+__all__ = ["Series", "harmonics", "identity_series", "link_series"]
+
 Floats: TypeAlias = NDArray[np.float64]
 
 _GRID = 4001

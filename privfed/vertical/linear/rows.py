@@ -1,16 +1,14 @@
 """One side's rows as the integers that a plan multiplies: whitened, clipped, rounded."""
 
-from typing import Literal, TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
-from privfed.vertical.plan import VerticalPlan
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.roles import Role
 
-__all__ = ["Role", "batch_matrix", "clipped_share", "integer_rows", "with_intercept"]
+__all__ = ["batch_matrix", "clipped_share", "integer_rows", "with_intercept"]
 
-Role: TypeAlias = Literal["guest", "host"]
 Floats = NDArray[np.float64]
 
 
