@@ -34,13 +34,14 @@ from privfed.errors import ConfigError
 from privfed.report.vertical_words import gain_of
 from privfed.table import Table
 from privfed.vertical.encoding import BlockEncoder
-from privfed.vertical.job import PartnerLine, VerticalJob, do_job
+from privfed.vertical.job import PartnerLine, do_job
 from privfed.vertical.labels import read_labels
+from privfed.vertical.linear.outcome import KnownHalf, results_of_both
+from privfed.vertical.linear.terms import LinearChoice
 from privfed.vertical.measures import measure
-from privfed.vertical.outcome import KnownHalf, results_of_both
 from privfed.vertical.references import fit_exactly
 from privfed.vertical.results import VerticalResults
-from privfed.vertical.terms import VerticalChoice
+from privfed.vertical.training import VerticalJob
 from psi.network import TLSIdentity, create_identity, load_certificate
 
 
@@ -109,7 +110,7 @@ def interval(gains: Sequence[float], held_out: int, trained: int) -> tuple[float
 
 def played(pair: Pair, penalty: float) -> VerticalResults:
     """Train a pair once, by both companies."""
-    choice = VerticalChoice(family=pair.family, penalty=penalty)
+    choice = LinearChoice(family=pair.family, penalty=penalty)
     tables = BothTables.of_pair(pair)
     ports: Queue[int] = Queue()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
@@ -151,7 +152,7 @@ def in_the_clear(pair: Pair, penalty: float, one: VerticalResults, splits: int) 
     labels, _ = read_labels(list(pair.guest[pair.label].iloc[own]), pair.family, pair.label)
     sides = (
         (pair.guest.drop(columns=[pair.guest_id, pair.label]).iloc[own], 0),
-        (pair.host.drop(columns=[pair.host_id]).iloc[theirs], VerticalChoice().least_rows),
+        (pair.host.drop(columns=[pair.host_id]).iloc[theirs], LinearChoice().least_rows),
     )
     gains = []
     for seed in range(splits):

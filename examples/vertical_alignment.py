@@ -11,15 +11,15 @@ from pathlib import Path
 
 from privfed.cli.vertical_both import BothTables, play_both
 from privfed.data import load_pair
+from privfed.vertical.linear.terms import LinearChoice
 from privfed.vertical.results import VerticalResults
-from privfed.vertical.terms import VerticalChoice
 
 if __name__ == "__main__":
     pair = load_pair("bank-and-shop", customers=4000)
     print(f"the bank has {list(pair.guest.columns)}")
     print(f"the shop has {list(pair.host.columns)}")
     with tempfile.TemporaryDirectory() as folder:
-        play_both(BothTables.of_pair(pair), VerticalChoice(penalty=0.01), Path(folder))
+        play_both(BothTables.of_pair(pair), LinearChoice(penalty=0.01), Path(folder))
         results = VerticalResults.load(Path(folder, "results.json"))
     print(f"{results.common_rows} rows are common; {results.test_rows} of them were held out")
     for one in results.measures:

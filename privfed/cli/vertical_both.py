@@ -23,16 +23,17 @@ from privfed.report.vertical import write_vertical
 from privfed.report.vertical_words import verdict
 from privfed.training.records import RESULTS_FILE
 from privfed.vertical.company import CompanyTable
-from privfed.vertical.job import PartnerLine, VerticalJob, do_job
-from privfed.vertical.outcome import results_of_both
+from privfed.vertical.job import PartnerLine, do_job
+from privfed.vertical.linear.outcome import results_of_both
 from privfed.vertical.results import UsedTable
+from privfed.vertical.training import VerticalJob
 from psi.cli.shared import progress_bar
 from psi.errors import PSIError, TransportError
 from psi.network import TLSIdentity, create_identity, load_certificate
 
 if TYPE_CHECKING:
-    from privfed.vertical.outcome import KnownHalf
-    from privfed.vertical.terms import VerticalChoice
+    from privfed.vertical.linear.outcome import KnownHalf
+    from privfed.vertical.linear.terms import LinearChoice
 
 _WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
@@ -118,7 +119,7 @@ class BothTables:
         )  # fmt: skip
 
 
-def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
+def play_both(tables: BothTables, choice: LinearChoice, out: Path) -> None:
     """Train as two processes over a connection, and write each half and one report.
 
     Raises:

@@ -16,8 +16,8 @@ from psi.defaults import WAIT_SECONDS
 if TYPE_CHECKING:
     from privfed.data import Pair
     from privfed.vertical.linear.plan import Coefficients
+    from privfed.vertical.linear.terms import LinearChoice
     from privfed.vertical.roles import Family, Opened
-    from privfed.vertical.terms import VerticalChoice
 
 IDColumns = Annotated[
     list[str] | None, typer.Option("--id", help="Column of the ID; repeat it for several.")
@@ -122,17 +122,17 @@ class ChoiceOptions:
     ] = "score"
 
     @property
-    def choice(self) -> VerticalChoice:
+    def choice(self) -> LinearChoice:
         """What these options say.
 
         Raises:
             ConfigError: They do not go together.
         """
-        from privfed.vertical.terms import VerticalChoice
+        from privfed.vertical.linear.terms import LinearChoice
 
         if self.opened == "class" and self.family != "logistic":
             raise ConfigError("only a logistic model has classes: take --opened score")
-        return VerticalChoice(
+        return LinearChoice(
             family=cast("Family", self.family),
             penalty=self.penalty,
             iterations=self.iterations,

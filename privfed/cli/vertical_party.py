@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from privfed.data import Schema
-    from privfed.vertical.halves import Half
     from privfed.vertical.job import PartnerLine
+    from privfed.vertical.linear.halves import LinearHalf
     from privfed.vertical.roles import Role
     from privfed.vertical.scoring import ScoredRows
 
@@ -34,9 +34,10 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     from privfed.report.vertical import write_vertical
     from privfed.report.vertical_words import verdict
     from privfed.vertical.company import CompanyTable
-    from privfed.vertical.job import VerticalJob, do_job
-    from privfed.vertical.outcome import results_of_one
+    from privfed.vertical.job import do_job
+    from privfed.vertical.linear.outcome import results_of_one
     from privfed.vertical.results import UsedTable
+    from privfed.vertical.training import VerticalJob
     from privfed.vertical.unfinished import UNFINISHED_FILE
     from psi.network import fingerprint, load_certificate
 
@@ -129,14 +130,14 @@ def score(role: Role, path: Path, options: ScoringOptions, out: Path | None) -> 
         ConfigError: A file or an option is not acceptable, or the half is the other company's.
     """
     from privfed.data.files import read_text_table
-    from privfed.vertical.halves import Half
+    from privfed.vertical.linear.halves import LinearHalf
     from privfed.vertical.scoring import score_rows
     from psi.network import fingerprint, load_certificate
     from psi.storage import check_place
     from psi.tables.files import write_table
 
     tell(SECURITY)
-    half = Half.load(options.half)
+    half = LinearHalf.load(options.half)
     if half.role != role:
         raise ConfigError(f"{options.half} is the {half.role}'s half: take this company's own")
     if out is not None:
@@ -162,7 +163,7 @@ def score(role: Role, path: Path, options: ScoringOptions, out: Path | None) -> 
     tell(f"{len(found.rows)} rows are in {out}")
 
 
-def _values(half: Half, found: ScoredRows) -> list[str]:
+def _values(half: LinearHalf, found: ScoredRows) -> list[str]:
     if half.answers == "class":
         return [half.classes[int(value)] for value in found.values]
     return [f"{value:.4g}" for value in found.values]

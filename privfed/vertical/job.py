@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,20 +17,21 @@ from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
 from privfed.vertical.answered import ANSWERED_FILE, Answered
-from privfed.vertical.company import CompanyTable
 from privfed.vertical.halves import HALF_FILE, Half
-from privfed.vertical.linear.query import GuestQuery, HostQuery
-from privfed.vertical.outcome import KnownHalf
-from privfed.vertical.results import UsedTable
-from privfed.vertical.terms import TrainingStep, VerticalChoice
-from privfed.vertical.training import Talk, TrainedHalf, begin, go_on, train_half
-from privfed.vertical.unfinished import Brought, Unfinished, check_finished
+from privfed.vertical.linear.outcome import KnownHalf
+from privfed.vertical.linear.terms import LinearChoice
+from privfed.vertical.linear.training import LinearTraining
+from privfed.vertical.queries import AnsweringQuery, AskingQuery
+from privfed.vertical.talk import Talk
+from privfed.vertical.terms import TrainingStep
+from privfed.vertical.training import Training, VerticalJob
+from privfed.vertical.unfinished import check_finished
 from psi.network import Progress, TLSIdentity, connect, listen
 
 if TYPE_CHECKING:
     from psi.network import Connection
 
-__all__ = ["PartnerLine", "VerticalJob", "do_job"]
+__all__ = ["PartnerLine", "do_job"]
 
 Floats = NDArray[np.float64]
 
@@ -83,45 +83,6 @@ class PartnerLine:
             yield connection
 
 
-@dataclass(frozen=True, kw_only=True)
-class VerticalJob:
-    """What a company brings.
-
-    Attributes:
-        table: Its table.
-        name: What it is called.
-        file: Where the table comes from.
-        choice: What both chose.
-        out: Its folder for the half.
-        unfinished: Where the training is kept until both halves are written.
-        resume: Whether to go on with what is there.
-        charge: Counts what the other side asks.
-        max_peer_items: The largest set the other side may bring.
-    """
-
-    table: CompanyTable
-    name: str
-    file: UsedTable
-    choice: VerticalChoice
-    out: Path
-    unfinished: Path
-    resume: bool = False
-    charge: Callable[[int, int], None] | None = None
-    max_peer_items: int | None = None
-
-    @property
-    def brought(self) -> Brought:
-        """What the training goes on with, if it breaks off."""
-        return Brought(
-            role=self.table.role,
-            table=self.file.sha256,
-            id_columns=self.table.id_columns,
-            label=self.table.label,
-            normalise=self.table.normalise,
-            choice=self.choice,
-        )
-
-
 def do_job(
     job: VerticalJob,
     line: PartnerLine,
@@ -141,9 +102,11 @@ def do_job(
         BudgetExceededError: Sessions that broke off may have answered too many held-out rows.
         PSIError: The other side is gone, or sent what is not acceptable.
     """
-    table, guest = job.table, job.table.role == "guest"
+    guest = job.table.role == "guest"
     _check_out(job)
-    begun = go_on(table, job.brought, job.unfinished) if job.resume else None
+    training = _training_of(job)
+    if job.resume:
+        training.go_on()
     with line.opened(progress) as connection:
         talk = Talk(
             connection=connection,
@@ -152,23 +115,22 @@ def do_job(
             resume=job.resume,
             on_step=on_step or (lambda step: None),
         )
-        common, unfinished = begun or begin(
-            table,
-            job.brought,
-            job.unfinished,
-            talk,
-            charge=job.charge,
-            max_peer_items=job.max_peer_items,
-            progress=progress,
-        )
-        with closing(unfinished):
-            half = train_half(table, common, unfinished, talk, progress)
-            saved = _half_of(job, half)
-            joint = _held_out(job, half, saved, unfinished, talk, progress)
-            _write(job, saved, unfinished.answered)
+        if not job.resume:
+            training.begin(talk, progress)
+        with closing(training.unfinished) as unfinished:
+            training.train(talk, progress)
+            half = training.half()
+            joint = _held_out(training, half, talk, progress)
+            _write(job, half, unfinished.answered)
             talk.hear_written()
             unfinished.remove()
-    return KnownHalf.of(half, name=job.name, joint=joint, label=table.label, file=job.file)
+    return KnownHalf.of(training, joint, talk.costs)
+
+
+def _training_of(job: VerticalJob) -> LinearTraining:
+    if isinstance(job.choice, LinearChoice):
+        return LinearTraining(job, job.choice)
+    raise ConfigError(f"there is no model {job.choice.model!r}")
 
 
 def _check_out(job: VerticalJob) -> None:
@@ -185,24 +147,19 @@ def _check_out(job: VerticalJob) -> None:
 
 
 def _held_out(
-    job: VerticalJob,
-    half: TrainedHalf,
-    saved: Half,
-    unfinished: Unfinished,
-    talk: Talk,
-    progress: Progress | None,
+    training: Training, saved: Half, talk: Talk, progress: Progress | None
 ) -> Floats | None:
     """Score held-out rows; the guest gets what opens of them."""
-    common = half.common
-    if not common.tests:
+    if not training.tests:
         return None
     talk.enter("predict")
-    frame = job.table.features.iloc[common.rows[: common.tests]].reset_index(drop=True)
+    rows = training.rows[: training.tests]
+    frame = training.job.table.features.iloc[rows].reset_index(drop=True)
     query = saved.query(frame, progress=progress)
-    if isinstance(query, HostQuery):
-        query.charge_with(unfinished.count)
+    if isinstance(query, AnsweringQuery):
+        query.charge_with(training.unfinished.count)
     talk.hold(query)
-    return query.scores if isinstance(query, GuestQuery) else None
+    return query.scores if isinstance(query, AskingQuery) else None
 
 
 def _write(job: VerticalJob, half: Half, answered: int) -> None:
@@ -211,27 +168,6 @@ def _write(job: VerticalJob, half: Half, answered: int) -> None:
         for name in (HALF_FILE, ANSWERED_FILE):
             (job.out / name).unlink(missing_ok=True)
     if half.role == "host":  # before the half: one without its count answers nothing
-        counted = Answered(job.out / ANSWERED_FILE, half.model, half.plan.predictions)
+        counted = Answered(job.out / ANSWERED_FILE, half.model, half.predictions)
         counted.begin(answered)
     half.save(job.out / HALF_FILE)
-
-
-def _half_of(job: VerticalJob, half: TrainedHalf) -> Half:
-    """Return what is kept of a trained half."""
-    own, common = half.plan.coefficients == "own", half.common
-    return Half(
-        role=job.table.role,
-        plan=half.plan,
-        model=half.side.model.hex(),
-        answers=job.choice.opened,
-        encoder=common.encoder.to_fields(),
-        whitening=common.whitening.to_fields(),
-        id_columns=job.table.id_columns,
-        normalise=job.table.normalise,
-        label=job.table.label,
-        classes=common.classes,
-        middle=common.scale.middle,
-        unit=common.scale.unit,
-        coefficients=tuple(half.side.opened.tolist()) if own else None,
-        shares=None if own else tuple(half.side.shares.tolist()),
-    )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from privfed.errors import ConfigError
 from privfed.vertical.answered import ANSWERED_FILE, Answered
 from privfed.vertical.halves import Half
-from privfed.vertical.linear.query import GuestQuery, HostQuery
+from privfed.vertical.queries import AnsweringQuery, AskingQuery
 from privfed.vertical.unfinished import UNFINISHED_FILE, check_finished
 from psi.network import Progress, Terms
 from psi.sessions import PairChoice, TableSession
@@ -110,14 +110,14 @@ def score_rows(
     if not len(rows):
         raise ConfigError("no row is common to both tables: compare how IDs are written")
     query = half.query(frame.iloc[rows].reset_index(drop=True), progress=progress)
-    if isinstance(query, HostQuery):
-        answered = Answered(folder / ANSWERED_FILE, half.model, half.plan.predictions)
+    if isinstance(query, AnsweringQuery):
+        answered = Answered(folder / ANSWERED_FILE, half.model, half.predictions)
         query.charge_with(answered.charge)
     connection.converse(query, terms("score"))
-    if not isinstance(query, GuestQuery):
+    if not isinstance(query, AskingQuery):
         return None
     order = np.argsort(rows)
     values = query.scores[order]
     if half.answers == "score":
-        values = half.scale.scores(values, half.plan.family)
+        values = half.scale.scores(values, half.family)
     return ScoredRows(rows[order], values)

@@ -1,13 +1,11 @@
 """What both companies choose alike on their command lines, compared before anything is sent."""
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 import msgspec
 
 from privfed.errors import ConfigError
-from privfed.vertical.linear.plan import Coefficients, VerticalPlan
-from privfed.vertical.linear.shapes import BlockShape
 from privfed.vertical.roles import Family, Opened
 from psi.network import Terms
 
@@ -16,22 +14,18 @@ __all__ = ["TrainingStage", "TrainingStep", "VerticalChoice", "VerticalTerms"]
 TrainingStep: TypeAlias = Literal["align", "shapes", "train", "predict"]
 TrainingStage: TypeAlias = TrainingStep | Literal["written"]
 
-_MOST_AT_ONCE = 250_000  # rows in an iteration: more take turns, so that a message fits memory
-
 
 class VerticalTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The terms of each conversation of a vertical training.
+    """The terms of each conversation of a vertical training; each model adds its own.
 
     Attributes:
         guest: Whether the label holder listens or connects: two of one role do not agree.
         resume: Whether a training that broke off goes on.
         stage: Which conversation it is; in the last one both have written their half.
-        family: See `VerticalPlan`.
-        penalty: See there.
-        iterations: See there.
-        coefficients: See there.
-        least_rows: See there.
-        predictions: See there.
+        model: What is trained.
+        family: What the label is.
+        least_rows: On how many rows a column of the host must tell rows apart.
+        predictions: How many rows the model may ever answer, test rows included.
         test_percent: Which part of the common rows is held out.
         opened: What of a held-out row the label holder gets.
     """
@@ -39,10 +33,8 @@ class VerticalTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True
     guest: Literal["listens", "connects"]
     resume: bool
     stage: TrainingStage
+    model: Literal["glm", "trees"]
     family: Family
-    penalty: Annotated[float, msgspec.Meta(ge=0, le=1)]
-    iterations: Annotated[int, msgspec.Meta(ge=1, le=1000)]
-    coefficients: Coefficients
     least_rows: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     predictions: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
     test_percent: Annotated[int, msgspec.Meta(ge=0, le=90)]
@@ -53,10 +45,10 @@ class VerticalTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True
 class VerticalChoice:
     """What a company chooses; the other chooses the same. Attributes as of `VerticalTerms`."""
 
+    model: ClassVar[Literal["glm", "trees"]]
+    terms_type: ClassVar[type[VerticalTerms]]
+
     family: Family = "logistic"
-    penalty: float = 0.001
-    iterations: int = 20
-    coefficients: Coefficients = "own"
     least_rows: int = 10
     predictions: int = 100_000
     test_percent: int = 25
@@ -74,33 +66,29 @@ class VerticalChoice:
             return msgspec.convert(
                 {
                     **asdict(self),
+                    "model": self.model,
                     "guest": "listens" if guest_listens else "connects",
                     "resume": resume,
                     "stage": stage,
                 },
-                VerticalTerms,
+                self.terms_type,
             )
         except msgspec.ValidationError as error:
             raise ConfigError(f"these choices cannot be: {error}") from None
 
-    def plan(self, guest: BlockShape, host: BlockShape) -> VerticalPlan:
-        """Return the plan of both shapes.
+    @property
+    def fields(self) -> dict[str, object]:
+        """All of it by name."""
+        return {"model": self.model, **asdict(self)}
+
+    def check_tests(self, tests: int) -> None:
+        """Check that so many held-out rows may be answered.
 
         Raises:
-            CapacityError: It does not fit the ring.
-            ConfigError: A choice is out of its range.
+            ConfigError: They are too many.
         """
-        return VerticalPlan(
-            family=self.family,
-            rows=guest.rows,
-            guest_columns=guest.columns,
-            host_columns=host.columns,
-            guest_names=guest.names,
-            host_names=host.names,
-            penalty=self.penalty,
-            iterations=self.iterations,
-            batches=-(-guest.rows // _MOST_AT_ONCE),
-            coefficients=self.coefficients,
-            least_rows=self.least_rows,
-            predictions=self.predictions,
-        )
+        if tests > self.predictions:
+            raise ConfigError(
+                f"{tests} rows are held out, and the model may answer {self.predictions} in all: "
+                "allow more predictions at both companies, or hold out fewer rows"
+            )

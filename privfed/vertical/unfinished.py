@@ -8,28 +8,39 @@ process holds it at a time, as it counts sessions; who keeps a copy keeps an old
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Generic, Protocol, Self, TypeVar
 
 import msgspec
 
 from privfed.errors import CapacityError, ConfigError, DecodeError
-from privfed.vertical.linear.plan import VerticalPlan
-from privfed.vertical.linear.state import TrainingState
 from privfed.vertical.roles import Role
 from privfed.vertical.sealed import sealed, unsealed
-from privfed.vertical.terms import VerticalChoice
 from psi.storage import Record, json_bytes, json_read, read_secret
 
-__all__ = ["UNFINISHED_FILE", "Beginning", "Brought", "Unfinished", "check_finished"]
+__all__ = ["UNFINISHED_FILE", "Beginning", "Brought", "Resumable", "Unfinished", "check_finished"]
 
 UNFINISHED_FILE = "unfinished.json"
 _KIND = "training"
 _MOST_BYTES = 1 << 26  # with as many rows as a plan can have
+_DAMAGED = (
+    "{} is no unfinished training, or damaged: train from the beginning, in another folder, at "
+    "both companies"
+)
 
 _Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Resumable(Protocol):
+    """How far one side of a training is."""
+
+    def resumed(self) -> Self:
+        """Return it for another session."""
+
+
+Plan = TypeVar("Plan")
+State = TypeVar("State", bound=Resumable)
 
 
 class Brought(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +52,7 @@ class Brought(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         id_columns: The ID.
         label: The label column; None at the host.
         normalise: Steps that made IDs comparable.
-        choice: What both chose.
+        choice: What both chose, by name; `VerticalChoice.fields`.
     """
 
     role: Role
@@ -49,27 +60,29 @@ class Brought(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     id_columns: tuple[str, ...]
     label: str | None
     normalise: str | None
-    choice: VerticalChoice
+    choice: dict[str, Any]
 
     @property
     def fields(self) -> Mapping[str, object]:
         """All of it by name, the choice's fields among them."""
         own = {name: getattr(self, name) for name in self.__struct_fields__ if name != "choice"}
-        return own | asdict(self.choice)
+        return own | self.choice
 
 
-class Beginning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Beginning(
+    msgspec.Struct, Generic[Plan], frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """What a training began with. Its repr shows no row.
 
     Attributes:
         brought: What the company brought.
         plan: What both agreed on.
         rows: The table's common rows, in the order that both sides have.
-        integers: SHA-256 of what these became, which shares are of.
+        integers: SHA-256 of what these became, which the two sides compute with.
     """
 
     brought: Brought
-    plan: VerticalPlan
+    plan: Plan
     rows: tuple[_Count, ...]
     integers: _Hex32
 
@@ -77,13 +90,17 @@ class Beginning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return f"Beginning({self.brought.role}, {len(self.rows)} rows)"
 
 
+class _Began(msgspec.Struct, frozen=True):
+    brought: Brought
+
+
 class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     beginning: msgspec.Raw
-    state: TrainingState
+    state: msgspec.Raw
     answered: _Count
 
 
-class Unfinished:
+class Unfinished(Generic[Plan, State]):
     """The file of one training. Its repr shows nothing that it holds.
 
     Attributes:
@@ -93,7 +110,7 @@ class Unfinished:
         answered: Held-out rows that it may have answered, in this session and those before.
     """
 
-    def __init__(self, path: Path, beginning: Beginning, state: TrainingState) -> None:
+    def __init__(self, path: Path, beginning: Beginning[Plan], state: State) -> None:
         """Take a new training; nothing is written before `keep`."""
         self.path, self.beginning, self.state, self.answered = path, beginning, state, 0
         self._encoded = msgspec.Raw(json_bytes(beginning))  # it can be long, and stays the same
@@ -103,11 +120,20 @@ class Unfinished:
         return f"Unfinished({self.path.name})"
 
     @classmethod
-    def load(cls, path: Path) -> Unfinished:
+    def load(
+        cls, path: Path, brought: Brought, plan: type[Plan], state: type[State]
+    ) -> Unfinished[Plan, State]:
         """Return the training that a session left, for the next one, and hold its file.
 
+        Args:
+            path: Where it is.
+            brought: The same as before.
+            plan: Of which type the plan of such a training is.
+            state: And how far it is.
+
         Raises:
-            ConfigError: There is no such file, it is in use, or others may read it.
+            ConfigError: There is no such file, it is in use, others may read it, or the company
+                brings something else; names what differs.
             DecodeError: It is no such file, of another version, or damaged.
         """
         if not path.exists():
@@ -117,34 +143,22 @@ class Unfinished:
             )
         record = Record(path, refusal=ConfigError)
         try:
-            kept, beginning = _read(path, record)
+            data = read_secret(path, most=_MOST_BYTES, refusal=ConfigError)
+            record.read()  # which from now on notices who else writes
+            kept, began = _read(path, data)
+            _check_same(path, began.brought, brought)
+            try:
+                beginning = json_read(bytes(kept.beginning), Beginning[plan])  # type: ignore[valid-type]
+                found = cls(path, beginning, json_read(bytes(kept.state), state).resumed())
+            except (ValueError, CapacityError):
+                raise DecodeError(_DAMAGED.format(path)) from None
         except BaseException:
             record.close()
             raise
-        found = cls(path, beginning, kept.state.resumed())
         found.answered, found._record = kept.answered, record
         return found
 
-    def check(self, brought: Brought) -> None:
-        """Check that a company brings what it brought before.
-
-        Raises:
-            ConfigError: It does not; names what differs.
-        """
-        began = self.beginning.brought.fields
-        if brought.table != began["table"]:
-            raise ConfigError(
-                f"{self.path} is of another table: bring the file that this training began with, "
-                "or train from the beginning in another folder"
-            )
-        for name, now in brought.fields.items():
-            if now != began[name]:
-                raise ConfigError(
-                    f"{self.path} is of a training with {name}={began[name]}, not {now}: choose as "
-                    "before, or train from the beginning in another folder"
-                )
-
-    def keep(self, state: TrainingState) -> None:
+    def keep(self, state: State) -> None:
         """Write how far this company is.
 
         Raises:
@@ -168,7 +182,7 @@ class Unfinished:
             self._record.close()
 
     def _write(self) -> None:
-        kept = json_bytes(_Kept(self._encoded, self.state, self.answered))
+        kept = json_bytes(_Kept(self._encoded, msgspec.Raw(json_bytes(self.state)), self.answered))
         self._held.write(sealed(_KIND, kept).decode())
 
     @property
@@ -201,14 +215,26 @@ def check_finished(path: Path) -> None:
         )
 
 
-def _read(path: Path, record: Record) -> tuple[_Kept, Beginning]:
-    data = read_secret(path, most=_MOST_BYTES, refusal=ConfigError)
-    record.read()  # which from now on notices who else writes
+def _read(path: Path, data: bytes) -> tuple[_Kept, _Began]:
     try:
         kept = json_read(unsealed(_KIND, data), _Kept)
-        return kept, json_read(bytes(kept.beginning), Beginning)
-    except (ValueError, CapacityError):
-        raise DecodeError(
-            f"{path} is no unfinished training, or damaged: train from the beginning, in another "
-            "folder, at both companies"
-        ) from None
+        return kept, json_read(bytes(kept.beginning), _Began)
+    except ValueError:
+        raise DecodeError(_DAMAGED.format(path)) from None
+
+
+def _check_same(path: Path, before: Brought, now: Brought) -> None:
+    """Check that a company brings what it brought before."""
+    if now.table != before.table:
+        raise ConfigError(
+            f"{path} is of another table: bring the file that this training began with, "
+            "or train from the beginning in another folder"
+        )
+    # The model first: choices of another one have other names.
+    began = before.fields
+    for name, value in sorted(now.fields.items(), key=lambda item: item[0] != "model"):
+        if value != began.get(name):
+            raise ConfigError(
+                f"{path} is of a training with {name}={began.get(name)}, not {value}: choose as "
+                "before, or train from the beginning in another folder"
+            )

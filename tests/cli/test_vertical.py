@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from privfed.data import inspect_table, schema_text
-from privfed.vertical.halves import Half
+from privfed.vertical.linear.halves import LinearHalf
 from privfed.vertical.results import VerticalResults
 from psi.network import create_identity
 
@@ -102,8 +102,8 @@ def test_both_companies_are_played_and_the_gain_is_told(tmp_path: Path) -> None:
     assert first.together > first.alone + 0.04
     assert abs(first.together - first.pooled) < 0.01
     assert (tmp_path / "out" / "report.html").stat().st_mode & 0o777 == 0o600
-    guest = Half.load(tmp_path / "out" / "bank" / "half.json")
-    host = Half.load(tmp_path / "out" / "shop" / "half.json")
+    guest = LinearHalf.load(tmp_path / "out" / "bank" / "half.json")
+    host = LinearHalf.load(tmp_path / "out" / "shop" / "half.json")
     assert guest.model == host.model
     counted = json.loads((tmp_path / "out" / "shop" / "answered.json").read_text())
     assert counted["rows"] == results.test_rows

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from privfed.vertical.halves import Half
+from privfed.vertical.linear.halves import LinearHalf
+from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.state import TrainingState
 from privfed.vertical.unfinished import Unfinished
 
 PLACES = ("begun", "iteration 3", "trained", "counted", "written", "heard")
@@ -36,9 +38,11 @@ def broken_off(patch: pytest.MonkeyPatch, place: str, role: str, end: Callable[[
     """
 
     def mine(one: Any) -> bool:
-        return bool(role == (one.role if isinstance(one, Half) else one.beginning.brought.role))
+        return bool(
+            role == (one.role if isinstance(one, LinearHalf) else one.beginning.brought.role)
+        )
 
-    def reached(one: Unfinished) -> int:
+    def reached(one: Unfinished[VerticalPlan, TrainingState]) -> int:
         return one.state.iterations[-1]
 
     def after(kind: type, name: str, here: Callable[[Any], bool]) -> None:
@@ -60,11 +64,11 @@ def broken_off(patch: pytest.MonkeyPatch, place: str, role: str, end: Callable[[
     elif place == "counted":
         after(Unfinished, "count", lambda one: True)
     elif place == "written":
-        after(Half, "save", lambda one: True)
+        after(LinearHalf, "save", lambda one: True)
     else:
         removes = Unfinished.remove
 
-        def changed(one: Unfinished) -> None:
+        def changed(one: Unfinished[VerticalPlan, TrainingState]) -> None:
             if mine(one):
                 end()
             removes(one)

@@ -18,22 +18,24 @@ from privfed.data.files import frame_sha256
 from privfed.errors import BudgetExceededError, ConfigError, DecodeError
 from privfed.vertical.answered import ANSWERED_FILE
 from privfed.vertical.company import CompanyTable
-from privfed.vertical.halves import HALF_FILE, Half
-from privfed.vertical.outcome import KnownHalf
+from privfed.vertical.halves import HALF_FILE
+from privfed.vertical.linear.halves import LinearHalf
+from privfed.vertical.linear.outcome import KnownHalf
+from privfed.vertical.linear.terms import LinearChoice
 from privfed.vertical.results import UsedTable
 from privfed.vertical.roles import Role
 from privfed.vertical.scoring import score_rows
-from privfed.vertical.terms import VerticalChoice
 from privfed.vertical.unfinished import UNFINISHED_FILE
 from psi.errors import ParameterMismatchError, PSIError, StateError, TransportError
 from psi.network import TLSIdentity, create_identity, load_certificate
 from tests.vertical.breaks import BrokenOffError, broken_off
 
 pytest.importorskip("grpc")
-from privfed.vertical.job import PartnerLine, VerticalJob, do_job
+from privfed.vertical.job import PartnerLine, do_job
+from privfed.vertical.training import VerticalJob
 
 ROLES: tuple[Role, Role] = ("guest", "host")
-CHOICE = VerticalChoice(iterations=5)
+CHOICE = LinearChoice(iterations=5)
 Ends = dict[str, KnownHalf | BaseException]
 
 
@@ -94,9 +96,7 @@ def together(identities: Path) -> Any:
     return run
 
 
-def jobs_in(
-    folder: Path, choice: VerticalChoice = CHOICE, **changes: Any
-) -> dict[str, VerticalJob]:
+def jobs_in(folder: Path, choice: LinearChoice = CHOICE, **changes: Any) -> dict[str, VerticalJob]:
     rng = np.random.default_rng(5)
     x, z, w = rng.normal(size=(3, 300))
     late = (rng.random(300) < 1 / (1 + np.exp(-x - z))).astype(int)
@@ -136,7 +136,7 @@ def check_done(jobs: Mapping[str, VerticalJob], ends: Ends) -> tuple[KnownHalf, 
     guest, host = ends["guest"], ends["host"]
     assert isinstance(guest, KnownHalf), guest
     assert isinstance(host, KnownHalf), host
-    halves = [Half.load(jobs[role].out / HALF_FILE) for role in ROLES]
+    halves = [LinearHalf.load(jobs[role].out / HALF_FILE) for role in ROLES]
     assert halves[0].model == halves[1].model
     assert names(jobs["guest"]) == [HALF_FILE]
     assert names(jobs["host"]) == [ANSWERED_FILE, HALF_FILE]
@@ -212,7 +212,7 @@ def test_an_end_that_one_side_heard_is_told(together: Any, tmp_path: Path) -> No
     jobs = jobs_in(tmp_path)
     ends = break_off(together, jobs, "heard", "guest")
     assert isinstance(ends["host"], KnownHalf)
-    halves = [Half.load(jobs[role].out / HALF_FILE) for role in ROLES]
+    halves = [LinearHalf.load(jobs[role].out / HALF_FILE) for role in ROLES]
     assert halves[0].model == halves[1].model
     assert names(jobs["guest"]) == [HALF_FILE, UNFINISHED_FILE]
     assert names(jobs["host"]) == [ANSWERED_FILE, HALF_FILE]

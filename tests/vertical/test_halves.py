@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from privfed.errors import ConfigError, ContextMismatchError, DecodeError
 from privfed.he.ring import PLAIN_MODULUS
 from privfed.vertical.encoding import BlockEncoder
-from privfed.vertical.halves import Half
 from privfed.vertical.linear.circuits import fresh_shares
+from privfed.vertical.linear.halves import LinearHalf
 from privfed.vertical.linear.plan import Coefficients, VerticalPlan
 from privfed.vertical.linear.query import GuestQuery, HostQuery
 from privfed.vertical.linear.rows import with_intercept
@@ -27,7 +27,7 @@ from psi.storage import json_bytes
 from tests.vertical.queries import Asked, talk
 
 GUESTS, HOSTS, ROWS = 2, 3, 90
-Pair = tuple[Half, Half]
+Pair = tuple[LinearHalf, LinearHalf]
 
 
 def table(columns: int, seed: int) -> pd.DataFrame:
@@ -64,7 +64,7 @@ def made(coefficients: Coefficients = "own", hosts: int = HOSTS) -> tuple[Pair, 
         encoder = BlockEncoder.fit(features)
         whitening = Whitening.fit(encoder.matrix(features), 0.0)
         halves.append(
-            Half(
+            LinearHalf(
                 role="guest" if guest else "host",
                 plan=plan,
                 model="0123456789abcdef" * 4,
@@ -90,7 +90,7 @@ def made(coefficients: Coefficients = "own", hosts: int = HOSTS) -> tuple[Pair, 
     return (halves[0], halves[1]), asked
 
 
-def kept(half: Half, folder: Path) -> Path:
+def kept(half: LinearHalf, folder: Path) -> Path:
     path = folder / f"{half.role}.json"
     half.save(path)
     return path
@@ -113,7 +113,7 @@ def written(data: bytes, folder: Path) -> Path:
 @pytest.mark.parametrize("coefficients", ["own", "shared"])
 def test_halves_come_back_and_score_rows(coefficients: Coefficients, tmp_path: Path) -> None:
     halves, asked = made(coefficients)
-    found = [Half.load(kept(half, tmp_path)) for half in halves]
+    found = [LinearHalf.load(kept(half, tmp_path)) for half in halves]
     assert found == list(halves)
     guest, host = (half.query(frame) for half, frame in zip(found, frames(), strict=True))
     assert isinstance(guest, GuestQuery)
@@ -127,7 +127,7 @@ def test_a_half_of_many_columns_comes_back(tmp_path: Path) -> None:
     (_, half), _ = made(hosts=80)
     path = kept(half, tmp_path)
     assert path.stat().st_size > 1 << 16
-    assert Half.load(path) == half
+    assert LinearHalf.load(path) == half
 
 
 def test_a_half_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -138,10 +138,10 @@ def test_a_half_is_for_its_owner_alone(tmp_path: Path) -> None:
         half.save(path)
     path.chmod(0o640)
     with pytest.raises(ConfigError, match="chmod 600"):
-        Half.load(path)
+        LinearHalf.load(path)
     with pytest.raises(ConfigError, match="No such file"):
-        Half.load(tmp_path / "none.json")
-    assert repr(half) == "Half(guest, 01234567)"
+        LinearHalf.load(tmp_path / "none.json")
+    assert repr(half) == "LinearHalf(guest, 01234567)"
 
 
 def test_halves_of_two_models_do_not_score(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_damaged_files_are_refused(data: st.DataObject, tmp_path: Path) -> None:
         )
     )
     with pytest.raises(DecodeError, match="take the file that training wrote"):
-        Half.load(written(damaged, tmp_path))
+        LinearHalf.load(written(damaged, tmp_path))
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -206,9 +206,9 @@ CHANGES: dict[str, dict[str, Any]] = {
 def test_halves_that_contradict_themselves_are_refused(change: str, tmp_path: Path) -> None:
     (half, _), _ = made()
     fields = json.loads(json_bytes(half))
-    assert Half.load(written(sealed(fields), tmp_path)) == half
+    assert LinearHalf.load(written(sealed(fields), tmp_path)) == half
     with pytest.raises(DecodeError):
-        Half.load(written(sealed(fields | CHANGES[change]), tmp_path))
+        LinearHalf.load(written(sealed(fields | CHANGES[change]), tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_plans_that_cannot_be_are_refused(change: dict[str, Any], tmp_path: Path
     fields = json.loads(json_bytes(half))
     fields["plan"] |= change
     with pytest.raises(DecodeError):
-        Half.load(written(sealed(fields), tmp_path))
+        LinearHalf.load(written(sealed(fields), tmp_path))
 
 
 def test_another_version_is_refused(tmp_path: Path) -> None:
@@ -235,13 +235,13 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     path = kept(half, tmp_path)
     later = path.read_bytes().replace(b"half 1", b"half 2")
     with pytest.raises(DecodeError):
-        Half.load(written(later, tmp_path))
+        LinearHalf.load(written(later, tmp_path))
 
 
 def test_classes_are_of_logistic_models_alone(tmp_path: Path) -> None:
     (half, _), _ = made()
     fields = json.loads(json_bytes(half)) | {"classes": []}
     fields["plan"]["family"] = "linear"
-    assert Half.load(written(sealed(fields), tmp_path)).plan.family == "linear"
+    assert LinearHalf.load(written(sealed(fields), tmp_path)).plan.family == "linear"
     with pytest.raises(DecodeError):
-        Half.load(written(sealed(fields | {"answers": "class"}), tmp_path))
+        LinearHalf.load(written(sealed(fields | {"answers": "class"}), tmp_path))

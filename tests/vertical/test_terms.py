@@ -8,7 +8,7 @@ import pytest
 
 from privfed.errors import ConfigError, ContextMismatchError, DecodeError
 from privfed.vertical.linear.shapes import BlockShape, GuestShapes, HostShapes
-from privfed.vertical.terms import VerticalChoice
+from privfed.vertical.linear.terms import LinearChoice
 from psi.errors import ParameterMismatchError, StateError, TranscriptError
 
 
@@ -26,22 +26,22 @@ from psi.errors import ParameterMismatchError, StateError, TranscriptError
     ],
 )
 def test_the_side_that_chose_otherwise_is_told_which(change: dict[str, Any], words: str) -> None:
-    own = VerticalChoice().terms("align", guest_listens=True)
-    theirs = VerticalChoice(**change).terms("align", guest_listens=True)
+    own = LinearChoice().terms("align", guest_listens=True)
+    theirs = LinearChoice(**change).terms("align", guest_listens=True)
     own.check(own.encode())
     with pytest.raises(ParameterMismatchError, match=words):
         own.check(theirs.encode())
 
 
 def test_two_guests_do_not_agree() -> None:
-    listens, connects = (VerticalChoice().terms("align", guest_listens=at) for at in (True, False))
+    listens, connects = (LinearChoice().terms("align", guest_listens=at) for at in (True, False))
     with pytest.raises(ParameterMismatchError, match="guest=connects"):
         listens.check(connects.encode())
 
 
 def test_one_that_goes_on_and_one_that_begins_do_not_agree() -> None:
     begins, goes_on = (
-        VerticalChoice().terms(stage, guest_listens=True, resume=stage == "train")
+        LinearChoice().terms(stage, guest_listens=True, resume=stage == "train")
         for stage in ("align", "train")
     )
     with pytest.raises(ParameterMismatchError, match="chose resume=True, this side False"):
@@ -67,7 +67,7 @@ def test_every_training_has_a_name_of_its_own() -> None:
 )
 def test_choices_out_of_range_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="cannot be"):
-        VerticalChoice(**change).terms("align", guest_listens=True)
+        LinearChoice(**change).terms("align", guest_listens=True)
 
 
 def told(guest: BlockShape, host: BlockShape) -> tuple[GuestShapes, HostShapes]:

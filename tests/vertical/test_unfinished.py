@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from privfed.errors import ConfigError, DecodeError
+from privfed.vertical.linear.plan import VerticalPlan
 from privfed.vertical.linear.state import TrainingState
-from privfed.vertical.terms import VerticalChoice
+from privfed.vertical.linear.terms import LinearChoice
 from privfed.vertical.unfinished import Beginning, Brought, Unfinished, check_finished
 from tests.vertical.machines import job
 
@@ -22,10 +23,14 @@ BROUGHT = Brought(
     id_columns=("id",),
     label=None,
     normalise=None,
-    choice=VerticalChoice(iterations=2),
+    choice=LinearChoice(iterations=2).fields,
 )
 BEGINNING = Beginning(brought=BROUGHT, plan=PLAN, rows=tuple(range(80)), integers="cd" * 32)
 BEGUN = TrainingState.begun(PLAN, b"m" * 16)
+
+
+def load(path: Path) -> Unfinished[VerticalPlan, TrainingState]:
+    return Unfinished.load(path, BROUGHT, VerticalPlan, TrainingState)
 
 
 @pytest.fixture
@@ -46,17 +51,16 @@ def kept(path: Path) -> TrainingState:
 
 def test_a_training_comes_back_for_another_session(path: Path) -> None:
     state = kept(path)
-    found = Unfinished.load(path)
+    found = load(path)
     assert found.beginning == BEGINNING
     assert found.state == state.resumed()
     assert found.answered == 20
-    found.check(BROUGHT)
 
 
 def test_it_is_for_its_owner_alone_and_shows_nothing(path: Path) -> None:
     kept(path)
     assert path.stat().st_mode & 0o777 == 0o600
-    found = Unfinished.load(path)
+    found = load(path)
     for shown in (repr(found), repr(found.beginning), repr(found.state), str(found)):
         assert "7000000" not in shown
         assert "cd" * 32 not in shown
@@ -68,13 +72,13 @@ def test_a_session_counts_only_once_it_began(path: Path) -> None:
     """Who waited in vain answered nothing; who met the other side is counted before it answers."""
     kept(path)
     for _ in range(3):
-        found = Unfinished.load(path)
+        found = load(path)
         assert found.state.sessions == 2
         found.close()
-    found = Unfinished.load(path)
+    found = load(path)
     found.keep(found.state)
     found.close()
-    assert Unfinished.load(path).state.sessions == 3
+    assert load(path).state.sessions == 3
 
 
 def test_nothing_is_written_before_the_sides_met(path: Path) -> None:
@@ -85,11 +89,11 @@ def test_nothing_is_written_before_the_sides_met(path: Path) -> None:
 
 def test_one_process_holds_it(path: Path) -> None:
     kept(path)
-    held = Unfinished.load(path)
+    held = load(path)
     with pytest.raises(ConfigError, match="in use"):
-        Unfinished.load(path)
+        load(path)
     held.close()
-    Unfinished.load(path).close()
+    load(path).close()
 
 
 def test_another_training_is_not_written_over(path: Path) -> None:
@@ -104,12 +108,12 @@ def test_another_training_is_not_written_over(path: Path) -> None:
 
 def test_what_is_done_leaves_no_file(path: Path) -> None:
     kept(path)
-    found = Unfinished.load(path)
+    found = load(path)
     found.remove()
     found.close()
     assert list(path.parent.iterdir()) == []
     with pytest.raises(ConfigError, match="no training broke off here"):
-        Unfinished.load(path)
+        load(path)
     assert list(path.parent.iterdir()) == []
 
 
@@ -130,7 +134,7 @@ def test_damaged_files_are_refused(data: st.DataObject, tmp_path: Path) -> None:
     ]
     path.write_bytes(data.draw(st.sampled_from(damaged)))
     with pytest.raises(DecodeError, match="train from the beginning, in another folder"):
-        Unfinished.load(path)
+        load(path)
 
 
 def test_other_files_are_refused(path: Path) -> None:
@@ -140,4 +144,4 @@ def test_other_files_are_refused(path: Path) -> None:
         assert other != whole
         path.write_bytes(other)
         with pytest.raises(DecodeError):
-            Unfinished.load(path)
+            load(path)

@@ -34,6 +34,7 @@ from privfed.vertical.linear.projections import Opening
 from privfed.vertical.linear.rows import integer_rows
 from privfed.vertical.linear.shares import Residues, matrix_product, plus, residues
 from privfed.vertical.messages import CHOICES_BYTES, POINT_BYTES, VerticalMessage
+from privfed.vertical.queries import AnsweringQuery, AskingQuery
 from privfed.vertical.roles import Opened, Role
 from psi.errors import StateError
 from psi.network import Progress
@@ -214,7 +215,7 @@ class Query(FramedDialogue):
         self._rows = np.empty((0, self._rows.shape[1]))
 
 
-class GuestQuery(Query):
+class GuestQuery(Query, AskingQuery):
     """The side that gets the answers. `scores` are linear predictors, or classes 0 and 1."""
 
     role: ClassVar[Role] = "guest"
@@ -317,7 +318,7 @@ class GuestQuery(Query):
         self._sender = self._taken = None
 
 
-class HostQuery(Query):
+class HostQuery(Query, AnsweringQuery):
     """The side that answers."""
 
     role: ClassVar[Role] = "host"
@@ -328,16 +329,10 @@ class HostQuery(Query):
 
     _receiver: TransferReceiver | None = None
     _taken: Ciphertexts | None = None
-    _charge: Callable[[int], None] | None = None
-
-    def charge_with(self, charge: Callable[[int], None]) -> None:
-        """Let rows be counted before any is answered; an exception of it ends the session."""
-        self._charge = charge
 
     def _met(self, parts: list[memoryview]) -> bytes:
         self._meet(parts[0])
-        if self._charge is not None:
-            self._charge(len(self._rows))
+        self._count(len(self._rows))
         message = self._sealed(self._sends, self._hello)
         self._receiver = TransferReceiver(self._transcript.begin_session())
         due = [CHOICES_BYTES]

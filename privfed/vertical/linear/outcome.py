@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from privfed.training.records import made_with
 from privfed.vertical.company import LabelScale
 from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.linear.terms import LinearChoice
+from privfed.vertical.linear.training import LinearTraining
 from privfed.vertical.references import fit_exactly, shares_of_variance
 from privfed.vertical.results import (
     Gain,
@@ -23,8 +25,7 @@ from privfed.vertical.results import (
 )
 from privfed.vertical.results import Role as Who
 from privfed.vertical.roles import Role
-from privfed.vertical.terms import VerticalChoice
-from privfed.vertical.training import StepCost, TrainedHalf
+from privfed.vertical.talk import StepCost
 
 __all__ = ["KnownHalf", "results_of_both", "results_of_one"]
 
@@ -82,25 +83,26 @@ class KnownHalf:
 
     @classmethod
     def of(
-        cls,
-        half: TrainedHalf,
-        *,
-        name: str,
-        joint: Floats | None,
-        label: str | None,
-        file: UsedTable,
+        cls, training: LinearTraining, joint: Floats | None, costs: Sequence[StepCost]
     ) -> KnownHalf:
-        """Return what is known of a trained half."""
-        role, plan, common = half.side.role, half.plan, half.common
+        """Return what is known of a trained half.
+
+        Args:
+            training: What is done.
+            joint: The guest's scores of held-out rows.
+            costs: What each step cost.
+        """
+        job, plan, common = training.job, training.plan, training.common
+        role = job.table.role
         coefficients, intercept = None, None
         if plan.coefficients == "own":
-            opened = half.side.coefficients
+            opened = training.side.coefficients
             if role == "guest":
                 opened, intercept = opened[:-1], float(opened[-1])
             coefficients = common.whitening.matrix @ opened
         return cls(
             role=role,
-            name=name,
+            name=job.name,
             plan=plan,
             names=common.encoder.names,
             coefficients=coefficients,
@@ -111,11 +113,11 @@ class KnownHalf:
             classes=common.classes,
             tests=common.tests,
             joint=joint,
-            table_rows=half.table_rows,
-            clipped_share=half.clipped_share,
-            costs=half.costs,
-            label=label,
-            file=file,
+            table_rows=len(job.table.frame),
+            clipped_share=training.clipped_share,
+            costs=costs,
+            label=job.table.label,
+            file=job.file,
         )
 
     @property
@@ -132,7 +134,7 @@ class KnownHalf:
 
 
 def results_of_one(
-    known: KnownHalf, choice: VerticalChoice, *, other: str, source: str = ""
+    known: KnownHalf, choice: LinearChoice, *, other: str, source: str = ""
 ) -> VerticalResults:
     """Return what one company of two writes.
 
@@ -161,7 +163,7 @@ def results_of_one(
 
 
 def results_of_both(
-    guest: KnownHalf, host: KnownHalf, choice: VerticalChoice, *, source: str = ""
+    guest: KnownHalf, host: KnownHalf, choice: LinearChoice, *, source: str = ""
 ) -> VerticalResults:
     """Return what a run that played both companies writes: the pooled reference, too."""
     alone, joint, pooled = _scores(guest, host)
@@ -231,7 +233,7 @@ def _stages(costs: Sequence[StepCost], role: Role) -> list[Stage]:
 def _results(
     known: KnownHalf,
     who: Who,
-    choice: VerticalChoice,
+    choice: LinearChoice,
     guest: SideOfModel,
     host: SideOfModel,
     stages: Sequence[Stage],
