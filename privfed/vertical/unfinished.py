@@ -128,7 +128,7 @@ class Unfinished(Generic[Plan, State]):
         Args:
             path: Where it is.
             brought: The same as before.
-            plan: Of which type the plan of such a training is.
+            plan: The type of such a training's plan.
             state: And how far it is.
 
         Raises:
