@@ -107,7 +107,7 @@ def column_read(given: Job, masks: Residues) -> float:
     )
     answers = key.public.answer(
         products,
-        masks[: packing.answers],
+        masks[: packing.answers, : len(packing.positions)],
         layout.flood_bits,
         kept_primes=layout.kept_primes,
         positions=packing.positions,
@@ -225,8 +225,8 @@ def test_views_are_those_of_the_simulator(monkeypatch: pytest.MonkeyPatch) -> No
 def test_views_without_masks_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted fault: answers are not masked. The same distinguisher is sure."""
 
-    def zeros(count: int) -> Residues:
-        return np.zeros((count, DEGREE), np.uint64)
+    def zeros(count: int, places: int = DEGREE) -> Residues:
+        return np.zeros((count, places), np.uint64)
 
     monkeypatch.setattr("privfed.vertical.linear.products.uniform_plain", zeros)
     monkeypatch.setattr("privfed.vertical.linear.host.uniform_plain", zeros)
@@ -237,11 +237,11 @@ def test_views_without_masks_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_one_mask_for_two_sessions_would_tell_differences(monkeypatch: pytest.MonkeyPatch) -> None:
     """The planted fault: masks are used again, so what is decrypted differs by what they hide."""
-    masks: dict[int, Residues] = {}
+    masks: dict[tuple[int, int], Residues] = {}
     given = two_worlds()[0]
 
-    def again(count: int) -> Residues:
-        return masks.setdefault(count, uniform_plain(count))
+    def again(count: int, places: int) -> Residues:
+        return masks.setdefault((count, places), uniform_plain(count, places))
 
     differences = []
     for planted in (True, False):

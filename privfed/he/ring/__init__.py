@@ -5,11 +5,11 @@ into `Products`; `PublicKey.answer` hides them. `bounds` says what a plan must p
 needs numba (`privfed[vertical]`), and neither SEAL nor torch.
 """
 
-from privfed.he.ring import bounds
+from privfed.he.ring import bounds, floods
 from privfed.he.ring.answers import Answers
 from privfed.he.ring.ciphertexts import Ciphertexts, Plaintexts, Products, centred
 from privfed.he.ring.keys import PublicKey, RingKey
-from privfed.he.ring.parameters import DEGREE, PLAIN_MODULUS, PRIMES, RING
+from privfed.he.ring.parameters import DEGREE, PLAIN_MODULUS, PRIMES, RING, Ring
 from privfed.he.ring.sampling import MAX_FLOOD_BITS, uniform_plain
 
 to_slots, from_slots = RING.to_slots, RING.from_slots
@@ -24,9 +24,11 @@ __all__ = [
     "Plaintexts",
     "Products",
     "PublicKey",
+    "Ring",
     "RingKey",
     "bounds",
     "centred",
+    "floods",
     "from_slots",
     "to_slots",
     "uniform_plain",

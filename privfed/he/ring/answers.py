@@ -7,6 +7,7 @@ fresh public-key encryption's; without that the holder would divide by its own a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from privfed.he.ring import kernels, sampling, wire
 from privfed.he.ring.ciphertexts import Ciphertexts, Products
 from privfed.he.ring.kernels import LIMB_BITS
 from privfed.he.ring.parameters import RING, Numbers, Residues, Ring
+
+MAX_SUMMANDS = 4  # of a flood: their limbs together stay exact
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,11 +130,23 @@ def check_positions(
     return kept
 
 
+class Flood(NamedTuple):
+    """What drowns noise: a centred sum of uniform numbers.
+
+    Attributes:
+        bits: Of each.
+        summands: How many.
+    """
+
+    bits: int
+    summands: int
+
+
 def answer(
     zero: Ciphertexts,
     products: Products,
     masks: Residues,
-    flood_bits: int,
+    flood: Flood,
     kept_primes: int,
     positions: Sequence[int] | NDArray[np.int64] | None,
 ) -> Answers:
@@ -143,60 +158,70 @@ def answer(
     ring, (rows, primes) = products.plaintexts.ring, products.shape
     check_kept(primes, kept_primes, ring)
     kept = check_positions(positions, ring)
-    if masks.shape != (rows, ring.degree) or masks.max(initial=0) >= ring.plain_modulus:
-        raise ConfigError(f"masks are ({rows}, {ring.degree}) residues mod t, one row an answer")
-    if not 1 <= flood_bits <= sampling.MAX_FLOOD_BITS:
-        raise ConfigError(f"a flood has 1 to {sampling.MAX_FLOOD_BITS} bits, not {flood_bits}")
     places = ring.degree if kept is None else len(kept)
+    if masks.shape != (rows, places) or masks.max(initial=0) >= ring.plain_modulus:
+        raise ConfigError(f"masks are ({rows}, {places}) residues mod t, one row an answer")
+    if not 1 <= flood.bits <= sampling.MAX_FLOOD_BITS:
+        raise ConfigError(f"a flood has 1 to {sampling.MAX_FLOOD_BITS} bits, not {flood.bits}")
+    if not 1 <= flood.summands <= MAX_SUMMANDS:
+        raise ConfigError(f"a flood has 1 to {MAX_SUMMANDS} summands, not {flood.summands}")
     size = Answers.size_bytes(1, kept_primes, places, ring=ring)
     answers = Answers(ring, primes, kept_primes, kept, np.empty((rows, size), np.uint8))
-    hiding = _Hiding(ring, primes, zero, flood_bits)
+    hiding = _Hiding(ring, primes, zero, flood, kept)
     for row in range(rows):
         halves = hiding.hidden(products, row, masks[row])
         for half in halves:
             for last in range(primes - 1, kept_primes - 1, -1):
-                kernels.drop_last(*_dropping(ring, last), ring.moduli, last, half[0])
-        first, second = (half[0, :kept_primes] for half in halves)
-        answers.write(row, first if kept is None else first.take(kept, 1), second)
+                kernels.drop_last(*_dropping(ring, last), ring.moduli, last, half)
+        answers.write(row, *(half[:kept_primes] for half in halves))
     return answers
 
 
 class _Hiding:
     """What hides one row after another, in memory that is taken once."""
 
-    def __init__(self, ring: Ring, primes: int, zero: Ciphertexts, flood_bits: int) -> None:
-        self._ring = ring
+    def __init__(
+        self,
+        ring: Ring,
+        primes: int,
+        zero: Ciphertexts,
+        flood: Flood,
+        positions: NDArray[np.int64] | None,
+    ) -> None:
+        self._ring, self._positions = ring, positions
         self._public = (zero.c0[0], zero.c1[0])
-        self._factors = _flooding(ring, flood_bits)
+        self._factors = _flooding(ring, flood)
         self._once, *self._halves = np.empty((3, 1, primes, ring.degree))
-        self._limbs = np.empty((-(-flood_bits // LIMB_BITS), ring.degree), np.uint64)
-        self._top = (1 << (flood_bits - LIMB_BITS * (len(self._limbs) - 1))) - 1
+        places = ring.degree if positions is None else len(positions)
+        limbs = -(-flood.bits // LIMB_BITS)
+        self._limbs = np.empty((flood.summands, limbs, places), np.uint64)
+        self._top = (1 << (flood.bits - LIMB_BITS * (limbs - 1))) - 1
 
     def hidden(self, products: Products, row: int, mask: Residues) -> tuple[Numbers, Numbers]:
-        """Return coefficients of a row plus a fresh encryption of its mask, flooded."""
+        """Return a row plus a fresh encryption of its mask, flooded: what travels of its halves."""
         ring, once, plain = self._ring, self._once, float(self._ring.plain_modulus)
         once[:] = sampling.ternary(ring)
         ring.to_values(once)
-        errors = sampling.errors(2, ring)
         first, second = self._halves
         products.write(row, first[0], second[0])
         for half, key in zip((first, second), self._public, strict=True):
             kernels.add_products(once, key, 1.0, ring.moduli, half)
             ring.to_coefficients(half)
-        kernels.add_error(errors[1], plain, ring.moduli, second[0])
+        error = sampling.errors(1, ring.degree)[0]
+        kernels.add_error(error, plain, ring.moduli, second[0])
+        opened = first[0] if self._positions is None else first[0].take(self._positions, 1)
+        error = sampling.errors(1, len(mask))[0]
         sampling.fresh().fill(self._limbs)
-        kernels.add_flood(
-            mask, errors[0], self._limbs, self._top, self._factors, ring.moduli, first[0]
-        )
-        return first, second
+        kernels.add_flood(mask, error, self._limbs, self._top, self._factors, ring.moduli, opened)
+        return opened, second[0]
 
 
 @cache
-def _flooding(ring: Ring, bits: int) -> Numbers:
+def _flooding(ring: Ring, flood: Flood) -> Numbers:
     """Return for each prime t * 2^(48*k) for each limb, and t times the least number."""
-    limbs = -(-bits // LIMB_BITS)
+    limbs = -(-flood.bits // LIMB_BITS)
     numbers = [ring.plain_modulus << (LIMB_BITS * limb) for limb in range(limbs)]
-    numbers.append(-ring.plain_modulus << (bits - 1))
+    numbers.append(-ring.plain_modulus * (flood.summands << flood.bits >> 1))
     return np.array([[_middle(number, p) for number in numbers] for p in ring.primes], float)
 
 
@@ -231,6 +256,6 @@ def _composing(ring: Ring, primes: int, kept: int) -> tuple[Numbers, Numbers, Nu
 
 
 def _middle(number: int, modulus: int) -> int:
-    """Return the integer nearest to 0 that is this one mod an odd modulus."""
+    """Return the integer nearest to 0 that is this one mod a modulus; of two the lower."""
     half = modulus // 2
     return (number + half) % modulus - half

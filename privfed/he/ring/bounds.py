@@ -44,29 +44,35 @@ def flood_distance(row_sum: int, flood_bits: int, *, ring: Ring = RING) -> Fract
     return min(Fraction(1), Fraction(answer_noise(row_sum, ring=ring), 1 << flood_bits))
 
 
-def flooded_phase(row_sum: int, flood_bits: int, *, ring: Ring = RING) -> int:
+def flooded_phase(row_sum: int, flood_bits: int, *, summands: int = 1, ring: Ring = RING) -> int:
     """Return the most of |phase| of an answer before its modulus is switched."""
-    noise = answer_noise(row_sum, ring=ring) + (1 << flood_bits >> 1)
+    noise = answer_noise(row_sum, ring=ring) + (summands << flood_bits >> 1)
     return ring.plain_modulus * (noise + 1)
 
 
 def switched_phase(phase: int, primes: int, kept_primes: int, *, ring: Ring = RING) -> int:
     """Return the most of |phase| after dropping all primes but the first ones."""
-    # Each half moves by less than t/2, and the second one's counts once for each coefficient of s.
+    # Each half moves by (t+1)/2 at most, the second one's once for each coefficient of s.
     for prime in ring.primes[kept_primes:primes][::-1]:
-        phase = phase // prime + 1 + (ring.degree + 1) * (ring.plain_modulus + 1) // 2
+        phase = phase // prime + 1 + (ring.degree + 1) * (ring.plain_modulus // 2 + 1)
     return phase
 
 
 def check_capacity(
-    row_sum: int, flood_bits: int, *, primes: int, kept_primes: int, ring: Ring = RING
+    row_sum: int,
+    flood_bits: int,
+    *,
+    primes: int,
+    kept_primes: int,
+    summands: int = 1,
+    ring: Ring = RING,
 ) -> None:
     """Check that an answer opens to its message in the worst case, at every level on its way.
 
     Raises:
         CapacityError: It can wrap.
     """
-    phase = flooded_phase(row_sum, flood_bits, ring=ring)
+    phase = flooded_phase(row_sum, flood_bits, summands=summands, ring=ring)
     for level in range(primes, kept_primes - 1, -1):
         reached = switched_phase(phase, primes, level, ring=ring)
         if 2 * reached >= ring.modulus(level):

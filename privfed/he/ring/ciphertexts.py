@@ -35,6 +35,12 @@ class Ciphertexts:
         """The uniform halves."""
         return uniform(self.seed, len(self.c0), self.ring, self.c0.shape[1])
 
+    def part(self, start: int, stop: int) -> "Ciphertexts":
+        """Return some of them, for products: what is left of the seed's expansion goes along."""
+        part = Ciphertexts(self.ring, self.seed, self.c0[start:stop])
+        part.__dict__["c1"] = self.c1[start:stop]
+        return part
+
     def to_bytes(self) -> bytes:
         """Return the seed and the halves that it does not give."""
         count, primes, degree = self.c0.shape
@@ -97,6 +103,23 @@ class Plaintexts:
         kernels.centre(flat, ring.moduli, values)
         ring.to_values(values)
         return cls(ring, values.reshape(rows, columns, primes, degree))
+
+    @classmethod
+    def transformed(cls, residues: Numbers, *, ring: Ring = RING) -> "Plaintexts":
+        """Return polynomials (rows, columns, primes, degree) ready to use, transformed in place.
+
+        Args:
+            residues: The same integers mod each prime, up to a prime either way.
+            ring: Where they lie.
+
+        Raises:
+            ConfigError: The shape or the level is another one.
+        """
+        if residues.ndim != 4 or residues.shape[3] != ring.degree:
+            raise ConfigError(f"plaintexts are (rows, columns, primes, {ring.degree}) residues")
+        ring.check_level(residues.shape[2])
+        ring.to_values(residues.reshape(-1, *residues.shape[2:]))
+        return cls(ring, residues)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

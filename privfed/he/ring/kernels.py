@@ -181,7 +181,7 @@ def _answering(source: int) -> tuple[Any, ...]:
                 into[i] = canonical(reduced(total, p, inverse), p)
 
     @compiled(
-        _words(1), _numbers(1), _words(2), uint64, _numbers(2), _numbers(2),
+        _words(1), _numbers(1), _words(3), uint64, _numbers(2), _numbers(2),
         _numbers(2, write=True),
     )  # fmt: skip
     def add_flood(
@@ -192,26 +192,29 @@ def _answering(source: int) -> tuple[Any, ...]:
         Args:
             mask: m.
             error: e.
-            limbs: Random words, of which F takes `LIMB_BITS` each, the lowest first.
-            top: The bits that F takes of the last ones.
+            limbs: Random words for each summand of F, up to four, which takes `LIMB_BITS` of each,
+                the lowest first.
+            top: The bits that a summand takes of the last ones.
             factors: For each prime, t times each limb's weight, and times F's least number.
             moduli: The primes.
             out: Coefficients mod each prime.
         """
         _ = source
-        last = len(limbs)
+        last = limbs.shape[1]
         for prime in range(len(out)):
             p, inverse = moduli[prime, 0], moduli[prime, 1]
             into, start, factor = out[prime], factors[prime, last], factors[prime, 0]
             for i in range(len(into)):
                 into[i] += np.float64(np.int64(mask[i])) + start
                 into[i] += product(error[i], factor, p, inverse)
-            for limb in range(last):  # three at most, each under .6 primes
-                word, factor = limbs[limb], factors[prime, limb]
+            for limb in range(last):  # three at most, each under .7 primes
+                factor = factors[prime, limb]
                 bits = top if limb + 1 == last else np.uint64((1 << LIMB_BITS) - 1)
                 for i in range(len(into)):
-                    number = np.float64(np.int64(word[i] & bits))
-                    into[i] += product(number, factor, p, inverse)
+                    number = np.uint64(0)
+                    for summand in range(len(limbs)):
+                        number += limbs[summand, limb, i] & bits
+                    into[i] += product(np.float64(np.int64(number)), factor, p, inverse)
             for i in range(len(into)):
                 into[i] = canonical(reduced(into[i], p, inverse), p)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
 from privfed.he.ring import kernels, sampling
-from privfed.he.ring.answers import Answers, answer, compose
+from privfed.he.ring.answers import Answers, Flood, answer, compose
 from privfed.he.ring.ciphertexts import Ciphertexts, Products
 from privfed.he.ring.parameters import RING, Residues, Ring
 from privfed.he.ring.sampling import SEED_BYTES
@@ -52,23 +52,27 @@ class PublicKey:
         *,
         kept_primes: int,
         positions: Sequence[int] | NDArray[np.int64] | None = None,
+        summands: int = 1,
     ) -> Answers:
         """Return what the key's holder may see of products: their sums with the masks.
 
         Args:
             products: Those of this key's ciphertexts.
-            masks: Residues mod t (rows, degree), fresh and uniform (`uniform_plain`); what is
+            masks: Residues mod t (rows, positions), fresh and uniform (`uniform_plain`); what is
                 known may be added mod t.
-            flood_bits: F is uniform from -2^(flood_bits-1) on; how many hide what, `bounds` says.
+            flood_bits: F's summands are uniform below 2^flood_bits, and F is centred; `bounds`
+                says how many bits hide what.
             kept_primes: How many primes an answer keeps, its modulus switched after flooding.
             positions: Which coefficients are opened; None for all.
+            summands: How many uniform numbers F is the sum of, 1 to 4.
 
         Raises:
             ConfigError: Something does not fit.
         """
         if products.plaintexts.ring != self.zero.ring:
             raise ConfigError("products and key lie in one ring")
-        return answer(self.zero, products, masks, flood_bits, kept_primes, positions)
+        flood = Flood(flood_bits, summands)
+        return answer(self.zero, products, masks, flood, kept_primes, positions)
 
 
 class RingKey:
@@ -111,7 +115,7 @@ class RingKey:
         stream, plain = sampling.Stream(seed), float(ring.plain_modulus)
         c0, c1 = np.empty((count, primes, ring.degree)), np.empty((1, primes, ring.degree))
         for row in range(count):
-            part, errors = c0[row : row + 1], sampling.errors(1, ring)
+            part, errors = c0[row : row + 1], sampling.errors(1, ring.degree)
             sampling.fill_below(stream, ring.primes[:primes], c1)
             kernels.spread(messages[row : row + 1], errors, plain, ring.moduli, part)
             ring.to_values(part)

@@ -49,9 +49,9 @@ def uniform(seed: bytes, count: int, ring: Ring, primes: int) -> Numbers:
     return out
 
 
-def uniform_plain(count: int, ring: Ring = RING) -> Residues:
-    """Return polynomials (count, degree) of uniform residues mod t, for masks."""
-    out = np.empty((count, 1, ring.degree))
+def uniform_plain(count: int, places: int | None = None, *, ring: Ring = RING) -> Residues:
+    """Return uniform residues mod t (count, places), for masks; a polynomial each if not told."""
+    out = np.empty((count, 1, ring.degree if places is None else places))
     fill_below(fresh(), (ring.plain_modulus,), out)
     return out[:, 0].astype(np.uint64)
 
@@ -62,7 +62,7 @@ def fill_below(stream: Stream, limits: tuple[int, ...], out: Numbers) -> None:
     A row takes a word for each number, then one for each that was refused, until none is.
     """
     bounds = np.array(limits, np.uint64)
-    mask = np.uint64((1 << max(limits).bit_length()) - 1)
+    mask = np.uint64((1 << (max(limits) - 1).bit_length()) - 1)
     words = np.empty((1, *out.shape[1:]), np.uint64)
     for row in range(len(out)):
         stream.fill(words)
@@ -88,10 +88,10 @@ def ternary(ring: Ring) -> Numbers:
     return out[: ring.degree]
 
 
-def errors(count: int, ring: Ring) -> Numbers:
-    """Return polynomials (count, degree) of errors, up to `ERROR_BOUND` either way."""
-    words = np.empty((count, ring.degree), np.uint64)
+def errors(count: int, places: int) -> Numbers:
+    """Return so many rows of errors, up to `ERROR_BOUND` either way."""
+    words = np.empty((count, places), np.uint64)
     fresh().fill(words)
-    out = np.empty((count, ring.degree))
+    out = np.empty((count, places))
     kernels.binomial(words.reshape(-1), out.reshape(-1))
     return out

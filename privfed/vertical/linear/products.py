@@ -60,7 +60,7 @@ class KeyedProducts:
     ) -> tuple[bytes, Residues]:
         """Return the answers to the other side, and this side's share of what they hold."""
         packing = layout.packing
-        masks = uniform_plain(packing.answers)
+        masks = uniform_plain(packing.answers, len(packing.positions))
         answers = self.theirs.answer(
             Products(plaintexts, ciphertexts),
             masks,
@@ -68,7 +68,7 @@ class KeyedProducts:
             kept_primes=layout.kept_primes,
             positions=packing.positions,
         )
-        return answers.to_bytes(), negative(packing.results(masks[:, packing.positions]))
+        return answers.to_bytes(), negative(packing.results(masks))
 
     def decrypted(self, layout: ProductLayout, answers: memoryview) -> Residues:
         """Return what the other side answered; errors as of `Answers.from_bytes`."""

@@ -44,12 +44,14 @@ def largest_flood(row_sum: int, primes: int, kept_primes: int, some: Ring) -> in
     return max(bits for bits in range(1, MAX_FLOOD_BITS + 1) if fits(bits))
 
 
-def expected(plain: Any, messages: Any, masks: Any, t: int) -> Integers:
+def expected(
+    plain: Any, messages: Any, masks: Any, t: int, positions: Any = slice(None)
+) -> Integers:
     rows = [
         sum(multiplied(one, message) for one, message in zip(row, messages, strict=True))
         for row in plain
     ]
-    return np.asarray((np.array(rows, object) + masks.astype(object)) % t)
+    return np.asarray((np.array(rows, object)[:, positions] + masks.astype(object)) % t)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +76,9 @@ def test_answers_open_to_the_sums_of_products(
     (primes, kept_primes), key, rng = levels, keys[some], np.random.default_rng(seed)
     plain = rng.integers(-9, 10, (rows, columns, some.degree))
     messages = rng.integers(0, some.plain_modulus, (columns, some.degree), np.uint64)
-    masks = uniform_plain(rows, some)
     positions = rng.permutation(some.degree)[: rng.integers(1, some.degree)] if part else None
+    places = some.degree if positions is None else len(positions)
+    masks = uniform_plain(rows, places, ring=some)
     row_sum = int(np.abs(plain).sum(axis=(1, 2)).max())
     flood_bits = largest_flood(row_sum, primes, kept_primes, some)
     sent = key.encrypt(messages, primes).to_bytes()
@@ -86,13 +89,12 @@ def test_answers_open_to_the_sums_of_products(
     back = public.answer(
         products, masks, flood_bits, kept_primes=kept_primes, positions=positions
     ).to_bytes()
-    places = some.degree if positions is None else len(positions)
     assert len(back) == Answers.size_bytes(rows, kept_primes, places, ring=some)
     answers = Answers.from_bytes(
         back, rows, primes=primes, kept_primes=kept_primes, positions=positions, ring=some
     )
-    exact = expected(plain, messages, masks, some.plain_modulus)
-    exact = exact if positions is None else exact[:, positions]
+    opened = slice(None) if positions is None else positions
+    exact = expected(plain, messages, masks, some.plain_modulus, opened)
     assert np.array_equal(key.decrypt(answers), exact)
 
 
@@ -111,9 +113,7 @@ def test_the_worst_case_opens(
         out[:] = 0 if sign < 0 else np.iinfo(out.dtype).max
 
     monkeypatch.setattr(sampling, "ternary", lambda ring: signs[0].copy())
-    monkeypatch.setattr(
-        sampling, "errors", lambda count, ring: sign * 21.0 * np.ones((count, degree))
-    )
+    monkeypatch.setattr(sampling, "errors", lambda *shape: sign * 21.0 * np.ones(shape))
     key = RingKey.generate(SMALL)
     plain = np.where(signs > 0, t // 2, -(t // 2)).astype(np.int64).reshape(1, 1, degree)
     if primes == 2:
@@ -144,8 +144,8 @@ def test_a_flood_past_the_bound_can_wrap(monkeypatch: pytest.MonkeyPatch) -> Non
     full = lambda stream, out: out.fill(np.iinfo(out.dtype).max)  # noqa: E731
     for more, right in ((0, True), (2, False)):
         with monkeypatch.context() as patch:
-            errors, once = sampling.errors(2, SMALL), sampling.ternary(SMALL)
-            patch.setattr(sampling, "errors", lambda count, ring, drawn=errors: drawn)
+            errors, once = sampling.errors(1, SMALL.degree), sampling.ternary(SMALL)
+            patch.setattr(sampling, "errors", lambda *shape, drawn=errors: drawn)
             patch.setattr(sampling, "ternary", lambda ring, drawn=once: drawn)
             patch.setattr(sampling.Stream, "fill", full)
             answers = key.public.answer(products, zero, bits + more, kept_primes=2)
@@ -190,7 +190,7 @@ def test_noise_stays_within_its_bounds(secrets_seen: list[Any]) -> None:
         found = noise(halves[0][row], halves[1][row], secrets_seen[0], message, SMALL)
         assert 0 < abs(found).max() <= bounds.fresh_noise()
     plain = rng.integers(-(2**20), 2**20, (3, 4, SMALL.degree))
-    masks = uniform_plain(3, SMALL)
+    masks = uniform_plain(3, ring=SMALL)
     products = Products(Plaintexts.encode(plain, 4, ring=SMALL), fresh)
     exact = expected(plain, messages, masks, t)
     row_sum = int(np.abs(plain).sum(axis=(1, 2)).max())

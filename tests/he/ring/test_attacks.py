@@ -103,7 +103,10 @@ def test_averaging_the_same_indicators(
         [
             holder.noise(
                 holder.key.public.answer(
-                    Products(plain, sent), uniform_plain(1, MIDDLE), flood_bits, kept_primes=LEVEL
+                    Products(plain, sent),
+                    uniform_plain(1, ring=MIDDLE),
+                    flood_bits,
+                    kept_primes=LEVEL,
                 )
             )
             for sent in holder.sent
@@ -129,7 +132,7 @@ def test_dividing_by_ones_own_half(planted: bool, monkeypatch: pytest.MonkeyPatc
     products = Products(Plaintexts.encode(row[np.newaxis, np.newaxis], 2), sent)
     if planted:
         monkeypatch.setattr(sampling, "ternary", lambda ring: np.zeros(ring.degree))
-        monkeypatch.setattr(sampling, "errors", lambda count, ring: np.zeros((count, ring.degree)))
+        monkeypatch.setattr(sampling, "errors", lambda *shape: np.zeros(shape))
     answers = key.public.answer(products, uniform_plain(1), 40, kept_primes=2)
     c0, c1 = answers.halves()
     answers.read(0, c0, c1)

@@ -59,6 +59,7 @@ def test_the_primes_are_the_greatest() -> None:
         (16384, ring.PRIMES, ring.PLAIN_MODULUS, "1 mod twice"),
         (64, (2**61 - 2**7 * 24 + 1,), ring.PLAIN_MODULUS, r"below 2\^50"),
         (64, (ring.PLAIN_MODULUS,), ring.PRIMES[0], "below each prime"),
+        (64, ring.PRIMES, 1, "2 or more"),
     ],
 )
 def test_numbers_that_do_not_fit_are_refused(

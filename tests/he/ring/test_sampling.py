@@ -35,7 +35,7 @@ def test_ternary_numbers_are_uniform_in_every_place() -> None:
 
 
 def test_errors_are_centred_binomial() -> None:
-    drawn = sampling.errors(100, RING).reshape(-1)
+    drawn = sampling.errors(100, RING.degree).reshape(-1)
     bound = sampling.ERROR_BOUND
     assert np.abs(drawn).max() <= bound
     assert drawn.std() == pytest.approx(math.sqrt(bound / 2), rel=0.01)

@@ -24,7 +24,7 @@ FRESH = KEY.encrypt(np.arange(2 * SMALL.degree, dtype=np.uint64).reshape(2, -1),
 POSITIONS = [3, 5, 8]
 ANSWERS = KEY.public.answer(
     Products(Plaintexts.encode(np.ones((2, 2, SMALL.degree), np.int64), 3, ring=SMALL), FRESH),
-    np.zeros((2, SMALL.degree), np.uint64),
+    np.zeros((2, len(POSITIONS)), np.uint64),
     40,
     kept_primes=2,
     positions=POSITIONS,

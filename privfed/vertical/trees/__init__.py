@@ -1,0 +1,1 @@
+"""Boosted trees on two companies' columns."""

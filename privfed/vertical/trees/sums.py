@@ -1,0 +1,326 @@
+"""Sums of one side's encrypted vectors over the other's subsets, shared mod 2^T.
+
+A vector's coefficients ascend and a subset's descend, so a product of polynomials holds many sums
+(Cheetah, ePrint 2022/207, section 3):
+
+    ciphertext c:     sum_j v[c*w + j] x^j                                    j < w, the width
+    plaintext (r, c): sum_i sum_j M[r*N/w + i, c*w + j] x^(i*w + w-1-j)        i < N/w
+    answer r:         sum over c; coefficient i*w + w-1 is the sum over subset r*N/w + i
+
+The ring has two primes; t = 2^T is small, so that an answer keeps one of them.
+
+All answers of a plan are within `DISTANCE` of ones that say nothing of noise, for a reader that
+draws its errors as it ought to: half of it for noise past its tail, half for the flood
+(`privfed.he.ring.floods`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from math import isqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privfed.errors import CapacityError, ConfigError
+from privfed.he.ring import (
+    PRIMES,
+    Answers,
+    Ciphertexts,
+    Plaintexts,
+    Products,
+    PublicKey,
+    Ring,
+    RingKey,
+    bounds,
+    floods,
+    uniform_plain,
+)
+from privfed.vertical.trees.subsets import Subsets
+
+__all__ = ["DISTANCE", "SumsAnswerer", "SumsLayout", "SumsReader"]
+
+Residues = NDArray[np.uint64]
+
+DISTANCE = Fraction(1, 1 << 40)
+_DEGREE = 4096
+_PRIMES = PRIMES[:2]  # 100 bits; 109 are secure at this degree
+_KEPT_PRIMES = 1
+_LEAST_BITS, _MOST_BITS = 8, 40  # of t
+_PIECE_BYTES = 1 << 25  # of plaintexts that are made at once
+
+
+@lru_cache(maxsize=16)
+def _ring(plain_bits: int) -> Ring:
+    return Ring(_DEGREE, _PRIMES, 1 << plain_bits)
+
+
+@dataclass(frozen=True)
+class SumsLayout:
+    """How sums over subsets are laid out and hidden.
+
+    Attributes:
+        subsets: How many sums a vector has.
+        rows: Its numbers.
+        weight: The largest of the subsets.
+        plain_bits: T: a vector's absolute numbers, times the weight, sum to less than 2^(T-1).
+        answered: How many sums the whole plan may ever answer.
+        squares: The most that a subset's squared entries sum to; as if all rows had the largest
+            weight, if not told.
+
+    Raises:
+        ConfigError: A number is none that can be.
+        CapacityError: The flood that hides so many answers does not fit the ring.
+    """
+
+    subsets: int
+    rows: int
+    weight: int
+    plain_bits: int
+    answered: int
+    squares: int = 0
+
+    def __post_init__(self) -> None:
+        least = min(self.subsets, self.rows, self.weight, self.answered)
+        if least < 1 or self.squares < 0:
+            raise ConfigError("subsets, rows, weight and answers are 1 or more")
+        if not _LEAST_BITS <= self.plain_bits <= _MOST_BITS:
+            raise ConfigError(f"t has {_LEAST_BITS} to {_MOST_BITS} bits, not {self.plain_bits}")
+        try:
+            bounds.check_capacity(
+                self.row_sum,
+                self.flood_bits,
+                primes=len(_PRIMES),
+                kept_primes=_KEPT_PRIMES,
+                summands=floods.SUMMANDS,
+                ring=self.ring,
+            )
+        except CapacityError as error:
+            raise CapacityError(
+                f"four floods of {self.flood_bits} bits do not fit beside t of {self.plain_bits}:"
+                " take fewer trees, rows or splits"
+            ) from error
+
+    @property
+    def ring(self) -> Ring:
+        """Where the ciphertexts lie."""
+        return _ring(self.plain_bits)
+
+    @cached_property
+    def width(self) -> int:
+        """How many rows a ciphertext holds: what sends the fewest bytes."""
+        widths = [1 << power for power in range(_DEGREE.bit_length())]
+        return min(widths, key=self._bytes)
+
+    @property
+    def ciphertexts(self) -> int:
+        """How many ciphertexts hold a vector."""
+        return -(-self.rows // self.width)
+
+    @property
+    def subsets_each(self) -> int:
+        """How many subsets an answer has."""
+        return _DEGREE // self.width
+
+    @property
+    def answers(self) -> int:
+        """How many answers a vector gets."""
+        return -(-self.subsets // self.subsets_each)
+
+    @cached_property
+    def positions(self) -> NDArray[np.int64]:
+        """The coefficients of an answer that hold a sum; the last answer uses the first ones."""
+        most = min(self.subsets, self.subsets_each)
+        return np.arange(most, dtype=np.int64) * self.width + self.width - 1
+
+    @property
+    def row_sum(self) -> int:
+        """The most that an answer's entries sum to."""
+        return self.subsets_each * (isqrt(self.rows * self.most_squares) + 1)
+
+    @property
+    def noise(self) -> int:
+        """What noise exceeds in no answer, if errors are drawn as they ought to be."""
+        squares = self.subsets_each * self.most_squares
+        return floods.drawn_noise(squares, self._coefficients, DISTANCE / 2, ring=self.ring)
+
+    @cached_property
+    def flood_bits(self) -> int:
+        """How wide each of the flood's summands is."""
+        return floods.smooth_flood_bits(self.noise, self._coefficients, DISTANCE / 2)
+
+    @property
+    def chosen_distance(self) -> Fraction:
+        """What all answers are within if a reader chooses its messages, and errors up to 21."""
+        worst = bounds.answer_noise(self.row_sum, ring=self.ring)
+        return floods.smooth_distance(worst, self.flood_bits, self._coefficients)
+
+    def ciphertexts_bytes(self, vectors: int) -> int:
+        """Return the length of so many encrypted vectors."""
+        return Ciphertexts.size_bytes(vectors * self.ciphertexts, len(_PRIMES), ring=self.ring)
+
+    def answers_bytes(self, vectors: int) -> int:
+        """Return the length of the answers to them."""
+        places = len(self.positions)
+        return Answers.size_bytes(vectors * self.answers, _KEPT_PRIMES, places, ring=self.ring)
+
+    @property
+    def half(self) -> int:
+        """t/2: sums are below it in size."""
+        return 1 << (self.plain_bits - 1)
+
+    @property
+    def most_squares(self) -> int:
+        """The most that a subset's squared entries sum to."""
+        return self.squares or self.rows * self.weight**2
+
+    def sums_of(self, opened: Residues, vectors: int) -> Residues:
+        """Return the sums (vectors, subsets) from the answers' coefficients at `positions`."""
+        return opened.reshape(vectors, -1)[:, : self.subsets]
+
+    @property
+    def _coefficients(self) -> int:
+        """How many coefficients are ever answered: the last answer of a vector is sent whole."""
+        return -(-self.answered // self.subsets) * self.answers * len(self.positions)
+
+    def _bytes(self, width: int) -> int:
+        each = _DEGREE // width
+        answers, ciphertexts = -(-self.subsets // each), -(-self.rows // width)
+        places, ring = min(self.subsets, each), self.ring
+        return Ciphertexts.size_bytes(ciphertexts, len(_PRIMES), ring=ring) + Answers.size_bytes(
+            answers, _KEPT_PRIMES, places, ring=ring
+        )
+
+
+class SumsReader:
+    """Who has the vectors, and a fresh key; it reads masked sums.
+
+    Attributes:
+        public: What the other side answers with.
+    """
+
+    def __init__(self, plain_bits: int) -> None:
+        """Draw a key for layouts of such a t."""
+        self._key = RingKey.generate(_ring(plain_bits))
+        self.public = self._key.public.to_bytes()
+
+    def __repr__(self) -> str:
+        return "SumsReader(...)"
+
+    def encrypted(self, layout: SumsLayout, vectors: NDArray[np.int64]) -> bytes:
+        """Return vectors (vectors, rows) for the other side.
+
+        Raises:
+            ConfigError: One has not a number a row, or its sums could wrap.
+        """
+        if vectors.ndim != 2 or vectors.shape[1] != layout.rows:
+            raise ConfigError(f"a vector has {layout.rows} numbers, one a row")
+        if layout.weight * int(np.abs(vectors).sum(axis=1).max(initial=0)) >= layout.half:
+            raise ConfigError("a vector's sum can wrap: scale it down")
+        padded = np.zeros((len(vectors), layout.ciphertexts * layout.width), np.int64)
+        padded[:, : layout.rows] = vectors
+        messages = np.zeros((len(vectors) * layout.ciphertexts, _DEGREE), np.uint64)
+        residues = (padded & (2 * layout.half - 1)).astype(np.uint64)
+        messages[:, : layout.width] = residues.reshape(-1, layout.width)
+        return self._key.encrypt(messages, len(_PRIMES)).to_bytes()
+
+    def opened(self, layout: SumsLayout, answers: bytes | memoryview, vectors: int) -> Residues:
+        """Return this side's shares (vectors, subsets), residues mod t.
+
+        Raises:
+            DecodeError: These are no answers to so many vectors.
+        """
+        taken = Answers.from_bytes(
+            answers,
+            vectors * layout.answers,
+            primes=len(_PRIMES),
+            kept_primes=_KEPT_PRIMES,
+            positions=layout.positions,
+            ring=layout.ring,
+        )
+        return layout.sums_of(self._key.decrypt(taken), vectors)
+
+
+class SumsAnswerer:
+    """Who has the subsets: it sums without seeing, and keeps a share.
+
+    Subsets are transformed once and kept, up to `cache_bytes`; the others are made anew each time.
+    """
+
+    def __init__(
+        self, layout: SumsLayout, public: bytes | memoryview, subsets: Subsets, *, cache_bytes: int
+    ) -> None:
+        """Take the other side's key, and transform what is kept.
+
+        Raises:
+            ConfigError: The subsets are not those of the layout.
+            DecodeError: This is no key.
+        """
+        if (len(subsets), subsets.rows) != (layout.subsets, layout.rows):
+            raise ConfigError(f"{layout.subsets} subsets of {layout.rows} rows were planned")
+        if subsets.squares > layout.most_squares or int(subsets.weight.max()) > layout.weight:
+            raise ConfigError("a subset has more rows, or more weight, than was planned")
+        self._layout, self._subsets = layout, subsets
+        self._public = PublicKey.from_bytes(public, ring=layout.ring)
+        self._kept = self._made(0, min(layout.answers, cache_bytes // self._answer_bytes))
+
+    def __repr__(self) -> str:
+        return "SumsAnswerer(...)"
+
+    def answered(
+        self, ciphertexts: bytes | memoryview, vectors: int, *, masked: bool = True
+    ) -> tuple[bytes, Residues]:
+        """Return answers to so many vectors, and this side's shares (vectors, subsets) mod t.
+
+        Args:
+            ciphertexts: What the other side encrypted.
+            vectors: How many it was to encrypt.
+            masked: Whether the other side reads a share, and not the sums.
+
+        Raises:
+            DecodeError: These are no ciphertexts of so many vectors.
+        """
+        layout = self._layout
+        sent = Ciphertexts.from_bytes(
+            ciphertexts, vectors * layout.ciphertexts, len(_PRIMES), ring=layout.ring
+        )
+        each = [
+            sent.part(start, start + layout.ciphertexts)
+            for start in range(0, vectors * layout.ciphertexts, layout.ciphertexts)
+        ]
+        places = len(layout.positions)
+        shape = (vectors * layout.answers, places)
+        masks = uniform_plain(*shape, ring=layout.ring) if masked else np.zeros(shape, np.uint64)
+        masks = masks.reshape(vectors, layout.answers, places)
+        size = Answers.size_bytes(1, _KEPT_PRIMES, places, ring=layout.ring)
+        bodies = np.empty((vectors, layout.answers, size), np.uint8)
+        for start, plaintexts in self._pieces():
+            rows = slice(start, start + len(plaintexts.values))
+            for vector, ciphertext in enumerate(each):
+                bodies[vector, rows] = self._public.answer(
+                    Products(plaintexts, ciphertext),
+                    masks[vector, rows],
+                    layout.flood_bits,
+                    kept_primes=_KEPT_PRIMES,
+                    positions=layout.positions,
+                    summands=floods.SUMMANDS,
+                ).body
+        return bodies.tobytes(), layout.sums_of(-masks & np.uint64(2 * layout.half - 1), vectors)
+
+    def _pieces(self) -> Iterator[tuple[int, Plaintexts]]:
+        """Yield plaintexts of some answers, and which one is their first."""
+        kept, piece = len(self._kept.values), max(1, _PIECE_BYTES // self._answer_bytes)
+        if kept:
+            yield 0, self._kept
+        for start in range(kept, self._layout.answers, piece):
+            yield start, self._made(start, min(start + piece, self._layout.answers))
+
+    def _made(self, start: int, stop: int) -> Plaintexts:
+        layout = self._layout
+        made = self._subsets.polynomials(start, stop, layout.width, len(_PRIMES), _DEGREE)
+        return Plaintexts.transformed(made, ring=layout.ring)
+
+    @property
+    def _answer_bytes(self) -> int:
+        return self._layout.ciphertexts * len(_PRIMES) * _DEGREE * 8
