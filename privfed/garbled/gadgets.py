@@ -16,6 +16,8 @@ __all__ = [
     "add_lanes",
     "at_least",
     "clamp",
+    "exceeds",
+    "highest",
     "masked",
     "multiply",
     "negate",
@@ -24,6 +26,7 @@ __all__ = [
     "select",
     "square",
     "subtract",
+    "tournament",
     "xor_all",
 ]
 
@@ -107,6 +110,88 @@ def at_least(circuit: CircuitBuilder, a: Word, numbers: Sequence[int]) -> Wire:
     if not all(fits):
         carry = circuit.conjunction(carry, circuit.flipped(zero, fits))
     return carry
+
+
+def exceeds(circuit: CircuitBuilder, a: Word, b: Word) -> Wire:
+    """Return whether the first number is above the second; both have no sign, and as many bits."""
+    # The highest bit that differs decides: it replaces what those below said.
+    above = circuit.conjunction(a[0], circuit.xor(a[0], b[0]))
+    for x, y in zip(a[1:], b[1:], strict=True):
+        said = circuit.conjunction(circuit.xor(x, y), circuit.xor(x, above))
+        above = circuit.xor(above, said)
+    return above
+
+
+def tournament(contestants: int) -> list[int]:
+    """Return the order in which `highest` takes numbers: which one stands at each place.
+
+    There are parts, whose lengths are descending powers of two. Within a part the bits of a place,
+    read backwards, are those of the number: so comparing its halves compares neighbours.
+    """
+    order: list[int] = []
+    for bits in _parts(contestants):
+        part = [0]
+        for _ in range(bits):
+            part = [2 * number for number in part] + [2 * number + 1 for number in part]
+        order += [len(order) + number for number in part]
+    return order
+
+
+def highest(circuit: CircuitBuilder, a: Word, contestants: int) -> tuple[Word, Word]:
+    """Return the largest of some numbers without sign, and which one it is: of equals the first.
+
+    It takes one comparison less than there are numbers. For numbers of b bits that is about
+    2b + 1 ANDs each, the last one to carry along which is ahead.
+
+    Args:
+        circuit: Where gates go.
+        a: Groups of numbers. The lanes are those of all groups at the first place of `tournament`,
+            then those of all groups at the second, and so on.
+        contestants: How many numbers a group has, at least one.
+
+    Returns:
+        A lane for each group: its largest number, and which one of the group that is.
+    """
+    groups = a[0].lanes // contestants
+    none = circuit.xor(a[0], a[0]).part(0, groups)
+    digits = none, circuit.inverted(none)
+    value: Word = []
+    place: Word = []
+    first = 0
+    for bits in _parts(contestants):
+        end = first + (1 << bits)
+        found, number = _knockout(circuit, _lanes(a, first * groups, end * groups), bits)
+        above = [digits[first >> bit & 1] for bit in range(bits, contestants.bit_length())]
+        number = [*number, *above]
+        if first:
+            later = exceeds(circuit, found, value)
+            found = select(circuit, later, found, value)
+            number = select(circuit, later, number, place)
+        value, place, first = found, number, end
+    return value, place
+
+
+def _parts(contestants: int) -> list[int]:
+    """Return the exponents of the powers of two that a number is the sum of, descending."""
+    return [bit for bit in reversed(range(contestants.bit_length())) if contestants >> bit & 1]
+
+
+def _knockout(circuit: CircuitBuilder, value: Word, rounds: int) -> tuple[Word, Word]:
+    """Return the largest of 2^rounds numbers, and which one it is."""
+    place: Word = []
+    for _ in range(rounds):
+        lanes = value[0].lanes
+        half = lanes // 2
+        early, late = _lanes(value, 0, half), _lanes(value, half, lanes)
+        later = exceeds(circuit, late, early)
+        value = select(circuit, later, late, early)
+        before = select(circuit, later, _lanes(place, half, lanes), _lanes(place, 0, half))
+        place = [*before, later]
+    return value, place
+
+
+def _lanes(word: Word, start: int, stop: int) -> Word:
+    return [bit.part(start, stop) for bit in word]
 
 
 def select(circuit: CircuitBuilder, condition: Wire, a: Word, b: Word) -> Word:

@@ -44,6 +44,10 @@ GADGETS: dict[str, tuple[Gadget, Callable[[int, int, int], int]]] = {
         lambda a, b, bits: a if b % 2 else b,
     ),
     "masked": (lambda c, a, b: gadgets.masked(c, b[0], a), lambda a, b, bits: a * (b % 2)),
+    "exceeds": (
+        lambda c, a, b: [gadgets.exceeds(c, a, b)],
+        lambda a, b, bits: int(a > b),
+    ),
     "clamp": (
         lambda c, a, b: gadgets.clamp(c, a, max(len(a) - 2, 1)),
         lambda a, b, bits: (
@@ -130,12 +134,52 @@ def test_a_table_gives_the_last_level_reached_for_no_and() -> None:
         ("negate", 14),
         ("select", 16),
         ("masked", 16),
+        ("exceeds", 16),
         ("multiply", 496),  # 256 products, 15 rows to add of 16 bits
         ("square", 240),  # 120 products, as many adders
     ],
 )
 def test_no_gadget_takes_more_ands_than_it_must(name: str, ands: int) -> None:
     assert built(GADGETS[name][0], 16, 1).ands == ands
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_the_highest_is_the_first_of_the_largest(data: st.DataObject) -> None:
+    bits, groups = data.draw(st.integers(1, 8)), data.draw(st.integers(1, 4))
+    contestants = data.draw(st.integers(1, 40))
+    value = st.integers(0, 2**bits - 1)
+    group = st.lists(value, min_size=contestants, max_size=contestants)
+    numbered = np.array(data.draw(st.lists(group, min_size=groups, max_size=groups)))
+    circuit = CircuitBuilder()
+    a = circuit.garbler_input("a", bits, groups * contestants)
+    most, which = gadgets.highest(circuit, a, contestants)
+    circuit.garbler_output("most", most)
+    circuit.garbler_output("which", which)
+    placed = numbered.T[gadgets.tournament(contestants)].ravel().astype(np.uint64)
+    found = circuit.build().compute({"a": placed}, {})[0]
+    assert found["most"].tolist() == numbered.max(axis=1).tolist()
+    assert found["which"].tolist() == numbered.argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize("contestants", [*range(1, 70), 1550, 4096])
+def test_a_tournament_has_each_number_once(contestants: int) -> None:
+    assert sorted(gadgets.tournament(contestants)) == list(range(contestants))
+
+
+@pytest.mark.parametrize(
+    ("contestants", "ands"),
+    # 2 · 16 for each comparison; to carry numbers along, less than one a contestant.
+    [(1, 0), (2, 32), (3, 32 * 2 + 2), (1024, 32 * 1023 + 1013), (1025, 32 * 1024 + 1013 + 11)],
+)
+def test_a_tournament_takes_one_comparison_less_than_contestants(
+    contestants: int, ands: int
+) -> None:
+    circuit = CircuitBuilder()
+    a = circuit.garbler_input("a", 16, contestants)
+    most, which = gadgets.highest(circuit, a, contestants)
+    circuit.garbler_output("both", [*most, *which])
+    assert circuit.build().ands == ands
 
 
 def test_gates_that_nothing_needs_are_left_out() -> None:
