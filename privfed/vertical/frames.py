@@ -3,17 +3,23 @@
 A body is measured before any of it is read; the frame around it is psi's transcript of the session.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from privfed.errors import DecodeError
 from privfed.vertical.messages import VerticalMessage
 from psi.network import FRAME_BYTES, Dialogue, Progress, Transcript
 
-__all__ = ["FramedDialogue"]
+__all__ = ["FramedDialogue", "Then"]
+
+Then: TypeAlias = Callable[[list[memoryview]], bytes | None]
+"""What is done with the parts of a message; it returns the answer."""
+
+_KIND_PLACE = 5  # of a frame's kind in its header
 
 
 class FramedDialogue(Dialogue):
-    """One side, which awaits messages of one kind, number and length each."""
+    """One side, which awaits messages of a kind, number and length that are due."""
 
     def __init__(self, progress: Progress | None = None) -> None:
         """Prepare one side; `progress` is as of `Dialogue`."""
@@ -35,15 +41,24 @@ class FramedDialogue(Dialogue):
         self,
         kind: VerticalMessage,
         lengths: Sequence[int],
-        then: Callable[[list[memoryview]], bytes | None],
+        then: Then,
         *,
         ahead: int = 0,
     ) -> None:
         """Expect a message of these parts, numbered as this side's frames are or one ahead."""
-        self._longest = FRAME_BYTES + sum(lengths)
+        self._awaiting_one({kind: (lengths, then)}, ahead=ahead)
+
+    def _awaiting_one(
+        self, kinds: Mapping[VerticalMessage, tuple[Sequence[int], Then]], *, ahead: int = 0
+    ) -> None:
+        """Expect a message of one of several kinds, the first where it is of none."""
+        self._longest = FRAME_BYTES + max(sum(lengths) for lengths, _ in kinds.values())
         number = self._number + ahead
 
         def take(arrived: bytes) -> bytes | None:
+            found = arrived[_KIND_PLACE] if len(arrived) > _KIND_PLACE else None
+            kind = next((one for one in kinds if one == found), next(iter(kinds)))
+            lengths, then = kinds[kind]
             message = self._transcript.open(kind, arrived)
             if message.count != number:
                 raise DecodeError(f"a message numbered {message.count}, not {number}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -76,6 +77,22 @@ class Boosting:
         self._subsets = splits.subsets(codes)
         self.trees: list[GuestTree] = []
         self.losses: list[float] = []
+
+    def go_on(self, trees: Sequence[GuestTree], scores: Floats, losses: Sequence[float]) -> None:
+        """Take up what was grown before.
+
+        Args:
+            trees: What `trees` was.
+            scores: Shape (rows, outputs): what `scores` was.
+            losses: What `losses` was, or became after one more tree.
+
+        Raises:
+            ConfigError: Scores are not those of the rows.
+        """
+        if scores.shape != self._scores.shape or not np.isfinite(scores).all():
+            raise ConfigError("the scores that were kept are of other rows: train anew")
+        self.trees, self._scores = list(trees), scores.copy()
+        self.losses = list(losses[: len(trees) // self._training.outputs])
 
     @property
     def base(self) -> Floats:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
-from privfed.vertical.references import Family
+from privfed.vertical.roles import Family
 
 __all__ = ["Objective", "means"]
 

@@ -74,6 +74,15 @@ class Splits:
         """Return how many there are."""
         return len(self.column)
 
+    def part(self, numbers: NDArray[np.int64]) -> Splits:
+        """Return some of them, in the order of their numbers."""
+        return Splits(
+            self.column[numbers],
+            self.low[numbers],
+            self.high[numbers],
+            self.missing_left[numbers],
+        )
+
     def left(self, codes: Codes, number: int) -> NDArray[np.bool_]:
         """Return which rows a split sends left, (rows,).
 

@@ -64,7 +64,8 @@ class SumsLayout:
         subsets: How many sums a vector has.
         rows: Its numbers.
         weight: The largest of the subsets.
-        plain_bits: T: a vector's absolute numbers, times the weight, sum to less than 2^(T-1).
+        plain_bits: T: a vector's positive numbers, times the weight, sum to less than 2^(T-1), and
+            its negative ones to more than -2^(T-1).
         answered: How many sums the whole plan may ever answer.
         squares: The most that a subset's squared entries sum to; as if all rows had the largest
             weight, if not told.
@@ -216,8 +217,9 @@ class SumsReader:
         """
         if vectors.ndim != 2 or vectors.shape[1] != layout.rows:
             raise ConfigError(f"a vector has {layout.rows} numbers, one a row")
-        if layout.weight * int(np.abs(vectors).sum(axis=1).max(initial=0)) >= layout.half:
-            raise ConfigError("a vector's sum can wrap: scale it down")
+        for signed in (vectors, -vectors):
+            if layout.weight * int(np.maximum(signed, 0).sum(axis=1).max(initial=0)) >= layout.half:
+                raise ConfigError("a vector's sum can wrap: scale it down")
         padded = np.zeros((len(vectors), layout.ciphertexts * layout.width), np.int64)
         padded[:, : layout.rows] = vectors
         messages = np.zeros((len(vectors) * layout.ciphertexts, _DEGREE), np.uint64)

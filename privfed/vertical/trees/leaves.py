@@ -1,0 +1,234 @@
+"""Scores of rows as inner products over the leaves of all trees, shared mod 2^T.
+
+For each leaf that a row's own columns of the guest allow, the guest has its value, else 0; the host
+has 1 for each leaf that its own columns allow. In each tree both allow exactly one, so the inner
+product of the two is the row's score. A ciphertext holds the values of several rows, W leaves each:
+
+    ciphertext:         sum_j sum_k a_j[k] x^(j*W + k)          j < N/W rows, k < W leaves
+    plaintext of row j: sum_k b_j[k] x^(N-1 - j*W - k)
+    answer of row j:    coefficient N-1 of their product
+
+What lies at other coefficients is not sent. Rows of more than N leaves take several ciphertexts.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from privfed.errors import CapacityError, ConfigError
+from privfed.he.ring import (
+    PRIMES,
+    Answers,
+    Ciphertexts,
+    Plaintexts,
+    Products,
+    PublicKey,
+    Ring,
+    RingKey,
+    bounds,
+    floods,
+    uniform_plain,
+)
+from privfed.vertical.trees.sums import DISTANCE
+
+__all__ = ["LeavesAnswerer", "LeavesLayout", "LeavesReader"]
+
+Residues = NDArray[np.uint64]
+Integers = NDArray[np.int64]
+
+_DEGREE = 4096
+_PRIMES = PRIMES[:2]
+_KEPT_PRIMES = 1
+_POSITIONS = np.array([_DEGREE - 1])
+
+
+@lru_cache(maxsize=16)
+def _ring(plain_bits: int) -> Ring:
+    return Ring(_DEGREE, _PRIMES, 1 << plain_bits)
+
+
+@dataclass(frozen=True)
+class LeavesLayout:
+    """How scores of rows are laid out and hidden.
+
+    Attributes:
+        leaves: How many a row has, of all trees.
+        plain_bits: T: scores lie between -2^(T-1) and 2^(T-1).
+        answered: How many numbers the whole plan may ever answer.
+
+    Raises:
+        CapacityError: On construction, the flood that hides so many answers does not fit.
+    """
+
+    leaves: int
+    plain_bits: int
+    answered: int
+
+    def __post_init__(self) -> None:
+        try:
+            bounds.check_capacity(
+                self.leaves,
+                self.flood_bits,
+                primes=len(_PRIMES),
+                kept_primes=_KEPT_PRIMES,
+                summands=floods.SUMMANDS,
+                ring=self.ring,
+            )
+        except CapacityError as error:
+            raise CapacityError(
+                f"four floods of {self.flood_bits} bits do not fit beside scores of "
+                f"{self.plain_bits}: take fewer trees or predictions"
+            ) from error
+
+    @property
+    def ring(self) -> Ring:
+        """Where the ciphertexts lie."""
+        return _ring(self.plain_bits)
+
+    @property
+    def width(self) -> int:
+        """W."""
+        return min(_DEGREE, 1 << (self.leaves - 1).bit_length())
+
+    @property
+    def pieces(self) -> int:
+        """How many ciphertexts a row takes, alone or with others."""
+        return -(-self.leaves // self.width)
+
+    @property
+    def rows_each(self) -> int:
+        """How many rows a ciphertext holds."""
+        return _DEGREE // self.width
+
+    @cached_property
+    def flood_bits(self) -> int:
+        """How wide each of the flood's summands is."""
+        noise = floods.drawn_noise(self.leaves, self.answered, DISTANCE / 2, ring=self.ring)
+        return floods.smooth_flood_bits(noise, self.answered, DISTANCE / 2)
+
+    def groups(self, rows: int) -> int:
+        """Return how many groups of rows share ciphertexts."""
+        return -(-rows // self.rows_each)
+
+    def ciphertexts_bytes(self, rows: int) -> int:
+        """Return the length of so many rows' encrypted values."""
+        count = self.groups(rows) * self.pieces
+        return Ciphertexts.size_bytes(count, len(_PRIMES), ring=self.ring)
+
+    def answers_bytes(self, rows: int) -> int:
+        """Return the length of the answers to them."""
+        return Answers.size_bytes(rows, _KEPT_PRIMES, len(_POSITIONS), ring=self.ring)
+
+
+class LeavesReader:
+    """Who has the values, and a fresh key; it reads masked scores.
+
+    Attributes:
+        public: What the other side answers with.
+    """
+
+    def __init__(self, layout: LeavesLayout) -> None:
+        """Draw a key."""
+        self._layout = layout
+        self._key = RingKey.generate(layout.ring)
+        self.public = self._key.public.to_bytes()
+
+    def __repr__(self) -> str:
+        return "LeavesReader(...)"
+
+    def encrypted(self, values: Integers) -> bytes:
+        """Return the values of rows (rows, leaves) for the other side.
+
+        Raises:
+            ConfigError: A row has not a value a leaf, or its scores could wrap.
+        """
+        layout = self._layout
+        if values.ndim != 2 or values.shape[1] != layout.leaves:
+            raise ConfigError(f"a row has {layout.leaves} values, one a leaf")
+        half = 1 << (layout.plain_bits - 1)
+        if values.size and (values.max() >= half or values.min() < -half):
+            raise ConfigError("a leaf's value does not fit a score: train with a smaller rate")
+        groups, each, pieces = layout.groups(len(values)), layout.rows_each, layout.pieces
+        padded = np.zeros((groups * each, pieces * layout.width), np.int64)
+        padded[: len(values), : layout.leaves] = values
+        # Of several pieces there is one row each; of one piece, several rows.
+        messages = (padded & (2 * half - 1)).astype(np.uint64).reshape(groups * pieces, _DEGREE)
+        return self._key.encrypt(messages, len(_PRIMES)).to_bytes()
+
+    def opened(self, answers: bytes | memoryview, rows: int) -> Residues:
+        """Return this side's shares (rows,), residues mod t.
+
+        Raises:
+            DecodeError: These are no answers about so many rows.
+        """
+        taken = Answers.from_bytes(
+            answers,
+            rows,
+            primes=len(_PRIMES),
+            kept_primes=_KEPT_PRIMES,
+            positions=_POSITIONS,
+            ring=self._layout.ring,
+        )
+        return self._key.decrypt(taken)[:, 0]
+
+
+class LeavesAnswerer:
+    """Who knows which leaves its columns allow; it adds up without seeing, and keeps a share."""
+
+    def __init__(self, layout: LeavesLayout, public: bytes | memoryview) -> None:
+        """Take the other side's key.
+
+        Raises:
+            DecodeError: This is none.
+        """
+        self._layout = layout
+        self._public = PublicKey.from_bytes(public, ring=layout.ring)
+
+    def __repr__(self) -> str:
+        return "LeavesAnswerer(...)"
+
+    def answered(
+        self, ciphertexts: bytes | memoryview, allowed: NDArray[np.bool_]
+    ) -> tuple[bytes, Residues]:
+        """Return the answers about rows, and this side's shares (rows,) mod t.
+
+        Args:
+            ciphertexts: What the other side encrypted.
+            allowed: Shape (rows, leaves): which leaves a row can reach.
+
+        Raises:
+            DecodeError: These are no ciphertexts of so many rows.
+        """
+        layout, rows = self._layout, len(allowed)
+        each, pieces = layout.rows_each, layout.pieces
+        sent = Ciphertexts.from_bytes(
+            ciphertexts, layout.groups(rows) * pieces, len(_PRIMES), ring=layout.ring
+        )
+        masks = uniform_plain(rows, len(_POSITIONS), ring=layout.ring)
+        found = []
+        for group in range(layout.groups(rows)):
+            own = slice(group * each, min(rows, (group + 1) * each))
+            answers = self._public.answer(
+                Products(
+                    self._plaintexts(allowed[own]), sent.part(group * pieces, (group + 1) * pieces)
+                ),
+                masks[own],
+                layout.flood_bits,
+                kept_primes=_KEPT_PRIMES,
+                positions=_POSITIONS,
+                summands=floods.SUMMANDS,
+            )
+            found.append(answers.to_bytes())
+        return b"".join(found), -masks[:, 0] & np.uint64((1 << layout.plain_bits) - 1)
+
+    def _plaintexts(self, allowed: NDArray[np.bool_]) -> Plaintexts:
+        layout = self._layout
+        padded = np.zeros((len(allowed), layout.pieces * layout.width), np.int64)
+        padded[:, : layout.leaves] = allowed
+        laid = np.zeros((len(allowed), layout.pieces, _DEGREE), np.int64)
+        for row, entries in enumerate(padded.reshape(len(allowed), layout.pieces, layout.width)):
+            end = _DEGREE - row * layout.width
+            laid[row, :, end - layout.width : end] = entries[:, ::-1]
+        return Plaintexts.encode(laid, len(_PRIMES), ring=layout.ring)
