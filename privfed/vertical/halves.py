@@ -21,10 +21,10 @@ from privfed.vertical.sealed import sealed, unsealed
 from psi.network import Progress
 from psi.storage import json_bytes, json_read, read_secret, write_new
 
-__all__ = ["HALF_FILE", "Half"]
+__all__ = ["HALF_FILE", "MOST_HALF_BYTES", "Half"]
 
 HALF_FILE = "half.json"
-_MOST_BYTES = 1 << 29
+MOST_HALF_BYTES = 1 << 29
 
 _Hex32 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -74,7 +74,11 @@ class Half(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             ConfigError: There is no such file, or others may read it.
             DecodeError: It is no half of this kind of model, of another version, or damaged.
         """
-        data = read_secret(path, most=_MOST_BYTES, refusal=ConfigError)
+        return cls.read(path, read_secret(path, most=MOST_HALF_BYTES, refusal=ConfigError))
+
+    @classmethod
+    def read(cls, path: Path, data: bytes) -> Self:
+        """Return the half whose bytes these are, from a file; errors as of `load`."""
         try:
             # Its digest first, as a damaged plan could take for ever to check.
             return json_read(unsealed(cls.KIND, data), cls)

@@ -25,6 +25,8 @@ from privfed.vertical.queries import AnsweringQuery, AskingQuery
 from privfed.vertical.talk import Talk
 from privfed.vertical.terms import TrainingStep
 from privfed.vertical.training import Training, VerticalJob
+from privfed.vertical.trees.terms import OwnTrees, TreesChoice
+from privfed.vertical.trees.training import TreesTraining
 from privfed.vertical.unfinished import check_finished
 from psi.network import Progress, TLSIdentity, connect, listen
 
@@ -124,13 +126,18 @@ def do_job(
             _write(job, half, unfinished.answered)
             talk.hear_written()
             unfinished.remove()
+    if isinstance(training, TreesTraining):
+        raise ConfigError("results of trees are not written yet")
     return KnownHalf.of(training, joint, talk.costs)
 
 
-def _training_of(job: VerticalJob) -> LinearTraining:
-    if isinstance(job.choice, LinearChoice):
-        return LinearTraining(job, job.choice)
-    raise ConfigError(f"there is no model {job.choice.model!r}")
+def _training_of(job: VerticalJob) -> LinearTraining | TreesTraining:
+    choice, own = job.choice, job.own
+    if isinstance(choice, LinearChoice) and own is None:
+        return LinearTraining(job, choice)
+    if isinstance(choice, TreesChoice) and isinstance(own, OwnTrees | None):
+        return TreesTraining(job, choice, own or OwnTrees())
+    raise ConfigError("what a company chose for itself is of another model")
 
 
 def _check_out(job: VerticalJob) -> None:

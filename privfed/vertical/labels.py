@@ -50,3 +50,26 @@ def read_labels(
         )
     check_labels(numbers, family)
     return numbers, ()
+
+
+def read_classes(cells: Sequence[str], column: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Read labels of two classes or more: the number of each row's.
+
+    Args:
+        cells: The cells as written.
+        column: Its name, for messages.
+
+    Returns:
+        (n,) numbers of classes, and what these are called: in the order of numbers or of the
+        alphabet.
+
+    Raises:
+        ConfigError: A row has no label, or there are not 2 to 100 classes.
+    """
+    classes = classes_of(cells, column)
+    if len(classes) < 2:
+        raise ConfigError(
+            f"column {shown(column)} has one value: choose another label, there is nothing to learn"
+        )
+    numbers = {name: float(number) for number, name in enumerate(classes)}
+    return np.array([numbers[cell] for cell in cells]), tuple(classes)

@@ -43,5 +43,3 @@ class VerticalMessage(enum.IntEnum):
     TREES_END = 100
     LEAVES_ASKED = 101
     LEAVES_ANSWERED = 102
-    TREES_GUEST_SHAPE = 103
-    TREES_HOST_SHAPE = 104

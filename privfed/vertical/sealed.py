@@ -6,7 +6,7 @@ import msgspec
 
 from psi.storage import json_bytes, json_read
 
-__all__ = ["sealed", "unsealed"]
+__all__ = ["is_sealed", "sealed", "unsealed"]
 
 
 def sealed(kind: str, content: bytes) -> bytes:
@@ -26,3 +26,8 @@ def unsealed(kind: str, data: bytes) -> bytes:
     if not content or sealed(kind, content) != data:
         raise ValueError(f"this is no {kind} of a vertical model, or damaged")
     return content
+
+
+def is_sealed(kind: str, data: bytes) -> bool:
+    """Return whether a file says that it is of a kind; it may be damaged."""
+    return data.startswith(json_bytes({kind: 0})[: len(kind) + 4])

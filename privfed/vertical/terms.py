@@ -9,7 +9,7 @@ from privfed.errors import ConfigError
 from privfed.vertical.roles import Family, Opened
 from psi.network import Terms
 
-__all__ = ["TrainingStage", "TrainingStep", "VerticalChoice", "VerticalTerms"]
+__all__ = ["OwnChoice", "TrainingStage", "TrainingStep", "VerticalChoice", "VerticalTerms"]
 
 TrainingStep: TypeAlias = Literal["align", "shapes", "train", "predict"]
 TrainingStage: TypeAlias = TrainingStep | Literal["written"]
@@ -39,6 +39,16 @@ class VerticalTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True
     predictions: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
     test_percent: Annotated[int, msgspec.Meta(ge=0, le=90)]
     opened: Opened
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnChoice:
+    """What a company chooses for itself; the other is not told."""
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """All of it by name."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

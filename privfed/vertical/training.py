@@ -21,7 +21,7 @@ from privfed.vertical.company import CompanyTable
 from privfed.vertical.halves import Half
 from privfed.vertical.results import UsedTable
 from privfed.vertical.talk import Talk
-from privfed.vertical.terms import VerticalChoice
+from privfed.vertical.terms import OwnChoice, VerticalChoice
 from privfed.vertical.unfinished import Brought, Unfinished
 from psi.network import Progress
 
@@ -45,6 +45,7 @@ class VerticalJob:
         resume: Whether to go on with what is there.
         charge: Counts what the other side asks.
         max_peer_items: The largest set the other side may bring.
+        own: What the company chose for itself; the model's own defaults, if None.
         memory_bytes: How much of it a model may take for what it could make anew.
     """
 
@@ -57,6 +58,7 @@ class VerticalJob:
     resume: bool = False
     charge: Callable[[int, int], None] | None = None
     max_peer_items: int | None = None
+    own: OwnChoice | None = None
     memory_bytes: int = 1 << 30
 
     @property
@@ -68,7 +70,7 @@ class VerticalJob:
             id_columns=self.table.id_columns,
             label=self.table.label,
             normalise=self.table.normalise,
-            choice=self.choice.fields,
+            choice=self.choice.fields | ({} if self.own is None else self.own.fields),
         )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from privfed.errors import ConfigError, ContextMismatchError, DecodeError
-from privfed.vertical.linear.shapes import BlockShape, GuestShapes, HostShapes
-from privfed.vertical.linear.terms import LinearChoice
+from privfed.vertical.linear.terms import BlockShape, LinearChoice
+from privfed.vertical.shapes import GuestShapes, HostShapes
 from psi.errors import ParameterMismatchError, StateError, TranscriptError
 
 
@@ -59,7 +59,7 @@ def test_every_training_has_a_name_of_its_own() -> None:
         names.append(one.mark)
     assert names[0] != names[1]
     with pytest.raises(StateError):
-        _ = GuestShapes(shapes[0]).mark
+        _ = GuestShapes(shapes[0], BlockShape).mark
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,10 @@ def test_choices_out_of_range_are_refused(change: dict[str, Any]) -> None:
         LinearChoice(**change).terms("align", guest_listens=True)
 
 
-def told(guest: BlockShape, host: BlockShape) -> tuple[GuestShapes, HostShapes]:
-    one, other = GuestShapes(guest), HostShapes(host)
+def told(
+    guest: BlockShape, host: BlockShape
+) -> tuple[GuestShapes[BlockShape], HostShapes[BlockShape]]:
+    one, other = GuestShapes(guest, BlockShape), HostShapes(host, BlockShape)
     assert other.start() is None
     message = one.start()
     assert message is not None
@@ -107,7 +109,10 @@ def test_a_shape_that_cannot_be_is_refused(
 
 
 def test_a_touched_shape_ends_the_telling() -> None:
-    one, other = GuestShapes(BlockShape(90, 3, 4)), HostShapes(BlockShape(90, 5, 2))
+    one, other = (
+        GuestShapes(BlockShape(90, 3, 4), BlockShape),
+        HostShapes(BlockShape(90, 5, 2), BlockShape),
+    )
     message = one.start()
     assert message is not None
     with pytest.raises(TranscriptError):

@@ -13,8 +13,7 @@ from privfed.errors import ConfigError
 from privfed.vertical.company import CompanyTable, LabelScale
 from privfed.vertical.encoding import BlockEncoder
 from privfed.vertical.linear.rows import with_intercept
-from privfed.vertical.linear.shapes import BlockShape
-from privfed.vertical.linear.terms import LinearChoice
+from privfed.vertical.linear.terms import BlockShape, LinearChoice
 from privfed.vertical.linear.whitening import Whitening
 from privfed.vertical.roles import Role
 

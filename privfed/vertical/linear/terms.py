@@ -6,12 +6,30 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from privfed.vertical.linear.plan import Coefficients, VerticalPlan
-from privfed.vertical.linear.shapes import BlockShape
+from privfed.vertical.shapes import Shape
 from privfed.vertical.terms import VerticalChoice, VerticalTerms
 
-__all__ = ["LinearChoice", "LinearTerms"]
+__all__ = ["BlockShape", "LinearChoice", "LinearTerms"]
 
+_MOST_COLUMNS = 1 << 14
 _MOST_AT_ONCE = 250_000  # rows in an iteration: more take turns, so that a message fits memory
+
+
+class BlockShape(Shape, frozen=True):
+    """What a side tells of its block.
+
+    Attributes:
+        names: Its standardised columns.
+        columns: Its whitened columns, the guest's with the intercept.
+    """
+
+    names: int
+    columns: int
+
+    @property
+    def possible(self) -> bool:
+        """Whether there are such blocks."""
+        return 1 <= self.columns <= self.names + 1 <= _MOST_COLUMNS
 
 
 class LinearTerms(VerticalTerms, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,10 +14,10 @@ from privfed.vertical.linear.halves import LinearHalf
 from privfed.vertical.linear.host import Host
 from privfed.vertical.linear.plan import VerticalPlan
 from privfed.vertical.linear.rows import clipped_share, integer_rows
-from privfed.vertical.linear.shapes import GuestShapes, HostShapes
 from privfed.vertical.linear.side import VerticalSide
 from privfed.vertical.linear.state import TrainingState
-from privfed.vertical.linear.terms import LinearChoice
+from privfed.vertical.linear.terms import BlockShape, LinearChoice
+from privfed.vertical.shapes import GuestShapes, HostShapes
 from privfed.vertical.talk import Talk, common_rows
 from privfed.vertical.training import Training, VerticalJob
 from privfed.vertical.unfinished import Beginning, Unfinished
@@ -64,7 +64,7 @@ class LinearTraining(Training):
         rows = common_rows(table, talk, job.charge, job.max_peer_items, progress)
         talk.enter("shapes")
         self._take(rows)
-        shapes = GuestShapes(self.common.shape) if guest else HostShapes(self.common.shape)
+        shapes = (GuestShapes if guest else HostShapes)(self.common.shape, BlockShape)
         talk.hold(shapes)
         both = (self.common.shape, shapes.theirs)
         plan = choice.plan(*(both if guest else both[::-1]))

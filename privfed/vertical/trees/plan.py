@@ -7,6 +7,7 @@ as if all of them were its own.
 
 import hashlib
 from functools import lru_cache
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -18,9 +19,12 @@ from privfed.vertical.trees.opening import TreeOpening
 from privfed.vertical.trees.sides import MOST_NODES
 from privfed.vertical.trees.splits import MOST_WEIGHT
 from privfed.vertical.trees.sums import SumsLayout
-from privfed.vertical.trees.terms import Reveal
 
-__all__ = ["MOST_TREE_SESSIONS", "TreesPlan"]
+__all__ = ["MOST_TREE_SESSIONS", "Reveal", "TreesPlan"]
+
+Reveal: TypeAlias = Literal["sides", "histograms"]
+"""What of the host's columns the guest sees at a node: which side its rows take, where the host's
+split is the best; or besides, faster, the score of every split of the host."""
 
 MOST_TREE_SESSIONS = 8  # of one training: each after the first answers trees again
 _REPEATED = 2 * (MOST_TREE_SESSIONS - 1)  # the tree that broke off, and one that was not kept

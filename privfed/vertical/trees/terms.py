@@ -1,20 +1,51 @@
 """What both companies choose alike for boosted trees, and what each chooses for itself."""
 
-from dataclasses import asdict, dataclass
-from typing import Annotated, ClassVar, Literal, TypeAlias
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from privfed.errors import ConfigError
-from privfed.vertical.terms import VerticalChoice, VerticalTerms
+from privfed.vertical.shapes import Shape
+from privfed.vertical.terms import OwnChoice, VerticalChoice, VerticalTerms
 from privfed.vertical.trees.bins import MOST_BINS
 from privfed.vertical.trees.growing import TreeSettings
+from privfed.vertical.trees.plan import Reveal, TreesPlan
 
-__all__ = ["OwnTrees", "Reveal", "TreesChoice", "TreesTerms"]
+__all__ = ["GuestTreesShape", "HostTreesShape", "OwnTrees", "TreesChoice", "TreesTerms"]
 
-Reveal: TypeAlias = Literal["sides", "histograms"]
-"""What of the host's columns the guest sees at a node: which side its rows take, where the host's
-split is the best; or besides, faster, the score of every split of the host."""
+_MOST_OUTPUTS = 100
+_MOST_SPLITS = 1 << 20
+
+
+class GuestTreesShape(Shape, frozen=True):
+    """What the guest tells.
+
+    Attributes:
+        outputs: How many scores a row has: of K > 2 classes K, else 1.
+    """
+
+    outputs: int
+
+    @property
+    def possible(self) -> bool:
+        """Whether there are such labels."""
+        return 1 <= self.outputs <= _MOST_OUTPUTS
+
+
+class HostTreesShape(Shape, frozen=True):
+    """What the host tells.
+
+    Attributes:
+        splits: How many splits its columns allow.
+    """
+
+    splits: int
+
+    @property
+    def possible(self) -> bool:
+        """Whether there are such columns."""
+        return 1 <= self.splits <= _MOST_SPLITS
 
 
 class TreesTerms(VerticalTerms, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,10 +73,28 @@ class TreesChoice(VerticalChoice):
     depth: int = 4
     reveal: Reveal = "sides"
 
+    def plan(self, guest: GuestTreesShape, host: HostTreesShape) -> TreesPlan:
+        """Return the plan of both shapes.
+
+        Raises:
+            CapacityError: It does not fit the ring.
+            ConfigError: A choice is out of its range.
+        """
+        return TreesPlan(
+            family=self.family,
+            outputs=guest.outputs,
+            rows=guest.rows,
+            host_splits=host.splits,
+            trees=self.trees,
+            depth=self.depth,
+            reveal=self.reveal,
+            predictions=self.predictions,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
-class OwnTrees:
-    """What a company chooses for itself; the other is not told.
+class OwnTrees(OwnChoice):
+    """What a company chooses for its own part of trees.
 
     Attributes:
         bins: How many bins a column has at most, beside that of missing values.
@@ -77,8 +126,3 @@ class OwnTrees:
             raise ConfigError(
                 f"1 to 90 percent of the rows can be held back, not {self.validation_percent}"
             )
-
-    @property
-    def fields(self) -> dict[str, object]:
-        """All of it by name."""
-        return asdict(self)

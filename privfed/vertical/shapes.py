@@ -1,10 +1,10 @@
-"""Before the plan: each side tells how many columns it brings, which both plans then hold.
+"""Before the plan: each side tells in numbers how much it brings, which both plans then hold.
 
 And a number that nobody used before: both together name the training, whose sessions go on later.
 """
 
 import secrets
-from typing import ClassVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 import msgspec
 
@@ -14,66 +14,67 @@ from privfed.vertical.messages import VerticalMessage
 from privfed.vertical.roles import MARK_BYTES
 from psi.errors import StateError
 
-__all__ = ["BlockShape", "GuestShapes", "HostShapes", "Shapes"]
+__all__ = ["GuestShapes", "HostShapes", "Shape", "Shapes"]
 
 _NUMBER_BYTES = 4
-_SHAPE_BYTES = 3 * _NUMBER_BYTES
-_MOST_COLUMNS = 1 << 14
+Theirs = TypeVar("Theirs", bound="Shape")
 
 
-class BlockShape(msgspec.Struct, frozen=True):
-    """What a side tells of its block.
+class Shape(msgspec.Struct, frozen=True):
+    """What a side tells; each model adds numbers.
 
     Attributes:
         rows: The common rows that train.
-        names: Its standardised columns.
-        columns: Its whitened columns, the guest's with the intercept.
     """
 
     rows: int
-    names: int
-    columns: int
+
+    @property
+    def possible(self) -> bool:
+        """Whether the other numbers can be."""
+        return True
 
     def to_bytes(self) -> bytes:
-        """Return three numbers."""
-        return b"".join(
-            number.to_bytes(_NUMBER_BYTES, "big")
-            for number in (self.rows, self.names, self.columns)
-        )
+        """Return the numbers."""
+        numbers = msgspec.structs.astuple(self)
+        return b"".join(number.to_bytes(_NUMBER_BYTES, "big") for number in numbers)
 
     @classmethod
-    def from_bytes(cls, data: memoryview) -> "BlockShape":
+    def size_bytes(cls) -> int:
+        """Return their length."""
+        return _NUMBER_BYTES * len(cls.__struct_fields__)
+
+    @classmethod
+    def from_bytes(cls, data: memoryview) -> Self:
         """Return the shape that `to_bytes` wrote.
 
         Raises:
             DecodeError: These numbers cannot be.
         """
-        rows, names, columns = (
-            int.from_bytes(data[start : start + _NUMBER_BYTES], "big")
-            for start in range(0, len(data), _NUMBER_BYTES)
-        )
-        if not (1 <= columns <= names + 1 <= _MOST_COLUMNS):
+        starts = range(0, cls.size_bytes(), _NUMBER_BYTES)
+        shape = cls(*(int.from_bytes(data[at : at + _NUMBER_BYTES], "big") for at in starts))
+        if not shape.possible:
             raise DecodeError("the other side tells of columns that cannot be")
-        return cls(rows, names, columns)
+        return shape
 
 
-class Shapes(FramedDialogue):
+class Shapes(FramedDialogue, Generic[Theirs]):
     """One side of telling. `theirs` is the other side's shape."""
 
     protocol = "privfed vertical shapes"
     _sends: ClassVar[VerticalMessage]
     _awaits: ClassVar[VerticalMessage]
 
-    def __init__(self, own: BlockShape) -> None:
-        """Take this side's shape."""
+    def __init__(self, own: Shape, theirs: type[Theirs]) -> None:
+        """Take this side's shape, and the type of the other's."""
         super().__init__()
-        self._own = own
-        self._theirs: BlockShape | None = None
+        self._own, self._type = own, theirs
+        self._theirs: Theirs | None = None
         if not self.speaks_first:
             self._await()
 
     @property
-    def theirs(self) -> BlockShape:
+    def theirs(self) -> Theirs:
         """The other side's shape.
 
         Raises:
@@ -95,7 +96,7 @@ class Shapes(FramedDialogue):
         return self._transcript.digest[:MARK_BYTES]
 
     def _await(self) -> None:
-        self._awaiting(self._awaits, [_SHAPE_BYTES, MARK_BYTES], self._take)
+        self._awaiting(self._awaits, [self._type.size_bytes(), MARK_BYTES], self._take)
 
     def _begin(self) -> bytes:
         self._await()
@@ -106,7 +107,7 @@ class Shapes(FramedDialogue):
         return self._sealed(self._sends, self._own.to_bytes(), fresh)
 
     def _take(self, parts: list[memoryview]) -> bytes | None:
-        theirs = BlockShape.from_bytes(parts[0])
+        theirs = self._type.from_bytes(parts[0])
         if theirs.rows != self._own.rows:
             raise ContextMismatchError(
                 f"the other side trains on {theirs.rows} common rows, this side on {self._own.rows}"
@@ -117,7 +118,7 @@ class Shapes(FramedDialogue):
         return answer
 
 
-class GuestShapes(Shapes):
+class GuestShapes(Shapes[Theirs]):
     """The label holder's side."""
 
     speaks_first: ClassVar[bool] = True
@@ -125,7 +126,7 @@ class GuestShapes(Shapes):
     _awaits: ClassVar[VerticalMessage] = VerticalMessage.HOST_SHAPE
 
 
-class HostShapes(Shapes):
+class HostShapes(Shapes[Theirs]):
     """The other side."""
 
     speaks_first: ClassVar[bool] = False
