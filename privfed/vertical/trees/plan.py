@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from privfed.errors import ConfigError
+from privfed.errors import CapacityError, ConfigError
 from privfed.vertical.roles import Family
 from privfed.vertical.trees.contest import Contest
 from privfed.vertical.trees.leaves import LeavesLayout
@@ -28,13 +28,14 @@ split is the best; or besides, faster, the score of every split of the host."""
 
 MOST_TREE_SESSIONS = 8  # of one training: each after the first answers trees again
 _REPEATED = 2 * (MOST_TREE_SESSIONS - 1)  # the tree that broke off, and one that was not kept
-_MOST_ROWS = 1 << 22
+_MOST_ROWS = 1 << 21
 _LEAST_PLAIN_BITS = 24
 _GRAIN = 15  # a row's residual, on average, if those of all rows are alike
+_SPARED_BITS = 3  # of it, where many rows leave no room: rounding then adds noise that they drown
 _CONTEST_BITS = 16  # of a score, compared; one more for each doubling of rows beyond these
 _CONTEST_ROWS = 1 << 17
-_SCORE_PLAIN_BITS = 32
-_SCORE_UNIT_BITS = 20  # a score of 1, as an integer
+_SCORE_PLAIN_BITS = 28
+_SCORE_UNIT_BITS = 16  # a score of 1, as an integer
 _OPENED: dict[Family, tuple[int, int]] = {  # how many bits of its fraction open, and bits in all
     "logistic": (2, 7),
     "linear": (4, 8),
@@ -155,14 +156,16 @@ def _answered(plan: TreesPlan) -> int:
 
 @lru_cache(maxsize=16)
 def _sums(plan: TreesPlan) -> SumsLayout:
+    """Return the layout with room for the grain; of many rows for a coarser one, if it must be."""
     needed = (_GRAIN * MOST_WEIGHT * plan.rows).bit_length() + 1
-    return SumsLayout(
-        plan.host_splits,
-        plan.rows,
-        MOST_WEIGHT,
-        max(_LEAST_PLAIN_BITS, needed),
-        _answered(plan),
-    )
+    for spared in range(_SPARED_BITS + 1):
+        bits = max(_LEAST_PLAIN_BITS, needed - spared)
+        try:
+            return SumsLayout(plan.host_splits, plan.rows, MOST_WEIGHT, bits, _answered(plan))
+        except CapacityError:
+            if spared == _SPARED_BITS or bits == _LEAST_PLAIN_BITS:
+                raise
+    raise CapacityError("no layout was tried")
 
 
 @lru_cache(maxsize=16)
