@@ -19,6 +19,7 @@ from privfed.he.ring.kernels import LIMB_BITS
 from privfed.he.ring.parameters import RING, Numbers, Residues, Ring
 
 MAX_SUMMANDS = 4  # of a flood: their limbs together stay exact
+_ROWS = 16  # whose products are taken at once
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -155,30 +156,37 @@ def answer(
     Raises:
         ConfigError: Masks, positions or numbers do not fit.
     """
-    ring, (rows, primes) = products.plaintexts.ring, products.shape
+    ring, (vectors, rows, primes) = products.plaintexts.ring, products.shape
+    count = vectors * rows
     check_kept(primes, kept_primes, ring)
     kept = check_positions(positions, ring)
     places = ring.degree if kept is None else len(kept)
-    if masks.shape != (rows, places) or masks.max(initial=0) >= ring.plain_modulus:
-        raise ConfigError(f"masks are ({rows}, {places}) residues mod t, one row an answer")
+    if masks.shape != (count, places) or masks.max(initial=0) >= ring.plain_modulus:
+        raise ConfigError(f"masks are ({count}, {places}) residues mod t, one row an answer")
     if not 1 <= flood.bits <= sampling.MAX_FLOOD_BITS:
         raise ConfigError(f"a flood has 1 to {sampling.MAX_FLOOD_BITS} bits, not {flood.bits}")
     if not 1 <= flood.summands <= MAX_SUMMANDS:
         raise ConfigError(f"a flood has 1 to {MAX_SUMMANDS} summands, not {flood.summands}")
     size = Answers.size_bytes(1, kept_primes, places, ring=ring)
-    answers = Answers(ring, primes, kept_primes, kept, np.empty((rows, size), np.uint8))
+    answers = Answers(ring, primes, kept_primes, kept, np.empty((count, size), np.uint8))
     hiding = _Hiding(ring, primes, zero, flood, kept)
-    for row in range(rows):
-        halves = hiding.hidden(products, row, masks[row])
-        for half in halves:
-            for last in range(primes - 1, kept_primes - 1, -1):
-                kernels.drop_last(*_dropping(ring, last), ring.moduli, last, half)
-        answers.write(row, *(half[:kept_primes] for half in halves))
+    memory = np.empty((vectors * min(_ROWS, rows), 2, primes, ring.degree))
+    for start in range(0, rows, _ROWS):
+        few = min(_ROWS, rows - start)
+        sums = memory[: vectors * few].reshape(vectors, few, *memory.shape[1:])
+        products.write(start, sums)
+        for vector, row in np.ndindex(*sums.shape[:2]):
+            place = vector * rows + start + row
+            halves = hiding.hidden(sums[vector, row], masks[place])
+            for half in halves:
+                for last in range(primes - 1, kept_primes - 1, -1):
+                    kernels.drop_last(*_dropping(ring, last), ring.moduli, last, half)
+            answers.write(place, *(half[:kept_primes] for half in halves))
     return answers
 
 
 class _Hiding:
-    """What hides one row after another, in memory that is taken once."""
+    """What hides one answer after another."""
 
     def __init__(
         self,
@@ -188,32 +196,35 @@ class _Hiding:
         flood: Flood,
         positions: NDArray[np.int64] | None,
     ) -> None:
-        self._ring, self._positions = ring, positions
-        self._public = (zero.c0[0], zero.c1[0])
+        self._ring, self._positions, self._stream = ring, positions, sampling.fresh()
+        self._public = np.array((zero.c0[0, :primes], zero.c1[0, :primes]))
         self._factors = _flooding(ring, flood)
-        self._once, *self._halves = np.empty((3, 1, primes, ring.degree))
+        self._once = np.empty((1, primes, ring.degree))
         places = ring.degree if positions is None else len(positions)
         limbs = -(-flood.bits // LIMB_BITS)
         self._limbs = np.empty((flood.summands, limbs, places), np.uint64)
         self._top = (1 << (flood.bits - LIMB_BITS * (limbs - 1))) - 1
 
-    def hidden(self, products: Products, row: int, mask: Residues) -> tuple[Numbers, Numbers]:
-        """Return a row plus a fresh encryption of its mask, flooded: what travels of its halves."""
-        ring, once, plain = self._ring, self._once, float(self._ring.plain_modulus)
-        once[:] = sampling.ternary(ring)
-        ring.to_values(once)
-        first, second = self._halves
-        products.write(row, first[0], second[0])
-        for half, key in zip((first, second), self._public, strict=True):
-            kernels.add_products(once, key, 1.0, ring.moduli, half)
-            ring.to_coefficients(half)
-        error = sampling.errors(1, ring.degree)[0]
-        kernels.add_error(error, plain, ring.moduli, second[0])
-        opened = first[0] if self._positions is None else first[0].take(self._positions, 1)
-        error = sampling.errors(1, len(mask))[0]
-        sampling.fresh().fill(self._limbs)
-        kernels.add_flood(mask, error, self._limbs, self._top, self._factors, ring.moduli, opened)
-        return opened, second[0]
+    def hidden(self, halves: Numbers, mask: Residues) -> tuple[Numbers, Numbers]:
+        """Return what travels of a sum of products plus a fresh encryption of its mask, flooded.
+
+        Args:
+            halves: The sum (halves, primes, degree), transformed; used up.
+            mask: For each position one.
+        """
+        ring, stream, plain = self._ring, self._stream, float(self._ring.plain_modulus)
+        self._once[:] = sampling.ternary(stream, ring)
+        ring.to_values(self._once)
+        kernels.add_products(self._public, self._once[0], 1.0, ring.moduli, halves)
+        ring.to_coefficients(halves)
+        first, second = halves
+        kernels.add_error(sampling.errors(stream, 1, ring.degree)[0], plain, ring.moduli, second)
+        if self._positions is not None:
+            first = first.take(self._positions, 1)
+        error = sampling.errors(stream, 1, len(mask))[0]
+        stream.fill(self._limbs)
+        kernels.add_flood(mask, error, self._limbs, self._top, self._factors, ring.moduli, first)
+        return first, second
 
 
 @cache

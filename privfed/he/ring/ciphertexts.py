@@ -35,12 +35,6 @@ class Ciphertexts:
         """The uniform halves."""
         return uniform(self.seed, len(self.c0), self.ring, self.c0.shape[1])
 
-    def part(self, start: int, stop: int) -> "Ciphertexts":
-        """Return some of them, for products: what is left of the seed's expansion goes along."""
-        part = Ciphertexts(self.ring, self.seed, self.c0[start:stop])
-        part.__dict__["c1"] = self.c1[start:stop]
-        return part
-
     def to_bytes(self) -> bytes:
         """Return the seed and the halves that it does not give."""
         count, primes, degree = self.c0.shape
@@ -124,13 +118,13 @@ class Plaintexts:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Products:
-    """For each row of plaintexts the sum of its products with the ciphertexts, taken when needed.
+    """For each vector of ciphertexts and row of plaintexts the sum of products, when needed.
 
     They say much of the plaintexts, and are never sent: see `PublicKey.answer`.
 
     Attributes:
         plaintexts: A matrix.
-        ciphertexts: As many as it has columns.
+        ciphertexts: Vectors of as many as it has columns, one after another.
 
     Raises:
         ConfigError: There is not one ciphertext a column, or primes or rings differ.
@@ -140,21 +134,27 @@ class Products:
     ciphertexts: Ciphertexts
 
     def __post_init__(self) -> None:
-        same = self.plaintexts.ring == self.ciphertexts.ring
-        if not same or self.plaintexts.values.shape[1:] != self.ciphertexts.c0.shape:
+        (_, columns, *rest), sent = self.plaintexts.values.shape, self.ciphertexts.c0.shape
+        same = self.plaintexts.ring == self.ciphertexts.ring and tuple(rest) == sent[1:]
+        if not same or not columns or not sent[0] or sent[0] % columns:
             raise ConfigError("a matrix is multiplied with as many ciphertexts as it has columns")
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and primes."""
-        rows, _, primes, _ = self.plaintexts.values.shape
-        return rows, primes
+    def shape(self) -> tuple[int, int, int]:
+        """Vectors, rows and primes."""
+        rows, columns, primes, _ = self.plaintexts.values.shape
+        return len(self.ciphertexts.c0) // columns, rows, primes
 
-    def write(self, row: int, c0: Numbers, c1: Numbers) -> None:
-        """Write both halves (primes, degree) of a row's sum, transformed."""
-        matrix, vector = self.plaintexts, self.ciphertexts
+    def write(self, start: int, out: Numbers) -> None:
+        """Write sums (vectors, rows, halves, primes, degree) from a row on, transformed."""
+        matrix, sent = self.plaintexts.values, self.ciphertexts
+        shape = (len(out), *matrix.shape[1:])
         kernels.multiply_accumulate(
-            matrix.values[row], vector.c0, vector.c1, matrix.ring.moduli, c0, c1
+            matrix[start : start + out.shape[1]],
+            sent.c0.reshape(shape),
+            sent.c1.reshape(shape),
+            self.plaintexts.ring.moduli,
+            out,
         )
 
 

@@ -29,7 +29,8 @@ __all__ = [
 ]
 
 LIMB_BITS = 48  # of a flood's numbers, in words of 64
-_CHUNK = 1024  # coefficients whose sums stay in the first cache
+_CHUNK = 512  # coefficients whose sums stay in the first cache,
+_FEW_ROWS = 4  # and of so many rows the factors in the second one, while vectors pass
 
 
 def _numbers(dimensions: int, *, write: bool = False) -> Any:
@@ -127,41 +128,46 @@ def _multiplying(source: int) -> tuple[Any, ...]:
                     total = into[i] + sign * product(x[i], y[i], p, inverse)
                     into[i] = canonical(reduced(total, p, inverse), p)
 
-    @compiled(
-        _numbers(3), _numbers(3), _numbers(3), _numbers(2),
-        _numbers(2, write=True), _numbers(2, write=True),
-    )  # fmt: skip
-    def multiply_accumulate(
-        plain: Any, c0: Any, c1: Any, moduli: Any, first: Any, second: Any
-    ) -> None:
-        """Write the sum over all columns of a plaintext's products with both halves."""
+    @compiled(_numbers(4), _numbers(4), _numbers(4), _numbers(2), _numbers(5, write=True))
+    def multiply_accumulate(plain: Any, c0: Any, c1: Any, moduli: Any, out: Any) -> None:
+        """Write each vector's product with a matrix: sums over its columns, of both halves.
+
+        Args:
+            plain: The matrix (rows, columns, primes, coefficients).
+            c0: First halves (vectors, columns, primes, coefficients).
+            c1: Second ones.
+            moduli: The primes.
+            out: The sums (vectors, rows, halves, primes, coefficients).
+        """
         _ = source
-        degree = first.shape[1]
+        rows, columns, primes, degree = plain.shape
         size = min(_CHUNK, degree)
         sum0, sum1 = np.empty(size), np.empty(size)
-        for prime in range(first.shape[0]):
+        for prime in range(primes):
             p, inverse = moduli[prime, 0], moduli[prime, 1]
             for start in range(0, degree, size):
-                sum0[:] = 0.0
-                sum1[:] = 0.0
-                for column in range(len(plain)):
-                    x = plain[column, prime, start : start + size]
-                    y = c0[column, prime, start : start + size]
-                    z = c1[column, prime, start : start + size]
-                    for i in range(size):
-                        sum0[i] += product(x[i], y[i], p, inverse)
-                        sum1[i] += product(x[i], z[i], p, inverse)
-                    if column % 4 == 3:  # four products, each under .88 primes, are no eight
-                        for i in range(size):
-                            sum0[i] = reduced(sum0[i], p, inverse)
-                            sum1[i] = reduced(sum1[i], p, inverse)
-                into0, into1 = (
-                    first[prime, start : start + size],
-                    second[prime, start : start + size],
-                )
-                for i in range(size):
-                    into0[i] = canonical(reduced(sum0[i], p, inverse), p)
-                    into1[i] = canonical(reduced(sum1[i], p, inverse), p)
+                end = start + size
+                for few in range(0, rows, _FEW_ROWS):
+                    for vector in range(len(c0)):
+                        for row in range(few, min(few + _FEW_ROWS, rows)):
+                            sum0[:] = 0.0
+                            sum1[:] = 0.0
+                            for column in range(columns):
+                                x = plain[row, column, prime, start:end]
+                                y = c0[vector, column, prime, start:end]
+                                z = c1[vector, column, prime, start:end]
+                                for i in range(size):
+                                    sum0[i] += product(x[i], y[i], p, inverse)
+                                    sum1[i] += product(x[i], z[i], p, inverse)
+                                if column % 4 == 3:  # four, each under .88 primes, are no eight
+                                    for i in range(size):
+                                        sum0[i] = reduced(sum0[i], p, inverse)
+                                        sum1[i] = reduced(sum1[i], p, inverse)
+                            into0 = out[vector, row, 0, prime, start:end]
+                            into1 = out[vector, row, 1, prime, start:end]
+                            for i in range(size):
+                                into0[i] = canonical(reduced(sum0[i], p, inverse), p)
+                                into1[i] = canonical(reduced(sum1[i], p, inverse), p)
 
     return add_products, multiply_accumulate
 

@@ -56,10 +56,12 @@ class PublicKey:
     ) -> Answers:
         """Return what the key's holder may see of products: their sums with the masks.
 
+        A vector's rows are answered one after another, and then the next vector's.
+
         Args:
             products: Those of this key's ciphertexts.
-            masks: Residues mod t (rows, positions), fresh and uniform (`uniform_plain`); what is
-                known may be added mod t.
+            masks: Residues mod t (answers, positions), fresh and uniform (`uniform_plain`); what
+                is known may be added mod t.
             flood_bits: F's summands are uniform below 2^flood_bits, and F is centred; `bounds`
                 says how many bits hide what.
             kept_primes: How many primes an answer keeps, its modulus switched after flooding.
@@ -84,7 +86,7 @@ class RingKey:
         """Draw a key and its public key."""
         self.ring = ring
         secret = np.empty((1, len(ring.primes), ring.degree))
-        secret[:] = sampling.ternary(ring)
+        secret[:] = sampling.ternary(sampling.fresh(), ring)
         ring.to_values(secret)
         self._secret = secret[0]
         zero = np.zeros((1, ring.degree), np.uint64)
@@ -112,10 +114,11 @@ class RingKey:
         if messages.shape[1:] != (ring.degree,) or messages.max(initial=0) >= ring.plain_modulus:
             raise ConfigError(f"messages are (count, {ring.degree}) residues mod t")
         seed = secrets.token_bytes(SEED_BYTES)
-        stream, plain = sampling.Stream(seed), float(ring.plain_modulus)
+        stream, own = sampling.Stream(seed), sampling.fresh()
+        plain = float(ring.plain_modulus)
         c0, c1 = np.empty((count, primes, ring.degree)), np.empty((1, primes, ring.degree))
         for row in range(count):
-            part, errors = c0[row : row + 1], sampling.errors(1, ring.degree)
+            part, errors = c0[row : row + 1], sampling.errors(own, 1, ring.degree)
             sampling.fill_below(stream, ring.primes[:primes], c1)
             kernels.spread(messages[row : row + 1], errors, plain, ring.moduli, part)
             ring.to_values(part)

@@ -77,10 +77,9 @@ def fill_below(stream: Stream, limits: tuple[int, ...], out: Numbers) -> None:
             refused = (again >= bounds[places[1]]).sum()
 
 
-def ternary(ring: Ring) -> Numbers:
+def ternary(stream: Stream, ring: Ring) -> Numbers:
     """Return a polynomial of uniform -1, 0 and 1."""
-    stream, place = fresh(), 0
-    out = np.empty(ring.degree + 1)  # what is one too many goes to the last place
+    place, out = 0, np.empty(ring.degree + 1)  # what is one too many goes to the last place
     drawn = np.empty(ring.degree + ring.degree // 64, np.uint8)
     while place < ring.degree:
         stream.fill(drawn)
@@ -88,10 +87,10 @@ def ternary(ring: Ring) -> Numbers:
     return out[: ring.degree]
 
 
-def errors(count: int, places: int) -> Numbers:
+def errors(stream: Stream, count: int, places: int) -> Numbers:
     """Return so many rows of errors, up to `ERROR_BOUND` either way."""
     words = np.empty((count, places), np.uint64)
-    fresh().fill(words)
+    stream.fill(words)
     out = np.empty((count, places))
     kernels.binomial(words.reshape(-1), out.reshape(-1))
     return out

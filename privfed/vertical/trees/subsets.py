@@ -33,28 +33,32 @@ def _count(codes: Any, vectors: Any, out: Any) -> None:
 
 
 @compiled(
-    array("uint8", 2), array("int64", 1), array("float64", 2), int64, int64, int64,
+    array("uint8", 2), array("int64", 1), array("uint8", 2), array("int64", 1), int64, int64,
     array("float64", 4, write=True),
 )  # fmt: skip
 def _lay(
-    codes: Any, columns: Any, entries: Any, start: Any, width: Any, each: Any, out: Any
+    codes: Any, column: Any, ranges: Any, weight: Any, start: Any, width: Any, out: Any
 ) -> None:
     """Write polynomials (answers, ciphertexts, primes, degree) of subsets, from one on."""
-    rows, primes = codes.shape[1], out.shape[2]
+    rows, primes, each = codes.shape[1], out.shape[2], out.shape[3] // width
     for answer in range(len(out)):
         for piece in range(out.shape[1]):
             first = piece * width
             length = min(width, rows - first)
             into = out[answer, piece, 0]
-            into[:] = 0.0
             for place in range(each):
                 subset = start + answer * each + place
-                if subset >= len(columns):
-                    break
-                code, entry = codes[columns[subset]], entries[subset]
-                last = place * width + width - 1
+                part = into[place * width : place * width + width]
+                if subset >= len(column):
+                    part[:] = 0.0
+                    continue
+                part[: width - length] = 0.0
+                code, entry = codes[column[subset], first : first + length], weight[subset]
+                low, span, missing = ranges[0, subset], ranges[1, subset], ranges[2, subset]
                 for row in range(length):
-                    into[last - row] = entry[code[first + row]]
+                    # Bytes wrap below `low`; the code of what is missing is in no range.
+                    inside = (np.uint8(code[row] - low) < span) | ((code[row] == 255) & missing)
+                    part[width - 1 - row] = np.float64(entry * inside)
             for prime in range(1, primes):
                 out[answer, piece, prime] = into
 
@@ -170,23 +174,18 @@ class Subsets:
         between = until[:, self.column, high] - until[:, self.column, low]
         return (between + lacking) * self.weight
 
-    def polynomials(
-        self, start: int, stop: int, width: int, primes: int, degree: int
-    ) -> NDArray[np.float64]:
-        """Return answers' plaintexts (answers, ciphertexts, primes, degree), from one to another.
+    def lay(self, start: int, width: int, out: NDArray[np.float64]) -> None:
+        """Write answers' plaintexts (answers, ciphertexts, primes, degree), from one answer on.
 
         Entry (i, j) of answer r and ciphertext c, which hold degree/width subsets and width rows,
         stands at coefficient i*width + width-1-j (`privfed.vertical.trees.sums`).
         """
-        each = degree // width
-        out = np.empty((stop - start, -(-self.rows // width), primes, degree))
-        _lay(self.codes, self.column, self._entries, start * each, width, each, out)
-        return out
+        first = start * (out.shape[3] // width)
+        _lay(self.codes, self.column, self._ranges, self.weight, first, width, out)
 
     @cached_property
-    def _entries(self) -> NDArray[np.float64]:
-        """Each subset's entry for each code."""
-        code = np.arange(_CODES)
-        inside = (code >= self.low[:, None]) & (code <= self.high[:, None])
-        inside[:, MISSING] = self.missing
-        return np.asarray(inside * self.weight[:, None].astype(float))
+    def _ranges(self) -> NDArray[np.uint8]:
+        """For each subset its least code, how many follow each other, whether it takes missing."""
+        low, high = self.low.astype(np.int64), self.high.astype(np.int64)
+        span = np.clip(np.minimum(high, MISSING - 1) - low + 1, 0, None)
+        return np.array((low, span, self.missing)).astype(np.uint8)

@@ -48,7 +48,7 @@ _DEGREE = 4096
 _PRIMES = PRIMES[:2]  # 100 bits; 109 are secure at this degree
 _KEPT_PRIMES = 1
 _LEAST_BITS, _MOST_BITS = 8, 40  # of t
-_PIECE_BYTES = 1 << 25  # of plaintexts that are made at once
+_PIECE_BYTES = 1 << 23  # of plaintexts that are made at once, and stay in the last cache
 
 
 @lru_cache(maxsize=16)
@@ -265,7 +265,10 @@ class SumsAnswerer:
             raise ConfigError("a subset has more rows, or more weight, than was planned")
         self._layout, self._subsets = layout, subsets
         self._public = PublicKey.from_bytes(public, ring=layout.ring)
-        self._kept = self._made(0, min(layout.answers, cache_bytes // self._answer_bytes))
+        one = layout.ciphertexts * len(_PRIMES) * _DEGREE * 8
+        kept = min(layout.answers, cache_bytes // one)
+        self._kept = self._made(0, self._memory(kept))
+        self._anew = self._memory(min(layout.answers - kept, max(1, _PIECE_BYTES // one)))
 
     def __repr__(self) -> str:
         return "SumsAnswerer(...)"
@@ -287,10 +290,6 @@ class SumsAnswerer:
         sent = Ciphertexts.from_bytes(
             ciphertexts, vectors * layout.ciphertexts, len(_PRIMES), ring=layout.ring
         )
-        each = [
-            sent.part(start, start + layout.ciphertexts)
-            for start in range(0, vectors * layout.ciphertexts, layout.ciphertexts)
-        ]
         places = len(layout.positions)
         shape = (vectors * layout.answers, places)
         masks = uniform_plain(*shape, ring=layout.ring) if masked else np.zeros(shape, np.uint64)
@@ -299,30 +298,28 @@ class SumsAnswerer:
         bodies = np.empty((vectors, layout.answers, size), np.uint8)
         for start, plaintexts in self._pieces():
             rows = slice(start, start + len(plaintexts.values))
-            for vector, ciphertext in enumerate(each):
-                bodies[vector, rows] = self._public.answer(
-                    Products(plaintexts, ciphertext),
-                    masks[vector, rows],
-                    layout.flood_bits,
-                    kept_primes=_KEPT_PRIMES,
-                    positions=layout.positions,
-                    summands=floods.SUMMANDS,
-                ).body
+            answers = self._public.answer(
+                Products(plaintexts, sent),
+                masks[:, rows].reshape(-1, places),
+                layout.flood_bits,
+                kept_primes=_KEPT_PRIMES,
+                positions=layout.positions,
+                summands=floods.SUMMANDS,
+            )
+            bodies[:, rows] = answers.body.reshape(vectors, -1, size)
         return bodies.tobytes(), layout.sums_of(-masks & np.uint64(2 * layout.half - 1), vectors)
 
     def _pieces(self) -> Iterator[tuple[int, Plaintexts]]:
         """Yield plaintexts of some answers, and which one is their first."""
-        kept, piece = len(self._kept.values), max(1, _PIECE_BYTES // self._answer_bytes)
+        kept, answers = len(self._kept.values), self._layout.answers
         if kept:
             yield 0, self._kept
-        for start in range(kept, self._layout.answers, piece):
-            yield start, self._made(start, min(start + piece, self._layout.answers))
+        for start in range(kept, answers, len(self._anew) or 1):
+            yield start, self._made(start, self._anew[: answers - start])
 
-    def _made(self, start: int, stop: int) -> Plaintexts:
-        layout = self._layout
-        made = self._subsets.polynomials(start, stop, layout.width, len(_PRIMES), _DEGREE)
-        return Plaintexts.transformed(made, ring=layout.ring)
+    def _memory(self, answers: int) -> NDArray[np.float64]:
+        return np.empty((answers, self._layout.ciphertexts, len(_PRIMES), _DEGREE))
 
-    @property
-    def _answer_bytes(self) -> int:
-        return self._layout.ciphertexts * len(_PRIMES) * _DEGREE * 8
+    def _made(self, start: int, memory: NDArray[np.float64]) -> Plaintexts:
+        self._subsets.lay(start, self._layout.width, memory)
+        return Plaintexts.transformed(memory, ring=self._layout.ring)

@@ -112,8 +112,8 @@ def test_the_worst_case_opens(
     def words(stream: sampling.Stream, out: Any) -> None:
         out[:] = 0 if sign < 0 else np.iinfo(out.dtype).max
 
-    monkeypatch.setattr(sampling, "ternary", lambda ring: signs[0].copy())
-    monkeypatch.setattr(sampling, "errors", lambda *shape: sign * 21.0 * np.ones(shape))
+    monkeypatch.setattr(sampling, "ternary", lambda stream, ring: signs[0].copy())
+    monkeypatch.setattr(sampling, "errors", lambda _, *shape: sign * 21.0 * np.ones(shape))
     key = RingKey.generate(SMALL)
     plain = np.where(signs > 0, t // 2, -(t // 2)).astype(np.int64).reshape(1, 1, degree)
     if primes == 2:
@@ -144,9 +144,12 @@ def test_a_flood_past_the_bound_can_wrap(monkeypatch: pytest.MonkeyPatch) -> Non
     full = lambda stream, out: out.fill(np.iinfo(out.dtype).max)  # noqa: E731
     for more, right in ((0, True), (2, False)):
         with monkeypatch.context() as patch:
-            errors, once = sampling.errors(1, SMALL.degree), sampling.ternary(SMALL)
+            errors, once = (
+                sampling.errors(sampling.fresh(), 1, SMALL.degree),
+                sampling.ternary(sampling.fresh(), SMALL),
+            )
             patch.setattr(sampling, "errors", lambda *shape, drawn=errors: drawn)
-            patch.setattr(sampling, "ternary", lambda ring, drawn=once: drawn)
+            patch.setattr(sampling, "ternary", lambda stream, ring, drawn=once: drawn)
             patch.setattr(sampling.Stream, "fill", full)
             answers = key.public.answer(products, zero, bits + more, kept_primes=2)
         assert np.array_equal(key.decrypt(answers), zero) is right
@@ -158,8 +161,8 @@ def secrets_seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen: list[Any] = []
     draw = sampling.ternary
 
-    def drawn(ring: Ring) -> Any:
-        seen.append(draw(ring))
+    def drawn(stream: sampling.Stream, ring: Ring) -> Any:
+        seen.append(draw(stream, ring))
         return seen[-1].copy()
 
     monkeypatch.setattr(sampling, "ternary", drawn)

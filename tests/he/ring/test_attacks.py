@@ -131,8 +131,8 @@ def test_dividing_by_ones_own_half(planted: bool, monkeypatch: pytest.MonkeyPatc
     sent = key.encrypt(uniform_plain(1), 2)
     products = Products(Plaintexts.encode(row[np.newaxis, np.newaxis], 2), sent)
     if planted:
-        monkeypatch.setattr(sampling, "ternary", lambda ring: np.zeros(ring.degree))
-        monkeypatch.setattr(sampling, "errors", lambda *shape: np.zeros(shape))
+        monkeypatch.setattr(sampling, "ternary", lambda stream, ring: np.zeros(ring.degree))
+        monkeypatch.setattr(sampling, "errors", lambda _, *shape: np.zeros(shape))
     answers = key.public.answer(products, uniform_plain(1), 40, kept_primes=2)
     c0, c1 = answers.halves()
     answers.read(0, c0, c1)

@@ -25,7 +25,7 @@ def chi_square(counts: np.ndarray, shares: np.ndarray) -> float:
 
 
 def test_ternary_numbers_are_uniform_in_every_place() -> None:
-    drawn = np.array([sampling.ternary(SMALL) for _ in range(6000)])
+    drawn = np.array([sampling.ternary(sampling.fresh(), SMALL) for _ in range(6000)])
     assert set(np.unique(drawn)) == {-1, 0, 1}
     counts = np.array([[(column == each).sum() for each in (-1, 0, 1)] for column in drawn.T])
     shares = np.full(3, 1 / 3)
@@ -35,7 +35,7 @@ def test_ternary_numbers_are_uniform_in_every_place() -> None:
 
 
 def test_errors_are_centred_binomial() -> None:
-    drawn = sampling.errors(100, RING.degree).reshape(-1)
+    drawn = sampling.errors(sampling.fresh(), 100, RING.degree).reshape(-1)
     bound = sampling.ERROR_BOUND
     assert np.abs(drawn).max() <= bound
     assert drawn.std() == pytest.approx(math.sqrt(bound / 2), rel=0.01)
