@@ -213,8 +213,10 @@ class SumsReader:
         """Return vectors (vectors, rows) for the other side.
 
         Raises:
-            ConfigError: One has not a number a row, or its sums could wrap.
+            ConfigError: One has not a number a row, or its sums could wrap, or t is another one.
         """
+        if layout.ring != self._key.ring:
+            raise ConfigError("the layout's t is not this key's")
         if vectors.ndim != 2 or vectors.shape[1] != layout.rows:
             raise ConfigError(f"a vector has {layout.rows} numbers, one a row")
         for signed in (vectors, -vectors):

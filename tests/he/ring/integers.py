@@ -16,6 +16,7 @@ Integers = NDArray[Any]  # of Python's integers
 SMALL = Ring(64, PRIMES, PLAIN_MODULUS)
 ODD = Ring(128, PRIMES, PLAIN_MODULUS)  # rows and columns differ
 MIDDLE = Ring(1024, PRIMES, PLAIN_MODULUS)
+EVEN = Ring(64, PRIMES, 1 << 24)  # without slots
 
 
 def multiplied(one: Sequence[Any] | Integers, other: Sequence[Any] | Integers) -> Integers:
@@ -30,7 +31,7 @@ def multiplied(one: Sequence[Any] | Integers, other: Sequence[Any] | Integers) -
 
 
 def centred(number: Any, modulus: int) -> Any:
-    """The integer nearest to 0 that is this one mod an odd modulus."""
+    """The integer nearest to 0 that is this one mod a modulus."""
     return (number + modulus // 2) % modulus - modulus // 2
 
 

@@ -13,7 +13,7 @@ from privfed.errors import ConfigError
 from privfed.he import ring
 from privfed.he.ring.parameters import RING, Ring
 from privfed.he.ring.sampling import ERROR_BOUND
-from tests.he.ring.integers import MIDDLE, ODD, SMALL, multiplied
+from tests.he.ring.integers import EVEN, MIDDLE, ODD, SMALL, multiplied
 
 # Homomorphic Encryption Security Standard (Albrecht et al., homomorphicencryption.org, 2018),
 # table 1: bits of the modulus at 128 bits of security, ternary secrets, error's deviation 3.2.
@@ -120,6 +120,13 @@ def test_products_of_slots(some: Ring) -> None:
     ]
     product = some.from_slots(np.array(exact, np.uint64))
     assert np.array_equal(product.astype(object), one.astype(object) * other.astype(object) % t)
+
+
+def test_a_ring_of_another_kind_has_no_slots() -> None:
+    words = np.zeros((1, EVEN.degree), np.uint64)
+    for convert in (EVEN.to_slots, EVEN.from_slots):
+        with pytest.raises(ConfigError, match="slots need a plaintext modulus"):
+            convert(words)
 
 
 def test_the_door_of_lattices_does_not_load_the_compiler() -> None:

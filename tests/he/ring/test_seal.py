@@ -13,37 +13,37 @@ import pytest
 from numpy.typing import NDArray
 
 from privfed.he.ring import Answers, Ciphertexts, Plaintexts, Products, RingKey, sampling
-from privfed.he.ring.parameters import RING
+from privfed.he.ring.parameters import RING, Ring
 from privfed.he.seal.files import SEED_BYTES, framed, saved, seal, write
 from tests.he import known_answers
 from tests.he.ring.integers import packed
 
-T, DEGREE = RING.plain_modulus, RING.degree
+TREES = Ring(4096, RING.primes[:2], 1 << 24)
+KINDS = [(RING, 2), (RING, 3), (RING, 4), (TREES, 2)]
 SEED = bytes(range(SEED_BYTES))
 
 
 @cache
-def secret() -> NDArray[np.float64]:
+def secret(degree: int) -> NDArray[np.float64]:
     """The key that SEAL draws of this seed, by its definition."""
-    return np.array(known_answers.ternary(SEED, DEGREE), float)
+    return np.array(known_answers.ternary(SEED, degree), float)
 
 
 class Seal:
-    """SEAL with the first primes, and that key."""
+    """SEAL with a ring's first primes, and that key."""
 
-    def __init__(self, primes: int) -> None:
+    def __init__(self, ring: Ring, primes: int) -> None:
         lib = seal()
-        self.primes = RING.primes[:primes]
-        self.modulus = RING.modulus(primes)
+        self.ring, self.primes, self.modulus = ring, ring.primes[:primes], ring.modulus(primes)
         further = next(
             number.value()
-            for number in lib.CoeffModulus.Create(DEGREE, [50] * (len(RING.primes) + 1))
-            if number.value() not in RING.primes
+            for number in lib.CoeffModulus.Create(ring.degree, [50] * (len(ring.primes) + 1))
+            if number.value() not in ring.primes
         )
         parameters = lib.EncryptionParameters(lib.SCHEME_TYPE.BFV)
-        parameters.set_poly_modulus_degree(DEGREE)
+        parameters.set_poly_modulus_degree(ring.degree)
         parameters.set_coeff_modulus([lib.Modulus(p) for p in (*self.primes, further)])
-        parameters.set_plain_modulus(lib.Modulus(T))
+        parameters.set_plain_modulus(lib.Modulus(ring.plain_modulus))
         parameters.set_random_generator(lib.Blake2xbPRNGFactory(list(struct.unpack("<8Q", SEED))))
         # Five primes are past the table, and only here.
         self.context = lib.SEALContext(parameters, True, lib.SEC_LEVEL_TYPE.NONE)
@@ -53,7 +53,8 @@ class Seal:
         self.evaluator = lib.Evaluator(self.context)
 
     def plaintext(self, coefficients: Any) -> Any:
-        text = [f"{int(c) % T:X}x^{at}" for at, c in enumerate(coefficients) if int(c) % T]
+        residues = [int(c) % self.ring.plain_modulus for c in coefficients]
+        text = [f"{residue:X}x^{at}" for at, residue in enumerate(residues) if residue]
         return seal().Plaintext(" + ".join(reversed(text)) or "0")
 
     def load(self, body: bytes) -> Any:
@@ -66,9 +67,9 @@ class Seal:
 
     def words(self, ciphertext: Any) -> NDArray[np.uint64]:
         """Both halves: coefficients (2, primes, degree)."""
-        size = 2 * len(self.primes) * DEGREE
+        size = 2 * len(self.primes) * self.ring.degree
         words = np.frombuffer(saved(ciphertext)[-8 * size :], "<u8").astype(np.uint64)
-        return words.reshape(2, len(self.primes), DEGREE)
+        return words.reshape(2, len(self.primes), self.ring.degree)
 
     def ciphertext(self, words: NDArray[Any]) -> Any:
         sample = saved(self.fresh([1]))
@@ -78,7 +79,7 @@ class Seal:
     def decrypt(self, ciphertext: Any) -> NDArray[Any]:
         plaintext = seal().Plaintext()
         seal().Decryptor(self.context, self.key).decrypt(ciphertext, plaintext)
-        found = np.zeros(DEGREE, object)
+        found = np.zeros(self.ring.degree, object)
         for term in plaintext.to_string().split(" + "):
             number, _, power = term.partition("x^")
             found[int(power or 0)] = int(number, 16)
@@ -91,61 +92,70 @@ class Seal:
         return np.asarray(exact.astype(np.uint64))
 
 
-@pytest.fixture
-def key(monkeypatch: pytest.MonkeyPatch) -> RingKey:
+def key_of(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> RingKey:
     """Ours, of SEAL's secret."""
     with monkeypatch.context() as patch:
-        patch.setattr(sampling, "ternary", lambda stream, ring: secret().copy())
-        return RingKey.generate()
+        patch.setattr(sampling, "ternary", lambda stream, ring: secret(ring.degree).copy())
+        return RingKey.generate(ring)
 
 
 def coefficients(ciphertexts: Ciphertexts) -> NDArray[np.float64]:
     """The first one's halves (2, primes, degree)."""
     halves = np.array([ciphertexts.c0[0], ciphertexts.c1[0]])
-    RING.to_coefficients(halves)
+    ciphertexts.ring.to_coefficients(halves)
     return halves
 
 
-@pytest.mark.parametrize("primes", [2, 3, 4])
-def test_seal_reads_ours_and_multiplies_alike(key: RingKey, primes: int) -> None:
-    rng, other = np.random.default_rng(primes), Seal(primes)
-    inverse, factor = pow(T, -1, other.modulus), -pow(other.modulus, -1, T)
-    message = rng.integers(0, T, DEGREE, np.uint64)
+@pytest.mark.parametrize(("ring", "primes"), KINDS)
+def test_seal_reads_ours_and_multiplies_alike(
+    ring: Ring, primes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, t = key_of(ring, monkeypatch), ring.plain_modulus
+    rng, other = np.random.default_rng(primes), Seal(ring, primes)
+    inverse, factor = pow(t, -1, other.modulus), -pow(other.modulus, -1, t)
+    message = rng.integers(0, t, ring.degree, np.uint64)
     sent = key.encrypt(message[np.newaxis], primes)
     theirs = other.ciphertext(other.scaled(coefficients(sent), inverse))
-    assert (other.decrypt(theirs) == message.astype(object) * factor % T).all()
-    plain = rng.integers(-64, 65, DEGREE)
+    assert (other.decrypt(theirs) == message.astype(object) * factor % t).all()
+    plain = rng.integers(-64, 65, ring.degree)
     product = seal().Ciphertext()
     other.evaluator.multiply_plain(theirs, other.plaintext(plain), product)
-    ours = np.empty((1, 1, 2, primes, DEGREE))
-    Products(Plaintexts.encode(plain[np.newaxis, np.newaxis], primes), sent).write(0, ours)
-    RING.to_coefficients(ours[0, 0])
+    ours = np.empty((1, 1, 2, primes, ring.degree))
+    plaintexts = Plaintexts.encode(plain[np.newaxis, np.newaxis], primes, ring=ring)
+    Products(plaintexts, sent).write(0, ours)
+    ring.to_coefficients(ours[0, 0])
     assert np.array_equal(other.words(product), other.scaled(ours[0, 0], inverse))
 
 
-@pytest.mark.parametrize("primes", [2, 3, 4])
-def test_we_read_seal_s(key: RingKey, primes: int) -> None:
-    rng, other = np.random.default_rng(primes), Seal(primes)
-    message = rng.integers(0, T, DEGREE, np.uint64)
-    words = other.scaled(other.words(other.fresh(message)), T)
-    body = packed(words)
-    answers = Answers.from_bytes(body, 1, primes=primes, kept_primes=primes)
-    assert (key.decrypt(answers)[0] == message.astype(object) * -other.modulus % T).all()
+@pytest.mark.parametrize(("ring", "primes"), KINDS)
+def test_we_read_seal_s(ring: Ring, primes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, t = key_of(ring, monkeypatch), ring.plain_modulus
+    rng, other = np.random.default_rng(primes), Seal(ring, primes)
+    message = rng.integers(0, t, ring.degree, np.uint64)
+    words = other.scaled(other.words(other.fresh(message)), t)
+    answers = Answers.from_bytes(packed(words), 1, primes=primes, kept_primes=primes, ring=ring)
+    assert (key.decrypt(answers)[0] == message.astype(object) * -other.modulus % t).all()
 
 
-@pytest.mark.parametrize(("primes", "kept_primes"), [(2, 2), (3, 2), (4, 2), (4, 3)])
-def test_seal_reads_our_answers(key: RingKey, primes: int, kept_primes: int) -> None:
-    rng, other = np.random.default_rng(primes), Seal(kept_primes)
-    messages = rng.integers(0, T, (2, DEGREE), np.uint64)
-    plain = np.zeros((1, 2, DEGREE), np.int64)
+@pytest.mark.parametrize(
+    ("ring", "primes", "kept_primes"),
+    [(RING, 2, 2), (RING, 3, 2), (RING, 4, 2), (RING, 4, 3), (TREES, 2, 1), (TREES, 2, 2)],
+)
+def test_seal_reads_our_answers(
+    ring: Ring, primes: int, kept_primes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, t = key_of(ring, monkeypatch), ring.plain_modulus
+    rng, other = np.random.default_rng(primes), Seal(ring, kept_primes)
+    messages = rng.integers(0, t, (2, ring.degree), np.uint64)
+    plain = np.zeros((1, 2, ring.degree), np.int64)
     plain[0, :, 0] = 3, -5
-    products = Products(Plaintexts.encode(plain, primes), key.encrypt(messages, primes))
-    mask = rng.integers(0, T, (1, DEGREE), np.uint64)
+    products = Products(Plaintexts.encode(plain, primes, ring=ring), key.encrypt(messages, primes))
+    mask = rng.integers(0, t, (1, ring.degree), np.uint64)
     answers = key.public.answer(products, mask, 40 * (primes - 1) - 10, kept_primes=kept_primes)
     halves = answers.halves()
     answers.read(0, *halves)
-    inverse = pow(T, -1, other.modulus)
+    inverse = pow(t, -1, other.modulus)
     found = other.decrypt(other.ciphertext(other.scaled(np.array(halves), inverse)))
     exact = messages[0].astype(object) * 3 - messages[1].astype(object) * 5 + mask[0]
     # -1/q for the primes that stay, and 1/q for those that were dropped: together all.
-    assert (found == exact * -pow(RING.modulus(primes), -1, T) % T).all()
+    assert (found == exact * -pow(ring.modulus(primes), -1, t) % t).all()

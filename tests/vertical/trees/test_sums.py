@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from privfed.errors import CapacityError, ConfigError, DecodeError
+from privfed.he.ring import bounds
 from privfed.vertical.trees.subsets import Subsets
-from privfed.vertical.trees.sums import SumsAnswerer, SumsLayout, SumsReader
+from privfed.vertical.trees.sums import DISTANCE, SumsAnswerer, SumsLayout, SumsReader
 from tests.vertical.trees.test_subsets import some_subsets
 
 
@@ -66,3 +71,115 @@ def test_a_level_of_a_tree(cache_bytes: int) -> None:
     numbers = full_vectors(layout, 2, 1)
     found, _ = shared(layout, subsets, numbers, cache_bytes, True)
     assert np.array_equal(found, subsets.sums(numbers))
+
+
+# -- capacity -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("subsets", "rows", "bits", "trees"),
+    [(1550, 10_000, 24, 100), (620, 100_000, 26, 100), (3100, 2000, 24, 1000), (1, 1, 8, 1)],
+)
+def test_a_plan_s_answers_are_hidden_together(
+    subsets: int, rows: int, bits: int, trees: int
+) -> None:
+    """By the two bounds that `floods` states, with what an answer really sends."""
+    layout = SumsLayout(subsets, rows, 14, bits, 15 * trees * subsets, 41 * rows // 4)
+    sent = layout.answers_bytes(1) - layout.answers * 4096 * 25 // 4
+    places = sent * 4 // 25 // layout.answers  # 50 bits each
+    answered = 15 * trees * layout.answers * places
+    assert places * layout.answers >= subsets
+    squares = layout.subsets_each * (41 * rows // 4) + 2 * 4096 + 1
+    noise = layout.noise - 1  # and the carry of the mask
+    past = 2 * answered * math.exp(-(noise**2) / (21 * squares))
+    shown = math.sqrt(answered) * layout.noise / 2**layout.flood_bits
+    assert past + shown <= 2**-40
+    assert past + shown > 2**-45  # and no much wider than they need
+    # What a phase has beside the flood is small; both lie within the primes' half.
+    assert 4 * 2**layout.flood_bits * 2**bits < 0.99 * math.prod(layout.ring.primes)
+    # Four floods reach half of that either way: see `bounds` for the rest, exact.
+
+
+def test_a_reader_that_chooses_is_counted_by_the_worst_case() -> None:
+    """Errors at their bound, all alike, are worse than drawn ones."""
+    subsets = some_subsets(300, 3, 40, 2)
+    layout = SumsLayout(40, 300, 14, 24, 40, subsets.squares)
+    row_sum = np.abs(subsets.matrix()).sum(axis=1).max() * layout.subsets_each
+    assert row_sum <= layout.row_sum
+    assert layout.noise < bounds.answer_noise(layout.row_sum, ring=layout.ring)
+    assert DISTANCE < layout.chosen_distance < 2**-28
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({"subsets": 0}, ConfigError, "1 or more"),
+        ({"rows": 0}, ConfigError, "1 or more"),
+        ({"weight": 0}, ConfigError, "1 or more"),
+        ({"answered": 0}, ConfigError, "1 or more"),
+        ({"squares": -1}, ConfigError, "1 or more"),
+        ({"plain_bits": 7}, ConfigError, "8 to 40 bits"),
+        ({"plain_bits": 41}, ConfigError, "8 to 40 bits"),
+        ({"plain_bits": 36}, CapacityError, "take fewer trees, rows or splits"),
+        ({"answered": 10**18}, CapacityError, "take fewer trees, rows or splits"),
+    ],
+)
+def test_layouts_that_cannot_be_are_refused(
+    change: dict[str, int], error: type[Exception], match: str
+) -> None:
+    right = SumsLayout(1550, 10_000, 14, 24, 10**6)
+    with pytest.raises(error, match=match):
+        dataclasses.replace(right, **change)
+
+
+# -- what does not fit ----------------------------------------------------------------------------
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    subsets, side = some_subsets(50, 2, 5, 0), reader(24)
+    layout = SumsLayout(5, 50, 14, 24, 1000, subsets.squares)
+    zero = np.zeros((1, 50), np.int64)
+    too_large = zero.copy()
+    too_large[0, :2] = layout.half // 28, -(layout.half // 28) - 1
+    heavy = dataclasses.replace(subsets, weight=subsets.weight + 1)
+    wrong: list[tuple[Any, str]] = [
+        (lambda: side.encrypted(layout, zero[:, 1:]), "50 numbers"),
+        (lambda: side.encrypted(layout, too_large), "can wrap"),
+        (lambda: reader(18).encrypted(layout, zero), "not this key's"),
+        (lambda: answerer_of(layout, some_subsets(50, 2, 6, 0)), "5 subsets of 50 rows"),
+        (lambda: answerer_of(layout, some_subsets(51, 2, 5, 0)), "5 subsets of 50 rows"),
+        (lambda: answerer_of(layout, heavy), "than was planned"),
+    ]
+    for each, why in wrong:
+        with pytest.raises(ConfigError, match=why):
+            each()
+
+
+def answerer_of(layout: SumsLayout, subsets: Subsets) -> SumsAnswerer:
+    return SumsAnswerer(layout, reader(layout.plain_bits).public, subsets, cache_bytes=0)
+
+
+def test_bytes_are_measured_before_they_are_read() -> None:
+    subsets, side = some_subsets(50, 2, 5, 0), reader(24)
+    layout = SumsLayout(5, 50, 14, 24, 1000)
+    sent = side.encrypted(layout, np.zeros((2, 50), np.int64))
+    answerer = answerer_of(layout, subsets)
+    answers, _ = answerer.answered(sent, 2)
+    full = b"\xff" * len(sent)
+    wrong: list[tuple[Any, str]] = [
+        (lambda: answerer.answered(sent[:-1], 2), "bytes were expected"),
+        (lambda: answerer.answered(sent, 3), "bytes were expected"),
+        (lambda: answerer.answered(full, 2), "not below its prime"),
+        (lambda: side.opened(layout, answers + b"\0", 2), "bytes were expected"),
+        (lambda: side.opened(layout, answers, 1), "bytes were expected"),
+        (lambda: side.opened(layout, b"\xff" * len(answers), 2), "not below its prime"),
+        (
+            lambda: SumsAnswerer(layout, side.public[1:], subsets, cache_bytes=0),
+            "bytes were expected",
+        ),
+    ]
+    for each, why in wrong:
+        with pytest.raises(DecodeError, match=why):
+            each()
+    assert repr(side) == "SumsReader(...)"
+    assert repr(answerer) == "SumsAnswerer(...)"
