@@ -141,10 +141,9 @@ class Subsets:
         return int(self.codes.shape[1])
 
     @cached_property
-    def squares(self) -> int:
-        """The most that a subset's squared entries sum to."""
-        sizes = self.sums(np.ones((1, self.rows), np.int64))[0]  # times the weight
-        return int((sizes * self.weight).max()) if len(self) else 0
+    def squares(self) -> NDArray[np.int64]:
+        """What each subset's squared entries sum to."""
+        return self.sums(np.ones((1, self.rows), np.int64))[0] * self.weight
 
     def matrix(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """Return the entries (subsets, rows) of some subsets."""

@@ -7,7 +7,7 @@ A vector's coefficients ascend and a subset's descend, so a product of polynomia
     plaintext (r, c): sum_i sum_j M[r*N/w + i, c*w + j] x^(i*w + w-1-j)        i < N/w
     answer r:         sum over c; coefficient i*w + w-1 is the sum over subset r*N/w + i
 
-The ring has two primes; t = 2^T is small, so that an answer keeps one of them.
+The ring has two primes; where t = 2^T is small, an answer keeps one of them.
 
 All answers of a plan are within `DISTANCE` of ones that say nothing of noise, for a reader that
 draws its errors as it ought to: half of it for noise past its tail, half for the flood
@@ -46,8 +46,8 @@ Residues = NDArray[np.uint64]
 DISTANCE = Fraction(1, 1 << 40)
 _DEGREE = 4096
 _PRIMES = PRIMES[:2]  # 100 bits; 109 are secure at this degree
-_KEPT_PRIMES = 1
 _LEAST_BITS, _MOST_BITS = 8, 40  # of t
+_ONE_PRIME_BITS = 36  # up to there what dropping a prime adds fits the other
 _PIECE_BYTES = 1 << 23  # of plaintexts that are made at once, and stay in the last cache
 
 
@@ -69,6 +69,7 @@ class SumsLayout:
         answered: How many sums the whole plan may ever answer.
         squares: The most that a subset's squared entries sum to; as if all rows had the largest
             weight, if not told.
+        disjoint: So many subsets after another share no row, as a column's bins do.
 
     Raises:
         ConfigError: A number is none that can be.
@@ -81,27 +82,19 @@ class SumsLayout:
     plain_bits: int
     answered: int
     squares: int = 0
+    disjoint: int = 1
 
     def __post_init__(self) -> None:
-        least = min(self.subsets, self.rows, self.weight, self.answered)
+        least = min(self.subsets, self.rows, self.weight, self.answered, self.disjoint)
         if least < 1 or self.squares < 0:
             raise ConfigError("subsets, rows, weight and answers are 1 or more")
         if not _LEAST_BITS <= self.plain_bits <= _MOST_BITS:
             raise ConfigError(f"t has {_LEAST_BITS} to {_MOST_BITS} bits, not {self.plain_bits}")
-        try:
-            bounds.check_capacity(
-                self.row_sum,
-                self.flood_bits,
-                primes=len(_PRIMES),
-                kept_primes=_KEPT_PRIMES,
-                summands=floods.SUMMANDS,
-                ring=self.ring,
-            )
-        except CapacityError as error:
+        if not self._fits(self.least_flood_bits):
             raise CapacityError(
-                f"four floods of {self.flood_bits} bits do not fit beside t of {self.plain_bits}:"
-                " take fewer trees, rows or splits"
-            ) from error
+                f"four floods of {self.least_flood_bits} bits do not fit beside t of"
+                f" {self.plain_bits}: take fewer trees, rows or splits"
+            )
 
     @property
     def ring(self) -> Ring:
@@ -136,20 +129,41 @@ class SumsLayout:
         return np.arange(most, dtype=np.int64) * self.width + self.width - 1
 
     @property
+    def kept_primes(self) -> int:
+        """How many primes an answer has when it travels."""
+        return 1 if self.plain_bits <= _ONE_PRIME_BITS else len(_PRIMES)
+
+    @property
+    def answer_squares(self) -> int:
+        """The most that an answer's squared entries sum to."""
+        each, most = self.subsets_each, self.rows * self.weight**2
+        together = 1 if self.disjoint % each == 0 else (each - 1) // self.disjoint + 2
+        return min(each * (self.squares or most), together * most)
+
+    @property
     def row_sum(self) -> int:
         """The most that an answer's entries sum to."""
-        return self.subsets_each * (isqrt(self.rows * self.most_squares) + 1)
+        squares = self.answer_squares  # at least what entries of 1 or more sum to
+        return min(squares, isqrt(self.subsets_each * self.rows * squares) + 1)
 
     @property
     def noise(self) -> int:
         """What noise exceeds in no answer, if errors are drawn as they ought to be."""
-        squares = self.subsets_each * self.most_squares
-        return floods.drawn_noise(squares, self._coefficients, DISTANCE / 2, ring=self.ring)
+        squares, answered = self.answer_squares, self._coefficients
+        return floods.drawn_noise(squares, answered, DISTANCE / 2, ring=self.ring)
+
+    @cached_property
+    def least_flood_bits(self) -> int:
+        """How wide each of the flood's summands must be."""
+        return floods.smooth_flood_bits(self.noise, self._coefficients, DISTANCE / 2)
 
     @cached_property
     def flood_bits(self) -> int:
-        """How wide each of the flood's summands is."""
-        return floods.smooth_flood_bits(self.noise, self._coefficients, DISTANCE / 2)
+        """How wide each is: as the ring has room for, which costs nothing."""
+        bits = self.least_flood_bits
+        while self._fits(bits + 1):
+            bits += 1
+        return bits
 
     @property
     def chosen_distance(self) -> Fraction:
@@ -164,17 +178,12 @@ class SumsLayout:
     def answers_bytes(self, vectors: int) -> int:
         """Return the length of the answers to them."""
         places = len(self.positions)
-        return Answers.size_bytes(vectors * self.answers, _KEPT_PRIMES, places, ring=self.ring)
+        return Answers.size_bytes(vectors * self.answers, self.kept_primes, places, ring=self.ring)
 
     @property
     def half(self) -> int:
         """t/2: sums are below it in size."""
         return 1 << (self.plain_bits - 1)
-
-    @property
-    def most_squares(self) -> int:
-        """The most that a subset's squared entries sum to."""
-        return self.squares or self.rows * self.weight**2
 
     def sums_of(self, opened: Residues, vectors: int) -> Residues:
         """Return the sums (vectors, subsets) from the answers' coefficients at `positions`."""
@@ -190,8 +199,22 @@ class SumsLayout:
         answers, ciphertexts = -(-self.subsets // each), -(-self.rows // width)
         places, ring = min(self.subsets, each), self.ring
         return Ciphertexts.size_bytes(ciphertexts, len(_PRIMES), ring=ring) + Answers.size_bytes(
-            answers, _KEPT_PRIMES, places, ring=ring
+            answers, self.kept_primes, places, ring=ring
         )
+
+    def _fits(self, flood_bits: int) -> bool:
+        try:
+            bounds.check_capacity(
+                self.row_sum,
+                flood_bits,
+                primes=len(_PRIMES),
+                kept_primes=self.kept_primes,
+                summands=floods.SUMMANDS,
+                ring=self.ring,
+            )
+        except CapacityError:
+            return False
+        return True
 
 
 class SumsReader:
@@ -239,7 +262,7 @@ class SumsReader:
             answers,
             vectors * layout.answers,
             primes=len(_PRIMES),
-            kept_primes=_KEPT_PRIMES,
+            kept_primes=layout.kept_primes,
             positions=layout.positions,
             ring=layout.ring,
         )
@@ -263,7 +286,9 @@ class SumsAnswerer:
         """
         if (len(subsets), subsets.rows) != (layout.subsets, layout.rows):
             raise ConfigError(f"{layout.subsets} subsets of {layout.rows} rows were planned")
-        if subsets.squares > layout.most_squares or int(subsets.weight.max()) > layout.weight:
+        starts = np.arange(0, len(subsets), layout.subsets_each)
+        most = np.add.reduceat(subsets.squares, starts).max()
+        if most > layout.answer_squares or subsets.weight.max() > layout.weight:
             raise ConfigError("a subset has more rows, or more weight, than was planned")
         self._layout, self._subsets = layout, subsets
         self._public = PublicKey.from_bytes(public, ring=layout.ring)
@@ -296,7 +321,7 @@ class SumsAnswerer:
         shape = (vectors * layout.answers, places)
         masks = uniform_plain(*shape, ring=layout.ring) if masked else np.zeros(shape, np.uint64)
         masks = masks.reshape(vectors, layout.answers, places)
-        size = Answers.size_bytes(1, _KEPT_PRIMES, places, ring=layout.ring)
+        size = layout.answers_bytes(1) // layout.answers
         bodies = np.empty((vectors, layout.answers, size), np.uint8)
         for start, plaintexts in self._pieces():
             rows = slice(start, start + len(plaintexts.values))
@@ -304,7 +329,7 @@ class SumsAnswerer:
                 Products(plaintexts, sent),
                 masks[:, rows].reshape(-1, places),
                 layout.flood_bits,
-                kept_primes=_KEPT_PRIMES,
+                kept_primes=layout.kept_primes,
                 positions=layout.positions,
                 summands=floods.SUMMANDS,
             )

@@ -37,7 +37,7 @@ def test_sums_are_the_matrix_s(rows: int, columns: int, count: int, seed: int) -
     matrix = subsets.matrix()
     assert matrix.shape == (len(subsets), rows)
     assert np.array_equal(subsets.sums(vectors), vectors @ matrix.T)
-    assert subsets.squares == (matrix**2).sum(axis=1).max()
+    assert np.array_equal(subsets.squares, (matrix**2).sum(axis=1))
     assert np.array_equal(subsets.matrix(1, 3), matrix[1:3])
     for row in range(rows):  # by the definition
         for subset in range(count):

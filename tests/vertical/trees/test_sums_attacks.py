@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 
 from privfed.he.ring import Answers, Ciphertexts, sampling
-from privfed.vertical.trees import sums
 from privfed.vertical.trees.subsets import Subsets
 from privfed.vertical.trees.sums import SumsAnswerer, SumsLayout, SumsReader
 from tests.he.ring.integers import composed
@@ -32,7 +31,7 @@ def halves_of_rows() -> Subsets:
 
 @pytest.fixture
 def layout(monkeypatch: pytest.MonkeyPatch) -> SumsLayout:
-    monkeypatch.setattr(sums, "_KEPT_PRIMES", 2)
+    monkeypatch.setattr(SumsLayout, "kept_primes", 2)
     found = SumsLayout(SUBSETS, ROWS, 14, 24, QUERIES * SUBSETS)
     assert (found.width, found.ciphertexts, found.answers) == (ROWS, 1, 1)
     return found
