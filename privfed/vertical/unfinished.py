@@ -22,7 +22,7 @@ __all__ = ["UNFINISHED_FILE", "Beginning", "Brought", "Resumable", "Unfinished",
 
 UNFINISHED_FILE = "unfinished.json"
 _KIND = "training"
-_MOST_BYTES = 1 << 26  # with as many rows as a plan can have
+_MOST_BYTES = 1 << 29  # with as many rows, and scores of them, as a plan can have
 _DAMAGED = (
     "{} is no unfinished training, or damaged: train from the beginning, in another folder, at "
     "both companies"
