@@ -135,8 +135,8 @@ class Flood(NamedTuple):
     """What drowns noise: a centred sum of uniform numbers.
 
     Attributes:
-        bits: Of each.
-        summands: How many.
+        bits: How wide each number is.
+        summands: How many they are.
     """
 
     bits: int

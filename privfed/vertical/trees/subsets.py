@@ -70,9 +70,9 @@ class Subsets:
     Attributes:
         codes: The rows' codes (columns, rows); `MISSING` where a row lacks the value.
         column: For each subset, which column tells its rows.
-        low: Its least code: a row is in it if its code is none below,
-        high: and none above, and not `MISSING`,
-        missing: or if it lacks the value and this is true.
+        low: Its least code.
+        high: Its greatest: a row is in it if its code is none before, none after, not `MISSING`.
+        missing: Whether rows that lack the value are in it, too.
         weight: Its entry, 1 or more.
 
     Raises:
@@ -143,7 +143,7 @@ class Subsets:
     @cached_property
     def squares(self) -> NDArray[np.int64]:
         """What each subset's squared entries sum to."""
-        return self.sums(np.ones((1, self.rows), np.int64))[0] * self.weight
+        return np.asarray(self.sums(np.ones((1, self.rows), np.int64))[0] * self.weight)
 
     def matrix(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
         """Return the entries (subsets, rows) of some subsets."""
