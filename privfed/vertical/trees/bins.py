@@ -202,10 +202,12 @@ class Binning:
 
 def _whole(bins: ColumnBins) -> bool:
     """Tell whether a column's edges or places are such as a fit makes."""
+    if bins.count > MOST_BINS:
+        return False
     if isinstance(bins.column, CategoricalColumn):
         return not bins.edges and len(bins.places) == bins.column.num_codes
     ascending = all(a < b for a, b in zip(bins.edges, bins.edges[1:], strict=False))
-    return not bins.places and ascending and bins.count <= MOST_BINS
+    return not bins.places and ascending
 
 
 def _cleaned(frame: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:

@@ -90,9 +90,9 @@ class ColumnBins:
         if low == 0 and high >= self.count - 1:
             return f"{name} is not missing"
         if not isinstance(self.column, CategoricalColumn):
-            edge = self.edges[high]
-            no = self.column.notation.kind == "yes-no"
-            return f"{name} {'is no' if no else f'<= {edge:.10g}'}{or_missing}"
+            notation = self.column.notation
+            most = notation.written(self.edges[high])
+            return f"{name} {'is no' if notation.kind == 'yes-no' else f'<= {most}'}{or_missing}"
         within = [
             self.column.meaning(code)
             for code, place in enumerate(self.places)
@@ -119,9 +119,10 @@ def bin_ends(counts: NDArray[np.int64], most: int, least_rows: int) -> NDArray[n
     for left in range(most, 0, -1):
         begun = below[ends[-1]]
         rows = below[-1] - begun
-        # The least count is kept exactly; else the nearest to an equal share of what is left.
+        # The least count is kept exactly; else the nearest to an equal share of what is left,
+        # or each value alone where there are bins for all.
         least = int(np.searchsorted(below, begun + least_rows))
-        wanted = begun + rows / left
+        wanted = begun + (rows / left if len(counts) - ends[-1] > left else 0)
         over = int(np.searchsorted(below, wanted))
         nearer = over > 0 and wanted - below[over - 1] < below[min(over, len(counts))] - wanted
         end = max(over - nearer, least, ends[-1] + 1)

@@ -21,6 +21,7 @@ from privfed.vertical.trees.subsets import Subsets
 __all__ = ["GrowingTree", "LevelQuestion", "TreeSettings"]
 
 _MOST_DEPTH = 7
+_ROUNDING = 1e-9  # residuals that are a smaller share of gradients are errors of doubles
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -150,6 +151,8 @@ class GrowingTree:
         self._alive &= totals.rows >= 2 * self._settings.least_rows
         ratio = totals.gradients / np.where(self._alive, totals.hessians, 1)
         residuals = self._gradients - ratio[nodes] * self._hessians
+        sizes = (np.bincount(nodes, np.abs(x), count) for x in (residuals, self._gradients))
+        self._alive &= next(sizes) > _ROUNDING * next(sizes)
         parted = np.zeros((count, len(nodes)))
         parted[nodes, rows] = np.where(self._alive[nodes], residuals, 0)
         vectors = rounded(parted, totals.rows, self._most // self._weight, self._generator)

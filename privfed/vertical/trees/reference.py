@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privfed.vertical.trees.boosting import Boosting
+from privfed.vertical.trees.contest import Contest, outcome_of
 from privfed.vertical.trees.growing import GrowingTree, LevelQuestion
 from privfed.vertical.trees.grown import GuestTree, HostTree, leaves_of_rows, sides_of_host
 from privfed.vertical.trees.splits import Codes, Splits
+from privfed.vertical.trees.subsets import Subsets
 
 __all__ = ["PlainHost", "boost", "grow", "scores_in_the_clear"]
 
@@ -33,11 +36,12 @@ class PlainHost:
 
     def answer(self, question: LevelQuestion) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """Return whether it wins each node, and by which split; -1 where it does not."""
-        cut = self.plain_bits - self.bits
-        scores = np.abs(self.splits.subsets(self.codes).sums(question.vectors)) >> cut
-        split = scores.argmax(axis=1)
-        won = scores[np.arange(len(split)), split] > question.best >> cut
-        return won, np.where(won, split, -1)
+        plan = Contest(len(question.best), len(self.splits), self.bits, self.plain_bits)
+        return outcome_of(plan, self._subsets.sums(question.vectors), question.best)
+
+    @cached_property
+    def _subsets(self) -> Subsets:
+        return self.splits.subsets(self.codes)
 
 
 def grow(tree: GrowingTree, host: PlainHost | None) -> HostTree:
