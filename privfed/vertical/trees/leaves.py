@@ -17,7 +17,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.errors import CapacityError, ConfigError
+from privfed.errors import CapacityError, ConfigError, DecodeError
 from privfed.he.ring import (
     PRIMES,
     Answers,
@@ -114,8 +114,12 @@ class LeavesLayout:
 
     def ciphertexts_bytes(self, rows: int) -> int:
         """Return the length of so many rows' encrypted values."""
-        count = self.groups(rows) * self.pieces
-        return Ciphertexts.size_bytes(count, len(_PRIMES), ring=self.ring)
+        return self.groups(rows) * self.group_bytes
+
+    @property
+    def group_bytes(self) -> int:
+        """The length of what one group sends."""
+        return Ciphertexts.size_bytes(self.pieces, len(_PRIMES), ring=self.ring)
 
     def answers_bytes(self, rows: int) -> int:
         """Return the length of the answers to them."""
@@ -154,8 +158,8 @@ class LeavesReader:
         padded = np.zeros((groups * each, pieces * layout.width), np.int64)
         padded[: len(values), : layout.leaves] = values
         # Of several pieces there is one row each; of one piece, several rows.
-        messages = (padded & (2 * half - 1)).astype(np.uint64).reshape(groups * pieces, _DEGREE)
-        return self._key.encrypt(messages, len(_PRIMES)).to_bytes()
+        messages = (padded & (2 * half - 1)).astype(np.uint64).reshape(groups, pieces, _DEGREE)
+        return b"".join(self._key.encrypt(group, len(_PRIMES)).to_bytes() for group in messages)
 
     def opened(self, answers: bytes | memoryview, rows: int) -> Residues:
         """Return this side's shares (rows,), residues mod t.
@@ -202,18 +206,21 @@ class LeavesAnswerer:
             DecodeError: These are no ciphertexts of so many rows.
         """
         layout, rows = self._layout, len(allowed)
-        each, pieces = layout.rows_each, layout.pieces
-        sent = Ciphertexts.from_bytes(
-            ciphertexts, layout.groups(rows) * pieces, len(_PRIMES), ring=layout.ring
-        )
+        if len(ciphertexts) != layout.ciphertexts_bytes(rows):
+            raise DecodeError(f"{len(ciphertexts)} bytes are no ciphertexts of {rows} rows")
+        each, size = layout.rows_each, layout.group_bytes
         masks = uniform_plain(rows, len(_POSITIONS), ring=layout.ring)
         found = []
         for group in range(layout.groups(rows)):
             own = slice(group * each, min(rows, (group + 1) * each))
+            sent = Ciphertexts.from_bytes(
+                ciphertexts[group * size : (group + 1) * size],
+                layout.pieces,
+                len(_PRIMES),
+                ring=layout.ring,
+            )
             answers = self._public.answer(
-                Products(
-                    self._plaintexts(allowed[own]), sent.part(group * pieces, (group + 1) * pieces)
-                ),
+                Products(self._plaintexts(allowed[own]), sent),
                 masks[own],
                 layout.flood_bits,
                 kept_primes=_KEPT_PRIMES,

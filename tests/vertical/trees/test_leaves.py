@@ -26,7 +26,7 @@ def reader(leaves: int) -> LeavesReader:
 
 def signed(residues: NDArray[np.uint64]) -> NDArray[np.int64]:
     numbers = (residues & np.uint64(2**BITS - 1)).astype(np.int64)
-    return numbers - 2**BITS * (numbers >= 2 ** (BITS - 1))
+    return np.where(numbers >= 2 ** (BITS - 1), numbers - 2**BITS, numbers)
 
 
 @settings(max_examples=12, deadline=None)

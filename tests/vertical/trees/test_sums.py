@@ -142,7 +142,7 @@ def test_what_does_not_fit_is_refused() -> None:
     layout = SumsLayout(5, 50, 14, 24, 1000, 40 * 14**2)
     zero = np.zeros((1, 50), np.int64)
     too_large = zero.copy()
-    too_large[0, :2] = layout.half // 28, -(layout.half // 28) - 1
+    too_large[0, :2] = layout.half // 28, layout.half // 28 + 1
     heavy = dataclasses.replace(subsets, weight=subsets.weight + 1)
     small = dataclasses.replace(layout, squares=1)
     wrong: list[tuple[Any, str]] = [
