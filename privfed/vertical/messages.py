@@ -2,8 +2,9 @@
 
 import enum
 
-__all__ = ["CHOICES_BYTES", "POINT_BYTES", "VerticalMessage"]
+__all__ = ["CHOICES_BYTES", "NONCE_BYTES", "POINT_BYTES", "VerticalMessage"]
 
+NONCE_BYTES = 16  # of a hello without a fresh key: no two sessions have one identity
 POINT_BYTES = 32  # of ristretto255: the base transfers' key
 CHOICES_BYTES = 2 * 128 * POINT_BYTES  # of 128 base transfers
 

@@ -16,6 +16,7 @@ counts every row, before it answers (`charge_with`), and that count is all that 
 """
 
 import dataclasses
+import secrets
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -33,7 +34,7 @@ from privfed.vertical.linear.products import KeyedProducts
 from privfed.vertical.linear.projections import Opening
 from privfed.vertical.linear.rows import integer_rows
 from privfed.vertical.linear.shares import Residues, matrix_product, plus, residues
-from privfed.vertical.messages import CHOICES_BYTES, POINT_BYTES, VerticalMessage
+from privfed.vertical.messages import CHOICES_BYTES, NONCE_BYTES, POINT_BYTES, VerticalMessage
 from privfed.vertical.queries import AnsweringQuery, AskingQuery
 from privfed.vertical.roles import Opened, Role
 from psi.errors import StateError
@@ -141,8 +142,11 @@ class Query(FramedDialogue):
         if self._shared:
             self._products.meet(hello[agreed:])
 
+    def _said_hello(self) -> bytes:
+        return self._sealed(self._sends, self._hello, secrets.token_bytes(NONCE_BYTES))
+
     def _await_hello(self) -> None:
-        self._awaiting(self._awaits, [len(self._hello)], self._met)
+        self._awaiting(self._awaits, [len(self._hello), NONCE_BYTES], self._met)
 
     def _met(self, parts: list[memoryview]) -> bytes:
         raise NotImplementedError
@@ -240,7 +244,7 @@ class GuestQuery(Query, AskingQuery):
     def _begin(self) -> bytes:
         self._found: list[Floats] = []
         self._await_hello()
-        return self._sealed(self._sends, self._hello)
+        return self._said_hello()
 
     def _met(self, parts: list[memoryview]) -> bytes:
         self._meet(parts[0])
@@ -333,7 +337,7 @@ class HostQuery(Query, AnsweringQuery):
     def _met(self, parts: list[memoryview]) -> bytes:
         self._meet(parts[0])
         self._count(len(self._rows))
-        message = self._sealed(self._sends, self._hello)
+        message = self._said_hello()
         self._receiver = TransferReceiver(self._transcript.begin_session())
         due = [CHOICES_BYTES]
         if self._shared:

@@ -8,6 +8,7 @@ node of the other side's, nobody learns: the score is one inner product over all
                              guest: garbled circuit · host: colours
 """
 
+import secrets
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from privfed.errors import ConfigError, ContextMismatchError
 from privfed.garbled import Evaluator, Garbler, Lengths, TransferReceiver, TransferSender
 from privfed.he.ring import PublicKey
 from privfed.vertical.frames import FramedDialogue
-from privfed.vertical.messages import CHOICES_BYTES, POINT_BYTES, VerticalMessage
+from privfed.vertical.messages import CHOICES_BYTES, NONCE_BYTES, POINT_BYTES, VerticalMessage
 from privfed.vertical.queries import AnsweringQuery, AskingQuery
 from privfed.vertical.roles import Role
 from privfed.vertical.trees.grown import GuestTree, HostTree
@@ -93,6 +94,10 @@ class TreesQuery(FramedDialogue):
         rows = self._rows.to_bytes(_NUMBER_BYTES, "big")
         return self._plan.fingerprint() + self._model + said + rows
 
+    @property
+    def _hello_lengths(self) -> list[int]:
+        return [len(self._hello), NONCE_BYTES]
+
     def _check_hello(self, hello: memoryview) -> None:
         if hello != self._hello:
             raise ContextMismatchError(
@@ -162,10 +167,10 @@ class GuestTreesQuery(TreesQuery, AskingQuery):
             ConfigError: There are no rows, or scores can be too large.
         """
         super().__init__(plan, model, len(trees), codes, classes=classes, progress=progress)
-        largest = sum(float(np.abs(tree.leaves).max()) for tree in trees) + float(
-            np.abs(base).max()
-        )
-        if largest / plan.leaf_unit >= 1 << (self._layout.plain_bits - 2):
+        largest = np.abs(base)  # of each output's scores
+        for place, tree in enumerate(trees):
+            largest[place % plan.outputs] += np.abs(tree.leaves).max()
+        if largest.max() / plan.leaf_unit >= 1 << (self._layout.plain_bits - 2):
             raise ConfigError("scores are too large to open: train with a smaller rate")
         self._base, self._trees, self._splits = tuple(base), tuple(trees), splits
         self._reader: LeavesReader | None = None
@@ -183,8 +188,8 @@ class GuestTreesQuery(TreesQuery, AskingQuery):
         return np.concatenate(self._found)
 
     def _begin(self) -> bytes:
-        self._awaiting(VerticalMessage.MET, [len(self._hello)], self._met)
-        return self._sealed(VerticalMessage.QUERY, self._hello)
+        self._awaiting(VerticalMessage.MET, self._hello_lengths, self._met)
+        return self._sealed(VerticalMessage.QUERY, self._hello, secrets.token_bytes(NONCE_BYTES))
 
     def _met(self, parts: list[memoryview]) -> bytes:
         self._check_hello(parts[0])
@@ -269,12 +274,12 @@ class HostTreesQuery(TreesQuery, AnsweringQuery):
         self._trees, self._splits = tuple(trees), splits
         self._answerer: LeavesAnswerer | None = None
         self._receiver: TransferReceiver | None = None
-        self._awaiting(VerticalMessage.QUERY, [len(self._hello)], self._met)
+        self._awaiting(VerticalMessage.QUERY, self._hello_lengths, self._met)
 
     def _met(self, parts: list[memoryview]) -> bytes:
         self._check_hello(parts[0])
         self._count(self._rows)
-        message = self._sealed(VerticalMessage.MET, self._hello)
+        message = self._sealed(VerticalMessage.MET, self._hello, secrets.token_bytes(NONCE_BYTES))
         self._receiver = TransferReceiver(self._transcript.begin_session())
         key = PublicKey.size_bytes(ring=self._layout.ring)
         self._awaiting(VerticalMessage.TREES_KEYS, [key, CHOICES_BYTES], self._agreed)

@@ -13,6 +13,7 @@ session) and the place of the split that won each node.
 """
 
 import hashlib
+import secrets
 from abc import abstractmethod
 from typing import ClassVar, TypeVar
 
@@ -20,7 +21,7 @@ from privfed.errors import ContextMismatchError
 from privfed.garbled import Lengths, TransferReceiver, TransferSender
 from privfed.he.ring import PublicKey
 from privfed.vertical.frames import FramedDialogue
-from privfed.vertical.messages import CHOICES_BYTES, POINT_BYTES
+from privfed.vertical.messages import CHOICES_BYTES, NONCE_BYTES, POINT_BYTES
 from privfed.vertical.roles import Role
 from privfed.vertical.trees.contest import contest
 from privfed.vertical.trees.plan import TreesPlan
@@ -90,15 +91,17 @@ class TreesSide(FramedDialogue):
 
     @property
     def _number(self) -> int:
+        if not self._identity:  # of two sides that meet one may be a tree ahead
+            return 0
         return self.state.grown * self.plan.depth + self._level
 
     @property
     def _hello(self) -> bytes:
-        return self.plan.fingerprint() + self.state.offer()
+        return self.plan.fingerprint() + self.state.offer() + secrets.token_bytes(NONCE_BYTES)
 
     @property
     def _hello_lengths(self) -> list[int]:
-        return [_FINGERPRINT_BYTES, TreesState.offer_bytes()]
+        return [_FINGERPRINT_BYTES, TreesState.offer_bytes(), NONCE_BYTES]
 
     def _check_plan(self, fingerprint: memoryview) -> None:
         if fingerprint != self.plan.fingerprint():
