@@ -123,12 +123,11 @@ class TreesHost(TreesSide):
 
     def _await_tree(self) -> None:
         self._won = []
-        self._awaiting_one(
-            {
-                VerticalMessage.NODES: (self._nodes_lengths, self._summed),
-                VerticalMessage.TREES_END: (self._end_lengths, self._ended),
-            }
-        )
+        end = {VerticalMessage.TREES_END: (self._end_lengths, self._ended)}
+        if self._state.grown == self.plan.most_trees:  # more are not planned, nor flooded for
+            self._awaiting_one(end)
+        else:
+            self._awaiting_one({VerticalMessage.NODES: (self._nodes_lengths, self._summed)} | end)
 
     def _summed(self, parts: list[memoryview]) -> bytes:
         ciphertexts, self._asked = parts[0], bytes(parts[1])
@@ -189,8 +188,8 @@ class TreesHost(TreesSide):
 
     def _ended(self, parts: list[memoryview]) -> None:
         kept = int.from_bytes(parts[0], "big")
-        if kept > self._state.grown or kept % self.plan.outputs:
-            raise DecodeError("the other side keeps trees that were not grown")
+        if not 1 <= kept <= self._state.grown or kept % self.plan.outputs:
+            raise DecodeError("the other side keeps no trees, or some that were not grown")
         self._kept = kept
         self._end()
 

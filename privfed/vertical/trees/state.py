@@ -32,7 +32,8 @@ class TreesState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Attributes:
         fingerprint: The plan's.
         sessions: How many sessions there were before the one that goes on.
-        marks: Those of the last two trees, or of the last one and of what was before any.
+        marks: Those of the last two trees, or of the last one and of what was before any; of one
+            alone, if the other side had not the last.
         collected: What the guest collected of each tree.
     """
 
@@ -71,13 +72,15 @@ class TreesState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """
         if self.fingerprint != plan.fingerprint():
             raise ConfigError("the state is of another plan: train from the beginning")
-        counts = {len(each) for each in (self.collected.nodes, self.collected.rows)}
+        collected = self.collected
+        counts = {len(each) for each in (collected.nodes, collected.rows, collected.asked)}
         if (
-            len(self.marks) != min(_KEPT, self.grown + 1)
+            not 1 <= len(self.marks) <= min(_KEPT, self.grown + 1)
             or {*map(len, self.marks)} != {MARK_BYTES}
             or counts != {self.grown}
             or not 0 <= self.grown <= plan.most_trees
             or self.sessions < 1
+            or not self._whole(plan)
         ):
             raise ConfigError("the state is damaged: train from the beginning")
         if self.sessions > MOST_TREE_SESSIONS:
@@ -85,6 +88,10 @@ class TreesState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 f"this training broke off {MOST_TREE_SESSIONS} times; its answers hide no more: "
                 "train from the beginning"
             )
+
+    def _whole(self, plan: TreesPlan) -> bool:
+        """Tell whether what one side alone keeps is all there."""
+        return True
 
     def resumed(self) -> Self:
         """Return the state for another session."""
@@ -152,6 +159,10 @@ class GuestTreesState(TreesState, frozen=True, kw_only=True, forbid_unknown_fiel
     def grown(self) -> int:
         """How many trees there are."""
         return len(self.trees)
+
+    def _whole(self, plan: TreesPlan) -> bool:
+        scores = {8 * plan.rows * plan.outputs} if self.grown else set()
+        return {*map(len, self.scores)} == scores and len(self.scores) <= _KEPT
 
     def until(self, trees: int) -> "GuestTreesState":
         """Return the state after the first trees: all, or all but the last one."""
