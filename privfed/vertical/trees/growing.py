@@ -75,7 +75,7 @@ class LevelQuestion:
     best: Integers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Totals:
     """What a level's training rows come to, (nodes,) each."""
 

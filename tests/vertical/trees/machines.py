@@ -130,8 +130,7 @@ def trees_job(
         outputs=outputs,
         rows=rows,
         host_splits=len(first.splits(host)),
-        predictions=1000,
-        **{"trees": 1, "depth": 2, **settings},
+        **{"trees": 1, "depth": 2, "predictions": 1000, **settings},
     )
     return replace(first, plan=plan)
 
