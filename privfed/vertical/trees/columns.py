@@ -32,8 +32,8 @@ class ColumnBins:
 
     Attributes:
         column: What the column is.
-        edges: Of numbers: between which each bin and the next part.
-        places: Of categories: the bin of each, as the schema counts them.
+        edges: Between which bins of numbers part.
+        places: The bin of each category, as the schema counts them.
     """
 
     column: Column

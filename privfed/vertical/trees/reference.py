@@ -15,7 +15,7 @@ from privfed.vertical.trees.grown import GuestTree, HostTree, leaves_of_rows, si
 from privfed.vertical.trees.splits import Codes, Splits
 from privfed.vertical.trees.subsets import Subsets
 
-__all__ = ["PlainHost", "boost", "grow", "scores_in_the_clear"]
+__all__ = ["PlainHost", "boost", "grow_plain", "scores_in_the_clear"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,7 +44,7 @@ class PlainHost:
         return self.splits.subsets(self.codes)
 
 
-def grow(tree: GrowingTree, host: PlainHost | None) -> HostTree:
+def grow_plain(tree: GrowingTree, host: PlainHost | None) -> HostTree:
     """Grow a tree to its end.
 
     Args:
@@ -82,7 +82,7 @@ def boost(boosting: Boosting, host: PlainHost | None) -> list[HostTree]:
     found = []
     while not boosting.done:
         tree = boosting.tree()
-        found.append(grow(tree, host))
+        found.append(grow_plain(tree, host))
         boosting.grown(tree)
     return found
 

@@ -21,9 +21,9 @@ class Splits:
 
     Attributes:
         column: Shape (splits,): by which column each is.
-        low: A row goes left if its code is not below this one,
-        high: and not above this one,
-        missing_left: or if it is missing, and this is true.
+        low: The least code that goes left.
+        high: The greatest code that does.
+        missing_left: Whether rows without a value do.
     """
 
     column: NDArray[np.int64]

@@ -222,12 +222,12 @@ def test_a_bank_gains_by_a_shop() -> None:
     bank, shop = bank_and_shop(1.0, customers=3000, seed=4)
     keys = [frame.iloc[:, 0].str.strip().str.lower() for frame in (bank, shop)]
     tables = [
-        frame.iloc[:, 1:].set_index(key)[lambda own: ~own.index.duplicated()]
-        for frame, key in zip((bank, shop), keys, strict=True)
+        frame.iloc[:, 1:].set_index(key) for frame, key in zip((bank, shop), keys, strict=True)
     ]
-    common = tables[0].index.intersection(tables[1].index).sort_values()
-    guest, host = (table.reindex(common).reset_index(drop=True) for table in tables)
-    labels = (guest.pop("paid_late") == "yes").to_numpy(float)
+    once = [table[~table.index.duplicated()] for table in tables]
+    common = once[0].index.intersection(once[1].index).sort_values()
+    guest, host = (table.reindex(common).reset_index(drop=True) for table in once)
+    labels = np.array(guest.pop("paid_late") == "yes", dtype=np.float64)
     train = len(labels) * 7 // 10
     job = Job(guest, host, Objective("logistic", labels[:train, None], np.ones(train)), train)
     both, alone = (

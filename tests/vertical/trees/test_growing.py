@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from privfed.errors import CapacityError, ConfigError
 from privfed.vertical.trees.growing import GrowingTree, TreeSettings, rounded
 from privfed.vertical.trees.grown import GuestTree, HostTree, leaves_of_rows, sides_of_host
-from privfed.vertical.trees.reference import PlainHost, grow
+from privfed.vertical.trees.reference import PlainHost, grow_plain
 from privfed.vertical.trees.splits import MOST_WEIGHT, Codes, Splits
 from privfed.vertical.trees.subsets import MISSING
 
@@ -128,7 +128,7 @@ def test_the_split_of_the_best_score_wins_whoever_has_it(seed: int) -> None:
     guest, host = some_codes(rng, 2, 60), host_of(some_codes(rng, 3, 60))
     g = rng.normal(size=60)
     grown = new_tree(guest, g)
-    hosts = grow(grown, host)
+    hosts = grow_plain(grown, host)
     tree, own = grown.tree, splits_of(guest)
     lefts = [own.left(guest, split) for split in range(len(own))]
     lefts += [host.splits.left(host.codes, split) for split in range(len(host.splits))]
@@ -150,7 +150,7 @@ def test_leaves_and_gains_are_those_of_the_objective() -> None:
     guest, host = some_codes(rng, 3, 300), host_of(some_codes(rng, 3, 300))
     g, h = rng.normal(size=300), rng.random(300)
     grown = new_tree(guest, g, h, depth=3, l2=2.0, learning_rate=0.3, least_rows=5)
-    hosts, tree = grow(grown, host), grown.tree
+    hosts, tree = grow_plain(grown, host), grown.tree
     leaves = grown.node_of_row
     for leaf, value in enumerate(tree.leaves):
         own = leaves == leaf
@@ -178,7 +178,7 @@ def test_the_tree_does_not_depend_on_the_order_of_rows() -> None:
     def grown(order: NDArray[np.int64]) -> tuple[GuestTree, HostTree]:
         own, theirs = (np.ascontiguousarray(codes[:, order]) for codes in (guest, host))
         tree = new_tree(own, g[order], h[order], depth=4, seed=int(order[0]))
-        hosts = grow(tree, host_of(theirs))
+        hosts = grow_plain(tree, host_of(theirs))
         return tree.tree, hosts
 
     one, other = grown(np.arange(200)), grown(rng.permutation(200))
@@ -196,7 +196,7 @@ def test_rows_without_a_value_go_where_they_belong(side: bool, owner: str) -> No
     nothing = np.tile(np.array([[0, 1]], np.uint8), 30)
     own, others = (codes, nothing) if owner == "guest" else (nothing, codes)
     grown = new_tree(own, g, splits=splits_of(own, 1, 2))
-    grow(grown, PlainHost(splits_of(others, 1, 2), others, PLAIN_BITS, 20))
+    grow_plain(grown, PlainHost(splits_of(others, 1, 2), others, PLAIN_BITS, 20))
     assert grown.tree.owners == (owner,)
     assert grown.tree.leaves == pytest.approx([1.0, -1.0])
     assert np.array_equal(grown.node_of_row == 0, g < 0)
@@ -256,7 +256,7 @@ def test_rows_that_do_not_train_only_get_their_sides() -> None:
         question = grown.question()
         assert not question.vectors[:, ::4].any()
         grown = new_tree(guest, np.where(h > 0, g, others), h, depth=3)
-        hosts = grow(grown, host)
+        hosts = grow_plain(grown, host)
         sides = sides_of_host(hosts, host.splits, host.codes)
         leaves = leaves_of_rows(grown.tree, splits_of(guest), guest, sides)
         assert np.array_equal(leaves, grown.node_of_row)
@@ -270,7 +270,7 @@ def test_a_row_that_counts_twice_is_two_rows() -> None:
     g, h = rng.normal(size=100), rng.random(100)
     weighted = new_tree(guest, 2 * g, 2 * h, depth=3, l2=1.0)
     twice = new_tree(np.tile(guest, 2), np.tile(g, 2), np.tile(h, 2), depth=3, l2=1.0)
-    parts = grow(weighted, host_of(host)), grow(twice, host_of(np.tile(host, 2)))
+    parts = grow_plain(weighted, host_of(host)), grow_plain(twice, host_of(np.tile(host, 2)))
     assert parts[0] == parts[1]
     assert weighted.tree.splits == twice.tree.splits
     assert weighted.tree.leaves == pytest.approx(twice.tree.leaves)
@@ -280,7 +280,7 @@ def test_steps_are_bounded_where_that_is_asked_for() -> None:
     codes = np.array([[0, 1] * 20], np.uint8)
     g = np.where(codes[0] == 0, -5.0, 0.1)
     grown = new_tree(codes, g, splits=splits_of(codes, 1, 2), most_step=0.7, learning_rate=0.5)
-    grow(grown, None)
+    grow_plain(grown, None)
     assert grown.tree.leaves == pytest.approx([0.35, -0.05])
 
 
@@ -294,12 +294,12 @@ def test_what_cannot_grow_is_refused() -> None:
         new_tree(codes, np.full(40, np.nan))
     for wrong in ({"depth": 0}, {"depth": 8}, {"learning_rate": 0}, {"l2": -1}, {"least_rows": 0}):
         with pytest.raises(ConfigError, match="give a depth"):
-            TreeSettings(**wrong)  # type: ignore[arg-type]
+            TreeSettings(**wrong)
 
 
 def test_a_repr_tells_nothing_of_rows() -> None:
     codes = np.array([[0, 1] * 20], np.uint8)
     grown = new_tree(codes, np.arange(40.0), splits=splits_of(codes, 1, 2))
-    hosts = grow(grown, None)
+    hosts = grow_plain(grown, None)
     assert repr(grown.tree) == "GuestTree(depth=1)"
     assert repr(hosts) == "HostTree(nodes=1)"
