@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from privfed.he.ring import Answers, Ciphertexts, sampling
+from privfed.he.ring import Answers, Ciphertexts, kernels, sampling
 from privfed.vertical.trees.subsets import Subsets
 from privfed.vertical.trees.sums import SumsAnswerer, SumsLayout, SumsReader
 from tests.he.ring.integers import composed
@@ -56,10 +56,9 @@ class Holder:
             drawn["errors"].clear()  # the public key's
             self.sent = self.reader.encrypted(layout, np.zeros((QUERIES, ROWS), np.int64))
         self.errors = np.concatenate(drawn["errors"])
-        secret = np.empty((1, 2, DEGREE))
-        secret[:] = drawn["ternary"][0]
-        layout.ring.to_values(secret)
-        self.secret = secret.astype(np.int64).astype(object)
+        self.secret = np.empty((1, 2, DEGREE))
+        self.secret[:] = drawn["ternary"][0]
+        layout.ring.to_values(self.secret)
 
     def noise(self, answers: bytes) -> NDArray[np.float64]:
         """What t is multiplied with in the phases (queries, positions) of answers."""
@@ -68,17 +67,15 @@ class Holder:
             answers, QUERIES, primes=2, kept_primes=2, positions=layout.positions, ring=ring
         )
         opened = self.reader.opened(layout, answers, QUERIES).astype(object)
-        moduli = np.array(ring.primes, object)[:, np.newaxis]
         c0, c1 = taken.halves()
         found = np.empty(opened.shape)
         for query, message in enumerate(opened):
             taken.read(query, c0, c1)
-            values = c1[np.newaxis].copy()
-            ring.to_values(values)
-            product = values.astype(np.int64).astype(object) * self.secret
-            back = np.asarray(product % moduli, float)
-            ring.to_coefficients(back)
-            phase = composed(back[0][:, layout.positions] + c0, ring.primes)
+            ring.to_values(c1[np.newaxis])
+            product = np.zeros((1, 2, DEGREE))
+            kernels.add_products(c1[np.newaxis], self.secret[0], 1.0, ring.moduli, product)
+            ring.to_coefficients(product)
+            phase = composed(product[0][:, layout.positions] + c0, ring.primes)
             found[query] = (phase - message) // ring.plain_modulus
         return found
 
@@ -89,8 +86,9 @@ class Holder:
         index = self.layout.positions[:, np.newaxis] - place.reshape(-1)
         # x^N = -1: what stands before the first coefficient has the other sign.
         factors = self.errors[:, index % DEGREE] * np.where(index < 0, -1, 1)
-        fit = np.linalg.lstsq(factors.reshape(-1, place.size), noise.reshape(-1), rcond=None)
-        return np.asarray(fit[0].reshape(SUBSETS, ROWS) > 7)
+        factors = factors.reshape(-1, place.size)
+        fit = np.linalg.solve(factors.T @ factors, factors.T @ noise.reshape(-1))
+        return np.asarray(fit.reshape(SUBSETS, ROWS) > 7)
 
 
 @pytest.mark.parametrize(
