@@ -7,7 +7,7 @@ READY := $(VENV)/ready
 PYTEST_FLAGS ?= -n auto --dist worksteal --timeout 600
 
 ENGINES := flower nvflare
-PEERS := openmined-psi spu phe heu flower
+PEERS := openmined-psi spu phe heu xgboost flower
 
 .PHONY: demo test check hooks lint format types imports declared changed coverage deep busy \
 	pythons wheel beside dresses readme walkthrough bench-peers clean
@@ -97,6 +97,7 @@ build/peers/openmined-psi/ready: REQUIREMENT := openmined-psi==2.0.6
 build/peers/spu/ready: REQUIREMENT := spu==0.9.5
 build/peers/phe/ready: REQUIREMENT := phe==1.5.0 gmpy2==2.3.2
 build/peers/heu/ready: REQUIREMENT := sf-heu==0.5.2b0
+build/peers/xgboost/ready: REQUIREMENT := xgboost-cpu==3.2.0
 # Flower, NVFlare and privfed together; Ray is what Flower simulates with.
 build/peers/flower/ready: REQUIREMENT := --constraint constraints.txt \
 	--editable '.[flower,nvflare]' 'flwr[simulation]'

@@ -1,19 +1,30 @@
-"""What one linear model costs two companies that hold different columns about the same rows.
+"""What one model costs two companies that hold different columns about the same rows.
 
     python -m benchmarks.vertical --json FILE [--rows 10000 --columns 100 --iterations 20]
 
-All tools do one job (`benchmarks.vertical_job`): full-batch gradient descent for a logistic
-regression, half of the columns on each side. Ours and spu run it whole, a process a party on
-loopback; phe and sf-heu do one iteration of a slice of rows (`slice_of`), which is scaled to the
-job. Peers come from `make bench-peers`, each in an environment of its own; those that are absent
-are left out and named. Processor time is that of both parties together, system included, after
-imports, compiled code and keys of peers; bytes are those of both directions. `metric` is the area
-under the ROC curve of the model that came out, on its own rows, `reference` that of scikit-learn's
-exact fit, and `coefficient_error` the largest difference between the two models' coefficients of
-standardised columns; slices train nothing, so they have none. The task `predict` is the cost of
-one row when `rows` rows are predicted at once, ours alone, with a model whose coefficients stay
-shared (whose owners know theirs pays less); its `metric` is that of the rounded scores.
-`spu-cheetah-t1` is spu with SecretFlow's default, a sigmoid cut from a line.
+All tools do one job (`benchmarks.vertical_job`), half of the columns on each side. The task `glm`
+is full-batch gradient descent for a logistic regression. Ours and spu run it whole, a process a
+party on loopback; phe and sf-heu do one iteration of a slice of rows (`slice_of`), which is scaled
+to the job. Peers come from `make bench-peers`, each in an environment of its own; those that are
+absent are left out and named. Processor time is that of both parties together, system included,
+after imports, compiled code and keys of peers; bytes are those of both directions. `metric` is the
+area under the ROC curve of the model that came out, on its own rows, `reference` that of
+scikit-learn's exact fit, and `coefficient_error` the largest difference between the two models'
+coefficients of standardised columns; slices train nothing, so they have none. The task `predict` is
+the cost of one row when `rows` rows are predicted at once, ours alone, with a model whose
+coefficients stay shared (whose owners know theirs pays less); its `metric` is that of the rounded
+scores. `spu-cheetah-t1` is spu with SecretFlow's default, a sigmoid cut from a line.
+
+The tasks of boosted trees: `histogram` sums gradients and hessians (integers of 16 bits) of all
+rows over 32 bins of each of the host's columns, once, both sides in one process; ours leaves what
+is done once a model to `once_seconds`, and opens shares. `tree` is one tree, 4 deep: of ours, three
+are grown over the connection and divided by three. phe and sf-heu do a slice of rows as
+SecureBoost+ does it (`benchmarks.vertical_trees_paillier`), in which the guest reads every
+histogram; a tree counts no network and half of the work below the root. `exact` tells whether all
+sums are those of plain integers. Further rows of `tree` are of `--data`, trained once a seed in one
+process (`benchmarks.vertical_trees_quality`): `metric` is then the mean AUC of rows held out,
+`reference` XGBoost's on both tables in one place, `alone` XGBoost's on the guest's. The job's own
+are in its row, up to 20,000 rows.
 """
 
 import argparse
@@ -21,75 +32,21 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.parties import Session, free_ports, interpreter, processor, session
+from benchmarks import vertical_trees
+from benchmarks.parties import interpreter, processor, session
 from benchmarks.rows import print_table
+from benchmarks.vertical_common import TOOLS, Job, Row, both
 from benchmarks.vertical_job import Floats, tables
-from benchmarks.vertical_ours import SIDES, keep_shares
+from benchmarks.vertical_ours import keep_shares
+from benchmarks.vertical_trees_quality import ENVIRONMENT, SOURCES, judged
 from privfed.table import Table
-from psi.network.certificates import create_identity
-
-# Tool: its environment, its module, and what its workers are told besides the job.
-TOOLS: dict[str, tuple[str, str, dict[str, str]]] = {
-    "privfed-glm": ("", "vertical_ours", {}),
-    "spu-cheetah": ("spu", "vertical_spu", {"sigmoid": "exact"}),
-    "spu-cheetah-t1": ("spu", "vertical_spu", {"sigmoid": "t1"}),
-    "phe": ("phe", "vertical_paillier", {"scheme": "phe"}),
-    "heu-ou": ("heu", "vertical_paillier", {"scheme": "ou"}),
-    "heu-zpaillier": ("heu", "vertical_paillier", {"scheme": "z-paillier"}),
-}
-
-
-@dataclass(frozen=True)
-class Job:
-    """What every tool is asked for; `columns` are those of both sides together."""
-
-    rows: int
-    columns: int
-    iterations: int
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one tool cost.
-
-    Attributes:
-        task: "glm", the whole training, or "predict", one row of `rows`.
-        tool: Its name.
-        rows: Rows of the job.
-        columns: Columns of both sides together.
-        iterations: How often all rows were gone through.
-        slice_of: Rows that were measured and scaled; None for a job that ran whole.
-        cpu_seconds: Processor seconds of both parties together.
-        bytes: What was sent, in both directions.
-        wall_seconds: The session's time; other work on the machine stretches it.
-        metric: Area under the ROC curve.
-        reference: The same of the exact fit.
-        coefficient_error: Largest difference to the exact fit's coefficients.
-        load_average: 2 is this run alone; more is other work.
-        peak_rss_bytes: The most memory that one party took, what it imports included.
-    """
-
-    task: str
-    tool: str
-    rows: int
-    columns: int
-    iterations: int
-    slice_of: int | None
-    cpu_seconds: float
-    bytes: int
-    wall_seconds: float
-    metric: float | None = None
-    reference: float | None = None
-    coefficient_error: float | None = None
-    load_average: float | None = None
-    peak_rss_bytes: int | None = None
 
 
 class Exact:
@@ -118,7 +75,7 @@ class Exact:
 
 def trained(tool: str, job: Job, folder: Path, exact: Exact) -> Row:
     """Run a job whole, a process a party."""
-    ran, found = _both(tool, job, folder, "glm")
+    ran, found = both(tool, job, folder, "glm")
     return Row(
         task="glm",
         tool=tool,
@@ -138,7 +95,7 @@ def trained(tool: str, job: Job, folder: Path, exact: Exact) -> Row:
 def predicted(tool: str, job: Job, folder: Path, exact: Exact) -> Row:
     """Score all rows at once, a process a party, and return what one row cost."""
     keep_shares(tables(job.rows, job.columns), job.iterations, folder)
-    ran, found = _both(tool, job, folder, "predict")
+    ran, found = both(tool, job, folder, "predict")
     return Row(
         task="predict",
         tool=tool,
@@ -152,18 +109,6 @@ def predicted(tool: str, job: Job, folder: Path, exact: Exact) -> Row:
         load_average=os.getloadavg()[0],
         peak_rss_bytes=max(cost["peak_rss_bytes"] for cost in ran.costs),
     )
-
-
-def _both(tool: str, job: Job, folder: Path, what: str) -> tuple[Session, Floats]:
-    """Run both parties of a task; return what it cost, and what both found."""
-    environment, module, told = TOOLS[tool]
-    task = asdict(job) | told | {"task": what, "ports": free_ports(), "folder": str(folder)}
-    for name in SIDES:
-        create_identity(folder / name, unlocked=True)
-    outs = [folder / f"{tool}{rank}.json" for rank in (0, 1)]
-    tasks = [task | {"rank": rank, "out": str(out)} for rank, out in enumerate(outs)]
-    ran = session(tool, environment, module, tasks)
-    return ran, np.hstack([json.loads(out.read_text()) for out in outs])
 
 
 def sliced(tool: str, job: Job, folder: Path, rows: int) -> Row:
@@ -196,11 +141,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--columns", type=int, default=100, help="of both sides together")
     parser.add_argument("--iterations", type=int, default=20)
     parser.add_argument("--slice", type=int, default=100, help="rows that Paillier's tools run")
+    parser.add_argument("--data", default="job," + ",".join(SOURCES), help="that trees are good on")
+    parser.add_argument("--seeds", type=int, default=6, help="of each, at least 2")
     parser.add_argument("--tools", default=",".join(TOOLS))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     job = Job(options.rows, options.columns, options.iterations)
     exact = Exact(job)
+    data = options.data.split(",") if options.data else []
     rows: list[Row] = []
     absent = []
     for tool in options.tools.split(","):
@@ -209,13 +157,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
             absent.append(tool)
             continue
         with tempfile.TemporaryDirectory() as folder:
+            place = Path(folder)
             if module == "vertical_paillier":
-                rows.append(sliced(tool, job, Path(folder), options.slice))
-                continue
-            rows.append(trained(tool, job, Path(folder), exact))
+                rows.append(sliced(tool, job, place, options.slice))
+                rows += vertical_trees.sliced(tool, job, place, options.slice)
+            elif module == "vertical_trees_ours":
+                rows.append(vertical_trees.histogram(tool, job, place))
+                rows.append(vertical_trees.tree(tool, job, place))
+                rows += judged(rows.pop(), job, data, options.seeds, place)
+            else:
+                rows.append(trained(tool, job, place, exact))
         if module == "vertical_ours":
             with tempfile.TemporaryDirectory() as folder:
                 rows.append(predicted(tool, job, Path(folder), exact))
+    if any(row.seeds for row in rows) and not interpreter(ENVIRONMENT).exists():
+        absent.append(ENVIRONMENT)
     print_table(table(rows))
     for tool in absent:
         print(f"{tool} not installed: make bench-peers")
@@ -238,18 +194,24 @@ def table(rows: Sequence[Row]) -> Table:
         [
             row.tool,
             row.task,
+            row.data or "job",
             shown(row.slice_of, ","),
             figure(row.cpu_seconds),
             figure(row.wall_seconds),
             figure(row.bytes / 1e6),
             shown(row.metric, ".4f"),
             shown(row.reference, ".4f"),
+            shown(row.alone, ".4f"),
+            "–" if row.exact is None else "yes" if row.exact else "no",
             shown(row.coefficient_error, ".1e"),
             shown(row.peak_rss_bytes and row.peak_rss_bytes / 1e6, ",.0f"),
         ]
         for row in rows
     ]
-    head = ("tool", "task", "slice", "cpu s", "wall s", "MB", "AUC", "exact", "error", "MB RSS")
+    head = (
+        *("tool", "task", "data", "slice", "cpu s", "wall s", "MB", "AUC", "reference", "alone"),
+        *("exact", "error", "MB RSS"),
+    )
     return Table(head, cells)
 
 

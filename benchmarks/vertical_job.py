@@ -15,6 +15,8 @@ Floats = NDArray[np.float64]
 ACROSS = 0.3  # the canonical correlation between the two blocks
 INTERCEPT = -0.5
 STEP = 3.8  # below 4, where two whitened blocks can diverge
+BINS, DEPTH = 32, 4  # of boosted trees
+_TURNS = 6  # of a wide table's labels: products of two columns, one of them saturating
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,20 @@ def tables(rows: int, columns: int, seed: int = 0) -> Tables:
     z = np.hstack(blocks) @ coefficients + INTERCEPT
     labels = (rng.random(rows) < 1 / (1 + np.exp(-z))).astype(np.float64)
     return Tables(blocks[0], blocks[1], labels)
+
+
+def wide_tables(rows: int, columns: int, seed: int) -> Tables:
+    """Draw a job whose labels depend on products and on the size of columns, too."""
+    drawn = tables(rows, columns, seed)
+    rng = np.random.default_rng([seed, rows, columns, _TURNS])
+    both = np.hstack((drawn.guest, drawn.host))
+    z = both @ rng.normal(0, 1 / np.sqrt(columns), columns) + INTERCEPT
+    for _ in range(_TURNS):
+        one, two = both[:, rng.integers(columns, size=2)].T
+        z += 0.6 * rng.choice([-1, 1]) * np.tanh(one) * two
+    z += 0.7 * (np.abs(both[:, rng.integers(columns)]) - np.sqrt(2 / np.pi))
+    labels = (rng.random(rows) < 1 / (1 + np.exp(-z))).astype(np.float64)
+    return Tables(drawn.guest, drawn.host, labels)
 
 
 def whitened(block: Floats) -> tuple[Floats, Floats]:

@@ -60,12 +60,16 @@ class Party:
         return (GuestQuery, HostQuery)[self._rank](self.plan, bytes(32), numbers, self.block)
 
 
-def hold(guest: Any, host: Any) -> None:
-    """Hold a conversation in this process alone."""
+def hold(guest: Any, host: Any) -> int:
+    """Hold a conversation in this process alone; return the bytes of both directions."""
     message, host_began = guest.start(), host.start()
     assert host_began is None  # the guest speaks first
-    while message is not None and (answer := host.receive(message)) is not None:
-        message = guest.receive(answer)
+    listener, speaker, sent = host, guest, 0
+    while message is not None:
+        sent += len(message)
+        message = listener.receive(message)
+        listener, speaker = speaker, listener
+    return sent
 
 
 def keep_shares(drawn: Tables, iterations: int, folder: Path) -> None:

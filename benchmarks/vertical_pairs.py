@@ -23,11 +23,13 @@ from pathlib import Path
 from queue import Queue
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 import psi
 from benchmarks.parties import processor
 from benchmarks.rows import print_table
+from benchmarks.vertical_job import Floats
 from privfed.cli.vertical_both import BothTables
 from privfed.data import Pair, load_pair
 from privfed.errors import ConfigError
@@ -142,17 +144,27 @@ def played(pair: Pair, penalty: float) -> VerticalResults:
     return results_of_both(guest, host, choice, source=tables.source)
 
 
-def in_the_clear(pair: Pair, penalty: float, one: VerticalResults, splits: int) -> list[float]:
-    """Return what pooled gains over alone when rows are held out again and again, as in a run."""
+def aligned(pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame, Floats]:
+    """Return the columns of both sides and the labels, of the rows that both have."""
     steps = None if pair.normalise == "exact" else pair.normalise
     ids = pair.guest[pair.guest_id], pair.host[pair.host_id]
     found = psi.align(*ids, normalise=steps, duplicates="first")
     order = np.argsort(found.left_rows)  # which is random, and the splits are to repeat
     own, theirs = found.left_rows[order], found.right_rows[order]
     labels, _ = read_labels(list(pair.guest[pair.label].iloc[own]), pair.family, pair.label)
+    return (
+        pair.guest.drop(columns=[pair.guest_id, pair.label]).iloc[own].reset_index(drop=True),
+        pair.host.drop(columns=[pair.host_id]).iloc[theirs].reset_index(drop=True),
+        labels,
+    )
+
+
+def in_the_clear(pair: Pair, penalty: float, one: VerticalResults, splits: int) -> list[float]:
+    """Return what pooled gains over alone when rows are held out again and again, as in a run."""
+    guest, host, labels = aligned(pair)
     sides = (
-        (pair.guest.drop(columns=[pair.guest_id, pair.label]).iloc[own], 0),
-        (pair.host.drop(columns=[pair.host_id]).iloc[theirs], LinearChoice().least_rows),
+        (guest, 0),
+        (host, LinearChoice().least_rows),
     )
     gains = []
     for seed in range(splits):
@@ -161,7 +173,7 @@ def in_the_clear(pair: Pair, penalty: float, one: VerticalResults, splits: int) 
         blocks = []
         for frame, least in sides:
             encoder = BlockEncoder.fit(frame.iloc[train].reset_index(drop=True), least_rows=least)
-            blocks.append(encoder.matrix(frame.reset_index(drop=True)))
+            blocks.append(encoder.matrix(frame))
         alone, pooled = (
             fit_exactly(matrix[train], labels[train], pair.family, penalty).scores(matrix[tests])
             for matrix in (blocks[0], np.hstack(blocks))
