@@ -38,11 +38,11 @@ from privfed.table import Table
 from privfed.vertical.encoding import BlockEncoder
 from privfed.vertical.job import PartnerLine, do_job
 from privfed.vertical.labels import read_labels
-from privfed.vertical.linear.outcome import KnownHalf, results_of_both
+from privfed.vertical.linear.outcome import KnownLinear
+from privfed.vertical.linear.results import LinearResults
 from privfed.vertical.linear.terms import LinearChoice
 from privfed.vertical.measures import measure
 from privfed.vertical.references import fit_exactly
-from privfed.vertical.results import VerticalResults
 from privfed.vertical.training import VerticalJob
 from psi.network import TLSIdentity, create_identity, load_certificate
 
@@ -110,7 +110,7 @@ def interval(gains: Sequence[float], held_out: int, trained: int) -> tuple[float
     return middle - half, middle + half
 
 
-def played(pair: Pair, penalty: float) -> VerticalResults:
+def played(pair: Pair, penalty: float) -> LinearResults:
     """Train a pair once, by both companies."""
     choice = LinearChoice(family=pair.family, penalty=penalty)
     tables = BothTables.of_pair(pair)
@@ -120,7 +120,7 @@ def played(pair: Pair, penalty: float) -> VerticalResults:
         for name in tables.names:
             create_identity(place / name, unlocked=True)
 
-        def play(side: int) -> KnownHalf:
+        def play(side: int) -> KnownLinear:
             own, other = tables.names[side], tables.names[1 - side]
             line = PartnerLine(
                 identity=TLSIdentity.load(place / own),
@@ -141,7 +141,7 @@ def played(pair: Pair, penalty: float) -> VerticalResults:
             return do_job(job, line)
 
         guest, host = pool.map(play, (0, 1))
-    return results_of_both(guest, host, choice, source=tables.source)
+    return guest.results_with(host, source=tables.source)
 
 
 def aligned(pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame, Floats]:
@@ -159,7 +159,7 @@ def aligned(pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame, Floats]:
     )
 
 
-def in_the_clear(pair: Pair, penalty: float, one: VerticalResults, splits: int) -> list[float]:
+def in_the_clear(pair: Pair, penalty: float, one: LinearResults, splits: int) -> list[float]:
     """Return what pooled gains over alone when rows are held out again and again, as in a run."""
     guest, host, labels = aligned(pair)
     sides = (
@@ -186,9 +186,7 @@ def in_the_clear(pair: Pair, penalty: float, one: VerticalResults, splits: int) 
     return gains
 
 
-def row(
-    name: str, penalty: float, results: Sequence[VerticalResults], split: Sequence[float]
-) -> Row:
+def row(name: str, penalty: float, results: Sequence[LinearResults], split: Sequence[float]) -> Row:
     """Return what came of a pair's runs, and of its splits in the clear."""
     one = results[0]
     measured = [each.measures[0] for each in results]
@@ -228,7 +226,7 @@ def _mean(values: Iterator[float | None]) -> float:
     return float(np.mean(known))
 
 
-def _farthest(results: Sequence[VerticalResults], measure: int) -> float:
+def _farthest(results: Sequence[LinearResults], measure: int) -> float:
     found = [each.measures[measure] for each in results]
     return max(abs((one.together or 0) - (one.pooled or 0)) for one in found)
 

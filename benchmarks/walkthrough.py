@@ -14,28 +14,28 @@ from benchmarks.walkthrough_pictures import draw
 from privfed.data import load_pair
 from privfed.report import vertical_words, words
 from privfed.table import Table, markdown
-from privfed.vertical.results import VerticalResults
+from privfed.vertical.linear.results import LinearResults
 
 PAGE = ROOT / "docs" / "vertical-walkthrough.md"
 KEPT = ROOT / "docs" / "vertical"
 
 
-def kept_results() -> VerticalResults:
+def kept_results() -> LinearResults:
     """Return the results that the page is made of."""
-    return VerticalResults.load(KEPT / "results.json")
+    return LinearResults.load(KEPT / "results.json")
 
 
-def pictures(results: VerticalResults) -> Mapping[str, str]:
+def pictures(results: LinearResults) -> Mapping[str, str]:
     """Return the page's pictures by their files' names."""
     return draw(results, load_pair())
 
 
-def page(text: str, results: VerticalResults) -> str:
+def page(text: str, results: LinearResults) -> str:
     """Return the page with its table of figures made anew."""
     return with_table(text, "figures", figures(results))
 
 
-def figures(results: VerticalResults) -> str:
+def figures(results: LinearResults) -> str:
     """Return what came of the run."""
     guest, host = results.guest.name, results.host.name
     gain = vertical_words.gain_of(results)
@@ -71,7 +71,7 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path, help="of privfed vertical's output")
-    results = VerticalResults.load(parser.parse_args().directory / "results.json")
+    results = LinearResults.load(parser.parse_args().directory / "results.json")
     KEPT.mkdir(exist_ok=True)
     results.write(KEPT)
     (KEPT / "results.json").chmod(0o644)  # of made-up people: everybody may read it

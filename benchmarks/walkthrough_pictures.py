@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from privfed.data import Pair
-from privfed.report import vertical_pictures
+from privfed.report import vertical_linear, vertical_pictures
 from privfed.report.charts import Palette
 from privfed.report.palette import DARK, LIGHT, css_variables
 from privfed.report.pictures import Key, Picture, picture
-from privfed.vertical.results import VerticalResults
+from privfed.vertical.linear.results import LinearResults
 
 __all__ = ["draw"]
 
@@ -30,15 +30,15 @@ _SHOWN = {  # the ID first
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 
 
-def draw(results: VerticalResults, pair: Pair) -> Mapping[str, str]:
+def draw(results: LinearResults, pair: Pair) -> Mapping[str, str]:
     """Return each picture as SVG by its file's name; the same results give the same text."""
-    whose = vertical_pictures.coefficient_key(results)
+    whose = vertical_linear.coefficient_key(results)
     compared = [vertical_pictures.measure_dots(results), vertical_pictures.gain_dots(results)]
     sheets: dict[str, tuple[list[Picture | None], Sequence[Key]]] = {
         "tables": ([_tables(pair)], ()),
         "shared": ([_shared(results, pair)], ()),
         "seen": ([_seen(results)], ()),
-        "model": ([vertical_pictures.coefficient_bars(results)], whose),
+        "model": ([vertical_linear.coefficient_bars(results)], whose),
         "gain": (compared, vertical_pictures.GAIN_KEY),
     }
     return {
@@ -226,7 +226,7 @@ def _in_two_spellings(pair: Pair, guest: "pd.Series[str]", host: "pd.Series[str]
 # Who is shared
 
 
-def _shared(results: VerticalResults, pair: Pair) -> Picture:
+def _shared(results: LinearResults, pair: Pair) -> Picture:
     """Draw how many customers each has, and how many are common, to one scale."""
     counts = [
         _keys(frame[column]).nunique()
@@ -268,7 +268,7 @@ def _shared(results: VerticalResults, pair: Pair) -> Picture:
 _Cell = tuple[str, str]  # how much: own, some or none; and in words
 
 
-def _seen(results: VerticalResults) -> Picture:
+def _seen(results: LinearResults) -> Picture:
     """Draw what each side learned of what there is: all, some, or nothing."""
     guest, host = results.guest, results.host
     own, none, many = ("own", "its own"), ("none", "nothing"), ("some", "how many")

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from privfed.cli.vertical_both import BothTables, play_both
 from privfed.data import load_pair
+from privfed.vertical.linear.results import LinearResults
 from privfed.vertical.linear.terms import LinearChoice
-from privfed.vertical.results import VerticalResults
 
 if __name__ == "__main__":
     pair = load_pair("bank-and-shop", customers=4000)
@@ -20,7 +20,7 @@ if __name__ == "__main__":
     print(f"the shop has {list(pair.host.columns)}")
     with tempfile.TemporaryDirectory() as folder:
         play_both(BothTables.of_pair(pair), LinearChoice(penalty=0.01), Path(folder))
-        results = VerticalResults.load(Path(folder, "results.json"))
+        results = LinearResults.load(Path(folder, "results.json"))
     print(f"{results.common_rows} rows are common; {results.test_rows} of them were held out")
     for one in results.measures:
         print(f"{one.name}: {one.alone:.3f} alone, {one.together:.3f} together")

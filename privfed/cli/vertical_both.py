@@ -24,7 +24,6 @@ from privfed.report.vertical_words import verdict
 from privfed.training.records import RESULTS_FILE
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.job import PartnerLine, do_job
-from privfed.vertical.linear.outcome import results_of_both
 from privfed.vertical.results import UsedTable
 from privfed.vertical.training import VerticalJob
 from psi.cli.shared import progress_bar
@@ -32,8 +31,8 @@ from psi.errors import PSIError, TransportError
 from psi.network import TLSIdentity, create_identity, load_certificate
 
 if TYPE_CHECKING:
-    from privfed.vertical.linear.outcome import KnownHalf
-    from privfed.vertical.linear.terms import LinearChoice
+    from privfed.vertical.outcome import KnownHalf
+    from privfed.vertical.terms import VerticalChoice
 
 _WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
@@ -119,7 +118,7 @@ class BothTables:
         )  # fmt: skip
 
 
-def play_both(tables: BothTables, choice: LinearChoice, out: Path) -> None:
+def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
     """Train as two processes over a connection, and write each half and one report.
 
     Raises:
@@ -165,7 +164,7 @@ def play_both(tables: BothTables, choice: LinearChoice, out: Path) -> None:
             if any(one.done() and one.exception() is not None for one in played):
                 break
         guest, host = _both(played, tables.names)
-    results = results_of_both(guest, host, choice, source=tables.source)
+    results = guest.results_with(host, source=tables.source)
     results.write(out)
     page = write_vertical(results, out)
     console = Console(highlight=False, soft_wrap=True)

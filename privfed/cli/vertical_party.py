@@ -35,7 +35,6 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     from privfed.report.vertical_words import verdict
     from privfed.vertical.company import CompanyTable
     from privfed.vertical.job import do_job
-    from privfed.vertical.linear.outcome import results_of_one
     from privfed.vertical.results import UsedTable
     from privfed.vertical.training import VerticalJob
     from privfed.vertical.unfinished import UNFINISHED_FILE
@@ -76,7 +75,7 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
         if job.unfinished.exists() and not isinstance(error, PeerRefusedError):
             tell("the training broke off: both companies go on by the same commands and --resume")
         raise
-    results = results_of_one(known, choice, other="host" if role == "guest" else "guest")
+    results = known.results(other="host" if role == "guest" else "guest")
     results.write(options.out)
     page = write_vertical(results, options.out)
     console = Console(highlight=False, soft_wrap=True)

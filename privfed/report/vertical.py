@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from privfed.report import page, vertical_pictures, vertical_words, words
+from privfed.errors import ConfigError
+from privfed.report import (
+    page,
+    vertical_linear,
+    vertical_pictures,
+    vertical_trees,
+    vertical_words,
+    words,
+)
 from privfed.report.page import KeyFigure
 from privfed.report.training import REPORT_PAGE
 from privfed.table import Table
+from privfed.vertical.linear.results import LinearResults
 from privfed.vertical.results import SideOfModel, Stage, VerticalResults
+from privfed.vertical.trees.results import TreesResults
 
 _TESTS_OF = {
     "AUC": "how often a row of the one class scores above one of the other",
     "accuracy": "rows whose class is right",
+    "mean AUC": "the same of each class against the rest, on average",
     "R²": "of the variance explained",
     "D²": "of the deviance explained",
     "MAE": "mean absolute error",
@@ -21,8 +33,10 @@ _TESTS_OF = {
 
 def render_vertical(results: VerticalResults) -> str:
     """Draw a vertical training's page; the same results give the same text."""
+    template, own = _own_parts(results)
     return page.render(
-        "vertical.html.j2",
+        template,
+        **{name: part for name, part in own.items() if name not in ("seen", "owned")},
         results=results,
         title=vertical_words.who_trained(results),
         verdict=vertical_words.verdict(results),
@@ -36,14 +50,8 @@ def render_vertical(results: VerticalResults) -> str:
         gain=vertical_pictures.gain_dots(results),
         gain_key=vertical_pictures.GAIN_KEY,
         measures=_measures(results),
-        coefficients=vertical_pictures.coefficient_bars(results),
-        coefficient_key=vertical_pictures.coefficient_key(results),
-        coefficient_table=_coefficients(results),
-        speaks_for=vertical_words.speaks_for(results),
-        carriers=vertical_words.carriers(results),
-        shortened=_shortened(results),
-        seen=_seen(results),
-        never_seen=vertical_words.never_seen(results),
+        seen=Table(("Message", "Who gets it", "What it tells"), own["seen"], 3),
+        never_seen=vertical_words.never_seen(results, own["owned"]),
         costs=[
             each
             for each in (vertical_pictures.cost_bars(results), vertical_pictures.byte_bars(results))
@@ -67,6 +75,19 @@ def write_vertical(results: VerticalResults, directory: Path) -> Path:
         ConfigError: The file cannot be written.
     """
     return page.write(render_vertical(results), directory / REPORT_PAGE, mode=0o600)
+
+
+def _own_parts(results: VerticalResults) -> tuple[str, dict[str, Any]]:
+    """Return a model's template, and what it shows besides.
+
+    Raises:
+        ConfigError: There is no page for such a model.
+    """
+    if isinstance(results, LinearResults):
+        return vertical_linear.TEMPLATE, vertical_linear.parts(results)
+    if isinstance(results, TreesResults):
+        return vertical_trees.TEMPLATE, vertical_trees.parts(results)
+    raise ConfigError(f"there is no page for {results.format}")
 
 
 def _tiles(results: VerticalResults) -> list[KeyFigure]:
@@ -104,18 +125,8 @@ def _sides(results: VerticalResults) -> Table:
         (results.guest, f"the label{f' {results.label}' if results.label else ''}, and columns"),
         (results.host, "further columns"),
     ):
-        rows.append((side.name, what, _count(side.table_rows), f"{side.columns:,}"))
+        rows.append((side.name, what, _count(side.table_rows), _count(side.columns)))
     return Table(("", "Has", "Rows", "Features"), rows, 2)
-
-
-def _shortened(results: VerticalResults) -> str:
-    """Return whose training rows were shortened to the plan's bound, as far as it is known."""
-    known = [
-        f"{words.percent(side.clipped_share)} of {side.name}"
-        for side in (results.guest, results.host)
-        if side.clipped_share is not None
-    ]
-    return ", ".join(known)
 
 
 def _measures(results: VerticalResults) -> Table | None:
@@ -130,19 +141,6 @@ def _measures(results: VerticalResults) -> Table | None:
     ]
     head = ("On held-out rows", f"{results.guest.name} alone", "Together", "Pooled")
     return Table(head, rows)
-
-
-def _coefficients(results: VerticalResults) -> Table | None:
-    rows = [
-        (name, side.name, vertical_words.signed(value, 4))
-        for side in (results.guest, results.host)
-        for name, value in vertical_pictures.coefficients(side)
-    ]
-    return Table(("Feature", "Of", "Coefficient"), rows, 2) if rows else None
-
-
-def _seen(results: VerticalResults) -> Table:
-    return Table(("Message", "Who gets it", "What it tells"), vertical_words.seen(results), 3)
 
 
 def _stages(results: VerticalResults) -> Table:

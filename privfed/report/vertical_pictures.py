@@ -12,9 +12,9 @@ from privfed.report.charts import Bar, Group, Palette, _bare, bar_chart, panel
 from privfed.report.pictures import INTERVAL, Key, Picture, groups_in_words, picture
 from privfed.report.vertical_words import INTERVAL_OF_95, interval_of, signed
 from privfed.report.words import decimal, duration, present, size
-from privfed.vertical.results import SideOfModel, Stage, VerticalResults
+from privfed.vertical.results import Stage, VerticalResults
 
-MOST_COEFFICIENTS = 16
+MOST_BARS = 16
 _ROW, _NAME, _DOT = 38.0, 10.0, 26.0
 _COLOURS = {"alone": "guest", "together": "federated", "pooled": "overall"}
 _WHO = {"alone": "{} alone", "together": "together", "pooled": "pooled, in the clear"}
@@ -106,43 +106,19 @@ def dot_chart(dots: Sequence[Dot], palette: Palette, *, zero: bool) -> Figure:
     return figure
 
 
-def coefficient_bars(results: VerticalResults) -> Picture | None:
-    """Draw the largest coefficients of those that are known; None where none is."""
-    known = sorted(
-        (
-            (value, name, colour)
-            for side, colour in ((results.guest, "guest"), (results.host, "host"))
-            for name, value in coefficients(side)
-        ),
-        key=lambda each: -abs(each[0]),
-    )[:MOST_COEFFICIENTS]
-    if not known:
-        return None
-    said = " ".join(f"{name}: {signed(value, 2)}." for value, name, _ in known)
-    heading = "Coefficients"
-    if len(known) == MOST_COEFFICIENTS:
-        heading = f"The {MOST_COEFFICIENTS} largest coefficients"
-    return picture(
-        "fig-coefficients", heading, heading, said,
-        lambda palette: _diverging(known, palette),
-    )  # fmt: skip
+def named_bars(
+    bars: Sequence[tuple[float, str, str]], palette: Palette, show: Callable[[float], str]
+) -> Figure:
+    """Draw bars to both sides of 0, each beside its name.
 
+    Args:
+        bars: Each a value, a name and a colour, from top to bottom; at least one.
+        palette: Colour names to colours.
+        show: Writes a value.
 
-def coefficients(side: SideOfModel) -> list[tuple[str, float]]:
-    """Return one side's features with their coefficients, those that are known."""
-    if side.names is None or side.coefficients is None:
-        return []
-    return list(zip(side.names, side.coefficients, strict=True))
-
-
-def coefficient_key(results: VerticalResults) -> tuple[Key, ...]:
-    """Return which colour is whose, of the sides whose coefficients are known."""
-    sides = ((results.guest, "guest"), (results.host, "host"))
-    return tuple(Key(side.name, colour) for side, colour in sides if side.coefficients is not None)
-
-
-def _diverging(bars: Sequence[tuple[float, str, str]], palette: Palette) -> Figure:
-    """Draw bars to both sides of 0, each beside its name."""
+    Returns:
+        The figure.
+    """
     row, text, number = 18.0, 0.42, 0.12
     figure, axes = panel(row * len(bars) + 4, left=2, bottom=2, right=2, top=2)
     reach = max(abs(value) for value, _, _ in bars) or 1.0
@@ -161,7 +137,7 @@ def _diverging(bars: Sequence[tuple[float, str, str]], palette: Palette) -> Figu
             va="center_baseline",
         )  # fmt: skip
         axes.text(
-            most + number * width, y, signed(value, 2), color=palette["ink"], fontsize=10.5,
+            most + number * width, y, show(value), color=palette["ink"], fontsize=10.5,
             va="center_baseline", ha="right",
         )  # fmt: skip
     _bare(axes)

@@ -63,14 +63,6 @@ def in_plain_words(results: VerticalResults) -> str:
     return _PLAIN[first.name].format(who=results.guest.name, alone=alone, together=together)
 
 
-def speaks_for(results: VerticalResults) -> str:
-    """Return what a coefficient above 0 speaks for; "" where the label's classes are not known."""
-    if not results.classes:
-        return ""
-    label = f"{results.label} = " if results.label else ""
-    return f"Above 0 it speaks for {label}{results.classes[-1]}, below 0 against it."
-
-
 def interval_of(gain: Gain) -> str:
     """Return the interval of a gain in words, rounded outwards."""
     low, high = map(_with_sign, outwards((gain.low, gain.high), 3))
@@ -101,42 +93,13 @@ def _with_sign(number: str) -> str:
     return number.replace("-", "−") if number.startswith("-") else f"+{number}"
 
 
-def seen(results: VerticalResults) -> list[tuple[str, str, str]]:
-    """Return each message, who gets it, and what the receiver learns of it."""
-    guest, host = results.guest.name, results.host.name
-    rows = f"{results.common_rows:,}"
-    found = [
-        ("intersection", "both", f"which of its own rows the other has, too: {rows}"),
-        ("plan", "both", "number of columns of each side, rows, terms: all of it is public"),
-        ("encrypted weights, sines and residuals", "the other",
-         "nothing: it has not the key"),
-        ("masked answers", "who has the key",
-         "nothing: uniform numbers, up to the distance that the plan bounds"),
-        ("garbled circuits and their transfers", "both",
-         "nothing but what is opened on purpose, below"),
-    ]  # fmt: skip
-    if results.coefficients_opened == "each to its owner":
-        found.append(
-            ("coefficients, at the end", "each its own",
-             f"its own columns’ coefficients, rounded. {host} learns how its columns go with a "
-             f"label that it does not have; {guest}’s own depend on {host}’s columns, too")
-        )  # fmt: skip
-    else:
-        found.append(("coefficients", "nobody", "nothing: they stay shared between both"))
-    what = (
-        "the class alone"
-        if results.scores_opened == "classes"
-        else "a score, rounded before it is opened"
-    )
-    found.append(
-        (f"scores of {results.test_rows:,} test rows", guest,
-         f"{what}. It depends on {host}’s columns: many scores tell more of them")
-    )  # fmt: skip
-    return found
+def never_seen(results: VerticalResults, owns: str) -> list[tuple[str, str]]:
+    """Return what each side did not see.
 
-
-def never_seen(results: VerticalResults) -> list[tuple[str, str]]:
-    """Return what each side did not see."""
+    Args:
+        results: The results.
+        owns: What of the model whoever is shown the page sees.
+    """
     guest, host = results.guest.name, results.host.name
     return [
         (f"{guest} did not see", f"{host}’s columns, their names, nor any row of them; partial "
@@ -145,18 +108,6 @@ def never_seen(results: VerticalResults) -> list[tuple[str, str]]:
          f"or gradients; who of {guest}’s is not common to both."),
         ("Nobody else saw", "anything: there is no third party. The network sees that both talk, "
          "when and how much."),
-        ("Whoever is shown this page sees", "exact measures on rows of your own, and the "
-         "coefficients that you know: keep it where the rows are kept."),
+        ("Whoever is shown this page sees", f"exact measures on rows of your own, and {owns}: keep "
+         "it where the rows are kept."),
     ]  # fmt: skip
-
-
-def carriers(results: VerticalResults) -> str:
-    """Return which side carries the score."""
-    if results.host_share is None:
-        return ""
-    theirs = round(100 * results.host_share)
-    return (
-        f"Of the variance of the training rows’ scores, {results.host.name}’s columns carry "
-        f"{theirs} % and {results.guest.name}’s {100 - theirs} %: each part’s covariance with the "
-        "whole. Beyond 0 and 100 % the two go against each other."
-    )

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from privfed.errors import ConfigError
 from privfed.vertical.answered import ANSWERED_FILE, Answered
 from privfed.vertical.halves import HALF_FILE, Half
-from privfed.vertical.linear.outcome import KnownHalf
 from privfed.vertical.linear.terms import LinearChoice
 from privfed.vertical.linear.training import LinearTraining
+from privfed.vertical.outcome import KnownHalf
 from privfed.vertical.queries import AnsweringQuery, AskingQuery
 from privfed.vertical.talk import Talk
 from privfed.vertical.terms import TrainingStep
@@ -126,12 +126,10 @@ def do_job(
             _write(job, half, unfinished.answered)
             talk.hear_written()
             unfinished.remove()
-    if isinstance(training, TreesTraining):
-        raise ConfigError("results of trees are not written yet")
-    return KnownHalf.of(training, joint, talk.costs)
+    return training.known(joint, talk.costs)
 
 
-def _training_of(job: VerticalJob) -> LinearTraining | TreesTraining:
+def _training_of(job: VerticalJob) -> Training:
     choice, own = job.choice, job.own
     if isinstance(choice, LinearChoice) and own is None:
         return LinearTraining(job, choice)

@@ -1,6 +1,7 @@
 """How good scores are on held-out rows, and what collaborating gains, with its interval.
 
 A score is the linear predictor: log odds, the number itself, or the logarithm of the mean count.
+Of more than two classes a row has one a class, and its largest names its class.
 The interval is the 2.5th to the 97.5th percentile over 2,000 bootstrap samples of the held-out
 rows, drawn with a fixed seed; both models are measured on the same sample (paired). It tells of
 the luck in which rows were held out, not in which were trained on.
@@ -40,16 +41,19 @@ class MeasuredGain:
     high: float
 
 
-def measures_of(family: Family, *, classes_only: bool = False) -> tuple[str, ...]:
+def measures_of(family: Family, *, classes_only: bool = False, outputs: int = 1) -> tuple[str, ...]:
     """Name a family's measures, the one by which gains are told first.
 
     Args:
         family: What the label is.
         classes_only: Whether scores were opened as classes only, which have no order within one.
+        outputs: How many scores a row has: of K > 2 classes K, else 1.
 
     Returns:
         Their names.
     """
+    if outputs > 1:
+        return ("accuracy",) if classes_only else ("accuracy", "mean AUC")
     if family == "logistic":
         return ("accuracy",) if classes_only else ("AUC", "accuracy")
     return ("R²", "MAE") if family == "linear" else ("D²", "MAE")
@@ -60,8 +64,8 @@ def measure(name: str, labels: _Floats, scores: _Floats, family: Family) -> floa
 
     Args:
         name: One of the family's measures.
-        labels: (n,).
-        scores: (n,) linear predictors.
+        labels: (n,); of K > 2 classes their numbers.
+        scores: (n,) linear predictors; of K > 2 classes (n, K).
         family: What the label is.
 
     Returns:
@@ -81,9 +85,9 @@ def measured_gain(
 
     Args:
         name: One of the family's measures.
-        labels: (n,).
-        scores: (n,) those of both companies together.
-        others: (n,) those of the label holder alone.
+        labels: As of `measure`, and scores, too.
+        scores: Those of both companies together.
+        others: Those of the label holder alone.
         family: What the label is.
 
     Returns:
@@ -115,9 +119,9 @@ def _weighted(
     name: str, labels: _Floats, scores: _Floats, family: Family, weights: _Floats
 ) -> _Floats:
     """Measure each sample, whose rows count as often as its weights, (samples, n), say."""
-    if name not in measures_of(family):
+    if name not in measures_of(family, outputs=scores[0].size if len(scores) else 1):
         raise ConfigError(f"{family} models are not measured by {name}")
-    if not len(labels) or labels.shape != scores.shape:
+    if not len(labels) or len(labels) != len(scores):
         raise ConfigError(f"{len(labels)} labels and {len(scores)} scores: give one of each a row")
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return _MEASURES[name](labels, _means(scores, family), weights)
@@ -140,7 +144,20 @@ def _auc(labels: _Floats, scores: _Floats, weights: _Floats) -> _Floats:
     return found
 
 
+def _mean_auc(labels: _Floats, scores: _Floats, weights: _Floats) -> _Floats:
+    """Return the mean AUC of one class against the rest, over those that a sample has."""
+    aucs = [
+        _auc((labels == number).astype(np.float64), own, weights)
+        for number, own in enumerate(scores.T)
+    ]
+    known = np.isfinite(aucs)
+    found: _Floats = np.where(known, aucs, 0).sum(axis=0) / known.sum(axis=0)
+    return found
+
+
 def _accuracy(labels: _Floats, scores: _Floats, weights: _Floats) -> _Floats:
+    if scores.ndim > 1:
+        return _average(scores.argmax(axis=1) == labels, weights)
     return _average((scores > 0) == (labels > 0.5), weights)
 
 
@@ -170,6 +187,7 @@ def _average(values: NDArray[np.float64] | NDArray[np.bool_], weights: _Floats) 
 
 _MEASURES: Mapping[str, _Measure] = {
     "AUC": _auc,
+    "mean AUC": _mean_auc,
     "accuracy": _accuracy,
     "R²": _r2,
     "MAE": _mae,

@@ -17,19 +17,16 @@ from privfed.training.records import (
     Bound,
     Count,
     KnownNumber,
-    KnownShare,
     OwnResults,
     ResultsPart,
 )
 from privfed.vertical.measures import RESAMPLES, measure, measured_gain, measures_of
 from privfed.vertical.roles import Family
 
-FORMAT: Literal["privfed vertical results 1"] = "privfed vertical results 1"
-
 _SHA256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _Sha256OrNone = _SHA256 | None
 
-Role = Literal["guest", "host", "both"]
+Who = Literal["guest", "host", "both"]
 """Who wrote the file: the label holder, the other, or one run that played both."""
 
 Compared = Literal["together", "pooled"]
@@ -39,11 +36,9 @@ class SideOfModel(ResultsPart, frozen=True, kw_only=True):
     """What is known of one side; null: the other company alone knows it."""
 
     name: str  # such as "bank"
-    columns: Count  # features that the model has of this side; both know it
+    columns: Count | None = None  # features that the model has of this side
     table_rows: Count | None = None
     names: tuple[str, ...] | None = None  # of its features
-    coefficients: tuple[Bound, ...] | None = None  # of its standardised features, in that order
-    clipped_share: KnownShare | None = None  # of its training rows, shortened to the plan's bound
     left_out: tuple[str, ...] = ()  # features that too few rows have
 
 
@@ -85,18 +80,16 @@ class UsedTable(ResultsPart, frozen=True):
 
 
 class VerticalResults(OwnResults, frozen=True, kw_only=True):
-    """The whole file. `provenance`: versions, and when it was made."""
+    """What the file has of every model. `provenance`: versions, and when it was made."""
 
     WHAT: ClassVar[str] = "vertical training"
 
-    format: Literal["privfed vertical results 1"] = FORMAT
-    role: Role
+    format: str
+    role: Who
     plan: _SHA256  # its fingerprint
     family: Family
-    penalty: KnownNumber
-    iterations: Count
     label: str | None  # the column; the host does not know it
-    classes: tuple[str, ...] = ()  # the one that counts as 1 last
+    classes: tuple[str, ...] = ()  # of two, the one that counts as 1 last
     source: str = ""  # of a pair that ships with privfed
     guest: SideOfModel
     host: SideOfModel
@@ -105,11 +98,9 @@ class VerticalResults(OwnResults, frozen=True, kw_only=True):
     test_rows: Count
     terms: tuple[tuple[str, str], ...]  # of the plan, in words and figures
     scores_opened: Literal["classes", "rounded scores"]  # of the test rows, to the guest
-    coefficients_opened: Literal["each to its owner", "to nobody"]
     measures: tuple[Measured, ...]  # the first is the one that gains are told by
     gains: tuple[Gain, ...]
     unknown: str = ""  # why measures, the pooled model or the other half are not here
-    host_share: Bound | None = None  # of the score's variance
     stages: tuple[Stage, ...]
     files: tuple[UsedTable, ...]
     provenance: dict[str, Any]
@@ -117,9 +108,8 @@ class VerticalResults(OwnResults, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         super().__post_init__()
         for side in (self.guest, self.host):
-            for known in (side.names, side.coefficients):
-                if known is not None and len(known) != side.columns:
-                    raise ValueError("a side has one name and one coefficient a column")
+            if side.names is not None and len(side.names) != side.columns:
+                raise ValueError("a side has one name a column")
         if self.train_rows + self.test_rows > self.common_rows:
             raise ValueError("more rows are used than are common")
         if len({gain.of for gain in self.gains}) != len(self.gains):
@@ -141,10 +131,10 @@ def compare(
 
     Args:
         family: What the label is.
-        labels: (n,).
-        alone: (n,) scores by the label holder's columns.
-        together: (n,) scores by the model that both trained, as they were opened.
-        pooled: (n,) scores by both tables in the clear; None: nobody has both.
+        labels: (n,); of K > 2 classes their numbers.
+        alone: (n,) scores by the label holder's columns; of K > 2 classes (n, K).
+        together: Those by the model that both trained, as they were opened.
+        pooled: Those by both tables in the clear; None: nobody has both.
         classes_only: Whether `together` says classes only.
 
     Returns:
@@ -155,7 +145,8 @@ def compare(
     """
     scores: Mapping[str, NDArray[np.float64] | None]
     scores = {"alone": alone, "together": together, "pooled": pooled}
-    names = measures_of(family, classes_only=classes_only)
+    outputs = alone[0].size if len(alone) else 1
+    names = measures_of(family, classes_only=classes_only, outputs=outputs)
     measures = tuple(
         Measured(
             name,

@@ -8,7 +8,7 @@ ones of the order that the intersection drew.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from privfed.errors import BudgetExceededError
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.halves import Half
+from privfed.vertical.outcome import KnownHalf
 from privfed.vertical.results import UsedTable
-from privfed.vertical.talk import Talk
+from privfed.vertical.talk import StepCost, Talk
 from privfed.vertical.terms import OwnChoice, VerticalChoice
 from privfed.vertical.unfinished import Brought, Unfinished
 from psi.network import Progress
@@ -129,6 +130,15 @@ class Training(ABC):
     @abstractmethod
     def half(self) -> Half:
         """Return what is kept of a trained half."""
+
+    @abstractmethod
+    def known(self, joint: Floats | None, costs: Sequence[StepCost]) -> KnownHalf:
+        """Return what the company knows when all is done.
+
+        Args:
+            joint: The guest's scores of held-out rows.
+            costs: What each step cost.
+        """
 
     def _check_answered(self) -> None:
         """Check that the held-out rows may be answered once more."""

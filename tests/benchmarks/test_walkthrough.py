@@ -11,7 +11,7 @@ from msgspec import structs
 from benchmarks.walkthrough import KEPT, PAGE, kept_results, page, pictures
 from privfed.data import load_pair
 from privfed.report.palette import DARK, LIGHT
-from privfed.vertical.results import VerticalResults
+from privfed.vertical.linear.results import LinearResults
 
 NAMES = ["gain.svg", "model.svg", "seen.svg", "shared.svg", "tables.svg"]
 
@@ -25,12 +25,12 @@ def words(svg: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def results() -> VerticalResults:
+def results() -> LinearResults:
     return kept_results()
 
 
 @pytest.fixture(scope="module")
-def drawn(results: VerticalResults) -> dict[str, str]:
+def drawn(results: LinearResults) -> dict[str, str]:
     return dict(pictures(results))
 
 
@@ -40,7 +40,7 @@ def test_a_picture_is_drawn_from_the_results(name: str, drawn: dict[str, str]) -
 
 
 def test_the_page_shows_every_picture_and_its_table_is_made_from_the_results(
-    results: VerticalResults, drawn: dict[str, str]
+    results: LinearResults, drawn: dict[str, str]
 ) -> None:
     text = PAGE.read_text("utf-8")
     assert sorted(drawn) == sorted(re.findall(r"\]\(vertical/(\w+\.svg)\)", text)) == NAMES
@@ -49,7 +49,7 @@ def test_the_page_shows_every_picture_and_its_table_is_made_from_the_results(
     assert page(text, fewer) != text
 
 
-def test_the_results_are_of_bank_and_shop_as_they_come(results: VerticalResults) -> None:
+def test_the_results_are_of_bank_and_shop_as_they_come(results: LinearResults) -> None:
     assert results.role == "both"
     assert results.source == load_pair().source
     assert results.common_rows == 2800
@@ -57,7 +57,7 @@ def test_the_results_are_of_bank_and_shop_as_they_come(results: VerticalResults)
 
 
 def test_what_a_picture_says_is_what_was_measured(
-    results: VerticalResults, drawn: dict[str, str]
+    results: LinearResults, drawn: dict[str, str]
 ) -> None:
     assert f"both: {results.common_rows:,} customers" in words(drawn["shared.svg"])
     assert f"{results.train_rows:,} train the model" in words(drawn["shared.svg"])

@@ -15,7 +15,7 @@ import pytest
 
 from privfed.data import inspect_table, schema_text
 from privfed.vertical.linear.halves import LinearHalf
-from privfed.vertical.results import VerticalResults
+from privfed.vertical.linear.results import LinearResults
 from psi.network import create_identity
 
 pytest.importorskip("grpc")
@@ -65,7 +65,7 @@ def training(place: Path, out: Path, *choice: str) -> tuple[Arguments, Arguments
 def coefficients(out: Path) -> tuple[float, ...]:
     found = []
     for name, side in (("bank", "guest"), ("shop", "host")):
-        results = VerticalResults.load(out / name / "results.json")
+        results = LinearResults.load(out / name / "results.json")
         found += getattr(results, side).coefficients
     return tuple(found)
 
@@ -94,7 +94,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_both_companies_are_played_and_the_gain_is_told(tmp_path: Path) -> None:
     said = run("--out", tmp_path / "out")
     assert "Collaborating gains" in said
-    results = VerticalResults.load(tmp_path / "out" / "results.json")
+    results = LinearResults.load(tmp_path / "out" / "results.json")
     first = results.measures[0]
     assert first.alone is not None
     assert first.together is not None
@@ -120,7 +120,7 @@ def test_a_shop_whose_columns_are_worth_nothing_gains_nothing(tmp_path: Path) ->
     """
     runs = (run("--worth", "0", "--out", tmp_path / name) for name in ("one", "two"))
     assert any("Collaborating gains" not in said for said in runs)
-    results = VerticalResults.load(tmp_path / "one" / "results.json")
+    results = LinearResults.load(tmp_path / "one" / "results.json")
     for measured in results.measures:  # what is true of the pooled model is true of this one
         assert measured.together == pytest.approx(measured.pooled, abs=0.02)
 
@@ -135,8 +135,8 @@ def test_two_companies_train_and_predict_over_a_connection(
         choice += ["--coefficients", "shared"]
     together(*training(place, tmp_path, *choice))
     lines = lines_of(place)
-    guest = VerticalResults.load(tmp_path / "bank" / "results.json")
-    host = VerticalResults.load(tmp_path / "shop" / "results.json")
+    guest = LinearResults.load(tmp_path / "bank" / "results.json")
+    host = LinearResults.load(tmp_path / "shop" / "results.json")
     assert guest.plan == host.plan
     assert guest.common_rows == host.common_rows == 320
     assert guest.measures
@@ -235,7 +235,7 @@ def test_each_company_may_say_what_its_columns_are(place: Path, tmp_path: Path) 
     assert "shop.toml does not describe column 'income' of bank.csv" in said
     assert not (tmp_path / "out").exists()
     run(*both, "--host-schema", schema)
-    results = VerticalResults.load(tmp_path / "out" / "results.json")
+    results = LinearResults.load(tmp_path / "out" / "results.json")
     assert results.host.names == ("returns",)
 
 

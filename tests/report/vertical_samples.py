@@ -6,15 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from privfed.vertical.results import (
-    Gain,
-    Measured,
-    SideOfModel,
-    Stage,
-    UsedTable,
-    VerticalResults,
-    compare,
-)
+from privfed.vertical.linear.results import LinearResults, SideOfLinear
+from privfed.vertical.results import Gain, Measured, Stage, UsedTable, compare
 from tests.report.training_samples import sha256
 
 _BANK = (
@@ -27,16 +20,16 @@ _SHOP = (
 )  # fmt: skip
 
 
-def side(name: str, names: tuple[str, ...], seed: int) -> SideOfModel:
+def side(name: str, names: tuple[str, ...], seed: int) -> SideOfLinear:
     """A side of which all is known."""
     drawn = np.random.default_rng(seed).normal(0, 0.3, len(names))
-    return SideOfModel(
+    return SideOfLinear(
         name=name, columns=len(names), table_rows=4060, names=names,
         coefficients=tuple(drawn.tolist()), clipped_share=0.004,
     )  # fmt: skip
 
 
-def vertical(**changes: Any) -> VerticalResults:
+def vertical(**changes: Any) -> LinearResults:
     """What one run that plays a bank and a shop keeps, changed at will."""
     draw = np.random.default_rng(3)
     own, theirs = draw.normal(0, 0.7, 840), draw.normal(0, 0.9, 840)
@@ -65,10 +58,10 @@ def vertical(**changes: Any) -> VerticalResults:
         "provenance": {"created_utc": "2026-11-28T10:00:00+00:00", "privfed_version": "0.1.0",
                        "versions": {"python": "3.11.7", "numpy": "2.2.0"}},
     }  # fmt: skip
-    return VerticalResults(**settings | changes)
+    return LinearResults(**settings | changes)
 
 
-def gain(value: float, low: float, high: float) -> VerticalResults:
+def gain(value: float, low: float, high: float) -> LinearResults:
     """Results with a given gain."""
     return vertical(
         measures=(Measured("AUC", 0.7, 0.7 + value, None),),
@@ -76,9 +69,9 @@ def gain(value: float, low: float, high: float) -> VerticalResults:
     )
 
 
-def unknown(known: SideOfModel) -> SideOfModel:
+def unknown(known: SideOfLinear) -> SideOfLinear:
     """What the other company knows of a side."""
-    return SideOfModel(name=known.name, columns=known.columns)
+    return SideOfLinear(name=known.name, columns=known.columns)
 
 
 _WHOLE = vertical()

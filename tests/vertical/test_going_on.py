@@ -20,7 +20,7 @@ from privfed.vertical.answered import ANSWERED_FILE
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.halves import HALF_FILE
 from privfed.vertical.linear.halves import LinearHalf
-from privfed.vertical.linear.outcome import KnownHalf
+from privfed.vertical.linear.outcome import KnownLinear
 from privfed.vertical.linear.terms import LinearChoice
 from privfed.vertical.results import UsedTable
 from privfed.vertical.roles import Role
@@ -36,7 +36,7 @@ from privfed.vertical.training import VerticalJob
 
 ROLES: tuple[Role, Role] = ("guest", "host")
 CHOICE = LinearChoice(iterations=5)
-Ends = dict[str, KnownHalf | BaseException]
+Ends = dict[str, KnownLinear | BaseException]
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +132,10 @@ def names(job: VerticalJob) -> list[str]:
     return sorted(path.name for path in job.out.iterdir() if path.suffix != ".lock")
 
 
-def check_done(jobs: Mapping[str, VerticalJob], ends: Ends) -> tuple[KnownHalf, KnownHalf]:
+def check_done(jobs: Mapping[str, VerticalJob], ends: Ends) -> tuple[KnownLinear, KnownLinear]:
     guest, host = ends["guest"], ends["host"]
-    assert isinstance(guest, KnownHalf), guest
-    assert isinstance(host, KnownHalf), host
+    assert isinstance(guest, KnownLinear), guest
+    assert isinstance(host, KnownLinear), host
     halves = [LinearHalf.load(jobs[role].out / HALF_FILE) for role in ROLES]
     assert halves[0].model == halves[1].model
     assert names(jobs["guest"]) == [HALF_FILE]
@@ -211,7 +211,7 @@ def test_an_end_that_one_side_heard_is_told(together: Any, tmp_path: Path) -> No
     """Both halves are written, and one company does not know it: that file alone is left over."""
     jobs = jobs_in(tmp_path)
     ends = break_off(together, jobs, "heard", "guest")
-    assert isinstance(ends["host"], KnownHalf)
+    assert isinstance(ends["host"], KnownLinear)
     halves = [LinearHalf.load(jobs[role].out / HALF_FILE) for role in ROLES]
     assert halves[0].model == halves[1].model
     assert names(jobs["guest"]) == [HALF_FILE, UNFINISHED_FILE]

@@ -10,21 +10,22 @@ import numpy as np
 import pytest
 
 from privfed.errors import ConfigError
-from privfed.vertical.results import FORMAT, SideOfModel, VerticalResults, compare
+from privfed.vertical.linear.results import LINEAR_FORMAT, LinearResults, SideOfLinear
+from privfed.vertical.results import compare
 from tests.report.vertical_samples import SHAPES, vertical
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_results_are_read_as_they_were_written(name: str, tmp_path: Path) -> None:
     path = SHAPES[name].write(tmp_path / "out")
-    assert VerticalResults.load(path) == SHAPES[name]
+    assert LinearResults.load(path) == SHAPES[name]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert json.loads(path.read_text())["format"] == FORMAT
+    assert json.loads(path.read_text())["format"] == LINEAR_FORMAT
 
 
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist"):
-        VerticalResults.load(tmp_path / "results.json")
+        LinearResults.load(tmp_path / "results.json")
     path = vertical().write(tmp_path)
     good = json.loads(path.read_text())
     for field, value in (
@@ -34,12 +35,12 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     ):  # fmt: skip
         path.write_text(json.dumps(good | {field: value}))
         with pytest.raises(ConfigError, match="no results of vertical training"):
-            VerticalResults.load(path)
+            LinearResults.load(path)
 
 
 def test_a_side_has_one_name_and_one_coefficient_a_column() -> None:
     with pytest.raises(ValueError, match="one coefficient a column"):
-        vertical(host=SideOfModel(name="shop", columns=2, coefficients=(1.0,)))
+        vertical(host=SideOfLinear(name="shop", columns=2, coefficients=(1.0,)))
 
 
 def test_three_models_are_measured_on_the_same_rows() -> None:

@@ -1,97 +1,56 @@
-"""From trained halves to results: what one company knows, or what one run that played both does."""
+"""From a trained half of a linear model to results."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.training.records import made_with
 from privfed.vertical.company import LabelScale
 from privfed.vertical.linear.plan import VerticalPlan
-from privfed.vertical.linear.terms import LinearChoice
-from privfed.vertical.linear.training import LinearTraining
+from privfed.vertical.linear.results import LinearResults, SideOfLinear
+from privfed.vertical.outcome import KnownHalf, ModelScores
 from privfed.vertical.references import fit_exactly, shares_of_variance
-from privfed.vertical.results import (
-    Gain,
-    Measured,
-    SideOfModel,
-    Stage,
-    UsedTable,
-    VerticalResults,
-    compare,
-)
-from privfed.vertical.results import Role as Who
-from privfed.vertical.roles import Role
 from privfed.vertical.talk import StepCost
 
-__all__ = ["KnownHalf", "results_of_both", "results_of_one"]
+if TYPE_CHECKING:
+    from privfed.vertical.linear.training import LinearTraining
+
+__all__ = ["KnownLinear"]
 
 Floats = NDArray[np.float64]
 
-_STEPS = {
-    "align": "finding common rows",
-    "shapes": "encoding and plan",
-    "train": "training",
-    "predict": "scoring held-out rows",
-}
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class KnownHalf:
-    """What a company knows when training is done. Its repr shows no number.
+class KnownLinear(KnownHalf):
+    """What a company knows of a linear model. Its repr shows no number.
 
     Attributes:
-        role: Whose it is.
-        name: What the company is called.
         plan: What both agreed on.
         names: Its standardised columns.
         coefficients: What these have; None: they stay shared.
         intercept: What the guest has besides; None: it stays shared, or this is the host.
         block: Its common rows, standardised.
-        labels: The guest's, of all common rows.
-        scale: How these were scaled.
-        classes: What the labels 0 and 1 are called.
-        tests: How many first rows are held out.
-        joint: The guest's scores of held-out rows, as they opened.
-        table_rows: How many its table has.
+        scale: How the guest's labels were scaled.
         clipped_share: Which part of its training rows was shortened.
-        costs: What each step cost.
-        label: The guest's label column.
-        file: Its table.
     """
 
-    role: Role
-    name: str
     plan: VerticalPlan
     names: tuple[str, ...]
     coefficients: Floats | None = field(repr=False)
     intercept: float | None = field(repr=False)
     block: Floats = field(repr=False)
-    labels: Floats = field(repr=False)
     scale: LabelScale = field(repr=False)
-    classes: tuple[str, ...]
-    tests: int
-    joint: Floats | None = field(repr=False)
-    table_rows: int
     clipped_share: float
-    costs: Sequence[StepCost]
-    label: str | None
-    file: UsedTable
 
     @classmethod
     def of(
         cls, training: LinearTraining, joint: Floats | None, costs: Sequence[StepCost]
-    ) -> KnownHalf:
-        """Return what is known of a trained half.
-
-        Args:
-            training: What is done.
-            joint: The guest's scores of held-out rows.
-            costs: What each step cost.
-        """
+    ) -> KnownLinear:
+        """Return what is known of a trained half; arguments as of `Training.known`."""
         job, plan, common = training.job, training.plan, training.common
         role = job.table.role
         coefficients, intercept = None, None
@@ -103,6 +62,9 @@ class KnownHalf:
         return cls(
             role=role,
             name=job.name,
+            fingerprint=plan.fingerprint(),
+            family=plan.family,
+            opened=job.choice.opened,
             plan=plan,
             names=common.encoder.names,
             coefficients=coefficients,
@@ -113,6 +75,7 @@ class KnownHalf:
             classes=common.classes,
             tests=common.tests,
             joint=joint,
+            train_rows=plan.rows,
             table_rows=len(job.table.frame),
             clipped_share=training.clipped_share,
             costs=costs,
@@ -121,9 +84,9 @@ class KnownHalf:
         )
 
     @property
-    def side(self) -> SideOfModel:
+    def side(self) -> SideOfLinear:
         """This half, as results tell of it."""
-        return SideOfModel(
+        return SideOfLinear(
             name=self.name,
             columns=len(self.names),
             table_rows=self.table_rows,
@@ -132,157 +95,67 @@ class KnownHalf:
             clipped_share=self.clipped_share,
         )
 
-
-def results_of_one(
-    known: KnownHalf, choice: LinearChoice, *, other: str, source: str = ""
-) -> VerticalResults:
-    """Return what one company of two writes.
-
-    Args:
-        known: What it knows.
-        choice: What both chose.
-        other: What the other company is called.
-        source: Where an embedded pair comes from.
-    """
-    theirs = SideOfModel(
-        name=other,
-        columns=known.plan.host_names if known.role == "guest" else known.plan.guest_names,
-    )
-    guest, host = (known.side, theirs) if known.role == "guest" else (theirs, known.side)
-    unknown = (
-        "a model on both tables in the clear is not here: nobody holds both"
-        if known.role == "guest"
-        else "how good the model is, the label holder alone can measure"
-    )
-    alone, joint, _ = _scores(known, None)
-    return _results(
-        known, known.role, choice, guest, host, _stages(known.costs, known.role),
-        alone=alone, joint=joint, pooled=None, host_share=None, unknown=unknown,
-        files=(known.file,), source=source,
-    )  # fmt: skip
-
-
-def results_of_both(
-    guest: KnownHalf, host: KnownHalf, choice: LinearChoice, *, source: str = ""
-) -> VerticalResults:
-    """Return what a run that played both companies writes: the pooled reference, too."""
-    alone, joint, pooled = _scores(guest, host)
-    share = None
-    if guest.coefficients is not None and host.coefficients is not None:
-        parts = [
-            half.block[half.tests :] @ half.coefficients
-            for half in (host, guest)
-            if half.coefficients is not None
-        ]
-        shares = shares_of_variance(*parts)
-        share = None if shares is None else shares[0]
-    stages = [
-        Stage(
-            name=one.name,
-            wall_seconds=one.wall_seconds,
-            guest_cpu_seconds=one.guest_cpu_seconds,
-            host_cpu_seconds=two.host_cpu_seconds,
-            guest_bytes=one.guest_bytes,
-            host_bytes=two.host_bytes,
+    def results(self, *, other: str, source: str = "") -> LinearResults:
+        """Return what this company of two writes; as of `KnownHalf`."""
+        guest = self.role == "guest"
+        theirs = SideOfLinear(
+            name=other, columns=self.plan.host_names if guest else self.plan.guest_names
         )
-        for one, two in zip(_stages(guest.costs, "guest"), _stages(host.costs, "host"), strict=True)
-    ]
-    return _results(
-        guest, "both", choice, guest.side, host.side, stages,
-        alone=alone, joint=joint, pooled=pooled, host_share=share, unknown="",
-        files=(guest.file, host.file), source=source,
-    )  # fmt: skip
+        sides = (self.side, theirs) if guest else (theirs, self.side)
+        return self._results(None, *sides, host_share=None, source=source)
 
+    def results_with(self, host: KnownLinear, *, source: str = "") -> LinearResults:
+        """Return what a run that played both companies writes; as of `KnownHalf`."""
+        share = None
+        if self.coefficients is not None and host.coefficients is not None:
+            parts = [
+                half.block[half.tests :] @ half.coefficients
+                for half in (host, self)
+                if half.coefficients is not None
+            ]
+            shares = shares_of_variance(*parts)
+            share = None if shares is None else shares[0]
+        return self._results(host, self.side, host.side, host_share=share, source=source)
 
-def _scores(
-    guest: KnownHalf, host: KnownHalf | None
-) -> tuple[Floats | None, Floats | None, Floats | None]:
-    """Return scores of held-out rows by the guest alone, together, and pooled."""
-    if guest.role == "host" or guest.joint is None or not guest.tests:
-        return None, None, None
-    tests, family, penalty = guest.tests, guest.plan.family, guest.plan.penalty
-    labels = guest.scale.scaled(guest.labels[tests:])
-    found: list[Floats | None] = []
-    for block in (guest.block, None if host is None else np.hstack([guest.block, host.block])):
-        if block is None:
-            found.append(None)
-            continue
-        fit = fit_exactly(block[tests:], labels, family, penalty)
-        found.append(guest.scale.scores(fit.scores(block[:tests]), family))
-    return found[0], guest.scale.scores(guest.joint, family), found[1]
-
-
-def _stages(costs: Sequence[StepCost], role: Role) -> list[Stage]:
-    stages = []
-    for cost in costs:
-        sent, received = cost.bytes_sent, cost.bytes_received
-        guest, host = (sent, received) if role == "guest" else (received, sent)
-        stages.append(
-            Stage(
-                name=_STEPS[cost.step],
-                wall_seconds=cost.wall_seconds,
-                guest_cpu_seconds=cost.cpu_seconds if role == "guest" else None,
-                host_cpu_seconds=cost.cpu_seconds if role == "host" else None,
-                guest_bytes=guest,
-                host_bytes=host,
-            )
+    def _results(
+        self,
+        other: KnownLinear | None,
+        guest: SideOfLinear,
+        host: SideOfLinear,
+        *,
+        host_share: float | None,
+        source: str,
+    ) -> LinearResults:
+        plan = self.plan
+        return LinearResults(
+            **self._fields(
+                other, self._scores(other), source=source, classes_only=self.opened == "class"
+            ),
+            guest=guest,
+            host=host,
+            penalty=plan.penalty,
+            iterations=plan.iterations,
+            terms=_terms(plan),
+            coefficients_opened="each to its owner" if plan.coefficients == "own" else "to nobody",
+            host_share=host_share,
         )
-    return stages
 
+    def _scores(self, host: KnownLinear | None) -> ModelScores:
+        """Return scores of held-out rows by the guest alone, together, and pooled."""
+        if self.role == "host" or self.joint is None or not self.tests:
+            return ModelScores()
+        tests, family, penalty = self.tests, self.family, self.plan.penalty
+        labels = self.scale.scaled(self.labels[tests:])
 
-def _results(
-    known: KnownHalf,
-    who: Who,
-    choice: LinearChoice,
-    guest: SideOfModel,
-    host: SideOfModel,
-    stages: Sequence[Stage],
-    *,
-    alone: Floats | None,
-    joint: Floats | None,
-    pooled: Floats | None,
-    host_share: float | None,
-    unknown: str,
-    files: tuple[UsedTable, ...],
-    source: str,
-) -> VerticalResults:
-    plan = known.plan
-    measures: tuple[Measured, ...] = ()
-    gains: tuple[Gain, ...] = ()
-    if alone is not None and joint is not None:
-        measures, gains = compare(
-            plan.family,
-            known.labels[: known.tests],
-            alone,
-            joint,
-            pooled,
-            classes_only=choice.opened == "class",
+        def fitted(block: Floats) -> Floats:
+            fit = fit_exactly(block[tests:], labels, family, penalty)
+            return self.scale.scores(fit.scores(block[:tests]), family)
+
+        return ModelScores(
+            alone=fitted(self.block),
+            together=self.scale.scores(self.joint, family),
+            pooled=None if host is None else fitted(np.hstack([self.block, host.block])),
         )
-    return VerticalResults(
-        role=who,
-        plan=plan.fingerprint().hex(),
-        family=plan.family,
-        penalty=plan.penalty,
-        iterations=plan.iterations,
-        label=known.label,
-        classes=known.classes,
-        source=source,
-        guest=guest,
-        host=host,
-        common_rows=len(known.block),
-        train_rows=plan.rows,
-        test_rows=known.tests,
-        terms=_terms(plan),
-        scores_opened="classes" if choice.opened == "class" else "rounded scores",
-        coefficients_opened="each to its owner" if plan.coefficients == "own" else "to nobody",
-        measures=measures,
-        gains=gains,
-        unknown=unknown,
-        host_share=host_share,
-        stages=tuple(stages),
-        files=files,
-        provenance=made_with(),
-    )
 
 
 def _terms(plan: VerticalPlan) -> tuple[tuple[str, str], ...]:

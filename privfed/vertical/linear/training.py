@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +13,21 @@ from privfed.vertical.linear.common import CommonRows
 from privfed.vertical.linear.guest import Guest
 from privfed.vertical.linear.halves import LinearHalf
 from privfed.vertical.linear.host import Host
+from privfed.vertical.linear.outcome import KnownLinear
 from privfed.vertical.linear.plan import VerticalPlan
 from privfed.vertical.linear.rows import clipped_share, integer_rows
 from privfed.vertical.linear.side import VerticalSide
 from privfed.vertical.linear.state import TrainingState
 from privfed.vertical.linear.terms import BlockShape, LinearChoice
 from privfed.vertical.shapes import GuestShapes, HostShapes
-from privfed.vertical.talk import Talk, common_rows
+from privfed.vertical.talk import StepCost, Talk, common_rows
 from privfed.vertical.training import Training, VerticalJob
 from privfed.vertical.unfinished import Beginning, Unfinished
 from psi.network import Progress
 
 __all__ = ["LinearTraining"]
 
+Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 
@@ -126,6 +129,10 @@ class LinearTraining(Training):
             coefficients=tuple(self.side.opened.tolist()) if own else None,
             shares=None if own else tuple(self.side.shares.tolist()),
         )
+
+    def known(self, joint: Floats | None, costs: Sequence[StepCost]) -> KnownLinear:
+        """Return what the company knows when all is done; as of `Training`."""
+        return KnownLinear.of(self, joint, costs)
 
     def _take(self, rows: Rows) -> None:
         self.rows, self.common = rows, CommonRows.of(self.job.table, rows, self._choice)

@@ -1,0 +1,179 @@
+"""A vertical training of trees in words: what carries it, what each side saw, what sides tell."""
+
+from __future__ import annotations
+
+from privfed.report.words import compact, count, listing, percent
+from privfed.vertical.trees.results import TreesResults
+
+_MOST_NAMED = 3
+
+
+def carriers(results: TreesResults) -> str:
+    """Return whose splits carry the model."""
+    guest, host = results.guest, results.host
+    if guest.gain_share is None or host.gain_share is None:
+        won = sum(tree.won for tree in results.bits)
+        return (
+            f"{host.name}’s splits are the best in {won:,} of {results.nodes_told:,} nodes. How "
+            f"much they gain, {guest.name} alone knows."
+        )
+    return (
+        "Gain is how much smaller a split makes the loss on the training rows, in the trees that "
+        f"are kept: {percent(host.gain_share)} of it is of {host.name}’s columns, "
+        f"{percent(guest.gain_share)} of {guest.name}’s. A column with many values is chosen "
+        "sooner than its worth on new rows says."
+    )
+
+
+def stopped(results: TreesResults) -> str:
+    """Return when it stopped, and by what; "" where no rows were held back."""
+    if not results.losses or results.kept_rounds is None or results.validation_rows is None:
+        return ""
+    return (
+        f"{results.guest.name} held back {results.validation_rows:,} of the training rows. Their "
+        f"loss is the smallest after round {results.kept_rounds:,} of {results.rounds:,}: what was "
+        "grown after it is not kept."
+    )
+
+
+def bits(results: TreesResults) -> list[str]:
+    """Return in a line or two what the guest read of the host's columns."""
+    guest, host = results.guest.name, results.host.name
+    won = sum(tree.won for tree in results.bits)
+    most = "" if results.sides_exact else "at most "
+    said = (
+        f"{guest} read {most}{results.sides_read:,} sides of rows, a bit each, in "
+        f"{count(won, 'node')} that {host} won; and of {results.nodes_told:,} nodes whether {host} "
+        "won them."
+    )
+    if results.kept_sides is not None and results.kept_sides < results.sides_read:
+        said += f" {results.kept_sides:,} of the sides are of trees that the model keeps."
+    found = [said]
+    if results.opened_sums:
+        found.append(
+            f"Besides, {results.opened_sums:,} scores of {host}’s splits opened to {guest}: at "
+            "nodes of few rows these place single rows (docs/vertical-trees.md)."
+        )
+    if results.audit:
+        found.append(_most_told(results))
+    return found
+
+
+def _most_told(results: TreesResults) -> str:
+    """Return of which of the host's columns most is told."""
+    audit = results.audit or ()
+    exact = all(each.collected is not None for each in audit)
+    shares = [
+        (each.collected if exact and each.collected is not None else each.at_most, each.name)
+        for each in audit
+    ]
+    first = sorted(shares, key=lambda each: -each[0])[:_MOST_NAMED]
+    named = listing([f"{name} ({percent(share)})" for share, name in first])
+    most = "" if exact else " at most"
+    return (
+        f"Who knew each side’s column and threshold would know{most} so much of how "
+        f"{results.host.name}’s columns vary: {named}."
+    )
+
+
+def audit_words(results: TreesResults) -> str:
+    """Return what the columns of the audit mean."""
+    guest, host = results.guest.name, results.host.name
+    return (
+        f"All of it is told to somebody who also knew the column and the threshold of each node, "
+        f"which {guest} does not. “At most” is by the side of every row at every threshold, "
+        f"“read” by the sides that {guest} read: rows pass only some of the nodes. “By scores "
+        f"alone” is what the model’s scores of the same rows say of the column, as goes with any "
+        f"use of the model. How much a column varies is the variance of its ranks; of categories "
+        f"without an order, how often two rows differ. A dash is what {host} alone cannot tell."
+    )
+
+
+def terms(results: TreesResults) -> list[tuple[str, str]]:
+    """Return what was chosen, as far as it is known here."""
+    rounds = f"{results.most_rounds:,} at most, {results.rounds:,} grown"
+    if results.kept_rounds is not None:
+        rounds += f", {results.kept_rounds:,} kept"
+    found = [
+        ("rounds", rounds),
+        ("depth", f"{results.depth}"),
+        ("the guest reads", _REVEALED[results.reveal]),
+    ]
+    if results.trees_a_round > 1:
+        found.insert(1, ("trees a round", f"{results.trees_a_round}, one a class"))
+    for side in (results.guest, results.host):
+        if side.bins is not None:
+            found.append((f"bins of {side.name}’s columns, at most", f"{side.bins}"))
+    if results.learning_rate is not None:
+        found.append(("learning rate", compact(results.learning_rate)))
+    if results.l2 is not None:
+        found.append(("L2 of leaves", compact(results.l2)))
+    if results.validation_rows:
+        found.append(("training rows held back", f"{results.validation_rows:,}"))
+    if results.patience is not None:
+        found.append(("ends after rounds without a smaller loss", f"{results.patience}"))
+    if results.weighted:
+        found.append(("rows", "weighted, but the held-out ones"))
+    return found
+
+
+_REVEALED = {
+    "sides": "sides of rows in nodes that the host won",
+    "histograms": "the score of every split, and these sides",
+}
+
+
+def references(results: TreesResults) -> str:
+    """Return what the models beside are."""
+    stops = ", stopped by the same rule on as many rows" if results.losses else ""
+    each = ", each class against the rest" if results.trees_a_round > 1 else ""
+    return (
+        "Alone and pooled are scikit-learn’s HistGradientBoosting on the same bins, with the same "
+        f"depth, learning rate, L2 and number of rounds{stops}{each}; pooled is what a company "
+        "that had both tables would get"
+    )
+
+
+def seen(results: TreesResults) -> list[tuple[str, str, str]]:
+    """Return each message, who gets it, and what the receiver learns of it."""
+    guest, host = results.guest.name, results.host.name
+    won = sum(tree.won for tree in results.bits)
+    found = [
+        ("intersection", "both",
+         f"which of its own rows the other has, too: {results.common_rows:,}"),
+        ("plan", "both", "number of splits of the host, rows, trees, depth: all of it is public"),
+        ("encrypted residuals of each node, requests for sides", host,
+         "nothing: it has not the key"),
+    ]  # fmt: skip
+    if results.reveal == "histograms":
+        found += [
+            ("scores of the host’s splits, in an order drawn anew each time", guest,
+             f"the score of each split in each node, {results.opened_sums:,} in all. At nodes of "
+             "few rows sums of few residuals place single rows"),
+            ("the best split’s place", host, "which of its splits won a node"),
+        ]  # fmt: skip
+    else:
+        found += [
+            ("masked scores of the host’s splits", guest,
+             "nothing: uniform numbers, up to the distance that the plan bounds"),
+            ("garbled contest", host, "which of its splits won a node, or that none did"),
+        ]  # fmt: skip
+    found += [
+        ("result of the contest", guest,
+         f"whether {host} won a node, a bit each: {won:,} of {results.nodes_told:,}"),
+        ("masked sides", guest,
+         f"for each row of a node that {host} won, which side it takes: "
+         f"{'' if results.sides_exact else 'at most '}{results.sides_read:,} bits. Neither the "
+         "column nor the threshold, and nothing of other rows"),
+    ]  # fmt: skip
+    if results.test_rows:
+        what = (
+            "the class alone"
+            if results.scores_opened == "classes"
+            else "a score, rounded before it is opened"
+        )
+        found.append(
+            (f"scores of {results.test_rows:,} test rows", guest,
+             f"{what}. It depends on {host}’s columns: many scores tell more of them")
+        )  # fmt: skip
+    return found
