@@ -38,10 +38,10 @@ from privfed.table import Table
 from privfed.vertical.encoding import BlockEncoder
 from privfed.vertical.job import PartnerLine, do_job
 from privfed.vertical.labels import read_labels
-from privfed.vertical.linear.outcome import KnownLinear
 from privfed.vertical.linear.results import LinearResults
 from privfed.vertical.linear.terms import LinearChoice
 from privfed.vertical.measures import measure
+from privfed.vertical.outcome import KnownHalf
 from privfed.vertical.references import fit_exactly
 from privfed.vertical.training import VerticalJob
 from psi.network import TLSIdentity, create_identity, load_certificate
@@ -120,7 +120,7 @@ def played(pair: Pair, penalty: float) -> LinearResults:
         for name in tables.names:
             create_identity(place / name, unlocked=True)
 
-        def play(side: int) -> KnownLinear:
+        def play(side: int) -> KnownHalf:
             own, other = tables.names[side], tables.names[1 - side]
             line = PartnerLine(
                 identity=TLSIdentity.load(place / own),
@@ -141,7 +141,9 @@ def played(pair: Pair, penalty: float) -> LinearResults:
             return do_job(job, line)
 
         guest, host = pool.map(play, (0, 1))
-    return guest.results_with(host, source=tables.source)
+    results = guest.results_with(host, source=tables.source)
+    assert isinstance(results, LinearResults)
+    return results
 
 
 def aligned(pair: Pair) -> tuple[pd.DataFrame, pd.DataFrame, Floats]:

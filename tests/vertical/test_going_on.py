@@ -22,6 +22,7 @@ from privfed.vertical.halves import HALF_FILE
 from privfed.vertical.linear.halves import LinearHalf
 from privfed.vertical.linear.outcome import KnownLinear
 from privfed.vertical.linear.terms import LinearChoice
+from privfed.vertical.outcome import KnownHalf
 from privfed.vertical.results import UsedTable
 from privfed.vertical.roles import Role
 from privfed.vertical.scoring import score_rows
@@ -36,7 +37,7 @@ from privfed.vertical.training import VerticalJob
 
 ROLES: tuple[Role, Role] = ("guest", "host")
 CHOICE = LinearChoice(iterations=5)
-Ends = dict[str, KnownLinear | BaseException]
+Ends = dict[str, KnownHalf | BaseException]
 
 
 @pytest.fixture(scope="module")

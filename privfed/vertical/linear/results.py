@@ -15,6 +15,7 @@ LINEAR_FORMAT: Literal["privfed vertical results 1"] = "privfed vertical results
 class SideOfLinear(SideOfModel, frozen=True, kw_only=True):
     """One side of a linear model; both know how many features it has."""
 
+    columns: Count
     coefficients: tuple[Bound, ...] | None = None  # of its standardised features, in that order
     clipped_share: KnownShare | None = None  # of its training rows, shortened to the plan's bound
 

@@ -54,8 +54,7 @@ def told_of_columns(
         What is told of each.
     """
     splits = binning.splits
-    won = np.concatenate([np.array(tree.splits, np.int64) for tree in trees] or [np.empty(0)])
-    won = won[won >= 0].astype(np.int64)
+    won = np.array([split for tree in trees for split in tree.splits if split >= 0], np.int64)
     passed = None if leaves is None else _passed(trees, leaves, len(splits))
     found = []
     for column in np.unique(splits.column[won]).tolist():
@@ -181,7 +180,7 @@ def _spread(counts: Integers, possible: Possible, *, ordered: bool) -> Floats:
         return np.asarray(1 - (share**2).sum(axis=1))
     ranks = _ranks(counts)
     middle = share @ ranks
-    return np.maximum(share @ ranks**2 - middle**2, 0.0)
+    return np.asarray(np.maximum(share @ ranks**2 - middle**2, 0.0))
 
 
 def _ranks(counts: Integers) -> Floats:

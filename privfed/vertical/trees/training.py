@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,7 @@ from privfed.errors import ConfigError
 from privfed.vertical.company import LabelScale
 from privfed.vertical.labels import read_classes
 from privfed.vertical.shapes import GuestShapes, HostShapes
-from privfed.vertical.talk import Talk, common_rows
+from privfed.vertical.talk import StepCost, Talk, common_rows
 from privfed.vertical.training import Training, VerticalJob
 from privfed.vertical.trees.bins import Binning
 from privfed.vertical.trees.boosting import Boosting
@@ -27,7 +28,9 @@ from privfed.vertical.trees.guest import TreesGuest
 from privfed.vertical.trees.halves import TreesHalf
 from privfed.vertical.trees.host import TreesHost
 from privfed.vertical.trees.objective import Objective
+from privfed.vertical.trees.outcome import KnownTrees
 from privfed.vertical.trees.plan import TreesPlan
+from privfed.vertical.trees.references import ClearTrees
 from privfed.vertical.trees.splits import MOST_WEIGHT, Codes
 from privfed.vertical.trees.state import GuestTreesState, HostTreesState, TreesState
 from privfed.vertical.trees.terms import GuestTreesShape, HostTreesShape, OwnTrees, TreesChoice
@@ -100,6 +103,22 @@ class TreesTraining(Training):
         return self.side.trees if isinstance(self.side, TreesHost) else ()
 
     @property
+    def grown_of_host(self) -> tuple[HostTree, ...]:
+        """The host's part of all trees that were grown."""
+        return self.side.state.trees if isinstance(self.side, TreesHost) else ()
+
+    @property
+    def reference(self) -> ClearTrees:
+        """The same trees in the clear, of the guest's labels."""
+        return ClearTrees(
+            settings=self._settings,
+            objective=self._objective,
+            rounds=self.plan.trees,
+            held_back=self._held_back,
+            patience=self.own.patience or 1,
+        )
+
+    @property
     def collected(self) -> CollectedBits:
         """What the guest collected of all trees grown; at the host the most that it can be."""
         return self.side.state.collected
@@ -158,12 +177,7 @@ class TreesTraining(Training):
             talk.hold(self.side)
             return
         self.boosting = Boosting(
-            TreeSettings(
-                depth=plan.depth,
-                learning_rate=self.own.learning_rate,
-                l2=self.own.l2,
-                least_rows=self._choice.least_rows,
-            ),
+            self._settings,
             self._objective,
             splits,
             codes,
@@ -199,6 +213,10 @@ class TreesTraining(Training):
             middle=self.scale.middle,
             unit=self.scale.unit,
         )
+
+    def known(self, joint: Floats | None, costs: Sequence[StepCost]) -> KnownTrees:
+        """Return what the company knows when all is done; as of `Training`."""
+        return KnownTrees.of(self, joint, costs)
 
     # -- its rows ----------------------------------------------------------------------------------
 
@@ -254,6 +272,15 @@ class TreesTraining(Training):
         if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
             raise ConfigError(f"column {name!r} is no weight: give a number of 0 or more a row")
         return weights
+
+    @property
+    def _settings(self) -> TreeSettings:
+        return TreeSettings(
+            depth=self.plan.depth,
+            learning_rate=self.own.learning_rate,
+            l2=self.own.l2,
+            least_rows=self._choice.least_rows,
+        )
 
     @property
     def _objective(self) -> Objective:
