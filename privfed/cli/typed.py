@@ -51,6 +51,14 @@ def _address(value: str, least: int) -> str:
     return value
 
 
+def byte_count(value: str) -> int:
+    """Return a size in bytes, as 500MB or 2GB, in decimal units."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,3})?) ?([kMGT]?)B?", value)
+    if not found:
+        raise typer.BadParameter(f"{value} is no size: give it as 500MB or 2GB")
+    return int(float(found[1]) * 1000 ** ["", *"kMGT"].index(found[2]))
+
+
 def part_name(value: str) -> str:
     """Check a name that stands in files and on screens."""
     if not re.fullmatch(r"[\w.-]{1,60}", value):

@@ -1,4 +1,4 @@
-"""`privfed vertical`: two companies with other columns of the same IDs train one linear model."""
+"""`privfed vertical`: two companies with other columns of the same IDs train one model."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import typer
 from privfed.cli.train_progress import tell
 from privfed.cli.vertical_options import (
     SECURITY,
+    GuestPartyOptions,
+    HostPartyOptions,
     IDColumns,
     Label,
     Normalise,
@@ -50,11 +52,12 @@ def vertical(
     host_schema: SchemaPath = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results; may be new.")] = None,
 ) -> None:
-    """Train one linear model on two companies' columns of the same IDs; nobody's are shown.
+    """Train one model on two companies' columns of the same IDs; nobody's are shown.
 
     Without a subcommand both companies are played here, as two processes, on made-up tables of a
     bank and a shop or on --guest and --host. `guest` and `host` are one company each; a training
-    of theirs that breaks off goes on by the same commands and --resume.
+    of theirs that breaks off goes on by the same commands and --resume. The model is linear, or
+    boosted trees: --model trees.
     """
     if context.invoked_subcommand is not None:
         return
@@ -69,19 +72,21 @@ def vertical(
         duplicates=duplicates, schemas=(guest_schema, host_schema),
     )  # fmt: skip
     tell(SECURITY)
-    play_both(tables, options.choice, out)
+    play_both(
+        tables, options.choice, out, own=(options.own, options.own_of_host), **options.memory_bytes
+    )
 
 
 @app.command("guest")
 @spread
-def guest_side(table: Table, options: PartyOptions, label: Label = None) -> None:
+def guest_side(table: Table, options: GuestPartyOptions, label: Label = None) -> None:
     """Be the company that holds the labels: train on TABLE with a host."""
     _be("guest", table, options, label)
 
 
 @app.command("host")
 @spread
-def host_side(table: Table, options: PartyOptions) -> None:
+def host_side(table: Table, options: HostPartyOptions) -> None:
     """Be the company whose columns help: train on TABLE with a guest."""
     _be("host", table, options, None)
 

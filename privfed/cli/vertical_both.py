@@ -12,15 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from rich.console import Console
-
 from privfed.cli.asked import check_new_folder
+from privfed.cli.vertical_outcome import leave
 from privfed.cli.vertical_party import schema_in
 from privfed.data.files import frame_sha256, read_text_table
 from privfed.data.pairs import Pair
 from privfed.errors import ConfigError, PrivFedError
-from privfed.report.vertical import write_vertical
-from privfed.report.vertical_words import verdict
 from privfed.training.records import RESULTS_FILE
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.job import PartnerLine, do_job
@@ -32,7 +29,7 @@ from psi.network import TLSIdentity, create_identity, load_certificate
 
 if TYPE_CHECKING:
     from privfed.vertical.outcome import KnownHalf
-    from privfed.vertical.terms import VerticalChoice
+    from privfed.vertical.terms import OwnChoice, VerticalChoice
 
 _WAIT_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
@@ -118,8 +115,22 @@ class BothTables:
         )  # fmt: skip
 
 
-def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
+def play_both(
+    tables: BothTables,
+    choice: VerticalChoice,
+    out: Path,
+    *,
+    own: tuple[OwnChoice | None, OwnChoice | None] = (None, None),
+    memory_bytes: int | None = None,
+) -> None:
     """Train as two processes over a connection, and write each half and one report.
+
+    Args:
+        tables: What both bring.
+        choice: What both choose.
+        out: A folder, which may be new.
+        own: What the guest chooses for itself, and the host.
+        memory_bytes: As of `VerticalJob`, if it is said.
 
     Raises:
         ConfigError: A table cannot train, or the folder is taken.
@@ -130,7 +141,7 @@ def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
     if tables.family is not None and tables.family != choice.family:
         raise ConfigError(f"this pair's labels are of --family {tables.family}")
     for table in (tables.guest, tables.host):  # before one waits for the other
-        _ = table.labels(choice.family)
+        _ = table.labels(choice.family, many=choice.many_classes)
     tables = replace(
         tables,
         guest=replace(tables.guest, schema=tables.guest.described),
@@ -146,14 +157,15 @@ def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
         for name in tables.names:
             create_identity(Path(folder, name), unlocked=True)
         told, ports = manager.Queue(), manager.Queue()
+        more = {} if memory_bytes is None else {"memory_bytes": memory_bytes}
         jobs = {
             role: VerticalJob(
                 table=table, name=name, file=file, choice=choice, out=out / name,
-                unfinished=Path(folder, f"{name}.json"),
+                unfinished=Path(folder, f"{name}.json"), own=chosen, **more,
             )
-            for role, table, name, file in zip(
+            for role, table, name, file, chosen in zip(
                 ("guest", "host"), (tables.guest, tables.host), tables.names, tables.files,
-                strict=True,
+                own, strict=True,
             )
         }  # fmt: skip
         ends = _End(Path(folder), tables.names, ports, told)
@@ -164,12 +176,7 @@ def play_both(tables: BothTables, choice: VerticalChoice, out: Path) -> None:
             if any(one.done() and one.exception() is not None for one in played):
                 break
         guest, host = _both(played, tables.names)
-    results = guest.results_with(host, source=tables.source)
-    results.write(out)
-    page = write_vertical(results, out)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(verdict(results))
-    console.print(f"report: {page}")
+    leave(guest.results_with(host, source=tables.source), out)
 
 
 @dataclass(frozen=True)

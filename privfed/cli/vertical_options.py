@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from privfed.cli.typed import above_zero, host_port, host_port_here, one_of
+from privfed.cli.vertical_models import ChoiceOptions, GuestOptions, HostOptions
 from privfed.errors import ConfigError
 from psi.cli.options import IdentityFile, PassphraseFile, Peer
 from psi.defaults import WAIT_SECONDS
 
 if TYPE_CHECKING:
     from privfed.data import Pair
-    from privfed.vertical.linear.plan import Coefficients
-    from privfed.vertical.linear.terms import LinearChoice
-    from privfed.vertical.roles import Family, Opened
 
 IDColumns = Annotated[
     list[str] | None, typer.Option("--id", help="Column of the ID; repeat it for several.")
@@ -43,109 +41,12 @@ SECURITY = (
     "semi-honest: what is said of privacy holds if both companies follow the protocol; see "
     "docs/vertical.md"
 )
-_CHOICE = "What both companies choose alike"
 _PAIR = "A pair of tables, where none is given"
 _LINE = "The other company"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChoiceOptions:
-    """What both companies choose alike."""
-
-    model: Annotated[
-        str,
-        typer.Option(
-            help="glm: a generalised linear model.", callback=one_of("glm"), rich_help_panel=_CHOICE
-        ),
-    ] = "glm"
-    family: Annotated[
-        str,
-        typer.Option(
-            help="What the label is: logistic (two classes), linear (a number), poisson (a count).",
-            callback=one_of("logistic", "linear", "poisson"),
-            rich_help_panel=_CHOICE,
-        ),
-    ] = "logistic"
-    penalty: Annotated[
-        float,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="L2: half of it times the squared coefficients of standardised columns is added "
-            "to the mean loss.",
-            rich_help_panel=_CHOICE,
-        ),
-    ] = 0.001
-    iterations: Annotated[
-        int,
-        typer.Option(min=1, max=1000, help="Steps of the descent.", rich_help_panel=_CHOICE),
-    ] = 20
-    coefficients: Annotated[
-        str,
-        typer.Option(
-            help="own: each company gets its own coefficients, rounded; shared: nobody does, and "
-            "both halves predict.",
-            callback=one_of("own", "shared"),
-            rich_help_panel=_CHOICE,
-        ),
-    ] = "own"
-    least_rows: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Common rows on which a column of the host must differ from its commonest value, "
-            "where coefficients open.",
-            rich_help_panel=_CHOICE,
-        ),
-    ] = 10
-    predictions: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Rows that the model may ever answer, held-out ones included.",
-            rich_help_panel=_CHOICE,
-        ),
-    ] = 100_000
-    test: Annotated[
-        int,
-        typer.Option(
-            min=0, max=90, help="Percent of common rows held out.", rich_help_panel=_CHOICE
-        ),
-    ] = 25
-    opened: Annotated[
-        str,
-        typer.Option(
-            help="What of a scored row the guest gets: its score, rounded, or its class.",
-            callback=one_of("score", "class"),
-            rich_help_panel=_CHOICE,
-        ),
-    ] = "score"
-
-    @property
-    def choice(self) -> LinearChoice:
-        """What these options say.
-
-        Raises:
-            ConfigError: They do not go together.
-        """
-        from privfed.vertical.linear.terms import LinearChoice
-
-        if self.opened == "class" and self.family != "logistic":
-            raise ConfigError("only a logistic model has classes: take --opened score")
-        return LinearChoice(
-            family=cast("Family", self.family),
-            penalty=self.penalty,
-            iterations=self.iterations,
-            coefficients=cast("Coefficients", self.coefficients),
-            least_rows=self.least_rows,
-            predictions=self.predictions,
-            test_percent=self.test,
-            opened=cast("Opened", self.opened),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlayedOptions(ChoiceOptions):
+class PlayedOptions(ChoiceOptions, GuestOptions, HostOptions):
     """What a run that plays both companies chooses besides: a pair of tables that has a name."""
 
     pair: Annotated[
@@ -276,6 +177,16 @@ class PartyOptions(LineOptions, ChoiceOptions):
             "earlier commands again, each with --resume.",
         ),
     ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestPartyOptions(PartyOptions, GuestOptions):
+    """What the guest gives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostPartyOptions(PartyOptions, HostOptions):
+    """What the host gives."""
 
 
 @dataclass(frozen=True, kw_only=True)

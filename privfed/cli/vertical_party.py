@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-from rich.console import Console
-
 from privfed.cli.asked import check_new_folder
 from privfed.cli.train_progress import tell
 from privfed.cli.vertical_options import SECURITY, LineOptions, PartyOptions, ScoringOptions
+from privfed.cli.vertical_outcome import leave
 from privfed.errors import ConfigError
 from psi.cli.shared import ledger_of, own_identity, progress_bar
 from psi.errors import PeerRefusedError, TransportError
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from privfed.data import Schema
+    from privfed.vertical.halves import Half
     from privfed.vertical.job import PartnerLine
-    from privfed.vertical.linear.halves import LinearHalf
     from privfed.vertical.roles import Role
     from privfed.vertical.scoring import ScoredRows
 
@@ -31,8 +30,6 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
         ConfigError: A file or an option is not acceptable.
     """
     from privfed.data.files import read_text_table
-    from privfed.report.vertical import write_vertical
-    from privfed.report.vertical_words import verdict
     from privfed.vertical.company import CompanyTable
     from privfed.vertical.job import do_job
     from privfed.vertical.results import UsedTable
@@ -40,7 +37,7 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     from privfed.vertical.unfinished import UNFINISHED_FILE
     from psi.network import fingerprint, load_certificate
 
-    choice = options.choice
+    choice, own = options.choice, options.own
     if not options.ids:
         raise ConfigError("name the column of the ID: --id COLUMN")
     check_new_folder(options.out)
@@ -60,11 +57,13 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
         name=role,
         file=UsedTable(path.name, read.sha256),
         choice=choice,
+        own=own,
         out=options.out,
         unfinished=options.out / UNFINISHED_FILE,
         resume=options.resume,
         charge=None if ledger is None else lambda _, items: ledger.charge(peer, items),
         max_peer_items=options.max_peer_items,
+        **options.memory_bytes,
     )
     tell(SECURITY)
     line = line_of(options)
@@ -75,12 +74,7 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
         if job.unfinished.exists() and not isinstance(error, PeerRefusedError):
             tell("the training broke off: both companies go on by the same commands and --resume")
         raise
-    results = known.results(other="host" if role == "guest" else "guest")
-    results.write(options.out)
-    page = write_vertical(results, options.out)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(verdict(results))
-    console.print(f"report: {page}")
+    leave(known.results(other="host" if role == "guest" else "guest"), options.out)
 
 
 def schema_in(
@@ -129,14 +123,14 @@ def score(role: Role, path: Path, options: ScoringOptions, out: Path | None) -> 
         ConfigError: A file or an option is not acceptable, or the half is the other company's.
     """
     from privfed.data.files import read_text_table
-    from privfed.vertical.linear.halves import LinearHalf
+    from privfed.vertical.saved import load_half
     from privfed.vertical.scoring import score_rows
     from psi.network import fingerprint, load_certificate
     from psi.storage import check_place
     from psi.tables.files import write_table
 
     tell(SECURITY)
-    half = LinearHalf.load(options.half)
+    half = load_half(options.half)
     if half.role != role:
         raise ConfigError(f"{options.half} is the {half.role}'s half: take this company's own")
     if out is not None:
@@ -162,7 +156,7 @@ def score(role: Role, path: Path, options: ScoringOptions, out: Path | None) -> 
     tell(f"{len(found.rows)} rows are in {out}")
 
 
-def _values(half: LinearHalf, found: ScoredRows) -> list[str]:
+def _values(half: Half, found: ScoredRows) -> list[str]:
     if half.answers == "class":
         return [half.classes[int(value)] for value in found.values]
     return [f"{value:.4g}" for value in found.values]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from privfed.data import Schema
 from privfed.errors import ConfigError
 from privfed.vertical.encoding import own_schema
-from privfed.vertical.labels import read_labels
+from privfed.vertical.labels import read_classes, read_labels
 from privfed.vertical.roles import Family, Role
 
 __all__ = ["CompanyTable", "LabelScale"]
@@ -91,15 +91,22 @@ class CompanyTable:
                 "the guest is the side with the labels: name its label column, and none at the host"
             )
 
-    def labels(self, family: Family) -> tuple[Floats, tuple[str, ...]]:
-        """Return all rows' labels as numbers, and what 0 and 1 are called; nothing at the host.
+    def labels(self, family: Family, *, many: bool = False) -> tuple[Floats, tuple[str, ...]]:
+        """Return all rows' labels as numbers, and what classes are called; nothing at the host.
+
+        Args:
+            family: What the label is.
+            many: Whether there can be more than two classes.
 
         Raises:
             ConfigError: They are not of the family.
         """
         if self.label is None:
             return np.empty(0), ()
-        return read_labels([str(cell) for cell in self.frame[self.label]], family, self.label)
+        cells = [str(cell) for cell in self.frame[self.label]]
+        if many and family == "logistic":
+            return read_classes(cells, self.label)
+        return read_labels(cells, family, self.label)
 
     @cached_property
     def described(self) -> Schema:

@@ -56,6 +56,7 @@ class VerticalChoice:
     """What a company chooses; the other chooses the same. Attributes as of `VerticalTerms`."""
 
     model: ClassVar[Literal["glm", "trees"]]
+    many_classes: ClassVar[bool] = False  # whether it tells more than two apart
     terms_type: ClassVar[type[VerticalTerms]]
 
     family: Family = "logistic"

@@ -67,6 +67,7 @@ class TreesChoice(VerticalChoice):
     """What a company chooses for trees, as the other does. Attributes as of `TreesTerms`."""
 
     model: ClassVar[Literal["glm", "trees"]] = "trees"
+    many_classes: ClassVar[bool] = True
     terms_type: ClassVar[type[VerticalTerms]] = TreesTerms
 
     trees: int = 30

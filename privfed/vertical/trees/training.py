@@ -15,7 +15,6 @@ from privfed.data import Schema
 from privfed.data.notation import parse_number
 from privfed.errors import ConfigError
 from privfed.vertical.company import LabelScale
-from privfed.vertical.labels import read_classes
 from privfed.vertical.shapes import GuestShapes, HostShapes
 from privfed.vertical.talk import StepCost, Talk, common_rows
 from privfed.vertical.training import Training, VerticalJob
@@ -253,12 +252,7 @@ class TreesTraining(Training):
     @cached_property
     def _read_labels(self) -> tuple[Floats, tuple[str, ...]]:
         """All rows' labels, and what classes are called; nothing at the host."""
-        table = self.job.table
-        if table.label is None:
-            return np.empty(0), ()
-        if self._choice.family != "logistic":
-            return table.labels(self._choice.family)
-        return read_classes([str(cell) for cell in table.frame[table.label]], table.label)
+        return self.job.table.labels(self._choice.family, many=True)
 
     @cached_property
     def _weights(self) -> Floats:
