@@ -67,14 +67,13 @@ def vertical(
         raise ConfigError("--guest and --host, or a pair that has a name: give one of both")
     from privfed.cli.vertical_both import BothTables, play_both
 
+    choice, own = options.choice, (options.own, options.own_of_host)
     tables = BothTables.taken(
         guest, host, ids or [], label, options.load_pair, normalise=normalise,
         duplicates=duplicates, schemas=(guest_schema, host_schema),
     )  # fmt: skip
     tell(SECURITY)
-    play_both(
-        tables, options.choice, out, own=(options.own, options.own_of_host), **options.memory_bytes
-    )
+    play_both(tables, choice, out, own=own, memory_bytes=options.memory_bytes)
 
 
 @app.command("guest")

@@ -22,7 +22,7 @@ from privfed.training.records import RESULTS_FILE
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.job import PartnerLine, do_job
 from privfed.vertical.results import UsedTable
-from privfed.vertical.training import VerticalJob
+from privfed.vertical.training import MEMORY_BYTES, VerticalJob
 from psi.cli.shared import progress_bar
 from psi.errors import PSIError, TransportError
 from psi.network import TLSIdentity, create_identity, load_certificate
@@ -121,7 +121,7 @@ def play_both(
     out: Path,
     *,
     own: tuple[OwnChoice | None, OwnChoice | None] = (None, None),
-    memory_bytes: int | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> None:
     """Train as two processes over a connection, and write each half and one report.
 
@@ -130,7 +130,7 @@ def play_both(
         choice: What both choose.
         out: A folder, which may be new.
         own: What the guest chooses for itself, and the host.
-        memory_bytes: As of `VerticalJob`, if it is said.
+        memory_bytes: As of `VerticalJob`.
 
     Raises:
         ConfigError: A table cannot train, or the folder is taken.
@@ -157,11 +157,10 @@ def play_both(
         for name in tables.names:
             create_identity(Path(folder, name), unlocked=True)
         told, ports = manager.Queue(), manager.Queue()
-        more = {} if memory_bytes is None else {"memory_bytes": memory_bytes}
         jobs = {
             role: VerticalJob(
                 table=table, name=name, file=file, choice=choice, out=out / name,
-                unfinished=Path(folder, f"{name}.json"), own=chosen, **more,
+                unfinished=Path(folder, f"{name}.json"), own=chosen, memory_bytes=memory_bytes,
             )
             for role, table, name, file, chosen in zip(
                 ("guest", "host"), (tables.guest, tables.host), tables.names, tables.files,

@@ -1,7 +1,5 @@
 """What `privfed vertical` takes for one model or another, each option with its model beside it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -94,8 +92,7 @@ class ChoiceOptions:
             min=0.0,
             max=1.0,
             help="L2: half of it times the squared coefficients of standardised columns is added "
-            "to the mean loss.",
-            show_default="0.001",
+            "to the mean loss; 0.001 without.",
             rich_help_panel=_GLM,
         ),
     ] = None
@@ -104,8 +101,7 @@ class ChoiceOptions:
         typer.Option(
             min=1,
             max=1000,
-            help="Steps of the descent.",
-            show_default="20",
+            help="Steps of the descent; 20 without.",
             rich_help_panel=_GLM,
         ),
     ] = None
@@ -113,9 +109,8 @@ class ChoiceOptions:
         str | None,
         typer.Option(
             help="own: each company gets its own coefficients, rounded; shared: nobody does, and "
-            "both halves predict.",
+            "both halves predict; own without.",
             callback=one_of("own", "shared"),
-            show_default="own",
             rich_help_panel=_GLM,
         ),
     ] = None
@@ -124,8 +119,8 @@ class ChoiceOptions:
         typer.Option(
             min=1,
             max=1000,
-            help="Rounds of trees, at most: one tree each, of more than two classes one a class.",
-            show_default="30",
+            help="Rounds of trees, at most: one tree each, of more than two classes one a class; "
+            "30 without.",
             rich_help_panel=_TREES,
         ),
     ] = None
@@ -134,8 +129,7 @@ class ChoiceOptions:
         typer.Option(
             min=1,
             max=7,
-            help="Splits on the way to a leaf.",
-            show_default="4",
+            help="Splits on the way to a leaf; 4 without.",
             rich_help_panel=_TREES,
         ),
     ] = None
@@ -144,9 +138,8 @@ class ChoiceOptions:
         typer.Option(
             help="sides: of the host's columns the guest reads which side rows take, in nodes that "
             "the host won; histograms: it reads the score of every split besides, which is faster "
-            "and can tell single rows.",
+            "and can tell single rows; sides without.",
             callback=one_of("sides", "histograms"),
-            show_default="sides",
             rich_help_panel=_TREES,
         ),
     ] = None
@@ -155,14 +148,13 @@ class ChoiceOptions:
         typer.Option(
             min=2,
             max=254,
-            help="Bins of a column, at most, beside that of missing values.",
-            show_default="32",
+            help="Bins of a column, at most, beside that of missing values; 32 without.",
             rich_help_panel=_OWN,
         ),
     ] = None
 
     @property
-    def choice(self) -> VerticalChoice:
+    def choice(self) -> "VerticalChoice":
         """What these options say for both.
 
         Raises:
@@ -188,7 +180,7 @@ class ChoiceOptions:
         return choice
 
     @property
-    def own(self) -> OwnChoice | None:
+    def own(self) -> "OwnChoice | None":
         """What they say for this company; None: its model leaves nothing to it.
 
         Raises:
@@ -204,17 +196,19 @@ class ChoiceOptions:
         return OwnTrees(**self._given(_OF_TREES))
 
     @property
-    def own_of_host(self) -> OwnChoice | None:
+    def own_of_host(self) -> "OwnChoice | None":
         """What they say for the host, where one run plays both; as of `own`."""
         from privfed.vertical.trees.terms import OwnTrees
 
         return OwnTrees(**self._given({"bins": "bins"})) if self.model == "trees" else None
 
     @property
-    def memory_bytes(self) -> dict[str, int]:
-        """How much memory may be taken, as `VerticalJob` takes it; nothing where it is not said."""
-        found = getattr(self, "memory", None)
-        return {} if found is None else {"memory_bytes": found}
+    def memory_bytes(self) -> int:
+        """How much memory may be taken for what can be made anew."""
+        from privfed.vertical.training import MEMORY_BYTES
+
+        found: int | None = getattr(self, "memory", None)
+        return MEMORY_BYTES if found is None else found
 
     def _given(self, names: Mapping[str, str]) -> dict[str, Any]:
         return {
@@ -241,8 +235,7 @@ class GuestOptions:
         typer.Option(
             min=0.001,
             max=1.0,
-            help="Learning rate: what a leaf's value is multiplied by.",
-            show_default="0.3",
+            help="Learning rate: what a leaf's value is multiplied by; 0.3 without.",
             rich_help_panel=_OWN,
         ),
     ] = None
@@ -251,8 +244,7 @@ class GuestOptions:
         typer.Option(
             "--l2",
             min=0.0,
-            help="L2 of leaves: what is added to the hessian of each.",
-            show_default="1",
+            help="L2 of leaves: what is added to the hessian of each; 1 without.",
             rich_help_panel=_OWN,
         ),
     ] = None
@@ -270,8 +262,7 @@ class GuestOptions:
         typer.Option(
             min=1,
             max=90,
-            help="With --early-stopping: percent of the training rows held back.",
-            show_default="20",
+            help="With --early-stopping: percent of the training rows held back; 20 without.",
             rich_help_panel=_OWN,
         ),
     ] = None
@@ -294,8 +285,7 @@ class HostOptions:
             parser=byte_count,
             metavar="SIZE",
             help="Memory of the host for what its splits become, as 500MB or 2GB; what does not "
-            "fit is made anew for each node.",
-            show_default="1GB",
+            "fit is made anew for each node; 1GB without.",
             rich_help_panel=_OWN,
         ),
     ] = None

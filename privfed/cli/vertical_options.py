@@ -46,7 +46,7 @@ _LINE = "The other company"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayedOptions(ChoiceOptions, GuestOptions, HostOptions):
+class PlayedOptions(HostOptions, GuestOptions, ChoiceOptions):
     """What a run that plays both companies chooses besides: a pair of tables that has a name."""
 
     pair: Annotated[
@@ -180,12 +180,12 @@ class PartyOptions(LineOptions, ChoiceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuestPartyOptions(PartyOptions, GuestOptions):
+class GuestPartyOptions(GuestOptions, PartyOptions):
     """What the guest gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class HostPartyOptions(PartyOptions, HostOptions):
+class HostPartyOptions(HostOptions, PartyOptions):
     """What the host gives."""
 
 

@@ -1,4 +1,4 @@
-"""What a vertical training leaves behind: its results, its page, and a few lines on the terminal."""
+"""What a vertical training leaves: results, a page, and a few lines on the terminal."""
 
 from __future__ import annotations
 

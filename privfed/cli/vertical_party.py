@@ -63,7 +63,7 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
         resume=options.resume,
         charge=None if ledger is None else lambda _, items: ledger.charge(peer, items),
         max_peer_items=options.max_peer_items,
-        **options.memory_bytes,
+        memory_bytes=options.memory_bytes,
     )
     tell(SECURITY)
     line = line_of(options)

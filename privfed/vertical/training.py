@@ -26,10 +26,12 @@ from privfed.vertical.terms import OwnChoice, VerticalChoice
 from privfed.vertical.unfinished import Brought, Unfinished
 from psi.network import Progress
 
-__all__ = ["Training", "VerticalJob"]
+__all__ = ["MEMORY_BYTES", "Training", "VerticalJob"]
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]
+
+MEMORY_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,7 @@ class VerticalJob:
     charge: Callable[[int, int], None] | None = None
     max_peer_items: int | None = None
     own: OwnChoice | None = None
-    memory_bytes: int = 1 << 30
+    memory_bytes: int = MEMORY_BYTES
 
     @property
     def brought(self) -> Brought:
