@@ -36,7 +36,7 @@ def render_vertical(results: VerticalResults) -> str:
     template, own = _own_parts(results)
     return page.render(
         template,
-        **{name: part for name, part in own.items() if name not in ("seen", "owned")},
+        **own,
         results=results,
         title=vertical_words.who_trained(results),
         verdict=vertical_words.verdict(results),
@@ -50,8 +50,6 @@ def render_vertical(results: VerticalResults) -> str:
         gain=vertical_pictures.gain_dots(results),
         gain_key=vertical_pictures.GAIN_KEY,
         measures=_measures(results),
-        seen=Table(("Message", "Who gets it", "What it tells"), own["seen"], 3),
-        never_seen=vertical_words.never_seen(results, own["owned"]),
         costs=[
             each
             for each in (vertical_pictures.cost_bars(results), vertical_pictures.byte_bars(results))

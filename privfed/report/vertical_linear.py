@@ -7,7 +7,7 @@ from typing import Any
 from privfed.report import words
 from privfed.report.pictures import Key, Picture, picture
 from privfed.report.vertical_pictures import MOST_BARS, named_bars
-from privfed.report.vertical_words import signed
+from privfed.report.vertical_words import never_seen, seen_table, signed
 from privfed.table import Table
 from privfed.vertical.linear.results import LinearResults, SideOfLinear
 
@@ -23,8 +23,13 @@ def parts(results: LinearResults) -> dict[str, Any]:
         "speaks_for": _speaks_for(results),
         "carriers": _carriers(results),
         "shortened": _shortened(results),
-        "seen": seen(results),
-        "owned": "the coefficients that you know",
+        "seen": seen_table(seen(results)),
+        "never_seen": never_seen(
+            results,
+            rows=f"any row of them; partial scores, residuals or gradients of {results.host.name}",
+            labels="scores, residuals or gradients",
+            owns="the coefficients that you know",
+        ),
         "references": "All models have the same L2; pooled is what a company that had both "
         "tables would get",
         "says_why": "docs/vertical.md",

@@ -11,6 +11,7 @@ from privfed.report import words
 from privfed.report.charts import Bar, Group, bar_chart, curve_chart
 from privfed.report.pictures import Key, Picture, groups_in_words, picture
 from privfed.report.vertical_pictures import MOST_BARS, named_bars
+from privfed.report.vertical_words import seen_table
 from privfed.report.view import Curve, Line
 from privfed.table import Table
 from privfed.vertical.trees.results import SideOfTrees, TreesResults
@@ -38,8 +39,8 @@ def parts(results: TreesResults) -> dict[str, Any]:
         "training rows",
         "audit_words": own_words.audit_words(results),
         "own_terms": own_words.terms(results),
-        "seen": own_words.seen(results),
-        "owned": "how much your columns count",
+        "seen": seen_table(own_words.seen(results)),
+        "never_seen": own_words.unseen(results),
         "references": own_words.references(results),
         "says_why": "docs/vertical-trees.md",
     }
@@ -124,12 +125,12 @@ def _audit(results: TreesResults) -> Table | None:
     rows = [
         (
             each.name,
+            *map(words.percent, (each.collected, each.at_most, each.by_scores)),
             *(f"{number:,}" for number in (each.nodes, each.thresholds, each.ranges)),
-            *map(words.percent, (each.at_most, each.collected, each.by_scores)),
         )
         for each in sorted(results.audit, key=lambda each: -each.at_most)
     ]
-    head = ("Column", "Nodes", "Thresholds", "Ranges", "At most", "Read", "By scores alone")
+    head = ("Column", "Read", "At most", "By scores", "Nodes won", "Splits", "Ranges")
     return Table(head, rows)
 
 

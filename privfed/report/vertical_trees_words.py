@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from privfed.report.vertical_words import never_seen
 from privfed.report.words import compact, count, listing, percent
-from privfed.vertical.trees.results import TreesResults
+from privfed.vertical.trees.results import ColumnAudit, TreesResults
 
 _MOST_NAMED = 3
 
@@ -61,31 +62,36 @@ def bits(results: TreesResults) -> list[str]:
 
 def _most_told(results: TreesResults) -> str:
     """Return of which of the host's columns most is told."""
-    audit = results.audit or ()
-    exact = all(each.collected is not None for each in audit)
-    shares = [
-        (each.collected if exact and each.collected is not None else each.at_most, each.name)
-        for each in audit
-    ]
-    first = sorted(shares, key=lambda each: -each[0])[:_MOST_NAMED]
-    named = listing([f"{name} ({percent(share)})" for share, name in first])
-    most = "" if exact else " at most"
-    return (
-        f"Who knew each side’s column and threshold would know{most} so much of how "
-        f"{results.host.name}’s columns vary: {named}."
+    guest, host, audit = results.guest.name, results.host.name, results.audit or ()
+    most = "" if all(each.collected is not None for each in audit) else " at most"
+    first = sorted(audit, key=_told, reverse=True)[:_MOST_NAMED]
+    named = listing([f"{each.name} {percent(_told(each))}" for each in first])
+    said = (
+        f"If {guest} were told, too, which column and threshold each side is of, it would know"
+        f"{most} so much of how {host}’s columns vary: {named}."
     )
+    scores = [percent(each.by_scores) for each in first if each.by_scores is not None]
+    if scores:
+        said += f" The model’s scores of the same rows alone tell {listing(scores)}."
+    return said
+
+
+def _told(column: ColumnAudit) -> float:
+    """Return what is told of a column, or the most that it can be."""
+    return column.at_most if column.collected is None else column.collected
 
 
 def audit_words(results: TreesResults) -> str:
     """Return what the columns of the audit mean."""
     guest, host = results.guest.name, results.host.name
     return (
-        f"All of it is told to somebody who also knew the column and the threshold of each node, "
-        f"which {guest} does not. “At most” is by the side of every row at every threshold, "
-        f"“read” by the sides that {guest} read: rows pass only some of the nodes. “By scores "
-        f"alone” is what the model’s scores of the same rows say of the column, as goes with any "
-        f"use of the model. How much a column varies is the variance of its ranks; of categories "
-        f"without an order, how often two rows differ. A dash is what {host} alone cannot tell."
+        f"All of it is told to somebody who also knew the column and the threshold of each side. "
+        f"{guest} is told neither, but sides that lie within others can show which belong "
+        f"together. “Read” is by the sides that {guest} read: rows pass only some of the nodes. "
+        f"“At most” is by the side of every row at every split that won a node. “By scores” is what "
+        f"the model’s scores of the same rows alone say of a column, as goes with any use of the "
+        f"model. How much a column varies is the variance of its ranks; of categories without an "
+        f"order, how often two rows differ. A dash is what {host} alone cannot tell."
     )
 
 
@@ -115,6 +121,17 @@ def terms(results: TreesResults) -> list[tuple[str, str]]:
     if results.weighted:
         found.append(("rows", "weighted, but the held-out ones"))
     return found
+
+
+def unseen(results: TreesResults) -> list[tuple[str, str]]:
+    """Return what each side did not see."""
+    scores = "; the score of any split" if results.reveal == "sides" else ""
+    return never_seen(
+        results,
+        rows=f"any value of them; which column and threshold a side is of{scores}",
+        labels="gradients, which row is in which node, what a leaf is worth",
+        owns="how much your columns count",
+    )
 
 
 _REVEALED = {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from privfed.report.words import decimal
 from privfed.rounding import outwards
+from privfed.table import Table
 from privfed.vertical.results import Gain, VerticalResults
 
 INTERVAL_OF_95 = "95\u00a0% interval "
@@ -93,19 +96,28 @@ def _with_sign(number: str) -> str:
     return number.replace("-", "−") if number.startswith("-") else f"+{number}"
 
 
-def never_seen(results: VerticalResults, owns: str) -> list[tuple[str, str]]:
+def seen_table(messages: Sequence[tuple[str, str, str]]) -> Table:
+    """Return what each message told, as a table."""
+    return Table(("Message", "Who gets it", "What it tells"), messages, 3)
+
+
+def never_seen(
+    results: VerticalResults, *, rows: str, labels: str, owns: str
+) -> list[tuple[str, str]]:
     """Return what each side did not see.
 
     Args:
         results: The results.
+        rows: What the guest did not see of the host's rows.
+        labels: What the host did not see beside labels.
         owns: What of the model whoever is shown the page sees.
     """
     guest, host = results.guest.name, results.host.name
     return [
-        (f"{guest} did not see", f"{host}’s columns, their names, nor any row of them; partial "
-         f"scores, residuals or gradients of {host}; who of {host}’s is not common to both."),
-        (f"{host} did not see", f"{guest}’s columns, their names, nor any label; scores, residuals "
-         f"or gradients; who of {guest}’s is not common to both."),
+        (f"{guest} did not see", f"{host}’s columns, their names, nor {rows}; who of {host}’s is "
+         "not common to both."),
+        (f"{host} did not see", f"{guest}’s columns, their names, nor any label; {labels}; who of "
+         f"{guest}’s is not common to both."),
         ("Nobody else saw", "anything: there is no third party. The network sees that both talk, "
          "when and how much."),
         ("Whoever is shown this page sees", f"exact measures on rows of your own, and {owns}: keep "
