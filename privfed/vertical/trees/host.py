@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from privfed.errors import ConfigError, DecodeError
 from privfed.garbled import Evaluator
+from privfed.vertical.frames import Then
 from privfed.vertical.messages import VerticalMessage
 from privfed.vertical.roles import Role
 from privfed.vertical.trees.collected import CollectedBits
@@ -123,11 +124,13 @@ class TreesHost(TreesSide):
 
     def _await_tree(self) -> None:
         self._won = []
-        end = {VerticalMessage.TREES_END: (self._end_lengths, self._ended)}
+        due: dict[VerticalMessage, tuple[list[int], Then]] = {
+            VerticalMessage.NODES: (self._nodes_lengths, self._summed),
+            VerticalMessage.TREES_END: (self._end_lengths, self._ended),
+        }
         if self._state.grown == self.plan.most_trees:  # more are not planned, nor flooded for
-            self._awaiting_one(end)
-        else:
-            self._awaiting_one({VerticalMessage.NODES: (self._nodes_lengths, self._summed)} | end)
+            del due[VerticalMessage.NODES]
+        self._awaiting_one(due)
 
     def _summed(self, parts: list[memoryview]) -> bytes:
         ciphertexts, self._asked = parts[0], bytes(parts[1])

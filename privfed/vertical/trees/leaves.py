@@ -12,14 +12,13 @@ What lies at other coefficients is not sent. Rows of more than N leaves take sev
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.errors import CapacityError, ConfigError, DecodeError
+from privfed.errors import ConfigError, DecodeError
 from privfed.he.ring import (
-    PRIMES,
     Answers,
     Ciphertexts,
     Plaintexts,
@@ -27,26 +26,24 @@ from privfed.he.ring import (
     PublicKey,
     Ring,
     RingKey,
-    bounds,
     floods,
     uniform_plain,
 )
-from privfed.vertical.trees.sums import DISTANCE
+from privfed.vertical.trees.hiding import (
+    DISTANCE,
+    TREES_DEGREE,
+    TREES_PRIMES,
+    flood_bits,
+    kept_primes,
+    trees_ring,
+)
 
 __all__ = ["LeavesAnswerer", "LeavesLayout", "LeavesReader"]
 
 Residues = NDArray[np.uint64]
 Integers = NDArray[np.int64]
 
-_DEGREE = 4096
-_PRIMES = PRIMES[:2]
-_KEPT_PRIMES = 1
-_POSITIONS = np.array([_DEGREE - 1])
-
-
-@lru_cache(maxsize=16)
-def _ring(plain_bits: int) -> Ring:
-    return Ring(_DEGREE, _PRIMES, 1 << plain_bits)
+_POSITIONS = np.array([TREES_DEGREE - 1])
 
 
 @dataclass(frozen=True)
@@ -67,30 +64,17 @@ class LeavesLayout:
     answered: int
 
     def __post_init__(self) -> None:
-        try:
-            bounds.check_capacity(
-                self.leaves,
-                self.flood_bits,
-                primes=len(_PRIMES),
-                kept_primes=_KEPT_PRIMES,
-                summands=floods.SUMMANDS,
-                ring=self.ring,
-            )
-        except CapacityError as error:
-            raise CapacityError(
-                f"four floods of {self.flood_bits} bits do not fit beside scores of "
-                f"{self.plain_bits}: take fewer trees or predictions"
-            ) from error
+        _ = self.flood_bits  # which makes the check
 
     @property
     def ring(self) -> Ring:
         """Where the ciphertexts lie."""
-        return _ring(self.plain_bits)
+        return trees_ring(self.plain_bits)
 
     @property
     def width(self) -> int:
         """W."""
-        return min(_DEGREE, 1 << (self.leaves - 1).bit_length())
+        return min(TREES_DEGREE, 1 << (self.leaves - 1).bit_length())
 
     @property
     def pieces(self) -> int:
@@ -100,13 +84,14 @@ class LeavesLayout:
     @property
     def rows_each(self) -> int:
         """How many rows a ciphertext holds."""
-        return _DEGREE // self.width
+        return TREES_DEGREE // self.width
 
     @cached_property
     def flood_bits(self) -> int:
         """How wide each of the flood's summands is."""
         noise = floods.drawn_noise(self.leaves, self.answered, DISTANCE / 2, ring=self.ring)
-        return floods.smooth_flood_bits(noise, self.answered, DISTANCE / 2)
+        least = floods.smooth_flood_bits(noise, self.answered, DISTANCE / 2)
+        return flood_bits(least, self.leaves, self.plain_bits)
 
     def groups(self, rows: int) -> int:
         """Return how many groups of rows share ciphertexts."""
@@ -119,11 +104,13 @@ class LeavesLayout:
     @property
     def group_bytes(self) -> int:
         """The length of what one group sends."""
-        return Ciphertexts.size_bytes(self.pieces, len(_PRIMES), ring=self.ring)
+        return Ciphertexts.size_bytes(self.pieces, len(TREES_PRIMES), ring=self.ring)
 
     def answers_bytes(self, rows: int) -> int:
         """Return the length of the answers to them."""
-        return Answers.size_bytes(rows, _KEPT_PRIMES, len(_POSITIONS), ring=self.ring)
+        return Answers.size_bytes(
+            rows, kept_primes(self.plain_bits), len(_POSITIONS), ring=self.ring
+        )
 
 
 class LeavesReader:
@@ -158,8 +145,10 @@ class LeavesReader:
         padded = np.zeros((groups * each, pieces * layout.width), np.int64)
         padded[: len(values), : layout.leaves] = values
         # Of several pieces there is one row each; of one piece, several rows.
-        messages = (padded & (2 * half - 1)).astype(np.uint64).reshape(groups, pieces, _DEGREE)
-        return b"".join(self._key.encrypt(group, len(_PRIMES)).to_bytes() for group in messages)
+        messages = (padded & (2 * half - 1)).astype(np.uint64).reshape(groups, pieces, TREES_DEGREE)
+        return b"".join(
+            self._key.encrypt(group, len(TREES_PRIMES)).to_bytes() for group in messages
+        )
 
     def opened(self, answers: bytes | memoryview, rows: int) -> Residues:
         """Return this side's shares (rows,), residues mod t.
@@ -170,8 +159,8 @@ class LeavesReader:
         taken = Answers.from_bytes(
             answers,
             rows,
-            primes=len(_PRIMES),
-            kept_primes=_KEPT_PRIMES,
+            primes=len(TREES_PRIMES),
+            kept_primes=kept_primes(self._layout.plain_bits),
             positions=_POSITIONS,
             ring=self._layout.ring,
         )
@@ -216,14 +205,14 @@ class LeavesAnswerer:
             sent = Ciphertexts.from_bytes(
                 ciphertexts[group * size : (group + 1) * size],
                 layout.pieces,
-                len(_PRIMES),
+                len(TREES_PRIMES),
                 ring=layout.ring,
             )
             answers = self._public.answer(
                 Products(self._plaintexts(allowed[own]), sent),
                 masks[own],
                 layout.flood_bits,
-                kept_primes=_KEPT_PRIMES,
+                kept_primes=kept_primes(layout.plain_bits),
                 positions=_POSITIONS,
                 summands=floods.SUMMANDS,
             )
@@ -234,8 +223,8 @@ class LeavesAnswerer:
         layout = self._layout
         padded = np.zeros((len(allowed), layout.pieces * layout.width), np.int64)
         padded[:, : layout.leaves] = allowed
-        laid = np.zeros((len(allowed), layout.pieces, _DEGREE), np.int64)
+        laid = np.zeros((len(allowed), layout.pieces, TREES_DEGREE), np.int64)
         for row, entries in enumerate(padded.reshape(len(allowed), layout.pieces, layout.width)):
-            end = _DEGREE - row * layout.width
+            end = TREES_DEGREE - row * layout.width
             laid[row, :, end - layout.width : end] = entries[:, ::-1]
-        return Plaintexts.encode(laid, len(_PRIMES), ring=layout.ring)
+        return Plaintexts.encode(laid, len(TREES_PRIMES), ring=layout.ring)

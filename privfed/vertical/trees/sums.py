@@ -17,15 +17,14 @@ draws its errors as it ought to: half of it for noise past its tail, half for th
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from math import isqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.errors import CapacityError, ConfigError
+from privfed.errors import ConfigError
 from privfed.he.ring import (
-    PRIMES,
     Answers,
     Ciphertexts,
     Plaintexts,
@@ -37,23 +36,22 @@ from privfed.he.ring import (
     floods,
     uniform_plain,
 )
+from privfed.vertical.trees.hiding import (
+    DISTANCE,
+    TREES_DEGREE,
+    TREES_PRIMES,
+    flood_bits,
+    kept_primes,
+    trees_ring,
+)
 from privfed.vertical.trees.subsets import Subsets
 
-__all__ = ["DISTANCE", "SumsAnswerer", "SumsLayout", "SumsReader"]
+__all__ = ["SumsAnswerer", "SumsLayout", "SumsReader"]
 
 Residues = NDArray[np.uint64]
 
-DISTANCE = Fraction(1, 1 << 40)
-_DEGREE = 4096
-_PRIMES = PRIMES[:2]  # 100 bits; 109 are secure at this degree
 _LEAST_BITS, _MOST_BITS = 8, 40  # of t
-_ONE_PRIME_BITS = 36  # up to there what dropping a prime adds fits the other
 _PIECE_BYTES = 1 << 23  # of plaintexts that are made at once, and stay in the last cache
-
-
-@lru_cache(maxsize=16)
-def _ring(plain_bits: int) -> Ring:
-    return Ring(_DEGREE, _PRIMES, 1 << plain_bits)
 
 
 @dataclass(frozen=True)
@@ -90,21 +88,17 @@ class SumsLayout:
             raise ConfigError("subsets, rows, weight and answers are 1 or more")
         if not _LEAST_BITS <= self.plain_bits <= _MOST_BITS:
             raise ConfigError(f"t has {_LEAST_BITS} to {_MOST_BITS} bits, not {self.plain_bits}")
-        if not self._fits(self.least_flood_bits):
-            raise CapacityError(
-                f"four floods of {self.least_flood_bits} bits do not fit beside t of"
-                f" {self.plain_bits}: take fewer trees, rows or splits"
-            )
+        _ = self.flood_bits  # which makes the check
 
     @property
     def ring(self) -> Ring:
         """Where the ciphertexts lie."""
-        return _ring(self.plain_bits)
+        return trees_ring(self.plain_bits)
 
     @cached_property
     def width(self) -> int:
         """How many rows a ciphertext holds: what sends the fewest bytes."""
-        widths = [1 << power for power in range(_DEGREE.bit_length())]
+        widths = [1 << power for power in range(TREES_DEGREE.bit_length())]
         return min(widths, key=self._bytes)
 
     @property
@@ -115,7 +109,7 @@ class SumsLayout:
     @property
     def subsets_each(self) -> int:
         """How many subsets an answer has."""
-        return _DEGREE // self.width
+        return TREES_DEGREE // self.width
 
     @property
     def answers(self) -> int:
@@ -131,7 +125,7 @@ class SumsLayout:
     @property
     def kept_primes(self) -> int:
         """How many primes an answer has when it travels."""
-        return 1 if self.plain_bits <= _ONE_PRIME_BITS else len(_PRIMES)
+        return kept_primes(self.plain_bits)
 
     @property
     def answer_squares(self) -> int:
@@ -159,11 +153,8 @@ class SumsLayout:
 
     @cached_property
     def flood_bits(self) -> int:
-        """How wide each is: as the ring has room for, which costs nothing."""
-        bits = self.least_flood_bits
-        while self._fits(bits + 1):
-            bits += 1
-        return bits
+        """How wide each is."""
+        return flood_bits(self.least_flood_bits, self.row_sum, self.plain_bits)
 
     @property
     def chosen_distance(self) -> Fraction:
@@ -173,7 +164,7 @@ class SumsLayout:
 
     def ciphertexts_bytes(self, vectors: int) -> int:
         """Return the length of so many encrypted vectors."""
-        return Ciphertexts.size_bytes(vectors * self.ciphertexts, len(_PRIMES), ring=self.ring)
+        return Ciphertexts.size_bytes(vectors * self.ciphertexts, len(TREES_PRIMES), ring=self.ring)
 
     def answers_bytes(self, vectors: int) -> int:
         """Return the length of the answers to them."""
@@ -195,26 +186,11 @@ class SumsLayout:
         return -(-self.answered // self.subsets) * self.answers * len(self.positions)
 
     def _bytes(self, width: int) -> int:
-        each = _DEGREE // width
+        each = TREES_DEGREE // width
         answers, ciphertexts = -(-self.subsets // each), -(-self.rows // width)
         places, ring = min(self.subsets, each), self.ring
-        return Ciphertexts.size_bytes(ciphertexts, len(_PRIMES), ring=ring) + Answers.size_bytes(
-            answers, self.kept_primes, places, ring=ring
-        )
-
-    def _fits(self, flood_bits: int) -> bool:
-        try:
-            bounds.check_capacity(
-                self.row_sum,
-                flood_bits,
-                primes=len(_PRIMES),
-                kept_primes=self.kept_primes,
-                summands=floods.SUMMANDS,
-                ring=self.ring,
-            )
-        except CapacityError:
-            return False
-        return True
+        asked = Ciphertexts.size_bytes(ciphertexts, len(TREES_PRIMES), ring=ring)
+        return asked + Answers.size_bytes(answers, self.kept_primes, places, ring=ring)
 
 
 class SumsReader:
@@ -226,7 +202,7 @@ class SumsReader:
 
     def __init__(self, plain_bits: int) -> None:
         """Draw a key for layouts of such a t."""
-        self._key = RingKey.generate(_ring(plain_bits))
+        self._key = RingKey.generate(trees_ring(plain_bits))
         self.public = self._key.public.to_bytes()
 
     def __repr__(self) -> str:
@@ -247,10 +223,10 @@ class SumsReader:
                 raise ConfigError("a vector's sum can wrap: scale it down")
         padded = np.zeros((len(vectors), layout.ciphertexts * layout.width), np.int64)
         padded[:, : layout.rows] = vectors
-        messages = np.zeros((len(vectors) * layout.ciphertexts, _DEGREE), np.uint64)
+        messages = np.zeros((len(vectors) * layout.ciphertexts, TREES_DEGREE), np.uint64)
         residues = (padded & (2 * layout.half - 1)).astype(np.uint64)
         messages[:, : layout.width] = residues.reshape(-1, layout.width)
-        return self._key.encrypt(messages, len(_PRIMES)).to_bytes()
+        return self._key.encrypt(messages, len(TREES_PRIMES)).to_bytes()
 
     def opened(self, layout: SumsLayout, answers: bytes | memoryview, vectors: int) -> Residues:
         """Return this side's shares (vectors, subsets), residues mod t.
@@ -261,7 +237,7 @@ class SumsReader:
         taken = Answers.from_bytes(
             answers,
             vectors * layout.answers,
-            primes=len(_PRIMES),
+            primes=len(TREES_PRIMES),
             kept_primes=layout.kept_primes,
             positions=layout.positions,
             ring=layout.ring,
@@ -292,7 +268,7 @@ class SumsAnswerer:
             raise ConfigError("a subset has more rows, or more weight, than was planned")
         self._layout, self._subsets = layout, subsets
         self._public = PublicKey.from_bytes(public, ring=layout.ring)
-        one = layout.ciphertexts * len(_PRIMES) * _DEGREE * 8
+        one = layout.ciphertexts * len(TREES_PRIMES) * TREES_DEGREE * 8
         kept = min(layout.answers, cache_bytes // one)
         self._kept = self._made(0, self._memory(kept))
         self._anew = self._memory(min(layout.answers - kept, max(1, _PIECE_BYTES // one)))
@@ -315,7 +291,7 @@ class SumsAnswerer:
         """
         layout = self._layout
         sent = Ciphertexts.from_bytes(
-            ciphertexts, vectors * layout.ciphertexts, len(_PRIMES), ring=layout.ring
+            ciphertexts, vectors * layout.ciphertexts, len(TREES_PRIMES), ring=layout.ring
         )
         places = len(layout.positions)
         shape = (vectors * layout.answers, places)
@@ -345,7 +321,7 @@ class SumsAnswerer:
             yield start, self._made(start, self._anew[: answers - start])
 
     def _memory(self, answers: int) -> NDArray[np.float64]:
-        return np.empty((answers, self._layout.ciphertexts, len(_PRIMES), _DEGREE))
+        return np.empty((answers, self._layout.ciphertexts, len(TREES_PRIMES), TREES_DEGREE))
 
     def _made(self, start: int, memory: NDArray[np.float64]) -> Plaintexts:
         self._subsets.lay(start, self._layout.width, memory)

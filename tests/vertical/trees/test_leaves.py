@@ -75,7 +75,7 @@ def test_what_does_not_fit_is_refused() -> None:
         reader(16).opened(answers[:-1], 2)
     with pytest.raises(DecodeError):
         LeavesAnswerer(layout, reader(16).public[1:])
-    with pytest.raises(CapacityError, match="fewer trees or predictions"):
+    with pytest.raises(CapacityError, match="fewer trees"):
         LeavesLayout(10**6, 49, 10**18)
 
 

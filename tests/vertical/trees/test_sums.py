@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from privfed.errors import CapacityError, ConfigError, DecodeError
 from privfed.he.ring import bounds
+from privfed.vertical.trees.hiding import DISTANCE
 from privfed.vertical.trees.lanes import in_lanes, lane_bits, of_lanes
 from privfed.vertical.trees.subsets import Subsets
-from privfed.vertical.trees.sums import DISTANCE, SumsAnswerer, SumsLayout, SumsReader
+from privfed.vertical.trees.sums import SumsAnswerer, SumsLayout, SumsReader
 from tests.vertical.trees.test_subsets import some_subsets
 
 
@@ -122,8 +123,8 @@ def test_a_reader_that_chooses_is_counted_by_the_worst_case() -> None:
         ({"squares": -1}, ConfigError, "1 or more"),
         ({"plain_bits": 7}, ConfigError, "8 to 40 bits"),
         ({"plain_bits": 41}, ConfigError, "8 to 40 bits"),
-        ({"plain_bits": 36}, CapacityError, "take fewer trees, rows or splits"),
-        ({"answered": 10**18}, CapacityError, "take fewer trees, rows or splits"),
+        ({"plain_bits": 36}, CapacityError, "take fewer trees"),
+        ({"answered": 10**18}, CapacityError, "take fewer trees"),
     ],
 )
 def test_layouts_that_cannot_be_are_refused(

@@ -12,9 +12,9 @@ import pytest
 from privfed.errors import CapacityError, ConfigError
 from privfed.he.ring import floods
 from privfed.vertical.trees.growing import rounded
+from privfed.vertical.trees.hiding import DISTANCE
 from privfed.vertical.trees.plan import MOST_TREE_SESSIONS, TreesPlan
 from privfed.vertical.trees.splits import MOST_WEIGHT
-from privfed.vertical.trees.sums import DISTANCE
 
 PLAN = TreesPlan(rows=10_000, host_splits=1_550)
 
