@@ -109,13 +109,15 @@ def privacy_cost(plan: PrivacyPlan) -> PrivacyCost:
 
 
 class OwnResults(ResultsPart, frozen=True):
-    """A company's results.json, in its own folder and for nobody else.
+    """A company's results, a file in its own folder and for nobody else.
 
     Attributes:
         WHAT: What it is of, for messages.
+        FILE: What it is called.
     """
 
     WHAT: ClassVar[str]
+    FILE: ClassVar[str] = RESULTS_FILE
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -133,7 +135,7 @@ class OwnResults(ResultsPart, frozen=True):
             raise ConfigError(f"{path} holds no results of {cls.WHAT}: {error}") from None
 
     def write(self, directory: Path) -> Path:
-        """Write results.json, which only its owner may read.
+        """Write the file, which only its owner may read.
 
         Returns:
             The file's path.
@@ -141,7 +143,7 @@ class OwnResults(ResultsPart, frozen=True):
         Raises:
             ConfigError: The folder cannot be written.
         """
-        path = directory / RESULTS_FILE
+        path = directory / self.FILE
         text = json_bytes(self, indent=1)
         with whole_file(path, replace=True, mode=0o600, parents=True, refusal=ConfigError) as file:
             file.write(text)

@@ -44,3 +44,7 @@ class VerticalMessage(enum.IntEnum):
     TREES_END = 100
     LEAVES_ASKED = 101
     LEAVES_ANSWERED = 102
+    SCORECARD_SHAPE = 110
+    LABELS = 111
+    COUNTS = 112
+    NOISY_COUNTS = 113

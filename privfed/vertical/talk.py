@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,9 +114,16 @@ class _Written(Dialogue):
         self._end()
 
 
+class Holder(Protocol):
+    """Whoever holds conversations."""
+
+    def hold(self, dialogue: Dialogue) -> None:
+        """Hold one."""
+
+
 def common_rows(
     table: CompanyTable,
-    talk: Talk,
+    talk: Holder,
     charge: Callable[[int, int], None] | None,
     max_peer_items: int | None,
     progress: Progress | None,
