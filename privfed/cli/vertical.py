@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from privfed.cli import vertical_scorecard
 from privfed.cli.train_progress import tell
 from privfed.cli.vertical_options import (
     SECURITY,
@@ -29,6 +30,7 @@ from psi.cli.options import spread
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 app = typer.Typer(invoke_without_command=True)
+app.add_typer(vertical_scorecard.app, name="scorecard")
 
 Table = Annotated[Path, typer.Argument(help="This company's table: CSV, XLSX or Parquet.")]
 

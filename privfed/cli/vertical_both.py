@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import queue
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from privfed.cli.asked import check_new_folder
+from privfed.cli.two_processes import in_two_processes
 from privfed.cli.vertical_outcome import leave
 from privfed.cli.vertical_party import schema_in
 from privfed.data.files import frame_sha256, read_text_table
 from privfed.data.pairs import Pair
-from privfed.errors import ConfigError, PrivFedError
+from privfed.errors import ConfigError
 from privfed.training.records import RESULTS_FILE
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.job import PartnerLine, do_job
 from privfed.vertical.results import UsedTable
 from privfed.vertical.training import MEMORY_BYTES, VerticalJob
-from psi.cli.shared import progress_bar
-from psi.errors import PSIError, TransportError
-from psi.network import TLSIdentity, create_identity, load_certificate
+from psi.network import Progress
 
 if TYPE_CHECKING:
     from privfed.vertical.outcome import KnownHalf
     from privfed.vertical.terms import OwnChoice, VerticalChoice
-
-_WAIT_SECONDS = 60.0
-_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,79 +139,22 @@ def play_both(
         guest=replace(tables.guest, schema=tables.guest.described),
         host=replace(tables.host, schema=tables.host.described),
     )
-    context = multiprocessing.get_context("spawn")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        progress_bar() as progress,
-        context.Manager() as manager,
-        ProcessPoolExecutor(2, mp_context=context) as pool,
-    ):
-        for name in tables.names:
-            create_identity(Path(folder, name), unlocked=True)
-        told, ports = manager.Queue(), manager.Queue()
-        jobs = {
-            role: VerticalJob(
-                table=table, name=name, file=file, choice=choice, out=out / name,
-                unfinished=Path(folder, f"{name}.json"), own=chosen, memory_bytes=memory_bytes,
-            )
-            for role, table, name, file, chosen in zip(
-                ("guest", "host"), (tables.guest, tables.host), tables.names, tables.files,
-                own, strict=True,
-            )
-        }  # fmt: skip
-        ends = _End(Path(folder), tables.names, ports, told)
-        played = [pool.submit(_play, jobs[role], ends) for role in ("guest", "host")]
-        while not all(one.done() for one in played):
-            with contextlib.suppress(queue.Empty):
-                progress(*told.get(timeout=_LOOK_SECONDS))
-            if any(one.done() and one.exception() is not None for one in played):
-                break
-        guest, host = _both(played, tables.names)
+    with tempfile.TemporaryDirectory() as folder:
+        guest, host = in_two_processes(
+            _job,
+            [
+                VerticalJob(
+                    table=table, name=name, file=file, choice=choice, out=out / name,
+                    unfinished=Path(folder, f"{name}.json"), own=chosen, memory_bytes=memory_bytes,
+                )
+                for table, name, file, chosen in zip(
+                    (tables.guest, tables.host), tables.names, tables.files, own, strict=True
+                )
+            ],
+            tables.names,
+        )  # fmt: skip
     leave(guest.results_with(host, source=tables.source), out)
 
 
-@dataclass(frozen=True)
-class _End:
-    """What both processes are given to find each other, and to tell how far they are."""
-
-    folder: Path
-    names: tuple[str, str]
-    ports: Any
-    told: Any
-
-
-def _play(job: VerticalJob, end: _End) -> KnownHalf:
-    """Be one of both, in a process of its own: the host listens on a free port."""
-    guest = job.table.role == "guest"
-    own, other = end.names if guest else end.names[::-1]
-    line = PartnerLine(
-        identity=TLSIdentity.load(end.folder / own, None),
-        peer_certificate=load_certificate(end.folder / f"{other}.crt"),
-        listens=not guest,
-        address=f"127.0.0.1:{end.ports.get(timeout=_WAIT_SECONDS) if guest else 0}",
-        wait_seconds=_WAIT_SECONDS,
-        on_listening=end.ports.put,
-    )
-
-    def progress(stage: str, done: int, total: int) -> None:
-        if guest:
-            end.told.put((stage, done, total))
-
+def _job(job: VerticalJob, line: PartnerLine, progress: Progress) -> KnownHalf:
     return do_job(job, line, progress=progress)
-
-
-def _both(played: Sequence[Future[KnownHalf]], names: Sequence[str]) -> tuple[KnownHalf, KnownHalf]:
-    """Return what both know; where one failed, say so of the one that began it.
-
-    Raises:
-        ConfigError: A side cannot go on; names it.
-        PSIError: The connection broke at both.
-    """
-    errors = [one.exception() for one in played]
-    for name, error in zip(names, errors, strict=True):
-        if error is not None and not isinstance(error, TransportError):
-            if isinstance(error, PrivFedError | PSIError):
-                raise ConfigError(f"{name}: {error}") from None
-            raise error
-    guest, host = (one.result() for one in played)
-    return guest, host

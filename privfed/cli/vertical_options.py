@@ -1,7 +1,5 @@
 """The options of `privfed vertical`, each with its name, type and help in one place."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,7 +44,7 @@ _LINE = "The other company"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayedOptions(HostOptions, GuestOptions, ChoiceOptions):
+class NamedPairOptions:
     """What a run that plays both companies chooses besides: a pair of tables that has a name."""
 
     pair: Annotated[
@@ -91,7 +89,7 @@ class PlayedOptions(HostOptions, GuestOptions, ChoiceOptions):
         named = (self.pair, self.worth, self.days, self.attributes, self.sales)
         return any(each is not None for each in named)
 
-    def load_pair(self) -> Pair:
+    def load_pair(self) -> "Pair":
         """Load the pair that is named; bank and shop without a name.
 
         Raises:
@@ -112,6 +110,11 @@ class PlayedOptions(HostOptions, GuestOptions, ChoiceOptions):
             attributes=self.attributes,
             sales=self.sales,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayedOptions(NamedPairOptions, HostOptions, GuestOptions, ChoiceOptions):
+    """What a run that plays both companies gives to train."""
 
 
 @dataclass(frozen=True, kw_only=True)

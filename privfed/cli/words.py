@@ -10,6 +10,7 @@ OPTIONS = {
     "data": "--data",
     "delta": "--delta",
     "directory": "--out",
+    "epsilon_in_all": "--epsilon-in-all",
     "epsilons": "--epsilon",
     "group_sizes": "--groups",
     "id_column": "--id",

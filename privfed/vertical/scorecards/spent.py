@@ -59,6 +59,9 @@ class ScorecardsSpent:
             BudgetExceededError: It does not fit.
             ConfigError: The file is damaged, or counts another unit.
         """
+        if not self._path.exists():  # nothing is made yet, not even its folder
+            self._fitting(plan, [])
+            return
         with Record(self._path, refusal=ConfigError) as record:
             self._fitting(plan, self._read(record, plan))
 

@@ -68,9 +68,7 @@ def texts_from(data: bytes | memoryview, columns: int, bins: int) -> tuple[Colum
         texts = json_read(bytes(data), _Texts)
     except ValueError:
         texts = ()
-    printable = all(
-        text.isprintable() for column in texts for text in (column.name, *column.bins)
-    )
+    printable = all(text.isprintable() for column in texts for text in (column.name, *column.bins))
     if len(texts) != columns or not printable or any(len(each.bins) > bins for each in texts):
         raise DecodeError("the other side sent no names of its columns and bins")
     return texts
