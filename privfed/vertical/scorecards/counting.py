@@ -38,8 +38,7 @@ from privfed.vertical.scorecards.texts import (
     texts_to_bytes,
     unnamed,
 )
-from privfed.vertical.trees.bins import MISSING
-from privfed.vertical.trees.subsets import Subsets
+from privfed.vertical.trees.subsets import MISSING, Subsets
 from privfed.vertical.trees.sums import SumsAnswerer, SumsReader
 from psi.errors import StateError
 

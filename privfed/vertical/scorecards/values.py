@@ -113,8 +113,7 @@ class NoisyColumn:
         measured = float(information_value(events, others, *totals))
         again = self._noisy(events, others, rng)
         drawn = weights_of_evidence(*again, *totals)
-        woe, low, high = nan, nan.copy(), nan.copy()
-        woe = nan.copy()
+        woe, low, high = nan.copy(), nan.copy(), nan.copy()
         woe[told] = weights_of_evidence(events, others, *totals)
         tail = (1 - _LEVEL) / 2
         low[told], high[told] = np.quantile(drawn, [tail, 1 - tail], axis=0)
@@ -147,8 +146,8 @@ class NoisyColumn:
         self, told: NDArray[np.bool_], rng: np.random.Generator
     ) -> tuple[Floats, Floats]:
         """Return counts (draws, bins) as if the bins said nothing of events."""
-        rows = (self.events + self.others if self.rows is None else self.rows)[told]
-        rows = np.rint(rows).astype(np.int64)
+        noisy = (self.events + self.others if self.rows is None else self.rows)[told]
+        rows: NDArray[np.int64] = np.rint(noisy).astype(np.int64)
         events = round(rows.sum() * self.all_events / (self.all_events + self.all_others))
         drawn = rng.multivariate_hypergeometric(
             rows, min(max(events, 0), int(rows.sum())), DRAWS, method="marginals"
