@@ -1,4 +1,4 @@
-"""`privfed vertical scorecard` by commands: two companies over a connection, and what is refused."""
+"""`privfed vertical scorecard`: two companies over a connection, and what is refused."""
 
 from __future__ import annotations
 
@@ -65,8 +65,9 @@ def test_two_companies_make_a_scorecard_and_a_second_one_is_refused(
         said, _ = answering.communicate()
         assert answering.returncode == 0
     finally:
-        answering.kill()
-        answering.communicate()
+        if answering.returncode is None:
+            answering.kill()
+            answering.communicate()
     assert "1 of 2\N{NO-BREAK SPACE}columns say more" in said
     assert "cost ε = 1 in all, δ = 1e-06 (zero-out of one unit: one row's label;" in asking.stdout
     card = Scorecard.load(tmp_path / "shop" / "scorecard.json")
