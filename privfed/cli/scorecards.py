@@ -14,7 +14,6 @@ from privfed.cli.vertical_options import SECURITY
 from privfed.cli.vertical_party import line_of, schema_in
 from privfed.data.files import read_text_table
 from privfed.errors import ConfigError
-from privfed.report.scorecard import scorecard_verdict, write_scorecard
 from privfed.rounding import as_given, at_most
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.job import PartnerLine
@@ -152,6 +151,9 @@ def _tell(job: ScorecardJob, counted: CountedColumns, out: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     card, spent = counted.scorecard, counted.spent
     if card is not None:
+        # Pictures take seconds to load, which only the receiver waits for.
+        from privfed.report.scorecard import scorecard_verdict, write_scorecard
+
         card.write(out)
         page = write_scorecard(card, out)
         console.print(scorecard_verdict(card), markup=False)

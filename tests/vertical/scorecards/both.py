@@ -44,7 +44,8 @@ def talk(host: CountingHost, guest: CountingGuest) -> list[bytes]:
     """Let both talk to the end; every message."""
     sent: bytes | None = host.start()
     guest.start()
-    said, sides = [], (guest, host)
+    said = list[bytes]()
+    sides: tuple[CountingHost | CountingGuest, ...] = (guest, host)
     while sent is not None:
         said.append(sent)
         sent, sides = sides[0].receive(sent), sides[::-1]

@@ -211,7 +211,7 @@ class BentGuest(CountingGuest):
 def bent(bend: Bend, **settings: Any) -> tuple[BentHost, BentGuest]:
     codes, labels = some_rows()
     host, guest = BentHost(choice(**settings), codes), BentGuest(choice(**settings), labels)
-    host.bend = guest.bend = bend  # type: ignore[method-assign]
+    host.bend = guest.bend = bend
     return host, guest
 
 
