@@ -47,7 +47,7 @@ def play_scorecard(
     """Count as two processes over a connection, and write the receiver's scorecard.
 
     Args:
-        tables: Of both.
+        tables: The guest's and the host's.
         options: What was chosen.
         columns: Which of the host's are counted; all where none is named.
         paths: Where both tables lie; None: they are of a pair that has a name.

@@ -121,10 +121,9 @@ def _bin_bars(number: int, column: ScorecardColumn) -> Picture | None:
     if not known:
         return None
     said = " ".join(f"{text}: {signed(woe, 2)}." for woe, text, _ in known)
-
     return picture(
         f"fig-woe-{number}", _short(column.name), f"WOE of {column.name}", said,
-        lambda palette: named_bars(known, palette),
+        lambda palette: named_bars(known, palette, lambda woe: signed(woe, 2)),
     )  # fmt: skip
 
 

@@ -131,8 +131,8 @@ def combined_privacy(plan: PrivacyPlan, noise_multipliers: list[float]) -> Priva
     arXiv 1905.02383, corollary 3.3), also where later releases depend on earlier ones.
 
     Args:
-        plan: Of the release that comes.
-        noise_multipliers: Of the earlier ones.
+        plan: That of the release that comes.
+        noise_multipliers: Those of the earlier ones.
     """
     signal = math.fsum(one**-2 for one in (plan.noise_multiplier, *noise_multipliers))
     together = signal**-0.5 * (1 - 2.0**-48)

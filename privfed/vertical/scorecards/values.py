@@ -83,10 +83,10 @@ class NoisyColumn:
     """One column's noisy counts.
 
     Attributes:
-        events: Of each bin.
-        others: The same.
-        all_events: In all of the rows.
-        all_others: The same.
+        events: Rows of each bin whose label is 1.
+        others: The other rows.
+        all_events: Events among all rows.
+        all_others: Other rows among them.
         deviation: The standard deviation of the noise of a count.
         rows: How many rows each bin has, for who knows; None: others have a noise of their own.
     """
