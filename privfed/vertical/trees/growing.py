@@ -118,7 +118,7 @@ class GrowingTree:
         if not (np.isfinite(gradients).all() and np.isfinite(hessians).all() and trains.any()):
             raise ConfigError("there is no row to grow a tree from, or scores are not finite")
         self._settings, self._splits, self._subsets = settings, splits, subsets
-        self._gradients, self._hessians = np.where(trains, gradients, 0.0), hessians * trains
+        self._gradients, self._hessians = np.where(trains, gradients, 0.0), hessians
         self._trains = trains
         self._most, self._weight, self._generator = most, weight, generator
         self._level = 0

@@ -16,7 +16,7 @@ from privfed.data import CategoricalColumn, NumericColumn, Schema
 from privfed.errors import ConfigError, DecodeError
 from privfed.vertical.trees.bins import Binning, BinningFields
 from privfed.vertical.trees.columns import bin_ends
-from privfed.vertical.trees.splits import LEAST_WEIGHT, MOST_WEIGHT
+from privfed.vertical.trees.splits import LEAST_WEIGHT, MOST_WEIGHT, Splits
 from privfed.vertical.trees.subsets import MISSING
 from psi.storage import json_bytes, json_read
 
@@ -57,6 +57,8 @@ def test_bins_hold_about_as_many_rows_each() -> None:
     rows = np.diff(bin_ends(np.ones(1000, np.int64), 32, 10), prepend=0)
     assert len(rows) == 32
     assert set(rows.tolist()) <= {31, 32}
+    # A share ends where it is nearest to an equal one.
+    assert bin_ends(np.array([12, 8, 11]), 2, 1).tolist() == [1, 3]
     # One value of many rows takes no bins from the others.
     rows = np.diff(bin_ends(np.array([500, *[1] * 310]), 32, 10), prepend=0)
     assert rows.tolist() == [1, *[10] * 31]
@@ -120,6 +122,7 @@ def test_missing_values_are_tried_on_both_sides_where_enough_rows_lack_them() ->
     many = Binning.fit(pd.DataFrame({"x": numbers + [""] * 10}), bins=2)
     texts = [many.split_text(split) for split in range(len(many.splits))]
     assert texts == ["x <= 19.5", "x <= 19.5 or missing", "x is not missing"]
+    assert many.codes(pd.DataFrame({"x": ["19.5", "19.6", ""]})).tolist() == [[0, 1, MISSING]]
     few = Binning.fit(pd.DataFrame({"x": [*numbers, ""]}), bins=4)
     assert [few.split_text(split) for split in range(3)] == [
         "x <= 9.5", "x <= 19.5 or missing", "x <= 29.5 or missing",
@@ -132,6 +135,19 @@ def test_each_category_is_told_from_all_others() -> None:
         "city is Lyon", "city is Ghent or Lyon or missing",
         "city is Ghent or Lyon or Turin or missing", "city is Ghent", "city is Turin",
     ]  # fmt: skip
+
+
+def test_a_category_is_told_from_missing_values_and_all_others() -> None:
+    binning = Binning.fit(pd.DataFrame({"city": CITIES}), least_rows=3)
+    texts = [binning.split_text(split) for split in range(len(binning.splits))]
+    assert texts[:2] == ["city is Lyon", "city is Lyon or missing"]
+    assert texts[-3:] == ["city is Ghent", "city is Turin", "city is not missing"]
+
+
+def test_a_split_with_few_rows_on_a_side_is_none() -> None:
+    codes = np.array([[0] * 2 + [1] * 9 + [2] * 3], np.uint8)
+    splits = Splits.between(codes, [3], [True], 3)
+    assert splits.high.tolist() == [1]
 
 
 def test_new_rows_have_the_codes_of_old_ones() -> None:

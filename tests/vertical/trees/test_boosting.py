@@ -147,6 +147,14 @@ def test_each_family_is_learned_and_the_host_s_columns_help(
     assert gains["host"] > gains["guest"] > 0
 
 
+def test_a_mean_count_changes_by_a_factor_of_two_at_most_in_a_whole_step() -> None:
+    job, _ = a_job("poisson")
+    labels = np.where(np.arange(600)[:, None] == 3, 1e6, job.objective.labels)
+    job.objective = Objective("poisson", labels, np.ones(600))
+    leaves = [leaf for tree in job.boosted(3, alone=True)[0].trees for leaf in tree.leaves]
+    assert np.abs(leaves).max() == pytest.approx(0.7 * TreeSettings().learning_rate)
+
+
 def test_of_several_classes_each_is_told_from_the_rest() -> None:
     rng = np.random.default_rng(3)
     x = rng.normal(size=(4, 900))
@@ -157,6 +165,15 @@ def test_of_several_classes_each_is_told_from_the_rest() -> None:
     boosting, _, scores = job.boosted(8)
     assert len(boosting.trees) == 24
     assert boosting.scores.shape == (600, 3)
+    # Each output's trees are those of a model of its class alone, but for rounding.
+    for output in range(3):
+        labels = (classes[:600, None] == output).astype(float)
+        one = dataclasses.replace(job, objective=Objective("logistic", labels, np.ones(600)))
+        losses = [
+            one.objective.loss(found, np.ones(600))
+            for found in (boosting.scores[:, output : output + 1], one.boosted(8)[0].scores)
+        ]
+        assert losses[0] == pytest.approx(losses[1], rel=0.05)
     shares = means("logistic", scores)
     assert shares.sum(axis=1) == pytest.approx(np.ones(300))
     assert (shares.argmax(axis=1) == classes[600:]).mean() > 0.8
