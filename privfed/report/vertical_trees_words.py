@@ -88,7 +88,7 @@ def audit_words(results: TreesResults) -> str:
         f"All of it is told to somebody who also knew the column and the threshold of each side. "
         f"{guest} is told neither, but sides that lie within others can show which belong "
         f"together. “Read” is by the sides that {guest} read: rows pass only some of the nodes. "
-        f"“At most” is by the side of every row at every split that won a node. “By scores” is what "
+        f"“At most” is by the side of every row at each split that won a node. “By scores” is what "
         f"the model’s scores of the same rows alone say of a column, as goes with any use of the "
         f"model. How much a column varies is the variance of its ranks; of categories without an "
         f"order, how often two rows differ. A dash is what {host} alone cannot tell."

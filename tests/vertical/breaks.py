@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from privfed.vertical.linear.halves import LinearHalf
-from privfed.vertical.linear.plan import VerticalPlan
+from privfed.vertical.halves import Half
 from privfed.vertical.linear.state import TrainingState
 from privfed.vertical.unfinished import Unfinished
 
 PLACES = ("begun", "iteration 3", "trained", "counted", "written", "heard")
+OF_TREES = ("begun", "tree 2", "counted", "written", "heard")
 
 
 class BrokenOffError(BaseException):
@@ -32,18 +32,19 @@ def broken_off(patch: pytest.MonkeyPatch, place: str, role: str, end: Callable[[
 
     Args:
         patch: Undoes it.
-        place: One of `PLACES`.
+        place: One of `PLACES`, or `OF_TREES`.
         role: Whose end it is.
         end: Ends it.
     """
 
     def mine(one: Any) -> bool:
-        return bool(
-            role == (one.role if isinstance(one, LinearHalf) else one.beginning.brought.role)
-        )
+        return bool(role == (one.role if isinstance(one, Half) else one.beginning.brought.role))
 
-    def reached(one: Unfinished[VerticalPlan, TrainingState]) -> int:
-        return one.state.iterations[-1]
+    def reached(one: Unfinished[Any, Any]) -> int:
+        """How many iterations there are, or trees."""
+        state = one.state
+        done = state.iterations[-1] if isinstance(state, TrainingState) else state.grown
+        return int(done)
 
     def after(kind: type, name: str, here: Callable[[Any], bool]) -> None:
         original = getattr(kind, name)
@@ -57,18 +58,18 @@ def broken_off(patch: pytest.MonkeyPatch, place: str, role: str, end: Callable[[
 
     if place == "begun":
         after(Unfinished, "keep", lambda one: reached(one) == 0)
-    elif place == "iteration 3":
-        after(Unfinished, "keep", lambda one: reached(one) == 3)
+    elif place in ("iteration 3", "tree 2"):
+        after(Unfinished, "keep", lambda one: reached(one) == int(place[-1]))
     elif place == "trained":  # coefficients stay shared: the state after the last iteration
         after(Unfinished, "keep", lambda one: reached(one) == one.beginning.plan.iterations)
     elif place == "counted":
         after(Unfinished, "count", lambda one: True)
     elif place == "written":
-        after(LinearHalf, "save", lambda one: True)
+        after(Half, "save", lambda one: True)
     else:
         removes = Unfinished.remove
 
-        def changed(one: Unfinished[VerticalPlan, TrainingState]) -> None:
+        def changed(one: Unfinished[Any, Any]) -> None:
             if mine(one):
                 end()
             removes(one)
