@@ -237,15 +237,20 @@ def embedding(rows: Sequence[Row]) -> str:
     return markdown(Table(head, cells, words=3))
 
 
+_PEERS = {
+    "heu-ou": "sf-heu, Okamoto–Uchiyama",
+    "heu-zpaillier": "sf-heu, ZPaillier",
+    "phe": "phe",
+}
+
+
 def vertical(rows: Sequence[Row]) -> str:
     """Return what a linear model of two companies costs by tool, and how good it came out."""
     tools = {
         "privfed-glm": "privfed",
         "spu-cheetah": "spu CHEETAH",
         "spu-cheetah-t1": "spu CHEETAH, SecretFlow's default sigmoid",
-        "heu-ou": "sf-heu, Okamoto–Uchiyama",
-        "heu-zpaillier": "sf-heu, ZPaillier",
-        "phe": "phe",
+        **_PEERS,
     }
     found = {row["tool"]: row for row in rows if row["task"] == "glm"}
     ours = found["privfed-glm"]
@@ -271,6 +276,67 @@ def vertical(rows: Sequence[Row]) -> str:
         "coefficients off by",
     )
     return markdown(Table(head, cells, words=2))
+
+
+def trees(rows: Sequence[Row]) -> str:
+    """Return what a histogram and a tree cost by tool."""
+    tools = {"privfed-trees": "privfed", **_PEERS}
+    found = {(row["task"], row["tool"]): row for row in rows if row.get("data") == "job"}
+    ours = {task: found[task, "privfed-trees"] for task in ("histogram", "tree")}
+    cells = [
+        [
+            f"one {task}",
+            name,
+            "whole" if row["slice_of"] is None else f"scaled from {row['slice_of']} rows",
+            f"{row['cpu_seconds']:,.2f}",
+            f"{row['cpu_seconds'] / ours[task]['cpu_seconds']:,.1f}x",
+            f"{row['bytes'] / 1e6:,.1f}",
+            "yes" if row["exact"] else "no",
+        ]
+        for task in ours
+        for tool, name in tools.items()
+        if (row := found.get((task, tool)))
+    ]
+    whole = ours["tree"]
+    half = whole["columns"] // 2
+    head = (
+        f"{whole['rows']:,} rows, {half}+{whole['columns'] - half} columns",
+        *("by", "measured", "processor s", "to ours", "MB", "sums exact"),
+    )
+    return markdown(Table(head, cells, words=3))
+
+
+def tree_quality(rows: Sequence[Row]) -> str:
+    """Return how good trees of two companies are, beside XGBoost."""
+    names = {
+        "bank-and-shop": "bank and shop",
+        "breast-cancer": "breast cancer",
+        "wide": "wide, made up",
+        "job": "the job above",
+    }
+
+    def spread(row: Row, what: str) -> str:
+        low, high = row[f"{what}_interval"]
+        return f"{row[what]:.4f} ({low:.4f} to {high:.4f})"
+
+    found = {row["data"]: row for row in rows if row.get("seeds")}
+    cells = [
+        [
+            name,
+            f"{row['rows']:,} × {row['columns']}",
+            str(row["seeds"]),
+            *(spread(row, what) for what in ("alone", "metric", "reference")),
+            signed(row["metric"] - row["reference"]),
+            " to ".join(signed(end) for end in row["gain_interval"]),
+        ]
+        for data, name in names.items()
+        if (row := found.get(data))
+    ]
+    head = (
+        *("tables", "rows that train × columns", "seeds", "XGBoost, guest alone", "privfed"),
+        *("XGBoost, both in one place", "privfed to it", "gain of privfed over alone"),
+    )
+    return markdown(Table(head, cells))
 
 
 def pairs(rows: Sequence[Row]) -> str:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from privfed.table import Table, for_terminal
 
+_MOST_WIDTH = 10_000  # characters
 _VERSIONS = """import importlib.metadata, json, sys
 print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:]}))"""
 
@@ -37,6 +38,6 @@ def write(
 
 def print_table(table: Table) -> None:
     """Print a table as wide as it is, also into a file."""
-    console = Console()
-    shown = for_terminal(table)
-    console.print(shown, width=max(console.width, console.measure(shown).maximum), crop=False)
+    shown, console = for_terminal(table), Console()
+    widest = console.measure(shown, options=console.options.update(max_width=_MOST_WIDTH)).maximum
+    Console(width=max(console.width, widest)).print(shown)

@@ -142,7 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--iterations", type=int, default=20)
     parser.add_argument("--slice", type=int, default=100, help="rows that Paillier's tools run")
     parser.add_argument("--data", default="job," + ",".join(SOURCES), help="that trees are good on")
-    parser.add_argument("--seeds", type=int, default=6, help="of each, at least 2")
+    parser.add_argument(
+        "--seeds", type=int, default=6, help="at least 2; small tables get four times as many"
+    )
     parser.add_argument("--tools", default=",".join(TOOLS))
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)

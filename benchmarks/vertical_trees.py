@@ -41,7 +41,7 @@ def tree(tool: str, job: Job, folder: Path) -> Row:
         cpu_seconds=sum(cost["cpu_seconds"] for cost in ran.costs) / _TREES,
         bytes=round(sum(cost["sent_bytes"] for cost in ran.costs) / _TREES),
         wall_seconds=ran.wall_seconds / _TREES,
-        exact=_are_exact(job, folder),
+        exact=are_exact(job, folder),
     )
 
 
@@ -112,7 +112,7 @@ def _row(tool: str, what: str, job: Job, ran: Session, **measured: Any) -> Row:
     )
 
 
-def _are_exact(job: Job, folder: Path) -> bool:
+def are_exact(job: Job, folder: Path) -> bool:
     """Tell whether what both sides kept of a training adds up to plain sums of what was asked."""
     host = parties(tables(job.rows, job.columns))[1]
     plan = TreesPlan(rows=job.rows, host_splits=len(host.splits), trees=_TREES, depth=DEPTH)

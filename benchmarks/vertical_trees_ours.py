@@ -96,7 +96,7 @@ def histogram(rows: int, columns: int) -> dict[str, Any]:
     start = time.process_time()
     subsets = Subsets.histogram(codes, BINS)
     answered = _TREES * (2**DEPTH - 1) * len(vectors) * len(subsets)
-    layout = SumsLayout(len(subsets), rows, 1, _PLAIN_BITS, answered, subsets.squares)
+    layout = SumsLayout(len(subsets), rows, 1, _PLAIN_BITS, answered, disjoint=BINS)
     reader = SumsReader(_PLAIN_BITS)
     answerer = SumsAnswerer(layout, reader.public, subsets, cache_bytes=_CACHE_BYTES)
     once, wall = time.process_time(), time.perf_counter()

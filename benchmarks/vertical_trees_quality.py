@@ -107,22 +107,17 @@ def judged(row: Row, job: Job, data: Sequence[str], seeds: int, folder: Path) ->
 
 def quality(name: str, job: Job, seeds: int, folder: Path, trees: int = TREES) -> Row:
     """Train once a seed; return the means, with the cost of one tree."""
-    draw = SOURCES.get(name) or partial(_drawn, job)
-    held = [draw(seed) for seed in range(seeds)]
+    source = SOURCES.get(name) or Source(partial(_drawn, job))
+    seeds *= source.seeds
+    held = [source.draw(seed) for seed in range(seeds)]
     trained = [_trained(one, trees) for one in held]
-    pairs = zip(held, trained, strict=True)
-    found = [_area(one, run.scores) for one, run in pairs]
-    others = _xgboost(held, folder, trees)
-    areas: list[Sequence[float]] = [found]
-    if others:
-        for which in (0, 1):
-            pairs = zip(held, others, strict=True)
-            areas.append([_area(one, np.array(scores[which])) for one, scores in pairs])
+    scores = [[run.scores for run in trained], *_xgboost(held, folder, trees)]
+    areas = [[_area(*each) for each in zip(held, model, strict=True)] for model in scores]
     means = [float(np.mean(each)) for each in areas] + [None, None]
     spans = [interval(each, 0, 1) for each in areas] + [None, None]
     first, many = held[0], seeds * trees
     train = len(first.labels) - first.tests
-    shared = first.tests if name in _ONE_TABLE else 0
+    shared = first.tests if source.one_table else 0
     gains = [one - alone for one, alone in zip(areas[0], areas[-1], strict=True)]
     return Row(
         task="tree",
@@ -142,7 +137,7 @@ def quality(name: str, job: Job, seeds: int, folder: Path, trees: int = TREES) -
         metric_interval=spans[0],
         reference_interval=spans[1],
         alone_interval=spans[2],
-        gain_interval=interval(gains, shared, train) if others else None,
+        gain_interval=interval(gains, shared, train) if len(areas) > 1 else None,
     )
 
 
@@ -165,10 +160,10 @@ def _trained(held: Held, trees: int) -> Trained:
     return Trained(scores[:, 0], seconds, wall, sent)
 
 
-def _xgboost(held: Sequence[Held], folder: Path, trees: int) -> list[list[list[float]]] | None:
-    """Return the scores of pooled columns, and of the guest's, a pair a seed; None if absent."""
+def _xgboost(held: Sequence[Held], folder: Path, trees: int) -> list[list[Floats]]:
+    """Return the scores by all columns, seed by seed, and by the guest's; nothing if absent."""
     if not interpreter(ENVIRONMENT).exists():
-        return None
+        return []
     paths = [str(folder / f"{place}.npz") for place in range(len(held))]
     for path, one in zip(paths, held, strict=True):
         np.savez(
@@ -183,8 +178,8 @@ def _xgboost(held: Sequence[Held], folder: Path, trees: int) -> list[list[list[f
     rate = TreeSettings().learning_rate
     task = same | {"learning_rate": rate, "tables": paths, "out": str(out)}
     session(ENVIRONMENT, ENVIRONMENT, "vertical_xgboost", [task])
-    found: list[list[list[float]]] = json.loads(out.read_text(encoding="utf-8"))
-    return found
+    found = json.loads(out.read_text(encoding="utf-8"))
+    return [[np.array(both[which]) for both in found] for which in (0, 1)]
 
 
 def _area(held: Held, scores: Floats) -> float:
@@ -210,9 +205,23 @@ def _drawn(job: Job, seed: int) -> Held:
     return Held.of(tables(rows, job.columns, seed))
 
 
-SOURCES: dict[str, Callable[[int], Held]] = {
-    "bank-and-shop": partial(Held.of_pair, "bank-and-shop"),
-    "breast-cancer": partial(Held.of_pair, "breast-cancer"),
-    "wide": lambda seed: Held.of(wide_tables(*_WIDE, seed)),
+@dataclass(frozen=True)
+class Source:
+    """Where a seed's rows come from.
+
+    Attributes:
+        draw: Returns those of a seed.
+        one_table: Whether seeds share rows.
+        seeds: How often it is trained for each seed asked for: more where that is little.
+    """
+
+    draw: Callable[[int], Held]
+    one_table: bool = False
+    seeds: int = 1
+
+
+SOURCES = {
+    "bank-and-shop": Source(partial(Held.of_pair, "bank-and-shop")),
+    "breast-cancer": Source(partial(Held.of_pair, "breast-cancer"), one_table=True, seeds=4),
+    "wide": Source(lambda seed: Held.of(wide_tables(*_WIDE, seed))),
 }
-_ONE_TABLE = ("breast-cancer",)
