@@ -109,7 +109,7 @@ class BlockEncoder:
         if not schema.columns:
             raise ConfigError("the table has no column beside ID and label: add what to learn from")
         encoder = Encoder(schema, "onehot")
-        cleaned = _cleaned(frame, schema)
+        cleaned = cleaned_features(frame, schema)
         dense = _filled(encoder, cleaned, None)
         spread, middles = dense.std(axis=0), dense.mean(axis=0)
         varies = spread > _CONSTANT * np.maximum(1.0, np.abs(middles))
@@ -177,7 +177,7 @@ class BlockEncoder:
         schema = self.encoder.schema
         filled = np.zeros(self.encoder.num_features)
         filled[list(self.kept)] = self.middles
-        dense = _filled(self.encoder, _cleaned(frame, schema), filled)
+        dense = _filled(self.encoder, cleaned_features(frame, schema), filled)
         standard: NDArray[np.float64] = (dense[:, list(self.kept)] - self.middles) / self.scales
         return standard
 
@@ -244,8 +244,12 @@ def own_schema(features: pd.DataFrame) -> Schema:
     return schema_of(usable(understand(features, names, lines, suspect=False)))
 
 
-def _cleaned(frame: pd.DataFrame, schema: Schema) -> Cleaned:
-    """Clean the schema's columns of a table; ID and label may be there or not."""
+def cleaned_features(frame: pd.DataFrame, schema: Schema) -> Cleaned:
+    """Clean the schema's columns of a table; ID and label may be there or not.
+
+    Raises:
+        ConfigError: A column of the schema is absent.
+    """
     known = {schema.normal(name) for name in (schema.id_column, schema.label_column) if name}
     features = [str(name) for name in frame.columns if schema.normal(str(name)) not in known]
     names = schema.match_headers(features, label=False, where="the table")

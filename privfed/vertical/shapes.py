@@ -14,13 +14,13 @@ from privfed.vertical.messages import VerticalMessage
 from privfed.vertical.roles import MARK_BYTES
 from psi.errors import StateError
 
-__all__ = ["GuestShapes", "HostShapes", "Shape", "Shapes"]
+__all__ = ["GuestShapes", "HostShapes", "Shapes", "SideShape"]
 
 _NUMBER_BYTES = 4
-Theirs = TypeVar("Theirs", bound="Shape")
+Theirs = TypeVar("Theirs", bound="SideShape")
 
 
-class Shape(msgspec.Struct, frozen=True):
+class SideShape(msgspec.Struct, frozen=True):
     """What a side tells; each model adds numbers.
 
     Attributes:
@@ -65,7 +65,7 @@ class Shapes(FramedDialogue, Generic[Theirs]):
     _sends: ClassVar[VerticalMessage]
     _awaits: ClassVar[VerticalMessage]
 
-    def __init__(self, own: Shape, theirs: type[Theirs]) -> None:
+    def __init__(self, own: SideShape, theirs: type[Theirs]) -> None:
         """Take this side's shape, and the type of the other's."""
         super().__init__()
         self._own, self._type = own, theirs

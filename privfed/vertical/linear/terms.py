@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from privfed.vertical.linear.plan import Coefficients, VerticalPlan
-from privfed.vertical.shapes import Shape
+from privfed.vertical.shapes import SideShape
 from privfed.vertical.terms import VerticalChoice, VerticalTerms
 
 __all__ = ["BlockShape", "LinearChoice", "LinearTerms"]
@@ -15,7 +15,7 @@ _MOST_COLUMNS = 1 << 14
 _MOST_AT_ONCE = 250_000  # rows in an iteration: more take turns, so that a message fits memory
 
 
-class BlockShape(Shape, frozen=True):
+class BlockShape(SideShape, frozen=True):
     """What a side tells of its block.
 
     Attributes:

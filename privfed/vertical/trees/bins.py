@@ -16,10 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from privfed.data import CategoricalColumn, Encoder, Schema
-from privfed.data.cleaning import clean
 from privfed.data.schema import named, shown
 from privfed.errors import ConfigError, DecodeError
-from privfed.vertical.encoding import own_schema
+from privfed.vertical.encoding import cleaned_features, own_schema
 from privfed.vertical.trees.columns import ColumnBins
 from privfed.vertical.trees.splits import Codes, Splits
 from privfed.vertical.trees.subsets import MISSING
@@ -113,7 +112,7 @@ class Binning:
             schema = replace(own_schema(features), id_column=id_column, label_column=label_column)
         if not schema.columns:
             raise ConfigError("the table has no column beside ID and label: add what to learn from")
-        values = _cleaned(frame, schema)
+        values = cleaned_features(frame, schema).values
         columns = tuple(
             ColumnBins.fit(column, own, bins, least_rows)
             for column, own in zip(schema.columns, values.T, strict=True)
@@ -146,7 +145,7 @@ class Binning:
         Raises:
             ConfigError: A column of the schema is absent.
         """
-        return _codes(self.columns, _cleaned(frame, self.schema))
+        return _codes(self.columns, cleaned_features(frame, self.schema).values)
 
     def split_text(self, number: int) -> str:
         """Return in words which rows a split sends left, such as "income <= 1200 or missing"."""
@@ -208,14 +207,6 @@ def _whole(bins: ColumnBins) -> bool:
         return not bins.edges and len(bins.places) == bins.column.num_codes
     ascending = all(a < b for a, b in zip(bins.edges, bins.edges[1:], strict=False))
     return not bins.places and ascending
-
-
-def _cleaned(frame: pd.DataFrame, schema: Schema) -> NDArray[np.float64]:
-    """Return the schema's columns cleaned, (rows, columns); ID and label may be there or not."""
-    known = {schema.normal(name) for name in (schema.id_column, schema.label_column) if name}
-    features = [str(name) for name in frame.columns if schema.normal(str(name)) not in known]
-    names = schema.match_headers(features, label=False, where="the table")
-    return clean(frame[features].rename(columns=names), schema).values
 
 
 def _codes(columns: tuple[ColumnBins, ...], values: NDArray[np.float64]) -> Codes:

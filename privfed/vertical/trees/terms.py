@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 
 from privfed.errors import ConfigError
-from privfed.vertical.shapes import Shape
+from privfed.vertical.shapes import SideShape
 from privfed.vertical.terms import OwnChoice, VerticalChoice, VerticalTerms
 from privfed.vertical.trees.bins import MOST_BINS
 from privfed.vertical.trees.growing import TreeSettings
@@ -18,7 +18,7 @@ _MOST_OUTPUTS = 100
 _MOST_SPLITS = 1 << 20
 
 
-class GuestTreesShape(Shape, frozen=True):
+class GuestTreesShape(SideShape, frozen=True):
     """What the guest tells.
 
     Attributes:
@@ -33,7 +33,7 @@ class GuestTreesShape(Shape, frozen=True):
         return 1 <= self.outputs <= _MOST_OUTPUTS
 
 
-class HostTreesShape(Shape, frozen=True):
+class HostTreesShape(SideShape, frozen=True):
     """What the host tells.
 
     Attributes:
