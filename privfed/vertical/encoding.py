@@ -245,7 +245,7 @@ def own_schema(features: pd.DataFrame) -> Schema:
 
 
 def cleaned_features(frame: pd.DataFrame, schema: Schema) -> Cleaned:
-    """Clean the schema's columns of a table; ID and label may be there or not.
+    """Return the schema's columns of a table, cleaned; ID and label may be there or not.
 
     Raises:
         ConfigError: A column of the schema is absent.
