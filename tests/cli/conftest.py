@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from privfed.cli import benchmark_progress, main
+from psi.network import create_identity
 from tests.cli.command import Command, Done
 
 torch.set_num_threads(1)
@@ -43,3 +46,23 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
             main()
     assert not end.value.code
     return out
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bank's and a shop's table, in other orders, and an identity for each."""
+    place = tmp_path_factory.mktemp("companies")
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(2, 400))
+    late = (rng.random(400) < 1 / (1 + np.exp(-x - 2 * z))).astype(int)
+    bank = pd.DataFrame({"id": [f"c{n}" for n in range(400)], "income": x, "late": late})
+    shop = pd.DataFrame({"id": bank["id"], "returns": z, "kind": np.where(z > 1, "a", "b")})
+    bank.to_csv(place / "bank.csv", index=False)
+    shop.sample(frac=0.8, random_state=1).to_csv(place / "shop.csv", index=False)
+    shop.assign(id="x" + shop["id"]).to_csv(place / "others.csv", index=False)
+    shop.assign(always=1).to_csv(place / "constant.csv", index=False)
+    shop.assign(late=late).to_csv(place / "both_labels.csv", index=False)
+    bank.drop(columns="late").to_csv(place / "no_label.csv", index=False)
+    for name in ("bank", "shop"):
+        create_identity(place / name, unlocked=True)
+    return place

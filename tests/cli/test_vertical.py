@@ -3,63 +3,17 @@
 from __future__ import annotations
 
 import json
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from privfed.data import inspect_table, schema_text
 from privfed.vertical.linear.halves import LinearHalf
 from privfed.vertical.linear.results import LinearResults
-from psi.network import create_identity
+from tests.cli.companies import Arguments, killed, lines_of, run, together, training
 
 pytest.importorskip("grpc")
-PRIVFED = (sys.executable, "-m", "privfed", "vertical")
-KILLED = (sys.executable, "-m", "tests.vertical.breaks")
-
-Arguments = list[str | Path]
-
-
-def run(*arguments: str | Path, fails: bool = False) -> str:
-    done = subprocess.run([*PRIVFED, *map(str, arguments)], capture_output=True, text=True)
-    assert (done.returncode == 2) == fails, done.stderr
-    return done.stderr if fails else done.stdout
-
-
-def together(guest: Arguments, host: Arguments) -> None:
-    answering = subprocess.Popen([*PRIVFED, *map(str, host)], stderr=subprocess.PIPE, text=True)
-    try:
-        run(*guest)
-        assert answering.wait() == 0
-    finally:
-        answering.kill()
-        answering.communicate()
-
-
-def lines_of(place: Path) -> dict[str, Arguments]:
-    """How each company reaches the other, on a port that is free."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
-    return {
-        name: ["--identity", place / name, "--peer", place / f"{other}.crt", way, address]
-        for name, other, way in (("bank", "shop", "--connect"), ("shop", "bank", "--listen"))
-    }
-
-
-def training(place: Path, out: Path, *choice: str) -> tuple[Arguments, Arguments]:
-    """The commands of guest and host."""
-    lines = lines_of(place)
-    return (
-        ["guest", place / "bank.csv", "--id", "id", "--label", "late", "--out", out / "bank",
-         *lines["bank"], *choice],
-        ["host", place / "shop.csv", "--id", "id", "--out", out / "shop", *lines["shop"], *choice],
-    )  # fmt: skip
 
 
 def coefficients(out: Path) -> tuple[float, ...]:
@@ -68,26 +22,6 @@ def coefficients(out: Path) -> tuple[float, ...]:
         results = LinearResults.load(out / name / "results.json")
         found += getattr(results, side).coefficients
     return tuple(found)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bank's and a shop's table, in other orders, and an identity for each."""
-    place = tmp_path_factory.mktemp("companies")
-    rng = np.random.default_rng(0)
-    x, z = rng.normal(size=(2, 400))
-    late = (rng.random(400) < 1 / (1 + np.exp(-x - 2 * z))).astype(int)
-    bank = pd.DataFrame({"id": [f"c{n}" for n in range(400)], "income": x, "late": late})
-    shop = pd.DataFrame({"id": bank["id"], "returns": z, "kind": np.where(z > 1, "a", "b")})
-    bank.to_csv(place / "bank.csv", index=False)
-    shop.sample(frac=0.8, random_state=1).to_csv(place / "shop.csv", index=False)
-    shop.assign(id="x" + shop["id"]).to_csv(place / "others.csv", index=False)
-    shop.assign(always=1).to_csv(place / "constant.csv", index=False)
-    shop.assign(late=late).to_csv(place / "both_labels.csv", index=False)
-    bank.drop(columns="late").to_csv(place / "no_label.csv", index=False)
-    for name in ("bank", "shop"):
-        create_identity(place / name, unlocked=True)
-    return place
 
 
 @pytest.mark.slow
@@ -167,16 +101,7 @@ def test_a_training_that_was_killed_goes_on(place: Path, tmp_path: Path) -> None
     """
     choice = ["--iterations", "6", "--test", "0"]
     commands = training(place, tmp_path / "broken", *choice)
-    processes = [
-        subprocess.Popen(
-            [*KILLED, "iteration 3", "host", "vertical", *map(str, command)],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for command in commands
-    ]
-    said = [process.communicate()[1] for process in processes]
-    assert [process.returncode for process in processes] == [2, -signal.SIGKILL]
+    said = killed("iteration 3", commands)
     assert "both companies go on by the same commands and --resume" in said[0]
     for name in ("bank", "shop"):
         left = tmp_path / "broken" / name / "unfinished.json"
