@@ -160,7 +160,8 @@ def hold(guest: TreesGuest, host: TreesHost) -> list[bytes]:
 class FollowedHost:
     """A host that sees questions, and checks that who chose without seeing chose as well.
 
-    Scores are compared in units, of which the contest loses up to two (`contest`).
+    Scores are compared in units, of which the contest loses up to two (`contest`); where they open
+    they are compared as they are.
 
     Attributes:
         job: What both bring.
@@ -172,7 +173,8 @@ class FollowedHost:
 
     def answer(self, question: LevelQuestion, tree: int, level: int) -> NDArray[np.int64]:
         """The splits that were chosen at a level, checked."""
-        unit = 1 << self.job.plan.contest(1).dropped
+        plan = self.job.plan
+        unit = 1 << plan.contest(1).dropped if plan.reveal == "sides" else 0
         splits = self.job.splits(self.job.host).subsets(self.job.host)
         scores = np.abs(splits.sums(question.vectors))
         first = 2**level - 1

@@ -4,6 +4,7 @@ nothing half-kept. A side that does not keep to the plan gets nothing beyond it.
 from __future__ import annotations
 
 import copy
+import functools
 import gc
 import itertools
 import pickle
@@ -67,17 +68,19 @@ def check_refused(taker: Side, message: bytes, *errors: type[Exception]) -> Exce
 
 def check_forgotten(side: Side) -> None:
     """Check that from a session no key, pad, circuit or growing tree can be reached."""
-    seen, left = set[int](), [side.__dict__]
+    seen, left = set[int](), list[Any]([side.__dict__])
     while left:
-        one: Any = left.pop()
+        one = left.pop()
         if id(one) in seen or isinstance(one, type | types.ModuleType | Boosting | TreesPlan):
             continue
         seen.add(id(one))
         assert not isinstance(one, SECRETS)
-        left += one.__closure__ or () if isinstance(one, types.FunctionType) else _held(one)
+        left += _held(one)
 
 
 def _held(one: object) -> list[Any]:
+    if isinstance(one, types.FunctionType):  # and nothing of its module
+        return list(one.__closure__ or ())
     return gc.get_referents(one) if gc.is_tracked(one) else []
 
 
@@ -223,22 +226,25 @@ class RepeatingHost(TreesHost):
 
 
 def test_transfers_are_asked_for_once_and_in_their_order() -> None:
-    guest, host = SkippingGuest(JOB.plan, JOB.boosting()), JOB.sides()[1]
-    with pytest.raises(ReplayError, match="a request begins at"):
-        hold(guest, host)
-    check_forgotten(host)
-    guest, host = JOB.sides()[0], RepeatingHost(JOB.plan, JOB.splits(JOB.host), JOB.host)
-    with pytest.raises(ReplayError, match="a request begins at"):
-        hold(guest, host)
-    check_forgotten(guest)
+    guest, host = JOB.sides()
+    skipping = SkippingGuest(JOB.plan, JOB.boosting())
+    repeating = RepeatingHost(JOB.plan, JOB.splits(JOB.host), JOB.host)
+    for sides, refusing in (((skipping, host), host), ((guest, repeating), guest)):
+        with pytest.raises(ReplayError, match="a request begins at"):
+            hold(*sides)
+        check_forgotten(refusing)
 
 
 def test_a_place_that_is_no_split_is_refused() -> None:
-    for places in (JOBS["histograms"].plan.host_splits, 2**32 - 2):
-        taker, message = resealed(
-            6, lambda body, places=places: places.to_bytes(4, "big"), JOBS["histograms"]
-        )
+    job = JOBS["histograms"]
+    for place in (job.plan.host_splits, 2**32 - 2):
+        taker, message = resealed(6, functools.partial(_placed, place), job)
         check_refused(taker, message, DecodeError)
+
+
+def _placed(place: int, body: bytearray) -> bytes:
+    assert len(body) == 4
+    return place.to_bytes(4, "big")
 
 
 # -- replayed, out of turn, of another plan -------------------------------------------------------

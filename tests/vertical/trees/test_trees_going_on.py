@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,14 +12,13 @@ from privfed.errors import ConfigError
 from privfed.vertical.trees.guest import TreesGuest
 from privfed.vertical.trees.host import TreesHost
 from privfed.vertical.trees.plan import MOST_TREE_SESSIONS
-from privfed.vertical.trees.state import GuestTreesState, HostTreesState, TreesState
+from privfed.vertical.trees.state import GuestTreesState, HostTreesState
 from psi.errors import StateError
 from tests.vertical.trees.machines import follow, hold, messages, trees_job
 
 JOB = trees_job(rows=60, columns=1, trees=3, depth=1, validation=15)
 FIRST, LEVEL = 4, 4  # messages before the first tree, and of a level
 MESSAGES = FIRST + 3 * LEVEL + 1
-State = TypeVar("State", bound=TreesState)
 
 
 def broken_off(
@@ -33,8 +32,13 @@ def broken_off(
     raise AssertionError("there are not so many messages")
 
 
-def saved(state: State) -> State:
-    return msgspec.json.decode(msgspec.json.encode(state), type=type(state))
+def saved(sides: tuple[TreesGuest, TreesHost]) -> tuple[GuestTreesState, HostTreesState]:
+    """What both sides kept, for the next session."""
+    written = [msgspec.json.encode(side.state) for side in sides]
+    return (
+        msgspec.json.decode(written[0], type=GuestTreesState).resumed(),
+        msgspec.json.decode(written[1], type=HostTreesState).resumed(),
+    )
 
 
 def check_whole(guest: TreesGuest, host: TreesHost, begun: GuestTreesState) -> None:
@@ -56,15 +60,15 @@ def check_whole(guest: TreesGuest, host: TreesHost, begun: GuestTreesState) -> N
 def test_a_training_that_breaks_off_anywhere_goes_on(number: int) -> None:
     """At each message: it was sent, and never came."""
     first = broken_off(number)
-    states = [saved(each.state).resumed() for each in first]
+    states = saved(first)
     common = min(each.grown for each in states)
     assert max(each.grown for each in states) <= common + 1
     guest, host = JOB.sides(states[0], states[1])
     sent = hold(guest, host)
     assert len(sent) == FIRST + LEVEL * (3 - common) + 1
-    for side, before in zip((guest, host), first, strict=True):
-        assert side.state.trees[:common] == before.state.trees[:common]
-        assert side.state.sessions == 2
+    assert guest.state.trees[:common] == first[0].state.trees[:common]
+    assert host.state.trees[:common] == first[1].state.trees[:common]
+    assert guest.state.sessions == host.state.sessions == 2
     check_whole(guest, host, states[0].until(common))
 
 
@@ -73,10 +77,10 @@ def test_sides_that_break_off_again_as_soon_as_they_met_go_on() -> None:
     guest, host = broken_off(FIRST + 2 * LEVEL - 1)
     assert (guest.state.grown, host.state.grown) == (1, 2)
     for number in (1, 2, 3, 4):
-        states = [saved(each.state).resumed() for each in (guest, host)]
+        states = saved((guest, host))
         guest, host = broken_off(number, *states)
         assert (guest.state.grown, host.state.grown) == (1, 1)
-    states = [saved(each.state).resumed() for each in (guest, host)]
+    states = saved((guest, host))
     guest, host = JOB.sides(*states)
     hold(guest, host)
     check_whole(guest, host, states[0])
@@ -100,8 +104,9 @@ def test_trees_of_two_trainings_do_not_go_together() -> None:
 
 def test_trainings_that_began_with_other_rows_do_not_go_together() -> None:
     """The same plan, and another order of rows: the first mark tells."""
-    states = [GuestTreesState.begun(JOB.plan, b"a" * 16), HostTreesState.begun(JOB.plan, b"b" * 16)]
-    guest, host = JOB.sides(states[0], states[1])  # type: ignore[arg-type]
+    guest, host = JOB.sides(
+        GuestTreesState.begun(JOB.plan, b"a" * 16), HostTreesState.begun(JOB.plan, b"b" * 16)
+    )
     hello = guest.start()
     assert hello is not None
     with pytest.raises(StateError, match="train from the beginning"):

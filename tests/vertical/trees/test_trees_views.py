@@ -20,6 +20,7 @@ from privfed.vertical.messages import VerticalMessage
 from privfed.vertical.trees.growing import LevelQuestion, rounded
 from privfed.vertical.trees.guest import TreesGuest, signed
 from privfed.vertical.trees.host import TreesHost
+from privfed.vertical.trees.side import there
 from privfed.vertical.trees.sides import SidesReceiver, SidesSender
 from privfed.vertical.trees.splits import MOST_WEIGHT
 from privfed.vertical.trees.sums import SumsAnswerer
@@ -79,14 +80,13 @@ class Bare(TreesHost):
 
     def _agreed(self, parts: list[memoryview]) -> bytes:
         message = super()._agreed(parts)
-        answerer = self._answerer
-        assert answerer is not None
+        answered = there(self._answerer).answered
 
         class Unmasked(SumsAnswerer):
             def __init__(self) -> None: ...
 
             def answered(self, *given: Any, **also: Any) -> Any:
-                return answerer.answered(*given, **{**also, "masked": False})
+                return answered(*given, **{**also, "masked": False})
 
         self._answerer = Unmasked()
         return message
