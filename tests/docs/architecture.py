@@ -44,12 +44,12 @@ def rooms() -> "nx.DiGraph[str]":
 
 
 def floors() -> dict[str, list[list[str]]]:
-    """Return the floors of each package from the top, as the import contracts declare them."""
+    """Return the floors of each package from the top, as its first import contract has them."""
     layered = [one["layers"] for one in _contracts() if one["type"] == "layers"]
-    found = {}
+    found = dict[str, list[list[str]]]()
     for layers in layered:
         rows = [[room.strip() for room in layer.split("|")] for layer in layers]
-        found[rows[0][0].partition(".")[0]] = rows
+        found.setdefault(rows[0][0].partition(".")[0], rows)
     return found
 
 
