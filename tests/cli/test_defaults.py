@@ -13,6 +13,9 @@ from privfed.cli import app
 from privfed.data import load_dataset
 from privfed.experiment import Settings
 from privfed.secagg import Keyring
+from privfed.vertical.linear.terms import LinearChoice
+from privfed.vertical.training import MEMORY_BYTES
+from privfed.vertical.trees.terms import OwnTrees, TreesChoice
 
 FIELDS = {"epsilon": "epsilons", "split": "splits"}  # what an option is called in `Settings`
 
@@ -61,3 +64,19 @@ def test_commands_load_what_the_library_loads(command: str) -> None:
 )
 def test_certificates_are_valid_as_long(command: str, function: Any) -> None:
     assert options("keys", command)["days"] == parameters(function)["days"]
+
+
+def test_what_a_model_takes_without_an_option_is_said_beside_it() -> None:
+    """None is the option's default, so that one of the other model can be refused."""
+    command: Any = get_command(app)
+    played = {str(option.name): option for option in command.commands["vertical"].params}
+    said = {
+        **{name: getattr(LinearChoice, name) for name in ("penalty", "iterations", "coefficients")},
+        **{name: getattr(TreesChoice, name) for name in ("trees", "depth", "reveal")},
+        **{"bins": OwnTrees.bins, "rate": OwnTrees.learning_rate, "l2": OwnTrees.l2},
+        **{"validation": OwnTrees.validation_percent, "memory": f"{MEMORY_BYTES // 10**9}GB"},
+    }
+    for name, default in said.items():
+        assert played[name].default is None
+        words = f"{default:g}" if isinstance(default, float) else str(default)
+        assert played[name].help.endswith(f"; {words} without."), name
