@@ -50,10 +50,16 @@ def bits(results: TreesResults) -> list[str]:
     if results.kept_sides is not None and results.kept_sides < results.sides_read:
         said += f" {results.kept_sides:,} of the sides are of trees that the model keeps."
     found = [said]
+    if results.repeated_bits:
+        found.append(
+            f"Sessions broke off: {guest} read at most {results.repeated_bits:,} bits more, of "
+            "trees that were grown again."
+        )
     if results.opened_sums:
         found.append(
-            f"Besides, {results.opened_sums:,} scores of {host}’s splits opened to {guest}: at "
-            "nodes of few rows these place single rows (docs/vertical-trees.md)."
+            f"Besides, {results.opened_sums:,} scores of {host}’s splits opened to {guest}: each "
+            f"is an equation, and of enough of them {guest} has the side of every row at every "
+            "split (docs/vertical-trees.md)."
         )
     if results.audit:
         found.append(_most_told(results))
@@ -166,7 +172,7 @@ def seen(results: TreesResults) -> list[tuple[str, str, str]]:
         found += [
             ("scores of the host’s splits, in an order drawn anew each time", guest,
              f"the score of each split in each node, {results.opened_sums:,} in all. At nodes of "
-             "few rows sums of few residuals place single rows"),
+             "few rows sums of few residuals place single rows; together they can tell all"),
             ("the best split’s place", host, "which of its splits won a node"),
         ]  # fmt: skip
     else:

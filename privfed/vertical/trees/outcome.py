@@ -54,6 +54,7 @@ class KnownTrees(KnownHalf):
         base: The guest's scores before the first tree.
         losses: Those of the rows held back, after each round.
         collected: What the guest collected; at the host the most that it can be.
+        repeated_bits: How many bits more it can be, of trees that were grown again.
         scale: How the guest's labels were scaled.
         reference: The guest's settings and labels, for trees in the clear.
     """
@@ -68,6 +69,7 @@ class KnownTrees(KnownHalf):
     base: Floats = field(repr=False)
     losses: tuple[float, ...] = field(repr=False)
     collected: CollectedBits = field(repr=False)
+    repeated_bits: int
     scale: LabelScale = field(repr=False)
     reference: ClearTrees | None = field(repr=False)
 
@@ -103,6 +105,7 @@ class KnownTrees(KnownHalf):
             base=training.boosting.base if guest else np.empty(0),
             losses=tuple(training.boosting.losses) if guest else (),
             collected=training.collected,
+            repeated_bits=training.repeated_bits,
             scale=training.scale,
             reference=training.reference if guest else None,
         )
@@ -164,6 +167,7 @@ class KnownTrees(KnownHalf):
                     collected.nodes, collected.rows, collected.asked, strict=True
                 )
             ),
+            repeated_bits=self.repeated_bits,
             sides_exact=guest,
             audit=audit,
         )

@@ -27,7 +27,7 @@ Reveal: TypeAlias = Literal["sides", "histograms"]
 split is the best; or besides, faster, the score of every split of the host."""
 
 MOST_TREE_SESSIONS = 8  # of one training: each after the first answers trees again
-_REPEATED = 2 * (MOST_TREE_SESSIONS - 1)  # the tree that broke off, and one that was not kept
+_REPEATED_TREES = 2  # by each of these: the one that broke off, and one that was not kept
 _MOST_ROWS = 1 << 21
 _LEAST_PLAIN_BITS = 24
 _GRAIN = 15  # a row's residual, on average, if those of all rows are alike
@@ -101,6 +101,15 @@ class TreesPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """How many leaves a tree has."""
         return int(2**self.depth)
 
+    def repeated_bits(self, sessions: int) -> int:
+        """Return how many bits a guest collects at most of trees that are grown again.
+
+        Args:
+            sessions: How many the training took: two trees for each after the first one, the tree
+                that broke off and one that a side did not keep.
+        """
+        return _REPEATED_TREES * (sessions - 1) * (self.rows * self.depth + self.inner_nodes)
+
     @property
     def sums(self) -> SumsLayout:
         """How the sums of a node's residuals are laid out and hidden."""
@@ -150,7 +159,7 @@ class TreesPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 def _answered(plan: TreesPlan) -> int:
     """Return how many numbers all answers of a plan hold."""
-    trees = plan.most_trees + _REPEATED
+    trees = plan.most_trees + _REPEATED_TREES * (MOST_TREE_SESSIONS - 1)
     return trees * plan.inner_nodes * plan.host_splits + plan.predictions * plan.outputs
 
 

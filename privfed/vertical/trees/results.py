@@ -67,6 +67,7 @@ class TreesResults(VerticalResults, frozen=True, kw_only=True):
     weighted: bool | None = None
     losses: tuple[Bound, ...] = ()  # on the rows held back, after each round
     bits: tuple[BitsOfTree, ...]
+    repeated_bits: Count = 0  # that the guest read besides at most, of trees that were grown again
     sides_exact: bool  # false: the host knows the most that it can be
     audit: tuple[ColumnAudit, ...] | None  # null: the host alone knows
 

@@ -122,6 +122,11 @@ class TreesTraining(Training):
         """What the guest collected of all trees grown; at the host the most that it can be."""
         return self.side.state.collected
 
+    @property
+    def repeated_bits(self) -> int:
+        """How many bits more it can be at most, of trees that sessions grew again."""
+        return self.plan.repeated_bits(self.side.state.sessions)
+
     def begin(self, talk: Talk, progress: Progress | None) -> None:
         """Find the common rows and agree on a plan."""
         job, choice = self.job, self._choice

@@ -125,7 +125,7 @@ def flipped(place: Callable[[int], int]) -> Callable[[bytes], bytes]:
     return alter
 
 
-ALTERED = {
+ALTERED: dict[str, Callable[[bytes], bytes]] = {
     "first of the body": flipped(lambda length: HEADER_BYTES),
     "last of the body": flipped(lambda length: length - 33),
     "the kind": flipped(lambda length: 5),

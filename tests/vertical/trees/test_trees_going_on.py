@@ -87,6 +87,22 @@ def test_sides_that_break_off_again_as_soon_as_they_met_go_on() -> None:
     assert [side.state.sessions for side in (guest, host)] == [6, 6]
 
 
+def test_trees_that_are_grown_again_are_counted_with_what_the_guest_read() -> None:
+    """Two for each session that broke off: what both then dropped is in no state."""
+    plan, read = JOB.plan, 0
+    states = (GuestTreesState.begun(plan), HostTreesState.begun(plan))
+    for number in (FIRST + LEVEL - 1, FIRST + LEVEL - 1, FIRST + LEVEL):
+        sides = broken_off(number, *states)
+        read += sides[1].state.collected.asked[-1] + plan.rows * plan.depth
+        states = saved(sides)
+    guest, host = JOB.sides(*states)
+    hold(guest, host)
+    most = plan.repeated_bits(host.state.sessions)
+    assert most == 2 * 3 * (60 + 1)
+    assert guest.state.collected.bits + most >= read + sum(guest.state.collected.rows[1:])
+    assert plan.repeated_bits(1) == 0
+
+
 def test_trees_of_two_trainings_do_not_go_together() -> None:
     """Of as many trees each, by the same plan."""
     one, other = broken_off(FIRST + LEVEL), broken_off(FIRST + LEVEL)
