@@ -179,22 +179,31 @@ class Cheating(Watching):
     def __init__(self, job: TreesJob) -> None:
         super().__init__(job)
         self.bits: list[Bits] = []
+        self.opened: list[NDArray[np.uint64]] = []
 
     def _next_level(self) -> bytes:
-        vectors = np.zeros((self._nodes, self.plan.rows), np.int64)
-        targets = np.arange(self._nodes)
-        vectors[targets, 7 * targets] = self.plan.most_score // MOST_WEIGHT
+        vectors = self._residuals()
         self._question = LevelQuestion(vectors, np.zeros(self._nodes, np.int64))
         message = self._sealed(
             VerticalMessage.NODES,
             self._reading.encrypted(self.plan.sums, vectors),
             self._reads_sides.request(np.zeros(self.plan.rows, np.int64), self._nodes),
         )
-        self._awaiting(VerticalMessage.SHARED_SUMS, self._sums_lengths, self._contested)
+        if self._hides:
+            self._awaiting(VerticalMessage.SHARED_SUMS, self._sums_lengths, self._contested)
+        else:
+            self._awaiting(VerticalMessage.OPENED_SUMS, self._sums_lengths, self._chosen)
         return message
+
+    def _residuals(self) -> Integers:
+        vectors = np.zeros((self._nodes, self.plan.rows), np.int64)
+        targets = np.arange(self._nodes)
+        vectors[targets, 7 * targets] = self.plan.most_score // MOST_WEIGHT
+        return vectors
 
     def _answered(self, won: Bits, masked: memoryview) -> bytes:
         self.bits += [won, self._reads_sides.read(masked)]
+        self.opened.append(self._shares)
         self._level += 1
         if self._level < self.plan.depth:
             return self._next_level()
@@ -298,6 +307,30 @@ def test_revealed_histograms_are_in_the_end_the_table(reveal: str) -> None:
         assert right.min() == 1.0
     else:
         assert np.maximum(right, 1 - right).mean() < 0.75
+
+
+class Digits(Cheating):
+    """It gives five rows a node a digit each, of base 16: above the largest weight."""
+
+    def _residuals(self) -> Integers:
+        vectors = np.zeros((self._nodes, self.plan.rows), np.int64)
+        for node in range(self._nodes):
+            vectors[node, 5 * node : 5 * node + 5] = 16 ** np.arange(5)
+        return vectors
+
+
+def test_of_revealed_histograms_a_guest_that_cheats_reads_single_rows_in_every_node() -> None:
+    """The side of each of five rows, by every split and with its weight, from one sum."""
+    job = trees_job(rows=80, columns=3, depth=3, trees=1, reveal="histograms")
+    guest = Digits(job)
+    host = job.sides()[1]
+    hold(guest, host)
+    entries = job.splits(job.host).part(host._order).subsets(job.host).matrix()  # noqa: SLF001
+    for opened in guest.opened:
+        for node, sums in enumerate(opened.astype(np.int64)):
+            read = sums[:, None] >> (4 * np.arange(5)) & 15
+            assert np.array_equal(read, entries[:, 5 * node : 5 * node + 5])
+    assert sum(map(len, guest.opened)) == job.plan.inner_nodes
 
 
 def test_rows_of_small_nodes_are_placed_by_the_sums_of_few() -> None:
