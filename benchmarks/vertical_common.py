@@ -57,10 +57,11 @@ class Row:
         data: What the next ones are of: "job", or the name of a table.
         seeds: How often it was trained, on other rows each time; all that follow are means.
         alone: What the guest reaches with its own columns, in the clear.
-        metric_interval: Student's t, 95 %, over the seeds; and so the two next.
-        reference_interval: Of the reference.
-        alone_interval: Of what the guest reaches.
-        gain_interval: Of the metric less alone, seed by seed; corrected where seeds share rows.
+        metric_interval: Student's t, 95 %, over the seeds.
+        reference_interval: The same for the reference.
+        alone_interval: The same for the guest alone.
+        gain_interval: That of the metric less alone, seed by seed; corrected where seeds share
+            rows.
     """
 
     task: str
