@@ -201,7 +201,7 @@ def _matrix(frame: pd.DataFrame) -> Floats:
 
 
 def _drawn(job: Job, seed: int) -> Held:
-    rows = -(-job.rows * 100 // (100 - _TEST_PERCENT))  # so that as many train as the job has
+    rows = job.rows * 100 // (100 - _TEST_PERCENT)  # so that as many train as the job has
     return Held.of(tables(rows, job.columns, seed))
 
 
