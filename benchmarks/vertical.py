@@ -16,8 +16,8 @@ coefficients stay shared (whose owners know theirs pays less); its `metric` is t
 scores. `spu-cheetah-t1` is spu with SecretFlow's default, a sigmoid cut from a line.
 
 The tasks of boosted trees: `histogram` sums gradients and hessians (integers of 16 bits) of all
-rows over 32 bins of each of the host's columns, once, both sides in one process; ours leaves what
-is done once a model to `once_seconds`, and opens shares. `tree` is one tree, 4 deep: of ours, three
+rows over 32 bins of each of the host's columns, once, both sides in one process; of ours a key and
+the transforms of bins count, which a model makes once. `tree` is one tree, 4 deep: of ours, three
 are grown over the connection and divided by three. phe and sf-heu do a slice of rows as
 SecureBoost+ does it (`benchmarks.vertical_trees_paillier`), in which the guest reads every
 histogram; a tree counts no network and half of the work below the root. `exact` tells whether all

@@ -53,7 +53,6 @@ class Row:
         load_average: 2 is this run alone; more is other work.
         peak_rss_bytes: The most memory that one party took, what it imports included.
         exact: Whether all sums that came out are those of plain integers.
-        once_seconds: Processor seconds of what is done once for all histograms of a model, beside.
         data: What the next ones are of: "job", or the name of a table.
         seeds: How often it was trained, on other rows each time; all that follow are means.
         alone: What the guest reaches with its own columns, in the clear.
@@ -79,7 +78,6 @@ class Row:
     load_average: float | None = None
     peak_rss_bytes: int | None = None
     exact: bool | None = None
-    once_seconds: float | None = None
     data: str | None = None
     seeds: int | None = None
     alone: float | None = None

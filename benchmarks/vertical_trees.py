@@ -26,7 +26,6 @@ def histogram(tool: str, job: Job, folder: Path) -> Row:
         job,
         ran,
         **{name: cost[name] for name in ("cpu_seconds", "wall_seconds", "bytes", "exact")},
-        once_seconds=cost["once_seconds"],
     )
 
 
