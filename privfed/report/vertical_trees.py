@@ -128,7 +128,7 @@ def _audit(results: TreesResults) -> Table | None:
             *map(words.percent, (each.collected, each.at_most, each.by_scores)),
             *(f"{number:,}" for number in (each.nodes, each.thresholds, each.ranges)),
         )
-        for each in sorted(results.audit, key=lambda each: -each.at_most)
+        for each in sorted(results.audit, key=own_words.told, reverse=True)
     ]
     head = ("Column", "Read", "At most", "By scores", "Nodes won", "Splits", "Ranges")
     return Table(head, rows)

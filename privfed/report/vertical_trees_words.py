@@ -70,8 +70,8 @@ def _most_told(results: TreesResults) -> str:
     """Return of which of the host's columns most is told."""
     guest, host, audit = results.guest.name, results.host.name, results.audit or ()
     most = "" if all(each.collected is not None for each in audit) else " at most"
-    first = sorted(audit, key=_told, reverse=True)[:_MOST_NAMED]
-    named = listing([f"{each.name} {percent(_told(each))}" for each in first])
+    first = sorted(audit, key=told, reverse=True)[:_MOST_NAMED]
+    named = listing([f"{each.name} {percent(told(each))}" for each in first])
     said = (
         f"If {guest} were told, too, which column and threshold each side is of, it would know"
         f"{most} so much of how {host}’s columns vary: {named}."
@@ -82,7 +82,7 @@ def _most_told(results: TreesResults) -> str:
     return said
 
 
-def _told(column: ColumnAudit) -> float:
+def told(column: ColumnAudit) -> float:
     """Return what is told of a column, or the most that it can be."""
     return column.at_most if column.collected is None else column.collected
 
