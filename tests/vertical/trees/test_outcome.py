@@ -81,6 +81,7 @@ def grown(family: Family = "logistic", *, classes: int = 2, held: int = 0) -> An
         "fingerprint": plan.fingerprint(), "family": family, "plan": plan, "tests": TESTS,
         "opened": "class" if outputs > 1 else "score", "train_rows": plan.rows, "table_rows": ROWS,
         "costs": (), "file": UsedTable("t.csv", None), "kept": len(boosting.best_trees),
+        "repeated_bits": 12,
     }  # fmt: skip
     names = tuple(f"class {n}" for n in range(classes)) if family == "logistic" else ()
     return (
@@ -125,6 +126,7 @@ def test_both_halves_become_one_result() -> None:
     assert sum(results.host.nodes_won) == sum(tree.won for tree in results.bits)
     assert results.kept_sides == results.sides_read == 9 * sum(results.host.nodes_won)
     assert (results.rounds, results.kept_rounds, results.trees_a_round) == (ROUNDS, ROUNDS, 1)
+    assert results.repeated_bits == 12
     column = next(each for each in results.audit if each.name == "c3")
     assert 0 < column.by_scores < 1
     assert all(0 <= each.collected <= each.at_most <= 1 for each in results.audit)
