@@ -15,6 +15,7 @@ from privfed.dp import PrivacyPlan
 from privfed.errors import ConfigError
 from privfed.training.records import privacy_cost
 from privfed.vertical.company import CompanyTable
+from privfed.vertical.encoding import cleaned_features
 from privfed.vertical.results import Stage, UsedTable
 from privfed.vertical.roles import Role
 from privfed.vertical.scorecards.counting import CountingGuest, CountingHost
@@ -116,8 +117,9 @@ def make_scorecard(
         talk.hold(side)
         texts, all_events = side.texts, int(own.sum())
     else:
-        binning, codes = binned(table, rows, choice)
-        texts, all_events = texts_of(binning.columns), None
+        binning, codes, values = binned(table, rows, choice)
+        named = choice.least_rows if choice.names else 0  # the host may know all of its own
+        texts, all_events = texts_of(binning.columns, values, named), None
         side = CountingHost(choice, codes, texts, charge=spending)
         talk.hold(side)
     plan = side.plan
@@ -163,13 +165,13 @@ def check_job(job: ScorecardJob) -> tuple[NDArray[np.float64], tuple[str, ...]]:
 
 def binned(
     table: CompanyTable, rows: Rows, choice: ScorecardChoice
-) -> tuple[Binning, NDArray[np.uint8]]:
-    """Return the bins of a host's common rows, and each row's codes (columns, rows)."""
+) -> tuple[Binning, NDArray[np.uint8], NDArray[np.float64]]:
+    """Return the bins of a host's common rows, their codes (columns, rows), and cleaned values."""
     frame = table.features.iloc[rows].reset_index(drop=True)
     binning = Binning.fit(
         frame, schema=table.described, bins=choice.bins, least_rows=choice.least_rows
     )
-    return binning, binning.codes(frame)
+    return binning, binning.codes(frame), cleaned_features(frame, table.described).values
 
 
 def with_columns(table: CompanyTable, names: list[str]) -> CompanyTable:

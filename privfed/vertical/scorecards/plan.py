@@ -79,7 +79,7 @@ class ScorecardPlan:
     def layout(self) -> SumsLayout:
         """How they are summed under encryption."""
         bits = max(_LEAST_PLAIN_BITS, self.rows.bit_length() + _ROOM_BITS)
-        return SumsLayout(self.counts, self.rows, 1, bits, self.counts)
+        return SumsLayout(self.counts, self.rows, 1, bits, self.counts, disjoint=self.each)
 
     @property
     def sensitivity(self) -> float:

@@ -1,4 +1,8 @@
-"""What columns and their bins are called, for who may know."""
+"""What columns and their bins are called, for who may know.
+
+A schema has categories of the host's whole table. The guest is told those alone that enough of the
+common rows have: others would say what rows have that are not common, or few.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from privfed.data import CategoricalColumn
 from privfed.data.schema import MISSING_CODE
@@ -18,6 +24,7 @@ from psi.storage import json_bytes, json_read
 __all__ = ["LACKING", "MOST_TEXT_BYTES", "ColumnTexts", "texts_from", "texts_of", "unnamed"]
 
 LACKING = "missing"
+_OTHERS = "others"
 MOST_TEXT_BYTES = 1 << 22
 _MOST_NAMED, _MOST_CATEGORY = 6, 40  # categories in a bin's words, and letters of one
 
@@ -31,14 +38,22 @@ class ColumnTexts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bins: Annotated[tuple[_Text, ...], msgspec.Meta(max_length=MOST_BINS)]
 
 
-def texts_of(columns: Sequence[ColumnBins]) -> tuple[ColumnTexts, ...]:
-    """Return what columns and bins are called at their owner."""
+def texts_of(
+    columns: Sequence[ColumnBins], values: NDArray[np.float64], least_rows: int
+) -> tuple[ColumnTexts, ...]:
+    """Return what columns and bins are called.
+
+    Args:
+        columns: Their bins.
+        values: The common rows, cleaned: (rows, columns).
+        least_rows: How many of them have a category that is named; 0 where it is told to nobody.
+    """
     return tuple(
         ColumnTexts(
             _short(column.column.name),
-            tuple(_bin_text(column, number) for number in range(column.count)),
+            tuple(_bin_text(column, number, own, least_rows) for number in range(column.count)),
         )
-        for column in columns
+        for column, own in zip(columns, values.T, strict=True)
     )
 
 
@@ -77,15 +92,17 @@ def texts_from(data: bytes | memoryview, columns: int, bins: int) -> tuple[Colum
 _Texts = Annotated[tuple[ColumnTexts, ...], msgspec.Meta(max_length=MOST_COLUMNS)]
 
 
-def _bin_text(column: ColumnBins, number: int) -> str:
+def _bin_text(column: ColumnBins, number: int, values: NDArray[np.float64], least_rows: int) -> str:
     if isinstance(column.column, CategoricalColumn):
         within = [
-            _short(column.column.meaning(code), _MOST_CATEGORY)
+            code
             for code, place in enumerate(column.places)
             if place == number and code != MISSING_CODE
         ]
-        more = len(within) - _MOST_NAMED
-        return " or ".join(within[:_MOST_NAMED]) + (f" or {more} more" if more > 0 else "")
+        often = [code for code in within if np.count_nonzero(values == code) >= least_rows]
+        named = [_short(column.column.meaning(code), _MOST_CATEGORY) for code in often]
+        named = named[:_MOST_NAMED]
+        return " or ".join(named if len(named) == len(within) else [*named, _OTHERS])
     edges = [column.column.notation.written(edge) for edge in column.edges]
     if not edges:
         return "any value"

@@ -72,11 +72,6 @@ class ColumnEvidence:
         """The IV without what noise adds."""
         return max(0.0, self.measured - self.by_noise)
 
-    @property
-    def says_something(self) -> bool:
-        """Whether the IV is above that of columns which say nothing."""
-        return self.measured > self.of_nothing
-
 
 @dataclass(frozen=True, eq=False)
 class NoisyColumn:

@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from privfed.data import CategoricalColumn, Schema
 from privfed.training.records import privacy_cost
+from privfed.vertical.encoding import cleaned_features
 from privfed.vertical.results import UsedTable
 from privfed.vertical.scorecards.plan import ScorecardPlan
 from privfed.vertical.scorecards.results import Scorecard, columns_of
 from privfed.vertical.scorecards.texts import texts_of, unnamed
 from privfed.vertical.scorecards.values import NoisyColumn
+from privfed.vertical.trees.bins import Binning
 from tests.vertical.scorecards.both import (
     binned_column,
     choice,
@@ -67,7 +70,7 @@ def test_columns_that_say_nothing_are_above_noise_in_five_of_a_hundred(host: boo
         rest = rows - noisy if host else rows - events + np.rint(rng.normal(0, deviation, 5))
         column = NoisyColumn(noisy, rest, 300, 700, deviation, rows if host else None)
         found = column.evidence(rng)
-        alarms += found.says_something
+        alarms += found.measured > found.of_nothing
         measured.append(found.measured)
         left.append(found.measured - found.by_noise)
     assert alarms <= 20 + 6 * 4.4
@@ -102,9 +105,26 @@ def test_bins_that_may_be_empty_are_not_told_to_a_guest() -> None:
 
 def test_bins_are_called_by_their_values() -> None:
     values = np.array([1.0, 2.0, 3.0, 4.0] * 10 + [np.nan] * 6)
-    (texts,) = texts_of(binned_column(values, 4).columns)
+    (texts,) = texts_of(binned_column(values, 4).columns, values[:, None], 5)
     assert texts.name == "size"
     assert texts.bins == ("up to 1.5", "1.5 to 2.5", "2.5 to 3.5", "above 3.5")
+
+
+@pytest.mark.parametrize(
+    ("least_rows", "last"), [(10, "Rome or others"), (0, "Oslo or Rome or Turin or other")]
+)
+def test_a_category_of_few_common_rows_is_not_named_to_the_other_company(
+    least_rows: int, last: str
+) -> None:
+    """Turin has rows in the host's table, none of them common."""
+    cells = ["Lyon"] * 40 + ["Paris"] * 40 + ["Rome"] * 12 + ["Oslo"] * 9
+    schema = Schema(
+        columns=(CategoricalColumn("city", ("Lyon", "Oslo", "Paris", "Rome", "Turin")),)
+    )
+    frame = pd.DataFrame({"city": cells})
+    binning = Binning.fit(frame, schema=schema, bins=5, least_rows=10)
+    (texts,) = texts_of(binning.columns, cleaned_features(frame, schema).values, least_rows)
+    assert texts.bins == ("Lyon", "Paris", last)
 
 
 def test_the_file_is_read_back(tmp_path: Path) -> None:
