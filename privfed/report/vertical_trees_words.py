@@ -51,9 +51,11 @@ def bits(results: TreesResults) -> list[str]:
         said += f" {results.kept_sides:,} of the sides are of trees that the model keeps."
     found = [said]
     if results.repeated_bits:
+        scores = ", and scores of splits," if results.opened_sums else ""
+        audit = ", which the audit leaves out" if results.audit else ""
         found.append(
-            f"Sessions broke off: {guest} read at most {results.repeated_bits:,} bits more, of "
-            "trees that were grown again."
+            f"Sessions broke off: {guest} read at most {results.repeated_bits:,} bits more{scores} "
+            f"of trees that were grown again{audit}."
         )
     if results.opened_sums:
         found.append(
@@ -170,7 +172,7 @@ def seen(results: TreesResults) -> list[tuple[str, str, str]]:
     ]  # fmt: skip
     if results.reveal == "histograms":
         found += [
-            ("scores of the host’s splits, in an order drawn anew each time", guest,
+            ("scores of the host’s splits, in an order drawn anew in each session", guest,
              f"the score of each split in each node, {results.opened_sums:,} in all. At nodes of "
              "few rows sums of few residuals place single rows; together they can tell all"),
             ("the best split’s place", host, "which of its splits won a node"),

@@ -85,7 +85,7 @@ def test_bits_are_counted_and_what_they_tell_is_said() -> None:
     assert len(bits(SHAPES["guest"])) == 1
     assert "8,820 scores of shop’s splits opened to bank" in bits(SHAPES["histograms"])[1]
     again = bits(trees(repeated_bits=12_345))
-    assert "at most 12,345 bits more, of trees that were grown again" in again[1]
+    assert "at most 12,345 bits more of trees that were grown again" in again[1]
     assert all(line in text(trees()) for line in said)
 
 

@@ -191,6 +191,19 @@ def test_scores_too_large_are_refused_of_each_output_alone() -> None:
     assert guest.scores.tolist() == many.clear.argmax(axis=1).tolist()
 
 
+def test_a_guest_that_cheats_reads_as_many_sides_of_a_row_as_bits_of_its_score_open() -> None:
+    """The limit that is stated: in the place of its leaves it puts powers of two."""
+    asked = Asked.made(trees=7, depth=1, rows=40)
+    unit, splits = asked.plan.score_unit, asked.splits[1]
+    own = tuple(GuestTree(("host",), (-1,), (unit * 2**tree, 0.0), (0.0,)) for tree in range(7))
+    theirs = tuple(HostTree((2 * tree,)) for tree in range(7))
+    guest, host = replace(asked, trees=(own, theirs), base=(-64 * unit,)).sides()
+    talk(guest, host)
+    read = (guest.scores / unit + 64).astype(int) >> np.arange(7)[:, None] & 1
+    sides = [splits.left(asked.codes[1], 2 * tree) for tree in range(7)]
+    assert np.array_equal(read, sides)
+
+
 # -- what a session is ----------------------------------------------------------------------------
 
 
