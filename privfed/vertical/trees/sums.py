@@ -7,11 +7,7 @@ A vector's coefficients ascend and a subset's descend, so a product of polynomia
     plaintext (r, c): sum_i sum_j M[r*N/w + i, c*w + j] x^(i*w + w-1-j)        i < N/w
     answer r:         sum over c; coefficient i*w + w-1 is the sum over subset r*N/w + i
 
-The ring has two primes; where t = 2^T is small, an answer keeps one of them.
-
-All answers of a plan are within `DISTANCE` of ones that say nothing of noise, for a reader that
-draws its errors as it ought to: half of it for noise past its tail, half for the flood
-(`privfed.he.ring.floods`).
+How answers are hidden, `privfed.vertical.trees.hiding` says.
 """
 
 from collections.abc import Iterator

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from privfed.errors import CapacityError, ConfigError, DecodeError
 from privfed.he.ring import bounds
 from privfed.vertical.trees.hiding import DISTANCE
-from privfed.vertical.trees.lanes import in_lanes, lane_bits, of_lanes
 from privfed.vertical.trees.subsets import Subsets
 from privfed.vertical.trees.sums import SumsAnswerer, SumsLayout, SumsReader
 from tests.vertical.trees.test_subsets import some_subsets
@@ -194,46 +193,16 @@ def test_bytes_are_measured_before_they_are_read() -> None:
 
 
 @pytest.mark.parametrize(("bins", "rows"), [(32, 2000), (7, 300), (1, 10), (100, 600)])
-def test_one_vector_is_two_histograms(bins: int, rows: int) -> None:
-    """Where bins share no row, noise is less, and t may be wide enough for two lanes."""
+def test_bins_that_share_no_row_leave_room_for_a_wide_t(bins: int, rows: int) -> None:
     rng = np.random.default_rng(bins)
     codes = rng.integers(0, bins, (3, rows)).astype(np.uint8)
     subsets = Subsets.histogram(codes, bins)
-    first, second = rng.integers(-15, 16, rows), rng.integers(0, 16, rows)
-    bits = lane_bits(first)
-    numbers = in_lanes(first, second, bits)
     layout = SumsLayout(len(subsets), rows, 1, 38, len(subsets), disjoint=bins)
-    side = reader(38)
-    answers, own = answerer_of(layout, subsets).answered(
-        side.encrypted(layout, numbers[np.newaxis]), 1, masked=False
-    )
+    numbers = rng.integers(-(2**25), 2**25, (1, rows))
+    found, own = shared(layout, subsets, numbers, 0, False)
     assert not own.any()
-    found = of_lanes(side.opened(layout, answers, 1)[0], 38, bits)
-    for sums, numbers in zip(found, (first, second), strict=True):
-        exact = [np.bincount(code, weights=numbers, minlength=bins) for code in codes]
-        assert np.array_equal(sums, np.concatenate(exact))
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(1, 40), st.integers(0, 2**32))
-def test_lanes_hold_every_sum(rows: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    first, second = rng.integers(-1000, 1001, (2, rows))
-    bits = lane_bits(first)
-    both = in_lanes(first, second, bits)
-    plain_bits = bits + lane_bits(second) + 1
-    for chosen in (rng.random(rows) < 0.5, first > 0, first < 0):
-        residue = both[chosen].sum().astype(np.uint64) & np.uint64((1 << plain_bits) - 1)
-        found = of_lanes(residue[np.newaxis], plain_bits, bits)
-        assert [sums[0] for sums in found] == [first[chosen].sum(), second[chosen].sum()]
-
-
-def test_lanes_that_are_too_narrow_are_refused() -> None:
-    numbers = np.array([7, -8])
-    assert in_lanes(numbers, numbers, lane_bits(numbers)).tolist() == [7 + 7 * 32, -8 - 8 * 32]
-    for bits in (lane_bits(numbers) - 1, 60):
-        with pytest.raises(CapacityError, match="round more coarsely"):
-            in_lanes(numbers, numbers, bits)
+    exact = [np.bincount(code, weights=numbers[0], minlength=bins) for code in codes]
+    assert np.array_equal(found[0], np.concatenate(exact))
 
 
 @pytest.mark.parametrize("disjoint", [1, 2, 3, 5, 8, 16, 31, 32, 33])
