@@ -61,8 +61,6 @@ class SumsLayout:
         plain_bits: T: a vector's positive numbers, times the weight, sum to less than 2^(T-1), and
             its negative ones to more than -2^(T-1).
         answered: How many sums the whole plan may ever answer.
-        squares: The most that a subset's squared entries sum to; as if all rows had the largest
-            weight, if not told.
         disjoint: So many subsets after another share no row, as a column's bins do.
 
     Raises:
@@ -75,12 +73,11 @@ class SumsLayout:
     weight: int
     plain_bits: int
     answered: int
-    squares: int = 0
     disjoint: int = 1
 
     def __post_init__(self) -> None:
         least = min(self.subsets, self.rows, self.weight, self.answered, self.disjoint)
-        if least < 1 or self.squares < 0:
+        if least < 1:
             raise ConfigError("subsets, rows, weight and answers are 1 or more")
         if not _LEAST_BITS <= self.plain_bits <= _MOST_BITS:
             raise ConfigError(f"t has {_LEAST_BITS} to {_MOST_BITS} bits, not {self.plain_bits}")
@@ -125,10 +122,10 @@ class SumsLayout:
 
     @property
     def answer_squares(self) -> int:
-        """The most that an answer's squared entries sum to."""
-        each, most = self.subsets_each, self.rows * self.weight**2
+        """The most that an answer's squared entries sum to, if all have the largest weight."""
+        each = self.subsets_each
         together = 1 if self.disjoint % each == 0 else (each - 1) // self.disjoint + 2
-        return min(each * (self.squares or most), together * most)
+        return min(each, together) * self.rows * self.weight**2
 
     @property
     def row_sum(self) -> int:

@@ -85,12 +85,12 @@ def test_a_plan_s_answers_are_hidden_together(
     subsets: int, rows: int, bits: int, trees: int
 ) -> None:
     """By the two bounds that `floods` states, with what an answer really sends."""
-    layout = SumsLayout(subsets, rows, 14, bits, 15 * trees * subsets, 41 * rows // 4)
+    layout = SumsLayout(subsets, rows, 14, bits, 15 * trees * subsets)
     sent = layout.answers_bytes(1) - layout.answers * 4096 * 25 // 4
     places = sent * 4 // 25 // layout.answers  # 50 bits each
     answered = 15 * trees * layout.answers * places
     assert places * layout.answers >= subsets
-    squares = layout.subsets_each * (41 * rows // 4) + 2 * 4096 + 1
+    squares = layout.subsets_each * rows * 14**2 + 2 * 4096 + 1
     noise = layout.noise - 1  # and the carry of the mask
     past = 2 * answered * math.exp(-(noise**2) / (21 * squares))
     shown = math.sqrt(answered) * layout.noise / 2**layout.least_flood_bits
@@ -105,7 +105,7 @@ def test_a_plan_s_answers_are_hidden_together(
 def test_a_reader_that_chooses_is_counted_by_the_worst_case() -> None:
     """Errors at their bound, all alike, are worse than drawn ones."""
     subsets = some_subsets(300, 3, 40, 2)
-    layout = SumsLayout(40, 300, 14, 24, 40, int(subsets.squares.max()))
+    layout = SumsLayout(40, 300, 14, 24, 40)
     row_sum = np.abs(subsets.matrix()).sum(axis=1).max() * layout.subsets_each
     assert row_sum <= layout.row_sum
     assert layout.noise < bounds.answer_noise(layout.row_sum, ring=layout.ring)
@@ -119,7 +119,7 @@ def test_a_reader_that_chooses_is_counted_by_the_worst_case() -> None:
         ({"rows": 0}, ConfigError, "1 or more"),
         ({"weight": 0}, ConfigError, "1 or more"),
         ({"answered": 0}, ConfigError, "1 or more"),
-        ({"squares": -1}, ConfigError, "1 or more"),
+        ({"disjoint": 0}, ConfigError, "1 or more"),
         ({"plain_bits": 7}, ConfigError, "8 to 40 bits"),
         ({"plain_bits": 41}, ConfigError, "8 to 40 bits"),
         ({"plain_bits": 36}, CapacityError, "take fewer trees"),
@@ -139,12 +139,13 @@ def test_layouts_that_cannot_be_are_refused(
 
 def test_what_does_not_fit_is_refused() -> None:
     subsets, side = some_subsets(50, 2, 5, 0), reader(24)
-    layout = SumsLayout(5, 50, 14, 24, 1000, 40 * 14**2)
+    layout = SumsLayout(5, 50, 14, 24, 1000)
     zero = np.zeros((1, 50), np.int64)
     too_large = zero.copy()
     too_large[0, :2] = layout.half // 28, layout.half // 28 + 1
     heavy = dataclasses.replace(subsets, weight=subsets.weight + 1)
-    small = dataclasses.replace(layout, squares=1)
+    apart = dataclasses.replace(layout, disjoint=4096)
+    full = dataclasses.replace(subsets, weight=np.full(5, 14))
     wrong: list[tuple[Any, str]] = [
         (lambda: side.encrypted(layout, zero[:, 1:]), "50 numbers"),
         (lambda: side.encrypted(layout, too_large), "can wrap"),
@@ -152,7 +153,7 @@ def test_what_does_not_fit_is_refused() -> None:
         (lambda: answerer_of(layout, some_subsets(50, 2, 6, 0)), "5 subsets of 50 rows"),
         (lambda: answerer_of(layout, some_subsets(51, 2, 5, 0)), "5 subsets of 50 rows"),
         (lambda: answerer_of(layout, heavy), "than was planned"),
-        (lambda: answerer_of(small, subsets), "than was planned"),
+        (lambda: answerer_of(apart, full), "than was planned"),
     ]
     for each, why in wrong:
         with pytest.raises(ConfigError, match=why):
