@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,9 +113,7 @@ def do_job(
     with line.opened(progress) as connection:
         talk = Talk(
             connection=connection,
-            choice=job.choice,
-            guest_listens=guest == line.listens,
-            resume=job.resume,
+            terms=partial(job.choice.terms, guest_listens=guest == line.listens, resume=job.resume),
             on_step=on_step or (lambda step: None),
         )
         if not job.resume:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ from privfed.vertical.results import (
 from privfed.vertical.roles import Family, Opened, Role
 from privfed.vertical.talk import StepCost
 
-__all__ = ["KnownHalf", "ModelScores"]
+__all__ = ["KnownHalf", "ModelScores", "stages_of"]
 
 Floats = NDArray[np.float64]
 
@@ -144,32 +144,43 @@ class KnownHalf(ABC):
             "measures": measures,
             "gains": gains,
             "unknown": unknown[who],
-            "stages": tuple(_stages(self) if host is None else _merged(self, host)),
+            "stages": _stages(self) if host is None else _merged(self, host),
             "files": (self.file,) if host is None else (self.file, host.file),
             "provenance": made_with(),
         }
 
 
-def _stages(known: KnownHalf) -> list[Stage]:
+def stages_of(costs: Sequence[StepCost], role: Role, names: Mapping[str, str]) -> tuple[Stage, ...]:
+    """Return what each step cost, as one side knows it.
+
+    Args:
+        costs: What its steps cost.
+        role: Whose they are.
+        names: What steps are called.
+    """
     stages = []
-    for cost in known.costs:
+    for cost in costs:
         sent, received = cost.bytes_sent, cost.bytes_received
-        guest, host = (sent, received) if known.role == "guest" else (received, sent)
+        guest, host = (sent, received) if role == "guest" else (received, sent)
         stages.append(
             Stage(
-                name=_STEPS[cost.step],
+                name=names[cost.step],
                 wall_seconds=cost.wall_seconds,
-                guest_cpu_seconds=cost.cpu_seconds if known.role == "guest" else None,
-                host_cpu_seconds=cost.cpu_seconds if known.role == "host" else None,
+                guest_cpu_seconds=cost.cpu_seconds if role == "guest" else None,
+                host_cpu_seconds=cost.cpu_seconds if role == "host" else None,
                 guest_bytes=guest,
                 host_bytes=host,
             )
         )
-    return stages
+    return tuple(stages)
 
 
-def _merged(guest: KnownHalf, host: KnownHalf) -> list[Stage]:
-    return [
+def _stages(known: KnownHalf) -> tuple[Stage, ...]:
+    return stages_of(known.costs, known.role, _STEPS)
+
+
+def _merged(guest: KnownHalf, host: KnownHalf) -> tuple[Stage, ...]:
+    return tuple(
         Stage(
             name=one.name,
             wall_seconds=one.wall_seconds,
@@ -179,4 +190,4 @@ def _merged(guest: KnownHalf, host: KnownHalf) -> list[Stage]:
             host_bytes=two.host_bytes,
         )
         for one, two in zip(_stages(guest), _stages(host), strict=True)
-    ]
+    )

@@ -1,20 +1,19 @@
-"""The conversations of one training over a connection, and what each cost."""
+"""The conversations of one job over a connection, and what each cost."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from privfed.errors import ConfigError
 from privfed.vertical.company import CompanyTable
-from privfed.vertical.terms import TrainingStage, TrainingStep, VerticalChoice, VerticalTerms
 from psi.errors import TransportError
-from psi.network import Dialogue, Progress
+from psi.network import Dialogue, Progress, Terms
 from psi.sessions import PairChoice, TableSession
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class StepCost:
         bytes_received: From the other.
     """
 
-    step: TrainingStep
+    step: str
     wall_seconds: float
     cpu_seconds: float
     bytes_sent: int
@@ -47,27 +46,23 @@ class StepCost:
 
 @dataclass(kw_only=True)
 class Talk:
-    """Holds conversations of one training over a connection, and counts what they cost.
+    """Holds conversations of one job over a connection, and counts what they cost.
 
     Attributes:
         connection: To the other company.
-        choice: What both chose.
-        guest_listens: Whether the guest is the side that listens.
-        resume: Whether a training that broke off goes on.
+        terms: Returns those of a step's conversation.
         on_step: Called as a step begins.
         costs: What the steps so far cost.
     """
 
     connection: Connection
-    choice: VerticalChoice
-    guest_listens: bool
-    resume: bool = False
-    on_step: Callable[[TrainingStep], None] = lambda step: None
+    terms: Callable[[Any], Terms]
+    on_step: Callable[[Any], None] = lambda step: None
     costs: list[StepCost] = field(default_factory=list)
-    _step: TrainingStep = field(init=False)
+    _step: str = field(init=False)
     _cpu_began: float = field(init=False)
 
-    def enter(self, step: TrainingStep) -> None:
+    def enter(self, step: str) -> None:
         """Begin a step: what is prepared from here on is its cost."""
         self._step, self._cpu_began = step, time.process_time()
         self.on_step(step)
@@ -75,7 +70,7 @@ class Talk:
     def hold(self, dialogue: Dialogue) -> None:
         """Hold the step's conversation; errors as of `Connection.converse`."""
         started = time.monotonic()
-        traffic = self.connection.converse(dialogue, self._terms(self._step))
+        traffic = self.connection.converse(dialogue, self.terms(self._step))
         self.costs.append(
             StepCost(
                 self._step,
@@ -94,13 +89,10 @@ class Talk:
         """
         last = _Written()
         try:
-            self.connection.converse(last, self._terms("written"))
+            self.connection.converse(last, self.terms("written"))
         except TransportError:
             if not last.done:  # it went away with its half written
                 raise
-
-    def _terms(self, stage: TrainingStage) -> VerticalTerms:
-        return self.choice.terms(stage, guest_listens=self.guest_listens, resume=self.resume)
 
 
 class _Written(Dialogue):
@@ -114,16 +106,9 @@ class _Written(Dialogue):
         self._end()
 
 
-class Holder(Protocol):
-    """Whoever holds conversations."""
-
-    def hold(self, dialogue: Dialogue) -> None:
-        """Hold one."""
-
-
 def common_rows(
     table: CompanyTable,
-    talk: Holder,
+    talk: Talk,
     charge: Callable[[int, int], None] | None,
     max_peer_items: int | None,
     progress: Progress | None,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,17 +16,17 @@ from privfed.errors import ConfigError
 from privfed.training.records import privacy_cost
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.encoding import cleaned_features
-from privfed.vertical.results import Stage, UsedTable
-from privfed.vertical.roles import Role
+from privfed.vertical.outcome import stages_of
+from privfed.vertical.results import UsedTable
 from privfed.vertical.scorecards.counting import CountingGuest, CountingHost
 from privfed.vertical.scorecards.plan import ScorecardPlan
 from privfed.vertical.scorecards.results import Scorecard, columns_of
 from privfed.vertical.scorecards.spent import ScorecardsSpent
-from privfed.vertical.scorecards.terms import ScorecardChoice, ScorecardStage
+from privfed.vertical.scorecards.terms import ScorecardChoice
 from privfed.vertical.scorecards.texts import ColumnTexts, texts_of
-from privfed.vertical.talk import common_rows
+from privfed.vertical.talk import Talk, common_rows
 from privfed.vertical.trees.bins import Binning
-from psi.network import Dialogue, Progress
+from psi.network import Progress
 
 if TYPE_CHECKING:
     from psi.network import Connection
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["CountedColumns", "ScorecardJob", "make_scorecard", "with_columns"]
 
 Rows = NDArray[np.intp]
-_STAGES: dict[ScorecardStage, str] = {"align": "finding common rows", "count": "counting"}
+_STAGES = {"align": "finding common rows", "count": "counting"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,9 @@ def make_scorecard(
     """
     table, choice = job.table, job.choice
     labels, classes = check_job(job)
-    talk = _Talk(connection, choice, guest_listens)
+    terms = partial(choice.terms, guest_listens=guest_listens)
+    talk = Talk(connection=connection, terms=terms)
+    talk.enter("align")
     rows = common_rows(table, talk, job.charge, job.max_peer_items, progress)
     spending = _Spending(ScorecardsSpent(job.spent, job.epsilon_in_all))
     talk.enter("count")
@@ -136,7 +138,7 @@ def make_scorecard(
         deviation=plan.deviation,
         columns=columns,
         source=job.source,
-        stages=tuple(talk.stages(table.role)),
+        stages=stages_of(talk.costs, table.role, _STAGES),
         files=(job.file,),
     )
     return CountedColumns(plan=plan, scorecard=scorecard, spent=None)
@@ -209,46 +211,3 @@ class _Spending:
 
     def __call__(self, privacy: PrivacyPlan) -> None:
         self.total = self._spent.charge(privacy)
-
-
-class _Talk:
-    """Holds the conversations of one scorecard over a connection, and notes what each cost."""
-
-    def __init__(
-        self, connection: Connection, choice: ScorecardChoice, guest_listens: bool
-    ) -> None:
-        self._connection, self._choice, self._listens = connection, choice, guest_listens
-        self._costs: list[tuple[str, float, float, int, int]] = []
-        self.enter("align")
-
-    def enter(self, stage: ScorecardStage) -> None:
-        """Begin a stage: what is prepared from here on is its cost."""
-        self._stage: ScorecardStage = stage
-        self._began = time.process_time()
-
-    def hold(self, dialogue: Dialogue) -> None:
-        """Hold the stage's conversation; errors as of `Connection.converse`."""
-        started = time.monotonic()
-        terms = self._choice.terms(self._stage, guest_listens=self._listens)
-        traffic = self._connection.converse(dialogue, terms)
-        seconds = time.monotonic() - started, time.process_time() - self._began
-        self._costs.append(
-            (_STAGES[self._stage], *seconds, traffic.bytes_sent, traffic.bytes_received)
-        )
-
-    def stages(self, role: Role) -> list[Stage]:
-        """Return what each cost, as this side knows it."""
-        found = []
-        for name, wall, cpu, sent, received in self._costs:
-            guest, host = (sent, received) if role == "guest" else (received, sent)
-            found.append(
-                Stage(
-                    name=name,
-                    wall_seconds=wall,
-                    guest_cpu_seconds=cpu if role == "guest" else None,
-                    host_cpu_seconds=cpu if role == "host" else None,
-                    guest_bytes=guest,
-                    host_bytes=host,
-                )
-            )
-        return found
