@@ -147,15 +147,6 @@ class Binning:
         """
         return _codes(self.columns, cleaned_features(frame, self.schema).values)
 
-    def split_text(self, number: int) -> str:
-        """Return in words which rows a split sends left, such as "income <= 1200 or missing"."""
-        splits = self.splits
-        return self.columns[int(splits.column[number])].text(
-            int(splits.low[number]),
-            int(splits.high[number]),
-            missing=bool(splits.missing_left[number]),
-        )
-
     def to_fields(self) -> BinningFields:
         """Return the bins as data, from which `from_fields` makes equal ones."""
         return BinningFields(

@@ -17,11 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from privfed.data import CategoricalColumn
-from privfed.data.schema import MISSING_CODE, Column
+from privfed.data.schema import Column
 from privfed.vertical.trees.splits import Codes
 from privfed.vertical.trees.subsets import MISSING
-
-_MOST_NAMED = 6  # categories in the words of one split
 
 Floats = NDArray[np.float64]
 
@@ -77,30 +75,6 @@ class ColumnBins:
             return np.array(self.places, dtype=np.uint8)[values.astype(np.intp)]
         found = np.searchsorted(np.array(self.edges), values, side="left").astype(np.uint8)
         return np.where(np.isnan(values), np.uint8(MISSING), found)
-
-    def text(self, low: int, high: int, *, missing: bool) -> str:
-        """Return in words which values are in a range of bins, such as "income <= 1200 or missing".
-
-        Args:
-            low: The first bin.
-            high: The last.
-            missing: Whether missing values are, too.
-        """
-        name, or_missing = self.column.name, " or missing" if missing else ""
-        if low == 0 and high >= self.count - 1:
-            return f"{name} is not missing"
-        if not isinstance(self.column, CategoricalColumn):
-            notation = self.column.notation
-            most = notation.written(self.edges[high])
-            return f"{name} {'is no' if notation.kind == 'yes-no' else f'<= {most}'}{or_missing}"
-        within = [
-            self.column.meaning(code)
-            for code, place in enumerate(self.places)
-            if low <= place <= high and code != MISSING_CODE
-        ]
-        more = len(within) - _MOST_NAMED
-        named = " or ".join(within[:_MOST_NAMED]) + (f" or {more} more" if more > 0 else "")
-        return f"{name} is {named}{or_missing}"
 
 
 def bin_ends(counts: NDArray[np.int64], most: int, least_rows: int) -> NDArray[np.int64]:

@@ -58,11 +58,6 @@ class Contest:
             raise ConfigError(f"no contest can be held of {self}")
 
     @property
-    def unbeatable(self) -> int:
-        """What the guest's best is in a node that the host cannot win."""
-        return (1 << (self.plain_bits - 1)) - 1
-
-    @property
     def dropped(self) -> int:
         """How many low bits are not compared."""
         return self.plain_bits - self.bits

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privfed.data import CategoricalColumn, NumericColumn, Schema
+from privfed.data.schema import MISSING_CODE
 from privfed.errors import ConfigError, DecodeError
 from privfed.vertical.trees.bins import Binning, BinningFields
 from privfed.vertical.trees.columns import bin_ends
@@ -36,6 +37,24 @@ def a_table(rows: int = 200, seed: int = 0) -> pd.DataFrame:
             "city": rng.choice(["Lyon", "Turin", "Ghent", "Porto", "Bonn", ""], rows),
         }
     )
+
+
+def split_text(binning: Binning, number: int) -> str:
+    """Which rows a split sends left, such as "income <= 1200 or missing"."""
+    splits = binning.splits
+    bins = binning.columns[int(splits.column[number])]
+    low, high = int(splits.low[number]), int(splits.high[number])
+    column, or_missing = bins.column, " or missing" if splits.missing_left[number] else ""
+    if low == 0 and high >= bins.count - 1:
+        return f"{column.name} is not missing"
+    if not isinstance(column, CategoricalColumn):
+        return f"{column.name} <= {column.notation.written(bins.edges[high])}{or_missing}"
+    within = [
+        column.meaning(code)
+        for code, place in enumerate(bins.places)
+        if low <= place <= high and code != MISSING_CODE
+    ]
+    return f"{column.name} is {' or '.join(within)}{or_missing}"
 
 
 @settings(max_examples=200, deadline=None)
@@ -97,7 +116,7 @@ def test_categories_with_an_order_keep_it_and_take_what_has_no_place_as_missing(
     binning = Binning.fit(frame, schema=Schema((sizes,)), least_rows=3)
     new = pd.DataFrame({"size": ["S", "M", "L", "XL", "huge"]})
     assert binning.codes(new).tolist() == [[0, 1, 2, 2, MISSING]]
-    assert [binning.split_text(split) for split in range(len(binning.splits))] == [
+    assert [split_text(binning, split) for split in range(len(binning.splits))] == [
         "size is S", "size is S or M",
     ]  # fmt: skip
 
@@ -120,18 +139,18 @@ def test_no_splits_tell_few_rows_apart(rows: int, least: int, seed: int) -> None
 def test_missing_values_are_tried_on_both_sides_where_enough_rows_lack_them() -> None:
     numbers = [str(number) for number in range(40)]
     many = Binning.fit(pd.DataFrame({"x": numbers + [""] * 10}), bins=2)
-    texts = [many.split_text(split) for split in range(len(many.splits))]
+    texts = [split_text(many, split) for split in range(len(many.splits))]
     assert texts == ["x <= 19.5", "x <= 19.5 or missing", "x is not missing"]
     assert many.codes(pd.DataFrame({"x": ["19.5", "19.6", ""]})).tolist() == [[0, 1, MISSING]]
     few = Binning.fit(pd.DataFrame({"x": [*numbers, ""]}), bins=4)
-    assert [few.split_text(split) for split in range(3)] == [
+    assert [split_text(few, split) for split in range(3)] == [
         "x <= 9.5", "x <= 19.5 or missing", "x <= 29.5 or missing",
     ]  # fmt: skip
 
 
 def test_each_category_is_told_from_all_others() -> None:
     binning = Binning.fit(pd.DataFrame({"city": CITIES[:-6]}), least_rows=3)
-    assert [binning.split_text(split) for split in range(len(binning.splits))] == [
+    assert [split_text(binning, split) for split in range(len(binning.splits))] == [
         "city is Lyon", "city is Ghent or Lyon or missing",
         "city is Ghent or Lyon or Turin or missing", "city is Ghent", "city is Turin",
     ]  # fmt: skip
@@ -139,7 +158,7 @@ def test_each_category_is_told_from_all_others() -> None:
 
 def test_a_category_is_told_from_missing_values_and_all_others() -> None:
     binning = Binning.fit(pd.DataFrame({"city": CITIES}), least_rows=3)
-    texts = [binning.split_text(split) for split in range(len(binning.splits))]
+    texts = [split_text(binning, split) for split in range(len(binning.splits))]
     assert texts[:2] == ["city is Lyon", "city is Lyon or missing"]
     assert texts[-3:] == ["city is Ghent", "city is Turin", "city is not missing"]
 
@@ -187,7 +206,7 @@ def test_bins_are_saved_as_data() -> None:
     assert again.to_fields() == binning.to_fields()
     assert np.array_equal(again.codes(frame), binning.codes(frame))
     texts = [
-        [each.split_text(split) for split in range(len(each.splits))] for each in (binning, again)
+        [split_text(each, split) for split in range(len(each.splits))] for each in (binning, again)
     ]
     assert texts[0] == texts[1]
 
