@@ -185,8 +185,8 @@ class CountingHost(_Counting):
         fingerprint, public, labels = parts
         if fingerprint != self.plan.fingerprint():
             raise ContextMismatchError(
-                "the other side counts something else: agree on receiver, epsilon, delta, bins "
-                "and names, and start again"
+                "the other side counts something else: agree on receiver, epsilon, delta, bins, "
+                "rows in a bin and names, and start again"
             )
         answerer = SumsAnswerer(self.plan.layout, public, self._subsets, cache_bytes=0)
         answers, shares = answerer.answered(labels, 1)
