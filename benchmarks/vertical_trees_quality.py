@@ -31,7 +31,7 @@ from privfed.vertical.encoding import own_schema
 from privfed.vertical.measures import measure
 from privfed.vertical.trees.bins import Binning
 from privfed.vertical.trees.growing import TreeSettings
-from privfed.vertical.trees.reference import scores_in_the_clear
+from privfed.vertical.trees.grown import leaves_by_tree, scores_by_leaves
 from privfed.vertical.trees.splits import Splits
 
 ENVIRONMENT = "xgboost"
@@ -154,9 +154,8 @@ def _trained(held: Held, trees: int) -> Trained:
     seconds, wall = time.process_time() - start, time.perf_counter() - wall
     boosting = both[0].boosting
     views = [(splits, codes[:, : held.tests]) for splits, codes in (held.guest, held.host)]
-    scores = scores_in_the_clear(
-        boosting.base, boosting.best_trees, list(host.trees), views[0], views[1]
-    )
+    leaves = leaves_by_tree(boosting.best_trees, host.trees, *views)
+    scores = scores_by_leaves(boosting.base, boosting.best_trees, leaves)
     return Trained(scores[:, 0], seconds, wall, sent)
 
 

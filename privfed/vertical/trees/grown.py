@@ -5,6 +5,7 @@ Nodes are numbered from the root, level by level: node i parts into 2 i + 1, lef
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -13,7 +14,15 @@ from numpy.typing import NDArray
 
 from privfed.vertical.trees.splits import Codes, Splits
 
-__all__ = ["GuestTree", "HostTree", "Owner", "leaves_of_rows", "sides_of_host"]
+__all__ = [
+    "GuestTree",
+    "HostTree",
+    "Owner",
+    "leaves_by_tree",
+    "leaves_of_rows",
+    "scores_by_leaves",
+    "sides_of_host",
+]
 
 Owner: TypeAlias = Literal["guest", "host", "none"]
 Sides: TypeAlias = NDArray[np.bool_]
@@ -100,3 +109,41 @@ def leaves_of_rows(
             left[own] = sides[own]
         nodes = 2 * nodes + ~left
     return nodes
+
+
+def leaves_by_tree(
+    trees: Sequence[GuestTree],
+    host_trees: Sequence[HostTree],
+    guest: tuple[Splits, Codes],
+    host: tuple[Splits, Codes],
+) -> list[NDArray[np.int64]]:
+    """Return the leaf of each row in each tree, (rows,) each, for who knows both sides.
+
+    Args:
+        trees: The guest's part of each.
+        host_trees: The host's.
+        guest: The guest's splits, and codes of the rows.
+        host: The host's.
+    """
+    return [
+        leaves_of_rows(tree, *guest, sides_of_host(others, *host))
+        for tree, others in zip(trees, host_trees, strict=True)
+    ]
+
+
+def scores_by_leaves(
+    base: Sequence[float] | NDArray[np.float64],
+    trees: Sequence[GuestTree],
+    leaves: Sequence[NDArray[np.int64]],
+) -> NDArray[np.float64]:
+    """Return the scores of rows, (rows, outputs).
+
+    Args:
+        base: The score before the first tree, (outputs,).
+        trees: The guest's part of each, of several outputs by turns.
+        leaves: For each of them, and maybe of more, the leaf of each row.
+    """
+    scores = np.tile(np.array(base), (len(leaves[0]), 1))
+    for place, (tree, own) in enumerate(zip(trees, leaves, strict=False)):
+        scores[:, place % len(base)] += np.array(tree.leaves)[own]
+    return scores

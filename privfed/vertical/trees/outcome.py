@@ -15,7 +15,7 @@ from privfed.vertical.outcome import KnownHalf, ModelScores
 from privfed.vertical.talk import StepCost
 from privfed.vertical.trees.bins import Binning
 from privfed.vertical.trees.collected import CollectedBits
-from privfed.vertical.trees.grown import GuestTree, HostTree, leaves_of_rows, sides_of_host
+from privfed.vertical.trees.grown import GuestTree, HostTree, leaves_by_tree, scores_by_leaves
 from privfed.vertical.trees.importance import (
     gains_of_columns,
     gains_of_host_columns,
@@ -243,23 +243,16 @@ class KnownTrees(KnownHalf):
 
     def leaves_with(self, host: KnownTrees, rows: slice) -> list[Integers]:
         """Return the leaf of common rows in each tree that was grown."""
-        own, theirs = self.codes[:, rows], host.codes[:, rows]
-        return [
-            leaves_of_rows(
-                tree,
-                self.binning.splits,
-                own,
-                sides_of_host(others, host.binning.splits, theirs),
-            )
-            for tree, others in zip(self.guest_trees, host.host_trees, strict=True)
-        ]
+        return leaves_by_tree(
+            self.guest_trees,
+            host.host_trees,
+            (self.binning.splits, self.codes[:, rows]),
+            (host.binning.splits, host.codes[:, rows]),
+        )
 
     def scores_of_leaves(self, leaves: Sequence[Integers]) -> Floats:
         """Return the model's scores of rows, (rows, outputs)."""
-        scores = np.tile(self.base, (len(leaves[0]), 1))
-        for place, tree in enumerate(self._kept_trees):
-            scores[:, place % self.plan.outputs] += np.array(tree.leaves)[leaves[place]]
-        return scores
+        return scores_by_leaves(self.base, self._kept_trees, leaves)
 
     def audit(self, guest: KnownTrees | None) -> tuple[ColumnAudit, ...]:
         """Return what is told of the host's columns; `self` is the host's."""

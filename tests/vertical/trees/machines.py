@@ -17,10 +17,10 @@ from privfed.vertical.trees.guest import TreesGuest
 from privfed.vertical.trees.host import TreesHost
 from privfed.vertical.trees.objective import Objective
 from privfed.vertical.trees.plan import TreesPlan
-from privfed.vertical.trees.reference import PlainHost
 from privfed.vertical.trees.splits import MOST_WEIGHT, Codes, Splits
 from privfed.vertical.trees.state import GuestTreesState, HostTreesState
 from privfed.vertical.trees.subsets import MISSING
+from tests.vertical.trees.plain import PlainHost
 
 Floats = NDArray[np.float64]
 Side = TreesGuest | TreesHost

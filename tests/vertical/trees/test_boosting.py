@@ -19,8 +19,8 @@ from privfed.vertical.trees.growing import TreeSettings
 from privfed.vertical.trees.grown import HostTree
 from privfed.vertical.trees.importance import gains_of_columns, gains_of_sides
 from privfed.vertical.trees.objective import Objective, means
-from privfed.vertical.trees.reference import PlainHost, boost, scores_in_the_clear
 from privfed.vertical.trees.splits import MOST_WEIGHT
+from tests.vertical.trees.plain import PlainHost, boost, scores_in_the_clear
 
 Floats = NDArray[np.float64]
 PLAIN_BITS = 24

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from privfed.errors import CapacityError, ConfigError
 from privfed.vertical.trees.growing import GrowingTree, TreeSettings, rounded
 from privfed.vertical.trees.grown import GuestTree, HostTree, leaves_of_rows, sides_of_host
-from privfed.vertical.trees.reference import PlainHost, grow_plain
 from privfed.vertical.trees.splits import MOST_WEIGHT, Codes, Splits
 from privfed.vertical.trees.subsets import MISSING
+from tests.vertical.trees.plain import PlainHost, grow_plain
 
 Floats = NDArray[np.float64]
 

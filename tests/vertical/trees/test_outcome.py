@@ -22,10 +22,10 @@ from privfed.vertical.trees.growing import TreeSettings
 from privfed.vertical.trees.objective import Objective
 from privfed.vertical.trees.outcome import KnownTrees
 from privfed.vertical.trees.plan import TreesPlan
-from privfed.vertical.trees.reference import PlainHost, boost, scores_in_the_clear
 from privfed.vertical.trees.references import ClearTrees, first_best
 from privfed.vertical.trees.splits import MOST_WEIGHT
 from privfed.vertical.trees.terms import OwnTrees
+from tests.vertical.trees.plain import PlainHost, boost, scores_in_the_clear
 
 ROWS, TESTS, ROUNDS = 900, 300, 5
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from privfed.vertical.roles import Family
-from privfed.vertical.trees.reference import boost
 from tests.vertical.trees.machines import TreesJob, follow, hold, trees_job
+from tests.vertical.trees.plain import boost
 
 SETTINGS: dict[str, dict[str, Any]] = {
     **{f"depth {depth}": {"depth": depth, "trees": 2} for depth in (1, 2, 3, 4)},

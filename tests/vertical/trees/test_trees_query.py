@@ -17,11 +17,11 @@ from privfed.vertical.roles import Family
 from privfed.vertical.trees.grown import GuestTree, HostTree, Owner
 from privfed.vertical.trees.plan import TreesPlan
 from privfed.vertical.trees.query import GuestTreesQuery, HostTreesQuery
-from privfed.vertical.trees.reference import scores_in_the_clear
 from privfed.vertical.trees.splits import Codes, Splits
 from privfed.vertical.trees.subsets import MISSING
 from psi.errors import PSIError, StateError
 from tests.vertical.trees.machines import BINS
+from tests.vertical.trees.plain import scores_in_the_clear
 
 MODEL = bytes(range(32))
 OWNERS: tuple[Owner, ...] = ("guest", "host", "none")

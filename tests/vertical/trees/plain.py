@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from privfed.vertical.trees.boosting import Boosting
 from privfed.vertical.trees.contest import Contest, outcome_of
 from privfed.vertical.trees.growing import GrowingTree, LevelQuestion
-from privfed.vertical.trees.grown import GuestTree, HostTree, leaves_of_rows, sides_of_host
+from privfed.vertical.trees.grown import (
+    GuestTree,
+    HostTree,
+    leaves_of_rows,
+    scores_by_leaves,
+    sides_of_host,
+)
 from privfed.vertical.trees.splits import Codes, Splits
 from privfed.vertical.trees.subsets import Subsets
-
-__all__ = ["PlainHost", "boost", "grow_plain", "scores_in_the_clear"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -103,11 +107,18 @@ def scores_in_the_clear(
         guest: The guest's splits, and codes of the rows.
         host: The host's; None for the guest alone.
     """
-    scores = np.tile(base, (guest[1].shape[1], 1))
-    for place, (tree, others) in enumerate(zip(trees, host_trees, strict=False)):
-        sides = np.ones((len(others.splits), len(scores)), np.bool_)
-        if host is not None:
-            sides = sides_of_host(others, *host)
-        leaves = leaves_of_rows(tree, *guest, sides)
-        scores[:, place % len(base)] += np.array(tree.leaves)[leaves]
-    return scores
+    kept = list(zip(trees, host_trees, strict=False))
+    rows = guest[1].shape[1]
+    leaves = [
+        leaves_of_rows(
+            tree,
+            *guest,
+            np.ones((len(others.splits), rows), np.bool_)
+            if host is None
+            else sides_of_host(others, *host),
+        )
+        for tree, others in kept
+    ]
+    if not leaves:
+        return np.tile(base, (rows, 1))
+    return scores_by_leaves(base, [tree for tree, _ in kept], leaves)
