@@ -22,6 +22,7 @@ PRIVACY = ROOT / "docs" / "privacy.md"
 PAGES = {  # tables that stand elsewhere
     "large": ROOT / "docs" / "psi-large.md",
     "pairs": ROOT / "docs" / "vertical.md",
+    **dict.fromkeys(("trees", "tree quality"), ROOT / "docs" / "vertical-trees.md"),
     **dict.fromkeys(("breast cancer", "centring", "flights"), PRIVACY),
 }
 

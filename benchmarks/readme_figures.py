@@ -382,6 +382,8 @@ TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
     "centring": ("privacy-breast-cancer-uncentred.json", partial(centring, "breast cancer")),
     "flights": ("privacy-flights.json", privacy),
     "psi": ("psi.json", psi),
+    "tree quality": ("vertical.json", tree_quality),
+    "trees": ("vertical.json", trees),
     "vertical": ("vertical.json", vertical),
 }
 

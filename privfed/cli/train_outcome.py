@@ -15,9 +15,9 @@ from privfed.experiment.model_file import SavedModel, save_model
 from privfed.partner.history import TrainingHistory
 from privfed.partner.results import OverlapCounts, OwnFile, TrainingResults
 from privfed.partner.rows import leave_out
+from privfed.records import RESULTS_FILE
 from privfed.report.training import write_training
 from privfed.training import get_arrays
-from privfed.training.records import RESULTS_FILE
 from psi.storage import check_folder
 
 if TYPE_CHECKING:

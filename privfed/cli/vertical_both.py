@@ -15,7 +15,7 @@ from privfed.cli.vertical_party import schema_in
 from privfed.data.files import frame_sha256, read_text_table
 from privfed.data.pairs import Pair
 from privfed.errors import ConfigError
-from privfed.training.records import RESULTS_FILE
+from privfed.records import RESULTS_FILE
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.job import PartnerLine, do_job
 from privfed.vertical.results import UsedTable

@@ -11,7 +11,7 @@ from privfed.experiment.provenance import provenance
 from privfed.experiment.results import Overlap, Results, Run, Summary
 from privfed.experiment.runner import Benchmark, jobs, prepare_benchmark, run_benchmark
 from privfed.experiment.settings import Settings
-from privfed.training.records import PrivacyCost
+from privfed.records import PrivacyCost
 
 __all__ = [
     "BESIDE",

@@ -20,11 +20,11 @@ from torch import nn
 from privfed.data import Encoder, read_new_rows
 from privfed.data.labels import unscaled
 from privfed.errors import ConfigError
+from privfed.records import Bound
 from privfed.training import Arrays, set_arrays
 from privfed.training.builders import CODE_NAME, DRESS, OURS, check_scores, model_builder
 from privfed.training.evaluate import class_log_probabilities, scores_of
 from privfed.training.model import AnyLoss, stored_arrays
-from privfed.training.records import Bound
 from psi.storage import json_bytes, json_read, whole_file
 
 _FORMAT: Final = "privfed model 2"

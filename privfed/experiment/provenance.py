@@ -15,7 +15,7 @@ from privfed.data import Dataset
 from privfed.data.dataset import DataKind
 from privfed.data.understood import UnderstoodColumn, understood
 from privfed.experiment.settings import Settings
-from privfed.training.records import Count, made_with
+from privfed.records import Count, made_with
 
 
 class DataOrigin(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,11 +18,11 @@ from privfed.dp import PrivacyPlan
 from privfed.experiment.arms import Arm
 from privfed.experiment.measures import measurement
 from privfed.experiment.results import EXCHANGE, NumberFigures, Run
+from privfed.records import privacy_cost
 from privfed.training import Arrays, Evaluation, Exchange, evaluate, get_arrays, weights_sha256
 from privfed.training.evaluate import scores_of
 from privfed.training.losses import mean_squared
 from privfed.training.model import AnyLoss, Loss
-from privfed.training.records import privacy_cost
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from privfed.data.dealing import SkewKind
 from privfed.errors import ConfigError
 from privfed.experiment.arms import Arm
 from privfed.experiment.measures import MeasureName
-from privfed.training.records import (
+from privfed.records import (
     Bound,
     Count,
     KnownNumber,

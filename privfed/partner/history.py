@@ -25,10 +25,10 @@ from privfed.partner.results import (
     TrainingResults,
     how_trained,
 )
+from privfed.records import made_with, privacy_cost
 from privfed.training import get_arrays, weights_sha256
 from privfed.training.evaluate import class_log_probabilities
 from privfed.training.model import Loss
-from privfed.training.records import made_with, privacy_cost
 from psi.storage import json_bytes, json_read, read_whole, write_whole
 
 if TYPE_CHECKING:  # it brings gRPC

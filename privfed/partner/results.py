@@ -10,8 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import msgspec
 
 from privfed.dp import PrivacyPlan
-from privfed.training.model import Loss
-from privfed.training.records import (
+from privfed.records import (
     Count,
     KnownNumber,
     KnownShare,
@@ -19,6 +18,7 @@ from privfed.training.records import (
     PrivacyCost,
     ResultsPart,
 )
+from privfed.training.model import Loss
 
 FORMAT: Literal["privfed training results 1"] = "privfed training results 1"
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from privfed.errors import ConfigError
 from privfed.experiment.results import HISTORY, SCHEMA_VERSION, Results
+from privfed.records import KnownNumber
 from privfed.report.older import OLDEST, upgraded
 from privfed.report.view import View
-from privfed.training.records import KnownNumber
 from psi.storage import json_as, json_read
 
 MAX_BYTES = 256_000_000  # ten times the full benchmark; checked before anything is parsed

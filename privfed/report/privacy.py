@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from privfed.data.tables import SCHEMA_IS_PUBLIC
+from privfed.records import PrivacyCost
 from privfed.report.charts import Spend, Trade, epsilon_chart, trade_chart
 from privfed.report.gains import level_on_all
 from privfed.report.level import levels
@@ -13,7 +14,6 @@ from privfed.report.view import Line, Role, View
 from privfed.report.words import MISSING, compact, given, present, upper
 from privfed.rounding import as_given
 from privfed.table import Table
-from privfed.training.records import PrivacyCost
 
 PRIVATE: tuple[Role, ...] = ("private", "released")
 

@@ -18,8 +18,8 @@ from privfed.experiment.arms import Aggregation, Arm, stands_for_federated
 from privfed.experiment.measures import NUMBER_MEASURES, MeasureName
 from privfed.experiment.provenance import DataOrigin
 from privfed.experiment.results import Comparison, Results, RowSet, Run, Summary
+from privfed.records import PrivacyCost
 from privfed.rounding import as_given
-from privfed.training.records import PrivacyCost
 from psi.storage import json_as
 
 _SPLITS = ("overlapping", "disjoint", "deduplicated")  # their order in the report

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.training.records import made_with
+from privfed.records import made_with
 from privfed.vertical.results import (
     Gain,
     Measured,

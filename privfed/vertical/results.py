@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.training.records import (
+from privfed.records import (
     Bound,
     Count,
     KnownNumber,

@@ -20,8 +20,8 @@ from privfed.data import load_dataset, split_parties, surrogate_tables
 from privfed.experiment import Settings, run_benchmark
 from privfed.experiment.model_file import load_model
 from privfed.partner.results import TrainingResults
+from privfed.records import RESULTS_FILE
 from privfed.training import weights_sha256
-from privfed.training.records import RESULTS_FILE
 
 PRIVFED = (sys.executable, "-m", "privfed")
 ROUNDS = 6

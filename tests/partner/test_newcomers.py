@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from privfed.partner.results import TrainingResults
-from privfed.training.records import RESULTS_FILE
+from privfed.records import RESULTS_FILE
 from tests.partner.test_commands import PRIVFED, free_port, started, until
 
 MODEL = """

@@ -15,7 +15,7 @@ from privfed.experiment.comparing import Entrant, RowAnswers, compare
 from privfed.experiment.measures import MeasureName
 from privfed.experiment.results import Comparison, Overlap, Results, Run
 from privfed.experiment.summary import summarise
-from privfed.training.records import PrivacyCost
+from privfed.records import PrivacyCost
 
 ARMS = {
     arm.name: arm

@@ -10,7 +10,7 @@ import pytest
 from privfed.experiment import results
 from privfed.experiment.arms import Arm
 from privfed.partner import results as training
-from privfed.training.records import PrivacyCost
+from privfed.records import PrivacyCost
 from tests.places import DOCS
 
 DOCUMENT = DOCS / "results.md"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from privfed.training.records import Bound, Count, KnownNumber, KnownShare
+from privfed.records import Bound, Count, KnownNumber, KnownShare
 from privfed.vertical.results import SideOfModel, VerticalResults
 
 __all__ = ["LINEAR_FORMAT", "LinearResults", "SideOfLinear"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from privfed.dp import PrivacyPlan
 from privfed.errors import ConfigError
-from privfed.training.records import privacy_cost
+from privfed.records import privacy_cost
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.encoding import cleaned_features
 from privfed.vertical.outcome import stages_of

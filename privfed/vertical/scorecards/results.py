@@ -8,8 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.rounding import as_given, at_most
-from privfed.training.records import (
+from privfed.records import (
     Bound,
     Count,
     KnownNumber,
@@ -18,6 +17,7 @@ from privfed.training.records import (
     ResultsPart,
     made_with,
 )
+from privfed.rounding import as_given, at_most
 from privfed.vertical.results import Stage, UsedTable
 from privfed.vertical.roles import Role
 from privfed.vertical.scorecards.plan import ScorecardPlan

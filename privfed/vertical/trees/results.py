@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from privfed.training.records import Bound, Count, KnownNumber, KnownShare, ResultsPart
+from privfed.records import Bound, Count, KnownNumber, KnownShare, ResultsPart
 from privfed.vertical.results import SideOfModel, VerticalResults
 from privfed.vertical.trees.plan import Reveal
 

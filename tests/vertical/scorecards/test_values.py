@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from privfed.data import CategoricalColumn, Schema
-from privfed.training.records import privacy_cost
+from privfed.records import privacy_cost
 from privfed.vertical.encoding import cleaned_features
 from privfed.vertical.results import UsedTable
 from privfed.vertical.scorecards.plan import ScorecardPlan

@@ -76,6 +76,14 @@ def test_all_answers_together_stay_within_the_distance(change: dict[str, Any]) -
     assert sums.answered >= trees * plan.inner_nodes * plan.host_splits + scored
 
 
+@pytest.mark.parametrize(("rows", "splits", "bits"), [(10_000, 1_550, 37), (100_000, 620, 34)])
+def test_the_page_says_how_far_a_guest_gets_that_chooses_its_errors(
+    rows: int, splits: int, bits: int
+) -> None:
+    distance = TreesPlan(rows=rows, host_splits=splits).sums.chosen_distance
+    assert Fraction(1, 2 ** (bits + 1)) < distance <= Fraction(1, 2**bits)
+
+
 def test_what_cannot_be_hidden_is_refused() -> None:
     with pytest.raises(CapacityError, match="fewer"):
         TreesPlan(rows=1 << 21, host_splits=1 << 20, trees=10**6, outputs=100, depth=7)
