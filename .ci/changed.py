@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 ALWAYS = ("tests/test_package.py", "tests/test_voice.py", "tests/psi/test_package.py")
 ELSEWHERE = {
     "privfed/defaults.py": ("tests/cli/test_defaults.py",),
+    "privfed/records.py": ("tests/experiment/test_provenance.py", "tests/vertical/test_results.py"),
     "privfed/keys": ("tests/secagg/test_keys.py", "tests/secagg/test_certificates.py"),
 }
 
