@@ -8,12 +8,9 @@ import typer
 
 from privfed.cli.typed import above_zero, one_of
 from privfed.cli.vertical_options import (
-    IDColumns,
+    BothTablesOptions,
     LineOptions,
-    NamedPairOptions,
-    Normalise,
-    Repeated,
-    SchemaPath,
+    TableOptions,
 )
 from privfed.errors import ConfigError
 
@@ -119,18 +116,14 @@ class CountingOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayedScorecard(NamedPairOptions, CountingOptions):
+class PlayedScorecard(BothTablesOptions, CountingOptions):
     """What a run that plays both companies gives for a scorecard."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScorecardParty(LineOptions, CountingOptions):
+class ScorecardParty(LineOptions, TableOptions, CountingOptions):
     """What one company of two gives for a scorecard."""
 
-    ids: IDColumns = None
-    normalise: Normalise = None
-    duplicates: Repeated = "error"
-    schema: SchemaPath = None
     spent: Annotated[
         Path | None,
         typer.Option(

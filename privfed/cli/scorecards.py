@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -11,13 +11,10 @@ from privfed.cli.asked import check_new_folder
 from privfed.cli.train_progress import tell
 from privfed.cli.two_processes import in_two_processes
 from privfed.cli.vertical_options import SECURITY
-from privfed.cli.vertical_party import line_of, schema_in
-from privfed.data.files import read_text_table
+from privfed.cli.vertical_party import line_of, table_in
 from privfed.errors import ConfigError
 from privfed.rounding import as_given, at_most
-from privfed.vertical.company import CompanyTable
 from privfed.vertical.job import PartnerLine
-from privfed.vertical.results import UsedTable
 from privfed.vertical.roles import Role
 from privfed.vertical.scorecards.job import (
     CountedColumns,
@@ -31,32 +28,24 @@ from psi.cli.shared import ledger_of, progress_bar
 from psi.network import Progress, fingerprint, load_certificate
 
 if TYPE_CHECKING:
-    from privfed.cli.scorecard_options import CountingOptions, ScorecardParty
-    from privfed.cli.vertical_both import BothTables
+    from privfed.cli.scorecard_options import PlayedScorecard, ScorecardParty
 
 _SPENT = ".spent.json"
 
 
-def play_scorecard(
-    tables: BothTables,
-    options: CountingOptions,
-    columns: list[str],
-    paths: tuple[Path | None, Path | None],
-    out: Path,
-) -> None:
+def play_scorecard(options: PlayedScorecard, columns: list[str], out: Path) -> None:
     """Count as two processes over a connection, and write the receiver's scorecard.
 
     Args:
-        tables: The guest's and the host's.
-        options: What was chosen.
+        options: What was chosen, the tables among it.
         columns: Which of the host's are counted; all where none is named.
-        paths: Where both tables lie; None: they are of a pair that has a name.
         out: The folder.
 
     Raises:
         ConfigError: A table cannot be counted, or the folder is taken.
         BudgetExceededError: Scorecards of a table may not cost so much.
     """
+    tables, paths = options.both_tables(), (options.guest, options.host)
     _check_out(out)
     if tables.family not in (None, "logistic"):
         raise ConfigError("this pair's labels are no two classes: a scorecard needs these")
@@ -97,26 +86,15 @@ def be_scorecard_party(
         BudgetExceededError: Scorecards of the table may not cost so much.
     """
     choice = options.choice
-    if not options.ids:
-        raise ConfigError("name the column of the ID: --id COLUMN")
     if choice.receiver == role:
         _check_out(out)
-    read = read_text_table(path)
+    table, file = table_in(role, path, options, label)
     peer = fingerprint(load_certificate(options.peer))
     ledger = ledger_of(options)
-    table = CompanyTable(
-        role=role,
-        frame=read.frame,
-        id_columns=tuple(options.ids),
-        label=label,
-        normalise=options.normalise,
-        duplicates=cast("Literal['error', 'first']", options.duplicates),
-        schema=schema_in(options.schema, read.frame, path, label),
-    )
     job = ScorecardJob(
         table=with_columns(table, columns),
         name=role,
-        file=UsedTable(path.name, read.sha256),
+        file=file,
         choice=choice,
         spent=options.spent or spent_beside(path),
         epsilon_in_all=options.epsilon_in_all,

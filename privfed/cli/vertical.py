@@ -14,13 +14,9 @@ from privfed.cli.vertical_options import (
     SECURITY,
     GuestPartyOptions,
     HostPartyOptions,
-    IDColumns,
     Label,
-    Normalise,
     PartyOptions,
     PlayedOptions,
-    Repeated,
-    SchemaPath,
     ScoringOptions,
 )
 from privfed.errors import ConfigError
@@ -40,18 +36,6 @@ Table = Annotated[Path, typer.Argument(help="This company's table: CSV, XLSX or 
 def vertical(
     context: typer.Context,
     options: PlayedOptions,
-    guest: Annotated[
-        Path | None, typer.Option(help="Table of the company with labels: CSV, XLSX or Parquet.")
-    ] = None,
-    host: Annotated[
-        Path | None, typer.Option(help="Table of the company with further columns.")
-    ] = None,
-    ids: IDColumns = None,
-    label: Label = None,
-    normalise: Normalise = None,
-    duplicates: Repeated = "error",
-    guest_schema: SchemaPath = None,
-    host_schema: SchemaPath = None,
     out: Annotated[Path | None, typer.Option(help="Folder for results; may be new.")] = None,
 ) -> None:
     """Train one model on two companies' columns of the same IDs; nobody's are shown.
@@ -65,15 +49,10 @@ def vertical(
         return
     if out is None:
         raise ConfigError("name the folder for results: --out DIR")
-    if (guest is not None or host is not None) and options.names_pair:
-        raise ConfigError("--guest and --host, or a pair that has a name: give one of both")
-    from privfed.cli.vertical_both import BothTables, play_both
+    from privfed.cli.vertical_both import play_both
 
     choice, own = options.choice, (options.own, options.own_of_host)
-    tables = BothTables.taken(
-        guest, host, ids or [], label, options.load_pair, normalise=normalise,
-        duplicates=duplicates, schemas=(guest_schema, host_schema),
-    )  # fmt: skip
+    tables = options.both_tables()
     tell(SECURITY)
     play_both(tables, choice, out, own=own, memory_bytes=options.memory_bytes)
 

@@ -13,6 +13,7 @@ from psi.cli.options import IdentityFile, PassphraseFile, Peer
 from psi.defaults import WAIT_SECONDS
 
 if TYPE_CHECKING:
+    from privfed.cli.vertical_both import BothTables
     from privfed.data import Pair
 
 IDColumns = Annotated[
@@ -44,9 +45,31 @@ _LINE = "The other company"
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedPairOptions:
-    """What a run that plays both companies chooses besides: a pair of tables that has a name."""
+class TableOptions:
+    """What in a company's table is what."""
 
+    ids: IDColumns = None
+    normalise: Normalise = None
+    duplicates: Repeated = "error"
+    schema: SchemaPath = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BothTablesOptions:
+    """Tables of both companies for a run that plays both: files, or a pair that has a name."""
+
+    guest: Annotated[
+        Path | None, typer.Option(help="Table of the company with labels: CSV, XLSX or Parquet.")
+    ] = None
+    host: Annotated[
+        Path | None, typer.Option(help="Table of the company with further columns.")
+    ] = None
+    ids: IDColumns = None
+    label: Label = None
+    normalise: Normalise = None
+    duplicates: Repeated = "error"
+    guest_schema: SchemaPath = None
+    host_schema: SchemaPath = None
     pair: Annotated[
         str | None,
         typer.Option(
@@ -83,11 +106,24 @@ class NamedPairOptions:
         typer.Option(help="UCI's “Dress Sales”, which belongs to it.", rich_help_panel=_PAIR),
     ] = None
 
-    @property
-    def names_pair(self) -> bool:
-        """Whether a pair, or something of one, was named."""
+    def both_tables(self) -> "BothTables":
+        """Return both tables.
+
+        Raises:
+            ConfigError: Files and a pair are named, one table is given without the other, its
+                columns are not named, or it cannot be read.
+        """
+        from privfed.cli.vertical_both import BothTables
+
         named = (self.pair, self.worth, self.days, self.attributes, self.sales)
-        return any(each is not None for each in named)
+        files = self.guest is not None or self.host is not None
+        if files and any(each is not None for each in named):
+            raise ConfigError("--guest and --host, or a pair that has a name: give one of both")
+        return BothTables.taken(
+            self.guest, self.host, self.ids or [], self.label, self.load_pair,
+            normalise=self.normalise, duplicates=self.duplicates,
+            schemas=(self.guest_schema, self.host_schema),
+        )  # fmt: skip
 
     def load_pair(self) -> "Pair":
         """Load the pair that is named; bank and shop without a name.
@@ -113,7 +149,7 @@ class NamedPairOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayedOptions(NamedPairOptions, HostOptions, GuestOptions, ChoiceOptions):
+class PlayedOptions(BothTablesOptions, HostOptions, GuestOptions, ChoiceOptions):
     """What a run that plays both companies gives to train."""
 
 
@@ -164,14 +200,10 @@ class LineOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartyOptions(LineOptions, ChoiceOptions):
+class PartyOptions(LineOptions, TableOptions, ChoiceOptions):
     """What one company of two gives."""
 
     out: Out
-    ids: IDColumns = None
-    normalise: Normalise = None
-    duplicates: Repeated = "error"
-    schema: SchemaPath = None
     resume: Annotated[
         bool,
         typer.Option(

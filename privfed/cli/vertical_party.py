@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from privfed.cli.asked import check_new_folder
 from privfed.cli.train_progress import tell
-from privfed.cli.vertical_options import SECURITY, LineOptions, PartyOptions, ScoringOptions
+from privfed.cli.vertical_options import (
+    SECURITY,
+    LineOptions,
+    PartyOptions,
+    ScoringOptions,
+    TableOptions,
+)
 from privfed.cli.vertical_outcome import leave
 from privfed.errors import ConfigError
 from psi.cli.shared import ledger_of, own_identity, progress_bar
@@ -17,8 +23,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from privfed.data import Schema
+    from privfed.vertical.company import CompanyTable
     from privfed.vertical.halves import Half
     from privfed.vertical.job import PartnerLine
+    from privfed.vertical.results import UsedTable
     from privfed.vertical.roles import Role
     from privfed.vertical.scoring import ScoredRows
 
@@ -29,33 +37,20 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
     Raises:
         ConfigError: A file or an option is not acceptable.
     """
-    from privfed.data.files import read_text_table
-    from privfed.vertical.company import CompanyTable
     from privfed.vertical.job import do_job
-    from privfed.vertical.results import UsedTable
     from privfed.vertical.training import VerticalJob
     from privfed.vertical.unfinished import UNFINISHED_FILE
     from psi.network import fingerprint, load_certificate
 
     choice, own = options.choice, options.own
-    if not options.ids:
-        raise ConfigError("name the column of the ID: --id COLUMN")
     check_new_folder(options.out)
-    read = read_text_table(path)
+    table, file = table_in(role, path, options, label)
     peer = fingerprint(load_certificate(options.peer))
     ledger = ledger_of(options)
     job = VerticalJob(
-        table=CompanyTable(
-            role=role,
-            frame=read.frame,
-            id_columns=tuple(options.ids),
-            label=label,
-            normalise=options.normalise,
-            duplicates=cast("Literal['error', 'first']", options.duplicates),
-            schema=schema_in(options.schema, read.frame, path, label),
-        ),
+        table=table,
         name=role,
-        file=UsedTable(path.name, read.sha256),
+        file=file,
         choice=choice,
         own=own,
         out=options.out,
@@ -75,6 +70,33 @@ def be_party(role: Role, path: Path, options: PartyOptions, label: str | None) -
             tell("the training broke off: both companies go on by the same commands and --resume")
         raise
     leave(known.results(other="host" if role == "guest" else "guest"), options.out)
+
+
+def table_in(
+    role: Role, path: Path, options: TableOptions, label: str | None
+) -> tuple[CompanyTable, UsedTable]:
+    """Return a company's table from its file, and where it comes from.
+
+    Raises:
+        ConfigError: The file cannot be read, or its columns are not named.
+    """
+    from privfed.data.files import read_text_table
+    from privfed.vertical.company import CompanyTable
+    from privfed.vertical.results import UsedTable
+
+    if not options.ids:
+        raise ConfigError("name the column of the ID: --id COLUMN")
+    read = read_text_table(path)
+    table = CompanyTable(
+        role=role,
+        frame=read.frame,
+        id_columns=tuple(options.ids),
+        label=label,
+        normalise=options.normalise,
+        duplicates=cast("Literal['error', 'first']", options.duplicates),
+        schema=schema_in(options.schema, read.frame, path, label),
+    )
+    return table, UsedTable(path.name, read.sha256)
 
 
 def schema_in(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from privfed.cli.scorecard_options import Columns, Folder, PlayedScorecard, ScorecardParty
-from privfed.cli.vertical_options import IDColumns, Label, Normalise, Repeated, SchemaPath
+from privfed.cli.vertical_options import Label
 from privfed.errors import ConfigError
 from psi.cli.options import spread
 
@@ -25,18 +25,6 @@ _Table = Annotated[Path, typer.Argument(help="This company's table: CSV, XLSX or
 def scorecard(
     context: typer.Context,
     options: PlayedScorecard,
-    guest: Annotated[
-        Path | None, typer.Option(help="Table of the company with labels: CSV, XLSX or Parquet.")
-    ] = None,
-    host: Annotated[
-        Path | None, typer.Option(help="Table of the company with further columns.")
-    ] = None,
-    ids: IDColumns = None,
-    label: Label = None,
-    normalise: Normalise = None,
-    duplicates: Repeated = "error",
-    guest_schema: SchemaPath = None,
-    host_schema: SchemaPath = None,
     columns: Columns = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the scorecard; may be new.")] = None,
 ) -> None:
@@ -50,16 +38,9 @@ def scorecard(
         return
     if out is None:
         raise ConfigError("name the folder for the scorecard: --out DIR")
-    if (guest is not None or host is not None) and options.names_pair:
-        raise ConfigError("--guest and --host, or a pair that has a name: give one of both")
     from privfed.cli.scorecards import play_scorecard
-    from privfed.cli.vertical_both import BothTables
 
-    tables = BothTables.taken(
-        guest, host, ids or [], label, options.load_pair, normalise=normalise,
-        duplicates=duplicates, schemas=(guest_schema, host_schema),
-    )  # fmt: skip
-    play_scorecard(tables, options, columns or [], (guest, host), out)
+    play_scorecard(options, columns or [], out)
 
 
 @app.command("guest")

@@ -7,7 +7,7 @@ from typing import Any
 from privfed.report import words
 from privfed.report.pictures import Key, Picture, picture
 from privfed.report.vertical_pictures import MOST_BARS, named_bars
-from privfed.report.vertical_words import never_seen, seen_table, signed
+from privfed.report.vertical_words import never_seen, scores_opened, seen_table, signed
 from privfed.table import Table
 from privfed.vertical.linear.results import LinearResults, SideOfLinear
 
@@ -120,15 +120,7 @@ def seen(results: LinearResults) -> list[tuple[str, str, str]]:
         )  # fmt: skip
     else:
         found.append(("coefficients", "nobody", "nothing: they stay shared between both"))
-    what = (
-        "the class alone"
-        if results.scores_opened == "classes"
-        else "a score, rounded before it is opened"
-    )
-    found.append(
-        (f"scores of {results.test_rows:,} test rows", guest,
-         f"{what}. It depends on {host}’s columns: many scores tell more of them")
-    )  # fmt: skip
+    found.append(scores_opened(results))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from privfed.report.vertical_words import never_seen
+from privfed.report.vertical_words import never_seen, scores_opened
 from privfed.report.words import compact, count, listing, percent
 from privfed.vertical.trees.results import ColumnAudit, TreesResults
 
@@ -192,13 +192,5 @@ def seen(results: TreesResults) -> list[tuple[str, str, str]]:
          "column nor the threshold, and nothing of other rows"),
     ]  # fmt: skip
     if results.test_rows:
-        what = (
-            "the class alone"
-            if results.scores_opened == "classes"
-            else "a score, rounded before it is opened"
-        )
-        found.append(
-            (f"scores of {results.test_rows:,} test rows", guest,
-             f"{what}. It depends on {host}’s columns: many scores tell more of them")
-        )  # fmt: skip
+        found.append(scores_opened(results))
     return found

@@ -123,3 +123,17 @@ def never_seen(
         ("Whoever is shown this page sees", f"exact measures on rows of your own, and {owns}: keep "
          "it where the rows are kept."),
     ]  # fmt: skip
+
+
+def scores_opened(results: VerticalResults) -> tuple[str, str, str]:
+    """Return what is told of rows that were held out, and to whom."""
+    what = (
+        "the class alone"
+        if results.scores_opened == "classes"
+        else "a score, rounded before it is opened"
+    )
+    return (
+        f"scores of {results.test_rows:,} test rows",
+        results.guest.name,
+        f"{what}. It depends on {results.host.name}’s columns: many scores tell more of them",
+    )

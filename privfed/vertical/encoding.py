@@ -96,16 +96,7 @@ class BlockEncoder:
         """
         if frame.empty:
             raise ConfigError("there are no rows to learn from: give a table with rows")
-        if schema is None:
-            for name in (id_column, label_column):
-                if name is not None and name not in frame.columns:
-                    raise ConfigError(
-                        f"there is no column {shown(name)}: name one of "
-                        f"{named([str(column) for column in frame.columns])}"
-                    )
-            known = {id_column, label_column}
-            features = frame[[name for name in frame.columns if name not in known]]
-            schema = replace(own_schema(features), id_column=id_column, label_column=label_column)
+        schema = schema or read_schema(frame, id_column, label_column)
         if not schema.columns:
             raise ConfigError("the table has no column beside ID and label: add what to learn from")
         encoder = Encoder(schema, "onehot")
@@ -231,6 +222,28 @@ class BlockEncoder:
             )
         middles, scales = np.array(fields.middles), np.array(fields.scales)
         return cls(encoder, fields.kept, middles, scales, fields.rows, fields.support)
+
+
+def read_schema(frame: pd.DataFrame, id_column: str | None, label_column: str | None) -> Schema:
+    """Return what the columns of rows are, by the values in them.
+
+    Args:
+        frame: Text cells.
+        id_column: The ID column, if there is one; no feature.
+        label_column: The label column, if there is one; no feature.
+
+    Raises:
+        ConfigError: There is no such column, one cannot be used, or it has to be said what it is.
+    """
+    for name in (id_column, label_column):
+        if name is not None and name not in frame.columns:
+            raise ConfigError(
+                f"there is no column {shown(name)}: name one of "
+                f"{named([str(column) for column in frame.columns])}"
+            )
+    known = {id_column, label_column}
+    features = frame[[name for name in frame.columns if name not in known]]
+    return replace(own_schema(features), id_column=id_column, label_column=label_column)
 
 
 def own_schema(features: pd.DataFrame) -> Schema:

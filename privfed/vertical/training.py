@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.errors import BudgetExceededError
+from privfed.errors import BudgetExceededError, ConfigError
 from privfed.vertical.company import CompanyTable
 from privfed.vertical.halves import Half
 from privfed.vertical.outcome import KnownHalf
@@ -110,7 +110,6 @@ class Training(ABC):
             PSIError: The other side is gone, or sent what is not acceptable.
         """
 
-    @abstractmethod
     def go_on(self) -> None:
         """Take up a training that broke off, instead of `begin`.
 
@@ -119,6 +118,16 @@ class Training(ABC):
             DecodeError: What is there is damaged.
             BudgetExceededError: Sessions that broke off may have answered too many held-out rows.
         """
+        path, plan_and_state = self.job.unfinished, self._kinds
+        self.unfinished = Unfinished.load(path, self.job.brought, *plan_and_state)
+        beginning = self.unfinished.beginning
+        self._take(np.array(beginning.rows, np.intp))
+        if self._integers(beginning.plan) != beginning.integers:
+            raise ConfigError(
+                f"{path} began with other numbers from the same table: go on with the schema and "
+                "the versions that it began with, or train from the beginning in another folder"
+            )
+        self._check_answered()
 
     @abstractmethod
     def train(self, talk: Talk, progress: Progress | None) -> None:
@@ -141,6 +150,19 @@ class Training(ABC):
             joint: The guest's scores of held-out rows.
             costs: What each step cost.
         """
+
+    @property
+    @abstractmethod
+    def _kinds(self) -> tuple[type[Any], type[Any]]:
+        """The types of the plan, and of how far a side is."""
+
+    @abstractmethod
+    def _take(self, rows: Rows) -> None:
+        """Take common rows of the table: the first ones are held out, the others train."""
+
+    @abstractmethod
+    def _integers(self, plan: Any) -> str:
+        """Return a digest of what the two sides compute with."""
 
     def _check_answered(self) -> None:
         """Check that the held-out rows may be answered once more."""

@@ -103,6 +103,36 @@ def test_what_does_not_go_together_is_refused(
         CliRunner().invoke(app, ["scorecard", *host], catch_exceptions=False)
 
 
+@pytest.mark.slow
+def test_both_companies_are_played_and_the_guest_gets_names(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "card"
+    tables = ["--guest", place / "bank.csv", "--host", place / "shop.csv", "--id", "id"]
+    chosen = ["--label", "late", "--receiver", "guest", "--names", "--column", "returns"]
+    ran = subprocess.run(
+        [*PRIVFED, *map(str, tables), *chosen, "--out", str(out)], capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    card = Scorecard.load(out / "scorecard.json")
+    assert (card.role, card.company) == ("guest", "guest")
+    assert [column.name for column in card.columns] == ["returns"]
+    assert card.columns[0].bins[0].text.startswith("up to ")
+    assert (place / "shop.csv.spent.json").exists()  # whose rows the noise protects
+    assert "host: scorecards of this table cost ε = 1 in all" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "--out DIR"),
+        (["--guest", "bank.csv", "--pair", "dresses", "--out", "o"], "give one of both"),
+        (["--guest", "bank.csv", "--out", "o"], "give both tables"),
+    ],
+)
+def test_tables_and_a_folder_are_named(given: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        CliRunner().invoke(app, ["scorecard", *given], catch_exceptions=False)
+
+
 def test_a_pair_whose_labels_are_no_classes_has_no_scorecard(tmp_path: Path) -> None:
     pytest.importorskip("statsmodels")
     given = ["scorecard", "--pair", "randhie", "--out", str(tmp_path / "out")]

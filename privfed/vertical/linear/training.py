@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from privfed.errors import ConfigError
 from privfed.vertical.linear.common import CommonRows
 from privfed.vertical.linear.guest import Guest
 from privfed.vertical.linear.halves import LinearHalf
@@ -80,19 +79,6 @@ class LinearTraining(Training):
         state = TrainingState.begun(plan, shapes.mark)
         self.unfinished = Unfinished(job.unfinished, beginning, state)
 
-    def go_on(self) -> None:
-        """Take up a training that broke off."""
-        path = self.job.unfinished
-        self.unfinished = Unfinished.load(path, self.job.brought, VerticalPlan, TrainingState)
-        beginning = self.unfinished.beginning
-        self._take(np.array(beginning.rows, np.intp))
-        if self._integers(beginning.plan) != beginning.integers:
-            raise ConfigError(
-                f"{path} began with other numbers from the same table: go on with the schema and "
-                "the versions that it began with, or train from the beginning in another folder"
-            )
-        self._check_answered()
-
     def train(self, talk: Talk, progress: Progress | None) -> None:
         """Train this company's half."""
         talk.enter("train")
@@ -133,6 +119,10 @@ class LinearTraining(Training):
     def known(self, joint: Floats | None, costs: Sequence[StepCost]) -> KnownLinear:
         """Return what the company knows when all is done; as of `Training`."""
         return KnownLinear.of(self, joint, costs)
+
+    @property
+    def _kinds(self) -> tuple[type[VerticalPlan], type[TrainingState]]:
+        return VerticalPlan, TrainingState
 
     def _take(self, rows: Rows) -> None:
         self.rows, self.common = rows, CommonRows.of(self.job.table, rows, self._choice)

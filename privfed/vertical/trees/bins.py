@@ -7,7 +7,7 @@ the more.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,9 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from privfed.data import CategoricalColumn, Encoder, Schema
-from privfed.data.schema import named, shown
 from privfed.errors import ConfigError, DecodeError
-from privfed.vertical.encoding import cleaned_features, own_schema
+from privfed.vertical.encoding import cleaned_features, read_schema
 from privfed.vertical.trees.columns import ColumnBins
 from privfed.vertical.trees.splits import Codes, Splits
 from privfed.vertical.trees.subsets import MISSING
@@ -100,16 +99,7 @@ class Binning:
                 f"{bins} bins of at least {least_rows} rows each: give 2 to {MOST_BINS} bins of "
                 "1 row or more"
             )
-        if schema is None:
-            for name in (id_column, label_column):
-                if name is not None and name not in frame.columns:
-                    raise ConfigError(
-                        f"there is no column {shown(name)}: name one of "
-                        f"{named([str(column) for column in frame.columns])}"
-                    )
-            known = {id_column, label_column}
-            features = frame[[name for name in frame.columns if name not in known]]
-            schema = replace(own_schema(features), id_column=id_column, label_column=label_column)
+        schema = schema or read_schema(frame, id_column, label_column)
         if not schema.columns:
             raise ConfigError("the table has no column beside ID and label: add what to learn from")
         values = cleaned_features(frame, schema).values

@@ -5,6 +5,7 @@ within `privfed.vertical.trees.sums.DISTANCE` of ones that say nothing of noise:
 as if all of them were its own.
 """
 
+import contextlib
 import hashlib
 from functools import lru_cache
 from typing import Literal, TypeAlias
@@ -167,14 +168,15 @@ def _answered(plan: TreesPlan) -> int:
 def _sums(plan: TreesPlan) -> SumsLayout:
     """Return the layout with room for the grain; of many rows for a coarser one, if it must be."""
     needed = (_GRAIN * MOST_WEIGHT * plan.rows).bit_length() + 1
-    for spared in range(_SPARED_BITS + 1):
-        bits = max(_LEAST_PLAIN_BITS, needed - spared)
-        try:
-            return SumsLayout(plan.host_splits, plan.rows, MOST_WEIGHT, bits, _answered(plan))
-        except CapacityError:
-            if spared == _SPARED_BITS or bits == _LEAST_PLAIN_BITS:
-                raise
-    raise CapacityError("no layout was tried")
+    least = max(_LEAST_PLAIN_BITS, needed - _SPARED_BITS)
+    for bits in range(max(_LEAST_PLAIN_BITS, needed), least, -1):
+        with contextlib.suppress(CapacityError):
+            return _sums_with(plan, bits)
+    return _sums_with(plan, least)
+
+
+def _sums_with(plan: TreesPlan, plain_bits: int) -> SumsLayout:
+    return SumsLayout(plan.host_splits, plan.rows, MOST_WEIGHT, plain_bits, _answered(plan))
 
 
 @lru_cache(maxsize=16)

@@ -150,23 +150,10 @@ class TreesTraining(Training):
             brought=self.job.brought,
             plan=plan,
             rows=tuple(rows.tolist()),
-            integers=self._digest,
+            integers=self._integers(plan),
         )
-        state: TreesState = self._state_type.begun(plan, mark)
+        state: TreesState = self._kinds[1].begun(plan, mark)
         self.unfinished = Unfinished(job.unfinished, beginning, state)
-
-    def go_on(self) -> None:
-        """Take up a training that broke off."""
-        path = self.job.unfinished
-        self.unfinished = Unfinished.load(path, self.job.brought, TreesPlan, self._state_type)
-        beginning = self.unfinished.beginning
-        self._take(np.array(beginning.rows, np.intp))
-        if self._digest != beginning.integers:
-            raise ConfigError(
-                f"{path} began with other numbers from the same table: go on with the schema and "
-                "the versions that it began with, or train from the beginning in another folder"
-            )
-        self._check_answered()
 
     def train(self, talk: Talk, progress: Progress | None) -> None:
         """Train this company's half."""
@@ -298,12 +285,11 @@ class TreesTraining(Training):
         return np.arange(train) < max(1, train * self.own.validation_percent // 100)
 
     @property
-    def _digest(self) -> str:
-        """A digest of what splits are of: other bins are other trees."""
+    def _kinds(self) -> tuple[type[TreesPlan], type[GuestTreesState | HostTreesState]]:
+        return TreesPlan, GuestTreesState if self._guest else HostTreesState
+
+    def _integers(self, plan: TreesPlan) -> str:
+        """Return a digest of what splits are of: other bins are other trees."""
         splits = self.binning.splits
         parts = (self.codes, splits.column, splits.low, splits.high, splits.missing_left)
         return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
-
-    @property
-    def _state_type(self) -> Any:
-        return GuestTreesState if self._guest else HostTreesState

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from privfed.dp import PrivacyPlan, calibrate
-from privfed.errors import BudgetExceededError, ConfigError, ContextMismatchError, DecodeError
+from privfed.errors import (
+    BudgetExceededError,
+    CapacityError,
+    ConfigError,
+    ContextMismatchError,
+    DecodeError,
+)
 from privfed.vertical.messages import VerticalMessage
 from privfed.vertical.roles import Role
 from privfed.vertical.scorecards import counting
@@ -285,3 +291,36 @@ def test_what_is_no_bin_or_no_label_is_refused() -> None:
     with pytest.raises(ConfigError, match="0 and 1"):
         CountingGuest(choice(), labels + 1)
     assert "500" in repr(CountingGuest(choice(), labels))
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(0, 3), (100, 0), (100, 4097)])
+def test_a_scorecard_is_of_rows_and_columns(rows: int, columns: int) -> None:
+    with pytest.raises(ConfigError, match="1 to 4096 columns"):
+        ScorecardPlan(choice(), rows, columns)
+
+
+def test_noise_that_hides_all_rows_is_refused() -> None:
+    with pytest.raises(CapacityError, match="allow a larger epsilon, or count fewer"):
+        ScorecardPlan(choice(epsilon=0.001, delta=1e-30), 20, 4096)
+
+
+def test_names_are_of_all_columns() -> None:
+    codes, _ = some_rows()
+    with pytest.raises(ConfigError, match="names are of all columns"):
+        CountingHost(choice(receiver="guest", names=True), codes, NAMES[:2])
+
+
+def test_what_is_counted_is_known_once_it_was_told() -> None:
+    _, guest = both()
+    with pytest.raises(StateError, match="has not told how many columns"):
+        _ = guest.plan
+
+
+def test_the_page_says_how_wide_the_noise_of_eleven_columns_is() -> None:
+    assert f"{ScorecardPlan(choice(epsilon=1.0, delta=1e-6), 2800, 11).deviation:.1f}" == "14.2"
+
+
+@pytest.mark.parametrize("change", [{"epsilon": 0.0}, {"delta": 0.5}, {"bins": 1}, {"bins": 255}])
+def test_choices_of_a_scorecard_out_of_range(change: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="these choices cannot be"):
+        choice(**change)

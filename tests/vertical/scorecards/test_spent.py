@@ -49,3 +49,11 @@ def test_a_changed_count_or_another_unit_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("4.", "9.", 1))
     with pytest.raises(ConfigError, match="damaged"):
         ScorecardsSpent(path, 9.0).charge(ONE)
+
+
+def test_a_count_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bank.csv.spent.json"
+    path.write_text("{")
+    path.chmod(0o600)
+    with pytest.raises(ConfigError, match="spent"):
+        ScorecardsSpent(path).charge(ONE)

@@ -34,6 +34,11 @@ def test_of_very_many_rows_the_grain_is_coarser_where_it_must_be(rows: int) -> N
     assert 15 // 2**3 * MOST_WEIGHT * rows <= plan.most_score < plan.sums.half
 
 
+@pytest.mark.parametrize(("rows", "bits"), [(131_072, 16), (131_073, 17), (300_000, 18)])
+def test_more_bits_are_compared_of_more_rows(rows: int, bits: int) -> None:
+    assert TreesPlan(rows=rows, host_splits=10).contest(4).bits == bits
+
+
 def test_a_fixed_t_would_wrap() -> None:
     rows = 79_892 // 2 + 1
     assert 15 * MOST_WEIGHT * rows >= 2**23
