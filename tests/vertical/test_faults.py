@@ -23,6 +23,7 @@ from privfed.vertical.linear.state import TrainingState
 from privfed.vertical.messages import VerticalMessage
 from psi.errors import PSIError, StateError
 from psi.protocols.messages import FRAME_BYTES, HEADER_BYTES, Transcript
+from tests.vertical.damages import high
 from tests.vertical.machines import job, messages, train, values_of
 
 JOB = job(rows=60, guest=2, host=2, iterations=2)
@@ -158,17 +159,6 @@ def test_bodies_of_another_length_are_refused_though_sealed(number: int) -> None
     for change in (lambda body: body[:-1], lambda body: body + b"\x00", lambda body: b""):
         taker, message = resealed(number, change)
         check_refused(taker, message, DecodeError)
-
-
-def high(start: int, end: int | None = None) -> Callable[[bytearray], bytearray]:
-    """Set bytes of a body to 255: residues there are not below their prime."""
-
-    def change(body: bytearray) -> bytearray:
-        part = body[start:end]
-        body[start:end] = b"\xff" * len(part)
-        return body
-
-    return change
 
 
 @pytest.mark.parametrize(

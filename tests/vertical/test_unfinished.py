@@ -14,6 +14,7 @@ from privfed.vertical.linear.plan import VerticalPlan
 from privfed.vertical.linear.state import TrainingState
 from privfed.vertical.linear.terms import LinearChoice
 from privfed.vertical.unfinished import Beginning, Brought, Unfinished, check_finished
+from tests.vertical.damages import damaged
 from tests.vertical.machines import job
 
 PLAN = job(rows=60, guest=2, host=2, iterations=2).plan
@@ -126,13 +127,7 @@ def test_damaged_files_are_refused(data: st.DataObject, tmp_path: Path) -> None:
     whole = path.read_bytes()
     place = data.draw(st.integers(0, len(whole) - 1))
     flip = data.draw(st.sampled_from([1, 0x80]))
-    damaged = [
-        whole[:place],
-        whole[:place] + b"0" + whole[place:],
-        whole[:place] + whole[place + 1 :],
-        whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :],
-    ]
-    path.write_bytes(data.draw(st.sampled_from(damaged)))
+    path.write_bytes(data.draw(st.sampled_from(damaged(whole, place, flip))))
     with pytest.raises(DecodeError, match="train from the beginning, in another folder"):
         load(path)
 

@@ -28,6 +28,7 @@ from privfed.vertical.trees.plan import Reveal, TreesPlan
 from privfed.vertical.trees.sums import SumsAnswerer
 from psi.errors import PSIError, StateError
 from psi.protocols.messages import FRAME_BYTES, HEADER_BYTES, Transcript
+from tests.vertical.damages import high
 from tests.vertical.trees.machines import Side, TreesJob, hold, messages, trees_job
 
 REVEALS: list[Reveal] = ["sides", "histograms"]
@@ -184,17 +185,6 @@ def test_bodies_of_another_length_are_refused_though_sealed(number: int) -> None
     assert taker.receive(message) is not None or taker.done
     taker, message = resealed(number, lambda body: body + b"\x00" if number % 2 else body[:-1])
     check_refused(taker, message, DecodeError)
-
-
-def high(start: int, end: int | None = None) -> Callable[[bytearray], bytearray]:
-    """Set bytes of a body to 255: residues there are not below their prime."""
-
-    def change(body: bytearray) -> bytearray:
-        part = body[start:end]
-        body[start:end] = b"\xff" * len(part)
-        return body
-
-    return change
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from privfed.vertical.trees.grown import GuestTree, HostTree
 from privfed.vertical.trees.halves import TreesHalf
 from privfed.vertical.trees.plan import TreesPlan
 from privfed.vertical.trees.query import GuestTreesQuery, HostTreesQuery
+from tests.vertical.damages import damaged
 from tests.vertical.test_halves import made
 
 ROWS = 80
@@ -145,13 +146,7 @@ def test_damaged_halves_are_refused(data: st.DataObject, tmp_path: Path) -> None
     whole = path.read_bytes()
     place = data.draw(st.integers(0, len(whole) - 1))
     flip = data.draw(st.sampled_from([1, 0x80]))
-    damaged = [
-        whole[:place],
-        whole[:place] + b"0" + whole[place:],
-        whole[:place] + whole[place + 1 :],
-        whole[:place] + bytes([whole[place] ^ flip]) + whole[place + 1 :],
-    ]
-    path.write_bytes(data.draw(st.sampled_from(damaged)))
+    path.write_bytes(data.draw(st.sampled_from(damaged(whole, place, flip))))
     with pytest.raises(DecodeError, match="take the file that training wrote"):
         load_half(path)
 
