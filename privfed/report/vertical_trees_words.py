@@ -30,10 +30,14 @@ def stopped(results: TreesResults) -> str:
     """Return when it stopped, and by what; "" where no rows were held back."""
     if not results.losses or results.kept_rounds is None or results.validation_rows is None:
         return ""
+    kept = (
+        "all are kept"
+        if results.kept_rounds == results.rounds
+        else "what was grown after it is not kept"
+    )
     return (
         f"{results.guest.name} held back {results.validation_rows:,} of the training rows. Their "
-        f"loss is the smallest after round {results.kept_rounds:,} of {results.rounds:,}: what was "
-        "grown after it is not kept."
+        f"loss is the smallest after round {results.kept_rounds:,} of {results.rounds:,}: {kept}."
     )
 
 

@@ -115,7 +115,8 @@ def test_a_half_shows_its_own_columns_alone() -> None:
 
 def test_early_stopping_and_what_is_beside_are_said() -> None:
     assert "392 of the training rows" in stopped(trees())
-    assert "smallest after round 4 of 6" in stopped(trees())
+    assert "smallest after round 4 of 6: what was grown after it is not kept." in stopped(trees())
+    assert "smallest after round 6 of 6: all are kept." in stopped(trees(kept_rounds=6))
     assert stopped(SHAPES["classes"]) == stopped(SHAPES["host"]) == ""
     assert "stopped by the same rule" in references(trees())
     assert "each class against the rest" in references(SHAPES["classes"])
