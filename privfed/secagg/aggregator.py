@@ -6,11 +6,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from privfed.errors import AuthenticationError, CapacityError, ConfigError, QuorumError, ReplayError
+from privfed.errors import (
+    AuthenticationError,
+    CapacityError,
+    ConfigError,
+    ContextMismatchError,
+    QuorumError,
+    ReplayError,
+)
 from privfed.keys import ID_BYTES, Identity
 from privfed.secagg import wire
 from privfed.secagg.checks import check_identity
 from privfed.secagg.groups import Places, check_whole
+from privfed.secagg.openers import ResultReader, Results, opening_order
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
 from privfed.secagg.reading import Bytes, Entries, MessageReader, PartMessage
@@ -90,6 +98,7 @@ class Aggregator:
         self._heard: dict[int, set[int]] = {}  # by part, who is in any of these sums
         self._epochs: dict[Places, bytes] = {}
         self._closed = False
+        self._results = Results(params)
 
     @property
     def senders(self) -> tuple[str, ...]:
@@ -253,6 +262,50 @@ class Aggregator:
         """Yield the total in parts of a few megabytes; see `total`."""
         with self._one:
             return self._written(wire.Kind.TOTAL, least=self._params.quorum)
+
+    @property
+    def openers(self) -> tuple[str, ...]:
+        """Ids of the parties in the sum, in the order in which they are asked to open the total.
+
+        Where some open for all, the first `Parameters.openers` get it; the next ones, where one is
+        silent or says another result.
+        """
+        with self._one:
+            senders = sorted(self._whole.heard)
+            if self._common is None or not senders:
+                return ()
+            order = opening_order(self._round.number, self._common.previous, senders)
+            return tuple(self._params.roster[place].id for place in order)
+
+    def add_result(self, message: bytes) -> None:
+        """Add what a party that opened the total passes on (`Party.result`).
+
+        Raises:
+            DecodeError: It is truncated, extended or no result.
+            ContextMismatchError: It belongs to other parameters, key, round, cohort or history, or
+                to another total.
+            AuthenticationError: Its party is not on the roster or did not sign it.
+            ReplayError: The party passed on a result already.
+            QuorumError: The total was not taken yet.
+        """
+        with self._one:
+            if self._common is None or not self._closed:
+                raise QuorumError("results are of a total: take it first")
+            known = self._common
+            reader = ResultReader(self._parts, self._round, known.key_id, (known.previous,))
+            passed = list(reader.whole([message]))
+            if passed[0].senders != tuple(sorted(self._whole.heard)):
+                raise ContextMismatchError("the result is of another total")
+            self._results.add(passed)
+
+    def result(self) -> bytes:
+        """Return the result that enough parties signed alike, for all who did not open the total.
+
+        Raises:
+            QuorumError: They are too few yet: give the total to the next of `openers`.
+        """
+        with self._one:
+            return self._results.joined()
 
     def _written(self, kind: wire.Kind, least: int) -> Iterator[bytes]:
         senders, heard = self._whole.senders(len(self._parts)), self._whole.heard

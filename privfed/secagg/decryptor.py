@@ -1,96 +1,29 @@
 """A key holder's side: the total of a round in, the mean out, once."""
 
-import hashlib
-import hmac
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Self
+from typing import Literal, NoReturn, Self
 
 import numpy as np
 
-from privfed.errors import (
-    AuthenticationError,
-    CapacityError,
-    ConfigError,
-    QuorumError,
-    ReplayError,
-)
-from privfed.he import Integers
-from privfed.keys import SecretKey
+from privfed.errors import CapacityError, ConfigError, ReplayError
+from privfed.keys import Identity, SecretKey
 from privfed.secagg import wire
-from privfed.secagg.checks import check_key, file_of
+from privfed.secagg.checks import check_identity, check_key, file_of
+from privfed.secagg.opening import (
+    Holder,
+    Opening,
+    Prepared,
+    named_by,
+    opening_of,
+)
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
 from privfed.secagg.quantize import Quantizer
-from privfed.secagg.reading import Bytes, MessageReader, PartMessage
 from privfed.secagg.results import IntegerResult, Kept, MeanResult
-from privfed.secagg.rounds import UNCHAINED, RoundID, check_epochs, check_senders
-from privfed.secagg.schemes import Authentic
+from privfed.secagg.rounds import UNCHAINED, RoundID
 from privfed.secagg.state import Journal
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """What was computed from the seeds of one part."""
-
-    seeds: dict[int, bytes] = field(repr=False)
-    keystream: Any = field(repr=False)  # of one sender alone, it would reveal the key
-
-
-class _Seen:
-    """What is public of a total whose parts come one by one: its senders, and a digest of it."""
-
-    def __init__(self, params: Parameters, of: RoundID) -> None:
-        self._params, self._round = params, of
-        self._hash = hashlib.sha256(b"privfed/1/total\x00")
-        self.senders: tuple[int, ...] = ()
-
-    def take(self, message: PartMessage) -> PartMessage:
-        """Return the next part, after checking that its senders may be the round's.
-
-        Raises:
-            QuorumError: They are too few, not the cohort or whole groups, or not those of the
-                parts before.
-        """
-        senders = tuple(sorted(message.entries))
-        check_senders(self._params, self._round, senders)
-        if message.part.index and senders != self.senders:
-            raise QuorumError("the parts of the total are over different parties")
-        self.senders = senders
-        self._hash.update(wire.digest(message.data))
-        return message
-
-    @property
-    def digest(self) -> bytes:
-        return self._hash.digest()
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(self._params.roster[place].id for place in self.senders)
-
-
-class _Transcript:
-    """What a round was: all that its senders signed, and the sums that were opened.
-
-    Under a key of the holders, since the server reads it in the next round's headers. Noise, which
-    a server may flip bits of, is no part of it: holders of one mean hold one transcript.
-    """
-
-    def __init__(self, params: Parameters, key: SecretKey) -> None:
-        largest = params.packing.limit * params.max_clients
-        self._type = "<i4" if largest < 1 << 31 else "<i8"  # half the bytes to hash, mostly
-        self._hash = hmac.new(key.derive(b"transcript", 32), digestmod=hashlib.sha256)
-
-    def take(self, message: PartMessage, sums: Integers) -> None:
-        self._hash.update(message.prefix.to_bytes())
-        for place in sorted(message.entries):
-            self._hash.update(message.entries[place][0])
-        self._hash.update(np.ascontiguousarray(sums, self._type).data)
-
-    @property
-    def value(self) -> bytes:
-        return self._hash.digest()
 
 
 class Decryptor:
@@ -112,13 +45,14 @@ class Decryptor:
     ) -> None:
         check_key(params, key)
         self._params, self._key = params, key
-        self._parts = Parts(params)
-        self._opener = self._parts.scheme.opener(key)
+        parts = Parts(params)
         self._quantizer = Quantizer(params)
-        self._prepared: dict[int, list[_Prepared]] = {}  # by round: one per part
+        self._prepared: dict[int, list[Prepared]] = {}  # by round: one per part
+        self._to_pass_on: Callable[[Identity, int], bytes] | None = None
         if not isinstance(state, Journal):
             state = Journal(file_of(state), "decryptor", params.fingerprint + key.id)
         self._journal = state
+        self._holder = Holder(params, key, parts, parts.scheme.opener(key), state)
 
     def __repr__(self) -> str:
         return f"Decryptor(key={self._key.id.hex()}, last_round={self._journal.record.opened})"
@@ -135,7 +69,7 @@ class Decryptor:
     def close(self) -> None:
         """Release the state file; nothing can be decrypted any more."""
         self._journal.close()
-        self._prepared = {}
+        self._prepared, self._to_pass_on = {}, None
 
     @property
     def failed(self) -> tuple[bytes, ...]:
@@ -172,17 +106,18 @@ class Decryptor:
             seeds = self._announced(announcements, of)
             if not seeds[0]:
                 return
+            opener, parts = self._holder.opener, self._holder.parts.all
             self._prepared = {
                 of.number: [
-                    _Prepared(each, self._opener.keystream(list(each.values()), part.sealed))
-                    for part, each in zip(self._parts.all, seeds, strict=True)
+                    Prepared(each, opener.keystream(list(each.values()), part.sealed))
+                    for part, each in zip(parts, seeds, strict=True)
                 ]
             }
 
     def _announced(self, announcements: Iterable[bytes], of: RoundID) -> list[dict[int, bytes]]:
         """Return the seeds by sender, for each part."""
-        seeds: list[dict[int, bytes]] = [{} for _ in self._parts.all]
-        reader = self._reader(of, wire.Kind.ANNOUNCEMENT)
+        seeds: list[dict[int, bytes]] = [{} for _ in self._holder.parts.all]
+        reader = self._holder.reader(of, wire.Kind.ANNOUNCEMENT, (UNCHAINED,))
         for announcement in reader.several(announcements):
             for message in reader.whole([announcement]):
                 known = seeds[message.part.index]
@@ -191,14 +126,6 @@ class Decryptor:
                         raise ReplayError("a party announces twice")
                     known[sender] = each
         return seeds
-
-    def _reader(self, of: RoundID, kind: wire.Kind) -> MessageReader:
-        histories: tuple[bytes, ...] | None = None
-        if kind == wire.Kind.ANNOUNCEMENT:
-            histories = (UNCHAINED,)
-        elif self._params.assumed.lies:
-            histories = (bytes.fromhex(self._journal.record.transcript) or UNCHAINED,)
-        return MessageReader(self._parts, of, kind, key_id=self._key.id, histories=histories)
 
     def decrypt(
         self,
@@ -209,14 +136,16 @@ class Decryptor:
         """Return the mean of a round.
 
         Args:
-            total: What `Aggregator.total` returned, or the parts of `total_blocks`.
+            total: What `Aggregator.total` returned, or the parts of `total_blocks`; or, where
+                some parties open for all, what `Aggregator.result` returned.
             round_id: The round; each is decrypted once, in rising order, even if it fails.
             cohort: Where rounds name their parties, their roster places (None: all).
 
         Raises:
             DecodeError: The total is truncated, extended or no total.
             ContextMismatchError: It belongs to other parameters, key, round, cohort or history.
-            QuorumError: Fewer than `min_clients` distinct parties are in it, or not whole groups.
+            QuorumError: Fewer than `min_clients` distinct parties are in it, or not whole groups;
+                or too few signed a result.
             ReplayError: The round was decrypted already, or a party is in it twice.
             AuthenticationError: A signature is wrong, or the total is not the sum of what the
                 senders signed. Where a linear hash says so, the key was not used, and the round
@@ -226,27 +155,26 @@ class Decryptor:
         """
         of = RoundID.of(self._params, round_id, cohort)
         with self._journal.alone():
+            opening = opening_of(self._holder, of, total, self._prepared)
             mean = np.empty(self._params.layout.size, np.float32)
             weight: int | None = None
-            digits, seen = self._params.weight_digits, _Seen(self._params, of)
-            transcript = _Transcript(self._params, self._key)
-            for message, sums in self._sums(of, total, seen):
-                transcript.take(message, sums)
-                part, clients = message.part, len(seen.senders)
+            digits = self._params.weight_digits
+            for part, sums in opening.sums():
+                clients = len(opening.senders)
                 if part.index == 0:
                     weight = self._quantizer.total_weight(sums)
-                    weight = self._checked_weight(weight, clients, message)
+                    weight = self._checked_weight(weight, clients, opening)
                 skip = max(0, digits - part.start)
                 into = mean[part.start + skip - digits : part.stop - digits]
                 self._quantizer.mean(sums[skip:], weight, clients, into)
             result = MeanResult(
                 mean=self._params.layout.unflatten(mean),
                 total_weight=weight,
-                senders=seen.ids,
-                transcript=transcript.value,
-                max_error=self._quantizer.max_error(weight, len(seen.senders)),
+                senders=self._ids(opening),
+                transcript=opening.transcript,
+                max_error=self._quantizer.max_error(weight, len(opening.senders)),
             )
-            self._journal.finish(Kept(of.number, seen.digest, result))
+            self._finish(of, opening, result)
             return result
 
     def decrypt_sums(
@@ -266,114 +194,65 @@ class Decryptor:
             raise ConfigError("integer sums carry no weights: set max_weight=None")
         of = RoundID.of(self._params, round_id, cohort)
         with self._journal.alone():
+            opening = opening_of(self._holder, of, total, self._prepared)
             flat = np.empty(self._params.layout.size, np.int64)
-            seen, transcript = _Seen(self._params, of), _Transcript(self._params, self._key)
-            for message, sums in self._sums(of, total, seen):
-                transcript.take(message, sums)
-                flat[message.part.start : message.part.stop] = sums
+            for part, sums in opening.sums():
+                flat[part.start : part.stop] = sums
             arrays = self._params.layout.unflatten(flat)
-            result = IntegerResult(arrays, seen.ids, transcript.value)
-            self._journal.finish(Kept(of.number, seen.digest, result))
+            result = IntegerResult(arrays, self._ids(opening), opening.transcript)
+            self._finish(of, opening, result)
             return result
 
-    def digest_of(
+    def _ids(self, opening: Opening) -> tuple[str, ...]:
+        return tuple(self._params.roster[place].id for place in opening.senders)
+
+    def _finish(self, of: RoundID, opening: Opening, result: MeanResult | IntegerResult) -> None:
+        self._journal.finish(Kept(of.number, opening.digest, result))
+        written, senders, transcript = opening.written, opening.senders, opening.transcript
+        self._to_pass_on = None
+        if written is not None:
+            self._to_pass_on = partial(written.signed, senders=senders, transcript=transcript)
+
+    def result(self, identity: Identity) -> bytes:
+        """Return the sums of the total that was opened last, for those who do not open it.
+
+        Args:
+            identity: The party's own, which signs them.
+
+        Raises:
+            ConfigError: The parameters do not say that some parties open for all, this object
+                opened no total, or the identity is not on the roster.
+        """
+        place = self._params.index_of(check_identity(identity).public)
+        with self._journal.alone():
+            self._journal.check()
+            if self._to_pass_on is None:
+                if self._params.download_mode != "opener":
+                    raise ConfigError(
+                        "all parties open totals themselves: download='opener' in the parameters "
+                        "lets some open for all"
+                    )
+                raise ConfigError("this party opened no total yet: there are no sums to pass on")
+            return self._to_pass_on(identity, place)
+
+    def named(
         self,
         total: bytes | Iterable[bytes],
         round_id: int,
         cohort: Sequence[int] | None = None,
-    ) -> bytes:
-        """Return what stands for the bytes of a round's total; nothing is decrypted.
+    ) -> tuple[bytes, bytes]:
+        """Return what stands for a round's bytes, and the transcript that a result names.
 
-        Arguments and errors are those of `decrypt`, except that any history is accepted.
+        Nothing is decrypted. Arguments and errors are those of `decrypt`, except that any history
+        is accepted; the transcript of a total is not known, and empty.
         """
-        of = RoundID.of(self._params, round_id, cohort)
-        reader = MessageReader(
-            self._parts, of, wire.Kind.TOTAL, key_id=self._key.id, histories=None
-        )
-        seen = _Seen(self._params, of)
-        for message in reader.whole([total] if isinstance(total, Bytes) else total):
-            seen.take(message)
-        return seen.digest
+        return named_by(self._holder, RoundID.of(self._params, round_id, cohort), total)
 
-    def _sums(
-        self, of: RoundID, total: bytes | Iterable[bytes], seen: _Seen
-    ) -> Iterator[tuple[PartMessage, Integers]]:
-        """Yield each part of a total with its integer sums; marks the round as used before."""
-        self._journal.check()
-        self._journal.check_key()
-        messages, digest = self._checked(of, total, seen)
-        prepared: list[_Prepared] | None = None
-        for message, authentic in messages:
-            if message.part.index == 0:
-                self._journal.open(of.number, digest)  # before anything is decrypted
-                prepared = self._prepared.pop(of.number, None)
-            ready = prepared[message.part.index] if prepared else None
-            sums = self._opened_part(of, message, authentic, ready)
-            if sums is None:
-                raise self._failure(message)
-            yield message, sums
-
-    def _checked(
-        self, of: RoundID, total: bytes | Iterable[bytes], seen: _Seen
-    ) -> tuple[Iterable[tuple[PartMessage, Authentic]], bytes]:
-        """Return the parts in order, all of whose checks need no decryption; and a digest of all.
-
-        Of a whole total all parts are checked before the first one is opened. Of one in parts each
-        is checked before it is opened, and the digest is not known yet.
-        """
-        reader = self._reader(of, wire.Kind.TOTAL)
-
-        def check(message: PartMessage) -> tuple[PartMessage, Authentic]:
-            return message, self._check(of, seen.take(message))
-
-        if isinstance(total, Bytes):
-            messages = [check(each) for each in reader.whole([total])]
-            return messages, seen.digest
-        return map(check, reader.whole(total)), b""
-
-    def _check(self, of: RoundID, message: PartMessage) -> Authentic:
-        """Return a part's total, if it is what its senders hashed and none retired the key."""
-        entries = {place: wire.Entry.read(raw) for place, (raw, _) in message.entries.items()}
-        self._journal.hear(mark for entry in entries.values() for mark in entry.failed)
-        self._journal.check_key()
-        # Masks that do not cancel would look like a total that does not decrypt.
-        check_epochs(self._params, {place: entry.epoch for place, entry in entries.items()})
-        signed = list(entries.values())
-        total = self._parts.authentic(self._opener, of.number, message.part, signed, message.body)
-        if total is None:
-            raise AuthenticationError("the total is not the sum of what its senders signed")
-        return total
-
-    def _opened_part(
-        self,
-        of: RoundID,
-        message: PartMessage,
-        total: Authentic,
-        prepared: _Prepared | None,
-    ) -> Integers | None:
-        """Return the integer sums of a part, or None where it does not decrypt."""
-        seeds = {sender: seeds for sender, (_, seeds) in message.entries.items()}
-        if prepared and prepared.seeds == seeds:
-            keystream = prepared.keystream
-        else:
-            keystream = self._opener.keystream(list(seeds.values()), message.part.sealed)
-        sums = self._opener.open(total, keystream)
-        if sums is None:
-            return None
-        return self._parts.untagged(self._key, of.number, message.part, sorted(seeds), sums)
-
-    def _failure(self, message: PartMessage) -> AuthenticationError:
-        """Count a failure, and return its error, which is the same whatever the cause."""
-        key = self._key.derive(b"failed", 32)  # or a server could look for totals of one mark
-        mark = hmac.digest(key, message.data, "sha256")[: wire.MARK_BYTES]
-        self._journal.fail(mark)
-        return AuthenticationError("the total does not decrypt")
-
-    def _checked_weight(self, weight: int | None, clients: int, message: PartMessage) -> int | None:
+    def _checked_weight(self, weight: int | None, clients: int, opening: Opening) -> int | None:
         if weight is None:
             return None
         if not 0 <= weight <= clients * (self._params.max_weight or 0):
-            raise self._failure(message)
+            raise opening.refusal()
         if weight == 0:
             raise CapacityError(
                 "all weights are 0, so the round has no mean: keep the model as it is, and start "

@@ -23,12 +23,12 @@ from privfed.secagg.groups import Places, check_sizes, even_sizes, places_of, wh
 from privfed.secagg.layout import Layout
 
 SCHEMES = ("packed", "slots", "ckks", "reference")
+DOWNLOADS = ("seeds", "summed", "opener")
 VERSION = 4  # of the canonical text; 3 had `honest_server` in the place of `adversary`
 MAX_WEIGHT = 2**40
 MAX_ROSTER = 4096
 MAX_BYTES = 1 << 24
-# 64-byte seeds of more clients are larger than the sum of c1, 4096 words of 58 bits.
-MOST_SEEDS = he.RING_DEGREE * he.MODULUS_BITS // 8 // 64
+OPENED_FROM = 32  # clients, from which a total that some open for all is less work: docs/scale.md
 LEAST_CUT = 6  # of the uploads, below which totals are refused whose c0 may be changed
 _LEAST, _MOST = 1e-20, 1e20  # of the clip range: its grid of 32 bits is well inside float32
 
@@ -64,10 +64,12 @@ class Parameters:
         out_of_range: "refuse" values past the range, or "clip" them.
         download: "seeds" lets a decryptor rebuild c1 from what each client signed ("packed"
             only); "summed" sends the sum of c1, under a linear hash, and is less work to
-            decrypt; None: what is fewer bytes, under "packed" seeds up to 464 clients.
+            decrypt; "opener": a few parties open the total, with seeds below 32 clients and
+            summed from there, and pass its sums on, which the others read. None: under "packed"
+            seeds below 32 clients, then "opener".
         cover_c0: Whether the linear hash covers all of a ciphertext, so that a server which
-            lies gets no answer from the key at all. "slots" always does; `download="summed"`
-            offers it, for totals that are not cut; None: there if uploads cut fewer than 6 bits.
+            lies gets no answer from the key at all. "slots" always does; totals with the sum of
+            c1 offer it, and are not cut then; None: there if uploads cut fewer than 6 bits.
         tolerance: Largest error of the mean that is accepted, as a share of `clip_range`.
 
     Raises:
@@ -106,8 +108,10 @@ class Parameters:
             raise ConfigError(f"scheme must be one of {', '.join(SCHEMES)}, not {self.scheme!r}")
         if self.out_of_range not in ("refuse", "clip"):
             raise ConfigError(f"out_of_range must be refuse or clip, not {self.out_of_range!r}")
-        if self.download not in (None, "seeds", "summed"):
-            raise ConfigError(f"download must be seeds or summed, not {self.download!r}")
+        if self.download not in (None, *DOWNLOADS):
+            raise ConfigError(
+                f"download must be one of {', '.join(DOWNLOADS)}, not {self.download!r}"
+            )
         if self.download == "seeds" and self.scheme in ("slots", "ckks"):
             raise ConfigError(f"download='seeds' needs scheme='packed', not {self.scheme!r}")
         if not 0 < self.tolerance <= 1:
@@ -167,13 +171,16 @@ class Parameters:
 
     def _check_cover(self) -> None:
         """Refuse a hash where there is none, and changes of c0 where they would tell much."""
-        cut, summed = self.packing.upload_cut, self.download_mode == "summed"
+        cut, summed = self.packing.upload_cut, self.totals == "summed"
         if self.scheme == "slots":
             if self.cover_c0 is False:
                 raise ConfigError("scheme='slots' always covers c0: leave cover_c0 out")
         elif self.scheme != "packed" or not summed:
             if self.cover_c0:
-                raise ConfigError("cover_c0 needs scheme='packed' with download='summed'")
+                raise ConfigError(
+                    "cover_c0 needs scheme='packed' and totals with the sum of c1, as "
+                    f"download='summed' has them, or 'opener' from {OPENED_FROM} clients"
+                )
         elif self.cover_c0 is False and cut < LEAST_CUT:
             raise ConfigError(
                 f"uploads are cut by {cut} bits only, so that changes of c0 would tell much of a "
@@ -276,16 +283,30 @@ class Parameters:
 
     @property
     def download_mode(self) -> str:
-        """What totals carry: "seeds" or "summed"."""
+        """How sums reach the parties: "seeds", "summed" or "opener"."""
         if self.download is not None:
             return self.download
-        fewer = self.scheme == "packed" and self.max_clients <= MOST_SEEDS
-        return "seeds" if fewer or self.scheme == "reference" else "summed"
+        if self.scheme == "packed" and self.max_clients >= OPENED_FROM:
+            return "opener"
+        return self.totals
+
+    @property
+    def totals(self) -> str:
+        """What a total carries: "seeds" of all senders, or the "summed" c1."""
+        if self.download in ("seeds", "summed"):
+            return str(self.download)
+        few = self.scheme == "packed" and self.max_clients < OPENED_FROM
+        return "seeds" if few or self.scheme == "reference" else "summed"
+
+    @property
+    def openers(self) -> int:
+        """How many parties must open a total and pass on the same sums: one more than may lie."""
+        return self.assumed.colluders + 1
 
     @property
     def covers_c0(self) -> bool:
         """Whether a linear hash covers all of a ciphertext, so that no total is opened but sums."""
-        if self.scheme == "packed" and self.download_mode == "summed":
+        if self.scheme == "packed" and self.totals == "summed":
             return self.packing.upload_cut < LEAST_CUT if self.cover_c0 is None else self.cover_c0
         return self.scheme == "slots"
 

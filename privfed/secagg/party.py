@@ -58,7 +58,8 @@ class Party:
     ) -> None:
         check_key(params, key)
         self.params = params
-        self.place = params.index_of(check_identity(identity).public)
+        self._identity = check_identity(identity)
+        self.place = params.index_of(identity.public)
         folder = file_of(state)
         if folder is not None:
             _make(absolute_folder(folder))
@@ -278,7 +279,8 @@ class Party:
         """Return the mean of a round; the same total again gives the result that was kept.
 
         Args:
-            total: What `Aggregator.total` returned, or the parts of `total_blocks`.
+            total: What `Aggregator.total` returned, or the parts of `total_blocks`; or, where
+                some parties open for all, what `Aggregator.result` returned.
             round_id: The round; None: the last one that this party sent.
             cohort: Where rounds name their parties, their roster places; None: those that this
                 party sent under, or all.
@@ -286,7 +288,8 @@ class Party:
         Raises:
             DecodeError: The total is truncated, extended or no total.
             ContextMismatchError: It belongs to other parameters, key, round, cohort or history.
-            QuorumError: Fewer than `min_clients` distinct parties are in it, or not whole groups.
+            QuorumError: Fewer than `min_clients` distinct parties are in it, or not whole groups;
+                or too few signed a result.
             ReplayError: Another total of the round was opened already, or a party is in it twice.
             AuthenticationError: It is not the sum of what the senders signed; or that happened so
                 often that the key is retired.
@@ -323,6 +326,17 @@ class Party:
         if not isinstance(result, IntegerResult):
             raise ConfigError("the round was opened as a mean: open() returns it")
         return result
+
+    def result(self) -> bytes:
+        """Return the sums of the total that this party opened last, for those who do not open it.
+
+        For the server's `Aggregator.add_result`: sealed for the parties, and signed by this one.
+
+        Raises:
+            ConfigError: The parameters do not say that some parties open for all
+                (`download="opener"`), or no total was opened since this object was made.
+        """
+        return self._decryptor.result(self._identity)
 
     def opened(self, round_id: int | None = None) -> MeanResult | IntegerResult:
         """Return the result of the last round that was opened, here or by an earlier process.
@@ -372,7 +386,9 @@ class Party:
         kept: Kept | None = self._journal.kept(self.params.layout)
         if kept is None or kept.round_id != number:
             return None
-        if self._decryptor.digest_of(total, number, cohort) != kept.total:
+        digest, transcript = self._decryptor.named(total, number, cohort)
+        # A result of the total that was opened here is the same round's, told by others.
+        if digest != kept.total and transcript != kept.result.transcript:
             raise ReplayError(f"another total of round {number} was opened: each is opened once")
         return kept.result
 

@@ -31,24 +31,30 @@ class RoundCost:
 
     Attributes:
         upload_bytes: Bytes that all parties together sent.
-        download_bytes: Bytes that all parties together received; every one downloads the total.
+        download_bytes: Bytes that all parties together received: each the total; or, where some
+            open for all, those the total and the others the result.
         seconds: By phase, of all parties one after the other. For rounds that were prepared:
             "prepare" (zeros and masks), "announce" (their seeds, signed) and "expect" (the part of
-            opening that needs seeds alone). Then "encrypt", "aggregate" and "decrypt". One party
-            opens for all.
+            opening that needs seeds alone). Then "encrypt", "aggregate" and "decrypt": one party
+            opens the total. Where some open for all, "read": one of the others reads the result.
+        total_bytes: Bytes of the total.
+        result_bytes: Bytes of the result, where some parties open for all; else 0.
     """
 
     upload_bytes: int
     download_bytes: int
     seconds: dict[str, float] = field(default_factory=dict)
+    total_bytes: int = 0
+    result_bytes: int = 0
 
 
 class Simulation:
     """M parties that share one key, and a server that has the public parameters alone.
 
     The server is made again for each round, from the bytes of the public parameters: it can hold
-    nothing else. All parties would open the same total to the same mean, so one of them does.
-    Everything is kept in memory: for real parties there is `Party`.
+    nothing else. All parties would open the same total to the same mean, so one of them does; and
+    where some open for all, one of the others reads what these sign. Everything is kept in memory:
+    for real parties there is `Party`.
 
     Args:
         params: What all parties agreed on.
@@ -83,6 +89,10 @@ class Simulation:
         self.key = SecretKey.generate(params.fingerprint) if key is None else key
         self.encryptors = tuple(Encryptor(params, self.key, each, "memory") for each in parties)
         self.decryptor = Decryptor(params, self.key, "memory")
+        self._identities = parties
+        self._reader: Decryptor | None = None
+        if params.download_mode == "opener":
+            self._reader = Decryptor(params, self.key, "memory")
         self.epoch_bytes = 0
         if params.masks:
             self._enter_epoch()
@@ -154,7 +164,7 @@ class Simulation:
                 failed=self.decryptor.failed,
             )
 
-        return self._round(updates, round_id, upload, self.decryptor.decrypt)
+        return self._round(updates, round_id, upload, Decryptor.decrypt)
 
     def add_integers(self, updates: Updates, *, round_id: int) -> tuple[IntegerResult, RoundCost]:
         """Run a round of integer updates, which are summed as they are.
@@ -174,14 +184,14 @@ class Simulation:
                 failed=self.decryptor.failed,
             )
 
-        return self._round(updates, round_id, upload, self.decryptor.decrypt_sums)
+        return self._round(updates, round_id, upload, Decryptor.decrypt_sums)
 
     def _round(
         self,
         updates: Updates,
         round_id: int,
         upload: Callable[[int, Any, Sequence[int] | None], bytes],
-        decrypt: Callable[[bytes, int, Sequence[int] | None], Opened],
+        decrypt: Callable[[Decryptor, bytes, int, Sequence[int] | None], Opened],
     ) -> tuple[Opened, RoundCost]:
         if isinstance(updates, Mapping):
             present = dict(updates)
@@ -193,11 +203,32 @@ class Simulation:
         with self._timed(seconds, "encrypt"):
             uploads = [upload(place, present[place], cohort) for place in places]
         with self._timed(seconds, "aggregate"):
-            total = serve(self._public, round_id, uploads, cohort)
+            server = serve(self._public, round_id, uploads, cohort)
+            total = server.total()
         with self._timed(seconds, "decrypt"):
-            opened = decrypt(total, round_id, cohort)
+            opened = decrypt(self.decryptor, total, round_id, cohort)
         self._transcript = opened.transcript
-        return opened, RoundCost(sum(map(len, uploads)), len(total) * len(present), seconds)
+        sent, received, read = sum(map(len, uploads)), len(total) * len(present), 0
+        if self._reader is not None:
+            openers = self.params.openers
+            results = self._passed_on(server, seconds)
+            with self._timed(seconds, "aggregate"):
+                for each in results:
+                    server.add_result(each)
+                result = server.result()
+            with self._timed(seconds, "read"):
+                opened = decrypt(self._reader, result, round_id, cohort)
+            sent, read = sent + sum(map(len, results)), len(result)
+            received = len(total) * openers + read * (len(present) - openers)
+        return opened, RoundCost(sent, received, seconds, len(total), read)
+
+    def _passed_on(self, server: Aggregator, seconds: dict[str, float]) -> list[bytes]:
+        """Return what each opener signs: all would open the same, so one did, and all sign."""
+        asked = set(server.openers[: self.params.openers])
+        signing = [each for each in self._identities if each.public.id in asked]
+        with self._timed(seconds, "decrypt"):
+            first = self.decryptor.result(signing[0])
+        return [first, *(self.decryptor.result(each) for each in signing[1:])]
 
     @property
     def _previous(self) -> bytes:
@@ -250,12 +281,12 @@ def serve(
     round_id: int,
     uploads: Sequence[bytes],
     cohort: Sequence[int] | None = None,
-) -> bytes:
+) -> Aggregator:
     """Be the server for one round: it is given public parameters and bytes."""
     aggregator = Aggregator(params, round_id, cohort)
     for upload in uploads:
         aggregator.add(upload)
-    return aggregator.total()
+    return aggregator
 
 
 def _several(values: Any, called: str) -> Sequence[Any]:

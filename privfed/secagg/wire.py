@@ -17,18 +17,19 @@ VERSION = 3
 HASH_BYTES = 32
 _MAGIC = b"PFSA"
 _PREFIX = struct.Struct("<4sBBBB32s16sQI32s32s")
+_KIND_PLACE = 5
 _BODY = struct.Struct("<H24s32s32s32s")
 PREFIX_BYTES = _PREFIX.size
 ENTRY_BYTES = _BODY.size + SIGNATURE_BYTES  # and a linear hash, where there is one
 MARK_BYTES, MARKS = 8, 3  # of totals that did not decrypt; zeros: none
 COUNT = _SENDER = struct.Struct("<H")
-PARTIAL_END_BYTES = _SENDER.size + SIGNATURE_BYTES
+PARTIAL_END_BYTES = SIGNED_BYTES = _SENDER.size + SIGNATURE_BYTES
 _PARTIAL_DOMAIN = b"privfed/1/partial\x00"
 _SCHEMES = ("reference", "packed", "slots", "ckks")
 
 
 class Kind(IntEnum):
-    """What a message is; nothing writes 5 to 7 yet, and every reader refuses them."""
+    """What a message is; nothing writes 5 and 6 yet, and every reader refuses them."""
 
     UPLOAD = 1
     PARTIAL = 2
@@ -186,6 +187,14 @@ def verify_partial(message: memoryview, aggregators: Sequence[PublicIdentity]) -
         raise AuthenticationError("the partial sum is of no aggregator that the parameters name")
     aggregators[place].verify(bytes(message[-SIGNATURE_BYTES:]), _PARTIAL_DOMAIN + bytes(signed))
     return signed[: -_SENDER.size]
+
+
+def is_result(data: object) -> bool:
+    """Return whether these bytes begin as a result does; whether they are one is not checked."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        return False
+    head = bytes(data[: _KIND_PLACE + 1])
+    return head.startswith(_MAGIC) and head[_KIND_PLACE:] == bytes([Kind.RESULT])
 
 
 def digest(data: bytes | memoryview) -> bytes:

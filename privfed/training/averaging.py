@@ -146,6 +146,7 @@ def cost_of(traffic: secagg.RoundCost) -> dict[str, Any]:
     ahead = [seconds.pop(phase) for phase in AHEAD if phase in seconds]
     if ahead:
         seconds = {"prepare": sum(ahead), **seconds}
+    seconds["decrypt"] += seconds.pop("read", 0.0)
     return {
         "upload_bytes": traffic.upload_bytes,
         "download_bytes": traffic.download_bytes,

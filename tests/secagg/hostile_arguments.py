@@ -45,7 +45,7 @@ def made() -> types.SimpleNamespace:
         me=me,
         announced=announced,
         uploads=uploads,
-        total=serve(params, 1, uploads),
+        total=serve(params, 1, uploads).total(),
         sealed=secagg.seal_key(key, params, me, identities(3)[1].public),
     )
 
@@ -310,8 +310,8 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], dict[str, Any]]]] = {
         lambda **a: secagg.Decryptor(made().masked, made().masked_key, "memory").decrypt_sums(**a),
         lambda: {"total": made().total, "round_id": 1, "cohort": None},
     ),
-    "Decryptor.digest_of": (
-        lambda **a: secagg.Decryptor(made().params, made().key, "memory").digest_of(**a),
+    "Decryptor.named": (
+        lambda **a: secagg.Decryptor(made().params, made().key, "memory").named(**a),
         lambda: {"total": made().total, "round_id": 1, "cohort": None},
     ),
     "Aggregator": (

@@ -5,7 +5,7 @@ import pytest
 
 from privfed import secagg
 from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError
-from privfed.secagg import aggregator, decryptor
+from privfed.secagg import aggregator, opening
 from privfed.secagg.epochs import MaskKeys
 from privfed.secagg.rounds import RoundID
 from tests.secagg.parties import identities, parameters, updates
@@ -84,7 +84,7 @@ def test_a_total_over_parties_that_differ_is_refused_by_who_has_the_key(
 def test_a_helper_that_does_not_look_opens_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server and a party with the key, who need not respect what headers say."""
     parties = companies()
-    for module in (aggregator, decryptor):
+    for module in (aggregator, opening):
         monkeypatch.setattr(module, "check_epochs", lambda *_: None)
     total = total_of(parties, [b"rate 1", b"rate 0", b"rate 0"])
     with pytest.raises(AuthenticationError, match="does not decrypt"):

@@ -63,7 +63,7 @@ def test_one_total_that_all_parties_meet_is_one_failure() -> None:
     parties = [secagg.Party(params, key, each, "memory") for each in identities(PARTIES)]
     for number in range(1, 6):
         uploads = [p.encrypt(each, round_id=number) for p, each in zip(parties, sent, strict=True)]
-        total = secagg.simulation.serve(params, number, uploads)
+        total = secagg.simulation.serve(params, number, uploads).total()
         for party in parties:
             match = "does not decrypt$" if number <= 3 else "the key is retired"
             with pytest.raises(AuthenticationError, match=match):
@@ -83,7 +83,7 @@ def test_what_was_heard_is_passed_on_and_survives_a_restart(tmp_path: Path) -> N
         for place in senders:
             with party(place) as one:
                 uploads.append(one.encrypt(sent[place], round_id=number))
-        return secagg.simulation.serve(params, number, uploads)
+        return secagg.simulation.serve(params, number, uploads).total()
 
     def meet(place: int, total: bytes, number: int, wrong: bool = True) -> str:
         try:

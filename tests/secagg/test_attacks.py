@@ -255,7 +255,7 @@ def test_what_an_error_report_may_print_of_a_round_is_no_secret() -> None:
     assert repr(update) == "Update()"
     parties.decryptor.prepare([parties.encryptors[0].announce(1)], 1)
     (prepared,) = parties.decryptor._prepared[1]
-    assert repr(prepared) == "_Prepared()"
+    assert repr(prepared) == "Prepared()"
     with pytest.raises(ConfigError):
         parties.encryptors[0].encrypt({}, round_id=1)
 

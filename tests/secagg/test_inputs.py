@@ -15,9 +15,6 @@ from hypothesis import strategies as st
 
 from privfed import secagg
 from privfed.errors import AuthenticationError, CapacityError, ConfigError, DecodeError
-from privfed.secagg import wire
-from privfed.secagg.linear_hash import LINEAR_HASH_BYTES
-from privfed.secagg.parts import Parts
 from privfed.secagg.quantize import Quantizer
 from tests.secagg.parties import Round, against, expected_mean, identities, parameters, updates
 
@@ -452,17 +449,22 @@ def test_a_cover_of_c0_that_there_is_not(changes: dict[str, Any]) -> None:
         parameters(3, SHAPES, **{"cover_c0": True, **changes})
 
 
-def test_seeds_are_sent_where_they_are_fewer_bytes() -> None:
-    for clients, mode in ((2, "seeds"), (464, "seeds"), (465, "summed")):
+def test_few_parties_get_seeds_and_many_have_some_open_for_all() -> None:
+    for clients, mode, totals in ((2, "seeds", "seeds"), (31, "seeds", "seeds"),
+                                  (32, "opener", "summed"), (1024, "opener", "summed")):  # fmt: skip
         params = parameters(clients, SHAPES, max_weight=None)
-        assert params.download_mode == mode
-        sizes = {}
-        for each in ("seeds", "summed"):
-            parts = Parts(replace(params, download=each))
-            size = parts.message_bytes(parts.all[0], wire.Kind.TOTAL, clients)
-            # A hash a sender counts little beside the many blocks of a larger update.
-            sizes[each] = size - clients * LINEAR_HASH_BYTES * (each == "summed")
-        assert sizes[mode] == min(sizes.values())
+        assert (params.download_mode, params.totals) == (mode, totals)
+    assert parameters(4, SHAPES, download="opener").totals == "seeds"
+    assert parameters(40, SHAPES, download="summed").download_mode == "summed"
+    for scheme, totals in (("slots", "summed"), ("reference", "seeds")):
+        params = parameters(40, SHAPES, scheme=scheme)
+        assert (params.download_mode, params.totals) == (totals, totals)
+        assert replace(params, download="opener").totals == totals
+
+
+def test_one_more_party_opens_than_may_lie() -> None:
+    for adversary, openers in (("honest-server", 1), ("lying-server", 1), ("lying-server+2", 3)):
+        assert parameters(6, SHAPES, adversary=adversary).openers == openers
 
 
 def test_parameters_of_an_earlier_version_are_refused_with_what_to_do() -> None:

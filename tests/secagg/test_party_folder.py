@@ -293,7 +293,7 @@ def test_a_party_of_a_keyring(tmp_path: Path) -> None:
             params,
             1,
             [p.encrypt(each, weight=1) for p, each in zip(parties, sent, strict=True)],
-        )
+        ).total()
         first = parties[0].open(total)
         with pytest.raises(ConfigError, match="in use"):
             secagg.Party.load(tmp_path / "a")

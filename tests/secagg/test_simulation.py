@@ -49,7 +49,7 @@ def test_the_mean_is_numpys_and_a_total_is_decrypted_once(
 def test_the_server_is_given_public_parameters_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     given, serve = [], simulation.serve
 
-    def watched(params: secagg.Parameters, *more: Any) -> bytes:
+    def watched(params: secagg.Parameters, *more: Any) -> secagg.Aggregator:
         given.append(params)
         return serve(params, *more)
 

@@ -92,12 +92,12 @@ def test_twelve_threads_with_garbage_get_three_answers_in_all(tmp_path: Path) ->
     party = secagg.Party(params, key, identities(1)[0], tmp_path / "state")
     total = secagg.simulation.serve(
         params, 1, [each.encrypt(updates(1, SHAPES)[0]) for each in pair]
-    )
+    ).total()
     party.open(total, round_id=1)
     altered = {}
     for round_id in range(2, 50):
         sent = [each.encrypt(updates(1, SHAPES)[0]) for each in pair]
-        wrong = bytearray(secagg.simulation.serve(params, round_id, sent))
+        wrong = bytearray(secagg.simulation.serve(params, round_id, sent).total())
         # Some words whole: a few low bits may be noise, which changes no sum.
         wrong[-40:-10] = bytes(byte ^ 0xFF for byte in wrong[-40:-10])
         altered[round_id] = bytes(wrong)
@@ -167,7 +167,7 @@ def test_threads_that_open_one_total_get_one_result(tmp_path: Path) -> None:
     parties = [secagg.Party(params, key, each, tmp_path / each.public.id) for each in identities(2)]
     for round_id in range(1, 6):
         uploads = [each.encrypt(update) for each, update in zip(parties, sent, strict=True)]
-        total = secagg.simulation.serve(params, round_id, uploads)
+        total = secagg.simulation.serve(params, round_id, uploads).total()
 
         def opened(number: int, total: bytes = total) -> secagg.MeanResult:
             return parties[number % 2].open(total)

@@ -123,19 +123,20 @@ def test_other_schemes_give_the_mean_of_the_clear(scheme: str) -> None:
 
 
 def test_bytes_are_counted_where_they_travel(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[Sequence[bytes], bytes]] = []
+    calls: list[tuple[Sequence[bytes], secagg.Aggregator]] = []
 
     def recorded(
         params: secagg.Parameters, round_id: int, uploads: Sequence[bytes], cohort: None
-    ) -> bytes:
-        total = serve(params, round_id, uploads, cohort)
-        calls.append((uploads, total))
-        return total
+    ) -> secagg.Aggregator:
+        server = serve(params, round_id, uploads, cohort)
+        calls.append((uploads, server))
+        return server
 
     serve = simulation.serve
     monkeypatch.setattr(simulation, "serve", recorded)
     found = secure(3, "packed").average(1, updates(3, 0))
-    [(uploads, total)] = calls
+    [(uploads, server)] = calls
+    total = server.total()
     assert len(uploads) == 3
     assert found.upload_bytes == sum(map(len, uploads))
     assert found.download_bytes == 3 * len(total)  # each party gets the total
@@ -150,7 +151,7 @@ def uploads_of(job: SecureAveraging, round_id: int) -> list[bytes]:
 
 def serve_bytes(public: bytes, round_id: int, uploads: Sequence[bytes]) -> bytes:
     """Be a server that was given these bytes and nothing else."""
-    return simulation.serve(secagg.Parameters.from_bytes(public), round_id, uploads)
+    return simulation.serve(secagg.Parameters.from_bytes(public), round_id, uploads).total()
 
 
 def secrets_of(hidden: SecureAveraging) -> list[bytes]:

@@ -230,7 +230,7 @@ class Federation:
         return opened.sums["sum"]
 
     def summed(self, integers: Sequence[np.ndarray]) -> np.ndarray:
-        return self.decrypt(serve(self.parameters, 1, self.uploads(integers)))
+        return self.decrypt(serve(self.parameters, 1, self.uploads(integers)).total())
 
 
 def some(value: int = 1) -> np.ndarray:

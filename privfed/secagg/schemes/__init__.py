@@ -16,7 +16,7 @@ from privfed.secagg.schemes.reference import Reference
 def scheme_of(params: Parameters) -> Scheme:
     """Return the implementation of `params.scheme`."""
     if params.scheme == "packed":
-        return Packed(params.packing, params.download_mode, params.covers_c0)
+        return Packed(params.packing, params.totals, params.covers_c0)
     if params.scheme == "reference":
         return Reference(params.packing)
     from privfed.secagg.schemes.batched import CKKS, Slots  # these load SEAL, also at the server
