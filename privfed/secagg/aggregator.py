@@ -278,14 +278,17 @@ class Aggregator:
             return tuple(self._params.roster[place].id for place in order)
 
     def add_result(self, message: bytes) -> None:
-        """Add what a party that opened the total passes on (`Party.result`).
+        """Add what a party that opened the total passes on; the same again changes nothing.
+
+        Args:
+            message: What `Party.result` returned there.
 
         Raises:
             DecodeError: It is truncated, extended or no result.
             ContextMismatchError: It belongs to other parameters, key, round, cohort or history, or
                 to another total.
             AuthenticationError: Its party is not on the roster or did not sign it.
-            ReplayError: The party passed on a result already.
+            ReplayError: The party passed on another result already.
             QuorumError: The total was not taken yet.
         """
         with self._one:

@@ -261,24 +261,27 @@ class Results:
 
     def __init__(self, params: Parameters) -> None:
         self._params, self._format = params, SumsFormat(params)
-        self._signers: set[int] = set()
+        self._signed: dict[int, tuple[object, ...]] = {}
         self._alike: dict[tuple[object, ...], list[list[PassedPart]]] = {}
 
     def add(self, parts: Iterable[PassedPart]) -> None:
-        """Add what one party, or several, signed.
+        """Add what one party, or several, signed; the same again changes nothing.
 
         Raises:
-            ReplayError: A party signed a result of the round before.
+            ReplayError: A party signed another result of the round before.
             AuthenticationError: Different parties signed its parts.
         """
         passed = list(parts)
         signers = set(passed[0].signatures)
         if any(set(each.signatures) != signers for each in passed):
             raise AuthenticationError("the parts of a result are signed by different parties")
-        if not signers.isdisjoint(self._signers):
-            raise ReplayError("a party passes on a result of this round twice")
-        self._signers |= signers
         same = (passed[0].senders, passed[0].transcript, *(wire.digest(p.sealed) for p in passed))
+        known = {self._signed[place] for place in signers if place in self._signed}
+        if known - {same}:
+            raise ReplayError("a party passes on two different results of this round")
+        if signers <= self._signed.keys():
+            return
+        self._signed |= dict.fromkeys(signers, same)
         self._alike.setdefault(same, []).append(passed)
 
     def joined(self) -> bytes:
@@ -289,11 +292,11 @@ class Results:
         """
         wanted = self._params.openers
         for alike in self._alike.values():
-            if sum(len(each[0].signatures) for each in alike) >= wanted:
+            if len({place for each in alike for place in each[0].signatures}) >= wanted:
                 return b"".join(self._joined(parts) for parts in zip(*alike, strict=True))
         raise QuorumError(
-            f"{wanted} parties must pass on the same result, and {len(self._signers)} did so far: "
-            "give the total to the next of the openers"
+            f"{wanted} parties must pass on the same result; of {len(self._signed)} that "
+            "answered, too few did: give the total to the next of the openers"
         )
 
     def _joined(self, parts: Sequence[PassedPart]) -> bytes:

@@ -381,6 +381,14 @@ CALLS: dict[str, tuple[Callable[..., object], Callable[[], dict[str, Any]]]] = {
         lambda **a: party().open_sums(**a),
         lambda: {"total": made().total, "round_id": 1, "cohort": None},
     ),
+    "Decryptor.result": (
+        lambda **a: secagg.Decryptor(made().params, made().key, "memory").result(**a),
+        lambda: {"identity": made().me},
+    ),
+    "Aggregator.add_result": (
+        lambda **a: secagg.Aggregator(made().params, 1).add_result(**a),
+        lambda: {"message": made().total},
+    ),
     "Party.opened": (lambda **a: party().opened(**a), lambda: {"round_id": None}),
     "Simulation": (
         secagg.Simulation,

@@ -450,8 +450,8 @@ def test_a_cover_of_c0_that_there_is_not(changes: dict[str, Any]) -> None:
 
 
 def test_few_parties_get_seeds_and_many_have_some_open_for_all() -> None:
-    for clients, mode, totals in ((2, "seeds", "seeds"), (31, "seeds", "seeds"),
-                                  (32, "opener", "summed"), (1024, "opener", "summed")):  # fmt: skip
+    few, many = ("seeds", "seeds"), ("opener", "summed")
+    for clients, (mode, totals) in ((2, few), (31, few), (32, many), (1024, many)):
         params = parameters(clients, SHAPES, max_weight=None)
         assert (params.download_mode, params.totals) == (mode, totals)
     assert parameters(4, SHAPES, download="opener").totals == "seeds"
