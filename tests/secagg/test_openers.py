@@ -80,7 +80,7 @@ def test_who_reads_has_what_who_opens_has(tmp_path: Path, way: str) -> None:
         for each in (*opened, *read):
             assert same(mean_of(each), mean_of(read[0]))
             assert each.transcript == read[0].transcript
-            assert (each.senders, mean_of(each).keys()) == (read[0].senders, SHAPES.keys())
+            assert each.senders == read[0].senders
         assert {each.max_error for each in read} == {
             each.max_error for each in opened if isinstance(each, secagg.MeanResult)
         }
