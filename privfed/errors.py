@@ -1,4 +1,4 @@
-"""Every exception privfed raises on purpose, and its two warnings, for privacy and tables.
+"""Every exception privfed raises on purpose, and its three warnings: of privacy, tables, precision.
 
 PrivFedError
 ├── ConfigError (also ValueError)   a setting or an input file is wrong; says what to change
@@ -69,3 +69,7 @@ class PrivacyWarning(UserWarning):
 
 class TableWarning(UserWarning):
     """A table is used otherwise than it is written; the message says how, and what to change."""
+
+
+class PrecisionWarning(UserWarning):
+    """An array loses most of its precision to a range that does not fit it; names both."""

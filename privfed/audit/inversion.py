@@ -8,6 +8,8 @@ unit whose ReLU is active for a single row reveals that row.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -217,5 +219,9 @@ def read_as_plaintext(parameters: Parameters, upload: bytes) -> Floats:
     for _ in range(packing.lanes):
         lanes.append((rest % np.uint64(packing.radix)).astype(np.float64) - half)
         rest //= np.uint64(packing.radix)
-    values: Floats = np.concatenate(lanes)[: part.stop - part.start] * parameters.step
+    layout = parameters.layout
+    steps = [parameters.step_of(name) for name, _ in layout.entries]
+    sizes = [math.prod(shape) for _, shape in layout.entries]
+    integers = np.concatenate(lanes)[: part.stop - part.start]
+    values: Floats = integers * np.repeat(steps, sizes)[part.start : part.stop]
     return values

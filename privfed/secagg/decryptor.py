@@ -165,14 +165,15 @@ class Decryptor:
                     weight = self._quantizer.total_weight(sums)
                     weight = self._checked_weight(weight, clients, opening)
                 skip = max(0, digits - part.start)
-                into = mean[part.start + skip - digits : part.stop - digits]
-                self._quantizer.mean(sums[skip:], weight, clients, into)
+                first = part.start + skip - digits
+                into = mean[first : part.stop - digits]
+                self._quantizer.mean(sums[skip:], first, weight, clients, into)
             result = MeanResult(
                 mean=self._params.layout.unflatten(mean),
                 total_weight=weight,
                 senders=self._ids(opening),
                 transcript=opening.transcript,
-                max_error=self._quantizer.max_error(weight, len(opening.senders)),
+                max_errors=self._quantizer.max_errors(weight, len(opening.senders)),
             )
             self._finish(of, opening, result)
             return result
@@ -258,8 +259,7 @@ class Decryptor:
                 "all weights are 0, so the round has no mean: keep the model as it is, and start "
                 "the next round when a party has rows"
             )
-        error = self._quantizer.max_error(weight, clients)
-        if error > self._params.tolerance * self._params.clip_range:
+        if not self._quantizer.keeps_tolerance(weight, clients):
             raise CapacityError(
                 f"weights far below max_weight={self._params.max_weight} leave an error above the "
                 "tolerance: lower max_weight or use more bits"

@@ -1,9 +1,11 @@
 """Which arrays an update holds, in which order and shape."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import numpy as np
@@ -93,13 +95,13 @@ class Layout:
 
     @classmethod
     def of(cls, arrays: Mapping[str, Any]) -> "Layout":
-        """Return the layout of a dict of numpy arrays or of a torch state_dict.
+        """Return the layout of a dict of numpy arrays or of a torch state_dict, sorted by name.
 
         Raises:
             ConfigError: There is no value in it, or an array holds neither floats nor integers.
         """
         entries, skipped = [], []
-        for name, array in _named(arrays).items():
+        for name, array in sorted(_named(arrays).items()):
             values = _numpy(name, array)
             if values.dtype.kind == "f":
                 entries.append((name, values.shape))
@@ -142,6 +144,20 @@ class Layout:
             views.append(values.reshape(-1))
         return views
 
+    def spans(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
+        """Yield (number of an array, which of its values) for values `start` to `stop` of all."""
+        first = bisect_right(self._stops, start)
+        for place in range(first, len(self.entries)):
+            begin = self._stops[place - 1] if place else 0
+            if begin >= stop:
+                return
+            yield place, slice(max(start - begin, 0), min(stop, self._stops[place]) - begin)
+
+    @cached_property
+    def _stops(self) -> list[int]:
+        """How many values there are up to the end of each array."""
+        return list(accumulate(math.prod(shape) for _, shape in self.entries))
+
     def unflatten(self, values: npt.NDArray[Scalar]) -> dict[str, npt.NDArray[Scalar]]:
         """Return `size` values as arrays of this layout: views, not copies."""
         arrays, start = {}, 0
@@ -150,15 +166,3 @@ class Layout:
             arrays[name] = values[start:stop].reshape(shape)
             start = stop
         return arrays
-
-
-def runs(views: list[npt.NDArray[Any]], start: int, stop: int) -> Iterator[npt.NDArray[Any]]:
-    """Yield the pieces of `views` that cover values `start` to `stop` of their sequence."""
-    for view in views:
-        if start >= stop:
-            return
-        if start < len(view):
-            piece = view[start : min(stop, len(view))]
-            yield piece
-            start, stop = len(view), max(stop, len(view))
-        start, stop = start - len(view), stop - len(view)

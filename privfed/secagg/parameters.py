@@ -1,13 +1,11 @@
 """What all parties and the server agree on before the first round; none of it is secret."""
 
 import hashlib
-import json
 import operator
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
 
 from privfed import he
 from privfed.errors import (
@@ -18,19 +16,18 @@ from privfed.errors import (
     PrivFedError,
 )
 from privfed.keys import PublicIdentity
+from privfed.secagg import canonical
 from privfed.secagg.adversary import HONEST_SERVER, Adversary, default_adversary
+from privfed.secagg.clip_ranges import is_range, resolved
 from privfed.secagg.groups import Places, check_sizes, even_sizes, places_of, whole_sizes
 from privfed.secagg.layout import Layout
 
 SCHEMES = ("packed", "slots", "ckks", "reference")
 DOWNLOADS = ("seeds", "summed", "opener")
-VERSION = 4  # of the canonical text; 3 had `honest_server` in the place of `adversary`
 MAX_WEIGHT = 2**40
 MAX_ROSTER = 4096
-MAX_BYTES = 1 << 24
 OPENED_FROM = 32  # clients, from which a total that some open for all is less work: docs/scale.md
 LEAST_CUT = 6  # of the uploads, below which totals are refused whose c0 may be changed
-_LEAST, _MOST = 1e-20, 1e20  # of the clip range: its grid of 32 bits is well inside float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +58,10 @@ class Parameters:
             which protects whatever rounds are compared. Then any parties make a round; with
             masks, which they cancel together, all name the same ones before.
         aggregators: Whose partial sums are taken, where servers make a tree.
+        clip_ranges: Ranges of arrays whose values are much smaller or larger than others', by
+            name or by pattern ({"*.running_var": 1000.0}); a name goes before patterns, and of
+            these the first one that matches. Afterwards (name, range) of each array whose range
+            is not `clip_range`. See docs/arrays.md.
         out_of_range: "refuse" values past the range, or "clip" them.
         download: "seeds" lets a decryptor rebuild c1 from what each client signed ("packed"
             only); "summed" sends the sum of c1, under a linear hash, and is less work to
@@ -70,7 +71,7 @@ class Parameters:
         cover_c0: Whether the linear hash covers all of a ciphertext, so that a server which
             lies gets no answer from the key at all. "slots" always does; totals with the sum of
             c1 offer it, and are not cut then; None: there if uploads cut fewer than 6 bits.
-        tolerance: Largest error of the mean that is accepted, as a share of `clip_range`.
+        tolerance: Largest error of the mean that is accepted, as a share of the range.
 
     Raises:
         ConfigError: A setting is out of its range, or does not fit the adversary; says what to
@@ -91,6 +92,7 @@ class Parameters:
     group_sizes: tuple[int, ...] | None = None
     noise_shares: bool = False
     aggregators: tuple[PublicIdentity, ...] = ()
+    clip_ranges: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
     out_of_range: str = "refuse"
     download: str | None = None
     tolerance: float = 0.05
@@ -100,8 +102,10 @@ class Parameters:
         self._normalise()
         if not isinstance(self.job, str) or not 0 < len(self.job) <= 200:
             raise ConfigError("job must be a name of 1 to 200 characters")
-        if not _LEAST <= self.clip_range <= _MOST:
+        if not is_range(self.clip_range):
             raise ConfigError(f"clip_range must be 1e-20 to 1e20, not {self.clip_range}")
+        ranges = resolved(self.clip_ranges, self.layout, self.clip_range)
+        object.__setattr__(self, "clip_ranges", ranges)
         if self.scheme == "auto":
             object.__setattr__(self, "scheme", self._chosen())
         if self.scheme not in SCHEMES:
@@ -220,8 +224,11 @@ class Parameters:
                 f"scheme={self.scheme!r} {why}: use scheme='packed' or 'slots', or set "
                 f"adversary={HONEST_SERVER!r} if all parties trust the server"
             )
-        if self.noise_shares and self.max_weight is not None:
-            raise ConfigError("updates with noise shares are integers: set max_weight=None")
+        if self.noise_shares and (self.max_weight is not None or self.clip_ranges):
+            raise ConfigError(
+                "updates with noise shares are integers: set max_weight=None, and leave "
+                "clip_ranges out"
+            )
         if self.noise_shares or not self.assumed.lies:
             if self.group_sizes:
                 raise ConfigError(
@@ -326,8 +333,31 @@ class Parameters:
 
     @property
     def step(self) -> float:
-        """Size of one grid step: the range over 2^(bits-1) - 1."""
+        """Size of a grid step under `clip_range`: the range over 2^(bits-1) - 1."""
         return self.clip_range / self.packing.limit
+
+    def step_of(self, name: str) -> float:
+        """Return the size of an array's grid steps, as many as those of any other.
+
+        Raises:
+            ConfigError: No array of the layout has this name.
+        """
+        return self.range_of(name) / self.packing.limit
+
+    def range_of(self, name: str) -> float:
+        """Return the largest magnitude of a value of an array.
+
+        Raises:
+            ConfigError: No array of the layout has this name.
+        """
+        if name not in self._ranges:
+            raise ConfigError(f"there is no array {name!r:.80} in the layout")
+        return self._ranges[name]
+
+    @cached_property
+    def _ranges(self) -> dict[str, float]:
+        everywhere = {name: self.clip_range for name, _ in self.layout.entries}
+        return everywhere | dict(self.clip_ranges)
 
     @cached_property
     def weight_digits(self) -> int:
@@ -341,16 +371,7 @@ class Parameters:
 
     def to_bytes(self) -> bytes:
         """Return the canonical JSON text of these parameters."""
-        described = {field.name: getattr(self, field.name) for field in fields(self)}
-        described["layout"] = [
-            [[name, list(shape)] for name, shape in self.layout.entries],
-            list(self.layout.skipped),
-        ]
-        for name in ("roster", "aggregators"):
-            described[name] = [party.to_bytes().hex() for party in getattr(self, name)]
-        described["version"] = VERSION
-        text = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return text.encode()
+        return canonical.text_of({field.name: getattr(self, field.name) for field in fields(self)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Parameters":
@@ -362,23 +383,8 @@ class Parameters:
         """
         if not isinstance(data, bytes):
             raise ConfigError(f"parameters are read from bytes, not from {type(data).__name__}")
-        if len(data) > MAX_BYTES:
-            raise DecodeError(f"parameters of more than {MAX_BYTES} bytes")
         try:
-            described: dict[str, Any] = json.loads(data)
-            version = described.pop("version")
-            if version != VERSION:
-                raise DecodeError(
-                    f"parameters of version {version!r:.20}, this privfed reads {VERSION}: agree "
-                    "on new ones, and on a new key for them"
-                )
-            entries, skipped = described.pop("layout")
-            layout = Layout(tuple((name, tuple(shape)) for name, shape in entries), tuple(skipped))
-            for name in ("roster", "aggregators"):
-                described[name] = tuple(
-                    PublicIdentity.from_bytes(bytes.fromhex(party)) for party in described[name]
-                )
-            parameters = cls(layout=layout, **described)
+            parameters = cls(**canonical.settings_of(data))
             same = parameters.to_bytes() == data
         except DecodeError:
             raise

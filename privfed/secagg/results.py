@@ -13,7 +13,7 @@ from privfed.errors import DecodeError
 from privfed.secagg.layout import Layout
 from psi.storage import json_bytes, json_read
 
-_VERSION: Final = 2
+_VERSION: Final = 3  # 2 had one largest error for all arrays
 _DIGEST_BYTES = 32
 _Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -27,14 +27,20 @@ class MeanResult:
         total_weight: Sum of the weights; None where there are none.
         senders: Ids of the parties in the mean, in the roster's order.
         transcript: 32 bytes for the next round's `previous`.
-        max_error: Largest error of one value of the mean that quantising can have caused.
+        max_errors: By array, the largest error of one value that quantising and float32 can have
+            caused.
     """
 
     mean: dict[str, npt.NDArray[np.float32]] = field(repr=False)
     total_weight: int | None
     senders: tuple[str, ...]
     transcript: bytes
-    max_error: float
+    max_errors: dict[str, float] = field(repr=False)
+
+    @property
+    def max_error(self) -> float:
+        """Largest of `max_errors`."""
+        return max(self.max_errors.values())
 
 
 @dataclass(frozen=True)
@@ -53,15 +59,15 @@ class IntegerResult:
 
 
 class _About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a kept result is, beside its values; a mean has a largest error."""
+    """What a kept result is, beside its values; a mean has largest errors."""
 
-    version: Literal[2]
+    version: Literal[3]
     round: Annotated[int, msgspec.Meta(ge=0)]
     total: _Digest
     senders: tuple[str, ...]
     transcript: _Digest
     total_weight: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    max_error: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    max_errors: tuple[Annotated[float, msgspec.Meta(ge=0)], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,9 @@ class Kept:
         )
         if isinstance(self.result, MeanResult):
             about = msgspec.structs.replace(
-                about, total_weight=self.result.total_weight, max_error=self.result.max_error
+                about,
+                total_weight=self.result.total_weight,
+                max_errors=tuple(self.result.max_errors[name] for name in arrays),
             )
         flat = np.concatenate([array.reshape(-1) for array in arrays.values()])
         file = io.BytesIO()
@@ -116,11 +124,10 @@ class Kept:
                 raise ValueError
             arrays, transcript = layout.unflatten(values), bytes.fromhex(about.transcript)
             result: MeanResult | IntegerResult
-            if values.dtype == np.float32 and about.max_error is not None:
-                result = MeanResult(
-                    arrays, about.total_weight, about.senders, transcript, about.max_error
-                )
-            elif values.dtype == np.int64 and about.max_error is None:
+            if values.dtype == np.float32 and about.max_errors is not None:
+                errors = dict(zip(arrays, about.max_errors, strict=True))
+                result = MeanResult(arrays, about.total_weight, about.senders, transcript, errors)
+            elif values.dtype == np.int64 and about.max_errors is None:
                 result = IntegerResult(arrays, about.senders, transcript)
             else:
                 raise ValueError

@@ -15,7 +15,7 @@ import pytest
 from privfed import secagg
 from privfed.errors import AuthenticationError, ConfigError, ContextMismatchError, DecodeError
 from privfed.secagg import Keyring, keyring
-from privfed.secagg.parameters import VERSION
+from privfed.secagg.canonical import VERSION
 from privfed.secagg.ring_record import FILE
 from privfed.secagg.sealing import seal_to_roster
 from tests.secagg.colluders import sent

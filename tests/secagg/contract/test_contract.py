@@ -16,6 +16,7 @@ from privfed.errors import (
     ConfigError,
     ContextMismatchError,
     DecodeError,
+    PrecisionWarning,
     QuorumError,
     ReplayError,
 )
@@ -303,10 +304,11 @@ def test_values_that_are_no_numbers(scheme: str, bad: float) -> None:
 def test_values_past_the_range(scheme: str) -> None:
     sent = updates(3, {"w": (7, 5), "b": (5,)})
     sent[0]["b"][3] = 0.0501
-    with pytest.raises(CapacityError, match="clip_range"):
+    with pytest.raises(CapacityError, match=r"a value of 'b' is past its range of 0\.05: clip it"):
         Round.of(parameters(scheme=scheme)).uploads(sent, [1, 2, 3])
     params = parameters(scheme=scheme, out_of_range="clip", max_weight=None)
-    mean = Round.of(params).run(sent).mean
+    with pytest.warns(PrecisionWarning, match="'b': 20 % of its values are clipped"):
+        mean = Round.of(params).run(sent).mean
     clipped = [{name: np.clip(a, -0.05, 0.05) for name, a in each.items()} for each in sent]
     assert same(mean, expected_mean(params, clipped))
 
