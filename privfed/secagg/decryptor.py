@@ -87,7 +87,8 @@ class Decryptor:
     ) -> None:
         """Do ahead the part of a round's decryption that needs the senders' seeds, but no sum.
 
-        It helps if just those parties are in the total; otherwise `decrypt` starts over.
+        It helps if just those parties are in the total; otherwise `decrypt` starts over. Where
+        totals carry the sum of c1, hash keys are all there is to make: no announcements are needed.
 
         Args:
             announcements: What each party's `Encryptor.announce` returned.
@@ -103,10 +104,13 @@ class Decryptor:
         of = RoundID.of(self._params, round_id, cohort)
         with self._journal.alone():
             self._journal.check_unopened(of.number)
+            holder = self._holder
+            expected = range(len(self._params.roster)) if of.cohort is None else of.cohort
+            holder.parts.prepare(self._key, of.number, expected)
             seeds = self._announced(announcements, of)
             if not seeds[0]:
                 return
-            opener, parts = self._holder.opener, self._holder.parts.all
+            opener, parts = holder.opener, holder.parts.all
             self._prepared = {
                 of.number: [
                     Prepared(each, opener.keystream(list(each.values()), part.sealed))

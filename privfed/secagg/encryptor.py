@@ -191,6 +191,7 @@ class Encryptor:
         if of not in self._bound:
             common = self._prefix(of, previous)
             zeros = tuple(self._masked(self._fresh(), common, self._masks(of)))
+            self._parts.prepare(self._key, of.number, [self._sender])
             self._bound[of] = _Bound(previous, zeros)
         return self._bound[of].zeros
 
@@ -218,13 +219,9 @@ class Encryptor:
             if masks is not None:
                 count, name = scheme.words(part.sealed), replace(common, part=part.index).to_bytes()
                 zero.keep(masks.words(name, count, scheme.mask_modulus))
+                if self._params.tags:
+                    zero.tag_masks = masks.words(b"tags/" + name, TAGS, TAG_MODULUS).tolist()
             yield zero
-
-    def _tag_masks(self, prefix: wire.Prefix, masks: Masks | None) -> list[int]:
-        if masks is None or not self._params.tags:
-            return [0] * TAGS
-        name = b"tags/" + prefix.to_bytes()
-        return [int(word) for word in masks.words(name, TAGS, TAG_MODULUS)]
 
     def encrypt(
         self,
@@ -347,7 +344,7 @@ class Encryptor:
             self._journal.send(of.number, of.cohort, after)
             head = wire.Entry(self._sender, marks, epoch)
             zeros = self._take(of, common, masks, agreed)
-            return self._messages(common, of, update, zeros, masks, head)
+            return self._messages(common, of, update, zeros, head)
 
     def _take(
         self, of: RoundID, common: wire.Prefix, masks: Masks | None, agreed: bytes
@@ -365,19 +362,19 @@ class Encryptor:
         of: RoundID,
         update: Update,
         zeros: Iterator[ZeroEncryption],
-        masks: Masks | None,
         head: wire.Entry,
     ) -> Iterator[bytes]:
         for part, zero in zip(self._parts.all, zeros, strict=True):
             prefix = replace(common, part=part.index)
             values = self._quantizer.integers(update, part.start, part.stop)
-            hiding = self._tag_masks(prefix, masks)
             tagged = self._parts.tagged(
-                self._key, of.number, part, self._sender, values, update.wide, hiding
+                self._key, of.number, part, self._sender, values, update.wide, zero.tag_masks
             )
             payload = self._sealer.seal(zero, tagged)
             entry = head.over(zero.seeds, payload)
-            hidden = self._parts.hidden_hash(self._sealer, of.number, part, entry, zero, payload)
+            hidden = self._parts.hidden_hash(
+                self._sealer, self._key, of.number, part, entry, zero, payload
+            )
             entry = replace(entry, linear_hash=hidden).signed(self._identity, prefix)
             yield b"".join((prefix.to_bytes(), entry.to_bytes(), zero.seeds, payload))
 

@@ -30,6 +30,7 @@ Whoever holds the secret can make hashes: nothing here holds against a server th
 import hmac
 import struct
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -47,43 +48,58 @@ _LIMB_BITS, _LIMBS = 20, 3  # 20 bits times 20 bits times 4096 columns is exact 
 _PAD_BYTES = 16  # a number of 128 bits mod q is off from uniform by 2^-70
 
 
-def hidden_hash(key: SecretKey, name: bytes, signed: bytes, words: Sequence[Words]) -> bytes:
+@dataclass(frozen=True)
+class HashSecrets:
+    """What hashes of one round and part are made with: gamma in limbs, rho, and the pads' key."""
+
+    columns: npt.NDArray[np.float64] = field(repr=False)
+    factors: list[list[int]] = field(repr=False)
+    pad_key: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, key: SecretKey, name: bytes, rows: int) -> "HashSecrets":
+        """Return those of a round and part, for so many rows of words or fewer.
+
+        Args:
+            key: The parties' secret.
+            name: The round's and part's.
+            rows: Rows of 4096 words, each array beginning a new one.
+        """
+        columns, factors = _secrets(key.derive(b"sum hash/" + name, 32), rows)
+        return cls(columns, factors, key.derive(b"hash pads/" + name, 32))
+
+
+def hidden_hash(secrets: HashSecrets, signed: bytes, words: Sequence[Words]) -> bytes:
     """Return the hash of one party's words, plus its pad: 16 bytes.
 
     Args:
-        key: The parties' secret.
-        name: The round's and part's.
+        secrets: The round's and part's.
         signed: What the party signs of its message: its place, and digests of the ciphertext.
         words: Words mod q; each array begins a new row.
     """
-    pads = _pads(_pad_key(key, name), signed)
-    hashes = zip(_hash(key, name, words), pads, strict=True)
+    pads = _pads(secrets.pad_key, signed)
+    hashes = zip(_hash(secrets, words), pads, strict=True)
     return _PACKED.pack(*((number + pad) % MODULUS for number, pad in hashes))
 
 
 def authentic(
-    key: SecretKey, name: bytes, signed: Iterable[tuple[bytes, bytes]], words: Sequence[Words]
+    secrets: HashSecrets, signed: Iterable[tuple[bytes, bytes]], words: Sequence[Words]
 ) -> bool:
     """Return whether words are the sum, mod q, of those that just these parties hashed.
 
     Args:
-        key: The parties' secret.
-        name: The round's and part's.
+        secrets: The round's and part's.
         signed: What each party signed, and its hidden hash.
         words: The summed words, all below q.
     """
-    pad_key, wanted = _pad_key(key, name), [0] * _HASHES
+    wanted = [0] * _HASHES
     for message, hidden in signed:
-        numbers = zip(_PACKED.unpack(hidden), _pads(pad_key, message), strict=True)
+        numbers = zip(_PACKED.unpack(hidden), _pads(secrets.pad_key, message), strict=True)
         for place, (number, pad) in enumerate(numbers):
             wanted[place] += number - pad
-    found = _PACKED.pack(*_hash(key, name, words))
+    found = _PACKED.pack(*_hash(secrets, words))
     # In one step: that one hash fits must not show in how long it takes.
     return hmac.compare_digest(found, _PACKED.pack(*(number % MODULUS for number in wanted)))
-
-
-def _pad_key(key: SecretKey, name: bytes) -> bytes:
-    return key.derive(b"hash pads/" + name, 32)
 
 
 def _pads(pad_key: bytes, signed: bytes) -> list[int]:
@@ -94,14 +110,12 @@ def _pads(pad_key: bytes, signed: bytes) -> list[int]:
     ]
 
 
-def _hash(key: SecretKey, name: bytes, words: Sequence[Words]) -> list[int]:
-    rows = sum(-(-len(each) // _COLUMNS) for each in words)
-    columns, factors = _secrets(key.derive(b"sum hash/" + name, 32), rows)
+def _hash(secrets: HashSecrets, words: Sequence[Words]) -> list[int]:
     hashes, size = [0] * _HASHES, _ROWS_AT_ONCE * _COLUMNS
-    row = iter(factors)
+    row = iter(secrets.factors)
     for each in words:
         for start in range(0, len(each), size):
-            sums = _inner_sums(each[start : start + size], columns)
+            sums = _inner_sums(each[start : start + size], secrets.columns)
             for limbs, factor in zip(sums, row, strict=False):
                 for place in range(_HASHES):
                     inner = sum(limb[place] << (at * _LIMB_BITS) for at, limb in enumerate(limbs))

@@ -303,7 +303,7 @@ class TotalOpening:
         check_epochs(holder.params, {place: entry.epoch for place, entry in entries.items()})
         signed = list(entries.values())
         total = holder.parts.authentic(
-            holder.opener, self._round.number, message.part, signed, message.body
+            holder.opener, holder.key, self._round.number, message.part, signed, message.body
         )
         if total is None:
             raise AuthenticationError("the total is not the sum of what its senders signed")

@@ -10,10 +10,10 @@ from privfed.errors import DecodeError
 from privfed.he import Integers
 from privfed.keys import SecretKey
 from privfed.secagg import wire
-from privfed.secagg.linear_hash import LINEAR_HASH_BYTES
+from privfed.secagg.linear_hash import LINEAR_HASH_BYTES, HashSecrets
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.schemes import Authentic, Opener, Scheme, Sender, ZeroEncryption, scheme_of
-from privfed.secagg.tags import Tags
+from privfed.secagg.tags import Tags, TagSecrets
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,14 @@ class UpdatePart:
     sealed: int
 
 
+@dataclass(frozen=True)
+class _Secrets:
+    """What one part of a round is tagged and hashed with, where it is."""
+
+    tags: TagSecrets | None
+    hashes: HashSecrets | None
+
+
 class Parts:
     """The parts of an update under one parameter set, and the lengths of their messages."""
 
@@ -49,8 +57,42 @@ class Parts:
             for index, stop in enumerate(stops)
         )
 
+        self._ahead: dict[tuple[int, int], _Secrets] = {}  # by round and part
+
     def __len__(self) -> int:
         return len(self.all)
+
+    def prepare(self, key: SecretKey, round_id: int, senders: Iterable[int]) -> None:
+        """Derive ahead what the parts of a round are tagged and hashed with; of one round only.
+
+        Args:
+            key: The parties' secret.
+            round_id: The round.
+            senders: Roster places of those whose tags are made or checked.
+        """
+        places = tuple(senders)
+        self._ahead = {
+            (round_id, part.index): self._derived(key, round_id, part, places) for part in self.all
+        }
+
+    def _derived(
+        self, key: SecretKey, round_id: int, part: UpdatePart, senders: Sequence[int]
+    ) -> _Secrets:
+        name = _name(round_id, part)
+        tags = hashes = None
+        if self.params.tags:
+            tags = self._tags.secrets(key, name, part.stop - part.start, senders)
+        if rows := self.scheme.hashed_rows(part.sealed):
+            hashes = HashSecrets.of(key, name, rows)
+        return _Secrets(tags, hashes)
+
+    def _secrets(
+        self, key: SecretKey, round_id: int, part: UpdatePart, senders: Sequence[int]
+    ) -> _Secrets:
+        found = self._ahead.get((round_id, part.index))
+        if found is None or (found.tags and not found.tags.pads.keys() >= set(senders)):
+            return self._derived(key, round_id, part, senders)
+        return found
 
     def of(self, prefix: wire.Prefix) -> UpdatePart:
         """Return the part that a message is about.
@@ -76,9 +118,10 @@ class Parts:
 
         `wide` integers may lie outside the range of a sum; `masks` are the tags'.
         """
-        if not self.params.tags:
+        secrets = self._secrets(key, round_id, part, [sender]).tags
+        if secrets is None:
             return values
-        tags = self._tags.integers(key, _name(round_id, part), sender, values, wide, masks)
+        tags = self._tags.integers(secrets, sender, values, wide, masks)
         return np.concatenate([values, tags])
 
     def untagged(
@@ -90,15 +133,16 @@ class Parts:
         sums: Integers,
     ) -> Integers | None:
         """Return integers summed over `senders` without tags, or None where a tag is wrong."""
-        if not self.params.tags:
+        secrets = self._secrets(key, round_id, part, senders).tags
+        if secrets is None:
             return sums
         values, tags = sums[: -self._tags.count], sums[-self._tags.count :]
-        good = self._tags.verify(key, _name(round_id, part), senders, values, tags)
-        return values if good else None
+        return values if self._tags.verify(secrets, senders, values, tags) else None
 
     def hidden_hash(
         self,
         sender: Sender[Any],
+        key: SecretKey,
         round_id: int,
         part: UpdatePart,
         entry: wire.Entry,
@@ -106,20 +150,24 @@ class Parts:
         payload: bytes,
     ) -> bytes:
         """Return the hidden linear hash of a party's ciphertext; nothing where none is used."""
-        name = _name(round_id, part)
-        return sender.hidden_hash(name, entry.ciphertext, zero, payload, part.sealed)
+        secrets = self._secrets(key, round_id, part, [entry.sender]).hashes
+        if secrets is None:
+            return b""
+        return sender.hidden_hash(secrets, entry.ciphertext, zero, payload, part.sealed)
 
     def authentic(
         self,
         opener: Opener[Any],
+        key: SecretKey,
         round_id: int,
         part: UpdatePart,
         entries: Iterable[wire.Entry],
         total: memoryview,
     ) -> Authentic | None:
         """Return a total that may be opened; None where it is not the sum of these ciphertexts."""
+        secrets = self._secrets(key, round_id, part, ()).hashes
         signed = [(entry.ciphertext, entry.linear_hash) for entry in entries]
-        return opener.authentic(_name(round_id, part), signed, total, part.sealed)
+        return opener.authentic(secrets, signed, total, part.sealed)
 
     def entry_bytes(self, kind: wire.Kind) -> int:
         """Return the bytes of an entry in a message of this kind."""

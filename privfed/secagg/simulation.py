@@ -125,9 +125,10 @@ class Simulation:
             for place in places:
                 self.encryptors[place].prepare(1, round_id, cohort, self._previous)
         with self._timed(self._ahead, "announce"):
+            announcing = places if self.params.totals == "seeds" else ()  # nothing to say elsewhere
             announced = [
                 self.encryptors[place].announce(round_id, cohort, self._previous)
-                for place in places
+                for place in announcing
             ]
         with self._timed(self._ahead, "expect"):
             self.decryptor.prepare(announced, round_id, cohort)

@@ -23,7 +23,8 @@ a party helps (docs/threat-model.md).
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,16 @@ _COLUMNS = 4096
 _SECRET_BITS = 20  # a limb of 20 bits times 20 bits times 4096 columns is exact in float64
 _LIMB = np.int64(2**_SECRET_BITS - 1)
 _ALL_LIMBS = -(-64 // _SECRET_BITS)
+_ROWS_AT_ONCE = 8  # with more, OpenBLAS starts threads, which take longer than the product
+
+
+@dataclass(frozen=True)
+class TagSecrets:
+    """What tags of one round and part are made with: c, r, and the pads of some senders."""
+
+    columns: npt.NDArray[np.float64] = field(repr=False)
+    rows: list[list[int]] = field(repr=False)
+    pads: dict[int, list[int]] = field(repr=False)
 
 
 class Tags:
@@ -55,10 +66,23 @@ class Tags:
         self._limbs = -(-(largest_sum.bit_length() + 1) // _SECRET_BITS)
         self.count = _TAGS * self._digits
 
+    def secrets(
+        self, key: SecretKey, name: bytes, values: int, senders: Iterable[int]
+    ) -> TagSecrets:
+        """Return what tags of a round and part are made with, and checked.
+
+        Args:
+            key: The parties' secret.
+            name: The round's and part's.
+            values: How many integers are tagged.
+            senders: Roster places.
+        """
+        columns, rows = _secrets(key.derive(b"tag/" + name, 32), values // _COLUMNS + 1)
+        return TagSecrets(columns, rows, {sender: _pads(key, name, sender) for sender in senders})
+
     def integers(
         self,
-        key: SecretKey,
-        name: bytes,
+        secrets: TagSecrets,
         sender: int,
         values: Integers,
         wide: bool = False,
@@ -66,14 +90,12 @@ class Tags:
     ) -> Integers:
         """Return `count` integers for the values of roster place `sender`.
 
-        `name` is the round's and part's; `wide` values may be any 64-bit integers; `masks`,
-        one per tag, add up to 0 mod 2^61 - 1 over the senders.
+        `wide` values may be any 64-bit integers; `masks`, one per tag, add up to 0 mod 2^61 - 1
+        over the senders.
         """
         mask = 2**self._base_bits - 1
         limbs = _ALL_LIMBS if wide else self._limbs
-        hashes = zip(
-            self._hash(key, name, values, limbs), _pads(key, name, sender), masks, strict=True
-        )
+        hashes = zip(_hash(secrets, values, limbs), secrets.pads[sender], masks, strict=True)
         return np.array(
             [
                 tag >> (place * self._base_bits) & mask
@@ -84,42 +106,39 @@ class Tags:
         )
 
     def verify(
-        self,
-        key: SecretKey,
-        name: bytes,
-        senders: Sequence[int],
-        sums: Integers,
-        tags: Integers,
+        self, secrets: TagSecrets, senders: Sequence[int], sums: Integers, tags: Integers
     ) -> bool:
         """Return whether summed `tags` are those of `sums` over just these `senders`."""
         summed = [
             sum(int(digit) << (place * self._base_bits) for place, digit in enumerate(digits))
             for digits in tags.reshape(_TAGS, self._digits)
         ]
-        pads = zip(*(_pads(key, name, sender) for sender in senders), strict=True)
-        hashed = self._hash(key, name, sums, self._limbs)
+        pads = zip(*(secrets.pads[sender] for sender in senders), strict=True)
+        hashed = _hash(secrets, sums, self._limbs)
         wanted = map(operator.add, hashed, map(sum, pads))
         return all((tag - want) % _PRIME == 0 for tag, want in zip(summed, wanted, strict=True))
 
-    def _hash(self, key: SecretKey, name: bytes, values: Integers, limbs: int) -> list[int]:
-        whole, rest = divmod(len(values), _COLUMNS)
-        columns, rows = _secrets(key.derive(b"tag/" + name, 32), whole + 1)
-        hashes = [0] * _TAGS
-        for limb in range(limbs):
-            # Limbs but the last are the low bits as they stand in two's complement.
-            part = values >> (limb * _SECRET_BITS) if limb else values
-            if limb < limbs - 1:
-                part = part & _LIMB
-            wide = part.astype(np.float64)
-            products = np.empty((whole + 1, _TAGS))
-            full = wide[: whole * _COLUMNS].reshape(whole, _COLUMNS)
-            np.matmul(full, columns, out=products[:whole])
-            products[whole] = wide[whole * _COLUMNS :] @ columns[:rest]
-            for row, numbers in zip(rows, products.tolist(), strict=True):
-                for place in range(_TAGS):
-                    scaled = int(numbers[place]) << (limb * _SECRET_BITS)
-                    hashes[place] += int(row[place]) * scaled
-        return [number % _PRIME for number in hashes]
+
+def _hash(secrets: TagSecrets, values: Integers, limbs: int) -> list[int]:
+    whole, rest = divmod(len(values), _COLUMNS)
+    hashes = [0] * _TAGS
+    for limb in range(limbs):
+        # Limbs but the last are the low bits as they stand in two's complement.
+        part = values >> (limb * _SECRET_BITS) if limb else values
+        if limb < limbs - 1:
+            part = part & _LIMB
+        wide = part.astype(np.float64)
+        products = np.empty((whole + 1, _TAGS))
+        full = wide[: whole * _COLUMNS].reshape(whole, _COLUMNS)
+        for at in range(0, whole, _ROWS_AT_ONCE):
+            some = full[at : at + _ROWS_AT_ONCE]
+            np.matmul(some, secrets.columns, out=products[at : at + len(some)])
+        products[whole] = wide[whole * _COLUMNS :] @ secrets.columns[:rest]
+        for row, numbers in zip(secrets.rows, products.tolist(), strict=True):
+            for place in range(_TAGS):
+                scaled = int(numbers[place]) << (limb * _SECRET_BITS)
+                hashes[place] += int(row[place]) * scaled
+    return [number % _PRIME for number in hashes]
 
 
 def _pads(key: SecretKey, name: bytes, sender: int) -> list[int]:

@@ -44,9 +44,10 @@ def round_of_three(monkeypatch: pytest.MonkeyPatch, seed: int) -> tuple[Round, A
 def guessed(there: Round, first: np.ndarray, rest: np.ndarray, own: np.ndarray) -> np.ndarray:
     """The digits' sums if party 0 sent `first` and parties 0 and 1 together `rest`."""
     parts = Parts(there.params)
-    name = _name(1, parts.all[0])
+    tags = parts._tags  # noqa: SLF001  (what a key holder can compute)
+    secrets = tags.secrets(there.key, _name(1, parts.all[0]), len(own), range(3))
     digits = [
-        parts._tags.integers(there.key, name, place, values)  # noqa: SLF001  (what a key holder can compute)
+        tags.integers(secrets, place, values)
         for place, values in enumerate((first, rest - first, own))
     ]
     return np.asarray(np.sum(digits, axis=0))

@@ -58,7 +58,7 @@ def open_worst(chosen: Packing, sign: int, excess: int = 0) -> tuple[np.ndarray,
     accumulator.plus(scheme.partial(memoryview(planes.encode(sums, MODULUS_BITS)), len(values)))
     total = memoryview(accumulator.total([]))
     opener = scheme.opener(KEY)
-    authentic = opener.authentic(b"", [(b"", b"")] * clients, total, len(values))
+    authentic = opener.authentic(None, [(b"", b"")] * clients, total, len(values))
     assert authentic
     return values, opener.open(authentic, keystream)
 
@@ -117,7 +117,7 @@ def test_sums_are_exact_with_any_number_of_lanes(
         seeds.append(zero.seeds)
         accumulator.plus(scheme.payload(memoryview(sender.seal(zero, row)), size))
     total = memoryview(accumulator.total(seeds))
-    authentic = opener.authentic(b"", [(b"", b"")] * clients, total, size)
+    authentic = opener.authentic(None, [(b"", b"")] * clients, total, size)
     assert authentic
     sums = opener.open(authentic, opener.keystream(seeds, size))
     assert sums is not None

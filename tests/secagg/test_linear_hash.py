@@ -7,10 +7,18 @@ from hypothesis import strategies as st
 
 from privfed.he import MODULUS, RING_DEGREE, Words, rlwe
 from privfed.keys import SecretKey
-from privfed.secagg.linear_hash import LINEAR_HASH_BYTES, _hash, _secrets, authentic, hidden_hash
+from privfed.secagg.linear_hash import (
+    LINEAR_HASH_BYTES,
+    HashSecrets,
+    _hash,
+    _secrets,
+    authentic,
+    hidden_hash,
+)
 
 KEY = SecretKey(bytes(range(32)), bytes(32))
 NAME = b"round and part"
+SECRETS = HashSecrets.of(KEY, NAME, 20)
 TOP = MODULUS - 1
 
 
@@ -49,7 +57,7 @@ def test_it_is_exact(sizes: list[int], kind: str, seed: int) -> None:
     words = [rng.integers(0, MODULUS, size, np.uint64) for size in sizes]
     if kind == "largest":  # every product and sum of limbs at its largest
         words = [np.full(size, TOP, np.uint64) for size in sizes]
-    assert _hash(KEY, NAME, words) == by_definition(words)
+    assert _hash(SECRETS, words) == by_definition(words)
 
 
 def test_the_largest_inner_sums_are_exact_in_double_precision() -> None:
@@ -79,38 +87,38 @@ def test_hashes_of_parties_fit_the_sum_of_just_these_parties(clients: int) -> No
             summed += more
             rlwe.reduce(summed)
     names = [b"party %d" % place for place in range(clients)]
-    signed = [(name, hidden_hash(KEY, NAME, name, w)) for name, w in zip(names, each, strict=True)]
+    signed = [(name, hidden_hash(SECRETS, name, w)) for name, w in zip(names, each, strict=True)]
     assert all(len(hidden) == LINEAR_HASH_BYTES for _, hidden in signed)
-    assert authentic(KEY, NAME, signed, total)
-    assert authentic(KEY, NAME, signed[::-1], total)
+    assert authentic(SECRETS, signed, total)
+    assert authentic(SECRETS, signed[::-1], total)
 
     for part, place in ((0, 0), (0, 4095), (1, 0), (1, 699)):
         for change in (1, 2**40, TOP):
             changed = [words.copy() for words in total]
             changed[part][place] = (int(changed[part][place]) + change) % MODULUS
-            assert not authentic(KEY, NAME, signed, changed)
+            assert not authentic(SECRETS, signed, changed)
     for factor in (0, 2, TOP):
         multiple = [
             np.array([int(w) * factor % MODULUS for w in words], np.uint64) for words in total
         ]
-        assert not authentic(KEY, NAME, signed, multiple)
+        assert not authentic(SECRETS, signed, multiple)
     other = (b"another", signed[0][1])
     for wrong in (signed[1:], [*signed, signed[0]], [other, *signed[1:]]):
-        assert not authentic(KEY, NAME, wrong, total)
-    assert not authentic(KEY, b"another round", signed, total)
-    assert not authentic(SecretKey(bytes(32), bytes(32)), NAME, signed, total)
+        assert not authentic(SECRETS, wrong, total)
+    assert not authentic(HashSecrets.of(KEY, b"another round", 20), signed, total)
+    assert not authentic(HashSecrets.of(SecretKey(bytes(32), bytes(32)), NAME, 20), signed, total)
     for place in range(LINEAR_HASH_BYTES):  # each of both hashes counts
         hidden = bytearray(signed[0][1])
         hidden[place] ^= 1
-        assert not authentic(KEY, NAME, [(names[0], bytes(hidden)), *signed[1:]], total)
+        assert not authentic(SECRETS, [(names[0], bytes(hidden)), *signed[1:]], total)
 
 
 def test_a_pad_is_one_messages_alone() -> None:
     """What two hidden hashes of one party differ by is not what its words differ by."""
     words = [np.arange(100, dtype=np.uint64)]
     first, second = (
-        np.frombuffer(hidden_hash(KEY, NAME, name, words), "<u8").tolist() for name in (b"a", b"b")
+        np.frombuffer(hidden_hash(SECRETS, name, words), "<u8").tolist() for name in (b"a", b"b")
     )
     assert all(one != other for one, other in zip(first, second, strict=True))
-    bare = _hash(KEY, NAME, words)
+    bare = _hash(SECRETS, words)
     assert all(one != other for one, other in zip(first, bare, strict=True))

@@ -37,6 +37,9 @@ class Shares:
     def words(self, values: int) -> int:
         return self.packing.coefficients(values)
 
+    def hashed_rows(self, values: int) -> int:
+        return -(-self.words(values) // 4096)
+
     def seed_bytes(self, values: int) -> int:
         return 0
 

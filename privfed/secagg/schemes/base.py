@@ -21,6 +21,8 @@ from privfed.errors import ReplayError
 from privfed.he import Integers, Words
 from privfed.keys import SecretKey
 from privfed.secagg import linear_hash
+from privfed.secagg.linear_hash import HashSecrets
+from privfed.secagg.tags import TAGS
 from psi.storage import Process
 
 Of = TypeVar("Of", bound="Scheme")
@@ -37,6 +39,7 @@ class ZeroEncryption:
     seeds: bytes = field(repr=False)
     process: Process = field(default_factory=Process, repr=False)
     mask: Words | None = field(default=None, repr=False)
+    tag_masks: Sequence[int] = field(default=(0,) * TAGS, repr=False)
     c1: Words | None = field(default=None, repr=False)  # what the seeds stand for, where needed
 
     def take(self) -> Words:
@@ -120,21 +123,19 @@ class Sender(ABC, Generic[Of]):
         raise NotImplementedError
 
     def hidden_hash(
-        self, name: bytes, signed: bytes, zero: ZeroEncryption, payload: bytes, values: int
+        self, secrets: HashSecrets, signed: bytes, zero: ZeroEncryption, payload: bytes, values: int
     ) -> bytes:
-        """Return the linear hash of this party's ciphertext under its pad; or nothing.
+        """Return the linear hash of this party's ciphertext under its pad.
 
         Args:
-            name: The round's and part's.
+            secrets: Those of the round's and part's hashes.
             signed: What the party signs of its message.
             zero: What the payload was made with.
             payload: What `seal` returned.
             values: How many integers are in it.
         """
-        if not self._scheme.hashed:
-            return b""
         words = self.hashed_words(zero, payload, values)
-        return linear_hash.hidden_hash(self._secret, name, signed, words)
+        return linear_hash.hidden_hash(secrets, signed, words)
 
     def reply(self, zero: ZeroEncryption, request: bytes, values: int) -> bytes:
         """Return this party's share of the keystream of a sum that `zero` is in: two flows only.
@@ -184,7 +185,7 @@ class Opener(ABC, Generic[Of]):
 
     def authentic(
         self,
-        name: bytes,
+        secrets: HashSecrets | None,
         signed: Sequence[tuple[bytes, bytes]],
         total: memoryview,
         values: int,
@@ -194,14 +195,16 @@ class Opener(ABC, Generic[Of]):
         No decryption key is touched.
 
         Args:
-            name: The round's and part's.
+            secrets: Those of the round's and part's hashes; None where there are none.
             signed: What each sender signed of its message, and its `Sender.hidden_hash`.
             total: A total's bytes, whose length was checked.
             values: How many integers are summed in it.
         """
         if self._scheme.hashed:
             words = self.summed_words(total, values)
-            if words is None or not linear_hash.authentic(self._secret, name, signed, words):
+            if words is None or secrets is None:
+                return None
+            if not linear_hash.authentic(secrets, signed, words):
                 return None
         return Authentic(total, values, tuple(message for message, _ in signed))
 
@@ -254,6 +257,9 @@ class Scheme(Protocol):
 
     def words(self, values: int) -> int:
         """Return how many words of mask a part takes."""
+
+    def hashed_rows(self, values: int) -> int:
+        """Return how many rows of words a part's linear hash is over; 0 where there is none."""
 
     def payload(self, body: memoryview, values: int) -> Any:
         """Return one party's payload, whose length was checked, ready to be added.

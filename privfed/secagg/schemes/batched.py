@@ -73,6 +73,10 @@ class _Batched:
         """Return SEAL's key, derived from the group secret."""
         return self.batches.key(secret, self.name.encode())
 
+    def hashed_rows(self, values: int) -> int:
+        """Return the rows of both halves, where they are hashed."""
+        return self.hashed * 2 * self._blocks(values)
+
     def seed_bytes(self, values: int) -> int:
         """Return 0: seeds stay inside the ciphertexts."""
         return 0

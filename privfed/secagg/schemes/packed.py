@@ -53,6 +53,10 @@ class Packed:
         """Return the blocks of a part."""
         return -(-self.words(values) // RING_DEGREE)
 
+    def hashed_rows(self, values: int) -> int:
+        """Return the blocks of c1, and those of c0 where the hash covers it."""
+        return self.hashed * (1 + self.covers_c0) * self.blocks(values)
+
     def seed_bytes(self, values: int) -> int:
         """Return 64 bytes per block."""
         return _SEED_BYTES * self.blocks(values)

@@ -23,6 +23,10 @@ class Reference:
         self.packing = packing
         self.mask_modulus = 2**packing.plain_bits
 
+    def hashed_rows(self, values: int) -> int:
+        """Return 0: nothing is hashed."""
+        return 0
+
     def seed_bytes(self, values: int) -> int:
         """Return 0: nothing is random."""
         return 0

@@ -14,6 +14,7 @@ import pytest
 from privfed.errors import DecodeError, ReplayError
 from privfed.he import Integers, choose, choose_slots
 from privfed.keys import SecretKey
+from privfed.secagg.linear_hash import HashSecrets
 from privfed.secagg.schemes import Authentic, Packed, Reference, Scheme, ZeroEncryption
 from privfed.secagg.schemes.batched import CKKS, Slots
 from tests.places import ROOT
@@ -59,6 +60,8 @@ class Job:
     def __post_init__(self) -> None:
         self.senders = [self.scheme.sender(self.secret) for _ in range(CLIENTS)]
         self.opener = self.scheme.opener(self.secret)
+        rows = self.scheme.hashed_rows(VALUES)
+        self.hashes = HashSecrets.of(self.secret, NAME, rows) if rows else None
         self.zeros: list[ZeroEncryption] = []
         self.payloads: list[bytes] = []
         self.signed: list[tuple[bytes, bytes]] = []
@@ -70,7 +73,9 @@ class Job:
                 zero.keep(masks[place])
             payload = sender.seal(zero, SENT[place])
             signed = bytes([place]) + payload
-            hidden = sender.hidden_hash(NAME, signed, zero, payload, VALUES)
+            hidden = b""
+            if self.hashes is not None:
+                hidden = sender.hidden_hash(self.hashes, signed, zero, payload, VALUES)
             self.zeros.append(zero)
             self.payloads.append(payload)
             self.signed.append((signed, hidden))
@@ -91,7 +96,7 @@ class Job:
         return memoryview(self.sum(places).total([self.seeds[place] for place in places]))
 
     def authentic(self, total: memoryview) -> Authentic | None:
-        return self.opener.authentic(NAME, self.signed, total, VALUES)
+        return self.opener.authentic(self.hashes, self.signed, total, VALUES)
 
     def shares(self, total: Authentic) -> list[bytes]:
         """What the keystream is made of, in as many flows as it takes."""
@@ -143,8 +148,13 @@ def test_lengths_follow_from_the_number_of_values(scheme: Scheme, values: int) -
     assert len(payload) == scheme.payload_bytes(values)
     assert len(added.partial()) == scheme.partial_bytes(values)
     assert len(added.total([zero.seeds])) == scheme.total_bytes(values)
-    hidden = sender.hidden_hash(NAME, payload, zero, payload, values)
-    assert len(hidden) == 16 * scheme.hashed
+    rows = scheme.hashed_rows(values)
+    assert bool(rows) == scheme.hashed
+    if rows:
+        secrets = HashSecrets.of(SecretKey.generate(bytes(32)), NAME, rows)
+        words = sender.hashed_words(zero, payload, values)
+        assert rows == sum(-(-len(each) // 4096) for each in words)
+        assert len(sender.hidden_hash(secrets, payload, zero, payload, values)) == 16
 
 
 def test_what_the_scheme_says_of_itself() -> None:
@@ -195,8 +205,10 @@ def test_another_sum_is_refused_before_anything_is_opened(
     other[-1] ^= 1
     for total in (memoryview(job.total([0, 1])), memoryview(bytes(other))):
         assert job.authentic(total) is None
-    assert Job(scheme).opener.authentic(NAME, job.signed, honest, VALUES) is None  # another secret
-    assert job.opener.authentic(b"another part", job.signed, honest, VALUES) is None
+    rows = scheme.hashed_rows(VALUES)
+    another = HashSecrets.of(job.secret, b"another part", rows)
+    for secrets in (Job(scheme).hashes, another, None):  # of another secret or part, or left out
+        assert job.opener.authentic(secrets, job.signed, honest, VALUES) is None
     assert uses.count == 0
     assert right(job.open(honest))
 
@@ -205,7 +217,7 @@ def test_another_key_opens_nothing() -> None:
     """Where there is a decryption key, and no hash is in the way of a wrong one."""
     for name in ("packed, seeds", "ckks"):
         job, other = Job(SCHEMES[name]()).send(), Job(SCHEMES[name]())
-        found = other.opener.authentic(NAME, job.signed, job.total(), VALUES)
+        found = other.opener.authentic(other.hashes, job.signed, job.total(), VALUES)
         assert found
         try:
             opened = other.opener.open(found, other.opener.keystream(job.seeds, VALUES))
