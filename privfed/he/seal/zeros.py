@@ -28,6 +28,7 @@ from privfed.he.seal.files import (
     seal,
     seeded_key,
     write,
+    write_ending,
 )
 from privfed.he.seal.known import RING, SEED, check_c1, check_key, refusing
 from privfed.keys import SecretKey
@@ -100,10 +101,18 @@ def _metadata() -> bytes:
     return body[:_METADATA_BYTES]
 
 
+@cache
+def _seeded() -> bytes:
+    """Return the ciphertext (0, c1) in bytes, whose last 64 are c1's seed."""
+    array = framed(struct.pack("<Q", RING_DEGREE) + bytes(_POLY_BYTES))
+    return framed(_metadata() + array + framed(b"\x01" + bytes(SEED_BYTES)))
+
+
 def _expanded(seed: bytes) -> Any:
     """Return the ciphertext (0, c1) whose c1 SEAL expands from `seed`."""
-    array = framed(struct.pack("<Q", RING_DEGREE) + bytes(_POLY_BYTES))
-    return _ciphertext(_metadata() + array + framed(b"\x01" + seed))
+    ciphertext = seal().Ciphertext()
+    write_ending(_seeded(), seed, lambda path: ciphertext.load(_context(), path))
+    return ciphertext
 
 
 def expand_sum(seeds: Iterable[bytes]) -> Any:
