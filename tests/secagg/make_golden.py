@@ -28,6 +28,7 @@ CASES: dict[str, dict[str, Any]] = {
         "download": "summed",
         "cover_c0": True,
     },
+    "packed-opener": {"scheme": "packed", "download": "opener"},
     "packed-no-weights-8-bits": {"scheme": "packed", "bits": 8, "max_weight": None},
     "reference": {"scheme": "reference", "adversary": "honest-server"},
 }
@@ -98,7 +99,11 @@ def recorded(changes: Mapping[str, Any]) -> dict[str, Any]:
         for place, encryptor in enumerate(encryptors)
     ]
     partial, total = added(params, uploads)
-    result = secagg.Decryptor(params, key, "memory").decrypt(total, 7)
+    decryptor = secagg.Decryptor(params, key, "memory")
+    result = decryptor.decrypt(total, 7)
+    passed_on = [b""]
+    if params.download_mode == "opener":
+        passed_on = [decryptor.result(party) for party in parties()[:2]]
     return {
         "parameters": params.to_bytes().decode(),
         "fingerprint": params.fingerprint.hex(),
@@ -109,6 +114,7 @@ def recorded(changes: Mapping[str, Any]) -> dict[str, Any]:
         "uploads": [each.hex() for each in uploads],
         "partial": partial.hex(),
         "total": total.hex(),
+        "results": [each.hex() for each in passed_on],
         "mean": {name: array.ravel().tolist() for name, array in result.mean.items()},
         "total_weight": result.total_weight,
         "transcript": result.transcript.hex(),

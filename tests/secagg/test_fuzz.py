@@ -26,12 +26,14 @@ MODES: dict[str, dict[str, Any]] = {
     "packed": {},
     "packed summed": {"scheme": "packed", "download": "summed"},
     "packed covered": {"scheme": "packed", "download": "summed", "cover_c0": True},
+    "packed opener": {"scheme": "packed", "download": "opener"},
     "slots": {},
     "ckks": {},
     "reference": {},
 }
 # How often each mode's messages are mutated: some take SEAL's time.
-NORMAL = {"packed": 2_000, "reference": 1_500, "packed summed": 1_500, "packed covered": 1_500}
+NORMAL = {"packed": 2_000, "reference": 1_500, "packed summed": 1_500, "packed covered": 1_500,
+          "packed opener": 1_500}  # fmt: skip
 DEEP = [
     pytest.param(mode, marks=pytest.mark.deep(normal=NORMAL.get(mode, 400), stated=100_000))
     for mode in MODES
@@ -103,9 +105,15 @@ class Target:
         self.partial = leaf.partial()
         self.total = self.parties.total(self.uploads)
         self.honest = self._decrypt(self.total).mean
+        self.result = self._result() if self.params.download_mode == "opener" else self.total
 
     def _decrypt(self, total: bytes) -> secagg.MeanResult:
         return secagg.Decryptor(self.params, self.parties.key, "memory").decrypt(total, 1)
+
+    def _result(self) -> bytes:
+        opener = secagg.Decryptor(self.params, self.parties.key, "memory")
+        opener.decrypt(self.total, 1)
+        return opener.result(identities(1)[0])
 
     def upload(self, data: bytes, hostile: bool) -> str:
         aggregator = secagg.Aggregator(self.params, 1, identity=INNER)
@@ -149,6 +157,16 @@ class Target:
                 assert np.array_equal(result.mean[name], mean)
         return "noise"
 
+    def passed_on(self, data: bytes) -> str:
+        server = secagg.Aggregator(self.params, 1)
+        for upload in self.uploads:
+            server.add(upload)
+        server.total()
+        for read in (self._decrypt, server.add_result):
+            with pytest.raises(PrivFedError):
+                read(data)
+        return "refused"
+
     def announcement(self, data: bytes) -> str:
         try:
             secagg.Decryptor(self.params, self.parties.key, "memory").prepare([data], 1)
@@ -186,6 +204,8 @@ def fuzz(mode: str, count: int, seed: int) -> Outcomes:
                 ("announcement", target.announcements[0], target.total, target.announcement),
                 ("parameters", target.params.to_bytes(), b'{"a":[1e999]}', target.parameters),
             ]
+            if target.params.download_mode == "opener":
+                kinds += [("result", target.result, target.total, target.passed_on)] * 3
             kind, message, other, try_it = rng.choice(kinds)
             mutated = spliced(rng, message, other)
             if mutated == message:

@@ -62,6 +62,24 @@ def test_recorded_messages_give_the_recorded_sums(case: dict[str, Any]) -> None:
     assert result.transcript.hex() == case["transcript"]
 
 
+def test_recorded_results_give_the_recorded_sums_and_are_written_again() -> None:
+    case = VECTORS["cases"]["packed-opener"]
+    params = secagg.Parameters.from_bytes(case["parameters"].encode())
+    key = secagg.SecretKey.from_bytes(bytes.fromhex(case["key"]))
+    server = secagg.Aggregator(params, 7)
+    for upload in case["uploads"]:
+        server.add(bytes.fromhex(upload))
+    opener = secagg.Decryptor(params, key, "memory")
+    opener.decrypt(server.total(), 7)
+    for result, party in zip(case["results"], make_golden.parties(), strict=False):
+        assert opener.result(party).hex() == result
+        server.add_result(bytes.fromhex(result))
+    read = secagg.Decryptor(params, key, "memory").decrypt(server.result(), 7)
+    assert read.transcript.hex() == case["transcript"]
+    for name, values in case["mean"].items():
+        assert np.array_equal(read.mean[name].ravel(), np.array(values, np.float32))
+
+
 def test_recorded_messages_of_an_epoch_are_read(case: dict[str, Any]) -> None:
     params = secagg.Parameters.from_bytes(case["parameters"].encode())
     assert bool(case["epoch"]) == params.masks
