@@ -6,6 +6,7 @@ uploads and hellos are signed, totals open or do not.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,7 +16,7 @@ from privfed.errors import DecodeError
 Travels = Literal["weights", "updates", "shares"]
 """Whole weights; differences to the model before; clipped differences with shares of the noise."""
 
-Purpose = Literal["train", "evaluate", "finish"]
+Purpose = Literal["train", "open", "evaluate", "finish"]
 
 MAX_ROUND = (1 << 63) - 1
 MOST_AHEAD = 1 << 16
@@ -30,7 +31,7 @@ _Round = Annotated[int, msgspec.Meta(ge=0, le=MAX_ROUND)]
 
 
 class PastRound(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A round whose total goes along.
+    """A round whose total goes along, or its RESULT, which others opened.
 
     Attributes:
         round_id: Its round.
@@ -60,11 +61,11 @@ class Greet(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 class Assignment(
     msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="assignment"
 ):
-    """The server asks for a round's update, for figures of the model, or for nothing more.
+    """The server asks for an update, for a RESULT, for figures of the model, or for nothing more.
 
     Attributes:
-        purpose: Which of them.
-        round_id: The round of the update; else 0.
+        purpose: Which of them; "open" asks for the RESULT.
+        round_id: The round of the update, or of the RESULT; else 0.
         cohort: Where rounds name their parties, their roster places.
         totals: What goes along, in their order: all that the party has not opened.
         hellos: Those of the parties that it has not entered a run with.
@@ -92,7 +93,7 @@ class Present(
 
 
 class Done(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="done"):
-    """A party has done what was asked; an update goes beside it.
+    """A party has done what was asked; an update, or a RESULT, goes beside it.
 
     Attributes:
         opened: The last round whose total it opened.
@@ -111,6 +112,21 @@ class Refused(
     """
 
     reason: Annotated[str, msgspec.Meta(max_length=MOST_REASON)]
+
+
+@dataclass(frozen=True)
+class Packet:
+    """What one node is asked.
+
+    Attributes:
+        ask: The bytes of the question.
+        totals: The totals or RESULTs that go along, by round.
+        initial: Whether the initial model goes along.
+    """
+
+    ask: bytes
+    totals: tuple[bytes, ...] = field(default=(), repr=False)
+    initial: bool = False
 
 
 def encode(message: msgspec.Struct) -> bytes:

@@ -263,6 +263,23 @@ class EmbeddedParty:
         self._shelf.keep_own(own)
         return upload
 
+    def result(self, ask: Assignment) -> bytes:
+        """Return what others read in the place of the total that came with a question.
+
+        Args:
+            ask: What the server asked.
+
+        Raises:
+            ContextMismatchError: This party's last round is another one.
+            PrivFedError: It opened that elsewhere; `Party.result` says which errors there are.
+        """
+        if self._party.opened_round != ask.round_id:
+            raise ContextMismatchError(
+                f"the server asks for the sums of round {ask.round_id}, and this party opened "
+                f"round {self._party.opened_round}"
+            )
+        return self._party.result()
+
     def done(self) -> Done:
         """Return what the server is told at the end."""
         return Done(self._party.opened_round)
@@ -316,7 +333,7 @@ class EmbeddedParty:
         return begun
 
     def _take(self, rounds: Sequence[PastRound], totals: Sequence[bytes]) -> None:
-        """Open totals, in their order; each changes the model once."""
+        """Open totals or RESULTs, in their order; each changes the model once."""
         if len(rounds) != len(totals):
             raise ContextMismatchError(f"{len(rounds)} totals were announced, {len(totals)} came")
         for of, total in zip(rounds, totals, strict=True):

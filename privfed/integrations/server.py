@@ -7,9 +7,9 @@ are from what they signed, and adds bytes. A node is whatever the engine calls a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from numpy.typing import NDArray
 
@@ -19,6 +19,7 @@ from privfed.errors import (
     ContextMismatchError,
     DecodeError,
     PeerError,
+    PrivFedError,
     QuorumError,
 )
 from privfed.integrations.hello import Hello, check_alike, read_hello
@@ -27,6 +28,7 @@ from privfed.integrations.messages import (
     Assignment,
     Done,
     Greet,
+    Packet,
     PastRound,
     Present,
     Purpose,
@@ -34,10 +36,9 @@ from privfed.integrations.messages import (
     encode,
     read_answer,
 )
+from privfed.integrations.openers import Ask, Node, Opening
 from privfed.integrations.spool import Spool, read_checkpoint, write_checkpoint
 from privfed.secagg import Aggregator, Parameters
-
-Node = TypeVar("Node", int, str)
 
 _HINTS = {
     "AuthenticationError": "a total or a hello was altered, or another mod changed it",
@@ -48,21 +49,6 @@ _HINTS = {
     "QuorumError": "too few parties were in what it was sent",
     "ReplayError": "it was asked for a round twice, or its folder is an older copy",
 }
-
-
-@dataclass(frozen=True)
-class Packet:
-    """What one node is asked.
-
-    Attributes:
-        ask: The bytes of the question.
-        totals: The totals that go along, by round.
-        initial: Whether the initial model goes along.
-    """
-
-    ask: bytes
-    totals: tuple[bytes, ...] = field(default=(), repr=False)
-    initial: bool = False
 
 
 @dataclass
@@ -316,8 +302,12 @@ class EmbeddedServer(Generic[Node]):
         met.entered = True
         self._round.heard.add(met.place)
 
-    def total(self) -> bytes:
-        """Close the round.
+    def total(self, ask: Ask[Node], tell: Callable[[str], None]) -> bytes:
+        """Close the round, and have its openers open it where the parameters say so.
+
+        Args:
+            ask: Asks openers: sends packets, returns what each node says in time.
+            tell: Told what openers did wrong; the round goes on without them.
 
         Returns:
             Its checkpoint: what a later run can resume from.
@@ -332,9 +322,31 @@ class EmbeddedServer(Generic[Node]):
         for met in self._nodes.values():
             if met.place in begun.asked - begun.heard:
                 met.gone = True
-        total = begun.sum.total()
-        self._totals.put(begun.of, total)
-        return write_checkpoint(begun.of, total)
+        self._totals.put(begun.of, begun.sum.total())
+        if self._known().download_mode == "opener" and (result := self._open(begun, ask, tell)):
+            self._totals.replace(begun.of, result)
+        return write_checkpoint(begun.of, self._totals.get(begun.of))
+
+    def _open(self, begun: _Round, ask: Ask[Node], tell: Callable[[str], None]) -> bytes:
+        """Return what enough openers of a round's total have signed; empty if too few do."""
+        roster = self._known().roster
+        here = {roster[met.place].id: node for node, met in self._nodes.items() if not met.gone}
+        order = [here[name] for name in begun.sum.openers if name in here]
+        opening = Opening(begun.sum, order, self._known().openers)
+        while nodes := opening.next():
+            packets = {node: self._packet(node, "open", begun.of) for node in nodes}
+            for node, answer, result in ask(packets):
+                packets.pop(node, None)
+                try:
+                    self.took(node, answer)
+                    opening.add(result)
+                except PrivFedError as error:
+                    tell(f"node {node} opens no total for the others: {error}")
+            for node in packets:
+                tell(f"node {node} opens no total for the others: it does not answer")
+        if not opening.result:
+            tell("too few parties open the total for the others: each gets it")
+        return opening.result
 
     @property
     def senders(self) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""The totals of a run, on the server's disk, for parties that missed some; and checkpoints."""
+"""The totals of a run, on the server's disk, for parties that missed some; and checkpoints.
+
+What openers have signed of a total stands in its place: who has not opened it reads that.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,12 @@ class Spool:
         self._path(of).write_bytes(total)
         self.rounds.append(of)
 
+    def replace(self, of: PastRound, result: bytes) -> None:
+        """Keep what was signed of a round's total in its place."""
+        self._path(of).write_bytes(result)
+
     def get(self, of: PastRound) -> bytes:
-        """Return a round's total."""
+        """Return a round's total, or what stands in its place."""
         return self._path(of).read_bytes()
 
     def close(self) -> None:
@@ -41,12 +48,12 @@ class _Checkpoint(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 
 
 def write_checkpoint(of: PastRound, total: bytes) -> bytes:
-    """Return a round's total and what it is of; only the parties can open it."""
+    """Return a round's total, or its RESULT, and what it is of; only the parties can open it."""
     return msgspec.msgpack.encode(_Checkpoint(of, total))
 
 
 def read_checkpoint(data: bytes) -> tuple[PastRound, bytes]:
-    """Return the round and the total of a checkpoint.
+    """Return the round of a checkpoint, and its total or RESULT.
 
     Raises:
         DecodeError: These bytes are none.

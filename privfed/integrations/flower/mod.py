@@ -13,6 +13,7 @@ from flwr.supercore import log
 from privfed.errors import ConfigError, PrivFedError
 from privfed.integrations.flower.records import (
     ASK,
+    RESULT,
     TOTALS,
     UPLOAD,
     arrays_of,
@@ -112,7 +113,9 @@ class EncryptedMod:
         model = party.receive(ask, sent or None, totals)
         reply = RecordDict()
         settings = settings_in(msg, context.run_config)
-        if ask.purpose != "finish":
+        if ask.purpose == "open":
+            reply["result"] = ArrayRecord({RESULT: bytes_array(party.result(ask))})
+        elif ask.purpose != "finish":
             del msg.content[ASK]
             if TOTALS in msg.content:
                 del msg.content[TOTALS]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from privfed.errors import ConfigError, DecodeError
 
 ASK, TOTALS = "privfed", "privfed.totals"
-UPLOAD, CHECKPOINT = "privfed.upload/1", "privfed.checkpoint/1"
+UPLOAD, RESULT = "privfed.upload/1", "privfed.result/1"
+CHECKPOINT = "privfed.checkpoint/1"
 _MESSAGE = "message"
 
 

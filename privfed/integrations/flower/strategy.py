@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from logging import INFO, WARNING
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from privfed.errors import ConfigError, DecodeError, PrivFedError, QuorumError
 from privfed.integrations.flower.records import (
     ASK,
     CHECKPOINT,
+    RESULT,
     UPLOAD,
     array_bytes,
     arrays_of,
@@ -41,7 +43,8 @@ class EncryptedStrategy(Strategy):
         strategy: FedAvg, or one that changes what it asks and not how it adds, such as FedProx.
         params: The parties' parameters, or a file of them; None: as the parties say.
         may_miss: Whether a run may begin without some parties of the roster.
-        patience_seconds: For how long the first hello of all parties is waited for.
+        patience_seconds: For how long the first hello of all parties is waited for, and for those
+            who open a total for the others.
 
     Raises:
         ConfigError: The strategy reads single updates, or the mean, on the server.
@@ -67,6 +70,7 @@ class EncryptedStrategy(Strategy):
         )
         self._patience_seconds = patience_seconds
         self._server: EmbeddedServer[int] | None = None
+        self._grid: Grid | None = None
         self._initial = ArrayRecord()
         self._settled = False
         self._asked_again: dict[str, int] = {}
@@ -116,6 +120,7 @@ class EncryptedStrategy(Strategy):
         begin = arrays_of(initial_arrays) if checkpoint is None else checkpoint
         self._server = EmbeddedServer(begin, params=self._params, may_miss=self._may_miss)
         self._settled, self._asked_again, self._lost = False, {}, None
+        self._grid = grid
         try:
             result = super().start(
                 grid, initial_arrays, num_rounds, timeout, train_config, evaluate_config
@@ -160,11 +165,11 @@ class EncryptedStrategy(Strategy):
                 self._say_gone(reply)
                 continue
             node, content = reply.metadata.src_node_id, reply.content
-            server.add(node, _answer(reply), _upload(content))
+            server.add(node, _answer(reply), _bytes_in(content, UPLOAD))
             contents.append(RecordDict(dict(content.metric_records)))
         senders = server.senders
         try:
-            total = server.total()
+            total = server.total(self._ask_openers, lambda line: log(WARNING, line))
         except QuorumError as error:
             self._lost = error
             log(WARNING, "aggregate_train: round %s gives nothing: %s", server_round, error)
@@ -289,6 +294,23 @@ class EncryptedStrategy(Strategy):
             else:
                 self._running.took(reply.metadata.src_node_id, _answer(reply))
 
+    def _ask_openers(self, packets: dict[int, Packet]) -> Iterable[tuple[int, bytes, bytes]]:
+        """Send the total to some who open it for the others; return what they answer in time."""
+        if self._grid is None:
+            return
+        messages = [
+            _message(RecordDict(), packet, node, MessageType.TRAIN)
+            for node, packet in packets.items()
+        ]
+        for reply in self._grid.send_and_receive(messages, timeout=self._patience_seconds):
+            if reply.has_error():
+                self._say_gone(reply)
+            else:
+                said, result = message_in(reply.content) or b"", b""
+                with suppress(DecodeError):  # the next one is asked
+                    result = _bytes_in(reply.content, RESULT)
+                yield reply.metadata.src_node_id, said, result
+
     def _say_gone(self, reply: Message) -> None:
         log(WARNING, "node %s: %s", reply.metadata.src_node_id, reply.error.reason)
 
@@ -326,8 +348,8 @@ def _answer(reply: Message) -> bytes:
     return found
 
 
-def _upload(content: RecordDict) -> bytes:
+def _bytes_in(content: RecordDict, name: str) -> bytes:
     records = list(content.array_records.values())
-    if len(records) != 1 or list(records[0]) != [UPLOAD]:
+    if len(records) != 1 or list(records[0]) != [name]:
         return b""  # it refused, or it is none: the answer says
-    return array_bytes(records[0][UPLOAD])
+    return array_bytes(records[0][name])

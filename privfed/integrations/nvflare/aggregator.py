@@ -31,6 +31,7 @@ from privfed.integrations.nvflare.records import (
     bytes_array,
     checkpoint_in,
     request_of,
+    result_in,
 )
 from privfed.integrations.server import EmbeddedServer, Packet
 from privfed.secagg import Parameters
@@ -49,7 +50,8 @@ class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
     Args:
         params: File of the parties' parameters; None: as the parties say.
         may_miss: Whether a run may begin without some parties of the roster.
-        patience_seconds: For how long the first hello of all clients is waited for.
+        patience_seconds: For how long the first hello of all clients is waited for, and for those
+            who open a total for the others.
     """
 
     def __init__(
@@ -132,7 +134,7 @@ class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
             raise self._problem
         server = self._running
         senders = server.senders
-        total = server.total()
+        total = server.total(self._ask_openers, self.warning)
         self._delivered = False
         self.info(f"{len(senders)} parties are in the sum")
         for node, party in server.gone.items():
@@ -203,11 +205,18 @@ class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
     def _greet(self, nodes: list[str], seconds: float) -> set[str]:
         """Return those of the clients that said hello in time."""
         said = set()
-        for node, answer in self._answers(nodes, self._running.greeting(), seconds).items():
-            if answer is not None:
+        for node, reply in self._replies(nodes, self._running.greeting(), seconds).items():
+            if (answer := answer_in(reply)) is not None:
                 self._running.hear(node, answer)
                 said.add(node)
         return said
+
+    def _ask_openers(self, packets: dict[str, Packet]) -> Iterable[tuple[str, bytes, bytes]]:
+        """Send the total to some who open it for the others; return what they answer in time."""
+        for node, packet in packets.items():
+            reply = self._replies([node], packet, self._patience_seconds).get(node)
+            if (answer := answer_in(reply)) is not None:
+                yield node, answer, result_in(reply)
 
     def _send(self, node: str, packet: Packet, late: bool) -> None:
         """Send what a client is asked; what all of them get goes in the task itself.
@@ -219,33 +228,33 @@ class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
         """
         initial = self._initial if packet.initial and late else None
         totals = packet.totals[:-1] if late else packet.totals
-        self._answers([node], Packet(packet.ask, totals), self._patience_seconds, initial)
+        self._replies([node], Packet(packet.ask, totals), self._patience_seconds, initial)
 
     def _deliver(self) -> None:
         """Send the last total to all: the model is theirs."""
         packets = self._running.show(self._nodes(), "finish")
         for node, packet in packets.items():
             initial = self._initial if packet.initial else None
-            answer = self._answers([node], packet, self._patience_seconds, initial)[node]
-            if answer is None:
+            reply = self._replies([node], packet, self._patience_seconds, initial).get(node)
+            if (answer := answer_in(reply)) is None:
                 self.warning(f"{node} did not take the last total: it is in the checkpoint")
             else:
                 self._running.took(node, answer)
         self._delivered = True
 
-    def _answers(
+    def _replies(
         self,
         nodes: list[str],
         packet: Packet,
         seconds: float,
         initial: dict[str, NDArray[Any]] | None = None,
-    ) -> dict[str, bytes | None]:
-        """Return what each client answers; None where it does not in time."""
+    ) -> dict[str, Any]:
+        """Return what each client answers in time."""
         if not nodes:
             return {}
         engine = self.fl_ctx.get_engine()
         with engine.new_context() as fl_ctx:
-            replies = engine.send_aux_request(
+            replies: dict[str, Any] | None = engine.send_aux_request(
                 targets=nodes,
                 topic=TOPIC,
                 request=request_of(packet.ask, packet.totals, initial),
@@ -253,7 +262,7 @@ class EncryptedAggregator(ModelAggregator):  # type: ignore[misc]
                 fl_ctx=fl_ctx,
                 optional=True,
             )
-        return {node: answer_in((replies or {}).get(node)) for node in nodes}
+        return replies or {}
 
     def _aborted(self) -> bool:
         signal = self.fl_ctx.get_run_abort_signal()

@@ -142,14 +142,15 @@ class DecryptModel(_TrainFilter):
             data, totals, initial = read_request(request)
             ask = read_ask(data)
             with self._one:
-                if isinstance(ask, Assignment) and ask.purpose != "finish":
+                if isinstance(ask, Assignment) and ask.purpose in ("train", "evaluate"):
                     self._asked = _Asked(ask, totals, initial)
                     return make_reply(ReturnCode.OK)
                 with party_of(fl_ctx, self._travels) as party:
                     if isinstance(ask, Greet):
                         return reply_of(encode(party.greet(ask, totals)))
                     party.receive(ask, initial, totals)
-                    return reply_of(encode(party.done()))
+                    result = party.result(ask) if ask.purpose == "open" else b""
+                    return reply_of(encode(party.done()), result)
         except PrivFedError as error:
             _log(self, fl_ctx, error)
             return reply_of(encode(Refused(type(error).__name__)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ CHECKPOINT, UPLOAD = "privfed.checkpoint/1", "privfed.upload/1"
 ANSWER = "privfed"
 """Name of an answer in the metadata of a training's result."""
 
-_MESSAGE, _TOTALS, _INITIAL = "message", "totals", "initial"
+_MESSAGE, _TOTALS, _INITIAL, _RESULT = "message", "totals", "initial", "result"
 
 
 def bytes_array(data: bytes) -> NDArray[np.uint8]:
@@ -89,10 +90,12 @@ def read_request(
     return ask, [array_bytes(each) for each in totals], model
 
 
-def reply_of(answer: bytes) -> Shareable:
-    """Return an answer."""
+def reply_of(answer: bytes, result: bytes = b"") -> Shareable:
+    """Return an answer, with the RESULT of a round where one was asked for."""
     reply = make_reply(ReturnCode.OK)
     reply[_MESSAGE] = answer
+    if result:
+        reply[_RESULT] = bytes_array(result)
     return reply
 
 
@@ -102,3 +105,11 @@ def answer_in(reply: object) -> bytes | None:
         return None
     found = reply.get(_MESSAGE)
     return found if isinstance(found, bytes) else None
+
+
+def result_in(reply: object) -> bytes:
+    """Return the RESULT beside an answer; empty if there is none: the next one is asked."""
+    found = reply.get(_RESULT) if isinstance(reply, Shareable) else None
+    with suppress(DecodeError):
+        return array_bytes(found)
+    return b""
