@@ -302,11 +302,14 @@ class EmbeddedServer(Generic[Node]):
         met.entered = True
         self._round.heard.add(met.place)
 
-    def total(self, ask: Ask[Node], tell: Callable[[str], None]) -> bytes:
+    def total(
+        self, ask: Ask[Node] | None = None, tell: Callable[[str], object] = lambda line: None
+    ) -> bytes:
         """Close the round, and have its openers open it where the parameters say so.
 
         Args:
-            ask: Asks openers: sends packets, returns what each node says in time.
+            ask: Asks openers: sends packets, returns what each node says in time; None: nobody is
+                asked, and all get the total.
             tell: Told what openers did wrong; the round goes on without them.
 
         Returns:
@@ -323,11 +326,12 @@ class EmbeddedServer(Generic[Node]):
             if met.place in begun.asked - begun.heard:
                 met.gone = True
         self._totals.put(begun.of, begun.sum.total())
-        if self._known().download_mode == "opener" and (result := self._open(begun, ask, tell)):
-            self._totals.replace(begun.of, result)
+        if ask is not None and self._known().download_mode == "opener":
+            if result := self._open(begun, ask, tell):
+                self._totals.replace(begun.of, result)
         return write_checkpoint(begun.of, self._totals.get(begun.of))
 
-    def _open(self, begun: _Round, ask: Ask[Node], tell: Callable[[str], None]) -> bytes:
+    def _open(self, begun: _Round, ask: Ask[Node], tell: Callable[[str], object]) -> bytes:
         """Return what enough openers of a round's total have signed; empty if too few do."""
         roster = self._known().roster
         here = {roster[met.place].id: node for node, met in self._nodes.items() if not met.gone}
@@ -335,14 +339,15 @@ class EmbeddedServer(Generic[Node]):
         opening = Opening(begun.sum, order, self._known().openers)
         while nodes := opening.next():
             packets = {node: self._packet(node, "open", begun.of) for node in nodes}
+            silent = set(packets)
             for node, answer, result in ask(packets):
-                packets.pop(node, None)
+                silent.discard(node)
                 try:
                     self.took(node, answer)
                     opening.add(result)
                 except PrivFedError as error:
                     tell(f"node {node} opens no total for the others: {error}")
-            for node in packets:
+            for node in silent:
                 tell(f"node {node} opens no total for the others: it does not answer")
         if not opening.result:
             tell("too few parties open the total for the others: each gets it")

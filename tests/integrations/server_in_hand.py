@@ -84,6 +84,26 @@ class Hand:
             after = trained or {name: each + np.float32(step) for name, each in got.items()}
             return got, party.upload(ask, after, None)
 
+    def result(self, place: int, total: tuple[PastRound, bytes], run: str = RUN) -> bytes:
+        """Return what a party signs of a round's total, which it is asked to open."""
+        of, data = total
+        with self.party(place, run) as party:
+            ask = Assignment("open", of.round_id, of.cohort, (of,), ())
+            party.receive(ask, None, [data])
+            return party.result(ask)
+
+    def joined(
+        self, number: int, uploads: Sequence[bytes], places: Sequence[int]
+    ) -> tuple[PastRound, bytes]:
+        """Return what some parties sign of a round's total, in its place."""
+        together = Aggregator(self.params, number)
+        for upload in uploads:
+            together.add(upload)
+        total = PastRound(number), together.total()
+        for place in places:
+            together.add_result(self.result(place, total))
+        return PastRound(number), together.result()
+
     def total(self, number: int, uploads: Sequence[bytes]) -> tuple[PastRound, bytes]:
         """Return a round's total, as an honest server makes it."""
         together = Aggregator(self.params, number)

@@ -9,6 +9,8 @@ import pytest
 
 from privfed.errors import QuorumError, ReplayError
 from privfed.integrations.kept import digest_of_model
+from privfed.integrations.messages import PastRound
+from privfed.secagg import Aggregator
 from tests.integrations.jobs import START, same_bits
 from tests.integrations.server_in_hand import Hand
 from tests.secagg import crash_points
@@ -145,3 +147,38 @@ def test_who_was_killed_and_lost_its_hello_breaks_the_round_alone(tmp_path: Path
         hand.ask(0, "train", 1, model=START, hellos=[old, hand.hellos[1], hand.hellos[2]])
     with pytest.raises(QuorumError):
         hand.ask(1, "train", 1, model=START, hellos=[hand.hellos[1]])
+
+
+@pytest.mark.parametrize("opens", [True, False], ids=["opener", "reader"])
+def test_killed_while_some_open_for_all(tmp_path: Path, opens: bool) -> None:
+    """It gets what others signed, in the place of the total, and has the model of all."""
+    hand = Hand(tmp_path / "made" / "keys", 4, download="opener")
+    hand.greet_all()
+    together = Aggregator(hand.params, 1)
+    for place in hand.places:
+        together.add(hand.ask(place, "train", 1, model=START, step=0.25 * place)[1])
+    total = PastRound(1), together.total()
+    for place in (1, 2):
+        together.add_result(hand.result(place, total))
+    result = PastRound(1), together.result()
+    expected = hand.ask(3, "evaluate", past=[result])[0]
+
+    def prepare(folder: Path) -> tuple[Act, Act]:
+        shutil.copytree(tmp_path / "made", folder)
+        copy = Hand(folder / "keys", 4, download="opener")
+        copy.hellos = hand.hellos
+
+        def act() -> None:
+            if opens:
+                copy.result(0, total)
+            else:
+                copy.ask(0, "evaluate", past=[result])
+
+        def check() -> None:
+            assert same_bits(copy.ask(0, "evaluate", past=[result])[0], expected)
+            uploads = [copy.ask(place, "train", 2)[1] for place in copy.places]
+            assert copy.total(2, uploads)
+
+        return act, check
+
+    in_turn(tmp_path / "cut", prepare, 4)
