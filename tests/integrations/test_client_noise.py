@@ -13,8 +13,10 @@ from privfed.errors import PeerError, QuorumError
 from privfed.integrations import travels as codecs
 from privfed.integrations.flower.records import message_in
 from privfed.integrations.messages import Refused, read_answer
+from privfed.secagg import parameters
 from tests.integrations.grid import kill
 from tests.integrations.jobs import Arrays, Job, ask_of, read_wire, same_bits
+from tests.integrations.test_openers import asked, came
 
 SIZE, CLIENTS = 400, 10
 START: Arrays = {"w": np.zeros((SIZE - 1,), np.float32), "b": np.array(0.5)}
@@ -167,3 +169,18 @@ def test_who_comes_late_waits_for_the_next_run(tmp_path: Path, told: list[str]) 
     assert seen
     assert [len(job.sites[place].trained) for place in (0, 9)] == [3, 0]
     assert any("it waits for the next run" in line for line in told)
+
+
+def test_from_so_many_clients_on_some_open_the_noisy_sum_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan's parameters leave it to the number of clients."""
+    monkeypatch.setattr(parameters, "OPENED_FROM", CLIENTS)
+    job = job_of(tmp_path / "keys")
+    job.run(2)
+    assert not same_bits(job.models(), START)
+    openers = asked(job)
+    assert len(openers) == 2 * job.params.openers
+    for node in job.grid.apps:
+        assert came(job, node, results=False) == openers.count(node)
+        assert came(job, node, results=True) == 2 - openers.count(node)
