@@ -376,7 +376,7 @@ class ResultOpening:
         for each in passed:
             sums = unsealed(holder.key, holder.params, each)
             if each.part.index == 0:
-                holder.journal.open(self._round.number, digest)
+                holder.journal.open(self._round.number, digest, by_others=True)
             yield each.part, sums
 
     def _checked(self) -> tuple[Iterable[PassedPart], bytes]:

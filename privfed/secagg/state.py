@@ -245,23 +245,26 @@ class Journal:
         self.check()
         _check_after(round_id, self.record.opened)
 
-    def open(self, round_id: int, total: bytes) -> None:
+    def open(self, round_id: int, total: bytes, *, by_others: bool = False) -> None:
         """Use up a round before anything of its total is decrypted.
 
         Args:
             round_id: The round.
             total: Digest of the total, or empty where it is not known yet. If this process dies
                 while it opens the total, the next one may open the very same bytes.
+            by_others: Whether it is what others opened. A process that died while it opened the
+                total does not stand in its way: no key answers for it.
 
         Raises:
             ReplayError: The round, or a later one, was opened already.
         """
         record = self.record
-        same = (round_id, total.hex()) == (record.opened, record.total)
-        if total and record.opening and same:
+        again = round_id == record.opened and record.opening
+        if again and (by_others or (total and total.hex() == record.total)):
             self.check()
         else:
             self.check_unopened(round_id)
+        if not again or by_others:
             record.opened, record.total, record.opening = round_id, total.hex(), True
         self._write()  # even if nothing changed: a full disk may have refused it before
 
