@@ -26,7 +26,7 @@ from privfed.integrations import party as parties
 from privfed.integrations.kept import Shelf, digest_of_model
 from privfed.integrations.messages import Assignment, PastRound
 from privfed.secagg import Keyring, Party
-from privfed.secagg.decryptor import Decryptor
+from privfed.secagg.opening import Holder
 from tests.integrations.jobs import START, Arrays, same_bits
 from tests.integrations.server_in_hand import RUN, Hand
 
@@ -247,14 +247,7 @@ def unchecked_middle(patch: pytest.MonkeyPatch) -> None:
 
 def unchained(patch: pytest.MonkeyPatch) -> None:
     """Uploads that name no history, masked for none."""
-    real = vars(Decryptor)["_reader"]
-
-    def reader(self: Any, of: Any, kind: Any) -> Any:
-        found = real(self, of, kind)
-        vars(found)["_histories"] = None
-        return found
-
-    patch.setattr(Decryptor, "_reader", reader)
+    patch.setattr(Holder, "histories", property(lambda self: None))
     patch.setattr(Party, "_previous", property(lambda self: b""))
 
 
