@@ -33,7 +33,8 @@ class Opening(Generic[Node]):
     """
 
     def __init__(self, total: Aggregator, nodes: Sequence[Node], needed: int) -> None:
-        self._total, self._nodes, self._needed = total, list(nodes), needed
+        self._total, self._needed = total, needed
+        self._nodes: list[Node] = list(nodes)
         self._signed = self._leg = 0
         self.result = b""
 

@@ -326,13 +326,14 @@ class EmbeddedServer(Generic[Node]):
             if met.place in begun.asked - begun.heard:
                 met.gone = True
         self._totals.put(begun.of, begun.sum.total())
-        if ask is not None and self._known().download_mode == "opener":
-            if result := self._open(begun, ask, tell):
-                self._totals.replace(begun.of, result)
+        if ask is not None and (result := self._open(begun, ask, tell)):
+            self._totals.replace(begun.of, result)
         return write_checkpoint(begun.of, self._totals.get(begun.of))
 
     def _open(self, begun: _Round, ask: Ask[Node], tell: Callable[[str], object]) -> bytes:
         """Return what enough openers of a round's total have signed; empty if too few do."""
+        if self._known().download_mode != "opener":
+            return b""
         roster = self._known().roster
         here = {roster[met.place].id: node for node, met in self._nodes.items() if not met.gone}
         order = [here[name] for name in begun.sum.openers if name in here]

@@ -27,7 +27,8 @@ from privfed.integrations.flower.records import (
     put_message,
     put_totals,
 )
-from privfed.integrations.server import EmbeddedServer, Packet
+from privfed.integrations.messages import Packet
+from privfed.integrations.server import EmbeddedServer
 from privfed.secagg import Parameters
 
 _POLL_SECONDS = 0.5

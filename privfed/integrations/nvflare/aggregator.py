@@ -19,6 +19,7 @@ from nvflare.app_common.app_constant import AppConstants
 from nvflare.app_common.app_event_type import AppEventType
 
 from privfed.errors import ConfigError, DecodeError, PrivFedError
+from privfed.integrations.messages import Packet
 from privfed.integrations.nvflare.persistor import CheckpointPersistor
 from privfed.integrations.nvflare.records import (
     ANSWER,
@@ -33,7 +34,7 @@ from privfed.integrations.nvflare.records import (
     request_of,
     result_in,
 )
-from privfed.integrations.server import EmbeddedServer, Packet
+from privfed.integrations.server import EmbeddedServer
 from privfed.secagg import Parameters
 
 _POLL_SECONDS, _HELLO_SECONDS, _PING_SECONDS = 0.5, 10.0, 2.0
