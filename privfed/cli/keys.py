@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from privfed.cli.keys_files import named_file, read_file, read_params
+from privfed.cli.keys_plan import compare, plan, trusted
 from privfed.cli.words import in_command_words
-from privfed.errors import AuthenticationError, ConfigError, DecodeError
+from privfed.errors import AuthenticationError, ConfigError
 from psi.cli.passphrases import known_passphrase, new_passphrase
 from psi.defaults import CERTIFICATE_DAYS
 from psi.storage import check_folder, check_place, whole_file
@@ -29,7 +29,7 @@ PassphraseFile = Annotated[
     ),
 ]
 Days = Annotated[int, typer.Option(help="How long the certificate is valid.")]
-ParamsFile = Annotated[Path, typer.Option(help="Parameters, as Parameters.to_bytes() wrote them.")]
+ParamsFile = Annotated[Path, typer.Option(help="Parameters, as `privfed keys plan` wrote them.")]
 Out = Annotated[Path, typer.Option(help="Folder for one sealed key a party.")]
 Force = Annotated[
     bool, typer.Option("--force", help="Replace sealed keys that are in the folder of --out.")
@@ -82,14 +82,18 @@ def check(
     """Say whose a certificate is: the fingerprint to compare, or that it is the party known."""
     from privfed.secagg import PublicIdentity
 
-    with _file(certificate):
-        party = _say_who(_bytes(certificate))
+    with named_file(certificate):
+        party = _say_who(read_file(certificate))
     if known is not None:
-        with _file(known):
-            before = PublicIdentity.from_certificate(_bytes(known))
+        with named_file(known):
+            before = PublicIdentity.from_certificate(read_file(known))
         if before != party:
             raise AuthenticationError(f"{certificate} is of another party than {known}")
         print(f"the party of {known}: no fingerprint to compare")
+
+
+app.command()(plan)
+app.command()(compare)
 
 
 @app.command()
@@ -104,7 +108,7 @@ def show(folder: Folder, passphrase_file: PassphraseFile = None) -> None:
     try:
         print(f"job      {keyring.params.job}")
         print(f"params   {keyring.params.fingerprint.hex()}")
-        print(f"against  {keyring.params.adversary}{_trusted(keyring.params)}")
+        print(f"against  {keyring.params.adversary}{trusted(keyring.params)}")
         group = keyring.params.group_of(keyring.params.index_of(keyring.identity.public))
         if group:
             print(f"group    {', '.join(keyring.params.roster[place].id for place in group)}")
@@ -126,7 +130,7 @@ def make(
 ) -> None:
     """Make the parties' shared key, and seal it to each other party on the roster."""
     keyring = _open(folder, passphrase_file)
-    agreed = _read(params)
+    agreed = read_params(params)
     _check_out(agreed, out, force)
     _hand_out(keyring, keyring.make(agreed, regroup=regroup), out, force)
 
@@ -151,14 +155,14 @@ def accept(
     passphrase_file: PassphraseFile = None,
 ) -> None:
     """Take the shared key that another party made; retires the one it replaces."""
-    keyring, agreed = _open(folder, passphrase_file), _read(params)
+    keyring, agreed = _open(folder, passphrase_file), read_params(params)
     made_by = None
     if maker is not None:
         made_by = next((party for party in agreed.roster if party.id == maker), None)
         if made_by is None:
             raise ConfigError(f"party {maker} is not on the roster")
-    with _file(sealed):
-        key = keyring.accept(_bytes(sealed), agreed, made_by, changed=changed, regroup=regroup)
+    with named_file(sealed):
+        key = keyring.accept(read_file(sealed), agreed, made_by, changed=changed, regroup=regroup)
     print(f"key {key}")
 
 
@@ -219,38 +223,8 @@ def _say_who(certificate: bytes) -> PublicIdentity:
     return party
 
 
-def _trusted(params: Parameters) -> str:
-    if params.assumed.lies:
-        return ""
-    risk = "may learn the key" if params.scheme == "ckks" else "may compare rounds unnoticed"
-    return f" (a server that lies {risk})"
-
-
 def _say_whom_to_give(folder: Path) -> None:
     print(f"give {folder / 'tls.crt'} to the other parties; they compare SHA-256 by telephone")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _read(path: Path) -> Parameters:
-    from privfed.secagg import Parameters
-
-    with _file(path):
-        return Parameters.from_bytes(_bytes(path))
-
-
-@contextlib.contextmanager
-def _file(path: Path) -> Iterator[None]:
-    """Say which file it is that cannot be decoded."""
-    try:
-        yield
-    except DecodeError as error:
-        raise DecodeError(f"{path}: {error}") from None
 
 
 def _check_out(params: Parameters, out: Path, force: bool) -> None:
