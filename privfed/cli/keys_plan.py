@@ -37,9 +37,7 @@ def plan(
     parties: Annotated[
         list[Path],
         typer.Argument(
-            help="Certificates (tls.crt) of all parties, this one's too, or folders with theirs. "
-            "In which order does not matter: the roster is in that of the parties' ids.",
-            show_default=False,
+            help="Certificates of all parties, or folders with theirs.", show_default=False
         ),
     ],
     job: Annotated[
@@ -193,7 +191,11 @@ def plan(
         ),
     ] = None,
 ) -> None:
-    """Write what all parties agree on: roster, layout and settings, for make and accept."""
+    """Write what all parties agree on, from their certificates and a model's file.
+
+    PARTIES are the certificates (tls.crt) of all parties, this one's too, or folders with theirs.
+    Their order does not matter: the roster is in that of the parties' ids.
+    """
     from privfed.cli.model_files import layout_in
     from privfed.secagg import Parameters
 
@@ -238,10 +240,7 @@ def compare(
     params: Annotated[Path, typer.Argument(help="Parameters that another party wrote.")],
     parties: Annotated[
         list[Path] | None,
-        typer.Argument(
-            help="Certificates that this party checked, its own too: the roster is of these alone.",
-            show_default=False,
-        ),
+        typer.Argument(help="Certificates that this party checked.", show_default=False),
     ] = None,
     fingerprint: Annotated[
         str | None,
@@ -251,7 +250,10 @@ def compare(
         bool, typer.Option("--arrays", help="List each array, with its shape and its range.")
     ] = False,
 ) -> None:
-    """Say what parameters hold, and their fingerprint, which all parties compare."""
+    """Say what parameters hold, and their fingerprint, which all parties compare.
+
+    PARTIES are the certificates that this party checked, its own too: the roster must be of these.
+    """
     from psi.network.certificates import plain_fingerprint
 
     agreed = read_params(params)
