@@ -6,6 +6,7 @@ that it does not understand is refused with what to do. Which format it is, its 
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,7 +39,8 @@ def layout_in(path: Path, keys: Sequence[str] = ()) -> Layout:
     if not path.is_file():  # a pipe would be waited for
         raise ConfigError(f"cannot read {path}: there is no such file")
     try:
-        with BoundedFile(path) as file:
+        # Its readers warn of headers of Python 2, and of odd escapes.
+        with BoundedFile(path) as file, warnings.catch_warnings(action="ignore"):
             return Layout.of(_arrays(file, keys))
     except zipfile.BadZipFile:
         raise ConfigError(f"{path}: the file is damaged: save or copy it again") from None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import warnings
 import zipfile
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -36,16 +36,14 @@ def read(archive: zipfile.ZipFile) -> dict[str, npt.NDArray[Any]]:
 def _array(archive: zipfile.ZipFile, name: str) -> npt.NDArray[Any]:
     header = io.BytesIO(first_bytes(archive, name, _HEADER_BYTES + _MAGIC_BYTES))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on headers of Python 2
-            version = np.lib.format.read_magic(header)
-            readers = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }
-            # Version 3 is version 2 with names of fields in UTF-8: no array of numbers has any.
-            shape, _, dtype = readers[version](header)
-    except (ValueError, KeyError, TypeError, SyntaxError, MemoryError, RecursionError):
+        version = np.lib.format.read_magic(header)
+        readers = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        # Version 3 is version 2 with names of fields in UTF-8: no array of numbers has any.
+        shape, _, dtype = readers[version](header)
+    except (ValueError, KeyError, TypeError, SyntaxError, TokenError, MemoryError, RecursionError):
         raise ConfigError(f"array {name!r:.80} has no header of numpy's: save it again") from None
     if dtype.kind not in "fiubc":  # objects are pickles
         raise ConfigError(f"array {name!r:.80} holds {dtype!s:.40}, not real numbers")

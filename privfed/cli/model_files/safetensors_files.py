@@ -52,10 +52,12 @@ def read(file: BoundedFile) -> dict[str, npt.NDArray[Any]]:
         found = {name: msgspec.convert(each, _Described) for name, each in described.items()}
     except (ValueError, msgspec.ValidationError):
         raise ConfigError("the header is none of safetensors: save the file again") from None
-    return {name: _array(name, each, size - 8 - length) for name, each in found.items()}
+    if max((each.data_offsets[1] for each in found.values()), default=0) != size - 8 - length:
+        raise ConfigError("the file is longer or shorter than its arrays: save or copy it again")
+    return {name: _array(name, each) for name, each in found.items()}
 
 
-def _array(name: str, described: _Described, room_bytes: int) -> npt.NDArray[Any]:
+def _array(name: str, described: _Described) -> npt.NDArray[Any]:
     kind = _TYPES.get(described.dtype)
     if kind is None:
         raise ConfigError(
@@ -65,6 +67,6 @@ def _array(name: str, described: _Described, room_bytes: int) -> npt.NDArray[Any
     kind, value_bytes = _NONE_OF_NUMPYS.get(kind) or (kind, np.dtype(kind).itemsize)
     array = stand_in(name, kind, described.shape)
     begin, end = described.data_offsets
-    if end > room_bytes or end - begin != math.prod(described.shape) * value_bytes:
+    if end - begin != math.prod(described.shape) * value_bytes:
         raise ConfigError(f"array {name!r:.80} is not whole: save or copy the file again")
     return array

@@ -180,7 +180,7 @@ def test_other_formats_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no file of numpy\.savez, of safetensors or of torch"):
         layout_in(tmp_path / "one.npy")
     save_numpy(path, {"w": np.zeros(2), "o": np.array([None, "text"], object)})
-    with pytest.raises(ConfigError, match="'o.npy' holds object, not real numbers"):
+    with pytest.raises(ConfigError, match=r"'o\.npy' holds object, not real numbers"):
         layout_in(path)
     path.write_bytes(b"")
     with pytest.raises(ConfigError, match="no file of numpy"):
