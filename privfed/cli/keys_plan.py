@@ -23,8 +23,8 @@ _VALUES, _PARTIES = "Values", "Who takes part, and against whom"
 _ENCRYPTION = "Encryption"
 
 _OPTION = re.compile(
-    r"\b(clip_ranges?|max_clients|min_clients|max_weight|group_sizes|noise_shares|out_of_range"
-    r"|cover_c0|adversary(?==)|scheme(?==)|download(?==))\b(?:=('[\w+-]+'|\d+))?"
+    r"`?\b(clip_ranges?|max_clients|min_clients|max_weight|group_sizes|noise_shares|out_of_range"
+    r"|cover_c0|adversary(?==)|scheme(?==)|download(?==))\b(?:=('[\w+-]+'|\d+))?`?"
 )
 _PHRASES = {
     "set max_weight=None": "leave --max-weight out",
@@ -320,7 +320,8 @@ def _in_options() -> Iterator[None]:
 
 def _option(found: re.Match[str]) -> str:
     name = "groups" if found[1] == "group_sizes" else found[1].replace("_", "-")
-    return f"--{name} {found[2]}" if found[2] else f"--{name}"
+    value = (found[2] or "").strip("'")
+    return f"--{name} {value}".rstrip()
 
 
 def _say(agreed: Parameters, files: dict[str, Path], *, arrays: bool = False) -> None:

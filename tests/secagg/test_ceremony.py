@@ -22,7 +22,8 @@ def test_the_printed_commands_lead_two_companies_to_their_first_round(
 ) -> None:
     text = PAGE.read_text().split("**From nothing to the first round**")[1]
     text = text.split("**One fingerprint.**")[0]
-    (tmp_path / "agree.py").write_text(re.findall("```python\n(.*?)```", text, re.DOTALL)[0])
+    update = {"weight": np.full((2, 12), 0.5), "bias": np.zeros(2)}
+    np.savez(tmp_path / "model.npz", **update)  # type: ignore[arg-type]
     blocks = re.findall("```console\n(.*?)```", text, re.DOTALL)
     commands = [line.split("$ ", 1)[1] for block in blocks for line in block.splitlines()]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # python and privfed
@@ -36,9 +37,9 @@ def test_the_printed_commands_lead_two_companies_to_their_first_round(
     assert (status, asked) == (0, len(prompts)), said
 
     agreed = secagg.Parameters.from_bytes((tmp_path / "params.json").read_bytes())
-    assert said.count(agreed.fingerprint.hex()) == 3  # alice's, bob's, and show
+    assert agreed.layout == secagg.Layout.of(update)
+    assert said.count(agreed.fingerprint.hex()) == 3  # of plan, of compare, and of show
     server = secagg.Aggregator(agreed, round_id=1)
-    update = {"weight": np.full((2, 12), 0.5), "bias": np.zeros(2)}
     with (
         secagg.Party.load(tmp_path / "alice", "alice's") as alice,
         secagg.Party.load(tmp_path / "bob", "bob's") as bob,
