@@ -141,8 +141,8 @@ def test_every_setting_has_an_option(privfed: Command, asked: list[Any], tmp_pat
             ).fingerprint
         )
     names = {"group_sizes": "groups", "roster": "parties", "aggregators": "aggregator"}
-    settings = {names.get(name, name) for name in parameters(Parameters)}
-    assert settings <= options("keys", "plan").keys()
+    taken = {names.get(name, name) for name in parameters(Parameters)}
+    assert taken <= options("keys", "plan").keys()
 
 
 def test_what_is_agreed_is_said_with_its_bytes(

@@ -173,7 +173,7 @@ def test_other_formats_are_named(tmp_path: Path) -> None:
     torch.save(model().state_dict(), path, _use_new_zipfile_serialization=False)
     with pytest.raises(ConfigError, match=r"a torch before 1\.6.*with a newer torch\.save"):
         layout_in(path)
-    torch.jit.script(model()).save(path)  # type: ignore[no-untyped-call]
+    torch.jit.script(model()).save(path)
     with pytest.raises(ConfigError, match=r"a program of TorchScript: save torch\.jit\.load"):
         layout_in(path)
     np.save(tmp_path / "one.npy", np.zeros(2))
