@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -326,17 +327,11 @@ def _option(found: re.Match[str]) -> str:
 
 def _say(agreed: Parameters, files: dict[str, Path], *, arrays: bool = False) -> None:
     """Print what parameters say, with whose file a party is known by."""
-    from privfed.secagg.parts import Parts
-    from privfed.secagg.wire import Kind
-
-    parts, count = Parts(agreed), agreed.max_clients
-    upload = sum(parts.message_bytes(part, Kind.UPLOAD) for part in parts.all)
-    total = sum(parts.message_bytes(part, Kind.TOTAL, count) for part in parts.all)
     layout, sizes = agreed.layout, agreed.group_sizes
     skipped = f", {len(layout.skipped)} left out" if layout.skipped else ""
     weighted = "no weights" if agreed.max_weight is None else f"weights to {agreed.max_weight:,}"
     print(f"job      {agreed.job!r}")
-    print(f"parties  {len(agreed.roster)}, {agreed.quorum} to {count} in a round")
+    print(f"parties  {len(agreed.roster)}, {agreed.quorum} to {agreed.max_clients} in a round")
     for party in agreed.roster:
         print(f"         {party.id}  {files.get(party.id, '')}".rstrip())
     for party in agreed.aggregators:
@@ -346,16 +341,38 @@ def _say(agreed: Parameters, files: dict[str, Path], *, arrays: bool = False) ->
         print(f"groups   {len(sizes)}, of {', '.join(map(str, sizes))}")
     print(f"layout   {len(layout.entries)} arrays, {layout.size:,} values{skipped}")
     print(f"values   {agreed.bits} bits within {agreed.clip_range:g}, {weighted}")
-    for pattern, each in getattr(agreed, "clip_ranges", ()):
-        print(f"         {pattern!r} within {each:g}")
+    for within, count in sorted(Counter(each for _, each in agreed.clip_ranges).items()):
+        print(f"         {count} arrays within {within:g}")
     if arrays:
         for name, shape in layout.entries:
-            print(f"array    {name!r} {list(shape)}")
+            print(f"array    {name!r} {list(shape)} within {agreed.range_of(name):g}")
         for name in layout.skipped:
             print(f"without  {name!r}")
     print(f"scheme   {agreed.scheme}, download {agreed.download_mode}")
-    print(f"bytes    {upload:,} up from each party, {total:,} down, in a round of {count}")
+    print(f"bytes    {_bytes_of_a_round(agreed)}")
     print(f"params   {agreed.fingerprint.hex()}")
+
+
+def _bytes_of_a_round(agreed: Parameters) -> str:
+    """Return in words what each party sends and gets in a round of as many as there can be."""
+    from privfed.secagg.openers import SumsFormat
+    from privfed.secagg.parts import Parts
+    from privfed.secagg.wire import Kind
+
+    parts, count = Parts(agreed), agreed.max_clients
+    upload = sum(parts.message_bytes(part, Kind.UPLOAD) for part in parts.all)
+    total = sum(parts.message_bytes(part, Kind.TOTAL, count) for part in parts.all)
+    if agreed.download_mode != "opener":
+        return f"{upload:,} up from each party, {total:,} down, in a round of {count}"
+    sums = SumsFormat(agreed)
+    own, joined = (
+        sum(sums.message_bytes(part, signatures) for part in parts.all)
+        for signatures in (1, agreed.openers)
+    )
+    return (
+        f"{upload:,} up from each party, {joined:,} down, in a round of {count}; the "
+        f"{agreed.openers} that open it for all get {total:,} and send {own:,} more"
+    )
 
 
 def trusted(params: Parameters) -> str:

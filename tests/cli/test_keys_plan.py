@@ -125,6 +125,8 @@ def test_every_setting_has_an_option(privfed: Command, asked: list[Any], tmp_pat
         ("--noise-shares --scheme slots", {"noise_shares": True, "scheme": "slots"}),
         ("--download summed --cover-c0", {"download": "summed", "cover_c0": True}),
         ("--download summed --no-cover-c0", {"download": "summed", "cover_c0": False}),
+        ("--download opener", {"download": "opener"}),
+        ("--clip-ranges w*=1000 --clip-ranges bias=2", {"clip_ranges": {"w*": 1000.0, "bias": 2}}),
         (f"--aggregator {asked[0]}", {"aggregators": (server,)}),
     ]
     out = tmp_path / "plan.params"
@@ -169,8 +171,33 @@ def test_what_is_agreed_is_said_with_its_bytes(
     ):
         assert words in said
     listed = privfed("keys", "compare", out, "--arrays").out
-    for words in ("array    'weight' [4, 3]\n", "array    'bias' [4]\n", "without  'steps'\n"):
+    for words in (
+        "array    'weight' [4, 3] within 8\n",
+        "array    'bias' [4] within 8\n",
+        "without  'steps'\n",
+    ):
         assert words in listed
+
+
+@pytest.mark.parametrize("download", ["seeds", "summed", "opener"])
+def test_a_round_takes_the_bytes_that_a_plan_says(
+    privfed: Command, asked: list[Any], companies: Path, tmp_path: Path, download: str
+) -> None:
+    out = tmp_path / "plan.params"
+    said = privfed("keys", "plan", *asked, "--download", download, "--out", out).out
+    agreed = Parameters.from_bytes(out.read_bytes())
+    rings = [Keyring(companies / name).identity for name in NAMES]
+    simulation = secagg.Simulation(agreed, sorted(rings, key=lambda each: each.public.id))
+    update = {name: np.zeros(shape) for name, shape in agreed.layout.entries}
+    _, cost = simulation.average([update] * 3, round_id=1)
+    line = next(line for line in said.splitlines() if line.startswith("bytes"))
+    numbers = [int(each.replace(",", "")) for each in re.findall(r"\d[\d,]*", line)]
+    up, down, _, *opening = numbers
+    openers, total, own = opening or (0, down, 0)
+    assert (openers, cost.total_bytes) == (2 if download == "opener" else 0, total)
+    assert cost.result_bytes == (down if openers else 0)
+    assert cost.upload_bytes == 3 * up + openers * own
+    assert cost.download_bytes == openers * total + (3 - openers) * down
 
 
 def test_a_plan_that_is_not_the_other_s_is_refused(
@@ -217,6 +244,10 @@ def refusals(place: Path, other: Path) -> Iterator[tuple[list[Any], str]]:
     yield ["--clip-range", 1e30], "--clip-range must be 1e-20 to 1e20"
     yield ["--clip-range", 0], ".*0 is no number above 0"
     yield ["--bits", 33], ".*33 is not in the range"
+    yield (
+        ["--clip-ranges", "weigt=1"],
+        "no array is called 'weigt' as in --clip-ranges; there are weight",
+    )
     yield ["--clip-ranges", "weight"], "--clip-ranges weight: give PATTERN=RANGE"
     yield ["--clip-ranges", "w=-1"], "--clip-ranges w=-1: give PATTERN=RANGE"
     yield ["--clip-ranges", "w=nan"], "--clip-ranges w=nan: give PATTERN=RANGE"

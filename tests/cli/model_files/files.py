@@ -11,9 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from privfed.secagg import Layout
-
-__all__ = ["SAVERS", "model", "pickle_in", "same_arrays", "save_numpy", "torch_zip"]
+__all__ = ["SAVERS", "model", "pickle_in", "save_numpy", "torch_zip"]
 
 
 def model() -> torch.nn.Module:
@@ -50,11 +48,6 @@ def save_numpy(path: Path, arrays: Mapping[str, Any]) -> None:
     """Save arrays under the very path: of one without `.npz` numpy makes another one."""
     with path.open("wb") as file:
         np.savez(file, **arrays)
-
-
-def same_arrays(one: Layout, other: Layout) -> bool:
-    """Whether two layouts have the same arrays, in whichever order."""
-    return dict(one.entries) == dict(other.entries) and set(one.skipped) == set(other.skipped)
 
 
 def torch_zip(pickled: bytes, path: Path, method: int = zipfile.ZIP_STORED) -> Path:
