@@ -4,8 +4,11 @@ Run: python -m benchmarks.aggregation --params 1000000 --clients 10 --bits 16 --
 
 Every repetition runs one round of every scheme, one after another, so that a busy machine slows
 all of them; a figure is the median over repetitions. Client times are of one client, server times
-of all uploads, decryption times of one key holder. Every mean is compared with numpy's: where a
-scheme is exact, with the mean of the quantised integers bit for bit.
+of all uploads, decryption times of one key holder. A role's processor time is its whole work, of
+all threads: what it does ahead and what it does once values are known. Before the first
+repetition every scheme runs a round of the same size, of at most ten clients, which loads
+libraries and warms caches. Every mean is compared with numpy's: where a scheme is exact, with the
+mean of the quantised integers bit for bit.
 """
 
 import argparse
@@ -31,11 +34,23 @@ DRESS_SHAPES = {"0.weight": (128, 12), "0.bias": (128,), "1.weight": (32, 128), 
 CLIP_RANGE = 0.05
 MAX_WEIGHT = 1024
 PHASES = ("prepare", "encrypt", "aggregate", "decrypt_prepare", "decrypt")
+ROLES = {
+    "client": ("prepare", "encrypt"),
+    "server": ("aggregate",),
+    "holder": ("decrypt_prepare", "decrypt"),
+}
+_MOST_WARM = 10  # clients, enough to warm what there is
 
 
 @dataclass(frozen=True)
 class Row:
-    """One scheme's figures; times are medians in seconds, sizes are bytes."""
+    """One scheme's figures; times are medians in seconds, sizes are bytes.
+
+    Attributes:
+        client_cpu_seconds: Whole work of one client, ahead and online.
+        server_cpu_seconds: Of the server, for all uploads.
+        holder_cpu_seconds: Of one key holder, ahead and online.
+    """
 
     scheme: str
     download_mode: str
@@ -52,6 +67,9 @@ class Row:
     aggregate_seconds: float
     decrypt_prepare_seconds: float
     decrypt_seconds: float
+    client_cpu_seconds: float
+    server_cpu_seconds: float
+    holder_cpu_seconds: float
     exact: bool
     max_error: float
     repeats: int
@@ -72,18 +90,31 @@ def quiet() -> Iterator[None]:
                 os.close(saved)
 
 
+def ticks() -> np.ndarray:
+    """Return seconds of the wall's clock, and of the processor in all threads."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
 class Clock:
-    """Seconds by phase of one round."""
+    """Seconds by phase of one round, on the wall's clock and of the processor."""
 
     def __init__(self) -> None:
-        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.spent = {phase: np.zeros(2) for phase in PHASES}
 
     @contextmanager
     def __call__(self, phase: str, share: int = 1) -> Iterator[None]:
         """Add the time inside to `phase`, divided by `share` parties."""
-        start = time.perf_counter()
+        start = ticks()
         yield
-        self.seconds[phase] += (time.perf_counter() - start) / share
+        self.spent[phase] += (ticks() - start) / share
+
+    def figures(self) -> dict[str, float]:
+        """Return the wall seconds of each phase and the processor seconds of each role."""
+        walls = {f"{phase}_seconds": float(spent[0]) for phase, spent in self.spent.items()}
+        return walls | {
+            f"{role}_cpu_seconds": float(sum(self.spent[phase][1] for phase in phases))
+            for role, phases in ROLES.items()
+        }
 
 
 @dataclass
@@ -109,7 +140,7 @@ def updates(params: int, clients: int) -> list[Update]:
 
 
 def simulated(
-    sent: list[Update], clock: Callable[[], float] = time.perf_counter, **settings: Any
+    sent: list[Update], clock: Callable[[], Any] = time.perf_counter, **settings: Any
 ) -> secagg.Simulation:
     """Return a job whose parties send such updates, with weights."""
     parties = len(sent)
@@ -139,7 +170,7 @@ class Ours:
 
     def __init__(self, sent: list[Update], weights: list[int], **settings: Any) -> None:
         self._sent, self._weights, self._round = sent, weights, 0
-        self._job = simulated(sent, **settings)
+        self._job = simulated(sent, ticks, **settings)
 
     def run(self, clock: Clock) -> Outcome:
         """Run one round; offline work is timed apart."""
@@ -147,9 +178,9 @@ class Ours:
         clients = len(self._sent)
         self._job.prepare(self._round)
         result, traffic = self._job.average(self._sent, round_id=self._round, weights=self._weights)
-        spent = traffic.seconds  # of them, "announce" is no phase of a table
-        clock.seconds = {
-            "prepare": spent["prepare"] / clients,
+        spent: dict[str, Any] = traffic.seconds  # pairs, since `ticks` are
+        clock.spent = {
+            "prepare": (spent["prepare"] + spent["announce"]) / clients,
             "encrypt": spent["encrypt"] / clients,
             "aggregate": spent["aggregate"],
             "decrypt_prepare": spent["expect"],
@@ -185,7 +216,11 @@ class Peer:
 
 
 def contenders(
-    sent: list[Update], weights: list[int], bits: int, wanted: set[str] | None
+    sent: list[Update],
+    weights: list[int],
+    bits: int,
+    wanted: set[str] | None,
+    say: Callable[[str], None] = print,
 ) -> dict[tuple[str, str, bool], Any]:
     """Return the schemes that run, by (scheme, download mode, masks)."""
     ours = {
@@ -207,7 +242,11 @@ def contenders(
             chosen[*name[:2], masks] = Ours(sent, weights, bits=bits, adversary=against, **settings)
     for peer in PEERS:
         if wanted is None or peer.name in wanted:
-            made = peer(CLIP_RANGE, bits, len(sent))
+            try:
+                made = peer(CLIP_RANGE, bits, len(sent))
+            except ValueError as why:
+                say(str(why))
+                continue
             chosen[peer.name, "summed", False] = Peer(made, sent, weights)
     return chosen
 
@@ -238,7 +277,7 @@ def floor_row(params: int, clients: int, bits: int) -> Row:
     """Return the information floor: log2 of how many sums there are, for each value."""
     sums = clients * (2**bits - 1) + 1
     size = -(-int(np.ceil(params * np.log2(float(sums)))) // 8)
-    times: dict[str, Any] = dict.fromkeys((f"{phase}_seconds" for phase in PHASES), 0.0)
+    times: dict[str, Any] = dict.fromkeys(Clock().figures(), 0.0)
     return Row("floor", "summed", False, params, clients, bits, size, size, size, size,
                **times, exact=True, max_error=0.0, repeats=0)  # fmt: skip
 
@@ -254,16 +293,21 @@ def measure(
     """Return a row for every scheme."""
     sent = updates(params, clients)
     weights = rows_of(clients)
-    running = contenders(sent, weights, bits, wanted)
-    times: dict[Any, list[dict[str, float]]] = {name: [] for name in running}
+    running = contenders(sent, weights, bits, wanted, say)
+    few = running
+    if clients > _MOST_WARM:
+        few = contenders(sent[:_MOST_WARM], weights[:_MOST_WARM], bits, wanted, lambda _: None)
+    for contender in few.values():
+        contender.run(Clock())
+    del few
+    spent: dict[Any, list[dict[str, float]]] = {name: [] for name in running}
     outcomes: dict[Any, Outcome] = {}
-    for repeat in range(repeats + 1):
+    for repeat in range(1, repeats + 1):
         for name, contender in running.items():
             gc.collect()
             clock = Clock()
             outcomes[name] = contender.run(clock)
-            if repeat:  # the first round warms caches and loads libraries
-                times[name].append(clock.seconds)
+            spent[name].append(clock.figures())
         say(f"repetition {repeat} of {repeats}")
     truth, integers = true_mean(sent, weights), quantised_mean(sent, weights, bits)
     rows = []
@@ -271,7 +315,7 @@ def measure(
         error = max(float(np.abs(outcome.mean[k] - truth[k]).max()) for k in truth)
         exact = all(np.array_equal(outcome.mean[k].astype(np.float32), integers[k]) for k in truth)
         seconds: dict[str, Any] = {
-            f"{phase}_seconds": median(each[phase] for each in times[name]) for phase in PHASES
+            figure: median(each[figure] for each in spent[name]) for figure in Clock().figures()
         }
         scheme, download, masks = name
         rows.append(Row(scheme, download, masks, params, clients, bits, outcome.upload[0],
@@ -285,6 +329,7 @@ def table(rows: list[Row]) -> Table:
     head = (
         *("scheme", "down", "masks", "exact", "max error", "up x", "down x"),
         *("prepare", "encrypt", "server", "dec.prep", "decrypt"),
+        *(f"{role} cpu" for role in ROLES),
     )
     cells = []
     for row in rows:
@@ -299,6 +344,7 @@ def table(rows: list[Row]) -> Table:
                 f"{row.max_error:.1e}",
                 *(f"{each / plain:.3f}" for each in sizes),
                 *(f"{getattr(row, f'{phase}_seconds') * 1e3:.2f}" for phase in PHASES),
+                *(f"{getattr(row, f'{role}_cpu_seconds') * 1e3:.2f}" for role in ROLES),
             )
         )
     return Table(head, cells, words=4)
