@@ -7,16 +7,15 @@ all of them; a figure is the median over repetitions. Client times are of one cl
 of all uploads, decryption times of one key holder. A role's processor time is its whole work, of
 all threads: what it does ahead and what it does once values are known. Before the first
 repetition every scheme runs a round of the same size, of at most ten clients, which loads
-libraries and warms caches. Every mean is compared with numpy's: where a scheme is exact, with the
-mean of the quantised integers bit for bit.
+libraries and warms caches. Where some parties open the total for all, a holder is one of the
+others, and an opener has figures of its own. Every mean is compared with numpy's: where a scheme
+is exact, with the mean of the quantised integers bit for bit.
 """
 
 import argparse
 import gc
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.aggregation_peers import PEERS, Update
+from benchmarks.aggregation_rounds import PHASES, ROLES, Clock, Ours, Outcome, Peer, ticks
 from benchmarks.rows import print_table, write
 from privfed import secagg
 from privfed.table import Table
@@ -33,12 +33,6 @@ DRESS_SHAPES = {"0.weight": (128, 12), "0.bias": (128,), "1.weight": (32, 128), 
                 "2.weight": (2, 32), "2.bias": (2,)}  # fmt: skip
 CLIP_RANGE = 0.05
 MAX_WEIGHT = 1024
-PHASES = ("prepare", "encrypt", "aggregate", "decrypt_prepare", "decrypt")
-ROLES = {
-    "client": ("prepare", "encrypt"),
-    "server": ("aggregate",),
-    "holder": ("decrypt_prepare", "decrypt"),
-}
 _MOST_WARM = 10  # clients, enough to warm what there is
 
 
@@ -50,6 +44,12 @@ class Row:
         client_cpu_seconds: Whole work of one client, ahead and online.
         server_cpu_seconds: Of the server, for all uploads.
         holder_cpu_seconds: Of one key holder, ahead and online.
+        wall_seconds: From known values to the mean at a holder: the online work of a client, the
+            server, an opener and a holder, one after the other, without a network.
+        openers: Parties that open the total for all; 0 where each opens it.
+        opener_cpu_seconds: Of one of them, ahead and online, beside its work as a client.
+        opener_upload_bytes: What it sends: its update and the sums that it signs.
+        opener_download_bytes: What it receives: the total.
     """
 
     scheme: str
@@ -70,60 +70,14 @@ class Row:
     client_cpu_seconds: float
     server_cpu_seconds: float
     holder_cpu_seconds: float
+    wall_seconds: float
+    openers: int
+    opener_cpu_seconds: float | None
+    opener_upload_bytes: int | None
+    opener_download_bytes: int | None
     exact: bool
     max_error: float
     repeats: int
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep TenSEAL's warnings, printed by C++ for every long vector, off the terminal."""
-    with Path(os.devnull).open("w") as nowhere:
-        kept = [os.dup(stream) for stream in (1, 2)]
-        for stream in (1, 2):
-            os.dup2(nowhere.fileno(), stream)
-        try:
-            yield
-        finally:
-            for stream, saved in zip((1, 2), kept, strict=True):
-                os.dup2(saved, stream)
-                os.close(saved)
-
-
-def ticks() -> np.ndarray:
-    """Return seconds of the wall's clock, and of the processor in all threads."""
-    return np.array([time.perf_counter(), time.process_time()])
-
-
-class Clock:
-    """Seconds by phase of one round, on the wall's clock and of the processor."""
-
-    def __init__(self) -> None:
-        self.spent = {phase: np.zeros(2) for phase in PHASES}
-
-    @contextmanager
-    def __call__(self, phase: str, share: int = 1) -> Iterator[None]:
-        """Add the time inside to `phase`, divided by `share` parties."""
-        start = ticks()
-        yield
-        self.spent[phase] += (ticks() - start) / share
-
-    def figures(self) -> dict[str, float]:
-        """Return the wall seconds of each phase and the processor seconds of each role."""
-        walls = {f"{phase}_seconds": float(spent[0]) for phase, spent in self.spent.items()}
-        return walls | {
-            f"{role}_cpu_seconds": float(sum(self.spent[phase][1] for phase in phases))
-            for role, phases in ROLES.items()
-        }
-
-
-@dataclass
-class Outcome:
-    """What one round of one scheme gave."""
-
-    mean: Update
-    upload: tuple[int, int]
-    download: tuple[int, int]
 
 
 def updates(params: int, clients: int) -> list[Update]:
@@ -165,56 +119,6 @@ def rows_of(clients: int) -> list[int]:
     return [500 + (37 * place) % 500 for place in range(clients)]
 
 
-class Ours:
-    """One parameter set of privfed.secagg, round after round."""
-
-    def __init__(self, sent: list[Update], weights: list[int], **settings: Any) -> None:
-        self._sent, self._weights, self._round = sent, weights, 0
-        self._job = simulated(sent, ticks, **settings)
-
-    def run(self, clock: Clock) -> Outcome:
-        """Run one round; offline work is timed apart."""
-        self._round += 1
-        clients = len(self._sent)
-        self._job.prepare(self._round)
-        result, traffic = self._job.average(self._sent, round_id=self._round, weights=self._weights)
-        spent: dict[str, Any] = traffic.seconds  # pairs, since `ticks` are
-        clock.spent = {
-            "prepare": (spent["prepare"] + spent["announce"]) / clients,
-            "encrypt": spent["encrypt"] / clients,
-            "aggregate": spent["aggregate"],
-            "decrypt_prepare": spent["expect"],
-            "decrypt": spent["decrypt"],
-        }
-        sizes = (traffic.upload_bytes // clients,) * 2, (traffic.download_bytes // clients,) * 2
-        return Outcome({name: mean.ravel() for name, mean in result.mean.items()}, *sizes)
-
-
-class Peer:
-    """One of the others, round after round."""
-
-    def __init__(self, made: Any, sent: list[Update], weights: list[int]) -> None:
-        self._peer, self._sent, self._weights = made, sent, weights
-
-    def run(self, clock: Clock) -> Outcome:
-        """Run one round; the others have no offline work."""
-        with quiet():
-            return self._run(clock)
-
-    def _run(self, clock: Clock) -> Outcome:
-        peer, clients = self._peer, len(self._sent)
-        with clock("encrypt", clients):
-            uploads = [
-                peer.encrypt(update, weight)
-                for update, weight in zip(self._sent, self._weights, strict=True)
-            ]
-        with clock("aggregate"):
-            total = peer.aggregate(uploads, self._weights)
-        with clock("decrypt"):
-            mean = peer.decrypt(total)
-        return Outcome(mean, peer.size_bytes(uploads[0]), peer.size_bytes(total))
-
-
 def contenders(
     sent: list[Update],
     weights: list[int],
@@ -228,6 +132,8 @@ def contenders(
         ("packed", "seeds", True): {"scheme": "packed", "download": "seeds"},
         ("packed", "summed", True): {"scheme": "packed", "download": "summed"},
         ("packed", "summed", False): {"scheme": "packed", "download": "summed"},
+        ("packed", "opener", True): {"scheme": "packed", "download": "opener"},
+        ("packed", "opener", False): {"scheme": "packed", "download": "opener"},
         ("slots", "summed", True): {"scheme": "slots"},
         ("ckks", "summed", False): {"scheme": "ckks"},
         ("reference", "seeds", False): {"scheme": "reference"},
@@ -239,7 +145,8 @@ def contenders(
             against = "lying-server+1" if masks else "lying-server"
             if name[0] in ("ckks", "reference"):
                 against = "honest-server"
-            chosen[*name[:2], masks] = Ours(sent, weights, bits=bits, adversary=against, **settings)
+            job = simulated(sent, ticks, bits=bits, adversary=against, **settings)
+            chosen[*name[:2], masks] = Ours(job, sent, weights)
     for peer in PEERS:
         if wanted is None or peer.name in wanted:
             try:
@@ -277,9 +184,17 @@ def floor_row(params: int, clients: int, bits: int) -> Row:
     """Return the information floor: log2 of how many sums there are, for each value."""
     sums = clients * (2**bits - 1) + 1
     size = -(-int(np.ceil(params * np.log2(float(sums)))) // 8)
-    times: dict[str, Any] = dict.fromkeys(Clock().figures(), 0.0)
-    return Row("floor", "summed", False, params, clients, bits, size, size, size, size,
-               **times, exact=True, max_error=0.0, repeats=0)  # fmt: skip
+    times: dict[str, Any] = dict.fromkeys(Clock().figures(), 0.0) | {"opener_cpu_seconds": None}
+    return Row(
+        *("floor", "summed", False, params, clients, bits, size, size, size, size),
+        **times,
+        openers=0,
+        opener_upload_bytes=None,
+        opener_download_bytes=None,
+        exact=True,
+        max_error=0.0,
+        repeats=0,
+    )
 
 
 def measure(
@@ -317,11 +232,26 @@ def measure(
         seconds: dict[str, Any] = {
             figure: median(each[figure] for each in spent[name]) for figure in Clock().figures()
         }
-        scheme, download, masks = name
-        rows.append(Row(scheme, download, masks, params, clients, bits, outcome.upload[0],
-                        outcome.upload[1], outcome.download[0], outcome.download[1], **seconds,
-                        exact=exact, max_error=error, repeats=repeats))  # fmt: skip
+        if not outcome.openers:
+            seconds["opener_cpu_seconds"] = None
+        rows.append(
+            Row(
+                *(*name, params, clients, bits, *outcome.upload, *outcome.download),
+                **seconds,
+                openers=outcome.openers,
+                opener_upload_bytes=outcome.opener_upload,
+                opener_download_bytes=outcome.opener_download,
+                exact=exact,
+                max_error=error,
+                repeats=repeats,
+            )
+        )
     return [*rows, floor_row(params, clients, bits)] if wanted is None else rows
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Return seconds in milliseconds, as a table has them."""
+    return "" if seconds is None else f"{seconds * 1e3:.2f}"
 
 
 def table(rows: list[Row]) -> Table:
@@ -330,6 +260,7 @@ def table(rows: list[Row]) -> Table:
         *("scheme", "down", "masks", "exact", "max error", "up x", "down x"),
         *("prepare", "encrypt", "server", "dec.prep", "decrypt"),
         *(f"{role} cpu" for role in ROLES),
+        "wall",
     )
     cells = []
     for row in rows:
@@ -343,8 +274,9 @@ def table(rows: list[Row]) -> Table:
                 "yes" if row.exact else "no",
                 f"{row.max_error:.1e}",
                 *(f"{each / plain:.3f}" for each in sizes),
-                *(f"{getattr(row, f'{phase}_seconds') * 1e3:.2f}" for phase in PHASES),
-                *(f"{getattr(row, f'{role}_cpu_seconds') * 1e3:.2f}" for role in ROLES),
+                *(milliseconds(getattr(row, f"{phase}_seconds")) for phase in PHASES),
+                *(milliseconds(getattr(row, f"{role}_cpu_seconds")) for role in ROLES),
+                milliseconds(row.wall_seconds),
             )
         )
     return Table(head, cells, words=4)
