@@ -33,6 +33,8 @@ DRESS_SHAPES = {"0.weight": (128, 12), "0.bias": (128,), "1.weight": (32, 128), 
                 "2.weight": (2, 32), "2.bias": (2,)}  # fmt: skip
 CLIP_RANGE = 0.05
 MAX_WEIGHT = 1024
+Name = tuple[str, str, bool]
+"""Scheme, download mode, masks."""
 _MOST_WARM = 10  # clients, enough to warm what there is
 
 
@@ -123,10 +125,10 @@ def contenders(
     sent: list[Update],
     weights: list[int],
     bits: int,
-    wanted: set[str] | None,
+    wanted: Callable[[Name], bool],
     say: Callable[[str], None] = print,
-) -> dict[tuple[str, str, bool], Any]:
-    """Return the schemes that run, by (scheme, download mode, masks)."""
+) -> dict[Name, Any]:
+    """Return the schemes that run, by name."""
     ours = {
         ("packed", "seeds", False): {"scheme": "packed", "download": "seeds"},
         ("packed", "seeds", True): {"scheme": "packed", "download": "seeds"},
@@ -138,9 +140,9 @@ def contenders(
         ("ckks", "summed", False): {"scheme": "ckks"},
         ("reference", "seeds", False): {"scheme": "reference"},
     }
-    chosen: dict[tuple[str, str, bool], Any] = {}
+    chosen: dict[Name, Any] = {}
     for name, settings in ours.items():
-        if wanted is None or name[0] in wanted:
+        if wanted(name):
             masks = name[2] and len(sent) > 2  # of two each has the other's update, masked or not
             against = "lying-server+1" if masks else "lying-server"
             if name[0] in ("ckks", "reference"):
@@ -148,13 +150,14 @@ def contenders(
             job = simulated(sent, ticks, bits=bits, adversary=against, **settings)
             chosen[*name[:2], masks] = Ours(job, sent, weights)
     for peer in PEERS:
-        if wanted is None or peer.name in wanted:
+        name = peer.name, "summed", False
+        if wanted(name):
             try:
                 made = peer(CLIP_RANGE, bits, len(sent))
             except ValueError as why:
                 say(str(why))
                 continue
-            chosen[peer.name, "summed", False] = Peer(made, sent, weights)
+            chosen[name] = Peer(made, sent, weights)
     return chosen
 
 
@@ -202,10 +205,10 @@ def measure(
     clients: int,
     bits: int,
     repeats: int,
-    wanted: set[str] | None = None,
+    wanted: Callable[[Name], bool] = lambda _: True,
     say: Callable[[str], None] = print,
 ) -> list[Row]:
-    """Return a row for every scheme."""
+    """Return a row for every scheme that is wanted by its name."""
     sent = updates(params, clients)
     weights = rows_of(clients)
     running = contenders(sent, weights, bits, wanted, say)
@@ -246,7 +249,7 @@ def measure(
                 repeats=repeats,
             )
         )
-    return [*rows, floor_row(params, clients, bits)] if wanted is None else rows
+    return rows
 
 
 def milliseconds(seconds: float | None) -> str:
@@ -292,8 +295,11 @@ def main() -> None:
     parser.add_argument("--schemes", help="comma-separated; all where left out")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    wanted = set(asked.schemes.split(",")) if asked.schemes else None
-    rows = measure(asked.params, asked.clients, asked.bits, asked.repeats, wanted)
+    schemes = asked.schemes.split(",") if asked.schemes else None
+    size = asked.params, asked.clients, asked.bits
+    rows = measure(*size, asked.repeats, lambda name: schemes is None or name[0] in schemes)
+    if schemes is None:
+        rows.append(floor_row(*size))
     print_table(table(rows))
     if asked.json:
         write(asked.json, rows, ("privfed", "tenseal", "numpy", "cryptography"))

@@ -1,180 +1,104 @@
-"""Bytes and time of aggregation against the size of the model and the number of clients.
+"""Pictures of aggregation: each role's whole work and bytes beside peers, and how both grow."""
 
-Run: python -m benchmarks.aggregation_plots --out docs
-Writes aggregation.json and aggregation.png. What is small enough is measured as in
-benchmarks.aggregation; beyond that, values come from a model and are marked so. Our bytes follow
-from the parameters exactly; other bytes and all times are taken as linear in the number of
-values (or of clients) from the largest measured point on.
-"""
-
-import argparse
-import json
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
-from benchmarks.aggregation import PHASES, Row, floor_row, measure
-from privfed import secagg
-from privfed.secagg import wire
-from privfed.secagg.parts import Parts
+from benchmarks.aggregation_figures import FIXED_CLIENTS, FIXED_SIZE, MODES, NAMES, named
 
 mpl.use("Agg")
 
 from matplotlib import pyplot
 
-SIZES = [10**4, 10**5, 10**6, 10**7, 10**8]
-CLIENTS = [2, 5, 10, 30, 100, 300, 1000]
-FIXED_CLIENTS, FIXED_SIZE, BITS = 10, 10**5, 16
-LARGEST_SIZE = {"packed": 10**7, "plaintext": 10**7}  # the others: 10^6
-MOST_CLIENTS = {"packed": 100, "plaintext": 100}  # the others: 30
-DRAWN = {
-    ("packed", "seeds", True): ("packed, seeds down, masks", "C0", "o"),
-    ("packed", "summed", True): ("packed, summed c1 down, masks", "C2", "s"),
-    ("slots", "summed", True): ("slots, masks", "C4", "d"),
-    ("nvflare", "summed", False): ("NVFlare's CKKS", "C3", "^"),
-    ("plaintext", "summed", False): ("plaintext float32", "0.4", "x"),
-    ("floor", "summed", False): ("floor: log2 of the number of sums", "0.7", ""),
-}
-FIELDS = ("upload_bytes_with_context", "download_bytes_with_context", "upload_bytes",
-          "download_bytes", *(f"{phase}_seconds" for phase in PHASES))  # fmt: skip
+Row = Mapping[str, Any]
+# Told apart by colour-blind readers too.
+_ROLES = {"client": "#0072B2", "server": "#E69F00", "holder": "#009E73", "opener": "#56B4E9"}
+_MODES = {"seeds": "-", "summed": "--", "opener": ":"}
+_PEERS = {"bfv": "TenSEAL BFV", "plaintext": "float32"}
 
 
-def name(row: Row) -> tuple[str, str, bool]:
-    """Return the line that a row belongs to."""
-    return row.scheme, row.download_mode, row.masks
-
-
-def measured(params: int, clients: int, repeats: int) -> list[Row]:
-    """Return the rows of what fits at this size, and the floor."""
-    by_size = {key[0] for key in DRAWN if params <= LARGEST_SIZE.get(key[0], 10**6)}
-    by_clients = {key[0] for key in DRAWN if clients <= MOST_CLIENTS.get(key[0], 30)}
-    wanted = by_size & by_clients - {"floor"}
-    rows = measure(params, clients, BITS, repeats, wanted, say=lambda _: None) if wanted else []
-    rows = [row for row in rows if name(row) in DRAWN]
-    return [*rows, floor_row(params, clients, BITS)]
-
-
-def our_bytes(row: Row) -> Row:
-    """Return the row with the bytes that the parameters say."""
-    party = secagg.generate_identity().public
-    params = secagg.Parameters(
-        job="benchmark",
-        layout=secagg.Layout((("w", (row.params,)),)),
-        clip_range=0.05,
-        bits=row.bits,
-        max_clients=2,
-        max_weight=1024,
-        scheme=row.scheme,
-        adversary="honest-server",  # what it is does not change the bytes
-        download=row.download_mode,
-        roster=(party, secagg.generate_identity().public),
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Draw what each role of a round spends, and bytes up and down, scheme by scheme."""
+    found = named(rows)
+    shown = [(name, found[key]) for key, name in NAMES.items() if key[0] != "floor"]
+    places = list(range(len(shown)))[::-1]
+    figure, (work, size) = pyplot.subplots(
+        1, 2, figsize=(11, 6), layout="constrained", sharey=True, width_ratios=(3, 2)
     )
-    # The packing depends on the number of clients alone: their keys need not be made.
-    object.__setattr__(params, "max_clients", row.clients)
-    params.__dict__.pop("packing", None)
-    parts = Parts(params)
-    upload = sum(parts.message_bytes(part, wire.Kind.UPLOAD) for part in parts.all)
-    total = sum(parts.message_bytes(part, wire.Kind.TOTAL, row.clients) for part in parts.all)
-    return replace(
-        row,
-        upload_bytes=upload,
-        upload_bytes_with_context=upload,
-        download_bytes=total,
-        download_bytes_with_context=total,
+    for step, (role, colour) in enumerate(_ROLES.items()):
+        for place, (_, row) in zip(places, shown, strict=True):
+            seconds = row[f"{role}_cpu_seconds"]
+            if seconds is not None:
+                label = role if not work.get_legend_handles_labels()[1].count(role) else None
+                _bar(work, place + 0.3 - 0.2 * step, 1000 * seconds, colour, label, 0.2)
+    for step, (way, colour) in enumerate((("upload", "#0072B2"), ("download", "#009E73"))):
+        for place, (_, row) in zip(places, shown, strict=True):
+            label = way if place == places[0] else None
+            share = row[f"{way}_bytes"] / (4 * row["params"])
+            _bar(size, place + 0.15 - 0.3 * step, share, colour, label, 0.3)
+    work.set_yticks(places, [name for name, _ in shown])
+    first = shown[0][1]
+    work.set_title(
+        f"processor ms a round, ahead and online; {first['params']:,} values, "
+        f"{first['clients']} clients",
+        fontsize=9,
     )
+    size.set_title("bytes of one client, as a multiple of float32's", fontsize=9)
+    for axis in (work, size):
+        axis.set_xscale("log")
+        axis.margins(x=0.15)
+        axis.grid(axis="x", alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(fontsize=8, loc="lower right", frameon=False)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
 
 
-def modelled(largest: Row, params: int, clients: int) -> Row:
-    """Return what the largest measured row says of a larger one."""
-    by_size, by_clients = params / largest.params, clients / largest.clients
-    grown = {field: getattr(largest, field) * by_size for field in FIELDS}
-    grown["aggregate_seconds"] *= by_clients
-    if largest.scheme == "packed":
-        grown["decrypt_prepare_seconds"] *= by_clients
-        if largest.masks:  # one key stream for each peer
-            grown["prepare_seconds"] *= by_clients
-    row = replace(largest, params=params, clients=clients, repeats=0, **grown)
-    return our_bytes(row) if largest.scheme in ("packed", "slots") else row
+def _bar(axis: Any, place: float, value: float, colour: str, label: str | None, high: float) -> None:
+    axis.barh(place, value, high, color=colour, label=label)
+    axis.annotate(f"{value:,.3g}", (value, place), (2, 0), textcoords="offset points",
+                  fontsize=6, va="center")  # fmt: skip
 
 
-def sweep(points: list[tuple[int, int]], repeats: int) -> list[Row]:
-    """Return every line at every (params, clients), measured (repeats > 0) or modelled."""
-    rows: list[Row] = []
-    for params, clients in points:
-        print(f"{params} values, {clients} clients")
-        here = {name(row): row for row in measured(params, clients, repeats)}
-        last = {name(row): row for row in rows if row.repeats}
-        for line in DRAWN:
-            if line not in here and line in last:
-                here[line] = modelled(last[line], params, clients)
-        rows += here.values()
-    return rows
-
-
-def draw(by_size: list[Row], by_clients: list[Row], path: Path) -> None:
-    """Draw bytes per value and seconds, against size and against clients."""
+def draw_scale(rows: Sequence[Row], path: Path) -> None:
+    """Draw each role's seconds and bytes down, against values and against clients."""
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 8), layout="constrained")
-    for column, (rows, along, label) in enumerate(
-        [
-            (by_size, "params", f"values in an update ({FIXED_CLIENTS} clients)"),
-            (by_clients, "clients", f"clients ({FIXED_SIZE:,} values)"),
-        ]
-    ):
-        for line, (words, colour, mark) in DRAWN.items():
-            points = [row for row in rows if name(row) == line]
-            for axis, value in (
-                (axes[0][column], relative_bytes),
-                (axes[1][column], round_seconds),
+    sweeps = (
+        ("params", [row for row in rows if row["clients"] == FIXED_CLIENTS],
+         f"values in an update, {FIXED_CLIENTS} clients"),
+        ("clients", [row for row in rows if row["params"] == FIXED_SIZE],
+         f"clients, {FIXED_SIZE:,} values"),
+    )  # fmt: skip
+    for (work, size), (along, swept, label) in zip(axes.T, sweeps, strict=True):
+        for mode in MODES:
+            ours = [r for r in swept if r["scheme"] == "packed" and r["download_mode"] == mode]
+            for role, colour in _ROLES.items():
+                points = [(r[along], r[f"{role}_cpu_seconds"]) for r in ours]
+                points = [(x, y) for x, y in points if y is not None]
+                if points:
+                    name = f"{role}, {mode}"
+                    work.plot(*zip(*points, strict=True), _MODES[mode], color=colour, label=name,
+                              marker="o", ms=3, lw=1.2)  # fmt: skip
+            for way, colour, what in (
+                ("upload", "0.5", "up"),
+                ("download", "#009E73", "down"),
+                ("opener_download", "#56B4E9", "down at an opener"),
             ):
-                places = [getattr(row, along) for row in points]
-                values = [value(row) for row in points]
-                if not any(values):
-                    continue
-                axis.plot(places, values, color=colour, linewidth=1, label=words)
-                for place, each, row in zip(places, values, points, strict=True):
-                    filled = colour if row.repeats else "white"
-                    axis.plot(place, each, marker=mark, color=colour, markerfacecolor=filled)
-        for axis in (axes[0][column], axes[1][column]):
+                points = [(r[along], r[f"{way}_bytes"]) for r in ours]
+                points = [(x, y / (4 * r["params"])) for (x, y), r in zip(points, ours, strict=True)
+                          if y is not None]  # fmt: skip
+                if points:
+                    size.plot(*zip(*points, strict=True), _MODES[mode], color=colour,
+                              label=f"{what}, {mode}", marker="o", ms=3, lw=1.2)  # fmt: skip
+        for axis in (work, size):
             axis.set(xscale="log", yscale="log", xlabel=label)
             axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel("bytes up and down, as a multiple of float32's")
-    axes[1][0].set_ylabel("seconds of one round: a client, the server, a key holder")
-    axes[0][0].legend(fontsize=8)
-    figure.suptitle(
-        f"Encrypted aggregation, {BITS} bits. Filled marks: measured, offline work included; "
-        "hollow: model",
-        fontsize=10,
-    )
+            axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("processor seconds a round, ahead and online")
+    axes[1][0].set_ylabel("bytes of one party, as a multiple of float32's")
+    for axis in axes[:, 1]:
+        axis.legend(fontsize=7, frameon=False, ncols=2)
     figure.savefig(path, dpi=120)
-
-
-def relative_bytes(row: Row) -> float:
-    """Return a round's bytes of one client over plaintext's."""
-    total = row.upload_bytes_with_context + row.download_bytes_with_context
-    return total / (8 * row.params)
-
-
-def round_seconds(row: Row) -> float:
-    """Return the compute of one client, the server and one key holder."""
-    return float(sum(getattr(row, f"{phase}_seconds") for phase in PHASES))
-
-
-def main() -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--repeats", type=int, default=3)
-    asked = parser.parse_args()
-    by_size = sweep([(size, FIXED_CLIENTS) for size in SIZES], asked.repeats)
-    by_clients = sweep([(FIXED_SIZE, clients) for clients in CLIENTS], asked.repeats)
-    rows = [
-        asdict(row) | {"measured": bool(row.repeats) or row.scheme == "floor"}
-        for row in (*by_size, *by_clients)
-    ]
-    (asked.out / "aggregation.json").write_text(json.dumps({"rows": rows}, indent=1) + "\n")
-    draw(by_size, by_clients, asked.out / "aggregation.png")
-
-
-if __name__ == "__main__":
-    main()
+    pyplot.close(figure)
