@@ -16,7 +16,6 @@ Row = Mapping[str, Any]
 # Told apart by colour-blind readers too.
 _ROLES = {"client": "#0072B2", "server": "#E69F00", "holder": "#009E73", "opener": "#56B4E9"}
 _MODES = {"seeds": "-", "summed": "--", "opener": ":"}
-_PEERS = {"bfv": "TenSEAL BFV", "plaintext": "float32"}
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
@@ -56,10 +55,14 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     pyplot.close(figure)
 
 
-def _bar(axis: Any, place: float, value: float, colour: str, label: str | None, high: float) -> None:
-    axis.barh(place, value, high, color=colour, label=label)
-    axis.annotate(f"{value:,.3g}", (value, place), (2, 0), textcoords="offset points",
-                  fontsize=6, va="center")  # fmt: skip
+def _bar(
+    axis: Any, place: float, value: float, colour: str, label: str | None, thickness: float
+) -> None:
+    axis.barh(place, value, thickness, color=colour, label=label)
+    number = f"{value:,.2f}" if value < 1 else f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+    axis.annotate(
+        number, (value, place), (2, 0), textcoords="offset points", fontsize=6, va="center"
+    )
 
 
 def draw_scale(rows: Sequence[Row], path: Path) -> None:

@@ -3,7 +3,8 @@
 Run: python -m benchmarks.readme demo demo    # NAME DIRECTORY, of privfed benchmark
      python -m benchmarks.readme figures      # from benchmarks/results
 The first writes docs/NAME.json (the results without their round-by-round histories), docs/NAME.png
-and the table between the README's two markers of that name; the second writes the other tables.
+and the table between the README's two markers of that name; the second writes the other tables, and
+draws the pictures of aggregation.
 """
 
 import argparse
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from msgspec import structs
 
-from benchmarks.readme_figures import TABLES, figures
+from benchmarks import aggregation_plots
+from benchmarks.readme_figures import TABLES, figures, rows_of
 from privfed.experiment import Results
 from privfed.report import load_results, readme_picture, readme_table
 
@@ -21,6 +23,7 @@ README = ROOT / "README.md"
 PRIVACY = ROOT / "docs" / "privacy.md"
 PAGES = {  # tables that stand elsewhere
     "large": ROOT / "docs" / "psi-large.md",
+    **dict.fromkeys(("scale size", "scale clients", "scale groups"), ROOT / "docs" / "scale.md"),
     "pairs": ROOT / "docs" / "vertical.md",
     **dict.fromkeys(("trees", "tree quality"), ROOT / "docs" / "vertical-trees.md"),
     **dict.fromkeys(("breast cancer", "centring", "flights"), PRIVACY),
@@ -52,6 +55,8 @@ def main() -> None:
         parser.error("demo and dresses need their folder, figures none")
     if arguments.directory is None:
         tables = {name: figures(name) for name in TABLES}
+        aggregation_plots.draw(rows_of("aggregation"), ROOT / "docs" / "aggregation.png")
+        aggregation_plots.draw_scale(rows_of("scale clients"), ROOT / "docs" / "scale.png")
     else:
         results = without_histories(load_results(arguments.directory / "results.json"))
         results.write(ROOT / "docs" / f"{arguments.name}.json")

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks import aggregation_figures
 from privfed.experiment.intervals import mean_interval
 from privfed.report.vertical_words import signed
 from privfed.table import Table, markdown
@@ -14,39 +15,6 @@ from privfed.table import Table, markdown
 Row = Mapping[str, Any]
 RESULTS = Path(__file__).parent / "results"
 _LARGE = 17  # log2 of the fewest IDs
-
-
-def aggregation(rows: Sequence[Row]) -> str:
-    """Return the table of a round of a million values from ten clients, schemes beside peers."""
-    names = {
-        ("packed", "seeds", True): "privfed, pairwise masks",
-        ("packed", "seeds", False): "privfed, no masks",
-        ("packed", "summed", True): "privfed, summed, masks",
-        ("nvflare", "summed", False): "NVFlare's CKKS",
-        ("tenseal-ckks", "summed", False): "TenSEAL CKKS",
-        ("tenseal-bfv", "summed", False): "TenSEAL BFV",
-        ("plaintext", "summed", False): "float32 in the clear",
-        ("floor", "summed", False): "information floor",
-    }
-    found = {(row["scheme"], row["download_mode"], row["masks"]): row for row in rows}
-    cells = []
-    for key, name in names.items():
-        row = found[key]
-        seconds = (
-            row["prepare_seconds"],
-            row["encrypt_seconds"],
-            row["aggregate_seconds"],
-            row["decrypt_prepare_seconds"],
-            row["decrypt_seconds"],
-        )
-        times = [f"{1000 * value:.1f}" if key[0] != "floor" else "–" for value in seconds]
-        sizes = [f"{row[name] / 4_000_000:.2f}x" for name in ("upload_bytes", "download_bytes")]
-        cells.append([name, *sizes, *times, "yes" if row["exact"] else "no"])
-    head = (
-        *("a million values, ten clients", "up", "down", "client ahead, ms", "client, ms"),
-        *("server, ms", "holder ahead, ms", "holder, ms", "exact"),
-    )
-    return markdown(Table(head, cells))
 
 
 def dropout(rows: Sequence[Row]) -> str:
@@ -371,7 +339,7 @@ def _figure(value: float | None, form: str) -> str:
 
 
 TABLES: dict[str, tuple[str, Callable[[Sequence[Row]], str]]] = {
-    "aggregation": ("aggregation-1m.json", aggregation),
+    **aggregation_figures.TABLES,
     "dropout": ("dropout.json", dropout),
     "embedding": ("embedding.json", embedding),
     "large": ("psi.json", large),

@@ -21,7 +21,9 @@ def test_a_table_is_made_from_its_results(name: str) -> None:
     assert with_table(readme[:start] + "edited by hand" + readme[start:], name, table) == readme
 
 
-@pytest.mark.parametrize("name", ["demo", "dresses", "privacy-accuracy", "psi", "aggregation"])
+@pytest.mark.parametrize(
+    "name", ["demo", "dresses", "privacy-accuracy", "psi", "aggregation", "scale"]
+)
 def test_the_pictures_of_the_docs_are_there(name: str) -> None:
     assert (ROOT / "docs" / f"{name}.png").stat().st_size > 10_000
 
