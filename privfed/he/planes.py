@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Words = npt.NDArray[np.uint64]
 _TYPES = {32: "<u4", 16: "<u2", 8: "u1"}
+_RUN = 1 << 15  # words of a run, a multiple of 8: they stay in the processor's cache
 
 
 def _split(width: int) -> tuple[list[int], int]:
@@ -40,34 +41,37 @@ def encode(words: Words, width: int) -> bytes:
 
 def decode(data: bytes | memoryview, count: int, width: int) -> Words:
     """Return the `count` numbers of `width` bits in `data`; the caller checked its length."""
-    if width < 32:
-        return _decode_narrow(data, count, width).astype(np.uint64)
-    low = np.frombuffer(data[: 4 * count], "<u4")
-    if width == 64:
-        words = np.frombuffer(data[4 * count :], "<u4").astype(np.uint64)
-    else:
-        words = _decode_narrow(data[4 * count :], count, width - 32).astype(np.uint64)
-    words <<= np.uint64(32)
-    words |= low
+    words = np.zeros(count, np.uint64)
+    add(words, data, width)
     return words
 
 
-def _decode_narrow(data: bytes | memoryview, count: int, width: int) -> npt.NDArray[np.uint32]:
-    words = np.zeros(count, np.uint32)
-    start = shift = 0
+def add(words: Words, data: bytes | memoryview, width: int, shift: int = 0) -> None:
+    """Add to `words` as many numbers of `width` bits, each times 2^shift, mod 2^64, in place."""
     wide, bits = _split(width)
+    planes, start = [], 0
     for plane in wide:
-        stop = start + count * plane // 8
-        words |= np.frombuffer(data[start:stop], _TYPES[plane]).astype(np.uint32) << np.uint32(
-            shift
-        )
+        stop = start + len(words) * plane // 8
+        planes.append((np.frombuffer(data[start:stop], _TYPES[plane]), np.uint64(shift)))
         start, shift = stop, shift + plane
-    if bits:
-        top = np.zeros(count, np.uint8)
-        for bit in range(bits):
-            stop = start + -(-count // 8)
-            plane_bytes = np.frombuffer(data[start:stop], np.uint8)
-            top |= np.unpackbits(plane_bytes, count=count, bitorder="little") << np.uint8(bit)
-            start = stop
-        words |= top.astype(np.uint32) << np.uint32(shift)
-    return words
+    single = np.frombuffer(data[start:], np.uint8).reshape(bits, -(-len(words) // 8))
+    scratch = np.empty(min(_RUN, len(words)), np.uint64)
+    for begin in range(0, len(words), _RUN):
+        run = words[begin : begin + _RUN]
+        part = scratch[: len(run)]
+        for numbers, place in planes:
+            part[:] = numbers[begin : begin + _RUN]
+            part <<= place
+            run += part
+        if bits:
+            part[:] = _top(single[:, begin // 8 : (begin + _RUN) // 8], len(run))
+            part <<= np.uint64(shift)
+            run += part
+
+
+def _top(single: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:
+    """Return `count` numbers of single bits, low bits first."""
+    top = np.zeros(count, np.uint8)
+    for bit, octets in enumerate(single):
+        top |= np.unpackbits(octets, count=count, bitorder="little") << np.uint8(bit)
+    return top

@@ -37,6 +37,17 @@ def test_planes_round_trip_at_any_width(width: int, numbers: list[int]) -> None:
     assert np.array_equal(planes.decode(data, len(words), width), words)
 
 
+@given(st.integers(1, 58), st.integers(0, 6), st.integers(0, 3), st.integers(-9, 9))
+def test_planes_are_added_in_place_run_by_run(width: int, shift: int, runs: int, odd: int) -> None:
+    count = max(0, runs * planes._RUN + odd)  # noqa: SLF001  (what ends a run is what may go wrong)
+    drawn = np.random.default_rng([width, count])
+    words = drawn.integers(0, 2**width, count, np.uint64)
+    before = drawn.integers(0, 2**63, count, np.uint64)
+    added = before.copy()
+    planes.add(added, memoryview(planes.encode(words, width)), width, shift)
+    assert np.array_equal(added, before + (words << np.uint64(shift)))
+
+
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=50))
 def test_reduce_is_the_remainder(numbers: list[int]) -> None:
     words = rlwe.reduce(np.array(numbers, np.uint64))

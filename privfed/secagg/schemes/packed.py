@@ -226,15 +226,15 @@ class PackedSum:
 
     def plus(self, addend: _Addend) -> "PackedSum":
         """Add one party's payload, or another sum, in place: none is refused."""
-        words = planes.decode(addend.body, len(self._c0), addend.bits)
-        if addend.cut:
-            words = rlwe.uncut(words, addend.cut)
-        self._add_c0(words)
+        self._make_room()
+        planes.add(self._c0, addend.body, addend.bits, addend.cut)
         return self
 
     def plus_sum(self, other: "PackedSum") -> "PackedSum":
         """Add another sum, in place."""
-        self._add_c0(other.words)
+        words = other.words
+        self._make_room()
+        self._c0 += words
         return self
 
     @property
@@ -243,11 +243,10 @@ class PackedSum:
         self._reduce()
         return self._c0
 
-    def _add_c0(self, words: Words) -> None:
-        # Unreduced sums of 64-bit words overflow after 63 additions: reduce before they do.
+    def _make_room(self) -> None:
+        """Reduce before unreduced sums of 64-bit words overflow, which 63 additions do not."""
         if self._additions == rlwe.SAFE_ADDITIONS:
             self._reduce()
-        self._c0 += words
         self._additions += 1
 
     def _reduce(self) -> None:
