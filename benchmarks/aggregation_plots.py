@@ -6,16 +6,16 @@ from typing import Any
 
 import matplotlib as mpl
 
-from benchmarks.aggregation_figures import FIXED_CLIENTS, FIXED_SIZE, MODES, NAMES, named
+from benchmarks.aggregation_figures import FIXED_CLIENTS, FIXED_SIZE, NAMES, named
 
 mpl.use("Agg")
 
 from matplotlib import pyplot
+from matplotlib.ticker import NullFormatter
 
 Row = Mapping[str, Any]
 # Told apart by colour-blind readers too.
 _ROLES = {"client": "#0072B2", "server": "#E69F00", "holder": "#009E73", "opener": "#56B4E9"}
-_MODES = {"seeds": "-", "summed": "--", "opener": ":"}
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
@@ -66,42 +66,60 @@ def _bar(
 
 
 def draw_scale(rows: Sequence[Row], path: Path) -> None:
-    """Draw each role's seconds and bytes down, against values and against clients."""
-    figure, axes = pyplot.subplots(2, 2, figsize=(11, 8), layout="constrained")
+    """Draw each role's work and bytes, a panel each: above as updates grow, below as clients do."""
     sweeps = (
-        ("params", [row for row in rows if row["clients"] == FIXED_CLIENTS],
-         f"values in an update, {FIXED_CLIENTS} clients"),
-        ("clients", [row for row in rows if row["params"] == FIXED_SIZE],
-         f"clients, {FIXED_SIZE:,} values"),
-    )  # fmt: skip
-    for (work, size), (along, swept, label) in zip(axes.T, sweeps, strict=True):
-        for mode in MODES:
-            ours = [r for r in swept if r["scheme"] == "packed" and r["download_mode"] == mode]
-            for role, colour in _ROLES.items():
-                points = [(r[along], r[f"{role}_cpu_seconds"]) for r in ours]
-                points = [(x, y) for x, y in points if y is not None]
-                if points:
-                    name = f"{role}, {mode}"
-                    work.plot(*zip(*points, strict=True), _MODES[mode], color=colour, label=name,
-                              marker="o", ms=3, lw=1.2)  # fmt: skip
-            for way, colour, what in (
-                ("upload", "0.5", "up"),
-                ("download", "#009E73", "down"),
-                ("opener_download", "#56B4E9", "down at an opener"),
-            ):
-                points = [(r[along], r[f"{way}_bytes"]) for r in ours]
-                points = [(x, y / (4 * r["params"])) for (x, y), r in zip(points, ours, strict=True)
-                          if y is not None]  # fmt: skip
-                if points:
-                    size.plot(*zip(*points, strict=True), _MODES[mode], color=colour,
-                              label=f"{what}, {mode}", marker="o", ms=3, lw=1.2)  # fmt: skip
-        for axis in (work, size):
+        ("params", "clients", FIXED_CLIENTS, f"values in an update, {FIXED_CLIENTS} clients"),
+        ("clients", "params", FIXED_SIZE, f"clients, {FIXED_SIZE:,} values"),
+    )
+    figure, axes = pyplot.subplots(2, len(_PANELS), figsize=(15, 7), layout="constrained")
+    for line, (along, fixed, size, label) in zip(axes, sweeps, strict=True):
+        swept = [row for row in rows if row[fixed] == size]
+        for axis, (title, *drawn) in zip(line, _PANELS, strict=True):
+            for field, kinds in drawn:
+                for kind in kinds:
+                    name, colour, style = _LINES[kind]
+                    if field.startswith("opener"):
+                        name, style = "one who opens", ":"
+                    points = [(row[along], _value(row, field)) for row in swept if _of(row) == kind]
+                    axis.plot(*zip(*points, strict=True), style, color=colour, label=name,
+                              marker="o", ms=3, lw=1.3)  # fmt: skip
             axis.set(xscale="log", yscale="log", xlabel=label)
+            axis.set_title(title, fontsize=9, loc="left")
+            axis.yaxis.set_minor_formatter(NullFormatter())
+            axis.yaxis.set_major_formatter("{x:g}")
             axis.grid(alpha=0.3)
             axis.spines[["top", "right"]].set_visible(False)
-    axes[0][0].set_ylabel("processor seconds a round, ahead and online")
-    axes[1][0].set_ylabel("bytes of one party, as a multiple of float32's")
-    for axis in axes[:, 1]:
-        axis.legend(fontsize=7, frameon=False, ncols=2)
-    figure.savefig(path, dpi=120)
+    axes[0][2].legend(fontsize=8, frameon=False)
+    figure.savefig(path, dpi=100)
     pyplot.close(figure)
+
+
+_LINES = {  # told apart by colour-blind readers too
+    "seeds": ("privfed, seeds", "#0072B2", "-"),
+    "summed": ("privfed, summed", "#E69F00", "-"),
+    "opener": ("privfed, opener", "#009E73", "-"),
+    "bfv": ("TenSEAL BFV", "0.45", "--"),
+}
+_PANELS = (  # title, then fields and whose lines have them
+    ("client, processor s a round", ("client_cpu_seconds", _LINES)),
+    ("server, processor s", ("server_cpu_seconds", _LINES)),
+    (
+        "holder, processor s",
+        ("holder_cpu_seconds", _LINES),
+        ("opener_cpu_seconds", ("opener",)),
+    ),
+    (
+        "bytes down, as a multiple of float32's",
+        ("download_bytes", _LINES),
+        ("opener_download_bytes", ("opener",)),
+    ),
+)
+
+
+def _of(row: Row) -> str:
+    """Return the line that a row belongs to."""
+    return str(row["download_mode"] if row["scheme"] == "packed" else row["scheme"])
+
+
+def _value(row: Row, field: str) -> float:
+    return float(row[field]) / (4 * row["params"] if field.endswith("_bytes") else 1)

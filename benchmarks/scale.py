@@ -17,7 +17,7 @@ from benchmarks.rows import print_table, write
 
 SIZES, CLIENTS = (10**4, 10**5, 10**6, 10**7), (2, 10, 32, 100, 316, 1000)
 BITS = 16
-_MOST_BESIDE = 4 * 10**7  # values of all clients together, at a peer
+_MOST_BESIDE = 10**8  # values of all clients together, at a peer
 _ONCE = 10**7  # from so many values on, a repetition is long enough to be one
 
 
