@@ -187,10 +187,19 @@ def floor_row(params: int, clients: int, bits: int) -> Row:
     """Return the information floor: log2 of how many sums there are, for each value."""
     sums = clients * (2**bits - 1) + 1
     size = -(-int(np.ceil(params * np.log2(float(sums)))) // 8)
-    times: dict[str, Any] = dict.fromkeys(Clock().figures(), 0.0) | {"opener_cpu_seconds": None}
+    nothing: dict[str, Any] = dict.fromkeys(Clock().figures(), 0.0) | {"opener_cpu_seconds": None}
     return Row(
-        *("floor", "summed", False, params, clients, bits, size, size, size, size),
-        **times,
+        scheme="floor",
+        download_mode="summed",
+        masks=False,
+        params=params,
+        clients=clients,
+        bits=bits,
+        upload_bytes=size,
+        upload_bytes_with_context=size,
+        download_bytes=size,
+        download_bytes_with_context=size,
+        **nothing,
         openers=0,
         opener_upload_bytes=None,
         opener_download_bytes=None,
@@ -237,9 +246,19 @@ def measure(
         }
         if not outcome.openers:
             seconds["opener_cpu_seconds"] = None
+        scheme, mode, masks = name
         rows.append(
             Row(
-                *(*name, params, clients, bits, *outcome.upload, *outcome.download),
+                scheme=scheme,
+                download_mode=mode,
+                masks=masks,
+                params=params,
+                clients=clients,
+                bits=bits,
+                upload_bytes=outcome.upload[0],
+                upload_bytes_with_context=outcome.upload[1],
+                download_bytes=outcome.download[0],
+                download_bytes_with_context=outcome.download[1],
                 **seconds,
                 openers=outcome.openers,
                 opener_upload_bytes=outcome.opener_upload,

@@ -145,7 +145,11 @@ class TenSEALBFV(TenSEALCKKS):
     """
 
     name, exact = "bfv", True
-    _CHAIN = (36, 36, 37)  # the last prime is for keys that are switched: it holds no ciphertext
+    _CHAIN: tuple[int, ...] = (
+        36,
+        36,
+        37,
+    )  # the last prime is for keys that are switched: it holds no ciphertext
 
     def __init__(self, clip_range: float, bits: int, clients: int) -> None:
         self._limit, self._clip = 2 ** (bits - 1) - 1, clip_range

@@ -11,7 +11,7 @@ from benchmarks.aggregation_figures import FIXED_CLIENTS, FIXED_SIZE, NAMES, nam
 mpl.use("Agg")
 
 from matplotlib import pyplot
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 Row = Mapping[str, Any]
 # Told apart by colour-blind readers too.
@@ -74,7 +74,7 @@ def draw_scale(rows: Sequence[Row], path: Path) -> None:
     figure, axes = pyplot.subplots(2, len(_PANELS), figsize=(15, 7), layout="constrained")
     for line, (along, fixed, size, label) in zip(axes, sweeps, strict=True):
         swept = [row for row in rows if row[fixed] == size]
-        for axis, (title, *drawn) in zip(line, _PANELS, strict=True):
+        for axis, (title, drawn) in zip(line, _PANELS, strict=True):
             for field, kinds in drawn:
                 for kind in kinds:
                     name, colour, style = _LINES[kind]
@@ -85,6 +85,7 @@ def draw_scale(rows: Sequence[Row], path: Path) -> None:
                               marker="o", ms=3, lw=1.3)  # fmt: skip
             axis.set(xscale="log", yscale="log", xlabel=label)
             axis.set_title(title, fontsize=9, loc="left")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
             axis.yaxis.set_minor_formatter(NullFormatter())
             axis.yaxis.set_major_formatter("{x:g}")
             axis.grid(alpha=0.3)
@@ -100,18 +101,17 @@ _LINES = {  # told apart by colour-blind readers too
     "opener": ("privfed, opener", "#009E73", "-"),
     "bfv": ("TenSEAL BFV", "0.45", "--"),
 }
-_PANELS = (  # title, then fields and whose lines have them
-    ("client, processor s a round", ("client_cpu_seconds", _LINES)),
-    ("server, processor s", ("server_cpu_seconds", _LINES)),
+_Drawn = tuple[tuple[str, Sequence[str]], ...]  # fields, and whose lines have them
+_PANELS: tuple[tuple[str, _Drawn], ...] = (
+    ("client, processor s a round", (("client_cpu_seconds", [*_LINES]),)),
+    ("server, processor s", (("server_cpu_seconds", [*_LINES]),)),
     (
         "holder, processor s",
-        ("holder_cpu_seconds", _LINES),
-        ("opener_cpu_seconds", ("opener",)),
+        (("holder_cpu_seconds", [*_LINES]), ("opener_cpu_seconds", ["opener"])),
     ),
     (
         "bytes down, as a multiple of float32's",
-        ("download_bytes", _LINES),
-        ("opener_download_bytes", ("opener",)),
+        (("download_bytes", [*_LINES]), ("opener_download_bytes", ["opener"])),
     ),
 )
 

@@ -63,7 +63,10 @@ class Clock:
         wall, cpu = ({phase: float(each[i]) for phase, each in self.spent.items()} for i in (0, 1))
         return {
             **{f"{phase}_seconds": wall[phase] for phase in PHASES},
-            **{f"{role}_cpu_seconds": sum(map(cpu.get, phases)) for role, phases in ROLES.items()},
+            **{
+                f"{role}_cpu_seconds": sum(cpu[phase] for phase in phases)
+                for role, phases in ROLES.items()
+            },
             "wall_seconds": sum(wall[phase] for phase in ONLINE),
         }
 
