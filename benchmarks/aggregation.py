@@ -44,12 +44,12 @@ class Row:
 
     Attributes:
         client_cpu_seconds: Whole work of one client, ahead and online.
-        server_cpu_seconds: Of the server, for all uploads.
-        holder_cpu_seconds: Of one key holder, ahead and online.
+        server_cpu_seconds: Whole work of the server, for all uploads.
+        holder_cpu_seconds: Whole work of one key holder, ahead and online.
         wall_seconds: From known values to the mean at a holder: the online work of a client, the
             server, an opener and a holder, one after the other, without a network.
         openers: Parties that open the total for all; 0 where each opens it.
-        opener_cpu_seconds: Of one of them, ahead and online, beside its work as a client.
+        opener_cpu_seconds: Whole work of one of them, beside its work as a client.
         opener_upload_bytes: What it sends: its update and the sums that it signs.
         opener_download_bytes: What it receives: the total.
     """
