@@ -1,13 +1,15 @@
 """A party's side: an update in, signed bytes for the server out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn, Self
 
-from privfed.errors import ConfigError, ReplayError
+from privfed.errors import ConfigError, PrivFedError, ReplayError
 from privfed.keys import Identity, SecretKey
 from privfed.secagg import wire
+from privfed.secagg.ahead import Ahead
 from privfed.secagg.checks import check_identity, check_key, check_marks, file_of
 from privfed.secagg.epochs import MaskKeys
 from privfed.secagg.masks import Masks
@@ -64,6 +66,7 @@ class Encryptor:
         if not isinstance(state, Journal):
             state = Journal(file_of(state), "encryptor", params.fingerprint + key.id)
         self._journal = state
+        self._agreed = False  # whether rounds have settings that are known when they are sent
         self._keys = MaskKeys(params, key.id, identity, state) if params.masks else None
 
     def __repr__(self) -> str:
@@ -82,6 +85,8 @@ class Encryptor:
         """Forget the encryptions of zero, and release the state file."""
         self._journal.close()  # from here on nothing takes any of them
         self._pool, self._bound = [], {}
+        if self.ahead is not None:
+            self.ahead.close()
 
     def start_epoch(self, first_round: int) -> bytes:
         """Make a fresh mask key, for rounds from `first_round` on.
@@ -163,6 +168,43 @@ class Encryptor:
                 self._bind(first, history)
                 count -= 1  # the others' histories are not known
             self._pool += [tuple(self._zeros()) for _ in range(count)]
+
+    @property
+    def ahead(self) -> Ahead | None:
+        """What makes encryptions of zero in another process, if anything does."""
+        return self._sealer.ahead
+
+    @ahead.setter
+    def ahead(self, ahead: Ahead | None) -> None:
+        self._sealer.ahead = ahead
+
+    def makes_ahead(self, most_bytes: int, updates: int = 1) -> Ahead | None:
+        """Return what makes, in another process, encryptions of zero for the next updates.
+
+        Args:
+            most_bytes: Most memory for them.
+            updates: Updates of a round, where several parties of one process share it.
+        """
+        return self._sealer.makes_ahead(
+            [part.sealed for part in self._parts.all] * updates, most_bytes
+        )
+
+    def look_ahead(self, previous: bytes) -> None:
+        """Set zeros aside for the next round, with its masks, if they are there; have more made.
+
+        Args:
+            previous: As for `encrypt`.
+        """
+        ahead = self._sealer.ahead
+        if ahead is None:
+            return
+        ahead.start()
+        if self._agreed or self._params.names_cohorts or ahead.ready < ahead.blocks:
+            return  # the masks are not known before
+        if ahead.fits_two:
+            with self._journal.alone(), suppress(PrivFedError):  # of which the next round will tell
+                of = RoundID.of(self._params, self._journal.record.sent + 1, None)
+                self._bind(of, check_history(previous))
 
     def announce(
         self, round_id: int, cohort: Sequence[int] | None = None, previous: bytes = b""
@@ -333,7 +375,7 @@ class Encryptor:
     ) -> Iterator[bytes]:
         if not isinstance(agreed, bytes):
             raise ConfigError("agreed is bytes: what those who mask together have alike")
-        marks = check_marks(failed)
+        marks, self._agreed = check_marks(failed), bool(agreed)
         of = RoundID.of(self._params, round_id, cohort)
         common = self._prefix(of, check_history(previous))
         with self._journal.alone():

@@ -6,13 +6,14 @@ from typing import Any, Literal, NoReturn, Self
 
 from privfed.errors import ConfigError, ReplayError
 from privfed.keys import Identity, SecretKey
+from privfed.secagg.ahead import AHEAD_BYTES
 from privfed.secagg.checks import absolute_folder, check_identity, check_key, file_of
 from privfed.secagg.decryptor import Decryptor
 from privfed.secagg.encryptor import Encryptor
 from privfed.secagg.keyring import Keyring
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.results import IntegerResult, Kept, MeanResult
-from privfed.secagg.rounds import check_number
+from privfed.secagg.rounds import check_number, is_whole
 from privfed.secagg.state import STATE, Journal
 
 
@@ -38,6 +39,10 @@ class Party:
             the transcript, failures, mask keys (sealed), and the last result, in the clear, all of
             mode 0600. Made where it does not exist, locked while in use. "memory" keeps all of it
             in memory, for simulation in one process only.
+        ahead_bytes: Most memory for what the next two rounds need and another process makes, once a
+            total was opened here: encryptions of zero, of large updates, where a second core may be
+            used. That process is given the key that decrypts, and ends with this object. None:
+            64 MiB, with a folder; 0: there is none.
 
     Attributes:
         params: What all parties agreed on.
@@ -55,8 +60,14 @@ class Party:
         key: SecretKey,
         identity: Identity,
         state: Path | Literal["memory"],
+        *,
+        ahead_bytes: int | None = None,
     ) -> None:
         check_key(params, key)
+        if ahead_bytes is None:
+            ahead_bytes = 0 if state == "memory" else AHEAD_BYTES
+        elif not is_whole(ahead_bytes) or ahead_bytes < 0:
+            raise ConfigError("ahead_bytes is a whole number of bytes, 0 for nothing made ahead")
         self.params = params
         self._identity = check_identity(identity)
         self.place = params.index_of(identity.public)
@@ -68,6 +79,7 @@ class Party:
         self._journal = Journal(file, "party", owner, keeps=True)
         try:
             self._encryptor = Encryptor(params, key, identity, self._journal)
+            self._encryptor.ahead = self._encryptor.makes_ahead(ahead_bytes)
             self._decryptor = Decryptor(params, key, self._journal)
         except BaseException:
             self._journal.close()  # a traceback that somebody keeps must not hold the lock
@@ -301,6 +313,7 @@ class Party:
             number, places = self._sent(round_id, cohort)
             kept = self._again(total, number, places)
             result = self._decryptor.decrypt(total, number, places) if kept is None else kept
+            self._encryptor.look_ahead(self._previous)
         if not isinstance(result, MeanResult):
             raise ConfigError("the round was opened as integer sums: open_sums() returns them")
         return result
@@ -323,6 +336,7 @@ class Party:
             number, places = self._sent(round_id, cohort)
             kept = self._again(total, number, places)
             result = self._decryptor.decrypt_sums(total, number, places) if kept is None else kept
+            self._encryptor.look_ahead(self._previous)
         if not isinstance(result, IntegerResult):
             raise ConfigError("the round was opened as a mean: open() returns it")
         return result

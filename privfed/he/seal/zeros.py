@@ -59,9 +59,19 @@ def cached_key(key: SecretKey) -> Any:
     """Return SEAL's form of a shared key, drawn once for as long as the key lives."""
     drawn = _keys.get(key)  # an equal key may vanish at any moment, with its entry
     if drawn is None:
-        self_test()
-        drawn = _keys[key] = seeded_key(_parameters(), key.derive(b"packed", SEED_BYTES))
+        drawn = _keys[key] = drawn_key(key_seed(key))
     return drawn
+
+
+def key_seed(key: SecretKey) -> bytes:
+    """Return the 64 bytes from which SEAL draws its form of a shared key."""
+    return key.derive(b"packed", SEED_BYTES)
+
+
+def drawn_key(seed: bytes) -> Any:
+    """Return what SEAL draws from `key_seed`'s bytes."""
+    self_test()
+    return seeded_key(_parameters(), seed)
 
 
 def encrypt_zeros(key: Any, blocks: int) -> tuple[Words, bytes]:

@@ -21,6 +21,7 @@ from privfed.errors import ReplayError
 from privfed.he import Integers, Words
 from privfed.keys import SecretKey
 from privfed.secagg import linear_hash
+from privfed.secagg.ahead import Ahead
 from privfed.secagg.linear_hash import HashSecrets
 from privfed.secagg.tags import TAGS
 from psi.storage import Process
@@ -105,6 +106,14 @@ class Sender(ABC, Generic[Of]):
 
     def __init__(self, scheme: Of, secret: SecretKey) -> None:
         self._scheme, self._secret = scheme, secret
+        self.ahead: Ahead | None = None  # where `prepare` finds what another process made
+
+    def makes_ahead(self, parts: Sequence[int], most_bytes: int) -> Ahead | None:
+        """Return what makes ahead, in another process, what parts of so many integers need.
+
+        None where `prepare` has nothing to do.
+        """
+        return None
 
     @abstractmethod
     def prepare(self, values: int) -> ZeroEncryption:

@@ -27,6 +27,7 @@ from privfed.he import (
     unpack,
 )
 from privfed.keys import SecretKey
+from privfed.secagg.ahead import Ahead
 from privfed.secagg.schemes.base import Authentic, Opener, Sender, ZeroEncryption
 
 _BLOCKS_PER_PART = 256
@@ -115,13 +116,24 @@ class Packed:
 class PackedSender(Sender[Packed]):
     """A party's half."""
 
+    def makes_ahead(self, parts: Sequence[int], most_bytes: int) -> Ahead:
+        """Return what makes blocks in another process for parts of so many integers."""
+        blocks, seed = sum(map(self._scheme.blocks, parts)), seal.key_seed(self._secret)
+        return Ahead(seed, blocks, expands=self._scheme.hashed, most_bytes=most_bytes)
+
     def prepare(self, values: int) -> ZeroEncryption:
-        """Return fresh encryptions of zero for one part."""
+        """Return fresh encryptions of zero for one part; those made elsewhere come first."""
         scheme = self._scheme
-        words, seeds = seal.encrypt_zeros(seal.cached_key(self._secret), scheme.blocks(values))
-        zero = ZeroEncryption(words[: scheme.words(values)], seeds)
+        blocks = scheme.blocks(values)
+        ready = self.ahead.take(blocks) if self.ahead else ()
+        c0, seeds, c1 = ([each[at] for each in ready] for at in range(3))
+        if missing := blocks - len(ready):
+            words, others = seal.encrypt_zeros(seal.cached_key(self._secret), missing)
+            c0, seeds = [*c0, words], [*seeds, others]
+            c1 += [_summed_c1([others])] if scheme.hashed else []
+        zero = ZeroEncryption(_joined(c0)[: scheme.words(values)], b"".join(seeds))
         if scheme.hashed:
-            zero.c1 = _summed_c1([seeds])
+            zero.c1 = _joined(c1)
         return zero
 
     def seal(self, zero: ZeroEncryption, values: Integers) -> bytes:
@@ -194,6 +206,10 @@ class PackedOpener(Opener[Packed]):
         rows = c1.reshape(-1, RING_DEGREE)
         read = [reader.product(seal.from_second_half(row)) for row in rows]
         return np.concatenate(read)[: self._scheme.words(values)]
+
+
+def _joined(words: Sequence[Words]) -> Words:
+    return words[0] if len(words) == 1 else np.concatenate(words)
 
 
 def _summed_c1(seeds: Sequence[bytes]) -> Words:
