@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from privfed.errors import ConfigError
 from privfed.keys import Identity, PublicIdentity, SecretKey, generate_identity
 from privfed.secagg.aggregator import Aggregator
+from privfed.secagg.ahead import AHEAD_BYTES, Ahead
 from privfed.secagg.checks import check_identity, check_params
 from privfed.secagg.decryptor import Decryptor
 from privfed.secagg.encryptor import Encryptor
@@ -99,6 +100,17 @@ class Simulation:
         self._public = Parameters.from_bytes(params.to_bytes())
         self._clock = clock
         self._transcript, self._ahead = b"", dict[str, float]()
+        self._elsewhere: Ahead | None = None
+
+    def work_ahead(self, most_bytes: int = AHEAD_BYTES) -> None:
+        """Let another process make the parties' encryptions of zero, once a round was prepared.
+
+        Args:
+            most_bytes: Most memory for those of two rounds.
+        """
+        self._elsewhere = self.encryptors[0].makes_ahead(most_bytes, len(self.encryptors))
+        for each in self.encryptors:
+            each.ahead = self._elsewhere
 
     def _enter_epoch(self) -> None:
         """Exchange mask keys, as parties do before their first round."""
@@ -124,6 +136,8 @@ class Simulation:
         with self._timed(self._ahead, "prepare"):
             for place in places:
                 self.encryptors[place].prepare(1, round_id, cohort, self._previous)
+            if self._elsewhere is not None:
+                self._elsewhere.start()
         with self._timed(self._ahead, "announce"):
             announcing = places if self.params.totals == "seeds" else ()  # nothing to say elsewhere
             announced = [
