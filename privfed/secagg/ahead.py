@@ -79,9 +79,10 @@ class Ahead:
         raise ReplayError("encryptions of zero are not pickled or copied; prepare() others")
 
     @property
-    def running(self) -> bool:
-        """Whether another process makes blocks, as far as is known."""
-        return bool(self._pipes) and not self._inbox.closed
+    def pid(self) -> int | None:
+        """The other process, if there is one."""
+        process = self._inbox.process
+        return None if process is None or self._inbox.closed else process.pid
 
     @property
     def ready(self) -> int:
@@ -152,7 +153,7 @@ class Ahead:
     def _ask(self) -> None:
         """Ask for as many blocks as there is room for."""
         wanted = self._most - (self._asked - self._taken)
-        if wanted > 0 and self.running:
+        if wanted > 0 and self.pid is not None:
             try:
                 self._pipes[0].write(_ASK.pack(wanted))
             except OSError:

@@ -126,7 +126,8 @@ class PackedSender(Sender[Packed]):
         scheme = self._scheme
         blocks = scheme.blocks(values)
         ready = self.ahead.take(blocks) if self.ahead else ()
-        c0, seeds, c1 = ([each[at] for each in ready] for at in range(3))
+        c0, seeds = [each.c0 for each in ready], [each.seed for each in ready]
+        c1 = [each.c1 for each in ready if each.c1 is not None]
         if missing := blocks - len(ready):
             words, others = seal.encrypt_zeros(seal.cached_key(self._secret), missing)
             c0, seeds = [*c0, words], [*seeds, others]
