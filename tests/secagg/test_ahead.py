@@ -241,8 +241,8 @@ class Job:
                 each.enter_epoch(messages)
 
     def party(self, place: int) -> secagg.Party:
-        state = self._folder if place == 0 else "memory"
-        return secagg.Party(self.params, self._key, identities(3)[place], state)
+        who = self.params, self._key, identities(3)[place]
+        return secagg.Party(*who, "memory" if place else self._folder)
 
     def round(self, meanwhile: Callable[[], object] = lambda: None) -> bytes:
         """Run a round, whose mean must be right; return the first one's upload."""
