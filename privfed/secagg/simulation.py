@@ -120,12 +120,16 @@ class Simulation:
             group = self.params.group_of(place) or range(len(messages))
             each.enter_epoch([messages[other] for other in group])
 
-    def prepare(self, round_id: int, cohort: Sequence[int] | None = None) -> None:
+    def prepare(
+        self, round_id: int, cohort: Sequence[int] | None = None, *, announces: bool = True
+    ) -> None:
         """Make ahead what a round needs at every party of it: zeros, masks and announcements.
 
         Args:
             round_id: The round.
             cohort: Roster places of its parties; None: all.
+            announces: Whether parties announce their seeds: where totals carry them that is less to
+                do once the total is there, and more in all.
 
         Raises:
             ConfigError: The round or the cohort is not valid.
@@ -138,6 +142,8 @@ class Simulation:
                 self.encryptors[place].prepare(1, round_id, cohort, self._previous)
             if self._elsewhere is not None:
                 self._elsewhere.start()
+        if not announces:
+            return
         with self._timed(self._ahead, "announce"):
             announcing = places if self.params.totals == "seeds" else ()  # nothing to say elsewhere
             announced = [
