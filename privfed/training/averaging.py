@@ -126,11 +126,12 @@ class SecureAveraging:
             ),
         )
         self.parameters = self._simulation.params
+        self._simulation.work_ahead()
         self._weights = weights
 
     def prepare(self, round_id: int) -> None:
-        """Make ahead the encryptions of zero, masks and announcements of all parties."""
-        self._simulation.prepare(round_id)
+        """Make ahead the encryptions of zero and masks of all parties."""
+        self._simulation.prepare(round_id, announces=False)  # one machine does all the work
 
     def average(self, round_id: int, updates: Sequence[Arrays]) -> Averaged:
         """Do steps 2 to 4 of the paper: encrypt and upload, aggregate, return and decrypt."""

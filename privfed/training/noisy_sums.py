@@ -175,10 +175,11 @@ class SharedNoise:
             plan.parties, lambda roster: share_parameters(plan, roster, scheme=scheme)
         )
         self.parameters = self._simulation.params
+        self._simulation.work_ahead()
 
     def prepare(self, round_id: int) -> None:
         """Make ahead what a round of all parties needs; if some are absent, it is made anew."""
-        self._simulation.prepare(round_id)
+        self._simulation.prepare(round_id, announces=False)  # as `SecureAveraging` does
 
     def release(self, round_id: int, sums: Sequence[ClippedSum | None]) -> Released:
         """Draw each party's noisy integers, add them under encryption and decrypt the sum."""
