@@ -341,7 +341,7 @@ def _say(agreed: Parameters, files: dict[str, Path], *, arrays: bool = False) ->
         print(f"groups   {len(sizes)}, of {', '.join(map(str, sizes))}")
     print(f"layout   {len(layout.entries)} arrays, {layout.size:,} values{skipped}")
     print(f"values   {agreed.bits} bits within {agreed.clip_range:g}, {weighted}")
-    for within, count in sorted(Counter(each for _, each in agreed.clip_ranges).items()):
+    for within, count in sorted(Counter(dict(agreed.clip_ranges).values()).items()):
         print(f"         {count} arrays within {within:g}")
     if arrays:
         for name, shape in layout.entries:
