@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -25,6 +27,7 @@ from privfed.data import Dataset
 from privfed.dp import PrivacyPlan
 from privfed.dp.randomness import NoiseSource
 from privfed.dp.shares import NoiseShares
+from privfed.errors import PrecisionWarning
 from privfed.training import (
     AdamTrainer,
     Arrays,
@@ -255,6 +258,14 @@ class NoisyStep:
         return self._sums.release(1, [self._clipper.clipped_sum(chosen)]).total
 
 
+@contextmanager
+def _wide_ranges() -> Iterator[None]:
+    """Say nothing of a range that any update fits: at so many bits the smallest ones are read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PrecisionWarning)
+        yield
+
+
 class Upload:
     """The step's update as the server of a job of two gets it, read as if it were plaintext.
 
@@ -288,8 +299,11 @@ class Upload:
     def read(self, update: Arrays) -> Floats:
         """Send one update, and return what the server reads of it."""
         self._round += 1
-        upload = self._job.encryptors[0].encrypt(update, round_id=self._round)
-        return read_as_plaintext(self._job.params, upload)
+        with _wide_ranges():
+            upload = self._job.encryptors[0].encrypt(update, round_id=self._round)
+        params = self._job.params
+        arrays = params.layout.unflatten(read_as_plaintext(params, upload))
+        return flat({name: arrays[name] for name in update})
 
 
 class SecondParty:
@@ -317,8 +331,9 @@ class SecondParty:
         """Return the other's update as this party computes it."""
         own, other = self._step.update(self._step.order[-8:]), self._step.update(batch)
         self._round += 1
-        mean = self._averaging.average(self._round, [own, other]).mean
-        return 2 * flat(mean) - flat(own)
+        with _wide_ranges():
+            mean = self._averaging.average(self._round, [own, other]).mean
+        return 2 * flat({name: mean[name] for name in own}) - flat(own)
 
 
 class SecondPartyUnderShares:

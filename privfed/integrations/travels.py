@@ -80,7 +80,7 @@ class Means:
         """Return the mean, or add it."""
         mean = self._party.open(total, round_id=of.round_id, cohort=of.cohort).mean
         if self.travels == "weights":
-            return dict(mean)
+            return {name: mean[name] for name in before}
         return {name: before[name] + mean[name].astype(np.float32) for name in before}
 
 

@@ -75,7 +75,7 @@ def _altering(job: Job, place: int, change: Any) -> None:
         (lambda a, m: a.update(bias=a["bias"][:1]), "changed its shape or type"),
         (lambda a, m: a.update(bias=a["bias"].astype(int)), "'bias' differs"),
         (lambda a, m: a.update(bias=a["bias"] * np.nan), "NaN or infinite"),
-        (lambda a, m: a.update(bias=a["bias"] * 0 + 9), "past clip_range"),
+        (lambda a, m: a.update(bias=a["bias"] * 0 + 9), "past its range of 8"),
         (lambda a, m: m.pop("num-examples"), "say how much this party counts"),
         (lambda a, m: m.update({"num-examples": 2.5}), "a whole number"),
         (lambda a, m: m.update({"num-examples": float("inf")}), "a whole number"),

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from privfed.errors import CapacityError
 from tests.integrations.jobs import START
@@ -30,5 +31,6 @@ def test_a_refusal_of_what_is_past_the_range_tells_a_sign(tmp_path: Path) -> Non
     assert whose_rows_push_up(tmp_path / "keys") == [True, False]
 
 
+@pytest.mark.filterwarnings("ignore:array .* of its values are clipped:UserWarning")
 def test_values_that_are_clipped_tell_none(tmp_path: Path) -> None:
     assert whose_rows_push_up(tmp_path / "keys", out_of_range="clip") == [False, False]
