@@ -12,41 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from privfed.errors import ConfigError
+from privfed.secagg.arrays import as_numpy, check_names, named
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 MAX_VALUES = 1_000_000_000
 MAX_SIDES = 32
-
-
-def _numpy(name: str, array: Any) -> npt.NDArray[Any]:
-    """Return a numpy view of an array or of a torch tensor, without importing torch."""
-    if hasattr(array, "detach"):
-        try:
-            array = array.detach().cpu()
-            if str(array.dtype) == "torch.bfloat16":  # numpy has none
-                array = array.float()
-            array = array.numpy()
-        except (TypeError, ValueError, RuntimeError, AttributeError):
-            raise ConfigError(
-                f"tensor {name!r} is none that numpy can hold: give dense ones (to_dense()) with "
-                "values (not on the meta device), and turn rare kinds of floats by .float()"
-            ) from None
-    if not isinstance(array, np.ndarray | np.generic):
-        raise ConfigError(
-            f"{name!r} must be a numpy array or a torch tensor, not {type(array).__name__}"
-        )
-    return np.asarray(array)
-
-
-def _named(arrays: Mapping[str, Any]) -> Mapping[str, Any]:
-    if isinstance(arrays, Mapping):
-        if wrong := [name for name in arrays if not isinstance(name, str)]:
-            raise ConfigError(f"array names are text, and {wrong[0]!r:.40} is none: rename it")
-        return arrays
-    if hasattr(arrays, "state_dict"):
-        raise ConfigError("this is a model: give its arrays, model.state_dict()")
-    raise ConfigError(f"give a dict of arrays by name, not {type(arrays).__name__}")
 
 
 @dataclass(frozen=True)
@@ -101,14 +72,12 @@ class Layout:
             ConfigError: There is no value in it, or an array holds neither floats nor integers.
         """
         entries, skipped = [], []
-        for name, array in sorted(_named(arrays).items()):
-            values = _numpy(name, array)
+        for name, array in sorted(named(arrays).items()):
+            values = as_numpy(name, array)
             if values.dtype.kind == "f":
                 entries.append((name, values.shape))
-            elif values.dtype.kind in "iub":
-                skipped.append(name)
             else:
-                raise ConfigError(f"array {name!r} holds {values.dtype}, not real numbers")
+                skipped.append(name)
         return cls(tuple(entries), tuple(skipped))
 
     @cached_property
@@ -126,15 +95,11 @@ class Layout:
         Raises:
             ConfigError: They do not fit this layout.
         """
-        names = {name for name, _ in self.entries}
-        arrays = _named(arrays)
-        if extra := set(arrays) - names - set(self.skipped):
-            raise ConfigError(f"arrays outside the agreed layout: {sorted(extra)[:3]}")
+        arrays = named(arrays)
+        check_names(dict(self.entries), self.skipped, arrays)
         views = []
         for name, shape in self.entries:
-            if name not in arrays:
-                raise ConfigError(f"array {name!r} of the agreed layout is missing")
-            values = _numpy(name, arrays[name])
+            values = as_numpy(name, arrays[name])
             if values.shape != shape or values.dtype.kind not in kinds:
                 wanted = "floats" if kinds == "f" else "integers"
                 raise ConfigError(

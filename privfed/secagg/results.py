@@ -3,13 +3,14 @@
 import hashlib
 import io
 from dataclasses import dataclass, field
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from privfed.errors import DecodeError
+from privfed.secagg.arrays import state_dict_like
 from privfed.secagg.layout import Layout
 from psi.storage import json_bytes, json_read
 
@@ -41,6 +42,21 @@ class MeanResult:
     def max_error(self) -> float:
         """Largest of `max_errors`."""
         return max(self.max_errors.values())
+
+    def state_dict(self, like: Any) -> dict[str, Any]:
+        """Return the mean as arrays like a model's, for `model.load_state_dict`.
+
+        Args:
+            like: A model, or its state_dict, or a dict of numpy arrays. What did not travel is
+                taken from it as it is: step counters, and arrays outside the layout.
+
+        Returns:
+            By name in the order of `like`, with the mean in copies of its types and devices.
+
+        Raises:
+            ConfigError: `like` lacks an array of the mean or has another shape; says the remedy.
+        """
+        return state_dict_like(self.mean, like)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,6 @@ def test_honest_arguments_reach_what_they_are_for(name: str) -> None:
         (lambda: party().encrypt(hostile()["floats"], weight=1), "numpy array or a torch tensor"),
         (lambda: party().encrypt(torch_values()["a sparse tensor"], weight=1), "dense"),
         (lambda: party().encrypt(torch_values()["a meta tensor"], weight=1), "meta"),
-        (lambda: party().encrypt(torch_values()["a float8 tensor"], weight=1), r"\.float\(\)"),
         (lambda: party(True).announce(cohort=hostile()["ids"]), "Parameters.index_of"),
         (lambda: party(True).announce(cohort=hostile()["publics"]), "Parameters.index_of"),
         (lambda: encryptor().encrypt(made().update, weight=1, round_id=1, previous="ab" * 32),  # type: ignore[arg-type]
