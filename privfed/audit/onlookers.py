@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -232,7 +232,7 @@ class Step:
         return who, tuple(self.reader.words(read)[:_PLAIN_NAMES]), tuple(map(bool, right))
 
 
-def flat(update: Arrays) -> Floats:
+def flat(update: Mapping[str, NDArray[Any]]) -> Floats:
     """Lay an update out as one vector."""
     return np.concatenate([array.ravel() for array in update.values()]).astype(np.float64)
 

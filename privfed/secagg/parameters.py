@@ -17,21 +17,21 @@ from privfed.errors import (
 )
 from privfed.keys import PublicIdentity
 from privfed.secagg import canonical
-from privfed.secagg.adversary import HONEST_SERVER, Adversary, default_adversary
+from privfed.secagg.adversary import HONEST_SERVER
 from privfed.secagg.clip_ranges import is_range, resolved
-from privfed.secagg.groups import Places, check_sizes, even_sizes, places_of, whole_sizes
+from privfed.secagg.groups import whole_sizes
 from privfed.secagg.layout import Layout
+from privfed.secagg.participants import Participants
 
 SCHEMES = ("packed", "slots", "ckks", "reference")
 DOWNLOADS = ("seeds", "summed", "opener")
 MAX_WEIGHT = 2**40
-MAX_ROSTER = 4096
 OPENED_FROM = 32  # clients, from which a total that some open for all is less work: docs/scale.md
 LEAST_CUT = 6  # of the uploads, below which totals are refused whose c0 may be changed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parameters:
+class Parameters(Participants):
     """Public parameters of an aggregation.
 
     Attributes:
@@ -83,15 +83,8 @@ class Parameters:
     layout: Layout
     clip_range: float
     bits: int
-    max_clients: int
     max_weight: int | None
-    roster: tuple[PublicIdentity, ...]
-    min_clients: int | None = None
     scheme: str = "auto"
-    adversary: str | None = None
-    group_sizes: tuple[int, ...] | None = None
-    noise_shares: bool = False
-    aggregators: tuple[PublicIdentity, ...] = ()
     clip_ranges: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
     out_of_range: str = "refuse"
     download: str | None = None
@@ -122,10 +115,28 @@ class Parameters:
             raise ConfigError(f"tolerance must be above 0 and at most 1, not {self.tolerance}")
         if self.max_weight is not None and not 1 <= self.max_weight <= MAX_WEIGHT:
             raise ConfigError(f"max_weight must be 1 to 2^40, not {self.max_weight}")
-        self._check_parties()
+        self._check_roster()
+        self._check_trust()
+        self._check_groups()
         if self.max_weight is not None and self.step / 2 > self.tolerance * self.clip_range:
             raise CapacityError(f"{self.bits} bits cannot reach the tolerance: use more bits")
         self._check_cover()  # and refuses sums that do not fit
+
+    def _check_trust(self) -> None:
+        """Refuse what does not go with the adversary, or with noise."""
+        if self.scheme in ("ckks", "reference") and self.assumed.lies:
+            why = "lets a server that lies learn the secret key"
+            if self.scheme == "reference":
+                why = "hides nothing from the server"
+            raise ConfigError(
+                f"scheme={self.scheme!r} {why}: use scheme='packed' or 'slots', or set "
+                f"adversary={HONEST_SERVER!r} if all parties trust the server"
+            )
+        if self.noise_shares and (self.max_weight is not None or self.clip_ranges):
+            raise ConfigError(
+                "updates with noise shares are integers: set max_weight=None, and leave "
+                "clip_ranges out"
+            )
 
     def _normalise(self) -> None:
         """Convert every setting to its one type, so that equal parameters are equal bytes."""
@@ -190,86 +201,6 @@ class Parameters:
                 f"uploads are cut by {cut} bits only, so that changes of c0 would tell much of a "
                 "round's noise: set cover_c0=True"
             )
-
-    def _check_parties(self) -> None:
-        if not self.max_clients <= len(self.roster) <= MAX_ROSTER:
-            raise ConfigError(
-                f"the roster has {len(self.roster)} parties; give max_clients={self.max_clients} "
-                f"to {MAX_ROSTER}"
-            )
-        for name in ("roster", "aggregators"):
-            parties = getattr(self, name)
-            if len({party.verify_key for party in parties}) != len(parties):
-                raise ConfigError(f"a party is in {name} twice")
-        self._group()
-        least = self.assumed.least_together
-        if self.min_clients is None:
-            object.__setattr__(self, "min_clients", min(self.group_sizes or (least,)))
-        if not least <= self.quorum <= self.max_clients:
-            raise ConfigError(
-                f"min_clients must be {least} to max_clients={self.max_clients}, "
-                f"not {self.min_clients}: a sum over fewer shows one party's update"
-            )
-
-    def _group(self) -> None:
-        """Choose the adversary and the groups, where they are not given, and check them."""
-        if self.adversary is None:
-            object.__setattr__(self, "adversary", default_adversary(self.max_clients))
-        least = self.assumed.least_together
-        if self.scheme in ("ckks", "reference") and self.assumed.lies:
-            why = "lets a server that lies learn the secret key"
-            if self.scheme == "reference":
-                why = "hides nothing from the server"
-            raise ConfigError(
-                f"scheme={self.scheme!r} {why}: use scheme='packed' or 'slots', or set "
-                f"adversary={HONEST_SERVER!r} if all parties trust the server"
-            )
-        if self.noise_shares and (self.max_weight is not None or self.clip_ranges):
-            raise ConfigError(
-                "updates with noise shares are integers: set max_weight=None, and leave "
-                "clip_ranges out"
-            )
-        if self.noise_shares or not self.assumed.lies:
-            if self.group_sizes:
-                raise ConfigError(
-                    "there are no groups for an honest server or with noise shares: leave "
-                    "group_sizes out"
-                )
-            object.__setattr__(self, "group_sizes", ())
-            return
-        parties, sizes = len(self.roster), self.group_sizes
-        if sizes is None:
-            sizes = even_sizes(parties, least)
-        check_sizes(sizes, parties, least)
-        if max(sizes) > self.max_clients:
-            raise ConfigError(
-                f"a group of {max(sizes)} parties never fits a round of max_clients="
-                f"{self.max_clients}: raise max_clients, or cut the roster with group_sizes"
-            )
-        object.__setattr__(self, "group_sizes", sizes)
-
-    @cached_property
-    def assumed(self) -> Adversary:
-        """What the adversary may do."""
-        return Adversary.of(self.adversary or default_adversary(self.max_clients))
-
-    @cached_property
-    def groups(self) -> tuple[Places, ...]:
-        """Roster places of each group; none where any parties make a round."""
-        return places_of(self.group_sizes or ())
-
-    @property
-    def quorum(self) -> int:
-        """Fewest parties in one round: `min_clients`, which is never None afterwards."""
-        return self.min_clients or self.assumed.least_together
-
-    def group_of(self, place: int) -> Places:
-        """Return the group of a roster place; nothing where there are no groups."""
-        return self._groups_by_place.get(place, ())
-
-    @cached_property
-    def _groups_by_place(self) -> dict[int, Places]:
-        return {place: group for group in self.groups for place in group}
 
     @property
     def names_cohorts(self) -> bool:
@@ -403,18 +334,3 @@ class Parameters:
     def fingerprint(self) -> bytes:
         """32 bytes that change with any of these parameters."""
         return hashlib.sha256(b"privfed/1/parameters\x00" + self.to_bytes()).digest()
-
-    def index_of(self, party: PublicIdentity) -> int:
-        """Return the place of a party on the roster.
-
-        Raises:
-            ConfigError: It is not on the roster.
-        """
-        if not isinstance(party, PublicIdentity):
-            raise ConfigError("a party is found on the roster by its PublicIdentity")
-        for index, other in enumerate(self.roster):
-            if other.verify_key == party.verify_key:
-                if other != party:
-                    raise ConfigError(f"party {party.id} is on the roster with another mask key")
-                return index
-        raise ConfigError(f"party {party.id} is not on the roster")

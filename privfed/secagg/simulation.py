@@ -13,7 +13,8 @@ from privfed.secagg.ahead import AHEAD_BYTES, Ahead
 from privfed.secagg.checks import check_identity, check_params
 from privfed.secagg.decryptor import Decryptor
 from privfed.secagg.encryptor import Encryptor
-from privfed.secagg.parameters import MAX_ROSTER, Parameters
+from privfed.secagg.parameters import Parameters
+from privfed.secagg.participants import MAX_ROSTER
 from privfed.secagg.results import IntegerResult, MeanResult
 from privfed.secagg.rounds import is_whole
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from privfed import secagg
 from privfed.errors import ConfigError
 from tests.secagg.parties import Round, parameters
-
-torch = pytest.importorskip("torch")
 
 FLOATS = [
     "float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2",
@@ -82,7 +81,7 @@ def test_floats_of_every_kind_go_in_exactly_and_come_back_rounded(kind: str) -> 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_numpy_arrays_come_back_as_they_are(kind: Any) -> None:
-    sent = {
+    sent: dict[str, Any] = {
         "w": np.array([[0.5, -1.75]], kind), "s": np.array(0.25, kind), "n": np.float64(1.5),
         "none": np.zeros((0, 3), kind), "steps": np.int64(5),
     }  # fmt: skip
@@ -113,7 +112,9 @@ def test_shapes_and_strides_of_every_kind() -> None:
 
 
 def test_a_frozen_base_under_adapters_is_kept() -> None:
-    model = torch.nn.ModuleDict({"base": torch.nn.Linear(4, 4), "adapter": torch.nn.Linear(4, 2)})
+    model: Any = torch.nn.ModuleDict(
+        {"base": torch.nn.Linear(4, 4), "adapter": torch.nn.Linear(4, 2)}
+    )
     adapters = {name: each for name, each in model.state_dict().items() if "adapter" in name}
     result = mean_of(adapters, {name: each * 0 for name, each in adapters.items()})
     before = model["base"].weight.clone()
