@@ -23,6 +23,21 @@ def test_a_small_run_writes_a_row_a_size(tmp_path: Path, monkeypatch: pytest.Mon
         assert 0 < row["decrypt_share"] < 1
 
 
+def test_a_training_on_digits_tells_what_is_outside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.json"
+    asked = ["--digits", "--parties", "3", "--repeats", "3", "--json", str(path)]
+    monkeypatch.setattr(sys, "argv", ["simulation", *asked])
+    simulation.main()
+    (row,) = json.loads(path.read_text())["rows"]
+    assert (row["parties"], row["values"]) == (3, 12778)
+    assert 0.7 * 1797 < row["rows"] < 0.9 * 1797
+    assert 0 < row["outside_share"] < 1
+    assert sum(row["phases"].values()) > 0
+    assert {"prepare", "encrypt", "aggregate", "decrypt"} <= row["phases"].keys()
+
+
 def test_all_phases_count_and_work_ahead_for_decryption_is_decryption(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
