@@ -178,6 +178,10 @@ class Encryptor:
     def ahead(self, ahead: Ahead | None) -> None:
         self._sealer.ahead = ahead
 
+    def share(self, parts: Parts, ahead: Ahead | None) -> None:
+        """Take from here on what other parties of this process derive and make as well."""
+        self._parts, self.ahead = parts, ahead
+
     def makes_ahead(self, most_bytes: int, updates: int = 1) -> Ahead | None:
         """Return what makes, in another process, encryptions of zero for the next updates.
 

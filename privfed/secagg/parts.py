@@ -1,6 +1,6 @@
 """How an update is cut into parts that fit in memory; sizes follow from the parameters alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,9 +71,11 @@ class Parts:
             senders: Roster places of those whose tags are made or checked.
         """
         places = tuple(senders)
-        self._ahead = {
-            (round_id, part.index): self._derived(key, round_id, part, places) for part in self.all
-        }
+        if not all(self._known(round_id, part, places) for part in self.all):
+            self._ahead = {
+                (round_id, part.index): self._derived(key, round_id, part, places)
+                for part in self.all
+            }
 
     def _derived(
         self, key: SecretKey, round_id: int, part: UpdatePart, senders: Sequence[int]
@@ -89,9 +91,14 @@ class Parts:
     def _secrets(
         self, key: SecretKey, round_id: int, part: UpdatePart, senders: Sequence[int]
     ) -> _Secrets:
+        known = self._known(round_id, part, senders)
+        return self._derived(key, round_id, part, senders) if known is None else known
+
+    def _known(self, round_id: int, part: UpdatePart, senders: Collection[int]) -> _Secrets | None:
+        """Return what was derived ahead, if it is of this round and of all these senders."""
         found = self._ahead.get((round_id, part.index))
         if found is None or (found.tags and not found.tags.pads.keys() >= set(senders)):
-            return self._derived(key, round_id, part, senders)
+            return None
         return found
 
     def of(self, prefix: wire.Prefix) -> UpdatePart:

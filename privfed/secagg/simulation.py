@@ -15,6 +15,7 @@ from privfed.secagg.decryptor import Decryptor
 from privfed.secagg.encryptor import Encryptor
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.participants import MAX_ROSTER
+from privfed.secagg.parts import Parts
 from privfed.secagg.results import IntegerResult, MeanResult
 from privfed.secagg.rounds import is_whole
 
@@ -102,16 +103,20 @@ class Simulation:
         self._clock = clock
         self._transcript, self._ahead = b"", dict[str, float]()
         self._elsewhere: Ahead | None = None
+        self._shared: Parts | None = None
 
     def work_ahead(self, most_bytes: int = AHEAD_BYTES) -> None:
-        """Let another process make the parties' encryptions of zero, once a round was prepared.
+        """Spend less time than parties would: what all derive is derived once a round.
+
+        And another process makes their encryptions of zero, once a round was prepared.
 
         Args:
-            most_bytes: Most memory for those of two rounds.
+            most_bytes: Most memory for those of two rounds; 0: there is no process.
         """
+        self._shared = Parts(self.params)
         self._elsewhere = self.encryptors[0].makes_ahead(most_bytes, len(self.encryptors))
         for each in self.encryptors:
-            each.ahead = self._elsewhere
+            each.share(self._shared, self._elsewhere)
 
     def _enter_epoch(self) -> None:
         """Exchange mask keys, as parties do before their first round."""
@@ -139,6 +144,8 @@ class Simulation:
         places = range(len(self.encryptors)) if cohort is None else self._among(cohort)
         cohort = places if self.params.names_cohorts else None
         with self._timed(self._ahead, "prepare"):
+            if self._shared is not None:
+                self._shared.prepare(self.key, round_id, places)
             for place in places:
                 self.encryptors[place].prepare(1, round_id, cohort, self._previous)
             if self._elsewhere is not None:
