@@ -60,6 +60,22 @@ class SecretKey:
         """Return `length` secret bytes for one `purpose` (bound to the parameters)."""
         return derive(self._root, purpose + b"/" + self.context, length)
 
+    def successor(self, context: bytes) -> "SecretKey":
+        """Return the key of the same parties for other parameters, which they need not exchange.
+
+        It is derived by HKDF, from the parameters of both: it says nothing of this key, and all
+        who hold this one find the same.
+
+        Args:
+            context: The fingerprint of the other parameters.
+
+        Raises:
+            ConfigError: That is no fingerprint, or this key's own.
+        """
+        if not is_bytes(context, CONTEXT_BYTES) or context == self.context:
+            raise ConfigError("a successor is for the 32-byte fingerprint of other parameters")
+        return SecretKey(self.derive(b"successor/" + context, ROOT_BYTES), context)
+
     def to_bytes(self) -> bytes:
         """Return the secret itself, for a channel that hides it (see `secagg.seal_key`)."""
         return _PLAIN + self.context + self._root

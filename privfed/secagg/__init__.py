@@ -15,6 +15,7 @@ from privfed.secagg.keyring import Keyring
 from privfed.secagg.layout import Layout
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.party import Party
+from privfed.secagg.ranges import learnt, octaves, range_round
 from privfed.secagg.results import IntegerResult, MeanResult
 from privfed.secagg.sealing import open_key, seal_key
 from privfed.secagg.simulation import RoundCost, Simulation, simulate
@@ -45,7 +46,10 @@ __all__ = [
     "Simulation",
     "generate_identity",
     "generate_keys",
+    "learnt",
+    "octaves",
     "open_key",
+    "range_round",
     "seal_key",
     "simulate",
 ]

@@ -11,12 +11,12 @@ from privfed.secagg.layout import Layout
 Ranges = tuple[tuple[str, float], ...]
 """(name, range) of arrays, in the layout's order."""
 
-_LEAST, _MOST = 1e-20, 1e20  # the grid of 32 bits is well inside float32
+LEAST, MOST = 1e-20, 1e20  # the grid of 32 bits is well inside float32
 
 
 def is_range(value: float) -> bool:
     """Return whether values may have this range."""
-    return _LEAST <= value <= _MOST
+    return LEAST <= value <= MOST
 
 
 def resolved(given: Any, layout: Layout, default: float) -> Ranges:
