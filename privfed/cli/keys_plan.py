@@ -30,7 +30,6 @@ _OPTION = re.compile(
 _PHRASES = {
     "set max_weight=None": "leave --max-weight out",
     "set cover_c0=True": "give --cover-c0",
-    "Layout.of(model.state_dict()) makes one": "name another file",
 }
 
 
@@ -365,10 +364,8 @@ def _bytes_of_a_round(agreed: Parameters) -> str:
     if agreed.download_mode != "opener":
         return f"{upload:,} up from each party, {total:,} down, in a round of {count}"
     sums = SumsFormat(agreed)
-    own, joined = (
-        sum(sums.message_bytes(part, signatures) for part in parts.all)
-        for signatures in (1, agreed.openers)
-    )
+    own = sum(sums.message_bytes(part, 1) for part in parts.all)
+    joined = sum(sums.message_bytes(part, agreed.openers) for part in parts.all)
     return (
         f"{upload:,} up from each party, {joined:,} down, in a round of {count}; the "
         f"{agreed.openers} that open it for all get {total:,} and send {own:,} more"
