@@ -39,7 +39,7 @@ _ASK = struct.Struct("<I")
 _POLY_BYTES = 8 * RING_DEGREE
 
 
-class Block(NamedTuple):
+class ZeroBlock(NamedTuple):
     """An encryption of zero: c0, the seed of c1, and c1 itself where it was asked for."""
 
     c0: Words
@@ -100,7 +100,7 @@ class Ahead:
                 self.close()
             self._ask()
 
-    def take(self, blocks: int) -> Sequence[Block]:
+    def take(self, blocks: int) -> Sequence[ZeroBlock]:
         """Return at most so many blocks, those that are there; others will be made instead."""
         if not self._pipes or not self._process.is_this:
             return ()
@@ -132,7 +132,7 @@ class Ahead:
                 python,
                 "-I" if sys.flags.isolated else "-P",
                 "-c",
-                f"import {__name__} as it; it.serve()",
+                f"import {__name__} as it; it.make_blocks()",
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -172,12 +172,12 @@ class _Inbox:
 
     def __init__(self) -> None:
         self.arrived = threading.Condition()
-        self.blocks = deque[Block]()
+        self.blocks = deque[ZeroBlock]()
         self.closed = False
         self.process: subprocess.Popen[bytes] | None = None
         self._made_in = Process()
 
-    def taken(self, most: int) -> list[Block]:
+    def taken(self, most: int) -> list[ZeroBlock]:
         with self.arrived:
             return [self.blocks.popleft() for _ in range(min(most, len(self.blocks)))]
 
@@ -212,7 +212,7 @@ class _Inbox:
         self._closed()  # what has arrived is as good as before
 
 
-def _block(pipe: BinaryIO, expands: bool) -> Block | None:
+def _block(pipe: BinaryIO, expands: bool) -> ZeroBlock | None:
     """Return the next block, or None where there is no other, or this is none."""
     data = _filled(pipe, bytearray(_POLY_BYTES * (1 + expands) + _SEED_BYTES))
     if data is None:
@@ -221,7 +221,7 @@ def _block(pipe: BinaryIO, expands: bool) -> Block | None:
     if words.max() >= MODULUS:
         return None
     c1 = words[RING_DEGREE:] if expands else None
-    return Block(words[:RING_DEGREE], bytes(data[-_SEED_BYTES:]), c1)
+    return ZeroBlock(words[:RING_DEGREE], bytes(data[-_SEED_BYTES:]), c1)
 
 
 def _filled(pipe: BinaryIO, buffer: bytearray) -> bytearray | None:
@@ -240,7 +240,7 @@ def _hello(seed: bytes) -> bytes:
     return hmac.digest(seed, b"privfed/1/ahead", "sha256")
 
 
-def serve() -> None:
+def make_blocks() -> None:
     """Be the other process: a key's seed comes in, and blocks go out, until the parent ends."""
     told, says = os.fdopen(0, "rb", 0), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints is no block

@@ -15,7 +15,7 @@ import pytest
 from privfed import secagg
 from privfed.errors import ConfigError, ReplayError
 from privfed.he import MODULUS, RING_DEGREE, rlwe, seal
-from privfed.secagg.ahead import Ahead, Block
+from privfed.secagg.ahead import Ahead, ZeroBlock
 from privfed.secagg.rounds import RoundID
 from tests.secagg.parties import Arrays, expected_mean, identities, parameters, updates
 from tests.waiting import LONG_SECONDS
@@ -72,7 +72,7 @@ def check_distinct(seeds: Sequence[bytes]) -> None:
     assert len(set(seeds)) == len(seeds)
 
 
-def noise_of(block: Block) -> int:
+def noise_of(block: ZeroBlock) -> int:
     """The largest magnitude in what a block decrypts to."""
     multiplier = seal.KeyMultiplier(seal.drawn_key(SEED))
     expanded = seal.expand_sum([block.seed])
@@ -99,7 +99,7 @@ def test_a_process_that_hands_out_a_zero_twice_is_noticed(
         "from privfed.he import seal; from privfed.secagg import ahead\n"
         "made = seal.encrypt_zeros(seal.drawn_key(bytes(range(64))), 1)\n"
         "seal.encrypt_zeros = lambda key, blocks: made\n"
-        "ahead.serve()",
+        "ahead.make_blocks()",
     )
     seeds = seeds_of(started(), 1)
     with pytest.raises(AssertionError):
