@@ -64,14 +64,14 @@ class Party:
         ahead_bytes: int | None = None,
     ) -> None:
         check_key(params, key)
-        if ahead_bytes is None:
-            ahead_bytes = 0 if state == "memory" else AHEAD_BYTES
-        elif not is_whole(ahead_bytes) or ahead_bytes < 0:
-            raise ConfigError("ahead_bytes is a whole number of bytes, 0 for nothing made ahead")
         self.params = params
         self._identity = check_identity(identity)
         self.place = params.index_of(identity.public)
         folder = file_of(state)
+        if ahead_bytes is None:
+            ahead_bytes = 0 if folder is None else AHEAD_BYTES
+        elif not is_whole(ahead_bytes) or ahead_bytes < 0:
+            raise ConfigError("ahead_bytes is a whole number of bytes, 0 for nothing made ahead")
         if folder is not None:
             _make(absolute_folder(folder))
         owner = params.fingerprint + key.id + identity.public.verify_key
