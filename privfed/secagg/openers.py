@@ -256,7 +256,7 @@ class ResultReader:
         return found, start
 
 
-class Results:
+class GatheredResults:
     """The server's: results of one round, until enough parties signed the same."""
 
     def __init__(self, params: Parameters) -> None:

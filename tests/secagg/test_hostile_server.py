@@ -87,9 +87,9 @@ def test_a_client_counted_with_another_factor(
         accumulator: Any = lone._whole[0].accumulator
         c0 = accumulator._c0
         for _ in range((factor - 1) % 7 if factor > 0 else 0):
-            total.accumulator._add_c0(c0)
+            total.accumulator._c0 += c0
         if factor < 0:
-            total.accumulator._add_c0(np.uint64(2) * (np.uint64(MODULUS) - c0))
+            total.accumulator._c0 += np.uint64(2) * (np.uint64(MODULUS) - c0)
 
     with pytest.raises(AuthenticationError, match=r"does not decrypt$"):
         parties.decryptor.decrypt(server(parties, uploads, change=scale), 1)
@@ -149,7 +149,7 @@ def added(coefficient: int, amount: int) -> Change:
         plain_bits = parameters(4, SHAPES).packing.plain_bits
         step = np.zeros(len(c0), np.uint64)
         step[coefficient] = rlwe.scale_up(np.full(1, amount, np.uint64), plain_bits)[0]
-        total.accumulator._add_c0(step)
+        total.accumulator._c0 += step
 
     return change
 
@@ -169,7 +169,7 @@ def test_failures_are_uniform_and_retire_the_key(parties: Round) -> None:
 
     def noise(total: Any) -> None:
         half_a_step = MODULUS >> (parties.params.packing.plain_bits + 1)
-        total.accumulator._add_c0(np.full(1, half_a_step, np.uint64))
+        total.accumulator._c0 += np.full(1, half_a_step, np.uint64)
 
     said = set()
     for round_id, change in enumerate([noise, added(3, 1), added(0, 2**14)], 1):

@@ -25,7 +25,8 @@ def test_exports() -> None:
     assert sorted(secagg.__all__) == [
         "Aggregator", "Decryptor", "Encryptor", "Identity", "IntegerResult", "Keyring", "Layout",
         "MeanResult", "Parameters", "Party", "PublicIdentity", "RoundCost", "SecretKey",
-        "Simulation", "generate_identity", "generate_keys", "open_key", "seal_key", "simulate",
+        "Simulation", "generate_identity", "generate_keys", "learnt", "octaves", "open_key",
+        "range_round", "seal_key", "simulate",
     ]  # fmt: skip
     assert all(hasattr(secagg, name) for name in secagg.__all__)
 

@@ -339,7 +339,7 @@ def test_senders_who_make_no_round_are_refused_whoever_signed(tmp_path: Path) ->
     there = job(tmp_path, 6)
     reader = ResultReader(Parts(there.params), RoundID.of(there.params, 1, None),
                           there.key.id, (UNCHAINED,))  # fmt: skip
-    results = openers_module.Results(there.params)
+    results = openers_module.GatheredResults(there.params)
     for place in (0, 1):
         results.add(reader.whole([forged(there, place)]))
         for few in ([0, 1], [0, 1, 2, 3], []):
