@@ -18,7 +18,7 @@ from privfed.keys import ID_BYTES, Identity
 from privfed.secagg import wire
 from privfed.secagg.checks import check_identity
 from privfed.secagg.groups import Places, check_whole
-from privfed.secagg.openers import ResultReader, GatheredResults, opening_order
+from privfed.secagg.openers import GatheredResults, ResultReader, opening_order
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts
 from privfed.secagg.reading import Bytes, Entries, MessageReader, PartMessage
