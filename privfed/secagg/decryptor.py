@@ -13,8 +13,8 @@ from privfed.secagg import wire
 from privfed.secagg.checks import check_identity, check_key, file_of
 from privfed.secagg.opening import (
     Holder,
-    Opening,
     Prepared,
+    RoundOpening,
     named_by,
     opening_of,
 )
@@ -208,10 +208,12 @@ class Decryptor:
             self._finish(of, opening, result)
             return result
 
-    def _ids(self, opening: Opening) -> tuple[str, ...]:
+    def _ids(self, opening: RoundOpening) -> tuple[str, ...]:
         return tuple(self._params.roster[place].id for place in opening.senders)
 
-    def _finish(self, of: RoundID, opening: Opening, result: MeanResult | IntegerResult) -> None:
+    def _finish(
+        self, of: RoundID, opening: RoundOpening, result: MeanResult | IntegerResult
+    ) -> None:
         self._journal.finish(Kept(of.number, opening.digest, result))
         written, senders, transcript = opening.written, opening.senders, opening.transcript
         self._to_pass_on = None
@@ -253,7 +255,9 @@ class Decryptor:
         """
         return named_by(self._holder, RoundID.of(self._params, round_id, cohort), total)
 
-    def _checked_weight(self, weight: int | None, clients: int, opening: Opening) -> int | None:
+    def _checked_weight(
+        self, weight: int | None, clients: int, opening: RoundOpening
+    ) -> int | None:
         if weight is None:
             return None
         if not 0 <= weight <= clients * (self._params.max_weight or 0):

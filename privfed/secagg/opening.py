@@ -59,7 +59,7 @@ class Holder:
         return ResultReader(self.parts, of, self.key.id, histories)
 
 
-class Opening(Protocol):
+class RoundOpening(Protocol):
     """A round's bytes on their way to its sums; what it says of them is of the parts so far."""
 
     @property
@@ -90,7 +90,7 @@ def opening_of(
     of: RoundID,
     data: bytes | Iterable[bytes],
     prepared: dict[int, list[Prepared]],
-) -> Opening:
+) -> RoundOpening:
     """Return how a round's bytes, or their parts, are opened: as a total or as a result."""
     result, data = _first(holder.params, data)
     if result:
@@ -213,7 +213,7 @@ class _Transcript:
 
 
 class TotalOpening:
-    """A total that is opened with the secret key; an `Opening`."""
+    """A total that is opened with the secret key; an `RoundOpening`."""
 
     def __init__(
         self,
@@ -337,7 +337,7 @@ class TotalOpening:
 
 
 class ResultOpening:
-    """A result that others opened: no secret key of a scheme is touched; an `Opening`."""
+    """A result that others opened: no secret key of a scheme is touched; an `RoundOpening`."""
 
     def __init__(self, holder: Holder, of: RoundID, result: bytes | Iterable[bytes]) -> None:
         self._holder, self._round, self._result = holder, of, result
