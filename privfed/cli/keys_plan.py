@@ -230,6 +230,7 @@ def plan(
             **settings,
         )
         text = agreed.to_bytes()
+        Parameters.from_bytes(text)  # else names of arrays are so long that nobody could
     with whole_file(out, replace=force) as file:
         file.write(text)
     _say(agreed, {party: path for party, (path, _) in known.items()})

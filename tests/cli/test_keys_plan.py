@@ -229,6 +229,7 @@ def refusals(place: Path, other: Path) -> Iterator[tuple[list[Any], str]]:
     yield [place / "model.pt"], "model.pt: the certificate's text holds no certificate"
     yield [other / "old.crt"], "old.crt is out of date since"
     yield ["--layout", place / "alice.crt"], "alice.crt: this is no file of numpy.savez"
+    yield ["--layout", other / "long"], "parameters of more than 16777216 bytes"
     yield ["--layout-key", "model"], "there is no key 'model' in it; there is 'weight'"
     yield ["--out", place / "model.pt", "--force"], "model.pt is read or kept here and not replaced"
     yield ["--out", place / "alice.crt", "--force"], "alice.crt is read or kept here"
@@ -259,6 +260,7 @@ def test_what_cannot_be_planned_is_refused_in_the_command_s_words(
 ) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "there").write_text("kept")
+    torch.save({"é" * 3_000_000: torch.zeros(1)}, tmp_path / "long")  # six letters each in JSON
     with pytest.MonkeyPatch.context() as patch:
         then = SimpleNamespace(now=lambda zone: datetime.now(zone) - timedelta(days=9))
         clock = SimpleNamespace(datetime=then, timedelta=timedelta, UTC=UTC)
