@@ -159,7 +159,8 @@ def plan(
         str,
         typer.Option(
             help="packed is exact and smallest, and auto chooses it where TenSEAL is the known "
-            "one, else slots. ckks and reference (in the clear) need an honest server.",
+            "one, else slots; where there is no TenSEAL say packed. ckks and reference (in the "
+            "clear) need an honest server.",
             callback=one_of("auto", "packed", "slots", "ckks", "reference"),
             rich_help_panel=_ENCRYPTION,
         ),

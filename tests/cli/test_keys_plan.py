@@ -111,6 +111,25 @@ def test_the_file_is_the_same_whoever_writes_it(
     assert ids == sorted(ids)
 
 
+def test_a_plan_is_written_where_there_is_no_tenseal_and_no_torch(
+    companies: Path, tmp_path: Path
+) -> None:
+    program = """
+import sys
+for absent in ("tenseal", "torch", "zstandard"):
+    sys.modules[absent] = None
+from privfed.cli import main
+main()
+"""
+    words = ["keys", "plan", companies, *ASKED, "--layout", companies / "model.pt"]
+    command = [sys.executable, "-c", program, *words, "--out", tmp_path / "plan"]
+    done = subprocess.run(
+        [*map(str, command), "--scheme", "packed"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Parameters.from_bytes((tmp_path / "plan").read_bytes()).scheme == "packed"
+
+
 def test_every_setting_has_an_option(privfed: Command, asked: list[Any], tmp_path: Path) -> None:
     honest = {"adversary": "honest-server"}
     server = secagg.PublicIdentity.from_certificate(asked[0].read_bytes())
