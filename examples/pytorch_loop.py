@@ -31,8 +31,7 @@ def averaged(party: secagg.Party, model: nn.Module, weight: int) -> dict[str, Te
     server = secagg.Aggregator(party.params, party.round_id + 1)  # it could be anywhere
     for upload in exchange(party.encrypt(model.state_dict(), weight=weight)):
         server.add(upload)
-    mean = party.open(server.total()).mean
-    return {name: torch.from_numpy(each) for name, each in mean.items()}
+    return party.open(server.total()).state_dict(like=model)
 
 
 def train(place: int, keys: str) -> None:

@@ -98,6 +98,66 @@ def a_server(folder: Path) -> dict[str, Any]:
     return given
 
 
+def wards(folder: Path) -> dict[str, Any]:
+    """Three companies' roster, and a model with BatchNorm and a head."""
+    model = nn.Sequential()
+    for name, each in (("body", nn.Linear(3, 4)), ("norm", nn.BatchNorm1d(4))):
+        model.add_module(name, each)
+    model.add_module("head", nn.Linear(4, 2))
+    with torch.no_grad():
+        model[2].weight.mul_(0.1)  # type: ignore[operator]
+        model[2].bias.mul_(0.1)  # type: ignore[operator]
+    identities = [secagg.generate_identity() for _ in range(3)]
+    roster = tuple(each.public for each in identities)
+    return {"secagg": secagg, "model": model, "roster": roster, "identities": identities}
+
+
+def a_range_round(folder: Path) -> dict[str, Any]:
+    """The same companies and their key; the other two are played by two functions."""
+    given = wards(folder)
+    own, *others = given.pop("identities")
+    parameters = secagg.Parameters(
+        job="wards",
+        layout=secagg.Layout.of(given["model"].state_dict()),
+        clip_range=4.0,
+        bits=16,
+        max_clients=3,
+        max_weight=512,
+        roster=given.pop("roster"),
+    )
+    key, first = secagg.generate_keys(parameters), secagg.range_round(parameters)
+    parties = [
+        secagg.Party(first, key.successor(first.fingerprint), each, "memory") for each in others
+    ]
+
+    def exchange(message: bytes) -> list[bytes]:
+        every = [message, *(each.start_epoch() for each in parties)]
+        for each in parties:
+            each.enter_epoch(every)
+        return every
+
+    def total_of(params: secagg.Parameters, upload: bytes) -> bytes:
+        server = secagg.Aggregator(params, 1)
+        server.add(upload)
+        for each in parties:
+            said = secagg.octaves(given["model"].state_dict(), parameters)
+            server.add(each.encrypt_integers(said))
+        return server.total()
+
+    given |= {"parameters": parameters, "key": key, "identity": own, "folder": folder}
+    return given | {"exchange": exchange, "total_of": total_of}
+
+
+def a_total(folder: Path) -> dict[str, Any]:
+    """A party, its model and a total."""
+    given = own_loop(folder)
+    party, model = secagg.Party.load(given["keys"]), given["model"]
+    server = secagg.Aggregator(party.params, 1)
+    for each in (party, given["other"]):
+        server.add(each.encrypt(model.state_dict(), weight=10))
+    return {"party": party, "model": model, "total": server.total()}
+
+
 class JobFolder(ExecEnv):  # type: ignore[misc]
     """In the place of NVFlare's simulator: the job's files are all that is made."""
 
@@ -362,6 +422,7 @@ def nothing(folder: Path) -> dict[str, Any]:
 # By page, in the order of the blocks that run.
 PYTHON: dict[str, list[Callable[[Path], dict[str, Any]]]] = {
     "README.md": [averaging, private_training, frames("maker", "shop", on="Dress_ID")],
+    "docs/arrays.md": [wards, a_range_round, nothing, a_total],
     "docs/nvflare.md": [a_recipe, a_recipe, a_recipe, a_recipe, a_site],
     "docs/partner.md": [nothing],
     "docs/privacy.md": [private_training, private_rows, private_tuning],

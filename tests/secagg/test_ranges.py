@@ -41,7 +41,8 @@ def bn_net() -> Any:
 
 def states(count: int) -> list[dict[str, Any]]:
     """Parties' models: the same one, each array moved by up to a twentieth."""
-    sent, rng = [], np.random.default_rng(1)
+    sent: list[dict[str, Any]] = []
+    rng = np.random.default_rng(1)
     for _ in range(count):
         sent.append({})
         for name, each in bn_net().state_dict().items():
@@ -53,7 +54,11 @@ def states(count: int) -> list[dict[str, Any]]:
 
 
 def job(sent: list[dict[str, Any]], **changes: Any) -> secagg.Parameters:
-    settings = {"layout": secagg.Layout.of(sent[0]), "clip_range": 1000.0, "max_weight": None}
+    settings: dict[str, Any] = {
+        "layout": secagg.Layout.of(sent[0]),
+        "clip_range": 1000.0,
+        "max_weight": None,
+    }
     return parameters(len(sent), **(settings | changes))
 
 
