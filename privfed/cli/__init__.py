@@ -22,7 +22,7 @@ from privfed.cli import (
     vertical,
 )
 from privfed.cli.words import in_command_words
-from privfed.errors import PrivacyWarning, PrivFedError, TableWarning
+from privfed.errors import PrecisionWarning, PrivacyWarning, PrivFedError, TableWarning
 from psi import MissingValueWarning, PSIError
 from psi.cli.words import in_words
 
@@ -59,6 +59,8 @@ def _privfed(
 def main() -> None:
     """Run the command; the console script's entry point."""
     warnings.showwarning = _warn
+    # The commands' range is what an optimiser can reach at all, the same bound for every array.
+    warnings.simplefilter("ignore", PrecisionWarning)
     try:
         status = app(prog_name="privfed", standalone_mode=False)
     except _ClickException as error:
