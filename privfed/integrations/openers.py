@@ -23,7 +23,7 @@ LEGS = 3
 """How often openers are asked for one round: each time some may be waited for in vain."""
 
 
-class Opening(Generic[Node]):
+class AskedOpeners(Generic[Node]):
     """A round that is closed, while its openers are asked.
 
     Args:

@@ -36,7 +36,7 @@ from privfed.integrations.messages import (
     encode,
     read_answer,
 )
-from privfed.integrations.openers import Ask, Node, Opening
+from privfed.integrations.openers import Ask, AskedOpeners, Node
 from privfed.integrations.spool import Spool, read_checkpoint, write_checkpoint
 from privfed.secagg import Aggregator, Parameters
 
@@ -337,7 +337,7 @@ class EmbeddedServer(Generic[Node]):
         roster = self._known().roster
         here = {roster[met.place].id: node for node, met in self._nodes.items() if not met.gone}
         order = [here[name] for name in begun.sum.openers if name in here]
-        opening = Opening(begun.sum, order, self._known().openers)
+        opening = AskedOpeners(begun.sum, order, self._known().openers)
         while nodes := opening.next():
             packets = {node: self._packet(node, "open", begun.of) for node in nodes}
             silent = set(packets)
