@@ -7,10 +7,9 @@ signs something else costs the next one a download. Where too few sign the same,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Generic, TypeVar
 
-from privfed.errors import QuorumError
+from privfed.errors import ContextMismatchError, QuorumError
 from privfed.integrations.messages import Packet
 from privfed.secagg import Aggregator
 
@@ -55,11 +54,17 @@ class AskedOpeners(Generic[Node]):
         """Add what an opener signed.
 
         Raises:
+            ContextMismatchError: As many as are needed have signed, and not the same.
             PrivFedError: It is not of this round; `Aggregator.add_result` says which errors there
                 are.
         """
         self._total.add_result(result)
         self._signed += 1
-        if self._signed >= self._needed:
-            with suppress(QuorumError):  # not all of them signed the same
-                self.result = self._total.result()
+        if self._signed < self._needed:
+            return
+        try:
+            self.result = self._total.result()
+        except QuorumError:
+            raise ContextMismatchError(
+                "it and another one signed different sums, so that one of them lies"
+            ) from None

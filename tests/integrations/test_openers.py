@@ -22,6 +22,7 @@ from privfed.integrations.messages import Assignment, PastRound
 from privfed.integrations.openers import LEGS
 from privfed.integrations.spool import read_checkpoint, write_checkpoint
 from privfed.secagg import wire
+from privfed.secagg.openers import ResultWriter
 from tests.integrations.jobs import START, Job, ask_of, close, quiet_average, read_wire, same_bits
 
 Change = Callable[[Job, Message], Message | None]
@@ -174,6 +175,34 @@ def test_one_that_lies_costs_a_next_one(tmp_path: Path, told: list[str], lie: st
     assert sum(came(job, node, results=True) for node in job.grid.apps) > 0
     for node in job.grid.apps:  # nobody else than who was asked got a total
         assert came(job, node, results=False) == asked(job).count(node)
+
+
+def test_sums_that_one_party_invents_are_read_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    """Sealed and signed as they should be, by a party whose code is its own."""
+    job = job_of(tmp_path / "keys")
+    liars: list[int] = []
+    take, signed = vars(ResultWriter)["take"], vars(ResultWriter)["signed"]
+    invented: dict[ResultWriter, ResultWriter] = {}
+
+    def takes(self: ResultWriter, part: Any, prefix: Any, sums: Any) -> None:
+        if self not in invented:
+            invented[self] = ResultWriter(vars(self)["_parts"], vars(self)["_key"])
+        other = invented[self]
+        take(self, part, prefix, sums)
+        take(other, part, prefix, sums + 1)
+
+    def signs(self: ResultWriter, identity: Any, place: int, **told: Any) -> bytes:
+        liars[:] = liars or [place]
+        return bytes(signed(invented[self] if place in liars else self, identity, place, **told))
+
+    monkeypatch.setattr(ResultWriter, "take", takes)
+    monkeypatch.setattr(ResultWriter, "signed", signs)
+    job.run(2)
+    close(job, list(range(6)))
+    assert asked(job)[0] == 100 + liars[0]
+    assert any("signed different sums" in line for line in told)
 
 
 @pytest.mark.parametrize("lie", ["silent", "a bit"])
