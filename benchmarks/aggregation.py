@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.aggregation_peers import PEERS, Update
+from benchmarks.aggregation_peers import PEERS, TUNED, Update
 from benchmarks.aggregation_rounds import PHASES, ROLES, Clock, Ours, Outcome, Peer, ticks
 from benchmarks.rows import print_table, write
 from privfed import secagg
@@ -149,7 +149,7 @@ def contenders(
                 against = "honest-server"
             job = simulated(sent, ticks, bits=bits, adversary=against, **settings)
             chosen[*name[:2], masks] = Ours(job, sent, weights)
-    for peer in PEERS:
+    for peer in (*PEERS, *TUNED):
         name = peer.name, "summed", False
         if wanted(name):
             try:
@@ -312,11 +312,17 @@ def main() -> None:
     parser.add_argument("--bits", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--schemes", help="comma-separated; all where left out")
+    parser.add_argument("--tuned", action="store_true", help="and TenSEAL as nobody ships it")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     schemes = asked.schemes.split(",") if asked.schemes else None
     size = asked.params, asked.clients, asked.bits
-    rows = measure(*size, asked.repeats, lambda name: schemes is None or name[0] in schemes)
+    left_out = () if asked.tuned else [peer.name for peer in TUNED]
+
+    def wanted(name: Name) -> bool:
+        return name[0] in schemes if schemes else name[0] not in left_out
+
+    rows = measure(*size, asked.repeats, wanted)
     if schemes is None:
         rows.append(floor_row(*size))
     print_table(table(rows))
