@@ -5,10 +5,11 @@ Both give the round's integer sums part by part, and what is known of the round 
 
 import hashlib
 import hmac
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -57,76 +58,6 @@ class Holder:
     def result_reader(self, of: RoundID, histories: Any) -> ResultReader:
         """Return what reads the results of a round under this key."""
         return ResultReader(self.parts, of, self.key.id, histories)
-
-
-class RoundOpening(Protocol):
-    """A round's bytes on their way to its sums; what it says of them is of the parts so far."""
-
-    @property
-    def senders(self) -> tuple[int, ...]:
-        """Roster places of the parties in the sums."""
-
-    @property
-    def digest(self) -> bytes:
-        """What stands for the bytes."""
-
-    @property
-    def transcript(self) -> bytes:
-        """The round's transcript."""
-
-    @property
-    def written(self) -> ResultWriter | None:
-        """The sums as they are passed on to others; None where this party passes nothing on."""
-
-    def sums(self) -> Iterator[tuple[UpdatePart, Integers]]:
-        """Yield the parts with their sums; the round is marked as used before the first."""
-
-    def refusal(self) -> PrivFedError:
-        """Return the error for sums that no honest parties have."""
-
-
-def opening_of(
-    holder: Holder,
-    of: RoundID,
-    data: bytes | Iterable[bytes],
-    prepared: dict[int, list[Prepared]],
-) -> RoundOpening:
-    """Return how a round's bytes, or their parts, are opened: as a total or as a result."""
-    result, data = _first(holder.params, data)
-    if result:
-        return ResultOpening(holder, of, data)
-    return TotalOpening(holder, of, data, prepared)
-
-
-def named_by(holder: Holder, of: RoundID, data: bytes | Iterable[bytes]) -> tuple[bytes, bytes]:
-    """Return (what stands for a round's bytes, its transcript if they say so, or nothing).
-
-    Nothing is decrypted, and any history is accepted.
-    """
-    result, data = _first(holder.params, data)
-    stream = [data] if isinstance(data, Bytes) else data
-    if result:
-        told = ResultSeen(holder.params)
-        for passed in holder.result_reader(of, None).whole(stream):
-            told.take(passed)
-        return told.digest, told.transcript
-    seen = TotalSeen(holder.params, of)
-    for message in holder.reader(of, wire.Kind.TOTAL, None).whole(stream):
-        seen.take(message)
-    return seen.digest, b""
-
-
-def _first(
-    params: Parameters, data: bytes | Iterable[bytes]
-) -> tuple[bool, bytes | Iterable[bytes]]:
-    """Return whether bytes, or the first of several, are a result; and all of them."""
-    if params.download_mode != "opener":  # nobody opens for others there
-        return False, data
-    if isinstance(data, str | Bytes) or not isinstance(data, Iterable):
-        return wire.is_result(data), data
-    stream = iter(data)
-    begin = list(islice(stream, 1))
-    return bool(begin) and wire.is_result(begin[0]), chain(begin, stream)
 
 
 class TotalSeen:
@@ -189,6 +120,42 @@ class ResultSeen:
         return self._hash.digest()
 
 
+class RoundOpening(ABC):
+    """A round's bytes on their way to its sums; what it says of them is of the parts so far.
+
+    Attributes:
+        written: The sums as they are passed on to others; None where this party passes nothing on.
+    """
+
+    written: ResultWriter | None = None
+
+    def __init__(self, holder: Holder, of: RoundID, seen: TotalSeen | ResultSeen) -> None:
+        self._holder, self._round, self._about = holder, of, seen
+
+    @property
+    def senders(self) -> tuple[int, ...]:
+        """Roster places of the parties in the sums."""
+        return self._about.senders
+
+    @property
+    def digest(self) -> bytes:
+        """What stands for the bytes."""
+        return self._about.digest
+
+    @property
+    @abstractmethod
+    def transcript(self) -> bytes:
+        """The round's transcript."""
+
+    @abstractmethod
+    def sums(self) -> Iterator[tuple[UpdatePart, Integers]]:
+        """Yield the parts with their sums; the round is marked as used before the first."""
+
+    @abstractmethod
+    def refusal(self) -> PrivFedError:
+        """Return the error for sums that no honest parties have."""
+
+
 class _Transcript:
     """What a round was: all that its senders signed, and the sums that were opened.
 
@@ -212,8 +179,8 @@ class _Transcript:
         return self._hash.digest()
 
 
-class TotalOpening:
-    """A total that is opened with the secret key; an `RoundOpening`."""
+class TotalOpening(RoundOpening):
+    """A total that is opened with the secret key."""
 
     def __init__(
         self,
@@ -222,33 +189,18 @@ class TotalOpening:
         total: bytes | Iterable[bytes],
         prepared: dict[int, list[Prepared]],
     ) -> None:
-        self._holder, self._round, self._total = holder, of, total
-        self._all_prepared = prepared
+        self._total, self._all_prepared = total, prepared
         self._seen = TotalSeen(holder.params, of)
+        super().__init__(holder, of, self._seen)
         self._told = _Transcript(holder.params, holder.key)
         self._opened: PartMessage | None = None
-        passes_on = holder.params.download_mode == "opener"
-        self._written = ResultWriter(holder.parts, holder.key) if passes_on else None
-
-    @property
-    def senders(self) -> tuple[int, ...]:
-        """Roster places of the parties in the parts so far."""
-        return self._seen.senders
-
-    @property
-    def digest(self) -> bytes:
-        """What stands for the parts so far."""
-        return self._seen.digest
+        if holder.params.download_mode == "opener":
+            self.written = ResultWriter(holder.parts, holder.key)
 
     @property
     def transcript(self) -> bytes:
         """The round's transcript, of the parts so far."""
         return self._told.value
-
-    @property
-    def written(self) -> ResultWriter | None:
-        """The sums for those who do not open, where some parties open for all."""
-        return self._written
 
     def sums(self) -> Iterator[tuple[UpdatePart, Integers]]:
         """Yield each part with its integer sums; marks the round as used before.
@@ -272,8 +224,8 @@ class TotalOpening:
             if sums is None:
                 raise self.refusal()
             self._told.take(message, sums)
-            if self._written is not None:
-                self._written.take(message.part, message.prefix, sums)
+            if self.written is not None:
+                self.written.take(message.part, message.prefix, sums)
             yield message.part, sums
 
     def _checked(self) -> tuple[Iterable[tuple[PartMessage, Authentic]], bytes]:
@@ -336,31 +288,17 @@ class TotalOpening:
         return AuthenticationError("the total does not decrypt")
 
 
-class ResultOpening:
-    """A result that others opened: no secret key of a scheme is touched; an `RoundOpening`."""
+class ResultOpening(RoundOpening):
+    """A result that others opened: no secret key of a scheme is touched."""
 
     def __init__(self, holder: Holder, of: RoundID, result: bytes | Iterable[bytes]) -> None:
-        self._holder, self._round, self._result = holder, of, result
-        self._seen = ResultSeen(holder.params)
-
-    @property
-    def senders(self) -> tuple[int, ...]:
-        """Roster places of the parties in the parts so far."""
-        return self._seen.senders
-
-    @property
-    def digest(self) -> bytes:
-        """What stands for the parts so far."""
-        return self._seen.digest
+        self._result, self._seen = result, ResultSeen(holder.params)
+        super().__init__(holder, of, self._seen)
 
     @property
     def transcript(self) -> bytes:
         """The round's transcript, as the openers say."""
         return self._seen.transcript
-
-    @property
-    def written(self) -> None:
-        """Nothing: the sums came from others."""
 
     def sums(self) -> Iterator[tuple[UpdatePart, Integers]]:
         """Yield each part with its integer sums; marks the round as used before the first.
@@ -391,3 +329,47 @@ class ResultOpening:
     def refusal(self) -> AuthenticationError:
         """Return the error; no key answered, so nothing is counted."""
         return AuthenticationError("the result holds sums that no parties have")
+
+
+def opening_of(
+    holder: Holder,
+    of: RoundID,
+    data: bytes | Iterable[bytes],
+    prepared: dict[int, list[Prepared]],
+) -> RoundOpening:
+    """Return how a round's bytes, or their parts, are opened: as a total or as a result."""
+    result, data = _first(holder.params, data)
+    if result:
+        return ResultOpening(holder, of, data)
+    return TotalOpening(holder, of, data, prepared)
+
+
+def named_by(holder: Holder, of: RoundID, data: bytes | Iterable[bytes]) -> tuple[bytes, bytes]:
+    """Return (what stands for a round's bytes, its transcript if they say so, or nothing).
+
+    Nothing is decrypted, and any history is accepted.
+    """
+    result, data = _first(holder.params, data)
+    stream = [data] if isinstance(data, Bytes) else data
+    if result:
+        told = ResultSeen(holder.params)
+        for passed in holder.result_reader(of, None).whole(stream):
+            told.take(passed)
+        return told.digest, told.transcript
+    seen = TotalSeen(holder.params, of)
+    for message in holder.reader(of, wire.Kind.TOTAL, None).whole(stream):
+        seen.take(message)
+    return seen.digest, b""
+
+
+def _first(
+    params: Parameters, data: bytes | Iterable[bytes]
+) -> tuple[bool, bytes | Iterable[bytes]]:
+    """Return whether bytes, or the first of several, are a result; and all of them."""
+    if params.download_mode != "opener":  # nobody opens for others there
+        return False, data
+    if isinstance(data, str | Bytes) or not isinstance(data, Iterable):
+        return wire.is_result(data), data
+    stream = iter(data)
+    begin = list(islice(stream, 1))
+    return bool(begin) and wire.is_result(begin[0]), chain(begin, stream)
