@@ -55,8 +55,11 @@ def test_a_shop_whose_columns_are_worth_nothing_gains_nothing(tmp_path: Path) ->
     runs = (run("--worth", "0", "--out", tmp_path / name) for name in ("one", "two"))
     assert any("Collaborating gains" not in said for said in runs)
     results = LinearResults.load(tmp_path / "one" / "results.json")
-    for measured in results.measures:  # what is true of the pooled model is true of this one
-        assert measured.together == pytest.approx(measured.pooled, abs=0.02)
+    # What is true of the pooled model is true of this one. Both are fits of noise, and rows near
+    # the middle go either way: of 700, by 6 in a standard deviation, so that 35 are six of them.
+    within = {"AUC": 0.02, "accuracy": 0.05}
+    for measured in results.measures:
+        assert measured.together == pytest.approx(measured.pooled, abs=within[measured.name])
 
 
 @pytest.mark.slow
