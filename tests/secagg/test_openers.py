@@ -89,6 +89,22 @@ def test_who_reads_has_what_who_opens_has(tmp_path: Path, way: str) -> None:
         assert {party.transcript for party in there.parties} == {read[0].transcript}
 
 
+@pytest.mark.parametrize("end", [-1.0, 1.0])
+@pytest.mark.parametrize("way", ["seeds", "ckks"])
+def test_sums_at_an_end_of_the_range_are_passed_on_too(
+    tmp_path: Path, way: str, end: float
+) -> None:
+    """At 32 bits CKKS's own error is some steps of the grid, and would carry a sum past it."""
+    there = job(tmp_path, bits=32, **WAYS[way])
+    top = np.float32(end * there.params.clip_range)
+    there.sent = [{name: np.full(shape, top) for name, shape in SHAPES.items()}] * 4
+    server = Server(there, there.uploads())
+    result = server.result()
+    first, *_, last = server.asked
+    assert same(last.open(result).mean, mean_of(first.opened()))
+    assert {float(each) for each in mean_of(last.opened())["w"].ravel()} == {float(top)}
+
+
 def test_integer_sums_are_passed_on_too(tmp_path: Path) -> None:
     there = job(tmp_path)
     integers = [

@@ -266,8 +266,10 @@ class CKKSOpener(_BatchedOpener[CKKS]):
             return None
         if not (np.abs(slots[:values]) < total.clients + 1).all():
             return None
-        sums: Integers = np.rint(slots[:values] * self._scheme.limit).astype(np.int64)
-        return sums
+        most = total.clients * self._scheme.limit  # which no sum passes, but CKKS's error may
+        sums = np.clip(np.rint(slots[:values] * self._scheme.limit), -most, most)
+        whole: Integers = sums.astype(np.int64)
+        return whole
 
 
 class BatchedSum:
