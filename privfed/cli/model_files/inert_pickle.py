@@ -17,6 +17,7 @@ from privfed.errors import ConfigError
 
 MOST_BYTES = 1 << 24
 MOST_STEPS = 2_000_000  # of more than 50,000 arrays; a step may make 64 bytes
+_MOST_AT_ONCE = 64  # sides of a tensor, and arguments of a call: a step may be repeated on them
 
 _DAMAGED = "the file's pickle is damaged, or no torch.save made it: save it again"
 _PLAIN = (str, int, float, bytes, bool, type(None))
@@ -33,6 +34,16 @@ class Tensor:
 
     kind: str
     shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _OtherKey:
+    """A dict's key that is no text. Numbers can be chosen of one hash, and take for ever then."""
+
+    value: object
+
+    def __repr__(self) -> str:
+        return repr(self.value)
 
 
 @dataclass(frozen=True)
@@ -58,9 +69,9 @@ _WHY = {
 
 
 def _sides(size: object) -> tuple[int, ...]:
-    if not isinstance(size, tuple) or not all(type(side) is int for side in size):
+    if not all(type(side) is int for side in _few(size)):
         raise ConfigError(_DAMAGED)
-    return size
+    return _few(size)
 
 
 def _of_storage(storage: object, _offset: object, size: object, *_rest: object) -> Tensor:
@@ -79,6 +90,8 @@ def _parameter(tensor: object, *_rest: object) -> object:
 
 
 def _of_class(function: object, _class: object, arguments: object, _state: object) -> object:
+    if isinstance(function, _Known) and _CALLED.get(function.name) is _of_class:
+        raise ConfigError(_DAMAGED)  # torch does so once; of many, each step would go through all
     return _called(function, arguments)
 
 
@@ -207,7 +220,7 @@ class _Machine:
         self.stack.append(_called(function, arguments))
 
     def _storage(self, _: object) -> None:
-        what, kind, *_rest = self.stack.pop()
+        what, kind, *_ = _few(self.stack.pop())
         if what != "storage":
             raise ConfigError(_DAMAGED)
         self.stack.append(kind)
@@ -255,15 +268,21 @@ def _known(dotted: str) -> _Known:
 
 
 def _called(function: object, arguments: object) -> object:
-    if not isinstance(function, _Known) or not isinstance(arguments, tuple):
+    if not isinstance(function, _Known):
         raise ConfigError(_DAMAGED)
-    return _CALLED[function.name](*arguments)
+    return _CALLED[function.name](*_few(arguments))
 
 
 def _kind(known: object) -> str:
     if not isinstance(known, _Known):
         raise ConfigError(_DAMAGED)
     return _KINDS[known.name]
+
+
+def _few(value: object) -> tuple[Any, ...]:
+    if not isinstance(value, tuple) or len(value) > _MOST_AT_ONCE:
+        raise ConfigError(_DAMAGED)
+    return value
 
 
 def _text(value: object) -> str:
@@ -282,4 +301,4 @@ def _put(where: object, key: object, value: object) -> None:
     # The hash of tuples in tuples can take for ever.
     if not isinstance(where, dict) or not isinstance(key, _PLAIN):
         raise ConfigError(_DAMAGED)
-    where[key] = value
+    where[key if isinstance(key, str) else _OtherKey(key)] = value

@@ -14,7 +14,7 @@ from privfed.cli.model_files.bounded import first_bytes, stand_in
 from privfed.errors import ConfigError
 
 _END = ".npy"
-_HEADER_BYTES = 10_000  # numpy reads no longer ones of strangers
+_HEADER_BYTES = 1000  # 500 tell of 32 sides, and numpy's own 10,000 take 5 ms an array
 _MAGIC_BYTES = 12
 
 

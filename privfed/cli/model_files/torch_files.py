@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy.typing as npt
@@ -47,7 +48,8 @@ def read(archive: zipfile.ZipFile, keys: Sequence[str]) -> Arrays:
     value = held(pickle)
     for key in keys:
         if not isinstance(value, dict) or key not in value:
-            raise ConfigError(f"there is no key {key!r:.80} in it; there is {_listed(value)}")
+            there = _listed(value if isinstance(value, dict) else ())  # a list's may be anything
+            raise ConfigError(f"there is no key {key!r:.80} in it; there is {there}")
         value = value[key]
     return {name: _array(name, tensor) for name, tensor in _state_dict(value).items()}
 
@@ -71,10 +73,10 @@ def _state_dict(value: object) -> dict[str, Tensor]:
     return value
 
 
-def _listed(keys: object) -> str:
-    names = [f"{key!r:.40}" for key in keys] if isinstance(keys, dict | list) else []
-    more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
-    return ", ".join([*names[:_SHOWN], *more]) or "none"
+def _listed(keys: Collection[object]) -> str:
+    names = [f"{key!r:.40}" for key in islice(keys, _SHOWN)]
+    more = [f"{len(keys) - _SHOWN} more"] if len(keys) > _SHOWN else []
+    return ", ".join([*names, *more]) or "none"
 
 
 def _array(name: str, tensor: Tensor) -> npt.NDArray[Any]:

@@ -129,6 +129,51 @@ def test_shapes_that_no_array_has_are_refused(tmp_path: Path, name: str) -> None
 DOUBLED = b")q\0" + b"h\0\x86q\0" * 200  # of 2^200 things, if they were looked at
 
 
+FEW = 200
+MANY = b"K\x01" * 50_000
+
+
+def text(value: bytes) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value
+
+
+# Each goes through much that was made once, again and again: 10^7 steps or bytes for FEW of them.
+REPEATED = {
+    "size": b"ctorch\nSize\nq\0(" + MANY + b"tq\1" + b"h\0h\1\x85R" * FEW,
+    "arguments": b"ctorch\ndevice\nq\0(" + MANY + b"tq\1" + b"h\0h\1R" * FEW,
+    "storage": b"(" + text(b"storage") + b"ctorch\nFloatStorage\n" + MANY + b"tq\1" + b"h\1Q" * FEW,
+    "class in class": b"ctorch._tensor\n_rebuild_from_type_v2\nq\0(ctorch\ndevice\nN)Ntq\1"
+    + b"(h\0Nh\1Ntq\1" * FEW
+    + b"h\0h\1R" * FEW,
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_no_step_goes_through_what_many_steps_made(name: str) -> None:
+    with pytest.raises(ConfigError, match="damaged"):
+        inert_pickle.held(b"\x80\x02" + REPEATED[name] + b".")
+
+
+def test_numbers_of_one_hash_are_no_keys_of_one_hash() -> None:
+    modulus = sys.hash_info.modulus
+    pairs = b"".join(
+        b"\x8a\x0a" + (modulus * each).to_bytes(10, "little") + b"N" for each in (1, 2)
+    )
+    found = inert_pickle.held(b"\x80\x02}(" + pairs + b"u.")
+    assert isinstance(found, dict)
+    assert [repr(each) for each in found] == [str(modulus), str(2 * modulus)]
+    assert len(set(map(hash, found))) == 2
+
+
+@pytest.mark.parametrize("within", [b"]q\0", b"}q\0"])
+def test_what_a_file_holds_is_not_shown_beyond_a_few_names(tmp_path: Path, within: bytes) -> None:
+    """Tuples of tuples of 2^200 things, in a list or a dict in the place of a checkpoint."""
+    ends = {b"]q\0": DOUBLED + b"a.", b"}q\0": text(b"w") + DOUBLED + b"s."}
+    path = torch_zip(b"\x80\x02" + within + ends[within], tmp_path / "file")
+    with pytest.raises(ConfigError, match="there is no key 'model'"):
+        layout_in(path, ["model"])
+
+
 def bombs(folder: Path) -> Iterator[Path]:
     """Files that claim, or unpack to, much more than they hold."""
     claims = {
@@ -278,6 +323,7 @@ def test_arrays_of_safetensors_that_are_not_whole_are_refused(tmp_path: Path) ->
         b"-" * 9000 + b"1",
         b"[" * 90 + b"]" * 90,
         b"\xff\xfe\0",
+        b"{'descr': '<f4', 'fortran_order': False" + b", 'shape': (1,)" * 600 + b"}",
     ],
 )
 def test_headers_of_numpy_that_no_array_has_are_refused(tmp_path: Path, header: bytes) -> None:
