@@ -156,7 +156,7 @@ class Ahead:
         if wanted > 0 and self.pid is not None:
             try:
                 self._pipes[0].write(_ASK.pack(wanted))
-            except OSError:
+            except (OSError, ValueError):  # it ended, and the pipe may be closed by who noticed
                 self.close()
             self._asked += wanted
 

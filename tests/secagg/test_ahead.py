@@ -169,6 +169,13 @@ def test_what_another_program_says_is_not_used(
     assert not ahead.take(BLOCKS)
 
 
+def test_a_pipe_that_closes_between_a_look_and_a_question_is_no_error() -> None:
+    ahead = started()
+    ahead._pipes[0].close()  # as the thread does that reads, once the process has ended
+    assert len(ahead.take(1)) == 1
+    assert ahead.pid is None
+
+
 @pytest.mark.parametrize("python", ["", "/nowhere/python3", "/bin/uwsgi"])
 def test_a_program_that_is_no_python_starts_none(
     monkeypatch: pytest.MonkeyPatch, python: str
