@@ -333,15 +333,97 @@ def test_two_totals_of_one_round_do_not_become_one_result(tmp_path: Path) -> Non
     assert (one == other).mean() < 0.1  # 1 in 256 by chance; ten of a hundred have chance 10^-11
 
 
+def spoilt(total: bytes) -> bytes:
+    """A total that does not decrypt."""
+    return total[:-40] + bytes(byte ^ 0xFF for byte in total[-40:-10]) + total[-10:]
+
+
+def test_who_reads_hears_of_no_failures_and_who_opens_hears_of_all_before(tmp_path: Path) -> None:
+    """So a server finds no party whose key it may ask again, by letting it read for some rounds."""
+    there = job(tmp_path, 4, adversary="honest-server")
+    reader = there.parties[0]
+    for round_id in (1, 2, 3):
+        server = Server(there, there.uploads(), round_id)
+        victim = there.parties[round_id]
+        with pytest.raises(AuthenticationError, match="does not decrypt"):
+            victim.open(spoilt(server.total))
+        opener = there.parties[round_id % 3 + 1]
+        opener.open(server.total)
+        server.sum.add_result(opener.result())
+        reader.open(server.sum.result())
+        assert there.record["failed"] == []
+    server = Server(there, there.uploads(), 4)
+    with pytest.raises(AuthenticationError, match="retired"):
+        reader.open(server.total)
+    assert len(there.record["failed"]) == 3
+
+
+def in_parts(params: secagg.Parameters, result: bytes, signatures: int) -> list[bytes]:
+    pieces, form = [], SumsFormat(params)
+    for part in Parts(params).all:
+        size = form.message_bytes(part, signatures)
+        pieces.append(result[:size])
+        result = result[size:]
+    assert not result
+    return pieces
+
+
+def test_parts_of_a_result_are_of_one_total_and_one_signer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part is signed as it should be, by an honest party: of all, and of one group."""
+    monkeypatch.setattr("privfed.secagg.schemes.packed._BLOCKS_PER_PART", 1)
+    params = parameters(4, {"w": (20_000,)}, adversary="lying-server", max_weight=None, **OPENER)
+    key = secagg.generate_keys(params)
+    parties = [secagg.Party(params, key, each, "memory") for each in identities(4)]
+    sent = updates(4, {"w": (20_000,)})
+    uploads = [party.encrypt(update) for party, update in zip(parties, sent, strict=True)]
+    results, of_all = [], secagg.Aggregator(params, 1)
+    for opener, some in zip(parties[:2], (uploads, uploads[:2]), strict=True):
+        server = secagg.Aggregator(params, 1)
+        for upload in some:
+            server.add(upload)
+        opener.open(server.total())
+        results.append(in_parts(params, opener.result(), 1))
+    whole, other = results
+    assert len(whole) == 3
+    for upload in uploads:
+        of_all.add(upload)
+    total = [of_all.total(), *of_all.total_blocks()][1:]
+    reader, stopped = parties[2:]
+    wrong: list[Sequence[bytes]] = [
+        [whole[0], other[1], whole[2]],
+        [whole[0], total[1], whole[2]],
+        [whole[1], whole[0], whole[2]],
+        [whole[0], *whole],
+        whole[:2],
+        [*whole, whole[2]],
+    ]
+    for pieces in wrong:
+        with pytest.raises((ContextMismatchError, DecodeError)):
+            reader.open(b"".join(pieces))
+        with pytest.raises((ContextMismatchError, DecodeError)):
+            stopped.open(pieces)
+    assert (reader.opened_round, stopped.opened_round) == (0, 1)  # as with a total in parts
+    with pytest.raises(ReplayError):
+        stopped.open(total)
+    wanted = expected_mean(params, sent)["w"]
+    for party in (reader, stopped):
+        assert np.array_equal(party.open(whole).mean["w"], wanted)
+    second = secagg.Party(params, key, identities(4)[2], "memory")
+    second.open(total, round_id=1)
+    mixed = [whole[0], *in_parts(params, second.result(), 1)[1:]]
+    with pytest.raises(AuthenticationError, match="different parties"):
+        of_all.add_result(b"".join(mixed))
+
+
 def test_under_a_retired_key_no_result_is_read_either(tmp_path: Path) -> None:
     there = job(tmp_path)
     victim = there.parties[0]
     for round_id in (1, 2, 3):
         server = Server(there, there.uploads(), round_id)
-        wrong = bytearray(server.total)
-        wrong[-40:-10] = bytes(byte ^ 0xFF for byte in wrong[-40:-10])
         with pytest.raises(AuthenticationError, match="decrypt"):
-            victim.open(bytes(wrong))
+            victim.open(spoilt(server.total))
     others = [party for party in server.asked if party is not victim]
     for party in others[:2]:
         party.open(server.total)
