@@ -1,13 +1,13 @@
 """A round's sums, passed on by parties that opened its total to those that do not.
 
-A total is up to four times as large as the sums in it, and reading it takes the decryption key.
+A total is up to some four times as large as its sums, and reading it takes the decryption key.
 So some parties open it, t + 1 of them where up to t may help the server, and pass on its integer
 sums: sealed under a key that all holders of the shared key derive for a round and part, and signed
 with who is in the sum and the round's transcript. Another party believes what t + 1 parties signed
 alike: one of them helps nobody, and opened a total that was right. Whom the server asks is not
 checked, so that a silent one is replaced by the next.
 
-AES-SIV (RFC 5297, with AES-256 as in its section 2.2) seals. It is deterministic, so that the
+AES-SIV (AEAD_AES_SIV_CMAC_512 of RFC 5297) seals. It is deterministic, so that the
 openers' bytes are equal and travel once; and where a server gave two openers different totals of
 one round, their bytes show no more than that (misuse-resistant: Rogaway and Shrimpton, EUROCRYPT
 2006). The server learns the length, which follows from the parameters.
@@ -34,7 +34,7 @@ from privfed.keys import SIGNATURE_BYTES, Identity, SecretKey
 from privfed.secagg import wire
 from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts, UpdatePart
-from privfed.secagg.reading import Bytes
+from privfed.secagg.reading import Bytes, Place, split_off
 from privfed.secagg.rounds import RoundID, check_senders
 
 _DOMAIN = b"privfed/1/result\x00"
@@ -62,18 +62,21 @@ class SumsFormat:
 
     Args:
         params: What all parties agreed on.
+
+    Attributes:
+        senders_bytes: Bytes that say who is in the sums.
     """
 
     def __init__(self, params: Parameters) -> None:
         self._half = params.packing.limit * params.max_clients
         self._width = (2 * self._half).bit_length()
-        self._senders_bytes = -(-len(params.roster) // 8)
+        self.senders_bytes = -(-len(params.roster) // 8)
         self._roster = len(params.roster)
 
     def message_bytes(self, part: UpdatePart, signatures: int) -> int:
         """Return the length of a part's message with so many signatures."""
         signed = wire.COUNT.size + signatures * wire.SIGNED_BYTES
-        head = wire.PREFIX_BYTES + signed + self._senders_bytes + wire.HASH_BYTES
+        head = wire.PREFIX_BYTES + signed + self.senders_bytes + wire.HASH_BYTES
         sums = planes.size_bytes(part.stop - part.start, self._width)
         return head + _TAG_BYTES + sums
 
@@ -166,7 +169,7 @@ class ResultReader:
         self, parts: Parts, of: RoundID, key_id: bytes, histories: Collection[bytes] | None
     ) -> None:
         self._parts, self._params, self._round = parts, parts.params, of
-        self._key_id, self._histories = key_id, histories
+        self._place = Place(parts.params, of, key_id, histories)
         self._format = SumsFormat(self._params)
 
     def whole(self, stream: Iterable[bytes]) -> Iterator[PassedPart]:
@@ -201,23 +204,19 @@ class ResultReader:
         prefix = wire.Prefix.read(data)
         if prefix.kind != wire.Kind.RESULT:
             raise DecodeError("expected is a result that a party opened")
-        self._check(prefix)
+        self._place.check(prefix, first.prefix if first else None)
         part = self._parts.of(prefix)
         if part.index != index:
             raise DecodeError("a part of a result is missing or out of order")
-        start = wire.PREFIX_BYTES + wire.COUNT.size
-        if len(data) < start:
-            raise DecodeError("the message is truncated")
-        (count,) = wire.COUNT.unpack_from(data, wire.PREFIX_BYTES)
+        head, _ = split_off(data[wire.PREFIX_BYTES :], wire.COUNT.size)
+        (count,) = wire.COUNT.unpack(head)
         if not 1 <= count <= self._params.openers:
             raise DecodeError("a result that no party signed, or more than are asked for it")
-        size = self._format.message_bytes(part, count)
-        if len(data) < size:
-            raise DecodeError("the message is truncated")
-        signatures, start = self._signatures(data, start, count)
-        who = data[start : start + len(self._format.senders_to_bytes(()))]
-        transcript = bytes(data[start + len(who) : start + len(who) + wire.HASH_BYTES])
-        sealed = bytes(data[start + len(who) + wire.HASH_BYTES : size])
+        message, left = split_off(data, self._format.message_bytes(part, count))
+        rest = message[wire.PREFIX_BYTES + wire.COUNT.size :]
+        signatures, rest = self._signatures(rest, count)
+        who, rest = split_off(rest, self._format.senders_bytes)
+        transcript, sealed = map(bytes, split_off(rest, wire.HASH_BYTES))
         senders = self._format.senders(who)
         check_senders(self._params, self._round, senders)
         if first is not None and (senders, transcript) != (first.senders, first.transcript):
@@ -226,34 +225,19 @@ class ResultReader:
         for place, signature in signatures.items():
             self._params.roster[place].verify(signature, signed)
         found = PassedPart(part, prefix, senders, transcript, sealed, signatures)
-        return found, data[size:]
+        return found, left
 
-    def _check(self, prefix: wire.Prefix) -> None:
-        previous, known = prefix.previous, self._histories
-        if known is not None and previous not in known:
-            previous = next(iter(known))
-        wanted = replace(
-            prefix,
-            scheme=self._params.scheme,
-            fingerprint=self._params.fingerprint,
-            key_id=self._key_id,
-            round_id=self._round.number,
-            cohort=self._round.cohort_hash,
-            previous=previous,
-        )
-        wire.expect(prefix, wanted)
-
-    def _signatures(self, data: memoryview, start: int, count: int) -> tuple[dict[int, bytes], int]:
+    def _signatures(self, data: memoryview, count: int) -> tuple[dict[int, bytes], memoryview]:
         found: dict[int, bytes] = {}
         for _ in range(count):
-            (place,) = wire.COUNT.unpack_from(data, start)
+            signed, data = split_off(data, wire.SIGNED_BYTES)
+            (place,) = wire.COUNT.unpack_from(signed)
             if place >= len(self._params.roster):
                 raise AuthenticationError("a signer of the result is not on the roster")
             if place in found:
                 raise ReplayError("a party signs the result twice")
-            start += wire.SIGNED_BYTES
-            found[place] = bytes(data[start - SIGNATURE_BYTES : start])
-        return found, start
+            found[place] = bytes(signed[-SIGNATURE_BYTES:])
+        return found, data
 
 
 class GatheredResults:

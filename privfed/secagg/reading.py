@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from privfed.errors import AuthenticationError, ConfigError, DecodeError, ReplayError
 from privfed.secagg import wire
+from privfed.secagg.parameters import Parameters
 from privfed.secagg.parts import Parts, UpdatePart
 from privfed.secagg.rounds import RoundID
 
@@ -46,6 +47,49 @@ class PartMessage:
     data: memoryview
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where messages have to belong.
+
+    Attributes:
+        params: What all parties agreed on.
+        of: The round.
+        key_id: Id of the round's key; None: that of the first message.
+        histories: Transcripts that the senders may name; None: that of the first message.
+    """
+
+    params: Parameters
+    of: RoundID
+    key_id: bytes | None
+    histories: Collection[bytes] | None
+
+    def check(self, prefix: wire.Prefix, like: wire.Prefix | None) -> None:
+        """Refuse a message that does not belong here.
+
+        Args:
+            prefix: Its prefix.
+            like: The prefix of an earlier message of the round, with which it must agree.
+
+        Raises:
+            ContextMismatchError: It belongs to another round, key, job or history.
+        """
+        previous = prefix.previous
+        if like is not None:
+            previous = like.previous
+        elif self.histories is not None and previous not in self.histories:
+            previous = next(iter(self.histories))
+        wanted = replace(
+            prefix,
+            scheme=self.params.scheme,
+            fingerprint=self.params.fingerprint,
+            key_id=self.key_id or (like or prefix).key_id,
+            round_id=self.of.number,
+            cohort=self.of.cohort_hash,
+            previous=previous,
+        )
+        wire.expect(prefix, wanted)
+
+
 class MessageReader:
     """Reads the messages of one kind that belong to one round.
 
@@ -66,8 +110,8 @@ class MessageReader:
         key_id: bytes | None,
         histories: Collection[bytes] | None,
     ) -> None:
-        self._parts, self._round, self._kind = parts, of, kind
-        self._key_id, self._histories = key_id, histories
+        self._parts, self._kind = parts, kind
+        self._place = Place(parts.params, of, key_id, histories)
         self._alone = kind in wire.OF_ONE_SENDER
 
     def whole(self, stream: Iterable[bytes]) -> Iterator[PartMessage]:
@@ -132,24 +176,24 @@ class MessageReader:
         prefix = wire.Prefix.read(data)
         if prefix.kind != self._kind:
             raise DecodeError(f"expected is {self._called}, and this is {_CALLED[prefix.kind]}")
-        wire.expect(prefix, self._wanted(prefix, like))
+        self._place.check(prefix, like)
         part = self._parts.of(prefix)
         after = data[wire.PREFIX_BYTES :]
         count = 1
         if not self._alone:
-            head, after = _split(after, wire.COUNT.size)
+            head, after = split_off(after, wire.COUNT.size)
             (count,) = wire.COUNT.unpack(head)
             if not 1 <= count <= self._parts.params.max_clients:
                 raise DecodeError("a sum over no parties, or over more than max_clients")
-        message, _ = _split(data, self._parts.message_bytes(part, self._kind, count))
+        message, _ = split_off(data, self._parts.message_bytes(part, self._kind, count))
         inner = message
         if self._kind == wire.Kind.PARTIAL:
             inner = wire.verify_partial(message, self._parts.params.aggregators)
         carried = self._parts.carried_seed_bytes(part, self._kind)
         entries: Entries = {}
         for _ in range(count):
-            raw, after = _split(after, self._parts.entry_bytes(self._kind))
-            seeds, after = _split(after, carried)
+            raw, after = split_off(after, self._parts.entry_bytes(self._kind))
+            seeds, after = split_off(after, carried)
             entry = self._verified(prefix, raw)
             if (carried or self._alone) and wire.digest(seeds) != entry.seeds_hash:
                 raise AuthenticationError("a signature does not verify")
@@ -161,22 +205,6 @@ class MessageReader:
             raise AuthenticationError("a signature does not verify")
         return PartMessage(part, prefix, entries, body, message)
 
-    def _wanted(self, prefix: wire.Prefix, like: wire.Prefix | None) -> wire.Prefix:
-        previous = prefix.previous
-        if like is not None:
-            previous = like.previous
-        elif self._histories is not None and previous not in self._histories:
-            previous = next(iter(self._histories))
-        return replace(
-            prefix,
-            scheme=self._parts.params.scheme,
-            fingerprint=self._parts.params.fingerprint,
-            key_id=self._key_id or (like or prefix).key_id,
-            round_id=self._round.number,
-            cohort=self._round.cohort_hash,
-            previous=previous,
-        )
-
     def _verified(self, prefix: wire.Prefix, raw: memoryview) -> wire.Entry:
         entry, roster = wire.Entry.read(raw), self._parts.params.roster
         if entry.sender >= len(roster):
@@ -185,7 +213,12 @@ class MessageReader:
         return entry
 
 
-def _split(data: memoryview, size: int) -> tuple[memoryview, memoryview]:
+def split_off(data: memoryview, size: int) -> tuple[memoryview, memoryview]:
+    """Return the first `size` bytes, and the rest.
+
+    Raises:
+        DecodeError: There are fewer.
+    """
     if len(data) < size:
         raise DecodeError("the message is truncated")
     return data[:size], data[size:]

@@ -14,9 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from privfed import secagg
+from privfed.keys import Identity
 from privfed.secagg import Keyring, Parameters
+from psi.network.certificates import new_key
 from tests.cli.command import Command
 from tests.cli.test_defaults import options, parameters
 from tests.places import ROOT
@@ -238,6 +242,28 @@ def test_a_plan_that_is_not_the_other_s_is_refused(
         refused = privfed("keys", "compare", tmp_path / "1", *words)
         assert refused.status == 2
         assert re.fullmatch(f"privfed: .*{said}.*\n", refused.err), refused.err
+
+
+def test_a_roster_with_a_party_s_name_and_other_keys_is_refused(
+    privfed: Command, tmp_path: Path
+) -> None:
+    """A party is named by its verify key alone; masks for it would be another one's to read."""
+    signs, other = Ed25519PrivateKey.generate(), secagg.generate_identity()
+    first, second = (Identity(signs, X25519PrivateKey.generate()) for _ in range(2))
+    assert first.public.id == second.public.id
+    for name, party in (("first", first), ("second", second), ("other", other)):
+        (tmp_path / f"{name}.crt").write_bytes(party.certify(new_key()))
+    np.savez(tmp_path / "model.npz", w=np.zeros(3))
+    certificates = [tmp_path / "first.crt", tmp_path / "other.crt"]
+    plan = privfed("keys", "plan", *certificates, *ASKED, "--layout", tmp_path / "model.npz",
+                   "--out", tmp_path / "plan")  # fmt: skip
+    assert plan.status == 0, plan.err
+    assert privfed("keys", "compare", tmp_path / "plan", *certificates).status == 0
+    refused = privfed(
+        "keys", "compare", tmp_path / "plan", tmp_path / "second.crt", *certificates[1:]
+    )
+    assert refused.status == 2
+    assert "is on the roster with other keys than in" in refused.err
 
 
 def refusals(place: Path, other: Path) -> Iterator[tuple[list[Any], str]]:

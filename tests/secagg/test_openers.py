@@ -218,14 +218,22 @@ def test_one_party_too_few_passes_nothing_off(tmp_path: Path) -> None:
     assert victim.open(server.total).senders
 
 
-def forged(there: Job, place: int, senders: Sequence[int] | None = None) -> bytes:
+def forged(
+    there: Job,
+    place: int,
+    senders: Sequence[int] | None = None,
+    key: secagg.SecretKey | None = None,
+    weight: int | None = None,
+) -> bytes:
     """Sums of its own choice, which a party with the key seals and signs."""
     params = there.params
     parts = Parts(params)
-    writer = openers_module.ResultWriter(parts, there.key)
+    writer = openers_module.ResultWriter(parts, key or there.key)
     prefix = wire.Prefix(wire.Kind.TOTAL, params.scheme, params.fingerprint, there.key.id, 1, 0,
                          UNCHAINED, RoundID.of(params, 1, None).cohort_hash)  # fmt: skip
     flat = np.concatenate([each.ravel() for each in LIE.values()])
+    if weight is not None:
+        flat = np.concatenate([[weight], flat])
     for part in parts.all:
         writer.take(part, replace(prefix, part=part.index), flat[part.start : part.stop])
     who = range(len(params.roster)) if senders is None else senders
@@ -444,6 +452,35 @@ def test_senders_who_make_no_round_are_refused_whoever_signed(tmp_path: Path) ->
             with pytest.raises(QuorumError):
                 list(reader.whole([forged(there, place, few)]))
     assert there.parties[5].open(results.joined(), round_id=1).mean["w"].any()
+
+
+def test_what_only_a_party_that_lies_can_sign_is_refused_and_uses_nothing_up(
+    tmp_path: Path,
+) -> None:
+    """Sums that the others cannot unseal, weights that no parties have, a signer from nowhere."""
+    there = job(tmp_path, 2, adversary="lying-server", max_weight=1000)
+    assert there.params.weight_digits == 1
+    victim, liar = there.parties[0], 1
+    sealed = forged(there, liar, key=secagg.SecretKey.generate(there.params.fingerprint), weight=1)
+    with pytest.raises(AuthenticationError, match="holds no sums under this key"):
+        victim.open(sealed, round_id=1)
+    stranger = bytearray(forged(there, liar, weight=1))
+    at = wire.PREFIX_BYTES + wire.COUNT.size
+    stranger[at : at + 2] = wire.COUNT.pack(2)
+    with pytest.raises(AuthenticationError, match="signer of the result is not on the roster"):
+        victim.open(bytes(stranger), round_id=1)
+    with pytest.raises(ConfigError, match="a result is bytes"):
+        victim.open([forged(there, liar, weight=1), None], round_id=1)  # type: ignore[list-item]
+    assert there.record["opened"] == 1  # in parts, the first one was read
+    for weight in (2001, -1):
+        other = job(tmp_path / str(weight), 2, adversary="lying-server", max_weight=1000)
+        with pytest.raises(AuthenticationError, match="holds sums that no parties have"):
+            other.parties[0].open(forged(other, liar, weight=weight), round_id=1)
+        assert other.record["failed"] == []  # no key answered
+
+
+def test_before_anybody_sent_nobody_is_asked() -> None:
+    assert secagg.Aggregator(parameters(4, SHAPES, **OPENER), 1).openers == ()
 
 
 # How sums travel.

@@ -57,7 +57,6 @@ _STORAGES = {
     **{"Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16"},
     **{"Long": "int64", "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8"},
     **{"Bool": "bool", "ComplexFloat": "complex64", "ComplexDouble": "complex128"},
-    **{name: name.lower() for name in ("QInt8", "QUInt8", "QInt32", "QUInt4x2", "QUInt2x4")},
 }
 _WHY = {
     "_rebuild_sparse_tensor": "a sparse tensor: save its to_dense()",

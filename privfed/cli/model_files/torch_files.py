@@ -81,8 +81,6 @@ def _listed(keys: Collection[object]) -> str:
 
 def _array(name: str, tensor: Tensor) -> npt.NDArray[Any]:
     kind = tensor.kind
-    if kind.startswith("q"):
-        raise ConfigError(f"array {name!r:.80} is quantised: save its dequantize()")
     if kind.startswith(("bfloat", "float8")):  # numpy has none
         kind = "float32"
     if kind == "complex32":

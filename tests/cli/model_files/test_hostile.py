@@ -82,6 +82,8 @@ def test_each_instruction_that_can_run_something_is_refused(tmp_path: Path) -> N
         "BUILD of a name": b"ctorch\nSize\n}b.",
         "call of a type": b"ctorch\nFloatStorage\n)R.",
         "call of a dict": b"})R.",
+        "item of a number": b"K\x01K\x02a.",
+        "items of a number": b"K\x01(K\x02e.",
         "dotted name": b"ctorch\nos.system\n" + made + b"\x85R.",
         "name of a name": b"\x80\x04ctorch\nSize\n\x8c\x06system\x93.",
         "no storage": b"(X\x06\0\0\0modulectorch\nFloatStorage\nX\x01\0\0\x000tQ.",
