@@ -34,7 +34,8 @@ class AskedOpeners(Generic[Node]):
     def __init__(self, total: Aggregator, nodes: Sequence[Node], needed: int) -> None:
         self._total, self._needed = total, needed
         self._nodes: list[Node] = list(nodes)
-        self._signed = self._leg = 0
+        self._signed: set[Node] = set()
+        self._leg = 0
         self.result = b""
 
     def next(self) -> list[Node]:
@@ -44,14 +45,14 @@ class AskedOpeners(Generic[Node]):
         """
         if self.result or self._leg == LEGS:
             return []
-        missing = max(1, self._needed - self._signed)
+        missing = max(1, self._needed - len(self._signed))
         count = missing << self._leg
         self._leg += 1
         asked, self._nodes = self._nodes[:count], self._nodes[count:]
         return asked
 
-    def add(self, result: bytes) -> None:
-        """Add what an opener signed.
+    def add(self, node: Node, result: bytes) -> None:
+        """Add what an opener signed; the same again changes nothing.
 
         Raises:
             ContextMismatchError: As many as are needed have signed, and not the same.
@@ -59,12 +60,12 @@ class AskedOpeners(Generic[Node]):
                 are.
         """
         self._total.add_result(result)
-        self._signed += 1
-        if self._signed < self._needed:
+        self._signed.add(node)
+        if len(self._signed) < self._needed:
             return
         try:
             self.result = self._total.result()
         except QuorumError:
             raise ContextMismatchError(
-                "it and another one signed different sums, so that one of them lies"
+                "it and another one signed different sums, or it sends the other's: one lies"
             ) from None

@@ -345,7 +345,7 @@ class EmbeddedServer(Generic[Node]):
                 silent.discard(node)
                 try:
                     self.took(node, answer)
-                    opening.add(result)
+                    opening.add(node, result)
                 except PrivFedError as error:
                     tell(f"node {node} opens no total for the others: {error}")
             for node in silent:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flwr.app import ArrayRecord, Message
 
-from privfed.errors import PeerError
+from privfed.errors import ContextMismatchError, PeerError
 from privfed.integrations.flower import EncryptedMod
 from privfed.integrations.flower.records import (
     CHECKPOINT,
@@ -19,11 +19,12 @@ from privfed.integrations.flower.records import (
     totals_in,
 )
 from privfed.integrations.messages import Assignment, PastRound
-from privfed.integrations.openers import LEGS
+from privfed.integrations.openers import LEGS, AskedOpeners
 from privfed.integrations.spool import read_checkpoint, write_checkpoint
-from privfed.secagg import wire
+from privfed.secagg import Aggregator, wire
 from privfed.secagg.openers import ResultWriter
 from tests.integrations.jobs import START, Job, ask_of, close, quiet_average, read_wire, same_bits
+from tests.secagg.party_jobs import Job as RoundJob
 
 Change = Callable[[Job, Message], Message | None]
 
@@ -145,6 +146,36 @@ def numbers(job: Job, message: Message) -> Message:
         data.data = b"abc"
         message.content[key] = ArrayRecord({RESULT: data})
     return message
+
+
+def test_an_answer_counts_once_whoever_brings_it(tmp_path: Path) -> None:
+    there = RoundJob(tmp_path / "state", 4, adversary="lying-server+1", download="opener")
+    uploads, results = there.uploads(), dict[str, bytes]()
+
+    def closed() -> tuple[Aggregator, bytes]:
+        server = Aggregator(there.params, 1)
+        for upload in uploads:
+            server.add(upload)
+        return server, server.total()
+
+    server, total = closed()
+    for party in there.parties:
+        party.open(total)
+        results[party.id] = party.result()
+    opening = AskedOpeners(server, server.openers, 2)
+    first, second = opening.next()
+    for _ in range(3):
+        opening.add(first, results[first])
+        assert opening.result == b""
+    opening.add(second, results[second])
+    assert opening.result == server.result()
+    assert opening.next() == []
+    again, _ = closed()
+    brought = AskedOpeners(again, again.openers, 2)
+    brought.add(first, results[first])
+    with pytest.raises(ContextMismatchError, match="or it sends the other's"):
+        brought.add(second, results[first])
+    assert brought.result == b""
 
 
 LIES: dict[str, Change] = {
