@@ -280,7 +280,7 @@ def test_a_server_without_the_key_makes_no_result(tmp_path: Path) -> None:
     victim, opener = there.parties
     opener.open(server.total)
     result = opener.result()
-    for at in range(0, len(result), 7):
+    for at in range(len(result)):
         changed = bytearray(result)
         changed[at] ^= 1 << (at % 8)
         with pytest.raises(PrivFedError):
